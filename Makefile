@@ -1,0 +1,44 @@
+PYTHON ?= python3
+VENV   := .venv
+BENCH  := .venv-bench
+
+.PHONY: demo test test-all lint bench mutants clean
+
+demo: $(VENV)/.made
+	$(VENV)/bin/continuum run liu_markowich/resnet_limit --out results
+
+test: lint
+	$(VENV)/bin/pytest -n 2 -m "not slow"
+
+test-all: lint
+	$(VENV)/bin/pytest -n 2
+	$(VENV)/bin/continuum verify --slow
+
+lint: $(VENV)/.made
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/pyright
+	$(VENV)/bin/lint-imports
+
+mutants: $(VENV)/.made
+	$(VENV)/bin/python tests/mutants.py
+
+# peers live in an environment of their own; on Linux, PIP_EXTRA_INDEX_URL can name an index with the CPU build of PyTorch
+bench: $(BENCH)/.made
+	$(BENCH)/bin/continuum bench
+
+$(VENV)/.made: pyproject.toml
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python >= 3.11 is needed: make PYTHON=python3.12 ...')"
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --editable '.[dev]'
+	touch $@
+
+$(BENCH)/.made: pyproject.toml
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/pip install --quiet --editable .
+	$(BENCH)/bin/pip install --quiet --editable '.[bench]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(BENCH) results .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,32 @@
+"""Neural networks seen as continua: the mathematics as data, and its exact derivatives."""
+
+from .activations import Activation as Activation
+from .activations import identity as identity
+from .activations import relu as relu
+from .activations import sigmoid as sigmoid
+from .activations import tanh as tanh
+from .controls import Block as Block
+from .controls import Control as Control
+from .controls import ControlSpace as ControlSpace
+from .controls import FunctionControl as FunctionControl
+from .domains import Circle as Circle
+from .domains import Interval as Interval
+from .domains import Product as Product
+from .kernels import Dense as Dense
+from .kernels import LowRank as LowRank
+from .losses import SquaredError as SquaredError
+from .meshes import TimeMesh as TimeMesh
+from .networks import Network as Network
+from .networks import NeuralODE2 as NeuralODE2
+from .networks import WidthDepth as WidthDepth
+from .penalties import Tikhonov as Tikhonov
+from .problem import LearningProblem as LearningProblem
+from .quadrature import Grid as Grid
+from .quadrature import gauss_legendre as gauss_legendre
+from .quadrature import midpoint as midpoint
+from .quadrature import periodic as periodic
+from .quadrature import trapezoid as trapezoid
+from .readouts import Projection as Projection
+from .readouts import State as State
+from .resnet import ResNet as ResNet
+from .sets import Box as Box

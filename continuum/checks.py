@@ -1,0 +1,78 @@
+"""Bad input is met at the boundary: every check names the argument, what was given, what is accepted."""
+
+import difflib
+import math
+from collections.abc import Collection, Sequence
+from numbers import Integral, Real
+
+import numpy as np
+
+from .arrays import Array, namespace
+
+
+def check_name(kind: str, name: str, accepted: Collection[str]) -> str:
+    """`name` if it is among the accepted ones, else a ValueError that offers the nearest."""
+    if name in accepted:
+        return name
+    near = difflib.get_close_matches(str(name), list(accepted), n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"unknown {kind} {name!r}.{hint} Accepted: {', '.join(map(repr, accepted))}.")
+
+
+def check_positive(name: str, value: float) -> float:
+    """`value` as a float if it is a finite number > 0."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not math.isfinite(value) or value <= 0:
+        raise ValueError(f"{name} must be finite and positive, got {value!r}")
+    return float(value)
+
+
+def check_count(name: str, value: int, least: int = 1) -> int:
+    """`value` as an int if it is a whole number >= least."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return int(value)
+
+
+def check_array(name: str, array: Array, shape: Sequence[int | str]) -> Array:
+    """`array`, as float64, if its shape fits and its entries are finite.
+
+    shape : its lengths; a letter stands for any length >= 1, the same letter for the same length.
+    raises TypeError for complex or non-numeric entries, ValueError for a wrong shape (saying so if
+        the transpose would fit) or for entries that are not finite.
+    """
+    if not hasattr(array, "__array_namespace__"):
+        try:
+            array = np.asarray(array)
+        except ValueError as error:
+            raise ValueError(f"{name} is not an array of numbers: {error}") from None
+    xp = namespace(array)
+    if xp is np and not np.can_cast(array.dtype, np.float64, "same_kind"):
+        raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
+    if array.dtype != xp.float64:
+        array = xp.astype(array, xp.float64)
+    if not _fits(array.shape, shape):
+        wanted = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+        hint = ""
+        if len(array.shape) >= 2 and _fits(array.shape[:-2] + array.shape[:-3:-1], shape):
+            hint = "; its transpose would fit"
+        elif _fits((*array.shape, 1), shape):
+            hint = f"; for a single sample write {name}[:, None]"
+        raise ValueError(f"{name} has shape {tuple(array.shape)}, expected {wanted}{hint}")
+    if not bool(xp.all(xp.isfinite(array))):
+        raise ValueError(f"{name} has entries that are NaN or infinite")
+    return array
+
+
+def _fits(given: Sequence[int], wanted: Sequence[int | str]) -> bool:
+    if len(given) != len(wanted):
+        return False
+    bound: dict[str, int] = {}
+    for length, want in zip(given, wanted, strict=True):
+        target = bound.setdefault(want, length) if isinstance(want, str) else want
+        if length != target or length < 1:
+            return False
+    return True

@@ -1,0 +1,95 @@
+"""Compiled leaf loops: the decorator they share, and the activations they can evaluate.
+
+A compiled loop lives beside its array-API reference, in the file of its idea, and a test holds the two
+together.  Here are the decorator `compiled` (cached on disk, IEEE division, no reassociation) and the
+row kernels `activate_row` and `slope_row` for the activations of `activations.py` that have a code.
+"""
+
+import math
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+TANH, IDENTITY, RELU, SIGMOID = range(4)
+
+compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
+_inlined = numba.njit(
+    error_model="numpy",
+    forceinline=True,
+    # contraction (FMA) and sign-of-zero freedom only: reassociation would delete the rounding trick below
+    fastmath={"contract", "nsz", "arcp"},
+)
+
+_LOG2E = 1.4426950408889634
+_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+_ROUND = 6755399441055744.0  # 1.5 * 2**52: adding it rounds a double to the nearest integer
+
+
+@intrinsic
+def _as_double(context, integer):
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.DoubleType())
+
+    return types.float64(types.int64), generate
+
+
+@_inlined
+def _expm1_negative(y):
+    """exp(y) - 1 for -80 <= y <= 0: y = n ln2 + r, Taylor to degree 13 in |r| <= ln2 / 2."""
+    rounded = y * _LOG2E + _ROUND
+    n = rounded - _ROUND
+    r = (y - n * _LN2_HIGH) - n * _LN2_LOW
+    q = 1.0 / 6227020800.0
+    q = q * r + 1.0 / 479001600.0
+    q = q * r + 1.0 / 39916800.0
+    q = q * r + 1.0 / 3628800.0
+    q = q * r + 1.0 / 362880.0
+    q = q * r + 1.0 / 40320.0
+    q = q * r + 1.0 / 5040.0
+    q = q * r + 1.0 / 720.0
+    q = q * r + 1.0 / 120.0
+    q = q * r + 1.0 / 24.0
+    q = q * r + 1.0 / 6.0
+    q = q * r + 0.5
+    power = _as_double((np.int64(n) + 1023) << 52)  # type: ignore[call-arg]  # 2**n
+    return power * (r + r * r * q) + (power - 1.0)
+
+
+@_inlined
+def _tanh(s):
+    """tanh s = -e / (e + 2), e = expm1(-2|s|), with the sign of s; 2 units in the last place; keeps NaN."""
+    y = -2.0 * abs(s)
+    y = -80.0 if y < -80.0 else y
+    e = _expm1_negative(y)
+    return math.copysign(-e / (e + 2.0), s)
+
+
+@numba.njit(error_model="numpy", forceinline=True)
+def activate_row(code, s):
+    """s <- sigma(s), in place, for a contiguous row s and the activation with this code."""
+    if code == TANH:
+        for m in range(s.size):
+            s[m] = _tanh(s[m])
+    elif code == RELU:
+        for m in range(s.size):
+            s[m] = 0.5 * (s[m] + abs(s[m]))
+    elif code == SIGMOID:
+        for m in range(s.size):
+            s[m] = 0.5 * (1.0 + _tanh(0.5 * s[m]))
+
+
+@numba.njit(error_model="numpy", forceinline=True)
+def slope_row(code, k, r):
+    """r <- sigma'(u) r, in place, from the values k = sigma(u): 1 - k^2, 1, [k > 0], k (1 - k)."""
+    if code == TANH:
+        for m in range(r.size):
+            r[m] *= (1.0 - k[m]) * (1.0 + k[m])
+    elif code == RELU:
+        for m in range(r.size):
+            r[m] = r[m] if k[m] > 0.0 else 0.0
+    elif code == SIGMOID:
+        for m in range(r.size):
+            r[m] *= k[m] * (1.0 - k[m])

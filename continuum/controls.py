@@ -1,0 +1,348 @@
+"""Controls: what steers a network.  Blocks of numbers in a space with an inner product, or plain functions.
+
+The inner product of a `ControlSpace` is that of the continuum, sum over blocks of
+int_0^T sum_i w_i x_i(t) y_i(t) dt, and this is the one place that knows it: `riesz` turns derivatives
+into gradients, `flatten` gives coordinates whose Euclidean product it is.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from .arrays import Array, like, namespace
+from .checks import check_array, check_name
+from .meshes import TimeMesh
+from .time_axes import Norm, TimeAxis, TimeKind, time_axis
+
+Function: TypeAlias = Callable[..., Array | float]
+Coefficient: TypeAlias = Function | Sequence[Sequence[Function]] | Array | float
+"""What a user gives for a block: a function of position (and of time, as last argument), its values, a number."""
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """One named unknown, of `shape` at each time.
+
+    name : by which networks, sets and penalties address it
+    time : "layers", "nodes" or "static" (see time_axes)
+    weights : measure of its entries, broadcasting to `shape`: w_i for a bias, w_i w_j for a kernel, 1 if Euclidean
+    positions : how many positions a function for it takes before t (bias 1, kernel 2, plain parameters 0)
+    evaluate : (function of the positions and t, t) -> array of `shape`
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    time: TimeKind
+    weights: Array
+    positions: int = 0
+    evaluate: Callable[..., Array] | None = None
+
+    def function(self, given: Coefficient) -> "tuple[bool, Callable[[float], Array]]":
+        """(is it constant in time, its value at t) for what a user gave; raises ValueError, TypeError."""
+        if callable(given) or (isinstance(given, tuple | list) and _leaf_callable(given)):
+            constant, timed = self._with_time(given)
+            evaluate = self.evaluate or (lambda g, t: np.asarray(g(t)))
+
+            def value(t: float) -> Array:
+                return check_array(self.name, evaluate(timed, t), self.shape)
+
+            return constant, value
+        array = np.asarray(given) if not hasattr(given, "__array_namespace__") else given
+        if array.shape == ():  # type: ignore[union-attr]
+            array = np.full(self.shape, float(array))  # type: ignore[arg-type]
+        checked = check_array(self.name, array, self.shape)  # type: ignore[arg-type]
+        return True, lambda t: checked
+
+    def _with_time(self, given: Coefficient) -> tuple[bool, Coefficient]:
+        """The same function(s), each taking t as last argument, and whether none of them looks at it."""
+        if not callable(given):
+            pairs = [[self._with_time(g) for g in side] for side in given]  # type: ignore[union-attr]
+            return (
+                all(constant for side in pairs for constant, _ in side),
+                tuple(tuple(g for _, g in side) for side in pairs),  # type: ignore[return-value]
+            )
+        try:
+            signature = inspect.signature(given)
+        except ValueError:  # a NumPy ufunc: a function of position
+            return True, lambda *args: given(*args[:-1])
+        for arguments, constant in ((self.positions, True), (self.positions + 1, False)):
+            try:
+                signature.bind(*range(arguments))
+            except TypeError:
+                continue
+            return constant, (lambda *args: given(*args[:-1])) if constant else given
+        wanted = ", ".join("yz"[: self.positions])
+        raise ValueError(f"{self.name} must be a function of ({wanted}) or ({wanted}, t)".replace("(, t)", "(t)"))
+
+
+def _leaf_callable(given: Sequence[object]) -> bool:
+    return any(callable(g) for side in given if isinstance(side, tuple | list) for g in side)
+
+
+class ControlPath(Protocol):
+    """What the time loop asks of a control, trained or given by functions."""
+
+    @property
+    def mesh(self) -> TimeMesh:
+        """The layers."""
+        ...
+
+    @property
+    def breakpoints(self) -> tuple[float, ...]:
+        """Interior times at which the control is not smooth: no step crosses them."""
+        ...
+
+    def on_layer(self, layer: int, t: float) -> Mapping[str, Array]:
+        """The value of every block at t, continued from inside `layer` to its closed ends."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionControl:
+    """A control for simulation: functions stay functions and are evaluated at stage times.
+
+    So a method keeps its order, whatever the layers.  It has no coefficients and cannot be trained:
+    `ControlSpace.sample` makes one that can.  Made by `network.control`.
+    """
+
+    mesh: TimeMesh
+    blocks: tuple[Block, ...]
+    values: Mapping[str, tuple[bool, Callable[[float], Array]]]
+    _constants: dict[str, Array] = field(default_factory=dict, repr=False)
+
+    @property
+    def breakpoints(self) -> tuple[float, ...]:
+        """None: functions given by formula are taken to be smooth in time."""
+        return ()
+
+    @property
+    def constant(self) -> bool:
+        """True if no block depends on time."""
+        return all(constant for constant, _ in self.values.values())
+
+    def on_layer(self, layer: int, t: float) -> Mapping[str, Array]:
+        """The value of every block at time t; functions without t are evaluated once."""
+        return {name: self._value(name, t) for name in self.values}
+
+    def at(self, t: float) -> Mapping[str, Array]:
+        """The value of every block at time t."""
+        return self.on_layer(0, t)
+
+    def _value(self, name: str, t: float) -> Array:
+        constant, value = self.values[name]
+        if not constant:
+            return value(t)
+        if name not in self._constants:
+            self._constants[name] = value(t)
+        return self._constants[name]
+
+
+@dataclass(frozen=True, eq=False)
+class ControlSpace:
+    """The direct sum of named blocks on a mesh, with its inner product.
+
+    blocks : all of them, fixed ones too
+    fixed : the values of those that are not trained, in their block's own shape; flat vectors leave them out
+    norm : "L2" or "H1" in time
+    Made by `network.controls(mesh, in_time=, norm=, fixed=)`.
+    """
+
+    mesh: TimeMesh
+    blocks: tuple[Block, ...]
+    fixed: Mapping[str, Array] = field(default_factory=dict)
+    norm: Norm = "L2"
+
+    @cached_property
+    def axes(self) -> Mapping[str, TimeAxis]:
+        """The time axis of each block."""
+        return {b.name: time_axis(b.time, self.mesh, self.norm) for b in self.blocks}
+
+    @cached_property
+    def trained(self) -> tuple[Block, ...]:
+        """The blocks that are unknowns."""
+        return tuple(b for b in self.blocks if b.name not in self.fixed)
+
+    @property
+    def size(self) -> int:
+        """The number of unknowns: the length of a flat vector."""
+        return sum(prod(self.shape(b)) for b in self.trained)
+
+    def shape(self, block: Block) -> tuple[int, ...]:
+        """The shape of a block's coefficients, time first."""
+        return (*self.axes[block.name].length, *block.shape)
+
+    def sample(self, **values: Coefficient) -> "Control":
+        """The control with these blocks; blocks not named are zero.
+
+        A function of position, or of position and time, is taken in the middle of each layer ("layers") or
+        at its ends ("nodes"); an array in the block's shape holds at all times, one with a time axis as is.
+        raises ValueError for a name that is not a block, a fixed one, or values that do not fit
+        """
+        coefficients = {}
+        for name in values:
+            check_name("block", name, [b.name for b in self.trained])
+        for block in self.trained:
+            given = values.get(block.name, 0.0)
+            shape = self.shape(block)
+            if getattr(given, "shape", None) == shape:
+                coefficients[block.name] = check_array(block.name, given, shape)  # type: ignore[arg-type]
+                continue
+            constant, value = block.function(given)
+            times = self.axes[block.name].sample_times
+            if constant:
+                coefficients[block.name] = np.broadcast_to(value(0.0), shape).copy()
+            elif block.time == "static":
+                raise ValueError(f"block {block.name!r} is constant in time, but the function given takes t")
+            else:
+                coefficients[block.name] = np.stack([value(float(t)) for t in times])
+        return Control(self, coefficients)
+
+    def zeros(self) -> "Control":
+        """The zero control (a trap for some problems: LM-55)."""
+        return self.sample()
+
+    def random(self, rng: np.random.Generator, scale: float = 1.0) -> "Control":
+        """Independent normal coefficients of standard deviation `scale`."""
+        return Control(self, {b.name: scale * rng.standard_normal(self.shape(b)) for b in self.trained})
+
+    def flatten(self, control: "Control") -> Array:
+        """Coordinates (size,) in which the Euclidean product is that of the space."""
+        pieces = []
+        for block in self.trained:
+            x = control[block.name]
+            y = self.axes[block.name].flatten(x * like(self._roots[block.name], x))
+            pieces.append(namespace(y).reshape(y, (-1,)))
+        return namespace(pieces[0]).concat(pieces)
+
+    def unflatten(self, vector: Array) -> "Control":
+        """The control with these flat coordinates.  Raises ValueError for a wrong length or a weight of zero."""
+        if vector.shape != (self.size,):
+            raise ValueError(f"vector has shape {tuple(vector.shape)}, expected ({self.size},)")
+        blocks, start = {}, 0
+        for block in self.trained:
+            shape = self.shape(block)
+            piece = namespace(vector).reshape(vector[start : start + prod(shape)], shape)
+            root = self._roots[block.name]
+            if not np.all(root > 0):
+                raise ValueError(f"block {block.name!r} has weights that are zero: its nodes cannot be trained")
+            blocks[block.name] = self.axes[block.name].unflatten(piece) / like(root, piece)
+            start += prod(shape)
+        return Control(self, blocks, trusted=True)
+
+    @cached_property
+    def _roots(self) -> Mapping[str, Array]:
+        return {b.name: np.sqrt(b.weights) for b in self.trained}
+
+    def inner(self, x: "Control", y: "Control") -> float:
+        """(x, y) in the product of the space."""
+        a, b = self.flatten(x), self.flatten(y)
+        return float(namespace(a).sum(a * b))
+
+    def length(self, x: "Control") -> float:
+        """The norm of x in the space."""
+        return self.inner(x, x) ** 0.5
+
+    def cotangents(self, example: Array) -> dict[str, Array]:
+        """Zeros, in the library of `example`, into which `scatter` collects."""
+        xp = namespace(example)
+        return {b.name: xp.zeros(self.shape(b), dtype=example.dtype, device=example.device) for b in self.trained}
+
+    def scatter(
+        self, total: Mapping[str, Array], layer: int, t: float, cotangents: Mapping[str, Array], factor: float
+    ) -> None:
+        """Adds factor times the adjoint of `Control.on_layer(layer, t)` applied to `cotangents`, in place."""
+        theta = self.share(layer, t)
+        for name, x in total.items():
+            self.axes[name].scatter(x, layer, theta, factor * cotangents[name])
+
+    def riesz(self, total: Mapping[str, Array]) -> "Control":
+        """The gradient that represents collected cotangents in the product of the space.
+
+        Networks and readouts give cotangents that represent them in the block's weights already; what is
+        left is the Gram matrix in time.  The arrays in `total` are used up.
+        """
+        return Control(self, {n: self.axes[n].riesz(c) for n, c in total.items()}, trusted=True)
+
+    def share(self, layer: int, t: float) -> float:
+        """theta with t = t_layer + theta tau_layer."""
+        return (t - float(self.mesh.nodes[layer])) / float(self.mesh.steps[layer])
+
+
+class Control(Mapping[str, Array]):
+    """A point of a ControlSpace: control["kernel"] holds that block's coefficients, time first.
+
+    space : where it lives
+    blocks : coefficients of every trained block
+    raises ValueError for a missing, unknown or ill-shaped block, or entries that are not finite
+    Sums and multiples are controls again; arrays are not copied and must not be changed.
+    """
+
+    def __init__(self, space: ControlSpace, blocks: Mapping[str, Array], *, trusted: bool = False) -> None:
+        if not trusted:
+            names = [b.name for b in space.trained]
+            for name in blocks:
+                check_name("block", name, names)
+            missing = [name for name in names if name not in blocks]
+            if missing:
+                raise ValueError(f"blocks are missing: {', '.join(missing)}")
+            blocks = {b.name: check_array(b.name, blocks[b.name], space.shape(b)) for b in space.trained}
+        self.space = space
+        self._blocks = dict(blocks)
+
+    @property
+    def mesh(self) -> TimeMesh:
+        """The layers."""
+        return self.space.mesh
+
+    @property
+    def breakpoints(self) -> tuple[float, ...]:
+        """The interior ends of the layers, unless every block is static."""
+        if all(b.time == "static" for b in self.space.blocks):
+            return ()
+        return tuple(float(t) for t in self.mesh.nodes[1:-1])
+
+    def __getitem__(self, name: str) -> Array:
+        if name in self._blocks:
+            return self._blocks[name]
+        check_name("block", name, [*self._blocks, *self.space.fixed])
+        return self.space.fixed[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._blocks)
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{name} {tuple(x.shape)}" for name, x in self._blocks.items())
+        return f"Control({shapes})"
+
+    def on_layer(self, layer: int, t: float) -> Mapping[str, Array]:
+        """The value of every block, fixed ones too, at t, continued from inside `layer` to its ends."""
+        theta = self.space.share(layer, t)
+        return {b.name: self.space.axes[b.name].at(self[b.name], layer, theta) for b in self.space.blocks}
+
+    def variation(self, layer: int, t: float) -> Mapping[str, Array]:
+        """As `on_layer`, of the trained blocks alone: this control as a direction in its space."""
+        theta = self.space.share(layer, t)
+        return {name: self.space.axes[name].at(x, layer, theta) for name, x in self.items()}
+
+    def at(self, t: float) -> Mapping[str, Array]:
+        """The value of every block at t, from the right at the ends of layers.  Raises ValueError outside [0, T]."""
+        return self.on_layer(self.mesh.layer_of(t), t)
+
+    def __add__(self, other: "Control") -> "Control":
+        return Control(self.space, {n: x + other[n] for n, x in self.items()}, trusted=True)
+
+    def __sub__(self, other: "Control") -> "Control":
+        return Control(self.space, {n: x - other[n] for n, x in self.items()}, trusted=True)
+
+    def __mul__(self, factor: float) -> "Control":
+        return Control(self.space, {n: factor * x for n, x in self.items()}, trusted=True)
+
+    __rmul__ = __mul__

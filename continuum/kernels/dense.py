@@ -1,0 +1,42 @@
+"""The kernel as a full matrix of its values at pairs of nodes."""
+
+from dataclasses import dataclass
+
+from ..arrays import Array
+from ..quadrature import Grid
+from .format import KernelFormat
+
+
+@dataclass(frozen=True)
+class Dense(KernelFormat):
+    """b_ij = b(y_i, z_j), of shape (N, N); products are BLAS calls."""
+
+    def shape(self, grid: Grid) -> tuple[int, ...]:
+        return (len(grid), len(grid))
+
+    def weights(self, grid: Grid) -> Array:
+        return grid.weights[:, None] * grid.weights
+
+    def evaluate(self, grid: Grid, function, *time: float) -> Array:  # noqa: ANN001
+        return grid.evaluate_kernel(function, *time)
+
+    def apply(self, b: Array, f: Array, w: Array) -> Array:
+        return b @ (w[:, None] * f)
+
+    def adjoint(self, b: Array, r: Array, w: Array) -> Array:
+        return b.T @ (w[:, None] * r)
+
+    def outer(self, b: Array, r: Array, f: Array, w: Array) -> Array:
+        return r @ f.T
+
+    def apply_derivative(self, b: Array, db: Array, f: Array, w: Array) -> Array:
+        return self.apply(db, f, w)
+
+    def adjoint_derivative(self, b: Array, db: Array, r: Array, w: Array) -> Array:
+        return self.adjoint(db, r, w)
+
+    def outer_derivative(self, b: Array, db: Array, r: Array, f: Array, w: Array) -> Array | None:
+        return None
+
+    def matrix(self, b: Array) -> Array:
+        return b

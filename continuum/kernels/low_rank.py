@@ -1,0 +1,65 @@
+"""The kernel as a short sum of products."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..arrays import Array, namespace
+from ..checks import check_count
+from ..quadrature import Grid
+from .format import KernelFormat, KernelFunction
+
+
+@dataclass(frozen=True)
+class LowRank(KernelFormat):
+    """b(y, z) = sum_{l < rank} phi_l(y) psi_l(z), stored as (2, N, rank): phi first, then psi.
+
+    Memory and products are O(N rank).  b is not unique (phi_l may be scaled against psi_l), and B is
+    bilinear in the stored numbers, so this format has second derivatives of its own.
+    From functions: kernel=((phi_1, ...), (psi_1, ...)).  Raises ValueError if rank < 1.
+    """
+
+    positions: ClassVar[int] = 1
+    rank: int
+
+    def __post_init__(self) -> None:
+        check_count("rank", self.rank)
+
+    def shape(self, grid: Grid) -> tuple[int, ...]:
+        return (2, len(grid), self.rank)
+
+    def weights(self, grid: Grid) -> Array:
+        return grid.weights[:, None]
+
+    def evaluate(self, grid: Grid, function: Sequence[Sequence[KernelFunction]], *time: float) -> Array:
+        if len(function) != 2 or any(len(side) != self.rank for side in function):
+            raise ValueError(f"kernel must be two tuples of {self.rank} functions, ((phi_1, ...), (psi_1, ...))")
+        sides = [[grid.evaluate(g, *time, name="kernel") for g in side] for side in function]
+        return np.ascontiguousarray(np.moveaxis(np.asarray(sides), 1, 2))
+
+    def apply(self, b: Array, f: Array, w: Array) -> Array:
+        return b[0, ...] @ (b[1, ...].T @ (w[:, None] * f))
+
+    def adjoint(self, b: Array, r: Array, w: Array) -> Array:
+        return b[1, ...] @ (b[0, ...].T @ (w[:, None] * r))
+
+    def outer(self, b: Array, r: Array, f: Array, w: Array) -> Array:
+        left = r @ (b[1, ...].T @ (w[:, None] * f)).T
+        right = f @ (b[0, ...].T @ (w[:, None] * r)).T
+        return namespace(b).stack([left, right])
+
+    def apply_derivative(self, b: Array, db: Array, f: Array, w: Array) -> Array:
+        wf = w[:, None] * f
+        return db[0, ...] @ (b[1, ...].T @ wf) + b[0, ...] @ (db[1, ...].T @ wf)
+
+    def adjoint_derivative(self, b: Array, db: Array, r: Array, w: Array) -> Array:
+        wr = w[:, None] * r
+        return db[1, ...] @ (b[0, ...].T @ wr) + b[1, ...] @ (db[0, ...].T @ wr)
+
+    def outer_derivative(self, b: Array, db: Array, r: Array, f: Array, w: Array) -> Array:
+        return self.outer(db, r, f, w)
+
+    def matrix(self, b: Array) -> Array:
+        return b[0, ...] @ b[1, ...].T

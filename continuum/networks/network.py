@@ -1,0 +1,112 @@
+"""What every network answers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from ..arrays import Array
+from ..checks import check_array, check_name
+from ..controls import Block, Coefficient, ControlSpace, FunctionControl
+from ..meshes import TimeMesh
+from ..time_axes import Norm, TimeKind
+
+Values = Mapping[str, Array]
+"""The value of every block at one time."""
+
+
+class Network(ABC):
+    """A vector field: d/dt f = velocity(f, c(t), t), f of shape (N, M), N units x M samples.
+
+    `velocity` and its derivatives know nothing of time stepping; c maps block names to values at one time.
+    Adjoints are with respect to (f, g) = sum_m sum_i w_i f_im g_im on states and each block's weights on
+    controls, and are checked by that identity.
+    """
+
+    @property
+    @abstractmethod
+    def weights(self) -> Array:
+        """(N,): the measure of the units, w_i on a grid, 1 for a Euclidean state."""
+
+    @abstractmethod
+    def blocks(self, in_time: TimeKind = "layers") -> tuple[Block, ...]:
+        """The blocks that steer this network."""
+
+    @abstractmethod
+    def velocity(self, f: Array, c: Values, t: float) -> Array:
+        """F(f, c, t): (N, M)."""
+
+    @abstractmethod
+    def jvp(self, f: Array, c: Values, t: float, df: Array, dc: Values) -> Array:
+        """D_f F df + D_c F dc: (N, M).  Blocks missing from dc are not varied."""
+
+    @abstractmethod
+    def vjp(self, f: Array, c: Values, t: float, p: Array) -> tuple[Array, dict[str, Array]]:
+        """The adjoints (D_f F)* p and (D_c F)* p, the latter by block, summed over samples."""
+
+    @abstractmethod
+    def vjp_derivative(
+        self, f: Array, c: Values, t: float, p: Array, df: Array, dc: Values, dp: Array
+    ) -> tuple[Array, dict[str, Array]]:
+        """The derivative of `vjp` at (f, c, p) in the direction (df, dc, dp)."""
+
+    @abstractmethod
+    def formula(self) -> str:
+        """The equation, as `print(problem)` writes it."""
+
+    def weights_like(self, example: Array) -> Array:
+        """The weights in the library of `example`."""
+        return self.weights
+
+    def controls(
+        self,
+        mesh: TimeMesh,
+        in_time: TimeKind = "layers",
+        norm: Norm = "L2",
+        fixed: Mapping[str, Coefficient] | None = None,
+    ) -> ControlSpace:
+        """The space of this network's controls on a mesh.
+
+        fixed : values, constant in time, of blocks that are not to be trained
+        raises ValueError for unknown names, or values that do not fit or depend on time
+        """
+        names = [b.name for b in self.blocks()]
+        values = {}
+        blocks = []
+        for name in fixed or {}:
+            check_name("block", name, names)
+        for block in self.blocks(in_time):
+            if fixed and block.name in fixed:
+                constant, value = block.function(fixed[block.name])
+                if not constant:
+                    raise ValueError(f"fixed block {block.name!r} must not depend on t")
+                values[block.name] = value(0.0)
+                block = replace(block, time="static")
+            blocks.append(block)
+        space = ControlSpace(mesh, tuple(blocks), values, norm)
+        space.axes  # noqa: B018 - an impossible pair of time and norm is met here
+        return space
+
+    def control(self, mesh: TimeMesh, **coefficients: Coefficient) -> FunctionControl:
+        """A control for simulation, from functions of position and time; blocks not named are zero.
+
+        Functions are evaluated at stage times, once if they take no t.  Such a control cannot be trained.
+        raises ValueError for unknown names or values that do not fit
+        """
+        blocks = self.blocks()
+        for name in coefficients:
+            check_name("block", name, [b.name for b in blocks])
+        values = {b.name: b.function(coefficients.get(b.name, 0.0)) for b in blocks}
+        control = FunctionControl(mesh, blocks, values)
+        control.on_layer(0, 0.0)  # so that values which do not fit are met here
+        return control
+
+    def check_state(self, name: str, state: Array) -> Array:
+        """`state` as (N, M) float64.  Raises ValueError if it does not fit this network."""
+        return check_array(name, state, (len(self.weights), "M"))
+
+
+def euclidean(*shape: int) -> Array:
+    """Weights of a block whose entries all count 1."""
+    return np.ones(shape)

@@ -1,0 +1,76 @@
+"""The network whose velocity is affine in the control: x' = w sigma(x) + b."""
+
+from dataclasses import dataclass
+
+from ..activations import Activation
+from ..arrays import Array, like, namespace
+from ..checks import check_count
+from ..controls import Block
+from ..time_axes import TimeKind
+from .network import Network, Values, euclidean
+
+
+@dataclass(frozen=True, eq=False)
+class NeuralODE2(Network):
+    """d/dt x = w sigma(x) + b for x in R^d; blocks "weight" w (d, d) and "bias" b (d,), both Euclidean.
+
+    (D_x F)* p = sigma'(x) w^T p,  (D_w F)* p = p sigma(x)^T,  (D_b F)* p = p, summed over samples.
+    Source: Geshkovski, Large-time asymptotics in deep learning, the second of its two networks.
+
+    units : d >= 1
+    """
+
+    units: int
+    activation: Activation
+
+    def __post_init__(self) -> None:
+        check_count("units", self.units)
+        if not isinstance(self.activation, Activation):
+            raise TypeError(f"activation must be an Activation, got {self.activation!r}")
+
+    @property
+    def weights(self) -> Array:
+        return euclidean(self.units)
+
+    def weights_like(self, example: Array) -> Array:
+        return like(self.weights, example)
+
+    def blocks(self, in_time: TimeKind = "layers") -> tuple[Block, ...]:
+        d = self.units
+        return (
+            Block("bias", (d,), in_time, euclidean(1)),
+            Block("weight", (d, d), in_time, euclidean(1, 1)),
+        )
+
+    def formula(self) -> str:
+        return f"f_t = weight {self.activation}(f) + bias"
+
+    def velocity(self, f: Array, c: Values, t: float) -> Array:
+        return c["weight"] @ self.activation.value(f) + c["bias"][:, None]
+
+    def jvp(self, f: Array, c: Values, t: float, df: Array, dc: Values) -> Array:
+        result = c["weight"] @ (self.activation.derivative(f) * df)
+        if "weight" in dc:
+            result = result + dc["weight"] @ self.activation.value(f)
+        if "bias" in dc:
+            result = result + dc["bias"][:, None]
+        return result
+
+    def vjp(self, f: Array, c: Values, t: float, p: Array) -> tuple[Array, dict[str, Array]]:
+        return self.activation.derivative(f) * (c["weight"].T @ p), {
+            "bias": namespace(p).sum(p, axis=1),
+            "weight": p @ self.activation.value(f).T,
+        }
+
+    def vjp_derivative(
+        self, f: Array, c: Values, t: float, p: Array, df: Array, dc: Values, dp: Array
+    ) -> tuple[Array, dict[str, Array]]:
+        slope = self.activation.derivative(f)
+        back = c["weight"].T @ dp
+        if "weight" in dc:
+            back = back + dc["weight"].T @ p
+        df_bar = slope * back + self.activation.second(f) * df * (c["weight"].T @ p)
+        return df_bar, {
+            "bias": namespace(dp).sum(dp, axis=1),
+            "weight": dp @ self.activation.value(f).T + p @ (slope * df).T,
+        }

@@ -1,0 +1,132 @@
+"""The learning problem: what is wanted of a network, continuous in time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from .arrays import Array, to_host
+from .checks import check_array
+from .controls import ControlSpace
+from .losses import Loss, SquaredError
+from .meshes import TimeMesh
+from .networks import Network
+from .penalties import Penalty
+from .readouts import Readout, State
+from .sets import AdmissibleSet
+
+
+@dataclass(frozen=True, eq=False)
+class LearningProblem:
+    """minimise  sum_m s_m [ terminal(o_m(T), y_m) + int_0^T running(o_m(t), y_m) dt ] + penalty(c)
+
+    over controls c in the admissible set, where f' = velocity(f, c(t), t), f(0) = initial, o = readout(f).
+
+    initial : (N, M), one sample per column
+    target : (P, M), P the number of outputs
+    controls : a ControlSpace, or a TimeMesh, short for network.controls(mesh)
+    readout, terminal : State() and SquaredError() unless said otherwise
+    running : a loss on the same readout, or None; its integral is the trapezoid rule on the ends of the layers
+    penalty, admissible : None for none
+    sample_weights : (M,), s_m after division by their sum; None for the mean
+    raises ValueError or TypeError for arguments that do not fit each other
+    """
+
+    network: Network
+    initial: Array
+    target: Array
+    controls: ControlSpace | TimeMesh
+    readout: Readout = field(default_factory=State)
+    terminal: Loss = field(default_factory=SquaredError)
+    running: Loss | None = None
+    penalty: Penalty | None = None
+    admissible: AdmissibleSet | None = None
+    sample_weights: Array | None = None
+
+    def __post_init__(self) -> None:
+        controls = self.controls
+        if not isinstance(controls, ControlSpace | TimeMesh):
+            raise TypeError(f"controls must be a ControlSpace or a TimeMesh, got {type(controls).__name__}")
+        controls = self.space
+        initial = self.network.check_state("initial", self.initial)
+        samples = initial.shape[1]
+        outputs = len(self.readout.measure(self.network))
+        target = check_array("target", self.target, (outputs, samples))
+        weights = np.full(samples, 1.0 / samples)
+        if self.sample_weights is not None:
+            given = to_host(check_array("sample_weights", self.sample_weights, (samples,)))
+            if np.any(given < 0) or given.sum() == 0:
+                raise ValueError("sample_weights must be >= 0 and not all zero")
+            weights = given / given.sum()
+        if self.admissible is not None:
+            self.admissible.check(controls)
+        if self.penalty is not None:
+            self.penalty.formula(controls)  # so that names that are no block are met here
+        for name, value in (
+            ("controls", controls),
+            ("initial", initial),
+            ("target", target),
+            ("sample_weights", weights),
+        ):
+            object.__setattr__(self, name, value)
+
+    @property
+    def space(self) -> ControlSpace:
+        """The space of its controls."""
+        controls = self.controls
+        return self.network.controls(controls) if isinstance(controls, TimeMesh) else controls
+
+    @property
+    def mesh(self) -> TimeMesh:
+        """Horizon and layers."""
+        return self.space.mesh
+
+    @property
+    def shares(self) -> Array:
+        """(M,): the weight s_m of each sample; they sum to 1."""
+        return np.asarray(self.sample_weights)
+
+    def batch(self, indices: Sequence[int] | Array) -> "LearningProblem":
+        """The problem on some of the samples: initial, target and weights are sliced together."""
+        chosen = np.asarray(indices)
+        return replace(
+            self,
+            initial=self.initial[:, chosen],
+            target=self.target[:, chosen],
+            sample_weights=self.shares[chosen],
+        )
+
+    def __str__(self) -> str:
+        space, mesh, network = self.space, self.mesh, self.network
+        samples = self.initial.shape[1]
+        even = np.allclose(self.shares, 1 / samples, rtol=1e-12, atol=0.0)
+        average = f"1/{samples} sum_m" if even else "sum_m s_m"
+        output = self.readout.formula()
+        lines = [f"minimise  J = {average} {self.terminal.formula(f'{output}(T)')}"]
+        if self.running is not None:
+            lines.append(
+                f"            + {average} int_0^T {self.running.formula(f'{output}(t)')} dt"
+                f"   (trapezoid on the {mesh.layers + 1} ends of layers)"
+            )
+        if self.penalty is not None:
+            lines.append(f"            + {self.penalty.formula(space)}")
+        lines.append("over      " + ", ".join(_describe(space, b.name) for b in space.blocks))
+        if self.admissible is not None:
+            lines.append(f"in        {self.admissible}")
+        lines.append(f"where     {network.formula()}, f(0) = initial,")
+        lines.append(
+            f"          T = {mesh.horizon:g}, {mesh.layers} layers, {len(network.weights)} units, {samples} samples"
+        )
+        weights = "|g|^2 = sum_i w_i g_i^2" if not np.all(network.weights == 1) else "|g|^2 = sum_i g_i^2"
+        lines.append(f"norms     {weights} over units, the same with w_i w_j over pairs of units; {space.norm} in time")
+        return "\n".join(lines)
+
+
+def _describe(space: ControlSpace, name: str) -> str:
+    block = next(b for b in space.blocks if b.name == name)
+    how = (
+        "fixed"
+        if name in space.fixed
+        else {"layers": "constant on layers", "nodes": "linear on layers"}.get(block.time, "constant in time")
+    )
+    return f"{name} {block.shape} {how}"

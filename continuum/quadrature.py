@@ -1,0 +1,204 @@
+"""Quadrature rules: a domain becomes a Grid of nodes and weights, int_Y g(y) dy ~ sum_i w_i g(y_i)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+
+import numpy as np
+
+from .arrays import Array, like, namespace
+from .checks import check_array, check_count
+from .domains import Circle, Domain, Interval, factors
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Nodes and weights on a domain.
+
+    nodes : (N, n), the points y_i
+    weights : (N,), w_i >= 0; a node of weight zero is computed but acts on none (see `observed_at`)
+    """
+
+    domain: Domain
+    nodes: Array
+    weights: Array
+    _carried: dict[object, Array] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        dimension = len(factors(self.domain))
+        nodes = check_array("nodes", self.nodes, ("N", dimension))
+        weights = check_array("weights", self.weights, (nodes.shape[0],))
+        if np.any(weights < 0):
+            raise ValueError(f"weights must be >= 0, the least given is {weights.min()}")
+        object.__setattr__(self, "nodes", nodes)
+        object.__setattr__(self, "weights", weights)
+
+    def __len__(self) -> int:
+        return self.weights.shape[0]
+
+    def __mul__(self, other: "Grid") -> "Grid":
+        """The product rule on the product domain; the nodes of `self` vary slowest."""
+        nodes = np.hstack([np.repeat(self.nodes, len(other), axis=0), np.tile(other.nodes, (len(self), 1))])
+        return Grid(self.domain * other.domain, nodes, np.kron(self.weights, other.weights))
+
+    @property
+    def dimension(self) -> int:
+        """The number n of coordinates."""
+        return self.nodes.shape[1]
+
+    @property
+    def coordinates(self) -> Array:
+        """What a function of position receives: y of shape (N,) in one dimension, else (n, N)."""
+        return self.nodes[:, 0] if self.dimension == 1 else self.nodes.T
+
+    def weights_like(self, example: Array) -> Array:
+        """The weights in the library and on the device of `example`, carried over once."""
+        if type(example) is np.ndarray:
+            return self.weights
+        key = (namespace(example), example.device)
+        if key not in self._carried:
+            self._carried[key] = like(self.weights, example)
+        return self._carried[key]
+
+    def evaluate(self, function: Callable[..., Array], *time: float, name: str = "function") -> Array:
+        """function(y[, t]) at the nodes: (N,).  Raises ValueError if it does not broadcast or is not finite."""
+        return self._broadcast(name, function(self.coordinates, *time), (len(self),))
+
+    def evaluate_kernel(self, function: Callable[..., Array], *time: float, name: str = "kernel") -> Array:
+        """function(y, z[, t]) at all pairs of nodes: (N, N), row i for y = y_i."""
+        y, z = self.coordinates[..., :, None], self.coordinates[..., None, :]
+        return self._broadcast(name, function(y, z, *time), (len(self), len(self)))
+
+    def _broadcast(self, name: str, values: Array, shape: tuple[int, ...]) -> Array:
+        try:
+            values = np.broadcast_to(np.asarray(values, dtype=np.float64), shape)
+        except (TypeError, ValueError):
+            given = getattr(values, "shape", type(values).__name__)
+            raise ValueError(f"{name} gave values of shape {given}, which do not broadcast to {shape}") from None
+        return np.ascontiguousarray(check_array(f"{name} at the nodes", values, shape))
+
+    def sample(self, *functions: Callable[[Array], Array] | float) -> Array:
+        """States from functions: column m is function m (or the constant) at the nodes.
+
+        returns (N, number of functions); raises ValueError for no functions or values that do not fit.
+        """
+        if not functions:
+            raise ValueError("sample needs at least one function of position")
+        columns = [
+            self.evaluate(f, name=f"function {m}") if callable(f) else np.full(len(self), float(f))
+            for m, f in enumerate(functions)
+        ]
+        return np.stack(columns, axis=1)
+
+    def integrate(self, values: Array) -> Array:
+        """sum_i w_i values_i for values (N,) or (N, M)."""
+        w = self.weights_like(values)
+        return namespace(values).tensordot(w, values, axes=1)
+
+    def observed_at(self, nodes: Array) -> "Grid":
+        """The same rule with further nodes of weight zero appended.
+
+        The state is computed there too but acts on nothing, so the states at two unrelated sets of
+        nodes can be compared without interpolation (Nystrom).  nodes : (P, n).
+        """
+        extra = check_array("nodes", nodes, ("P", self.dimension))
+        return Grid(
+            self.domain,
+            np.concatenate([self.nodes, extra]),
+            np.concatenate([self.weights, np.zeros(extra.shape[0])]),
+        )
+
+
+Points = int | Sequence[int]
+
+
+def gauss_legendre(domain: Domain, points: Points, panels: Points = 1) -> Grid:
+    """Gauss-Legendre quadrature on an interval or a product of intervals.
+
+    int_Y g(y) dy ~ sum_i w_i g(y_i), exact for polynomials of degree 2*points - 1 in each variable
+    on each of `panels` equal panels per dimension (kinks of g belong on panel ends).
+
+    domain : Interval, or a product of n of them
+    points : nodes per panel and dimension, an int or n ints
+    panels : panels per dimension, an int or n ints
+    returns Grid with nodes (N, n), weights (N,), N = prod(points * panels)
+    raises ValueError if points < 1, panels < 1, or a factor is a Circle
+    """
+
+    def rule(left: float, right: float, count: int, split: int) -> tuple[Array, Array]:
+        x, w = np.polynomial.legendre.leggauss(count)
+        half = (right - left) / (2 * split)
+        centres = left + half * (2 * np.arange(split) + 1)
+        return (centres[:, None] + half * x).ravel(), np.tile(half * w, split)
+
+    return _on_intervals("gauss_legendre", domain, rule, points, panels)
+
+
+def midpoint(domain: Domain, points: Points) -> Grid:
+    """Midpoint rule: `points` equal cells per dimension, nodes at their centres; order 2.
+
+    raises ValueError if points < 1 or a factor is a Circle
+    """
+
+    def rule(left: float, right: float, count: int) -> tuple[Array, Array]:
+        h = (right - left) / count
+        return left + h * (np.arange(count) + 0.5), np.full(count, h)
+
+    return _on_intervals("midpoint", domain, rule, points)
+
+
+def trapezoid(domain: Domain, points: Points) -> Grid:
+    """Trapezoid rule: `points` >= 2 equispaced nodes per dimension, both ends included; order 2.
+
+    raises ValueError if points < 2 or a factor is a Circle
+    """
+
+    def rule(left: float, right: float, count: int) -> tuple[Array, Array]:
+        w = np.full(count, (right - left) / (count - 1))
+        w[[0, -1]] /= 2
+        return np.linspace(left, right, count), w
+
+    return _on_intervals("trapezoid", domain, rule, points, least=2)
+
+
+def periodic(domain: Domain, points: Points) -> Grid:
+    """Periodic trapezoid rule on circles: equispaced nodes, equal weights; spectral for smooth g.
+
+    raises ValueError if points < 1 or a factor is an Interval
+    """
+    parts = factors(domain)
+    grids = []
+    for part, count in zip(parts, _per_dimension("points", points, len(parts)), strict=True):
+        if not isinstance(part, Circle):
+            raise ValueError(f"periodic is a rule for circles, got {part}")
+        h = part.length / count
+        grids.append(Grid(part, (h * np.arange(count))[:, None], np.full(count, h)))
+    return reduce(Grid.__mul__, grids)
+
+
+def _per_dimension(name: str, value: Points, dimension: int, least: int = 1) -> list[int]:
+    values = list(value) if isinstance(value, Sequence) else [value] * dimension
+    if len(values) != dimension:
+        raise ValueError(f"{name} must be an int or {dimension} ints, got {value!r}")
+    return [check_count(name, v, least) for v in values]
+
+
+def _on_intervals(
+    name: str,
+    domain: Domain,
+    rule: Callable[..., tuple[Array, Array]],
+    points: Points,
+    *further: Points,
+    least: int = 1,
+) -> Grid:
+    """The product over the factors of a one-dimensional rule(left, right, points, *further)."""
+    parts = factors(domain)
+    counts = [_per_dimension("points", points, len(parts), least)]
+    counts += [_per_dimension("panels", f, len(parts)) for f in further]
+    grids = []
+    for part, *numbers in zip(parts, *counts, strict=True):
+        if not isinstance(part, Interval):
+            raise ValueError(f"{name} is a rule for intervals, got {part}; use periodic on a Circle")
+        nodes, weights = rule(part.left, part.right, *numbers)
+        grids.append(Grid(part, nodes[:, None], weights))
+    return reduce(Grid.__mul__, grids)

@@ -1,0 +1,216 @@
+"""How a block of a control depends on time: its basis functions, their Gram matrix, and the adjoint of both.
+
+A block with coefficients x stands for v(t) = sum_k phi_k(t) x_k.  On layer k, at t = t_k + theta tau_k,
+
+    "layers"  v = x_k                                  K coefficients, piecewise constant
+    "nodes"   v = (1 - theta) x_k + theta x_{k+1}      K + 1 coefficients, piecewise linear
+    "static"  v = x                                    no time axis
+
+The inner product in time is int phi_k phi_l dt ("static": none), plus int phi_k' phi_l' dt in the norm
+"H1".  With its Cholesky factor, G = L L^T, the flat coordinates of x are L^T x.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol
+
+import numpy as np
+
+from .arrays import Array, like, namespace
+from .checks import check_name
+from .meshes import TimeMesh
+
+TimeKind = Literal["layers", "nodes", "static"]
+Norm = Literal["L2", "H1"]
+
+
+class TimeAxis(Protocol):
+    """One of the three kinds, on a mesh."""
+
+    @property
+    def length(self) -> tuple[int, ...]:
+        """The leading shape of the coefficients: (K,), (K + 1,) or ()."""
+        ...
+
+    @property
+    def sample_times(self) -> Array:
+        """The times at which a function of time gives the coefficients."""
+        ...
+
+    def at(self, x: Array, layer: int, theta: float) -> Array:
+        """v at t_layer + theta tau_layer."""
+        ...
+
+    def scatter(self, x: Array, layer: int, theta: float, c: Array) -> None:
+        """The adjoint of `at`: adds phi_k(t) c to every coefficient x_k, in place."""
+        ...
+
+    def flatten(self, x: Array) -> Array:
+        """L^T x."""
+        ...
+
+    def unflatten(self, y: Array) -> Array:
+        """The x with L^T x = y."""
+        ...
+
+    def riesz(self, c: Array) -> Array:
+        """G^{-1} c, the function that represents the functional x -> sum_k c_k x_k; c is used up."""
+        ...
+
+    def mass(self, x: Array) -> Array:
+        """Mx with M_kl = int phi_k phi_l dt, the Gram matrix of "L2" whatever the norm."""
+        ...
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Piecewise constant, sampled in the middle of the layers."""
+
+    mesh: TimeMesh
+
+    @property
+    def length(self) -> tuple[int, ...]:
+        return (self.mesh.layers,)
+
+    @property
+    def sample_times(self) -> Array:
+        return self.mesh.nodes[:-1] + 0.5 * self.mesh.steps
+
+    def at(self, x: Array, layer: int, theta: float) -> Array:
+        return x[layer, ...]
+
+    def scatter(self, x: Array, layer: int, theta: float, c: Array) -> None:
+        x[layer, ...] += c
+
+    def flatten(self, x: Array) -> Array:
+        return x * _column(np.sqrt(self.mesh.steps), x)
+
+    def unflatten(self, y: Array) -> Array:
+        return y / _column(np.sqrt(self.mesh.steps), y)
+
+    def riesz(self, c: Array) -> Array:
+        c /= _column(self.mesh.steps, c)
+        return c
+
+    def mass(self, x: Array) -> Array:
+        return x * _column(self.mesh.steps, x)
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Piecewise linear, sampled at the ends of the layers."""
+
+    mesh: TimeMesh
+    norm: Norm = "L2"
+
+    @property
+    def length(self) -> tuple[int, ...]:
+        return (self.mesh.layers + 1,)
+
+    @property
+    def sample_times(self) -> Array:
+        return self.mesh.nodes
+
+    @cached_property
+    def _cholesky(self) -> tuple[Array, Array]:
+        """The diagonal d and subdiagonal e of L: G_kk = d_k^2 + e_{k-1}^2, G_{k,k+1} = d_k e_k."""
+        tau = self.mesh.steps
+        diagonal, off = np.zeros(len(tau) + 1), tau / 6
+        diagonal[:-1] += tau / 3
+        diagonal[1:] += tau / 3
+        if self.norm == "H1":
+            diagonal[:-1] += 1 / tau
+            diagonal[1:] += 1 / tau
+            off = off - 1 / tau
+        d, e = np.empty_like(diagonal), np.empty_like(off)
+        for k in range(len(diagonal)):
+            d[k] = np.sqrt(diagonal[k] - (e[k - 1] ** 2 if k else 0.0))
+            if k < len(off):
+                e[k] = off[k] / d[k]
+        return d, e
+
+    def at(self, x: Array, layer: int, theta: float) -> Array:
+        return (1.0 - theta) * x[layer, ...] + theta * x[layer + 1, ...]
+
+    def scatter(self, x: Array, layer: int, theta: float, c: Array) -> None:
+        x[layer, ...] += (1.0 - theta) * c
+        x[layer + 1, ...] += theta * c
+
+    def flatten(self, x: Array) -> Array:
+        d, e = self._cholesky
+        y = x * _column(d, x)
+        y[:-1, ...] += x[1:, ...] * _column(e, x)
+        return y
+
+    def unflatten(self, y: Array) -> Array:
+        d, e = self._cholesky
+        x = y / _column(d, y)
+        for k in range(len(e) - 1, -1, -1):
+            x[k, ...] -= float(e[k] / d[k]) * x[k + 1, ...]
+        return x
+
+    def riesz(self, c: Array) -> Array:
+        d, e = self._cholesky
+        y = c / _column(d, c)
+        for k in range(len(e)):
+            y[k + 1, ...] -= float(e[k] / d[k + 1]) * y[k, ...]
+        return self.unflatten(y)
+
+    def mass(self, x: Array) -> Array:
+        tau = _column(self.mesh.steps, x)
+        result = namespace(x).zeros_like(x)
+        result[:-1, ...] += tau * (x[:-1, ...] / 3.0 + x[1:, ...] / 6.0)
+        result[1:, ...] += tau * (x[:-1, ...] / 6.0 + x[1:, ...] / 3.0)
+        return result
+
+
+@dataclass(frozen=True)
+class Static:
+    """Constant in time: a readout, a kernel that all layers share.  Its product has no time in it."""
+
+    mesh: TimeMesh
+
+    @property
+    def length(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def sample_times(self) -> Array:
+        return np.empty(0)
+
+    def at(self, x: Array, layer: int, theta: float) -> Array:
+        return x
+
+    def scatter(self, x: Array, layer: int, theta: float, c: Array) -> None:
+        x += c
+
+    def flatten(self, x: Array) -> Array:
+        return x
+
+    def unflatten(self, y: Array) -> Array:
+        return y
+
+    def riesz(self, c: Array) -> Array:
+        return c
+
+    def mass(self, x: Array) -> Array:
+        return x
+
+
+def time_axis(kind: TimeKind, mesh: TimeMesh, norm: Norm = "L2") -> TimeAxis:
+    """The axis of this kind.  Raises ValueError for an unknown kind or norm, and for "layers" in "H1"."""
+    check_name("time dependence", kind, ("layers", "nodes", "static"))
+    check_name("norm", norm, ("L2", "H1"))
+    if kind == "nodes":
+        return Nodes(mesh, norm)
+    if kind == "static":
+        return Static(mesh)
+    if norm == "H1":
+        raise ValueError("piecewise constant functions are not in H1: use in_time='nodes' with norm='H1'")
+    return Layers(mesh)
+
+
+def _column(values: Array, x: Array) -> Array:
+    """(K,) values shaped to multiply the leading axis of x, in the library of x."""
+    shaped = values.reshape((-1,) + (1,) * (len(x.shape) - 1))
+    return like(shaped, x)

@@ -1,0 +1,33 @@
+"""Algorithms on networks, controls and problems; each returns a Solution with a status."""
+
+from .adjoint import ReducedObjective as ReducedObjective
+from .adjoint import discretize as discretize
+from .evaluate import Evaluation as Evaluation
+from .evaluate import evaluate as evaluate
+from .integrate import integrate as integrate
+from .minimize import LBFGS as LBFGS
+from .minimize import GradientDescent as GradientDescent
+from .minimize import minimize as minimize
+from .monitors import EverySeconds as EverySeconds
+from .monitors import EverySteps as EverySteps
+from .monitors import Monitor as Monitor
+from .monitors import Progress as Progress
+from .monitors import Record as Record
+from .monitors import Snapshot as Snapshot
+from .monitors import Stop as Stop
+from .objective import Objective as Objective
+from .refinement import Refinement as Refinement
+from .refinement import depth_error as depth_error
+from .refinement import observed_orders as observed_orders
+from .refinement import refine as refine
+from .refinement import richardson as richardson
+from .refinement import width_error as width_error
+from .solution import Solution as Solution
+from .solution import SolveError as SolveError
+from .solution import Trajectory as Trajectory
+from .status import Status as Status
+from .steppers import RK4 as RK4
+from .steppers import DormandPrince as DormandPrince
+from .steppers import Euler as Euler
+from .steppers import Heun as Heun
+from .steppers import ImplicitMidpoint as ImplicitMidpoint

@@ -1,0 +1,244 @@
+"""Compiled leaf loops: explicit Runge-Kutta steps of f' = sigma(a - Bf) with a dense kernel, and their adjoint.
+
+The references are `integrate.generic_advance` and the generic sweep of `adjoint.py`; tests hold each pair
+together.  Matrix products go to BLAS; what is fused is everything between them.
+
+Arrays: f (N, M); bias (Ka, N) and kernel (Kb, N, N) with Ka, Kb the length of their time axis, one of
+STATIC (1), LAYERS (K), NODES (K + 1); per step: its layer, its length h, its start theta and its share
+dtheta of the layer.
+"""
+
+import numpy as np
+
+from continuum.compiled import activate_row, compiled, slope_row
+
+STATIC, LAYERS, NODES = range(3)
+_BLOCK = 1024  # entries worked on at a time, so that a block of every array stays in the first cache
+_LARGEST = np.finfo(np.float64).max
+
+
+@compiled
+def _spread_bias(bias, kind, layer, theta, out):
+    """out[i, m] <- a_i at this time, for all samples m."""
+    for i in range(out.shape[0]):
+        if kind == STATIC:
+            value = bias[0, i]
+        elif kind == LAYERS or theta == 0.0:
+            value = bias[layer, i]
+        else:
+            value = (1.0 - theta) * bias[layer, i] + theta * bias[layer + 1, i]
+        out[i, :] = value
+
+
+@compiled
+def _kernel_at(kernel, kind, layer, theta, blend):
+    """The kernel matrix at this time: a view where there is one, else the mean of two in `blend`."""
+    if kind == STATIC:
+        return kernel[0]
+    if kind == LAYERS or theta == 0.0:
+        return kernel[layer]
+    if theta == 1.0:
+        return kernel[layer + 1]
+    low, high = kernel[layer], kernel[layer + 1]
+    for i in range(blend.shape[0]):
+        for j in range(blend.shape[1]):
+            blend[i, j] = (1.0 - theta) * low[i, j] + theta * high[i, j]
+    return blend
+
+
+@compiled
+def advance(
+    f,
+    bias,
+    bias_kind,
+    kernel,
+    kernel_kind,
+    w,
+    code,
+    a,
+    b,
+    c,
+    layers,
+    h,
+    theta,
+    dtheta,
+    states,
+    slopes,
+):
+    """Steps f in place; returns the index of the first step whose result is not finite, or -1.
+
+    states : (S + 1, N, M), or (0, ., .): f before and after every step is written there
+    slopes : (S, s, N, M), or (0, ., ., .): the slopes k_i of every step are written there
+    """
+    units, samples = f.shape
+    count, stages = h.size, b.size
+    entries = units * samples
+    spread_w, spread_a = np.empty((units, samples)), np.empty((units, samples))
+    for i in range(units):
+        spread_w[i, :] = w[i]
+    argument, product = np.empty((units, samples)), np.empty((units, samples))
+    own = np.empty((1 if slopes.shape[0] > 0 else stages, units, samples))
+    blend = np.empty((units, units) if kernel_kind == NODES else (1, 1))
+    f_flat, weight_flat, bias_flat = f.reshape(entries), spread_w.reshape(entries), spread_a.reshape(entries)
+    argument_flat, product_flat = argument.reshape(entries), product.reshape(entries)
+    for e in range(entries):
+        argument_flat[e] = weight_flat[e] * f_flat[e]
+    if states.shape[0] > 0:
+        states[0] = f
+    spread_at = -1.0
+    for n in range(count):
+        k = (slopes[n] if slopes.shape[0] > 0 else own).reshape(-1, entries)
+        finite = True
+        for i in range(stages):
+            at = theta[n] + c[i] * dtheta[n]
+            np.dot(_kernel_at(kernel, kernel_kind, layers[n], at, blend), argument, product)
+            moment = 0.0 if bias_kind == STATIC else layers[n] + (at if bias_kind == NODES else 0.0)
+            if moment != spread_at:
+                _spread_bias(bias, bias_kind, layers[n], at, spread_a)
+                spread_at = moment
+            last = i == stages - 1
+            for start in range(0, entries, _BLOCK):
+                stop = min(start + _BLOCK, entries)
+                row, g = k[i, start:stop], product_flat[start:stop]
+                offset, weight = bias_flat[start:stop], weight_flat[start:stop]
+                state, target = f_flat[start:stop], argument_flat[start:stop]
+                for e in range(row.size):
+                    row[e] = offset[e] - g[e]
+                activate_row(code, row)
+                base = state
+                for j in range(i):
+                    factor = h[n] * (b[j] if last else a[i + 1, j])
+                    if factor != 0.0:
+                        source = k[j, start:stop]
+                        for e in range(row.size):
+                            target[e] = base[e] + factor * source[e]
+                        base = target
+                factor = h[n] * (b[i] if last else a[i + 1, i])
+                if last:
+                    bad = 0
+                    for e in range(row.size):
+                        value = base[e] + factor * row[e]
+                        bad |= not (abs(value) <= _LARGEST)
+                        state[e] = value
+                        target[e] = weight[e] * value
+                    finite = finite and bad == 0
+                else:
+                    for e in range(row.size):
+                        target[e] = weight[e] * (base[e] + factor * row[e])
+        if states.shape[0] > 0:
+            states[n + 1] = f
+        if not finite:
+            return n
+    return -1
+
+
+@compiled
+def adjoint(
+    states,
+    slopes,
+    seed_of,
+    seeds,
+    bias_kind,
+    kernel,
+    kernel_kind,
+    w,
+    code,
+    a,
+    b,
+    c,
+    layers,
+    h,
+    theta,
+    dtheta,
+    bias_bar,
+    kernel_bar,
+    costates,
+):
+    """The adjoint of `advance`: p_n = p_{n+1} + h sum_i q_i, q_i = -B*(sigma'(u_i) lambda_i).
+
+    lambda_i = b_i p_{n+1} + h sum_{j > i} a_ji q_j.  Adds to the cotangents, of shape (Ka, N) and
+    (Kb, N, N), or (0, ...) where a block is not trained.
+
+    seed_of : (S + 1,), which seed is added to p after step n, or -1
+    seeds : (., N, M)
+    costates : (S + 1, N, M), or (0, ., .): p is written there
+    returns p at the start
+    """
+    units, samples = states.shape[1], states.shape[2]
+    count, stages = h.size, b.size
+    p, lam = np.zeros((units, samples)), np.empty((units, samples))
+    back, weighted = np.empty((stages, units, samples)), np.empty((units, samples))
+    left, right = np.empty((units, stages * samples)), np.empty((units, stages * samples))
+    scaled = np.empty((units, stages * samples) if kernel_kind == NODES else (1, 1))
+    blend = np.empty((units, units) if kernel_kind == NODES else (1, 1))
+    product = np.empty((units, units) if kernel_bar.shape[0] > 0 else (1, 1))
+    fresh = np.ones(max(1, kernel_bar.shape[0]), dtype=np.bool_)
+    if seed_of[count] >= 0:
+        p += seeds[seed_of[count]]
+    if costates.shape[0] > 0:
+        costates[count] = p
+    for n in range(count - 1, -1, -1):
+        f, layer = states[n], layers[n]
+        for i in range(stages - 1, -1, -1):
+            at = theta[n] + c[i] * dtheta[n]
+            for y in range(units):
+                row, k = lam[y], slopes[n, i, y]
+                for m in range(samples):
+                    row[m] = b[i] * p[y, m]
+                for j in range(i + 1, stages):
+                    factor = h[n] * a[j, i]
+                    if factor != 0.0:
+                        for m in range(samples):
+                            row[m] += factor * back[j, y, m]
+                slope_row(code, k, row)
+                total = 0.0
+                into, wrow = left[y, i * samples : (i + 1) * samples], weighted[y]
+                for m in range(samples):
+                    into[m] = -h[n] * row[m]
+                    wrow[m] = -w[y] * row[m]
+                    total += row[m]
+                if bias_bar.shape[0] > 0:
+                    if bias_kind == STATIC:
+                        bias_bar[0, y] += h[n] * total
+                    elif bias_kind == LAYERS:
+                        bias_bar[layer, y] += h[n] * total
+                    else:
+                        bias_bar[layer, y] += h[n] * (1.0 - at) * total
+                        bias_bar[layer + 1, y] += h[n] * at * total
+                if kernel_bar.shape[0] > 0:
+                    stage = right[y, i * samples : (i + 1) * samples]
+                    for m in range(samples):
+                        stage[m] = f[y, m]
+                    for j in range(i):
+                        factor = h[n] * a[i, j]
+                        if factor != 0.0:
+                            for m in range(samples):
+                                stage[m] += factor * slopes[n, j, y, m]
+            np.dot(_kernel_at(kernel, kernel_kind, layer, at, blend).T, weighted, back[i])
+        if kernel_bar.shape[0] > 0:
+            for end in range(2 if kernel_kind == NODES else 1):
+                target = 0 if kernel_kind == STATIC else layer + end
+                source = left
+                if kernel_kind == NODES:
+                    for i in range(stages):
+                        at = theta[n] + c[i] * dtheta[n]
+                        share = at if end else 1.0 - at
+                        for y in range(units):
+                            for m in range(i * samples, (i + 1) * samples):
+                                scaled[y, m] = share * left[y, m]
+                    source = scaled
+                if fresh[target]:
+                    np.dot(source, right.T, kernel_bar[target])
+                    fresh[target] = False
+                else:
+                    np.dot(source, right.T, product)
+                    kernel_bar[target] += product
+        for i in range(stages):
+            for y in range(units):
+                for m in range(samples):
+                    p[y, m] += h[n] * back[i, y, m]
+        if seed_of[n] >= 0:
+            p += seeds[seed_of[n]]
+        if costates.shape[0] > 0:
+            costates[n] = p
+    return p

@@ -1,0 +1,382 @@
+"""The time loop: a network, a control and an initial state become a trajectory.
+
+One Python loop over chunks between the moments monitors ask for; a chunk is advanced by a generic step
+(any network, any method, any array library) or by a compiled one (explicit tableau x built-in activation x
+dense kernel), which stop at the first state that is not finite.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from continuum.arrays import Array, is_numpy, namespace, to_host
+from continuum.checks import check_array, check_count, check_name
+from continuum.controls import Control, ControlPath, FunctionControl
+from continuum.kernels import Dense
+from continuum.meshes import TimeMesh
+from continuum.networks import Network, WidthDepth
+
+from . import dense_loops
+from .adaptive import accepted_steps
+from .monitors import Monitor, Snapshot, Watch
+from .solution import Solution, States, Trajectory
+from .status import Status
+from .steppers import DormandPrince, RungeKutta, StepFailed, Stepper
+
+Save = Literal["final", "layers", "steps"]
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """The steps of a run: step n lies in layer[n], starts at start[n], has length size[n].
+
+    theta, dtheta : the same start and length as shares of the layer
+    """
+
+    layer: Array
+    start: Array
+    size: Array
+    theta: Array
+    dtheta: Array
+
+    def __len__(self) -> int:
+        return self.size.shape[0]
+
+    def __getitem__(self, chosen: slice) -> "Steps":
+        return Steps(*(x[chosen] for x in (self.layer, self.start, self.size, self.theta, self.dtheta)))
+
+    @staticmethod
+    def equal(mesh: TimeMesh, per_layer: int) -> "Steps":
+        """`per_layer` equal steps in each layer."""
+        share = np.tile(np.arange(per_layer) / per_layer, mesh.layers)
+        layer = np.repeat(np.arange(mesh.layers), per_layer)
+        tau = mesh.steps[layer]
+        return Steps(layer, mesh.nodes[layer] + share * tau, tau / per_layer, share, np.full(len(share), 1 / per_layer))
+
+    @staticmethod
+    def accepted(mesh: TimeMesh, steps: Sequence[tuple[int, float, float]]) -> "Steps":
+        """From (layer, start, size) of an adaptive run."""
+        layer = np.array([s[0] for s in steps], dtype=np.int64)
+        start, size = np.array([s[1] for s in steps]), np.array([s[2] for s in steps])
+        tau = mesh.steps[layer]
+        return Steps(layer, start, size, (start - mesh.nodes[layer]) / tau, size / tau)
+
+
+class Advance(Protocol):
+    """Makes steps of a known sequence."""
+
+    def __call__(self, f: Array, first: int, count: int, keep: bool) -> tuple[Array, int, States]:
+        """(state, first step whose result is not finite or -1, states before and after each step if kept)."""
+        ...
+
+
+class GenericAdvance:
+    """Steps of any method on any network, in the array library of the state: the reference."""
+
+    def __init__(self, network: Network, control: ControlPath, stepper: Stepper, steps: Steps) -> None:
+        self.network, self.control, self.stepper, self.steps = network, control, stepper, steps
+
+    def __call__(self, f: Array, first: int, count: int, keep: bool) -> tuple[Array, int, States]:
+        states = [f] if keep else []
+        for n in range(first, first + count):
+            layer = int(self.steps.layer[n])
+            f = self.stepper.step(
+                lambda t, g: velocity(self.network, self.control, layer, t, g),  # noqa: B023
+                lambda t, g: jacobian(self.network, self.control, layer, t, g),  # noqa: B023
+                float(self.steps.start[n]),
+                float(self.steps.size[n]),
+                f,
+            )
+            if keep:
+                states.append(f)
+            if not is_finite(f):
+                return f, n, states
+        return f, -1, states
+
+
+def velocity(network: Network, control: ControlPath, layer: int, t: float, f: Array) -> Array:
+    """F(f, c(t), t) inside a layer."""
+    return network.velocity(f, control.on_layer(layer, t), t)
+
+
+def jacobian(network: Network, control: ControlPath, layer: int, t: float, f: Array) -> Array:
+    """(M, N, N): D_f F at every sample, column by column from the network's jvp."""
+    xp = namespace(f)
+    units, samples = f.shape
+    eye = xp.eye(units, dtype=f.dtype, device=f.device)
+    columns = network.jvp(xp.repeat(f, units, axis=1), control.on_layer(layer, t), t, xp.tile(eye, (1, samples)), {})
+    return xp.permute_dims(xp.reshape(columns, (units, samples, units)), (1, 0, 2))
+
+
+def is_finite(f: Array) -> bool:
+    """True if no entry is NaN or infinite."""
+    xp = namespace(f)
+    return bool(xp.all(xp.isfinite(f)))
+
+
+@dataclass(frozen=True, eq=False)
+class DenseData:
+    """What the compiled loops take of a network, a control and a tableau."""
+
+    bias: Array
+    bias_kind: int
+    kernel: Array
+    kernel_kind: int
+    w: Array
+    code: int
+    a: Array
+    b: Array
+    c: Array
+
+    @staticmethod
+    def of(network: Network, control: ControlPath, stepper: Stepper, state: Array) -> "DenseData | None":
+        """None where only the generic loop applies."""
+        if not (
+            isinstance(network, WidthDepth)
+            and isinstance(network.kernel, Dense)
+            and network.activation.code is not None
+            and isinstance(stepper, RungeKutta)
+            and is_numpy(state)
+        ):
+            return None
+        blocks: list[tuple[Array, int]] = []
+        for name in ("bias", "kernel"):
+            if isinstance(control, FunctionControl) and control.constant:
+                values, kind = control.on_layer(0, 0.0)[name], "static"
+            elif isinstance(control, Control):
+                values = control[name]
+                kind = next(b.time for b in control.space.blocks if b.name == name)
+            else:
+                return None
+            if not is_numpy(values):
+                return None
+            codes = {"static": dense_loops.STATIC, "layers": dense_loops.LAYERS, "nodes": dense_loops.NODES}
+            blocks.append((np.ascontiguousarray(values[None] if kind == "static" else values), codes[kind]))
+        (bias, bias_kind), (kernel, kernel_kind) = blocks
+        return DenseData(
+            bias, bias_kind, kernel, kernel_kind, network.weights, network.activation.code,
+            stepper.a, stepper.b, stepper.c,
+        )  # fmt: skip
+
+    def advance(self, f: Array, steps: Steps, states: Array, slopes: Array) -> int:
+        """Advances f in place; see dense_loops.advance."""
+        return dense_loops.advance(
+            f, self.bias, self.bias_kind, self.kernel, self.kernel_kind, self.w, self.code, self.a, self.b, self.c,
+            steps.layer, steps.size, steps.theta, steps.dtheta, states, slopes,
+        )  # fmt: skip
+
+
+class CompiledAdvance:
+    """The same steps by the compiled loop."""
+
+    def __init__(self, data: DenseData, steps: Steps) -> None:
+        self.data, self.steps = data, steps
+
+    def __call__(self, f: Array, first: int, count: int, keep: bool) -> tuple[Array, int, States]:
+        f = np.array(f, order="C")
+        states = np.empty((count + 1 if keep else 0, *f.shape))
+        failed = self.data.advance(f, self.steps[first : first + count], states, np.empty((0, 1, *f.shape)))
+        if failed >= 0:
+            return f, first + failed, states[: failed + 2]
+        return f, -1, states
+
+
+def make_advance(network: Network, control: ControlPath, stepper: Stepper, steps: Steps, state: Array) -> Advance:
+    """The compiled loop where it applies, else the generic one."""
+    data = DenseData.of(network, control, stepper, state)
+    return CompiledAdvance(data, steps) if data is not None else GenericAdvance(network, control, stepper, steps)
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Part of a run: the states that were kept, how to fill in between, and whether it ended badly."""
+
+    count: int
+    times: Array
+    states: States
+    final: Array
+    status: Status | None = None
+    detail: str = ""
+    step: DormandPrince | None = None
+    slopes: list[Array] | None = None
+
+
+def integrate(
+    network: Network,
+    control: ControlPath,
+    initial: Array,
+    stepper: Stepper,
+    *,
+    save: Save | Array | Sequence[float] = "final",
+    monitors: Sequence[Monitor] = (),
+    steps_per_layer: int = 1,
+    max_steps: int = 1_000_000,
+    raise_on_failure: bool = True,
+) -> Solution:
+    """f' = F(f, c(t), t) on (0, T), f(0) = initial, T and the layers those of the control.
+
+    initial : (N, M)
+    stepper : one step per layer, or `steps_per_layer`; DormandPrince(rtol=, atol=) chooses its own steps,
+        which end at the control's breakpoints
+    save : "final", "layers" (at the ends of layers), "steps", or increasing times in [0, T], where states come
+        from the method's continuous extension (of order 4) or, for methods with fixed steps, from cubic
+        Hermite interpolation; adaptive runs know "layers" for controls with layers only through such times
+    returns Solution with .trajectory and statistics "steps", "rejected", "seconds"
+    raises SolveError if the run fails, unless raise_on_failure=False; ValueError, TypeError for bad input
+    """
+    if not isinstance(stepper, Stepper):
+        raise TypeError(f"stepper must be a method such as RK4() or Euler(), got {stepper!r}")
+    check_count("steps_per_layer", steps_per_layer)
+    check_count("max_steps", max_steps)
+    initial = network.check_state("initial", initial)
+    began = time.perf_counter()
+    mesh = control.mesh
+    adaptive = isinstance(stepper, DormandPrince)
+    wanted = _save_times(save, mesh, adaptive)
+    saver = _Saver(network, control, save if isinstance(save, str) and wanted is None else "times", wanted)
+    total = max_steps if adaptive else mesh.layers * steps_per_layer
+    watch = Watch(monitors, total)
+    if adaptive:
+        pieces = _adaptive_pieces(network, control, stepper, initial, max_steps)
+    else:
+        pieces = _fixed_pieces(network, control, stepper, initial, steps_per_layer, watch, saver.needs_states)
+    status, detail, step, rejected = Status.FINISHED, "", 0, 0
+    saver.start(initial)
+    for piece in pieces:
+        step += piece.count
+        rejected += int(piece.count == 0)
+        saver.add(piece)
+        if piece.status is not None:
+            status, detail = piece.status, piece.detail
+            break
+        if piece.count:
+            moment = Snapshot(step, total, float(piece.times[-1]), piece.final)
+            if watch.look(moment, last=bool(piece.times[-1] >= mesh.horizon)):
+                if piece.times[-1] < mesh.horizon:
+                    status, detail = Status.STOPPED, f"at t = {piece.times[-1]:.6g}"
+                break
+    seconds = time.perf_counter() - began
+    statistics = {"steps": float(step), "rejected": float(rejected), "seconds": seconds}
+    solution = Solution(saver.trajectory(), status, detail, history=watch.history(), statistics=statistics)
+    return solution.raise_if_failed(raise_on_failure)
+
+
+def _save_times(save: Save | Array | Sequence[float], mesh: TimeMesh, adaptive: bool) -> Array | None:
+    """The times wanted, or None for the final state or every step."""
+    if isinstance(save, str):
+        check_name("save", save, ("final", "layers", "steps"))
+        return mesh.nodes if save == "layers" else None
+    times = to_host(check_array("save", np.asarray(save, dtype=np.float64), ("S",)))
+    if np.any(np.diff(times) <= 0) or times[0] < 0 or times[-1] > mesh.horizon:
+        raise ValueError(f"save must be increasing times in [0, {mesh.horizon:g}], got {times}")
+    return times
+
+
+def _fixed_pieces(
+    network: Network, control: ControlPath, stepper: Stepper, f: Array, per_layer: int, watch: Watch, keep: bool
+) -> Iterator[Piece]:
+    """Chunks of equal steps.  A chunk is short enough for Ctrl-C to be answered within about a second."""
+    steps = Steps.equal(control.mesh, per_layer)
+    ends = np.append(steps.start[1:], control.mesh.horizon)
+    advance = make_advance(network, control, stepper, steps, f)
+    work = 8 * f.shape[0] ** 2 * f.shape[1]
+    longest = max(1, int(2e10 // work))
+    first = 0
+    while first < len(steps):
+        count = watch.until(first, min(longest, len(steps) - first))
+        try:
+            f, failed, states = advance(f, first, count, keep)
+        except StepFailed as error:
+            yield Piece(0, ends[:0], [], f, Status.NEWTON_FAILED, str(error))
+            return
+        bad = failed >= 0
+        done = failed - first + 1 if bad else count
+        yield Piece(
+            done, np.concatenate([steps.start[first : first + 1], ends[first : first + done]]), states, f,
+            Status.NON_FINITE if bad else None,
+            f"in step {failed + 1} of {len(steps)}, at t = {ends[failed]:.6g}" if bad else "",
+        )  # fmt: skip
+        first += count
+
+
+def _adaptive_pieces(
+    network: Network, control: ControlPath, stepper: DormandPrince, f: Array, max_steps: int
+) -> Iterator[Piece]:
+    """Accepted steps one by one; a rejected one is a piece without steps."""
+    count = 0
+    for attempt in accepted_steps(network, control, stepper, f, control.breakpoints):
+        if attempt.status is not None:
+            yield Piece(0, np.empty(0), [], f, attempt.status, f"at t = {attempt.start:.6g}")
+            return
+        if not attempt.accepted:
+            yield Piece(0, np.empty(0), [], f)
+            continue
+        if count == max_steps:
+            yield Piece(0, np.empty(0), [], f, Status.MAX_STEPS, f"{max_steps} steps, at t = {attempt.start:.6g}")
+            return
+        count += 1
+        before, f = f, attempt.state
+        times = np.array([attempt.start, attempt.end])
+        yield Piece(1, times, [before, f], f, step=stepper, slopes=attempt.slopes)
+
+
+class _Saver:
+    """Collects the states that were asked for."""
+
+    def __init__(self, network: Network, control: ControlPath, save: str, wanted: Array | None) -> None:
+        self.network, self.control, self.save, self.wanted = network, control, save, wanted
+        self.times: list[float] = []
+        self.states: list[Array] = []
+        self.latest: tuple[float, Array] | None = None
+
+    @property
+    def needs_states(self) -> bool:
+        """True unless only the final state is wanted."""
+        return self.save != "final"
+
+    def start(self, initial: Array) -> None:
+        """The state at t = 0."""
+        self.latest = (0.0, initial)
+        if self.save == "steps" or (self.wanted is not None and self.wanted[0] == 0.0):
+            self._keep(0.0, initial)
+
+    def add(self, piece: Piece) -> None:
+        """What is wanted of a piece."""
+        if not piece.count:
+            return
+        self.latest = (float(piece.times[-1]), piece.final)
+        if self.save == "steps":
+            for t, state in zip(piece.times[1:], piece.states[1:], strict=True):
+                self._keep(float(t), state)
+        elif self.wanted is not None:
+            for n in range(piece.count):
+                t0, t1 = float(piece.times[n]), float(piece.times[n + 1])
+                inside = self.wanted[(self.wanted > t0) & (self.wanted <= t1)]
+                for t in inside:
+                    self._keep(float(t), self._between(piece, n, t0, t1, float(t)))
+
+    def _between(self, piece: Piece, n: int, t0: float, t1: float, t: float) -> Array:
+        f0, f1, h = piece.states[n], piece.states[n + 1], t1 - t0
+        if t == t1:
+            return f1
+        s = (t - t0) / h
+        if piece.step is not None and piece.slopes is not None:
+            return piece.step.interpolate(f0, h, piece.slopes, s)
+        layer = self.control.mesh.layer_of(t0)
+        v0, v1 = (velocity(self.network, self.control, layer, x, f) for x, f in ((t0, f0), (t1, f1)))
+        bump = s * (s - 1.0)
+        share = s * s * (3.0 - 2.0 * s)
+        return (1.0 - share) * f0 + share * f1 + h * bump * ((s - 1.0) * v0 + s * v1)
+
+    def _keep(self, t: float, state: Array) -> None:
+        self.times.append(t)
+        self.states.append(state)
+
+    def trajectory(self) -> Trajectory:
+        """What was collected; the last state reached if only that was asked for or nothing else was reached."""
+        if not self.states and self.latest is not None:
+            self._keep(*self.latest)
+        return Trajectory(np.asarray(self.times), namespace(self.states[0]).stack(self.states))
