@@ -10,13 +10,19 @@ import numpy as np
 from .arrays import Array, namespace
 
 
+class UnknownName(ValueError, KeyError):
+    """A name that is not among those accepted; a KeyError too, so that mappings keep their promises."""
+
+    __str__ = Exception.__str__
+
+
 def check_name(kind: str, name: str, accepted: Collection[str]) -> str:
-    """`name` if it is among the accepted ones, else a ValueError that offers the nearest."""
+    """`name` if it is among the accepted ones, else an UnknownName, a ValueError, that offers the nearest."""
     if name in accepted:
         return name
     near = difflib.get_close_matches(str(name), list(accepted), n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"unknown {kind} {name!r}.{hint} Accepted: {', '.join(map(repr, accepted))}.")
+    raise UnknownName(f"unknown {kind} {name!r}.{hint} Accepted: {', '.join(map(repr, accepted))}.")
 
 
 def check_positive(name: str, value: float) -> float:

@@ -93,6 +93,11 @@ class ControlPath(Protocol):
         ...
 
     @property
+    def blocks(self) -> tuple[Block, ...]:
+        """What it has values for."""
+        ...
+
+    @property
     def breakpoints(self) -> tuple[float, ...]:
         """Interior times at which the control is not smooth: no step crosses them."""
         ...
@@ -282,6 +287,8 @@ class Control(Mapping[str, Array]):
     Sums and multiples are controls again; arrays are not copied and must not be changed.
     """
 
+    __array_ufunc__ = None  # so that a NumPy number times a control asks the control
+
     def __init__(self, space: ControlSpace, blocks: Mapping[str, Array], *, trusted: bool = False) -> None:
         if not trusted:
             names = [b.name for b in space.trained]
@@ -298,6 +305,11 @@ class Control(Mapping[str, Array]):
     def mesh(self) -> TimeMesh:
         """The layers."""
         return self.space.mesh
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks of its space, fixed ones too."""
+        return self.space.blocks
 
     @property
     def breakpoints(self) -> tuple[float, ...]:

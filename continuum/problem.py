@@ -48,6 +48,7 @@ class LearningProblem:
         if not isinstance(controls, ControlSpace | TimeMesh):
             raise TypeError(f"controls must be a ControlSpace or a TimeMesh, got {type(controls).__name__}")
         controls = self.space
+        self.network.check_blocks("controls", controls.blocks)
         initial = self.network.check_state("initial", self.initial)
         samples = initial.shape[1]
         outputs = len(self.readout.measure(self.network))

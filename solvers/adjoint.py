@@ -93,8 +93,10 @@ class ReducedObjective:
 
     def value(self, control: Control) -> float:
         """J(control); infinite if the state does not stay finite."""
-        tape = self._forward(control, keep=self.problem.running is not None)
-        return float("inf") if tape.failed else self._cost(tape, control)
+        with np.errstate(over="ignore", invalid="ignore"):
+            tape = self._forward(control, keep=self.problem.running is not None)
+            value = float("inf") if tape.failed else self._cost(tape, control)
+        return value if np.isfinite(value) else float("inf")
 
     def gradient(self, control: Control) -> Control:
         """The gradient of J in the product of the space."""
@@ -161,7 +163,8 @@ class ReducedObjective:
     # -- sweeps ----------------------------------------------------------------------------------------
 
     def _finite_tape(self, control: Control) -> Tape:
-        tape = self._forward(control, keep=True)
+        with np.errstate(over="ignore", invalid="ignore"):
+            tape = self._forward(control, keep=True)
         if tape.failed:
             states = namespace(tape.states[0]).stack(list(tape.states))
             times = np.append(tape.steps.start, self.problem.mesh.horizon)[: len(tape.states)]

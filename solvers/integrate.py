@@ -231,6 +231,7 @@ def integrate(
         raise TypeError(f"stepper must be a method such as RK4() or Euler(), got {stepper!r}")
     check_count("steps_per_layer", steps_per_layer)
     check_count("max_steps", max_steps)
+    network.check_blocks("control", control.blocks)
     initial = network.check_state("initial", initial)
     began = time.perf_counter()
     mesh = control.mesh

@@ -102,6 +102,13 @@ class Network(ABC):
         control.on_layer(0, 0.0)  # so that values which do not fit are met here
         return control
 
+    def check_blocks(self, name: str, blocks: tuple[Block, ...]) -> None:
+        """Raises ValueError, naming the argument, if `blocks` are not this network's."""
+        given = {b.name: b.shape for b in blocks}
+        wanted = {b.name: b.shape for b in self.blocks()}
+        if given != wanted:
+            raise ValueError(f"{name} was made for another network: its blocks are {given}, this one needs {wanted}")
+
     def check_state(self, name: str, state: Array) -> Array:
         """`state` as (N, M) float64.  Raises ValueError if it does not fit this network."""
         return check_array(name, state, (len(self.weights), "M"))

@@ -1,0 +1,128 @@
+"""Every network and kernel format: derivatives by Taylor slopes, adjoints by their identity, on two array libraries."""
+
+import array_api_strict
+import numpy as np
+import pytest
+
+from continuum import Dense, Interval, LowRank, NeuralODE2, WidthDepth, relu, sigmoid, tanh, trapezoid
+from continuum.arrays import to_host
+from solvers import observed_orders
+
+GRID = trapezoid(Interval(0, 2), 5)
+NETWORKS = {
+    "dense tanh": WidthDepth(GRID, tanh),
+    "dense sigmoid": WidthDepth(GRID, sigmoid),
+    "low rank": WidthDepth(GRID, tanh, LowRank(2)),
+    "neural ode 2": NeuralODE2(5, tanh),
+}
+EVERY = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys())
+
+
+def draw(network, rng):
+    """A state or costate, and values for all blocks."""
+    return rng.standard_normal((5, 3)), {b.name: rng.standard_normal(b.shape) for b in network.blocks()}
+
+
+def along(x, dx, s):
+    return {n: x[n] + s * dx[n] for n in x}
+
+
+def pair(network, states, blocks):
+    """The products in which adjoints are taken."""
+    f, g = states
+    total = np.sum(network.weights[:, None] * f * g)
+    for b in network.blocks():
+        total += np.sum(b.weights * blocks[0][b.name] * blocks[1][b.name])
+    return total
+
+
+@EVERY
+def test_jvp_is_the_derivative(network, rng):
+    (f, c), (df, dc) = draw(network, rng), draw(network, rng)
+    sizes = 2.0 ** np.arange(6, 11)
+    slope = network.jvp(f, c, 0.0, df, dc)
+    base = network.velocity(f, c, 0.0)
+    errors = [np.abs(network.velocity(f + df / n, along(c, dc, 1 / n), 0.0) - base - slope / n).max() for n in sizes]
+    np.testing.assert_allclose(observed_orders(sizes, errors), 2.0, atol=0.1)
+
+
+@EVERY
+def test_vjp_is_the_adjoint(network, rng):
+    (f, c), (df, dc), (p, _) = draw(network, rng), draw(network, rng), draw(network, rng)
+    forward = np.sum(network.weights[:, None] * network.jvp(f, c, 0.0, df, dc) * p)
+    f_bar, c_bar = network.vjp(f, c, 0.0, p)
+    np.testing.assert_allclose(pair(network, (f_bar, df), (c_bar, dc)), forward, rtol=1e-12)
+
+
+@EVERY
+def test_vjp_derivative_is_the_derivative_of_vjp(network, rng):
+    (f, c), (df, dc), (p, _), (dp, _) = (draw(network, rng) for _ in range(4))
+    probe, probes = draw(network, rng)
+    sizes = 2.0 ** np.arange(6, 11)
+
+    def along_path(s):
+        return pair(network, (network.vjp(f + s * df, along(c, dc, s), 0.0, p + s * dp)[0], probe), (
+            network.vjp(f + s * df, along(c, dc, s), 0.0, p + s * dp)[1], probes))  # fmt: skip
+
+    f_bar, c_bar = network.vjp_derivative(f, c, 0.0, p, df, dc, dp)
+    slope = pair(network, (f_bar, probe), (c_bar, probes))
+    errors = [abs(along_path(1 / n) - along_path(0.0) - slope / n) for n in sizes]
+    np.testing.assert_allclose(observed_orders(sizes, errors), 2.0, atol=0.1)
+
+
+@EVERY
+def test_blocks_left_out_of_a_direction_are_not_varied(network, rng):
+    (f, c), (df, dc), (p, _) = (draw(network, rng) for _ in range(3))
+    for name in c:
+        zero = {n: dc[n] if n != name else np.zeros_like(c[n]) for n in c}
+        left = {n: dc[n] for n in c if n != name}
+        np.testing.assert_allclose(
+            network.jvp(f, c, 0.0, df, left), network.jvp(f, c, 0.0, df, zero), rtol=0, atol=1e-14
+        )
+        for a, b in zip(
+            network.vjp_derivative(f, c, 0.0, p, df, left, p), network.vjp_derivative(f, c, 0.0, p, df, zero, p),
+            strict=True,
+        ):  # fmt: skip
+            for x, y in zip(*((a.values(), b.values()) if isinstance(a, dict) else ([a], [b])), strict=True):
+                np.testing.assert_allclose(x, y, rtol=0, atol=1e-13)
+
+
+@EVERY
+def test_another_array_library(network, rng):
+    (f, c), (df, dc), (p, _), (dp, _) = (draw(network, rng) for _ in range(4))
+
+    def strict(x):
+        return {n: strict(v) for n, v in x.items()} if isinstance(x, dict) else array_api_strict.asarray(x)
+
+    def compare(result, expected):
+        pairs = zip(result, expected, strict=True) if isinstance(expected, tuple) else [(result, expected)]
+        for got, want in pairs:
+            for a, b in zip(got.values(), want.values(), strict=True) if isinstance(want, dict) else [(got, want)]:
+                assert isinstance(a, type(array_api_strict.asarray(1.0)))
+                np.testing.assert_allclose(to_host(a), b, rtol=0, atol=1e-13)
+
+    calls = {"velocity": (f, c, 0.0), "jvp": (f, c, 0.0, df, dc), "vjp": (f, c, 0.0, p),
+             "vjp_derivative": (f, c, 0.0, p, df, dc, dp)}  # fmt: skip
+    for name, arguments in calls.items():
+        answer = getattr(network, name)(*(x if isinstance(x, float) else strict(x) for x in arguments))
+        compare(answer, getattr(network, name)(*arguments))
+
+
+def test_weights_multiply_f_and_the_paper_has_a_minus(rng):
+    f, b, a = rng.standard_normal((5, 2)), rng.standard_normal((5, 5)), rng.standard_normal(5)
+    w = GRID.weights
+    velocity = WidthDepth(GRID, relu).velocity(f, {"bias": a, "kernel": b}, 0.0)
+    for i in range(5):
+        for m in range(2):
+            u = a[i] - sum(w[j] * b[i, j] * f[j, m] for j in range(5))
+            assert velocity[i, m] == pytest.approx(max(u, 0.0), abs=1e-14)
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_low_rank_agrees_with_its_matrix(rank, rng):
+    low, dense = LowRank(rank), Dense()
+    b, f = rng.standard_normal((2, 5, rank)), rng.standard_normal((5, 4))
+    np.testing.assert_allclose(low.apply(b, f, GRID.weights), dense.apply(low.matrix(b), f, GRID.weights), atol=1e-14)
+    np.testing.assert_allclose(
+        low.adjoint(b, f, GRID.weights), dense.adjoint(low.matrix(b), f, GRID.weights), atol=1e-14
+    )

@@ -1,0 +1,74 @@
+"""The packages as such: what they import, what they publish, what the two lists of requirements say."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted(p for name in ("continuum", "solvers", "studies") for p in (ROOT / name).rglob("*.py"))
+BLOCKED = [
+    "h5py", "h5netcdf", "xarray", "pandas", "matplotlib", "typer", "rich", "pydantic", "pooch", "sklearn",
+    "threadpoolctl", "cupy", "torch", "jax",
+]  # fmt: skip
+
+
+def test_continuum_and_solvers_need_only_numpy_scipy_and_numba():
+    code = f"""
+import sys
+for name in {BLOCKED}:
+    sys.modules[name] = None
+import continuum, solvers, continuum.exact, continuum.io
+import numpy as np
+grid = continuum.gauss_legendre(continuum.Interval(0, 1), 4)
+network = continuum.WidthDepth(grid, continuum.tanh)
+control = network.control(continuum.TimeMesh(1.0, 3), kernel=1.0)
+print(solvers.integrate(network, control, np.ones((4, 1)), solvers.RK4()).status.name)
+try:
+    continuum.io.load_states(__file__ if '__file__' in globals() else 'x')
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert done.stdout.split("\n")[:2] == ["FINISHED", "saving and loading needs h5py: pip install h5py"], done.stderr
+
+
+def test_environment_yml_is_in_step_with_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = re.findall(r"^  - (\S+)$", (ROOT / "environment.yml").read_text(), flags=re.MULTILINE)
+    conda = {line for line in lines if not line.startswith(("pip", "conda-forge"))}
+    assert conda == {*project["dependencies"], f"python{project['requires-python']}"}
+
+
+def public_functions():
+    for path in MODULES:
+        tree = ast.parse(path.read_text())
+        for node in tree.body:
+            for item in [node, *(node.body if isinstance(node, ast.ClassDef) else [])]:
+                if isinstance(item, ast.FunctionDef | ast.ClassDef) and not item.name.startswith("_"):
+                    owner = f"{node.name}." if item is not node else ""
+                    yield pytest.param(path, item, id=f"{path.relative_to(ROOT)}:{owner}{item.name}")
+
+
+@pytest.mark.parametrize(("path", "node"), list(public_functions()))
+def test_public_signatures(path, node):
+    """No `Any` in a public signature; top-level names have docstrings."""
+    if isinstance(node, ast.FunctionDef) and path.name not in ("dense_loops.py", "compiled.py"):
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        hints = [a.annotation for a in arguments if a.annotation is not None] + ([node.returns] if node.returns else [])
+        names = {n.id for h in hints for n in ast.walk(h) if isinstance(n, ast.Name)}
+        assert not names & {"Any"}, f"{path}:{node.lineno}"
+        assert node.returns is not None, f"{path}:{node.lineno}"
+    if node.col_offset == 0:
+        assert ast.get_docstring(node), f"{path}:{node.lineno} has no docstring"
+
+
+def test_every_file_says_what_it_is_and_reads_in_one_sitting():
+    for path in MODULES:
+        text = path.read_text()
+        assert path.name == "__init__.py" or ast.get_docstring(ast.parse(text)), path
+        assert text.count("\n") <= 400, path
