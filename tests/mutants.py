@@ -1,0 +1,99 @@
+"""Do the tests notice?  Each mutant breaks one line of the numerical core; the fast tests must fail on every one.
+
+Run by `make mutants`.  The tree is copied, so the working tree is never touched.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("continuum", "solvers", "tests")
+TESTS = [f"tests/test_{name}.py" for name in ("quadrature", "controls", "networks", "integrate", "problem", "adjoint")]
+
+MUTANTS = [
+    ("a wrong quadrature weight", "continuum/quadrature.py", "np.tile(half * w, split)", "np.tile(w / 2, split)"),
+    ("a missing transpose", "continuum/kernels/dense.py", "b.T @ (w[:, None] * r)", "b @ (w[:, None] * r)"),
+    (
+        "a low-rank adjoint with its factors exchanged",
+        "continuum/kernels/low_rank.py",
+        "b[1, ...] @ (b[0, ...].T @ (w[:, None] * r))",
+        "b[0, ...] @ (b[1, ...].T @ (w[:, None] * r))",
+    ),
+    (
+        "a Gram matrix in time with a wrong entry",
+        "continuum/time_axes.py",
+        "diagonal[1:] += tau / 3",
+        "diagonal[1:] += tau / 2",
+    ),
+    (
+        "half a second derivative",
+        "continuum/networks/width_depth.py",
+        "-kernel.outer(b, dr, f, w) - kernel.outer(b, r, df, w)",
+        "-kernel.outer(b, dr, f, w)",
+    ),
+    ("a penalty without its factor two", "continuum/penalties.py", "2.0 * self.strength", "1.0 * self.strength"),
+    (
+        "stages all at the start of the step",
+        "solvers/steppers.py",
+        "slopes.append(velocity(t + float(c) * h, combine",
+        "slopes.append(velocity(t, combine",
+    ),
+    ("a wrong tableau entry", "solvers/steppers.py", "(19372 / 6561,", "(19372 / 6562,"),
+    (
+        "a compiled adjoint with a transposed tableau",
+        "solvers/dense_loops.py",
+        "factor = h[n] * a[j, i]",
+        "factor = h[n] * a[i, j]",
+    ),
+    (
+        "a compiled blend of the wrong nodes",
+        "solvers/dense_loops.py",
+        "(1.0 - theta) * low[i, j] + theta * high[i, j]",
+        "theta * low[i, j] + (1.0 - theta) * high[i, j]",
+    ),
+]
+
+
+def survives(copy: Path, file: str, old: str, new: str) -> bool:
+    """True if the tests pass with `old` replaced by `new` in one place of `file`."""
+    path = copy / file
+    text = path.read_text()
+    if text.count(old) < 1:
+        sys.exit(f"{file} has no line with {old!r}: the mutant is out of date")
+    path.write_text(text.replace(old, new, 1))
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "2", "-p", "no:cacheprovider", *TESTS]
+    try:
+        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=600)
+    finally:
+        path.write_text(text)
+    if done.returncode and " failed" not in done.stdout.splitlines()[-1]:
+        sys.exit(f"the tests did not run:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    return done.returncode == 0
+
+
+def main() -> int:
+    """Runs all mutants; the exit status is the number that survive."""
+    alive = 0
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in PACKAGES:
+            shutil.copytree(ROOT / name, copy / name)
+        shutil.copy2(ROOT / "pyproject.toml", copy)
+        if not survives(copy, MUTANTS[0][1], MUTANTS[0][2], MUTANTS[0][2]):
+            sys.exit("the tests fail without any mutant")
+        for name, file, old, new in MUTANTS:
+            began = time.perf_counter()
+            survived = survives(copy, file, old, new)
+            alive += survived
+            verdict = "SURVIVES" if survived else "killed"
+            print(f"{verdict:8}  {time.perf_counter() - began:5.1f} s  {file}: {name}", flush=True)
+    print(f"{len(MUTANTS) - alive} of {len(MUTANTS)} mutants killed")
+    return alive
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""The command: what it prints, its exit codes, and one line for bad input."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import xarray as xr
+from studies_toys import decay, register
+
+from studies import benches, cli, registry
+from studies.cli import main
+from studies.registry import claim, study
+from studies.store import read_case
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_studies", {})
+    monkeypatch.setattr(registry, "_claims", {})
+    register()
+    for name, value in (("TOY-1", 1.0), ("TOY-2", 2.0)):
+        claim(
+            name, statement=f"{name} is 1.", paper=f"paper{value:.0f}", references={"x": 1.0}, tolerance=0.5, reason="r"
+        )({"x": value}.copy)
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int = 2) -> str:
+    """The one line on standard error."""
+    assert main(arguments) == code
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert line.startswith("continuum: ")
+    return line
+
+
+def test_run_prints_where_the_report_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["run", "toys/decay", "rate=2", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out.splitlines()
+    page = tmp_path / "toys-decay" / "report.html"
+    assert out == ["Of 4 cases 4 were run.", f"report: {page}"]
+    assert f"continuum run toys/decay rate=2 --out {tmp_path} --workers 1" in page.read_text()
+    cases = [read_case(path) for path in (tmp_path / "toys-decay").glob("case-*.h5")]
+    assert sorted(int(case["count"]) for case in cases) == [8, 16, 32, 64]
+    assert {json.loads(case.attrs["parameters"])["rate"] for case in cases} == {2.0}
+
+    page.unlink()
+    assert main(["report", str(tmp_path / "toys-decay")]) == 0
+    assert page.is_file()
+
+
+def test_a_failing_case_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["run", "toys/faulty", "--out", str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert "continuum: a case failed: ArithmeticError: one is not allowed" in captured.err
+    assert "report: " in captured.out
+    assert (tmp_path / "toys-faulty" / "report.html").is_file()
+
+
+def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "file").write_text("")
+    inside = str(tmp_path / "file" / "x")
+    out = ["--out", str(tmp_path)]
+    for arguments, message in (
+        (["run", "toys/dekay"], "unknown study 'toys/dekay'. Did you mean 'toys/decay'?"),
+        (["run", "toys/decay", "stps=4", *out], "unknown parameter 'stps'. Did you mean 'steps'?"),
+        (
+            ["run", "toys/decay", "seed=abc", *out],
+            "parameter 'seed' of study 'toys/decay' must be an integer, got 'abc'",
+        ),
+        (["run", "toys/decay", "seed=1.5", *out], "must be an integer, got '1.5'"),
+        (["run", "toys/decay", "--workers", "two", *out], "'--workers': it must be an integer, got 'two'"),
+        (["run", "toys/decay", "--workers", "0", *out], "workers must be at least 1, got 0"),
+        (["run", "toys/decay", "--out", inside], "cannot be written to"),
+        (["run", "toys/decay", "--outt", inside], "No such option"),
+        (["run"], "Missing argument"),
+        (["rnu"], "No such command 'rnu'"),
+        (["report", str(tmp_path)], "sweep.json cannot be read"),
+        (["portrait", "sadle"], "unknown portrait 'sadle'. Did you mean 'saddle'?"),
+        (["portrait", "saddle", "--out", inside + "/p.png"], "cannot be written to"),
+        (["verify", "--paper", "paper3"], "unknown paper 'paper3'"),
+        (["verify", "--json", inside + "/v.json"], "cannot be written to"),
+        (["bench", "no-such-benchmark"], "benchmark"),
+    ):
+        assert message in refused(arguments, capsys), arguments
+    assert list(tmp_path.glob("**/case-*.h5")) == []
+
+
+def test_figures_that_cannot_be_drawn_are_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    study("toys/broken", paper="Toys", plot=lambda cases: [cases[99]])(decay)  # type: ignore[list-item]
+    assert main(["run", "toys/broken", "--out", str(tmp_path)]) == 1
+    assert "the figures could not be drawn: IndexError" in capsys.readouterr().err
+    assert (tmp_path / "toys-broken" / "report.html").is_file()
+
+
+def test_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["verify", "--paper", "paper1"]) == 0
+    assert "TOY-1  passed" in capsys.readouterr().out
+    assert main(["verify", "--json", str(tmp_path / "v.json")]) == 1
+    assert "TOY-2  FAILED" in capsys.readouterr().out
+    rows = json.loads((tmp_path / "v.json").read_text())
+    assert [(row["id"], row["error"], row["passed"]) for row in rows] == [("TOY-1", 0.0, True), ("TOY-2", 1.0, False)]
+
+
+def test_verify_leaves_slow_claims_to_slow(capsys: pytest.CaptureFixture[str]):
+    claim("TOY-3", statement="s", paper="paper1", references={"x": 0.0}, tolerance=0.1, reason="r", slow=True)(
+        {"x": 1.0}.copy
+    )
+    assert main(["verify", "--paper", "paper1"]) == 0
+    assert "TOY-3" not in capsys.readouterr().out
+    assert main(["verify", "--paper", "paper1", "--slow"]) == 1
+
+
+def test_list(capsys: pytest.CaptureFixture[str]):
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    for part in ("toys/decay", "how wrong is it?", "Toys (1), Figure 1", "steps=8", "paper1: 1 claims TOY-1"):
+        assert part in out
+
+
+def test_info(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CONTINUUM_DATA", "/somewhere")
+    assert main(["info"]) == 0
+    facts = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if not line.startswith("data"))
+    assert facts["numpy"] == __import__("numpy").__version__
+    assert facts["python"].count(".") == 2
+    assert int(facts["cores"]) >= 1
+    assert "threads" in facts["threads"]
+    assert facts["gpu"].startswith("no" if cli.cupy is None else "1")
+    main(["info"])
+    assert "data folder          /somewhere" in capsys.readouterr().out
+
+
+def test_portrait(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["portrait", "spiral_sink", "--out", str(tmp_path / "new" / "p.png")]) == 0
+    assert (tmp_path / "new" / "p.png").read_bytes()[:4] == b"\x89PNG"
+    assert f"portrait: {tmp_path / 'new' / 'p.png'}" in capsys.readouterr().out
+
+
+SCRIPT = """
+import json, sys
+if "--json" in sys.argv:
+    row = {"name": NAME, "seconds": 1.0}
+    open(sys.argv[sys.argv.index("--json") + 1], "w").write(json.dumps({"machine": "m", "rows": [row]}))
+sys.exit(CODE)
+"""
+
+
+def test_bench(tmp_path: Path):
+    for name, code in (("forward", 0), ("gradient", 0), ("_peers", 3)):
+        (tmp_path / f"{name}.py").write_text(SCRIPT.replace("NAME", repr(name)).replace("CODE", str(code)))
+    assert benches.run_benchmarks(None, tmp_path / "b.json", tmp_path) == 0
+    written = json.loads((tmp_path / "b.json").read_text())
+    assert written["machine"] == "m"
+    assert [row["name"] for row in written["rows"]] == ["forward", "gradient"]
+    with pytest.raises(ValueError, match=r"unknown benchmark 'forwrd'. Did you mean 'forward'"):
+        benches.run_benchmarks("forwrd", None, tmp_path)
+    (tmp_path / "gradient.py").write_text("raise SystemExit(3)")
+    assert benches.run_benchmarks("forward", None, tmp_path) == 0
+    assert benches.run_benchmarks(None, None, tmp_path) == 1
+    with pytest.raises(ValueError, match="are run from a source checkout"):
+        benches.run_benchmarks(None, None, tmp_path / "nowhere")
+
+
+def test_interrupt(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    def interrupted(*, index: int = 0) -> xr.Dataset:
+        """Ctrl-C at once."""
+        raise KeyboardInterrupt
+
+    study("toys/interrupted", paper="Toys")(interrupted)
+    line = refused(["run", "toys/interrupted", "--out", str(tmp_path)], capsys, code=130)
+    assert line == "continuum: 0 of 1 cases are finished; the same command resumes"
+
+
+def test_the_command_itself():
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "studies.cli", "run", "no/such"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith("continuum: unknown study 'no/such'")
+    assert "Traceback" not in done.stderr
+    assert time.perf_counter() - start < 20.0

@@ -1,0 +1,222 @@
+"""Figures and phase portraits: what is drawn is right."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib import pyplot
+
+from continuum import Interval, Network, NeuralODE2, TimeMesh, WidthDepth, gauss_legendre, midpoint, tanh
+from studies.figures import OKABE_ITO, convergence_plot, new_figure, order_triangle, save_png
+from studies.portraits import classify, equilibria, phase_portrait, portraits
+
+MESH = TimeMesh(1.0, 1)
+
+
+class Leaky(Network):
+    """x' = -x + 2 tanh(x), entry by entry: roots 0 and +-1.9150080481545... in each."""
+
+    ROOT = 1.915008048154537
+
+    @property
+    def weights(self) -> np.ndarray:
+        return np.ones(2)
+
+    def blocks(self, in_time="layers"):
+        return NeuralODE2(2, tanh).blocks(in_time)
+
+    def velocity(self, f, c, t):
+        return -f + 2.0 * np.tanh(f)
+
+    def jvp(self, f, c, t, df, dc):
+        return (-1.0 + 2.0 / np.cosh(f) ** 2) * df
+
+    def vjp(self, f, c, t, p):
+        return (-1.0 + 2.0 / np.cosh(f) ** 2) * p, {}
+
+    def vjp_derivative(self, f, c, t, p, df, dc, dp):
+        raise NotImplementedError
+
+    def formula(self) -> str:
+        return "x' = -x + 2 tanh(x)"
+
+
+def two_nodes(matrix: list[list[float]]):
+    network = WidthDepth(midpoint(Interval(0, 1), 2), tanh)
+    return network, network.control(MESH, bias=np.zeros(2), kernel=2.0 * np.array(matrix))
+
+
+def spiral():
+    network = NeuralODE2(2, tanh)
+    weight = np.array([[-0.5, -1.5], [1.5, -0.5]])
+    return network, network.control(MESH, weight=weight, bias=-weight @ np.array([0.4, -0.2])), weight
+
+
+def test_saddle():
+    (found,) = equilibria(*two_nodes([[0.5, 1.0], [1.0, 0.5]]), (-2, 2, -2, 2))
+    assert found.kind == "saddle"
+    np.testing.assert_allclose(found.point, 0.0, atol=1e-12)
+    np.testing.assert_allclose(sorted(found.eigenvalues.real), [-1.5, 0.5], atol=1e-12)
+
+
+def test_equilibrium_follows_the_bias():
+    network = WidthDepth(midpoint(Interval(0, 1), 2), tanh)
+    matrix = np.array([[2.0, 0.5], [-0.5, 1.0]])
+    control = network.control(MESH, bias=matrix @ np.array([0.3, -0.7]), kernel=2.0 * matrix)
+    (found,) = equilibria(network, control, (-1, 1, -1, 1))
+    np.testing.assert_allclose(found.point, [0.3, -0.7], atol=1e-10)
+    assert found.kind == "sink"
+    np.testing.assert_allclose(sorted(found.eigenvalues.real), sorted(-np.linalg.eigvals(matrix)), atol=1e-8)
+    assert equilibria(network, control, (-1, 1, -0.5, 1)) == []
+
+
+def test_spiral_sink():
+    network, control, weight = spiral()
+    (found,) = equilibria(network, control, (-2, 2, -2, 2))
+    np.testing.assert_allclose(found.point, np.arctanh([0.4, -0.2]), atol=1e-10)
+    expected = np.linalg.eigvals(weight * (1.0 - np.array([0.4, -0.2]) ** 2))
+    np.testing.assert_allclose(np.sort_complex(found.eigenvalues), np.sort_complex(expected), atol=1e-9)
+    assert found.kind == "spiral sink"
+
+
+def test_nine_equilibria_of_three_kinds():
+    control = NeuralODE2(2, tanh).control(MESH)
+    found = equilibria(Leaky(), control, (-2.5, 2.5, -3, 3))
+    r = Leaky.ROOT
+    np.testing.assert_allclose([e.point for e in found], [(x, y) for x in (-r, 0, r) for y in (-r, 0, r)], atol=1e-9)
+    kinds = ["sink", "saddle", "sink", "saddle", "source", "saddle", "sink", "saddle", "sink"]
+    assert [e.kind for e in found] == kinds
+
+
+def test_a_line_of_equilibria_is_degenerate():
+    found = equilibria(*two_nodes([[1.0, 1.0], [1.0, 1.0]]), (-1, 1, -1, 1))
+    assert len(found) > 3
+    assert {e.kind for e in found} == {"degenerate"}
+    assert max(abs(e.point.sum()) for e in found) < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("eigenvalues", "kind"),
+    [
+        ([-1, -2], "sink"), ([1, 2], "source"), ([-1, 2], "saddle"), ([2j, -2j], "centre"), ([0, -1], "degenerate"),
+        ([0, 0], "degenerate"), ([-1 + 1j, -1 - 1j], "spiral sink"), ([0.1 + 1j, 0.1 - 1j], "spiral source"),
+        ([1e-10 + 1j, 1e-10 - 1j], "centre"), ([-1, 1e-12], "degenerate"),
+    ],
+)  # fmt: skip
+def test_kinds(eigenvalues: list[complex], kind: str):
+    assert classify(np.array(eigenvalues, dtype=complex)) == kind
+
+
+def paths(figure) -> list[np.ndarray]:
+    """The trajectories drawn: (2, points) each."""
+    return [np.array(line.get_data()) for line in figure.axes[0].lines if len(line.get_xdata()) > 100]
+
+
+def test_trajectories_keep_what_the_flow_conserves():
+    figure = portraits()["centre"]()
+    found = paths(figure)
+    assert len(found) == 6
+    for path in found:
+        energy = np.log(np.cosh(path)).sum(axis=0)
+        np.testing.assert_allclose(energy, energy[0], rtol=1e-6)
+        assert np.ptp(np.arctan2(path[1], path[0])) > 6.0  # it goes round
+
+
+def test_portrait_shows_starts_equilibria_and_legend():
+    network, control, _ = spiral()
+    control = network.control(TimeMesh(20.0, 1), **{name: control.at(0.0)[name] for name in ("weight", "bias")})
+    starts = np.array([[1.0, -1.0], [1.5, 0.0]])
+    figure = phase_portrait(network, control, (-2, 2, -2, 2), starts=starts, horizon=15.0)
+    first, second = paths(figure)
+    np.testing.assert_array_equal([first[:, 0], second[:, 0]], starts.T)
+    for path in (first, second):
+        np.testing.assert_allclose(path[:, -1], np.arctanh([0.4, -0.2]), atol=0.01)
+    axes = figure.axes[0]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["trajectories", "their starts", "spiral sink"]
+    assert (axes.get_xlim(), axes.get_ylim()) == ((-2.0, 2.0), (-2.0, 2.0))
+
+
+def test_the_stream_is_the_velocity(monkeypatch: pytest.MonkeyPatch):
+    drawn = []
+    monkeypatch.setattr(matplotlib.axes.Axes, "streamplot", lambda self, *arguments, **_: drawn.append(arguments))
+    network, control, weight = spiral()
+    bias = control.at(0.0)["bias"]
+    phase_portrait(network, control, (-2, 1, -3, 2))
+    x, y, u, v = drawn[0]
+    assert (x[0], x[-1], y[0], y[-1]) == (-2, 1, -3, 2)
+    np.testing.assert_allclose([u[7, 30], v[7, 30]], weight @ np.tanh([x[30], y[7]]) + bias, atol=1e-13)
+
+
+def test_portrait_on_given_axes():
+    _, axes = new_figure(1, 2, width=9)
+    figure = phase_portrait(*two_nodes([[1.0, 0.0], [0.0, 1.0]]), (-1, 1, -1, 1), ax=axes[0, 1])
+    assert figure is axes[0, 0].figure
+    assert len(axes[0, 1].lines) > 8
+    assert len(axes[0, 0].lines) == 0
+
+
+def test_portrait_refuses():
+    network, control = two_nodes([[1.0, 0.0], [0.0, 1.0]])
+    wide = WidthDepth(gauss_legendre(Interval(0, 1), 3), tanh)
+    box = (-1, 1, -1, 1)
+    with pytest.raises(ValueError, match="needs a network with 2 units, got 3"):
+        phase_portrait(wide, wide.control(MESH), box)
+    with pytest.raises(TypeError, match="network must be a Network"):
+        phase_portrait("saddle", control, box)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="box must be"):
+        phase_portrait(network, control, (1, -1, -1, 1))
+    with pytest.raises(ValueError, match=r"starts has shape \(5, 2\).*transpose would fit"):
+        phase_portrait(network, control, box, starts=np.zeros((5, 2)))
+    with pytest.raises(ValueError, match=r"horizon must be in \(0, 1\]"):
+        phase_portrait(network, control, box, horizon=2.0)
+    with pytest.raises(ValueError, match=r"time must be in \[0, 1\]"):
+        phase_portrait(network, control, box, time=-1.0)
+
+
+@pytest.mark.parametrize(("order", "against", "factor"), [(1, "size", 0.25), (2, "size", 1 / 16), (2, "step", 16.0)])
+def test_order_triangle(order: float, against, factor: float):
+    _, axes = new_figure()
+    axes[0, 0].loglog([8, 512], [1, 1e-4])
+    triangle = order_triangle(axes[0, 0], (16, 64), 0.02, order, against=against)
+    (x0, y0), (x1, y1), (x2, y2) = triangle.get_xy()[:3]
+    assert (x0, x1, y0) == (16, 64, 0.02)
+    assert y1 / y0 == pytest.approx(factor)
+    assert x2 in (x0, x1)  # a right angle
+    assert y2 == min(y0, y1)
+    assert {text.get_text() for text in axes[0, 0].texts} == {"1", f"{order:g}"}
+    for x, y in (((64, 16), 1.0), ((0, 16), 1.0), ((16, 64), -1.0)):
+        with pytest.raises(ValueError, match="a triangle needs"):
+            order_triangle(axes[0, 0], x, y, 1)
+
+
+def test_convergence_plot():
+    figure, axes = new_figure()
+    ax = axes[0, 0]
+    convergence_plot(
+        ax, [32, 8, 16], [0.01, 0.04, 0.02], xlabel="layers", ylabel="error", order=1, label="Euler", floor=1e-5
+    )
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), [8, 16, 32])
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [0.04, 0.02, 0.01])
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    assert ax.get_xlabel() == "layers"
+    corners = ax.patches[0].get_xy()
+    assert corners[1, 1] / corners[0, 1] == pytest.approx((corners[1, 0] / corners[0, 0]) ** -1)
+    assert np.all(corners[:2, 1] < 0.32 / corners[:2, 0])  # under the errors 0.32 / size
+    figure.draw_without_rendering()
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["8", "16", "32"]
+    for sizes, errors in (([1], [1]), ([1, 2], [1, 0]), ([1, 2], [1, np.nan]), ([1, 2, 3], [1, 2])):
+        with pytest.raises(ValueError, match="sizes and errors must be"):
+            convergence_plot(ax, sizes, errors, xlabel="", ylabel="")
+
+
+def test_figures_leave_no_global_state(tmp_path: Path):
+    before = dict(matplotlib.rcParams)
+    figure, axes = new_figure()
+    assert axes[0, 0].plot([0, 1])[0].get_color() == OKABE_ITO[0]
+    save_png(figure, tmp_path / "a")
+    assert (tmp_path / "a").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert dict(matplotlib.rcParams) == before
+    assert pyplot.get_fignums() == []

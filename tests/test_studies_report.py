@@ -1,0 +1,127 @@
+"""The HTML page: one file, complete, without references to anything outside."""
+
+import base64
+import json
+import re
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import xarray as xr
+from studies_toys import decay, register
+
+from studies import registry
+from studies.registry import Picture, find_study, study
+from studies.report import FigureError, write_report
+from studies.store import StoreError
+from studies.sweep import run_sweep
+
+
+@pytest.fixture(autouse=True)
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_studies", {})
+    register()
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, the text, and the cells of each table row."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.rows: list[list[str]] = []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self.tags and self.tags[-1][0] in ("td", "th"):
+            self.rows[-1][-1] += data.strip()
+
+
+def test_the_page_is_complete_and_self_contained(tmp_path: Path):
+    result = run_sweep(find_study("toys/decay"), out=tmp_path, progress="none")
+    path = write_report(result.folder)
+    assert path == result.folder / "report.html"
+    source, page = path.read_text(), Page(path)
+
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "link", "iframe", "object", "a", "base")
+        assert not attributes.keys() & {"href", "srcset", "onload", "style"}
+        if "src" in attributes:
+            assert str(attributes["src"]).startswith("data:image/png;base64,")
+    assert not re.search(r"https?:|url\(|@import|//", re.sub(r'src="data:[^"]*"', "", source))
+
+    images = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
+    assert len(images) == 1
+    assert base64.b64decode(str(images[0]).split(",")[1]) == (result.folder / "error.png").read_bytes()
+    assert "The error falls like 1/steps & <no> faster." in page.text
+    assert "An <unusual> character & another must survive the page." in page.text
+    assert "x(1) = x(0) exp(-rate)." in page.text
+    assert "Euler's method for x' = -rate x: how wrong is it?" in page.text
+    assert "continuum run toys/decay" in page.text
+    assert "rate = 1.0" in page.text
+    plan = json.loads((result.folder / "sweep.json").read_text())
+    for part in (plan["code_hash"], plan["versions"]["numpy"], "Toys (1), Figure 1", "4 of 4 cases"):
+        assert part in page.text
+    head, *rows = page.rows[:5]
+    assert head == ["steps", "error of the factor [percent]", "count", "seconds", "status"]
+    error = 100 * abs((1 - 1 / 16) ** 16 - 2.718281828459045**-1)
+    assert rows[1][:3] == ["16", f"{error:.6g}", "16"]
+    assert rows[1][4] == "Euler made 16 steps."
+
+
+def test_the_same_page_again_from_the_files_alone(tmp_path: Path):
+    result = run_sweep(find_study("toys/decay"), [{"steps": [4, 8]}], tmp_path, progress="none")
+    first = write_report(result.folder).read_text()
+    moved = result.folder.rename(tmp_path / "elsewhere")
+    (moved / "report.html").unlink()
+    (moved / "error.png").unlink()
+    assert write_report(moved).read_text() == first
+    assert (moved / "error.png").is_file()
+
+
+def test_failed_missing_and_damaged_cases_are_told(tmp_path: Path):
+    result = run_sweep(find_study("toys/faulty"), [{"index": range(5)}], tmp_path, progress="none")
+    (result.folder / f"case-{result.rows[2].case_hash[:12]}.h5").unlink()
+    damaged = result.folder / f"case-{result.rows[3].case_hash[:12]}.h5"
+    damaged.write_bytes(damaged.read_bytes()[:500])
+    page = Page(write_report(result.folder))
+    assert "2 of 5 cases are finished" in page.text
+    states = {row[0]: row[-1] for row in page.rows[1:6]}
+    assert states["0"] == "The case finished."
+    assert states["1"] == "failed: ArithmeticError: one is not allowed"
+    assert states["2"] == "not run yet"
+    assert "cut short" in states["3"]
+
+
+def test_figures_that_cannot_be_drawn(tmp_path: Path):
+    def broken(cases: Sequence[xr.Dataset]) -> list[Picture]:
+        raise KeyError("no such variable")
+
+    study("toys/broken", paper="Toys", plot=broken)(decay)
+    result = run_sweep(find_study("toys/broken"), out=tmp_path, progress="none")
+    with pytest.raises(FigureError, match="could not be drawn: KeyError: 'no such variable'") as caught:
+        write_report(result.folder)
+    page = Page(caught.value.page)
+    assert "The figures could not be drawn: KeyError" in page.text
+    assert "1 of 1 cases are finished" in page.text
+
+
+def test_folders_that_are_not_sweeps(tmp_path: Path):
+    with pytest.raises(StoreError, match=r"sweep.json cannot be read"):
+        write_report(tmp_path)
+    (tmp_path / "sweep.json").write_text('{"format": "other"}')
+    with pytest.raises(StoreError, match="was not written by a continuum sweep"):
+        write_report(tmp_path)
+    (tmp_path / "sweep.json").write_text('{"format": "continuum sweep 1", "study": "toys/dekay"}')
+    with pytest.raises(ValueError, match="Did you mean 'toys/decay'"):
+        write_report(tmp_path)
