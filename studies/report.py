@@ -119,7 +119,7 @@ def _page(
 
 
 def _case_table(cases: Sequence[_Case]) -> str:
-    """What all cases share, then a row for each with what differs, its scalar results and its status."""
+    """What all cases share, then a row for each: what differs, its scalar results and, unless shared, its status."""
     parameters = [case.parameters for case in cases]
     shown = varying(parameters)
     shared = {name: value for name, value in parameters[0].items() if name not in shown} if parameters else {}
@@ -130,25 +130,24 @@ def _case_table(cases: Sequence[_Case]) -> str:
                 unit = variable.attrs.get("units", "")
                 said = variable.attrs.get("long_name", str(name).replace("_", " "))
                 scalars[str(name)] = f"{said} [{unit}]" if unit not in ("", "1") else str(said)
-    head = [*shown, *scalars.values(), "seconds", "status"]
+    alike = len(cases) > 1 and len({case.status for case in cases}) == 1 and cases[0].answer is not None
+    head = [*shown, *scalars.values(), "seconds", *([] if alike else ["status"])]
     rows = []
     for case in cases:
         cells = [spell(case.parameters[name]) for name in shown]
         cells += [_scalar(case.answer, name) for name in scalars]
         cells.append(f"{float(case.answer.attrs['seconds']):.2f}" if case.answer is not None else "")
         rows.append((cells, case.status, case.answer is None))
-    lines = (
-        ["<p>In all cases: " + _e(", ".join(f"{n} = {spell(v)}" for n, v in shared.items())) + ".</p>"]
-        if shared
-        else []
-    )
+    lines = [f"<p>In all cases: {_e(', '.join(f'{n} = {spell(v)}' for n, v in shared.items()))}.</p>"] if shared else []
+    if alike:
+        lines.append(f"<p>Status of every case: {_e(cases[0].status)}</p>")
     lines.append(
         "<div class=wide><table><thead><tr>" + "".join(f"<th>{_e(h)}</th>" for h in head) + "</tr></thead><tbody>"
     )
     for cells, status, bad in rows:
         lines.append(
             "<tr>" + "".join(f"<td>{_e(cell)}</td>" for cell in cells)
-            + f'<td class="status{" bad" if bad else ""}">{_e(status)}</td></tr>'
+            + ("" if alike else f'<td class="status{" bad" if bad else ""}">{_e(status)}</td>') + "</tr>"
         )  # fmt: skip
     lines.append("</tbody></table></div>")
     return "\n".join(lines)
@@ -158,7 +157,7 @@ def _scalar(answer: xr.Dataset | None, name: str) -> str:
     if answer is None or name not in answer.data_vars:
         return ""
     value = answer[name].item()
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _environment(plan: Mapping[str, object]) -> str:
@@ -205,9 +204,11 @@ figcaption { margin-top: 0.4rem; color: var(--quiet); }
 pre { background: var(--soft); padding: 0.6rem 0.8rem; white-space: pre-wrap; font-size: 0.9rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.25rem 0.7rem; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top; }
+th, td { padding: 0.25rem 0.55rem; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th { border-bottom: 2px solid var(--line); }
-th:last-child, td:last-child, .plain th, .plain td { text-align: left; }
+.status, .plain th, .plain td { text-align: left; }
+td { white-space: nowrap; }
+.plain td, td.status { white-space: normal; }
 .status { min-width: 12rem; }
 .plain td { overflow-wrap: anywhere; }
 @media print { :root { --text: #000; --quiet: #444; --back: #fff; --line: #bbb; --soft: #f4f4f4; --bad: #a63a00; }

@@ -35,7 +35,7 @@ def test_second_order_rules(rule):
         grid = rule(Interval(0, 2), n + (rule is trapezoid))
         errors.append(abs(grid.integrate(grid.evaluate(np.exp)) - (np.exp(2) - 1)))
     np.testing.assert_allclose(observed_orders(cells, errors), 2.0, atol=0.02)
-    # the leading error: -h^2 (g'(b) - g'(a)) / 24 for the midpoint rule, twice that with the other sign for the trapezoid
+    # the leading error: -h^2 (g'(b) - g'(a)) / 24 (midpoint), twice that (trapezoid)
     leading = (2 / 64) ** 2 * (np.exp(2) - 1) / (24 if rule is midpoint else 12)
     np.testing.assert_allclose(errors[-1], leading, rtol=1e-3)
 

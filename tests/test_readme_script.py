@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from continuum import Box, Interval, LearningProblem, ResNet, TimeMesh, Tikhonov, WidthDepth, gauss_legendre, tanh
+from continuum import Box, Interval, LearningProblem, ResNet, Tikhonov, TimeMesh, WidthDepth, gauss_legendre, tanh
 from solvers import LBFGS, RK4, Euler, evaluate, integrate, minimize
 
 

@@ -16,7 +16,7 @@ from ..store import case_parameters
 
 SQUARE = Interval(0, 1) * Interval(0, 1)
 PIXELS = 8
-SHOWN = 8
+SHOWN = 3
 """Which image the pictures show."""
 
 
@@ -40,12 +40,12 @@ def flow(grid: Grid, digits: Dataset, images: int, mesh: TimeMesh, length: float
     """The first images at the horizon: (N, images).
 
     f_t = tanh(a - int b f), a the mean image, b(y, z) = exp(-|y - z|^2 / (2 length^2)) + phi(y) psi(z) / 2
-    with phi = sin(2 pi y_1) and psi = 1 + z_0.
+    with phi = sin(2 pi y_1) and psi = cos(pi z_0).
     """
 
     def kernel(y: np.ndarray, z: np.ndarray) -> np.ndarray:
         distance = (y[0] - z[0]) ** 2 + (y[1] - z[1]) ** 2
-        return np.exp(-distance / (2 * length**2)) + 0.5 * np.sin(2 * np.pi * y[1]) * (1 + z[0])
+        return np.exp(-distance / (2 * length**2)) + 0.5 * np.sin(2 * np.pi * y[1]) * np.cos(np.pi * z[0])
 
     network = WidthDepth(grid, tanh)
     mean = pixel_function(digits.inputs.mean(axis=0, keepdims=True), grid.nodes)[:, 0]
@@ -70,7 +70,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     by_width = _series(cases, along="width")
     series = [s for s in ((by_depth, "depth"), (by_width, "width")) if len(s[0]) >= 2]
     if series:
-        figure, axes = new_figure(1, len(series), width=5.0 * len(series), height=4.2)
+        figure, axes = new_figure(1, len(series), width=4.4 * len(series), height=4.0)
         notes = []
         for ax, (sizes, along) in zip(axes[0], series, strict=True):
             errors = [float(case[f"{along}_error"]) for case in sizes.values()]
@@ -78,18 +78,19 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             unit = "layers" if along == "depth" else "nodes per side"
             convergence_plot(
                 ax, list(sizes), errors, order={"depth": 1.0, "width": 2.0}[along], floor=floor,
-                xlabel=f"{along} [{unit}]", ylabel=r"error at $T$ in $L^2$, root mean square over images",
+                xlabel=f"{along} [{unit}]", ylabel=r"$L^2$ error at $T$, RMS over images",
             )  # fmt: skip
             other = "width" if along == "depth" else "depth"
             ax.set_title(f"{along} at fixed {other} {case_parameters(next(iter(sizes.values())))[other]}")
             orders = ", ".join(f"{order:.2f}" for order in observed_orders(list(sizes), errors))
-            notes.append(f"observed orders in {along}: {orders}")
+            fitted = -np.polyfit(np.log(list(sizes)), np.log(errors), 1)[0]
+            notes.append(f"observed orders in {along}: {orders} (fitted line: {fitted:.2f})")
         caption = "Errors of ResNets against the limit. " + "; ".join(notes) + ". The triangles have slopes 1 and 2."
         pictures.append(Picture("convergence", caption, figure))
     if by_depth:
         pictures.append(_digit(by_depth))
     if len(by_depth) >= 2:
-        figure, axes = new_figure(1, 1, width=5.0, height=3.6)
+        figure, axes = new_figure(1, 1, width=6.4, height=3.6)
         changed = [100 * float(case["labels_changed"]) for case in by_depth.values()]
         axes[0, 0].plot(list(by_depth), changed, "o-")
         axes[0, 0].set_xscale("log", base=2)
@@ -119,29 +120,26 @@ def _digit(by_depth: dict[int, xr.Dataset]) -> Picture:
     limit = by_depth[depths[-1]]
     columns = [("input", limit["input"]), *((f"{d} layers", by_depth[d]["resnet"]) for d in depths)]
     columns.append(("continuum", limit["continuum"]))
-    figure, axes = new_figure(2, len(columns), width=2.1 * len(columns), height=4.6)
-    low, high = (float(f(np.asarray([c.values for _, c in columns[1:]]))) for f in (np.min, np.max))
-    largest = max(float(np.abs(c - limit["continuum"]).max()) for _, c in columns[1:-1])
-    states = differences = None
-    for n, (title, image) in enumerate(columns):
-        axes[0, n].set_title(title)
-        if n == 0:
-            shown = axes[0, n].imshow(image, cmap="gray", vmin=0, vmax=1)
-            figure.colorbar(shown, ax=axes[0, n], location="bottom", label="$f$ at $t = 0$")
-        else:
-            states = axes[0, n].imshow(image, vmin=low, vmax=high)
-        if 0 < n < len(columns) - 1:
-            gap = image - limit["continuum"]
-            differences = axes[1, n].imshow(gap, cmap="RdBu_r", vmin=-largest, vmax=largest)
-        else:
-            axes[1, n].set_visible(False)
-        for ax in axes[:, n]:
-            ax.set_xticks([])
-            ax.set_yticks([])
-    if states is not None and differences is not None:
-        figure.colorbar(states, ax=axes[0, 1:], location="right", label="$f$ at $T$")
-        figure.colorbar(differences, ax=axes[1, 1:-1], location="right", label="ResNet - continuum")
-    caption = "The same digit through ResNets and through the continuum; below, what each ResNet leaves to the limit."
+    gaps = [image - limit["continuum"] for _, image in columns[1:-1]]
+    low, high = (float(f([float(f(image)) for _, image in columns])) for f in (np.min, np.max))
+    largest = max(float(np.abs(gap).max()) for gap in gaps)
+    figure, axes = new_figure(2, len(columns), width=1.75 * len(columns), height=4.1)
+    for ax, (title, image) in zip(axes[0], columns, strict=True):
+        ax.set_title(title)
+        states = ax.imshow(image, vmin=low, vmax=high)
+    for ax, gap in zip(axes[1, 1:-1], gaps, strict=True):
+        differences = ax.imshow(gap, cmap="RdBu_r", vmin=-largest, vmax=largest)
+    for ax in axes.flat:
+        ax.set_xticks([])
+        ax.set_yticks([])
+    for ax in (axes[1, 0], axes[1, -1]):
+        ax.axis("off")
+    figure.colorbar(states, ax=list(axes[0]), label="$f$", shrink=0.9)
+    figure.colorbar(differences, ax=list(axes[1]), label="ResNet $-$ continuum", shrink=0.9)
+    caption = (
+        "The same digit, on the nodes of the network, through ResNets and through the continuum; "
+        "below, what each ResNet leaves to the limit."
+    )
     return Picture("digit", caption, figure)
 
 
@@ -156,7 +154,7 @@ def _digit(by_depth: dict[int, xr.Dataset]) -> Picture:
     ],
 )
 def resnet_limit(
-    depth: int = 64, width: int = 16, images: int = 400, horizon: float = 2.0, length: float = 0.15
+    depth: int = 64, width: int = 16, images: int = 800, horizon: float = 2.0, length: float = 0.15
 ) -> xr.Dataset:
     """ResNets on images of digits, against their limits in depth and in width.
 
