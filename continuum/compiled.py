@@ -5,7 +5,11 @@ together.  Here are the decorator `compiled` (cached on disk, IEEE division, no 
 row kernels `activate_row` and `slope_row` for the activations of `activations.py` that have a code.
 """
 
+import hashlib
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import numba
 import numpy as np
@@ -15,7 +19,22 @@ from numba.extending import intrinsic
 
 TANH, IDENTITY, RELU, SIGMOID = range(4)
 
-compiled = numba.njit(cache=True, error_model="numpy", nogil=True)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_OWN_SOURCE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """Compiles a leaf loop at its first call and keeps the machine code on disk.
+
+    Numba renews what it keeps when the file of the loop changes, but not when this one does, whose row kernels
+    are inlined there: so the hash of this file is part of the name under which it is kept.
+    """
+    function.__qualname__ = f"{function.__qualname__}_{_OWN_SOURCE}"
+    return numba.njit(cache=True, error_model="numpy", nogil=True)(function)
+
+
 _inlined = numba.njit(
     error_model="numpy",
     forceinline=True,

@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 
+import array_api_strict
 import numpy as np
 import pytest
 
 from continuum import (
     Box,
+    Control,
     Interval,
     LearningProblem,
     NeuralODE2,
     Projection,
+    ResNet,
     SquaredError,
     Tikhonov,
     TimeMesh,
@@ -18,6 +21,7 @@ from continuum import (
     gauss_legendre,
     tanh,
 )
+from continuum.arrays import to_host
 from solvers import Euler, discretize, integrate
 
 GRID = gauss_legendre(Interval(0, 1), 4)
@@ -151,3 +155,31 @@ def change(**changes):
 def test_bad_input(make, words):
     with pytest.raises((ValueError, TypeError), match=words):
         make()
+
+
+def test_another_array_library(rng):
+    """What the adjoint tests do not reach: ResNets, penalties on every axis, boxes, norms."""
+
+    def strict(control):
+        return Control(control.space, {n: array_api_strict.asarray(x) for n, x in control.items()})
+
+    for in_time in ("layers", "nodes", "static"):
+        space = NETWORK.controls(MESH, in_time=in_time)
+        x, y = space.random(rng), space.random(rng)
+        assert space.inner(strict(x), strict(y)) == pytest.approx(space.inner(x, y), rel=1e-13)
+        assert Tikhonov(0.3).value(strict(x)) == pytest.approx(Tikhonov(0.3).value(x), rel=1e-13)
+        back = space.unflatten(space.flatten(strict(x)))
+        for name in x:
+            np.testing.assert_allclose(to_host(back[name]), x[name], rtol=0, atol=1e-13)
+    space = NETWORK.controls(MESH)
+    x, g = space.random(rng), space.random(rng)
+    box = Box(bias=(-0.5, 0.25))
+    for got, want in (
+        (box.project(strict(x)), box.project(x)),
+        (box.support_point(strict(g), strict(x)), box.support_point(g, x)),
+    ):
+        for name in want:
+            np.testing.assert_array_equal(to_host(got[name]), want[name])
+    initial = rng.standard_normal((4, 2))
+    outputs = ResNet.from_control(NETWORK, strict(x))(array_api_strict.asarray(initial))
+    np.testing.assert_allclose(to_host(outputs), ResNet.from_control(NETWORK, x)(initial), rtol=0, atol=1e-14)
