@@ -56,34 +56,27 @@ def _as_double(context, integer):
 
 
 @_inlined
-def _expm1_negative(y):
-    """exp(y) - 1 for -80 <= y <= 0: y = n ln2 + r, Taylor to degree 13 in |r| <= ln2 / 2."""
+def _tanh(s):
+    """tanh s = (1 - e) / (1 + e), e = exp(-2|s|), with the sign of s; 3 units in the last place; keeps NaN.
+
+    e = 2^n exp(r), |r| <= ln2 / 2, and exp(r) = (c + r) / (c - r) for c = r coth(r / 2), a series in r^2.
+    """
+    y = -2.0 * abs(s)
+    y = -80.0 if y < -80.0 else y
     rounded = y * _LOG2E + _ROUND
     n = rounded - _ROUND
     r = (y - n * _LN2_HIGH) - n * _LN2_LOW
-    q = 1.0 / 6227020800.0
-    q = q * r + 1.0 / 479001600.0
-    q = q * r + 1.0 / 39916800.0
-    q = q * r + 1.0 / 3628800.0
-    q = q * r + 1.0 / 362880.0
-    q = q * r + 1.0 / 40320.0
-    q = q * r + 1.0 / 5040.0
-    q = q * r + 1.0 / 720.0
-    q = q * r + 1.0 / 120.0
-    q = q * r + 1.0 / 24.0
-    q = q * r + 1.0 / 6.0
-    q = q * r + 0.5
+    x = r * r
+    c = -691.0 / 653837184000.0
+    c = c * x + 1.0 / 23950080.0
+    c = c * x - 1.0 / 604800.0
+    c = c * x + 1.0 / 15120.0
+    c = c * x - 1.0 / 360.0
+    c = c * x + 1.0 / 6.0
+    c = c * x + 2.0
     power = _as_double((np.int64(n) + 1023) << 52)  # type: ignore[call-arg]  # 2**n
-    return power * (r + r * r * q) + (power - 1.0)
-
-
-@_inlined
-def _tanh(s):
-    """tanh s = -e / (e + 2), e = expm1(-2|s|), with the sign of s; 2 units in the last place; keeps NaN."""
-    y = -2.0 * abs(s)
-    y = -80.0 if y < -80.0 else y
-    e = _expm1_negative(y)
-    return math.copysign(-e / (e + 2.0), s)
+    less, more = 1.0 - power, 1.0 + power
+    return math.copysign((less * c - more * r) / (more * c - less * r), s)
 
 
 @numba.njit(error_model="numpy", forceinline=True)

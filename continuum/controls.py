@@ -260,16 +260,16 @@ class ControlSpace:
     def scatter(
         self, total: Mapping[str, Array], layer: int, t: float, cotangents: Mapping[str, Array], factor: float
     ) -> None:
-        """Adds factor times the adjoint of `Control.on_layer(layer, t)` applied to `cotangents`, in place."""
+        """Collects, in place, the derivative of factor (cotangents, c(t)) in the coefficients of c, t in `layer`."""
         theta = self.share(layer, t)
         for name, x in total.items():
-            self.axes[name].scatter(x, layer, theta, factor * cotangents[name])
+            self.axes[name].scatter(x, layer, theta, cotangents[name], factor)
 
     def riesz(self, total: Mapping[str, Array]) -> "Control":
-        """The gradient that represents collected cotangents in the product of the space.
+        """The gradient, in the product of the space, of what was collected in `total`, which is used up.
 
         Networks and readouts give cotangents that represent them in the block's weights already; what is
-        left is the Gram matrix in time.  The arrays in `total` are used up.
+        left is the Gram matrix in time.
         """
         return Control(self, {n: self.axes[n].riesz(c) for n, c in total.items()}, trusted=True)
 
@@ -348,8 +348,13 @@ class Control(Mapping[str, Array]):
         """The value of every block at t, from the right at the ends of layers.  Raises ValueError outside [0, T]."""
         return self.on_layer(self.mesh.layer_of(t), t)
 
+    def plus(self, blocks: Mapping[str, Array]) -> "Control":
+        """This control with `blocks` added to those of the same names."""
+        changed = {name: x + blocks[name] if name in blocks else x for name, x in self.items()}
+        return Control(self.space, changed, trusted=True)
+
     def __add__(self, other: "Control") -> "Control":
-        return Control(self.space, {n: x + other[n] for n, x in self.items()}, trusted=True)
+        return self.plus(other)
 
     def __sub__(self, other: "Control") -> "Control":
         return Control(self.space, {n: x - other[n] for n, x in self.items()}, trusted=True)

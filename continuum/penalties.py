@@ -10,19 +10,19 @@ from .controls import Block, Control, ControlSpace
 
 
 class Penalty(ABC):
-    """A functional R of the control, with the derivatives the adjoint sweep adds to its own."""
+    """A functional R of the control, with its derivatives in the product of the control's space."""
 
     @abstractmethod
     def value(self, control: Control) -> float:
         """R(control)."""
 
     @abstractmethod
-    def cotangents(self, control: Control) -> dict[str, Array]:
-        """The derivative by block, of the kind `ControlSpace.riesz` takes."""
+    def gradient(self, control: Control) -> dict[str, Array]:
+        """The gradient of R, by block; blocks that do not count are left out."""
 
     @abstractmethod
-    def cotangents_derivative(self, control: Control, direction: Control) -> dict[str, Array]:
-        """The derivative of `cotangents` in a direction."""
+    def hvp(self, control: Control, direction: Control) -> dict[str, Array]:
+        """The derivative of the gradient in a direction."""
 
     @abstractmethod
     def formula(self, space: ControlSpace) -> str:
@@ -63,12 +63,13 @@ class Tikhonov(Penalty):
             total += float(namespace(x).sum(like(block.weights, x) * x * mass))
         return self.strength * total
 
-    def cotangents(self, control: Control) -> dict[str, Array]:
+    def gradient(self, control: Control) -> dict[str, Array]:
         space = control.space
-        return {b.name: 2.0 * self.strength * space.axes[b.name].mass(control[b.name]) for b in self.penalised(space)}
+        represented = {b.name: space.axes[b.name].from_l2(control[b.name]) for b in self.penalised(space)}
+        return {name: 2.0 * self.strength * x for name, x in represented.items()}
 
-    def cotangents_derivative(self, control: Control, direction: Control) -> dict[str, Array]:
-        return self.cotangents(direction)
+    def hvp(self, control: Control, direction: Control) -> dict[str, Array]:
+        return self.gradient(direction)
 
     def formula(self, space: ControlSpace) -> str:
         kinds = {

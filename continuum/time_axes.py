@@ -8,6 +8,9 @@ A block with coefficients x stands for v(t) = sum_k phi_k(t) x_k.  On layer k, a
 
 The inner product in time is int phi_k phi_l dt ("static": none), plus int phi_k' phi_l' dt in the norm
 "H1".  With its Cholesky factor, G = L L^T, the flat coordinates of x are L^T x.
+
+The derivative of a functional of v at many times is collected by `scatter` and made a gradient by `riesz`.
+Where G is diagonal, its inverse is applied while collecting: a pass over the kernels of all layers is not cheap.
 """
 
 from dataclasses import dataclass
@@ -41,8 +44,8 @@ class TimeAxis(Protocol):
         """v at t_layer + theta tau_layer."""
         ...
 
-    def scatter(self, x: Array, layer: int, theta: float, c: Array) -> None:
-        """The adjoint of `at`: adds phi_k(t) c to every coefficient x_k, in place."""
+    def scatter(self, x: Array, layer: int, theta: float, c: Array, factor: float) -> None:
+        """Adds factor phi_k(t) c to every x_k, in place; divided by G_kk if G is diagonal."""
         ...
 
     def flatten(self, x: Array) -> Array:
@@ -54,11 +57,15 @@ class TimeAxis(Protocol):
         ...
 
     def riesz(self, c: Array) -> Array:
-        """G^{-1} c, the function that represents the functional x -> sum_k c_k x_k; c is used up."""
+        """The function that represents what was collected: G^{-1} c, or c if G is diagonal; c is used up."""
         ...
 
     def mass(self, x: Array) -> Array:
         """Mx with M_kl = int phi_k phi_l dt, the Gram matrix of "L2" whatever the norm."""
+        ...
+
+    def from_l2(self, x: Array) -> Array:
+        """G^{-1} M x, the gradient in this norm whose gradient in "L2" is x."""
         ...
 
 
@@ -79,8 +86,8 @@ class Layers:
     def at(self, x: Array, layer: int, theta: float) -> Array:
         return x[layer, ...]
 
-    def scatter(self, x: Array, layer: int, theta: float, c: Array) -> None:
-        x[layer, ...] += c
+    def scatter(self, x: Array, layer: int, theta: float, c: Array, factor: float) -> None:
+        x[layer, ...] += (factor / float(self.mesh.steps[layer])) * c
 
     def flatten(self, x: Array) -> Array:
         return x * _column(np.sqrt(self.mesh.steps), x)
@@ -89,11 +96,13 @@ class Layers:
         return y / _column(np.sqrt(self.mesh.steps), y)
 
     def riesz(self, c: Array) -> Array:
-        c /= _column(self.mesh.steps, c)
         return c
 
     def mass(self, x: Array) -> Array:
         return x * _column(self.mesh.steps, x)
+
+    def from_l2(self, x: Array) -> Array:
+        return x
 
 
 @dataclass(frozen=True)
@@ -132,9 +141,9 @@ class Nodes:
     def at(self, x: Array, layer: int, theta: float) -> Array:
         return (1.0 - theta) * x[layer, ...] + theta * x[layer + 1, ...]
 
-    def scatter(self, x: Array, layer: int, theta: float, c: Array) -> None:
-        x[layer, ...] += (1.0 - theta) * c
-        x[layer + 1, ...] += theta * c
+    def scatter(self, x: Array, layer: int, theta: float, c: Array, factor: float) -> None:
+        x[layer, ...] += ((1.0 - theta) * factor) * c
+        x[layer + 1, ...] += (theta * factor) * c
 
     def flatten(self, x: Array) -> Array:
         d, e = self._cholesky
@@ -163,6 +172,9 @@ class Nodes:
         result[1:, ...] += tau * (x[:-1, ...] / 6.0 + x[1:, ...] / 3.0)
         return result
 
+    def from_l2(self, x: Array) -> Array:
+        return x if self.norm == "L2" else self.riesz(self.mass(x))
+
 
 @dataclass(frozen=True)
 class Static:
@@ -181,8 +193,8 @@ class Static:
     def at(self, x: Array, layer: int, theta: float) -> Array:
         return x
 
-    def scatter(self, x: Array, layer: int, theta: float, c: Array) -> None:
-        x += c
+    def scatter(self, x: Array, layer: int, theta: float, c: Array, factor: float) -> None:
+        x += factor * c
 
     def flatten(self, x: Array) -> Array:
         return x
@@ -194,6 +206,9 @@ class Static:
         return c
 
     def mass(self, x: Array) -> Array:
+        return x
+
+    def from_l2(self, x: Array) -> Array:
         return x
 
 

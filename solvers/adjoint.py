@@ -110,10 +110,10 @@ class ReducedObjective:
         tape = self._finite_tape(control)
         total = self.space.cotangents(tape.states[0])
         self._backward(control, tape, self._seeds(tape), total, keep=False)
+        gradient = self.space.riesz(total)
         if self.problem.penalty is not None:
-            for name, c in self.problem.penalty.cotangents(control).items():
-                total[name] += c
-        return self._cost(tape, control), self.space.riesz(total)
+            gradient = gradient.plus(self.problem.penalty.gradient(control))
+        return self._cost(tape, control), gradient
 
     def costates(self, control: Control) -> Trajectory:
         """The costates p of every sample at the ends of the steps: states (S + 1, N, M).
@@ -155,10 +155,10 @@ class ReducedObjective:
                 p, dp = p + h * back[i], dp + h * dback[i]
             if n in seeds:
                 p, dp = p + seeds[n], dp + dseeds[n]
+        product = self.space.riesz(total)
         if self.problem.penalty is not None:
-            for name, c in self.problem.penalty.cotangents_derivative(control, direction).items():
-                total[name] += c
-        return self.space.riesz(total)
+            product = product.plus(self.problem.penalty.hvp(control, direction))
+        return product
 
     # -- sweeps ----------------------------------------------------------------------------------------
 

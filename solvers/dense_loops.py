@@ -76,22 +76,23 @@ def advance(
     spread_w, spread_a = np.empty((units, samples)), np.empty((units, samples))
     for i in range(units):
         spread_w[i, :] = w[i]
-    argument, product = np.empty((units, samples)), np.empty((units, samples))
+    argument = np.empty((units, samples))
     own = np.empty((1 if slopes.shape[0] > 0 else stages, units, samples))
     blend = np.empty((units, units) if kernel_kind == NODES else (1, 1))
     f_flat, weight_flat, bias_flat = f.reshape(entries), spread_w.reshape(entries), spread_a.reshape(entries)
-    argument_flat, product_flat = argument.reshape(entries), product.reshape(entries)
+    argument_flat = argument.reshape(entries)
     for e in range(entries):
         argument_flat[e] = weight_flat[e] * f_flat[e]
     if states.shape[0] > 0:
         states[0] = f
     spread_at = -1.0
     for n in range(count):
-        k = (slopes[n] if slopes.shape[0] > 0 else own).reshape(-1, entries)
+        slope = slopes[n] if slopes.shape[0] > 0 else own
+        k = slope.reshape(stages, entries)
         finite = True
         for i in range(stages):
             at = theta[n] + c[i] * dtheta[n]
-            np.dot(_kernel_at(kernel, kernel_kind, layers[n], at, blend), argument, product)
+            np.dot(_kernel_at(kernel, kernel_kind, layers[n], at, blend), argument, slope[i])
             moment = 0.0 if bias_kind == STATIC else layers[n] + (at if bias_kind == NODES else 0.0)
             if moment != spread_at:
                 _spread_bias(bias, bias_kind, layers[n], at, spread_a)
@@ -99,11 +100,10 @@ def advance(
             last = i == stages - 1
             for start in range(0, entries, _BLOCK):
                 stop = min(start + _BLOCK, entries)
-                row, g = k[i, start:stop], product_flat[start:stop]
-                offset, weight = bias_flat[start:stop], weight_flat[start:stop]
+                row, offset, weight = k[i, start:stop], bias_flat[start:stop], weight_flat[start:stop]
                 state, target = f_flat[start:stop], argument_flat[start:stop]
                 for e in range(row.size):
-                    row[e] = offset[e] - g[e]
+                    row[e] = offset[e] - row[e]
                 activate_row(code, row)
                 base = state
                 for j in range(i):
@@ -156,8 +156,8 @@ def adjoint(
 ):
     """The adjoint of `advance`: p_n = p_{n+1} + h sum_i q_i, q_i = -B*(sigma'(u_i) lambda_i).
 
-    lambda_i = b_i p_{n+1} + h sum_{j > i} a_ji q_j.  Adds to the cotangents, of shape (Ka, N) and
-    (Kb, N, N), or (0, ...) where a block is not trained.
+    lambda_i = b_i p_{n+1} + h sum_{j > i} a_ji q_j.  Collects the cotangents as time axes do (divided by the
+    layer's length for LAYERS), in shapes (Ka, N) and (Kb, N, N), or (0, ...) where a block is not trained.
 
     seed_of : (S + 1,), which seed is added to p after step n, or -1
     seeds : (., N, M)
@@ -168,6 +168,7 @@ def adjoint(
     count, stages = h.size, b.size
     p, lam = np.zeros((units, samples)), np.empty((units, samples))
     back, weighted = np.empty((stages, units, samples)), np.empty((units, samples))
+    p_flat, ones, sums = p.reshape(-1), np.ones(samples), np.empty(units)
     left, right = np.empty((units, stages * samples)), np.empty((units, stages * samples))
     scaled = np.empty((units, stages * samples) if kernel_kind == NODES else (1, 1))
     blend = np.empty((units, units) if kernel_kind == NODES else (1, 1))
@@ -179,43 +180,47 @@ def adjoint(
         costates[count] = p
     for n in range(count - 1, -1, -1):
         f, layer = states[n], layers[n]
+        kernel_share = dtheta[n] if kernel_kind == LAYERS else h[n]
         for i in range(stages - 1, -1, -1):
             at = theta[n] + c[i] * dtheta[n]
             for y in range(units):
-                row, k = lam[y], slopes[n, i, y]
+                row, costate = lam[y], p[y]
                 for m in range(samples):
-                    row[m] = b[i] * p[y, m]
+                    row[m] = b[i] * costate[m]
                 for j in range(i + 1, stages):
                     factor = h[n] * a[j, i]
                     if factor != 0.0:
+                        source = back[j, y]
                         for m in range(samples):
-                            row[m] += factor * back[j, y, m]
-                slope_row(code, k, row)
-                total = 0.0
-                into, wrow = left[y, i * samples : (i + 1) * samples], weighted[y]
+                            row[m] += factor * source[m]
+                slope_row(code, slopes[n, i, y], row)
+                into, wrow, weight = left[y, i * samples : (i + 1) * samples], weighted[y], -w[y]
                 for m in range(samples):
-                    into[m] = -h[n] * row[m]
-                    wrow[m] = -w[y] * row[m]
-                    total += row[m]
-                if bias_bar.shape[0] > 0:
-                    if bias_kind == STATIC:
-                        bias_bar[0, y] += h[n] * total
-                    elif bias_kind == LAYERS:
-                        bias_bar[layer, y] += h[n] * total
-                    else:
-                        bias_bar[layer, y] += h[n] * (1.0 - at) * total
-                        bias_bar[layer + 1, y] += h[n] * at * total
-                if kernel_bar.shape[0] > 0:
-                    stage = right[y, i * samples : (i + 1) * samples]
+                    into[m] = -kernel_share * row[m]
+                    wrow[m] = weight * row[m]
+                if kernel_bar.shape[0] > 0 and stages > 1:
+                    stage, state = right[y, i * samples : (i + 1) * samples], f[y]
                     for m in range(samples):
-                        stage[m] = f[y, m]
+                        stage[m] = state[m]
                     for j in range(i):
                         factor = h[n] * a[i, j]
                         if factor != 0.0:
+                            slope = slopes[n, j, y]
                             for m in range(samples):
-                                stage[m] += factor * slopes[n, j, y, m]
+                                stage[m] += factor * slope[m]
+            if bias_bar.shape[0] > 0:
+                np.dot(lam, ones, sums)
+                for y in range(units):
+                    if bias_kind == STATIC:
+                        bias_bar[0, y] += h[n] * sums[y]
+                    elif bias_kind == LAYERS:
+                        bias_bar[layer, y] += dtheta[n] * sums[y]
+                    else:
+                        bias_bar[layer, y] += h[n] * (1.0 - at) * sums[y]
+                        bias_bar[layer + 1, y] += h[n] * at * sums[y]
             np.dot(_kernel_at(kernel, kernel_kind, layer, at, blend).T, weighted, back[i])
         if kernel_bar.shape[0] > 0:
+            inputs = right if stages > 1 else f
             for end in range(2 if kernel_kind == NODES else 1):
                 target = 0 if kernel_kind == STATIC else layer + end
                 source = left
@@ -228,15 +233,15 @@ def adjoint(
                                 scaled[y, m] = share * left[y, m]
                     source = scaled
                 if fresh[target]:
-                    np.dot(source, right.T, kernel_bar[target])
+                    np.dot(source, inputs.T, kernel_bar[target])
                     fresh[target] = False
                 else:
-                    np.dot(source, right.T, product)
+                    np.dot(source, inputs.T, product)
                     kernel_bar[target] += product
         for i in range(stages):
-            for y in range(units):
-                for m in range(samples):
-                    p[y, m] += h[n] * back[i, y, m]
+            share, source = h[n], back[i].reshape(-1)
+            for e in range(p_flat.size):
+                p_flat[e] += share * source[e]
         if seed_of[n] >= 0:
             p += seeds[seed_of[n]]
         if costates.shape[0] > 0:

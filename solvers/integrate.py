@@ -221,9 +221,8 @@ def integrate(
     initial : (N, M)
     stepper : one step per layer, or `steps_per_layer`; DormandPrince(rtol=, atol=) chooses its own steps,
         which end at the control's breakpoints
-    save : "final", "layers" (at the ends of layers), "steps", or increasing times in [0, T], where states come
-        from the method's continuous extension (of order 4) or, for methods with fixed steps, from cubic
-        Hermite interpolation; adaptive runs know "layers" for controls with layers only through such times
+    save : "final", "layers" (at the ends of layers), "steps", or increasing times in [0, T]; states inside a step
+        come from the method's continuous extension (of order 4) or, with fixed steps, from cubic Hermite interpolation
     returns Solution with .trajectory and statistics "steps", "rejected", "seconds"
     raises SolveError if the run fails, unless raise_on_failure=False; ValueError, TypeError for bad input
     """
@@ -236,7 +235,7 @@ def integrate(
     began = time.perf_counter()
     mesh = control.mesh
     adaptive = isinstance(stepper, DormandPrince)
-    wanted = _save_times(save, mesh, adaptive)
+    wanted = _save_times(save, mesh)
     saver = _Saver(network, control, save if isinstance(save, str) and wanted is None else "times", wanted)
     total = max_steps if adaptive else mesh.layers * steps_per_layer
     watch = Watch(monitors, total)
@@ -248,7 +247,7 @@ def integrate(
     saver.start(initial)
     for piece in pieces:
         step += piece.count
-        rejected += int(piece.count == 0)
+        rejected += int(piece.count == 0 and piece.status is None)
         saver.add(piece)
         if piece.status is not None:
             status, detail = piece.status, piece.detail
@@ -265,7 +264,7 @@ def integrate(
     return solution.raise_if_failed(raise_on_failure)
 
 
-def _save_times(save: Save | Array | Sequence[float], mesh: TimeMesh, adaptive: bool) -> Array | None:
+def _save_times(save: Save | Array | Sequence[float], mesh: TimeMesh) -> Array | None:
     """The times wanted, or None for the final state or every step."""
     if isinstance(save, str):
         check_name("save", save, ("final", "layers", "steps"))

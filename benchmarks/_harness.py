@@ -1,0 +1,212 @@
+"""What the benchmarks share: one pinned thread, interleaved rounds, tables.
+
+Importing this file, before NumPy and every peer, limits all of them to one thread and the process to one
+core.  `measure` then times contenders in turns, so that a disturbance by other programs falls on all of
+them, and takes medians over rounds; `table` makes the rows
+
+    {name, case, seconds, against, against_seconds, ratio, bar, met, error, status}
+
+ratio = against_seconds / seconds, so that more is better; met is "met", "at the bar" (a ratio within 15% of
+the bar), "missed", or None without a bar.  A contender has a row of its own, with its error and status, and
+one that is too inaccurate, fails or is not installed never counts as beaten.
+"""
+
+import os
+
+for _variable in ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "BLIS_NUM", "NUMBA_NUM", "VECLIB_MAXIMUM"):
+    os.environ[f"{_variable}_THREADS"] = "1"
+os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_ENABLE_X64"] = "1"
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+import argparse  # noqa: E402
+import gc  # noqa: E402
+import json  # noqa: E402
+import platform  # noqa: E402
+import statistics  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Callable, Sequence  # noqa: E402
+from dataclasses import dataclass, field  # noqa: E402
+from importlib import metadata  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import numpy as np  # noqa: E402
+import scipy  # noqa: E402
+
+RESULTS = Path(__file__).resolve().parent / "results"
+ROUNDS, LEAST_SECONDS = 9, 0.02
+PACKAGES = ("continuum-networks", "numpy", "scipy", "numba", "torch", "torchdiffeq", "jax", "diffrax")
+Row = dict[str, str | float | None]
+
+
+@dataclass
+class Case:
+    """One contender on one problem.
+
+    make : imports what it needs and returns the function to be timed; ImportError means "not installed"
+    error : accuracy of what that function returned; None if there is nothing to compare (a bare product)
+    tolerance : a larger error gives the status "inaccurate"
+    """
+
+    name: str
+    case: str
+    make: Callable[[], Callable[[], object]]
+    error: Callable[[object], float] | None = None
+    tolerance: float = np.inf
+    seconds: float | None = field(default=None, init=False)
+    accuracy: float | None = field(default=None, init=False)
+    status: str = field(default="not run", init=False)
+
+
+def measure(cases: Sequence[Case], rounds: int = ROUNDS) -> None:
+    """Fills in seconds (median of rounds), accuracy and status of cases that compete with each other."""
+    running: list[tuple[Case, Callable[[], object], int]] = []
+    for case in cases:
+        try:
+            run = case.make()
+            result = run()
+        except ImportError:
+            case.status = "not installed"
+            continue
+        except Exception as error:  # a peer's failure is a result
+            case.status = f"failed: {type(error).__name__}"
+            continue
+        case.status = "finished"
+        if case.error is not None:
+            case.accuracy = case.error(result)
+            if not case.accuracy <= case.tolerance:
+                case.status = "inaccurate"
+        running.append((case, run, _repetitions(run)))
+    times: list[list[float]] = [[] for _ in running]
+    gc.collect()
+    gc.disable()
+    for first in range(rounds):
+        for i in range(len(running)):
+            at = (first + i) % len(running)  # nobody always runs after the same neighbour's start
+            _, run, repetitions = running[at]
+            began = time.perf_counter()
+            for _ in range(repetitions):
+                run()
+            times[at].append((time.perf_counter() - began) / repetitions)
+    gc.enable()
+    for (case, _, _), found in zip(running, times, strict=True):
+        case.seconds = statistics.median(found)
+
+
+def _repetitions(run: Callable[[], object]) -> int:
+    """How often to call it for one measurement of at least LEAST_SECONDS; calling also warms it up."""
+    repetitions = 1
+    while True:
+        began = time.perf_counter()
+        for _ in range(repetitions):
+            run()
+        seconds = time.perf_counter() - began
+        if seconds >= LEAST_SECONDS:
+            return repetitions
+        repetitions = max(2 * repetitions, int(1.2 * repetitions * LEAST_SECONDS / max(seconds, 1e-9)))
+
+
+def own(case: Case) -> Row:
+    """The row of a contender by itself."""
+    return {
+        "name": case.name, "case": case.case, "seconds": case.seconds, "against": None, "against_seconds": None,
+        "ratio": None, "bar": None, "met": None, "error": case.accuracy, "status": case.status,
+    }  # fmt: skip
+
+
+def compare(ours: Case, against: Case, bar: float | None = None) -> Row:
+    """The row that compares two contenders, with our error; the status is the first one that is not "finished"."""
+    status = against.status if ours.status == "finished" else ours.status
+    ratio = against.seconds / ours.seconds if against.seconds and ours.seconds else None
+    met = None
+    if bar is not None and against.status == "finished":
+        met = "missed"
+        if ratio is not None and ours.status == "finished" and ratio >= 0.85 * bar:
+            met = "met" if ratio >= bar else "at the bar"
+    return own(ours) | {
+        "against": against.name, "against_seconds": against.seconds, "ratio": ratio, "bar": bar, "met": met,
+        "status": status,
+    }  # fmt: skip
+
+
+def compare_all(cases: Sequence[Case], bars: dict[str, float]) -> list[Row]:
+    """The first contender against every other, with a bar where its name has one, then everyone else's own row."""
+    ours, others = cases[0], cases[1:]
+    return [*(compare(ours, x, bars.get(x.name)) for x in others), *(own(x) for x in others)]
+
+
+def machine() -> dict[str, object]:
+    """What the numbers depend on: processor, versions, BLAS, threads."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "cpu": _processor(),
+        "cores": os.cpu_count(),
+        "threads": 1,
+        "pinned": hasattr(os, "sched_setaffinity"),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "blas": {"numpy": _blas(np), "scipy, numba": _blas(scipy)},
+    }
+
+
+def _processor() -> str:
+    """The model's name."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _blas(library: object) -> str:
+    """Name and version of the BLAS that NumPy or SciPy was built with."""
+    found = library.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return f"{found['name']} {found['version']}"
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows in Markdown."""
+    columns = ("name", "case", "seconds", "against", "against_seconds", "ratio", "bar", "met", "error", "status")
+    cells = [[_cell(name, row[name]) for name in columns] for row in rows]
+    heads = [name.replace("_", " ") for name in columns]
+    widths = [max(len(line[i]) for line in [heads, *cells]) for i in range(len(columns))]
+    ruler = ["-" * width for width in widths]
+    lines = [[cell.ljust(width) for cell, width in zip(x, widths, strict=True)] for x in [heads, ruler, *cells]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(column: str, value: str | float | None) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, str):
+        return value
+    return f"{value:.2f}" if column in ("ratio", "bar") else f"{value:.3g}"
+
+
+def write(rows: Sequence[Row], json_path: Path, title: str) -> None:
+    """Prints the table; writes it beside the JSON file, with the machine."""
+    about = machine()
+    text = table(rows)
+    print(f"{title}\n\n{text}")
+    json_path.parent.mkdir(parents=True, exist_ok=True)
+    json_path.write_text(json.dumps({"machine": about, "rows": list(rows)}, indent=1) + "\n", encoding="utf-8")
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    blas = ", ".join(f"{name}: {found}" for name, found in about["blas"].items())
+    notes = f"{about['cpu']}, one thread, Python {about['python']}; {versions}; BLAS of {blas}."
+    json_path.with_suffix(".md").write_text(f"{title}\n\n{text}\n\n{notes}\n", encoding="utf-8")
+
+
+def run(name: str, main: Callable[[Path], None]) -> None:
+    """The command line of a benchmark: --json FILE."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--json", type=Path, default=RESULTS / f"{name}.json", metavar="FILE")
+    main(parser.parse_args().json)
