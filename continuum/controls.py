@@ -194,7 +194,7 @@ class ControlSpace:
         for block in self.trained:
             given = values.get(block.name, 0.0)
             shape = self.shape(block)
-            if getattr(given, "shape", None) == shape:
+            if len(getattr(given, "shape", ())) == len(shape) > len(block.shape):
                 coefficients[block.name] = check_array(block.name, given, shape)  # type: ignore[arg-type]
                 continue
             constant, value = block.function(given)

@@ -101,12 +101,12 @@ class LearningProblem:
         space, mesh, network = self.space, self.mesh, self.network
         samples = self.initial.shape[1]
         even = np.allclose(self.shares, 1 / samples, rtol=1e-12, atol=0.0)
-        average = f"1/{samples} sum_m" if even else "sum_m s_m"
+        average = "sum_m s_m " if not even else f"1/{samples} sum_m " if samples > 1 else ""
         output = self.readout.formula()
-        lines = [f"minimise  J = {average} {self.terminal.formula(f'{output}(T)')}"]
+        lines = [f"minimise  J = {average}{self.terminal.formula(f'{output}(T)')}"]
         if self.running is not None:
             lines.append(
-                f"            + {average} int_0^T {self.running.formula(f'{output}(t)')} dt"
+                f"            + {average}int_0^T {self.running.formula(f'{output}(t)')} dt"
                 f"   (trapezoid on the {mesh.layers + 1} ends of layers)"
             )
         if self.penalty is not None:

@@ -195,6 +195,7 @@ def test_euclidean_blocks():
         (lambda: NETWORK.control(MESH, kernel=np.ones((4, 4)) * 1j), "real numbers"),
         (lambda: NETWORK.controls(MESH, in_time="static").sample(bias=lambda y, t: t), "constant in time"),
         (lambda: NETWORK.controls(MESH).sample(bais=1.0), "Did you mean 'bias'"),
+        (lambda: NETWORK.controls(MESH).sample(bias=np.ones((4, 3))), r"expected \(3, 4\); its transpose would fit"),
         (lambda: Control(NETWORK.controls(MESH), {"bias": np.zeros((3, 4))}), "blocks are missing: kernel"),
         (
             lambda: Control(NETWORK.controls(MESH), {"bias": np.zeros((4, 3)), "kernel": np.zeros((3, 4, 4))}),

@@ -122,6 +122,7 @@ def test_box(rng):
 def test_euclidean_problem_prints_its_own_norm():
     problem = LearningProblem(NeuralODE2(2, tanh), np.ones((2, 1)), np.ones((2, 1)), MESH)
     assert "|g|^2 = sum_i g_i^2 over units" in str(problem)
+    assert str(problem).startswith("minimise  J = 0.5 |f(T) - target|^2\n")
     assert "f_t = weight tanh(f) + bias" in str(problem)
 
 
