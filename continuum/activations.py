@@ -4,8 +4,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+import scipy.special
+
 from . import compiled
-from .arrays import Array, namespace
+from .arrays import Array, like, namespace, to_host
+from .checks import check_positive
 
 
 @dataclass(frozen=True)
@@ -127,3 +131,142 @@ sigmoid = Activation(
     code=compiled.SIGMOID,
 )
 """1 / (1 + exp(-s)); sigma(0) = 1/2, so it has no steady states."""
+
+arctan = Activation(
+    "arctan",
+    value=lambda s: namespace(s).atan(s),
+    derivative=lambda s: 1.0 / (1.0 + s * s),
+    second=lambda s: -2.0 * s / (1.0 + s * s) ** 2,
+    antiderivative=lambda s: s * namespace(s).atan(s) - 0.5 * namespace(s).log1p(s * s),
+    lipschitz=1.0,
+    smooth=True,
+    bounded=True,
+    vanishes_at_zero=True,
+)
+"""arctan s; Sigma = s arctan s - log(1 + s^2) / 2."""
+
+softplus = Activation(
+    "softplus",
+    value=lambda s: _softplus(s) + math.log(2.0),
+    derivative=_sigmoid,
+    second=_sigmoid_derivative,
+    antiderivative=lambda s: _on_host(_softplus_antiderivative, s),
+    lipschitz=1.0,
+    smooth=True,
+    bounded=False,
+    vanishes_at_zero=False,
+)
+"""log(1 + exp s), positive everywhere; Sigma = -Li_2(-e^s) - pi^2 / 12."""
+
+gelu = Activation(
+    "gelu",
+    value=lambda s: s * _on_host(scipy.special.ndtr, s),
+    derivative=lambda s: _on_host(scipy.special.ndtr, s) + s * _normal_density(s),
+    second=lambda s: (2.0 - s * s) * _normal_density(s),
+    antiderivative=lambda s: 0.5 * ((s * s - 1.0) * _on_host(scipy.special.ndtr, s) + s * _normal_density(s)) + 0.25,
+    lipschitz=float(scipy.special.ndtr(math.sqrt(2.0)) + math.exp(-1.0) / math.sqrt(math.pi)),
+    smooth=True,
+    bounded=False,
+    vanishes_at_zero=True,
+)
+"""s Phi(s), Phi the normal distribution function; not monotone; Sigma = ((s^2 - 1) Phi + s phi) / 2 + 1/4."""
+
+
+def leaky_relu(slope: float = 0.01) -> Activation:
+    """max(s, 0) + slope min(s, 0), 0 < slope < 1; sigma'(0) = slope.
+
+    raises ValueError for a slope outside (0, 1)
+    """
+    if not 0.0 < slope < 1.0:
+        raise ValueError(f"slope must be between 0 and 1, got {slope}")
+
+    def value(s: Array) -> Array:
+        return 0.5 * ((1.0 + slope) * s + (1.0 - slope) * abs(s))
+
+    return Activation(
+        f"leaky_relu({slope:g})",
+        value=value,
+        derivative=lambda s: slope + (1.0 - slope) * _step(s),
+        second=lambda s: namespace(s).zeros_like(s),
+        antiderivative=lambda s: 0.5 * s * value(s),
+        lipschitz=1.0,
+        smooth=False,
+        bounded=False,
+        vanishes_at_zero=True,
+    )
+
+
+def elu(alpha: float = 1.0) -> Activation:
+    """s for s > 0, alpha (e^s - 1) for s <= 0; sigma'(0) = alpha, so C^1 only for alpha = 1, and never C^2.
+
+    raises ValueError unless alpha > 0 is finite
+    """
+    alpha = check_positive("alpha", alpha)
+
+    def below(s: Array) -> Array:
+        return 0.5 * (s - abs(s))
+
+    return Activation(
+        f"elu({alpha:g})",
+        value=lambda s: _relu(s) + alpha * namespace(s).expm1(below(s)),
+        derivative=lambda s: _step(s) + (1.0 - _step(s)) * alpha * namespace(s).exp(below(s)),
+        second=lambda s: (1.0 - _step(s)) * alpha * namespace(s).exp(below(s)),
+        antiderivative=lambda s: 0.5 * _relu(s) ** 2 + alpha * (namespace(s).expm1(below(s)) - below(s)),
+        lipschitz=max(1.0, alpha),
+        smooth=False,
+        bounded=False,
+        vanishes_at_zero=True,
+    )
+
+
+def user_activation(
+    name: str,
+    value: Callable[[Array], Array],
+    derivative: Callable[[Array], Array],
+    second: Callable[[Array], Array],
+    antiderivative: Callable[[Array], Array],
+    *,
+    lipschitz: float,
+    smooth: bool = True,
+    bounded: bool = False,
+) -> Activation:
+    """An activation of your own, after a check that the four functions belong together.
+
+    At points of [-5, 5], away from 0 unless smooth, sigma', sigma'' and sigma must be the derivatives of sigma,
+    sigma' and Sigma to 1e-5, Sigma(0) = 0 and |sigma'| <= lipschitz.  It runs in the generic loop.
+    raises ValueError naming the function that does not fit
+    """
+    s = np.linspace(-5.0, 5.0, 64)  # an even number: 0 is not among them
+    h = 1e-5
+    for what, function, of, its in (
+        ("derivative", derivative, "value", value),
+        ("second", second, "derivative", derivative),
+        ("value", value, "antiderivative", antiderivative),
+    ):
+        slope = (its(s + h) - its(s - h)) / (2 * h)
+        worst = float(np.max(np.abs(function(s) - slope)))
+        if not worst <= 1e-5 * (1.0 + float(np.max(np.abs(slope)))):
+            raise ValueError(f"{what} is not the derivative of {of}: they differ by {worst:.3g} on [-5, 5]")
+    zero = np.zeros(1)
+    if abs(float(antiderivative(zero)[0])) > 1e-12:
+        raise ValueError("antiderivative must vanish at 0")
+    steepest = float(np.max(np.abs(derivative(s))))
+    if steepest > lipschitz * (1 + 1e-12):
+        raise ValueError(f"lipschitz is {lipschitz:g}, but |derivative| reaches {steepest:.6g}")
+    vanishes = abs(float(value(zero)[0])) == 0.0
+    return Activation(name, value, derivative, second, antiderivative, lipschitz, smooth, bounded, vanishes)
+
+
+def _on_host(function: Callable[[Array], Array], s: Array) -> Array:
+    """A function of scipy.special, for which array libraries have no common name, by way of NumPy."""
+    return like(np.asarray(function(to_host(s))), s)
+
+
+def _normal_density(s: Array) -> Array:
+    return namespace(s).exp(-0.5 * s * s) / math.sqrt(2.0 * math.pi)
+
+
+def _softplus_antiderivative(s: Array) -> Array:
+    """-Li_2(-e^s) - pi^2 / 12, by the inversion formula for s > 0, where e^s may overflow."""
+    tail = scipy.special.spence(1.0 + np.exp(-np.abs(s)))  # Li_2(-e^-|s|)
+    return np.where(s > 0, 0.5 * s * s + math.pi**2 / 12 + tail, -tail - math.pi**2 / 12)

@@ -1,7 +1,7 @@
-"""Label domains Y: Interval, Circle, and their products."""
+"""Label domains Y: Interval, Circle, Line, and their products."""
 
 from dataclasses import dataclass
-from math import isfinite, pi, prod
+from math import inf, isfinite, pi, prod
 
 from .checks import check_positive
 
@@ -45,10 +45,23 @@ class Circle:
 
 
 @dataclass(frozen=True)
+class Line:
+    """The real line."""
+
+    @property
+    def measure(self) -> float:
+        """Infinite."""
+        return inf
+
+    def __mul__(self, other: "Domain") -> "Product":
+        return Product((*factors(self), *factors(other)))
+
+
+@dataclass(frozen=True)
 class Product:
     """The product of one-dimensional domains, written Interval(0, 1) * Circle()."""
 
-    parts: tuple[Interval | Circle, ...]
+    parts: tuple[Interval | Circle | Line, ...]
 
     @property
     def measure(self) -> float:
@@ -59,9 +72,9 @@ class Product:
         return Product((*factors(self), *factors(other)))
 
 
-Domain = Interval | Circle | Product
+Domain = Interval | Circle | Line | Product
 
 
-def factors(domain: Domain) -> tuple[Interval | Circle, ...]:
+def factors(domain: Domain) -> tuple[Interval | Circle | Line, ...]:
     """The one-dimensional factors of a domain; their number is its dimension."""
     return domain.parts if isinstance(domain, Product) else (domain,)

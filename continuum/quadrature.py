@@ -1,5 +1,6 @@
 """Quadrature rules: a domain becomes a Grid of nodes and weights, int_Y g(y) dy ~ sum_i w_i g(y_i)."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -7,8 +8,8 @@ from functools import reduce
 import numpy as np
 
 from .arrays import Array, like, namespace
-from .checks import check_array, check_count
-from .domains import Circle, Domain, Interval, factors
+from .checks import check_array, check_count, check_positive
+from .domains import Circle, Domain, Interval, Line, factors
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +162,92 @@ def trapezoid(domain: Domain, points: Points) -> Grid:
     return _on_intervals("trapezoid", domain, rule, points, least=2)
 
 
+def simpson(domain: Domain, points: Points) -> Grid:
+    """Simpson's rule: an odd number `points` >= 3 of equispaced nodes per dimension, ends included; order 4.
+
+    raises ValueError if points is even or < 3, or a factor is not an Interval
+    """
+
+    def rule(left: float, right: float, count: int) -> tuple[Array, Array]:
+        if count % 2 == 0:
+            raise ValueError(f"points must be odd for Simpson's rule, got {count}")
+        w = np.full(count, 2.0)
+        w[1::2] = 4.0
+        w[[0, -1]] = 1.0
+        return np.linspace(left, right, count), w * (right - left) / (3 * (count - 1))
+
+    return _on_intervals("simpson", domain, rule, points, least=3)
+
+
+def clenshaw_curtis(domain: Domain, points: Points) -> Grid:
+    """Clenshaw-Curtis rule: `points` >= 2 nodes cos(j pi / (points - 1)) per dimension, ends included.
+
+    Exact for polynomials of degree points - 1 in each variable; nodes of 2 points - 1 contain those of points.
+    raises ValueError if points < 2 or a factor is not an Interval
+    """
+
+    def rule(left: float, right: float, count: int) -> tuple[Array, Array]:
+        n = count - 1
+        angles = np.pi * np.arange(count) / n
+        even = np.arange(2, n + 1, 2)  # int_-1^1 T_k = 2 / (1 - k^2) for even k, 0 for odd k
+        halved = np.where(even == n, 0.5, 1.0)
+        w = 2.0 / n * (1.0 + np.cos(np.outer(angles, even)) @ (2.0 * halved / (1.0 - even**2)))
+        w[[0, -1]] /= 2
+        x = np.sin(np.pi * (np.arange(count) - n / 2) / n)  # -cos, symmetric to rounding
+        return left + (right - left) * (1 + x) / 2, w * (right - left) / 2
+
+    return _on_intervals("clenshaw_curtis", domain, rule, points, least=2)
+
+
+def gauss_hermite(points: int, scale: float = 1.0) -> Grid:
+    """Gauss-Hermite quadrature on the real line, int_R g(y) dy ~ sum_i w_i g(y_i).
+
+    Exact for g = exp(-(y / scale)^2) times a polynomial of degree 2 points - 1: choose the scale at which g decays.
+    raises ValueError unless 1 <= points <= 300 and scale > 0
+    """
+    check_positive("scale", scale)
+    if check_count("points", points) > 300:
+        raise ValueError(f"points must be at most 300, beyond which the weights underflow, got {points}")
+    x, w = np.polynomial.hermite.hermgauss(points)
+    return Grid(Line(), (scale * x)[:, None], scale * np.exp(np.log(w) + x * x))
+
+
+def split(domain: Interval, at: Sequence[float], rule: Callable[[Interval], Grid]) -> Grid:
+    """A rule on each panel between given points, where data have kinks or jumps.
+
+    split(Interval(0, 1), [0.3], lambda panel: gauss_legendre(panel, 8)) has 16 nodes.
+
+    at : increasing points inside the interval
+    raises ValueError if they are not
+    """
+    edges = [domain.left, *map(float, at), domain.right]
+    if any(not low < high for low, high in itertools.pairwise(edges)):
+        raise ValueError(f"at must be increasing points inside ({domain.left}, {domain.right}), got {list(at)}")
+    grids = [rule(Interval(low, high)) for low, high in itertools.pairwise(edges)]
+    return Grid(domain, np.concatenate([g.nodes for g in grids]), np.concatenate([g.weights for g in grids]))
+
+
+def partition(edges: Sequence[float] | Array) -> Grid:
+    """The cells between increasing edges, each a node at its centre with its length as weight.
+
+    Data constant on cells are represented exactly: f_t = sigma(a - Bf) is then the ODE of Liu and Markowich's
+    Jordan partition (2.4), cells of unequal length included.
+    raises ValueError for fewer than two edges, or edges that do not increase
+    """
+    e = check_array("edges", np.asarray(edges, dtype=np.float64), ("E",))
+    if len(e) < 2 or np.any(np.diff(e) <= 0):
+        raise ValueError(f"edges must be at least two and increase, got {e}")
+    return Grid(Interval(float(e[0]), float(e[-1])), ((e[:-1] + e[1:]) / 2)[:, None], np.diff(e))
+
+
+def point_cloud(domain: Domain, nodes: Array, masses: Array) -> Grid:
+    """Any points (N, n) of a domain with masses (N,) >= 0: a finite measure in place of a rule.
+
+    raises ValueError for shapes that do not fit, or masses that are negative, complex or not finite
+    """
+    return Grid(domain, nodes, masses)
+
+
 def periodic(domain: Domain, points: Points) -> Grid:
     """Periodic trapezoid rule on circles: equispaced nodes, equal weights; spectral for smooth g.
 
@@ -198,7 +285,8 @@ def _on_intervals(
     grids = []
     for part, *numbers in zip(parts, *counts, strict=True):
         if not isinstance(part, Interval):
-            raise ValueError(f"{name} is a rule for intervals, got {part}; use periodic on a Circle")
+            instead = "periodic" if isinstance(part, Circle) else "gauss_hermite"
+            raise ValueError(f"{name} is a rule for bounded intervals, got {part}; use {instead} there")
         nodes, weights = rule(part.left, part.right, *numbers)
         grids.append(Grid(part, nodes[:, None], weights))
     return reduce(Grid.__mul__, grids)

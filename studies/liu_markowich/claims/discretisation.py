@@ -2,8 +2,18 @@
 
 import numpy as np
 
-from continuum import Control, exact, gauss_legendre
-from solvers import RK4, Euler, Heun, ImplicitMidpoint, integrate
+from continuum import (
+    Activation,
+    Control,
+    TimeMesh,
+    WidthDepth,
+    exact,
+    gauss_legendre,
+    identity,
+    relu,
+    tanh,
+)
+from solvers import RK4, DormandPrince, Euler, Heun, ImplicitMidpoint, integrate, picard
 
 from ...registry import claim
 from .common import PAPER, SEVEN_DIGITS, UNIT, rounded
@@ -94,3 +104,171 @@ def moving_coefficients() -> dict[str, float]:
             error = integrate(network, path, initial, stepper).trajectory.final - case.final(grid)
             computed[f"{name} {n}"] = float(error[0, 0])
     return computed
+
+
+FLOW_ROOT = Activation(
+    "signed root",
+    value=lambda s: np.sign(s) * np.sqrt(np.abs(s)),
+    derivative=lambda s: 0.5 / np.sqrt(np.abs(s)),
+    second=lambda s: -0.25 * np.sign(s) * np.abs(s) ** -1.5,
+    antiderivative=lambda s: np.abs(s) ** 1.5 / 1.5,
+    lipschitz=float("inf"),
+    smooth=False,
+    bounded=False,
+    vanishes_at_zero=True,
+)
+"""sgn(s) sqrt|s|, continuous but not Lipschitz at 0."""
+
+
+def _scalar(activation: Activation) -> WidthDepth:
+    """One unit of weight 1: data constant in y."""
+    return WidthDepth(gauss_legendre(UNIT, 1), activation)
+
+
+@claim(
+    "LM-03",
+    statement="Without a Lipschitz sigma the limit in depth is not unique (E03): sigma = sgn sqrt, a^tau = 0 or tau^2.",
+    paper=PAPER,
+    references={"a = 0": 0.0, "a = tau^2, tau = 1e-4": 0.24988726758, "a = tau^2, tau = 1e-5": 0.24998296974},
+    tolerance=5e-12,
+    reason="the ledger prints eleven digits; 1e5 steps round to about 1e-13",
+)
+def two_limits() -> dict[str, float]:
+    """z(1) of the ResNet z <- z + tau sigma(a + z)."""
+    network = _scalar(FLOW_ROOT)
+
+    def final(layers: int, bias: float) -> float:
+        control = network.control(TimeMesh(1.0, layers), bias=bias, kernel=-1.0)
+        return float(integrate(network, control, np.zeros((1, 1)), Euler()).trajectory.final[0, 0])
+
+    return {
+        "a = 0": final(10_000, 0.0),
+        "a = tau^2, tau = 1e-4": final(10_000, 1e-8),
+        "a = tau^2, tau = 1e-5": final(100_000, 1e-10),
+    }
+
+
+@claim(
+    "LM-04",
+    statement="Weak convergence of the coefficients is not enough: a_l = (-1)^l, B = 0, ReLU: z(T) - z(0) = T / 2.",
+    paper=PAPER,
+    references={"L = 10": 1.5, "L = 100": 1.5, "L = 1000": 1.5},
+    tolerance=1e-12,
+    reason="sums of equal steps, exact up to rounding",
+)
+def weak_is_not_enough() -> dict[str, float]:
+    """z(3) - z(0), whose weak limit a = 0 would give 0."""
+    network = _scalar(relu)
+    computed = {}
+    for layers in (10, 100, 1000):
+        space = network.controls(TimeMesh(3.0, layers))
+        control = space.sample(bias=(-1.0) ** np.arange(layers)[:, None])
+        computed[f"L = {layers}"] = float(
+            integrate(network, control, np.full((1, 1), 7.0), Euler()).trajectory.final[0, 0] - 7.0
+        )
+    return computed
+
+
+@claim(
+    "LM-05",
+    statement="Picard's iteration converges on any horizon (E08): f' = f, T = 5: f^n(5) = sum of 5^k / k!, k <= n.",
+    paper=PAPER,
+    references={"n = 10": 146.38060102513228, "n = 25": 148.41315909805004, "limit": 148.4131591025766},
+    relative_tolerance=1e-13,
+    reason="polynomials of degree below 48 are integrated exactly, up to rounding",
+)
+def picard_iterates() -> dict[str, float]:
+    """The iterates at T = 5, and e^5 by many of them."""
+    network = _scalar(identity)
+    control = network.control(TimeMesh(5.0, 1), kernel=-1.0)
+    iterates = {"n = 10": 10, "n = 25": 25, "limit": 45}
+    return {
+        name: float(picard(network, control, np.ones((1, 1)), n).trajectory.final[0, 0]) for name, n in iterates.items()
+    }
+
+
+SINGULAR = {"uniform, n = 100": -0.080855, "uniform, n = 1000": -0.025870, "uniform, n = 10000": -0.0082089}
+
+
+@claim(
+    "LM-06",
+    statement="The stability factor exp(Lip int |B|) is attained (E06): b = -t^-1/2 / 2, implicit midpoint, T = 1.",
+    paper=PAPER,
+    references={
+        **SINGULAR,
+        "factor on graded layers": 2.718281828459045,
+        "ln(factor) / t at t = 1e-4": 100.0,
+    },
+    relative_tolerance={
+        **dict.fromkeys(SINGULAR, 2e-5),
+        "factor on graded layers": 1e-6,
+        "ln(factor) / t at t = 1e-4": 1e-6,
+    },
+    reason="five printed digits for the errors; on 2000 layers graded by t = s^5 the order is 2 again",
+)
+def singular_in_time() -> dict[str, float]:
+    """f(1) - e on uniform layers (order 1/2), and f(t) / f(0) = exp(sqrt t) on graded ones."""
+    network = _scalar(identity)
+
+    def factor(mesh: TimeMesh) -> float:
+        control = network.control(
+            mesh, kernel=lambda y, z, t: -0.5 * t**-0.5 + 0.0 * y * z if t > 0 else -1.0 + 0.0 * y
+        )
+        return float(integrate(network, control, np.ones((1, 1)), ImplicitMidpoint()).trajectory.final[0, 0])
+
+    computed = {f"uniform, n = {n}": factor(TimeMesh(1.0, n)) - np.e for n in (100, 1000, 10_000)}
+    computed["factor on graded layers"] = factor(TimeMesh(1.0, 2000, grading=5.0))
+    computed["ln(factor) / t at t = 1e-4"] = np.log(factor(TimeMesh(1e-4, 2000, grading=5.0))) / 1e-4
+    return computed
+
+
+@claim(
+    "LM-08",
+    statement="A kink in time makes RK4 second order unless a step ends there: f' = max(t - 0.3, 0), T = 1.",
+    paper=PAPER,
+    references={
+        "n = 8": -2.083333e-4,
+        "n = 16": 5.208333e-5,
+        "n = 32": -1.302083e-5,
+        "n = 10, a step ends at the kink": 0.0,
+    },
+    tolerance=5e-11,
+    reason="the ledger prints seven digits of numbers near 1e-4",
+)
+def kink_in_time() -> dict[str, float]:
+    """f_n(1) - 0.245."""
+    network = _scalar(identity)
+    computed = {}
+    for name, n in (("n = 8", 8), ("n = 16", 16), ("n = 32", 32), ("n = 10, a step ends at the kink", 10)):
+        control = network.control(TimeMesh(1.0, n), bias=lambda y, t: max(t - 0.3, 0.0) + 0.0 * y)
+        computed[name] = float(integrate(network, control, np.zeros((1, 1)), RK4()).trajectory.final[0, 0]) - 0.245
+    return computed
+
+
+@claim(
+    "LM-09",
+    statement="A stiff kernel: f' = tanh(-1000 f), f(0) = 1, adaptively, and Euler's chatter with tau = 0.02.",
+    paper=PAPER,
+    references={
+        "f(0.5)": 0.5,
+        "f(0.999)": 1.114001496806367e-3,
+        "f(1)": 4.812118250596027e-4,
+        "f(1.001)": 1.829179710e-4,
+        "Euler, tau = 0.02: f(2)": -4.06249e-3,
+    },
+    tolerance={"f(0.5)": 1e-9, "f(0.999)": 1e-9, "f(1)": 1e-9, "f(1.001)": 1e-9, "Euler, tau = 0.02: f(2)": 5e-9},
+    reason="Dormand-Prince at 1e-12 per step loses some digits in the passage through the layer; Euler as printed",
+)
+def stiff_kernel() -> dict[str, float]:
+    """The state before, in and after the layer at t = 1."""
+    network = _scalar(tanh)
+    control = network.control(TimeMesh(1.001, 1), kernel=1000.0)
+    times = [0.5, 0.999, 1.0, 1.001]
+    stepper = DormandPrince(rtol=1e-12, atol=1e-14)
+    states = integrate(network, control, np.ones((1, 1)), stepper, save=times).trajectory.states[:, 0, 0]
+    chatter = network.control(TimeMesh(2.0, 100), kernel=1000.0)
+    final = integrate(network, chatter, np.ones((1, 1)), Euler()).trajectory.final[0, 0]
+    return {
+        **{f"f({t:g})": float(x) for t, x in zip(times, states, strict=True)},
+        "Euler, tau = 0.02: f(2)": float(final),
+    }
