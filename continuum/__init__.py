@@ -1,16 +1,23 @@
 """Neural networks seen as continua: the mathematics as data, and its exact derivatives."""
 
 from .activations import Activation as Activation
+from .activations import arctan as arctan
+from .activations import elu as elu
+from .activations import gelu as gelu
 from .activations import identity as identity
+from .activations import leaky_relu as leaky_relu
 from .activations import relu as relu
 from .activations import sigmoid as sigmoid
+from .activations import softplus as softplus
 from .activations import tanh as tanh
+from .activations import user_activation as user_activation
 from .controls import Block as Block
 from .controls import Control as Control
 from .controls import ControlSpace as ControlSpace
 from .controls import FunctionControl as FunctionControl
 from .domains import Circle as Circle
 from .domains import Interval as Interval
+from .domains import Line as Line
 from .domains import Product as Product
 from .kernels import Dense as Dense
 from .kernels import LowRank as LowRank
@@ -22,9 +29,15 @@ from .networks import WidthDepth as WidthDepth
 from .penalties import Tikhonov as Tikhonov
 from .problem import LearningProblem as LearningProblem
 from .quadrature import Grid as Grid
+from .quadrature import clenshaw_curtis as clenshaw_curtis
+from .quadrature import gauss_hermite as gauss_hermite
 from .quadrature import gauss_legendre as gauss_legendre
 from .quadrature import midpoint as midpoint
+from .quadrature import partition as partition
 from .quadrature import periodic as periodic
+from .quadrature import point_cloud as point_cloud
+from .quadrature import simpson as simpson
+from .quadrature import split as split
 from .quadrature import trapezoid as trapezoid
 from .readouts import Projection as Projection
 from .readouts import State as State

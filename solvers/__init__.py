@@ -2,8 +2,14 @@
 
 from .adjoint import ReducedObjective as ReducedObjective
 from .adjoint import discretize as discretize
+from .embedded import DOP853 as DOP853
+from .embedded import DormandPrince as DormandPrince
 from .evaluate import Evaluation as Evaluation
 from .evaluate import evaluate as evaluate
+from .implicit import SDIRK3 as SDIRK3
+from .implicit import BackwardEuler as BackwardEuler
+from .implicit import ImplicitMidpoint as ImplicitMidpoint
+from .implicit import RadauIIA5 as RadauIIA5
 from .integrate import integrate as integrate
 from .minimize import LBFGS as LBFGS
 from .minimize import GradientDescent as GradientDescent
@@ -16,6 +22,7 @@ from .monitors import Record as Record
 from .monitors import Snapshot as Snapshot
 from .monitors import Stop as Stop
 from .objective import Objective as Objective
+from .picard import picard as picard
 from .refinement import Refinement as Refinement
 from .refinement import depth_error as depth_error
 from .refinement import observed_orders as observed_orders
@@ -27,7 +34,6 @@ from .solution import SolveError as SolveError
 from .solution import Trajectory as Trajectory
 from .status import Status as Status
 from .steppers import RK4 as RK4
-from .steppers import DormandPrince as DormandPrince
 from .steppers import Euler as Euler
+from .steppers import ExplicitMidpoint as ExplicitMidpoint
 from .steppers import Heun as Heun
-from .steppers import ImplicitMidpoint as ImplicitMidpoint
