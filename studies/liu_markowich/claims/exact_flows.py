@@ -1,9 +1,28 @@
 """Section B of the ledger: flows in closed form."""
 
+from collections.abc import Callable
+
 import numpy as np
 
-from continuum import exact, gauss_legendre, midpoint
-from solvers import RK4, integrate
+from continuum import (
+    Activation,
+    Circle,
+    FunctionControl,
+    Grid,
+    TimeMesh,
+    WidthDepth,
+    elu,
+    exact,
+    gauss_legendre,
+    identity,
+    leaky_relu,
+    midpoint,
+    periodic,
+    relu,
+    sigmoid,
+    tanh,
+)
+from solvers import RK4, DormandPrince, Euler, ImplicitMidpoint, integrate, richardson
 
 from ...registry import claim
 from .common import PAPER, TIGHT, UNIT
@@ -57,3 +76,219 @@ def linear_growth() -> dict[str, float]:
         "largest error, Gauss": float(np.abs(final - case.final(gauss)).max()),
         "largest error, midpoint": float(np.abs(on_midpoints - case.final(flat)).max()),
     }
+
+
+KAPPA, START = 1.6004573992287588, -2.502862017891683
+
+
+def _asymmetric(grid: Grid) -> tuple[WidthDepth, FunctionControl, np.ndarray]:
+    """LM-12: phi = sqrt(3) y, psi = 1 - kappa z, a = phi / 2, f_I constant."""
+    network = WidthDepth(grid, tanh)
+    control = network.control(
+        TimeMesh(10.0, 100),
+        bias=lambda y: 0.5 * np.sqrt(3) * y,
+        kernel=lambda y, z: np.sqrt(3) * y * (1 - KAPPA * z),
+    )
+    return network, control, grid.sample(START)
+
+
+ASYMMETRIC = {
+    "Gauss 8": 2.60e-9,
+    "Gauss 16": 0.0,
+    "midpoint 16": 1.0303e-2,
+    "midpoint 64": 6.446e-4,
+    "midpoint 256": 4.03e-5,
+}
+
+
+@claim(
+    "LM-12",
+    statement="Linear growth of an asymmetric equation: largest error at T = 10 of f = f_I + t tanh(phi), by rule.",
+    paper=PAPER,
+    references=ASYMMETRIC,
+    tolerance={"Gauss 8": 6e-12, "Gauss 16": 1e-13, "midpoint 16": 6e-7, "midpoint 64": 6e-8, "midpoint 256": 6e-8},
+    reason="half a unit in the last printed digit; orthogonality holds up to quadrature, and steps are exact",
+)
+def asymmetric_growth() -> dict[str, float]:
+    """max over nodes of |f(10) - f_I - 10 tanh(sqrt(3) y)|."""
+    grids = {"Gauss 8": gauss_legendre(UNIT, 8), "Gauss 16": gauss_legendre(UNIT, 16)}
+    grids |= {f"midpoint {n}": midpoint(UNIT, n) for n in (16, 64, 256)}
+    computed = {}
+    for name, grid in grids.items():
+        final = integrate(*_asymmetric(grid), DormandPrince(rtol=1e-11, atol=1e-12)).trajectory.final
+        exact_final = grid.sample(lambda y: START + 10 * np.tanh(np.sqrt(3) * y))
+        computed[name] = float(np.abs(final - exact_final).max())
+    return computed
+
+
+@claim(
+    "LM-13",
+    statement="The Poisson kernel on the circle, rho = 1/2: f = sum I_|n|(1) exp(-rho^|n| t + i n y), t = 5.",
+    paper=PAPER,
+    references={"f(0)": 0.207343685357224869, "f(pi/2)": -0.0652903948672724391, "f(pi)": -0.0266192155983136507},
+    tolerance=1e-12,
+    reason="128 periodic nodes resolve the series to rounding; the rest is the stepper's tolerance of 1e-13 per step",
+)
+def poisson_kernel() -> dict[str, float]:
+    """The state at three of the nodes."""
+    grid = periodic(Circle(), 128)
+    network = WidthDepth(grid, identity)
+    rho = 0.5
+
+    def kernel(y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        return (1 - rho**2) / (1 - 2 * rho * np.cos(y - z) + rho**2) / (2 * np.pi)
+
+    control = network.control(TimeMesh(5.0, 1), kernel=kernel)
+    final = integrate(network, control, grid.sample(lambda y: np.exp(np.cos(y))), TIGHT).trajectory.final[:, 0]
+    return {"f(0)": float(final[0]), "f(pi/2)": float(final[32]), "f(pi)": float(final[64])}
+
+
+@claim(
+    "LM-14",
+    statement="An antisymmetric kernel turns: f = cos(y + t); implicit midpoint keeps the norm, Euler multiplies it.",
+    paper=PAPER,
+    references={
+        "largest error, adaptive": 0.0,
+        "norm, implicit midpoint": 1.7724538509055159,
+        "norm, Euler, relative to the start": 1.644631822,
+    },
+    tolerance={
+        "largest error, adaptive": 1e-11,
+        "norm, implicit midpoint": 1e-12,
+        "norm, Euler, relative to the start": 5e-10,
+    },
+    reason="a quadratic invariant is kept to rounding; nine printed digits of (1 + tau^2)^50 with tau = 0.1",
+)
+def turning_kernel() -> dict[str, float]:
+    """sqrt(pi) is the norm of cos y."""
+    grid = periodic(Circle(), 16)
+    network = WidthDepth(grid, identity)
+    control = network.control(TimeMesh(10.0, 100), kernel=lambda y, z: np.sin(y - z) / np.pi)
+    initial = grid.sample(np.cos)
+    adaptive, kept, grown = (
+        integrate(network, control, initial, stepper).trajectory.final
+        for stepper in (TIGHT, ImplicitMidpoint(), Euler())
+    )
+    return {
+        "largest error, adaptive": float(np.abs(adaptive - grid.sample(lambda y: np.cos(y + 10.0))).max()),
+        "norm, implicit midpoint": float(np.sqrt(grid.integrate(kept**2)[0])),
+        "norm, Euler, relative to the start": float(np.sqrt(grid.integrate(grown**2)[0] / np.pi)),
+    }
+
+
+@claim(
+    "LM-15",
+    statement="Scalar nonlinear flows in closed form: tanh with b = -1, sigmoid, ELU and leaky ReLU with b = 1.",
+    paper=PAPER,
+    references={
+        "tanh, b = -1, f_I = 0.1: f(3)": 1.44894600175735968,
+        "sigmoid, f_I = 0: f(5)": 1.5033358269938387,
+        "elu(1), f_I = 1: f(2)": 0.209080454231912685,
+        "leaky_relu(0.1), f_I = 1: f(2)": 0.8187307530779818,
+    },
+    tolerance=1e-11,
+    reason="the stepper's tolerance of 1e-13 per step; no unit crosses a kink",
+)
+def scalar_flows() -> dict[str, float]:
+    """asinh(e^3 sinh 0.1), 6 - W(e^6), ln(1 + (e - 1) e^-2), e^-0.2."""
+
+    def final(activation: Activation, kernel: float, start: float, horizon: float) -> float:
+        network = WidthDepth(gauss_legendre(UNIT, 1), activation)
+        control = network.control(TimeMesh(horizon, 1), kernel=kernel)
+        return float(integrate(network, control, np.full((1, 1), start), TIGHT).trajectory.final[0, 0])
+
+    return {
+        "tanh, b = -1, f_I = 0.1: f(3)": final(tanh, -1.0, 0.1, 3.0),
+        "sigmoid, f_I = 0: f(5)": final(sigmoid, 1.0, 0.0, 5.0),
+        "elu(1), f_I = 1: f(2)": final(elu(1.0), 1.0, 1.0, 2.0),
+        "leaky_relu(0.1), f_I = 1: f(2)": final(leaky_relu(0.1), 1.0, 1.0, 2.0),
+    }
+
+
+def _below(y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """The indicator of z < y, with the average 1/2 on the diagonal."""
+    return np.heaviside(np.round(y - z, 12), 0.5)
+
+
+def _extrapolated(value: Callable[[int], float], sizes: tuple[int, int, int]) -> float:
+    """Richardson's limit of values with errors in h^2 and h^4, sizes doubling."""
+    a, b, c = (value(n) for n in sizes)
+    first = [float(richardson(x, y, order=2)[0]) for x, y in ((a, b), (b, c))]
+    return float(richardson(first[0], first[1], order=4)[0])
+
+
+@claim(
+    "LM-16",
+    statement="Volterra: b = 1_(z<y): f = J_0(2 sqrt(ty)); b = -1_(z<y): I_0, for ReLU too; T = 4.",
+    paper=PAPER,
+    references={
+        "J_0(4)": -0.397149809863847372,
+        "I_0(4)": 11.3019219521363305,
+        "I_0(4), relu": 11.3019219521363305,
+        "I_0(4), leaky_relu": 11.3019219521363305,
+        "int I_0": 4.87973256682222495,
+    },
+    tolerance=1e-8,
+    reason="midpoint rule with the average on the diagonal, h^2 and h^4 removed from 100, 200 and 400 nodes",
+)
+def volterra() -> dict[str, float]:
+    """The state at y = 1, a node of weight zero, and its integral."""
+
+    def final(n: int, activation: Activation, sign: float) -> tuple[float, float]:
+        grid = midpoint(UNIT, n).observed_at(np.array([[1.0]]))
+        network = WidthDepth(grid, activation)
+        control = network.control(TimeMesh(4.0, 1), kernel=lambda y, z: sign * _below(y, z))
+        state = integrate(network, control, np.ones((n + 1, 1)), DormandPrince(rtol=1e-12, atol=1e-13)).trajectory.final
+        return float(state[-1, 0]), float(grid.integrate(state)[0])
+
+    sizes = (100, 200, 400)
+    return {
+        "J_0(4)": _extrapolated(lambda n: final(n, identity, 1.0)[0], sizes),
+        "I_0(4)": _extrapolated(lambda n: final(n, identity, -1.0)[0], sizes),
+        "I_0(4), relu": _extrapolated(lambda n: final(n, relu, -1.0)[0], sizes),
+        "I_0(4), leaky_relu": _extrapolated(lambda n: final(n, leaky_relu(0.1), -1.0)[0], sizes),
+        "int I_0": _extrapolated(lambda n: final(n, identity, -1.0)[1], sizes),
+    }
+
+
+@claim(
+    "LM-17",
+    statement="A Volterra kernel on the square: f = sum t^k (y_1 y_2)^k / k!^3 at t = 4.",
+    paper=PAPER,
+    references={"f((1/2, 1/2), 4)": 2.12970254898330642, "int f(4)": 2.24149816835674966},
+    tolerance=1e-6,
+    reason="midpoint rule, 1/2 on the diagonal of each factor, h^2 and h^4 removed from 6, 12 and 24 nodes per axis",
+)
+def volterra_square() -> dict[str, float]:
+    """The state at the centre, a node of weight zero, and its integral."""
+
+    def final(n: int) -> tuple[float, float]:
+        grid = midpoint(UNIT * UNIT, n).observed_at(np.array([[0.5, 0.5]]))
+        network = WidthDepth(grid, identity)
+        control = network.control(TimeMesh(4.0, 1), kernel=lambda y, z: -_below(y[0], z[0]) * _below(y[1], z[1]))
+        stepper = DormandPrince(rtol=1e-11, atol=1e-12)
+        state = integrate(network, control, np.ones((len(grid), 1)), stepper).trajectory.final
+        return float(state[-1, 0]), float(grid.integrate(state)[0])
+
+    sizes = (6, 12, 24)
+    return {
+        "f((1/2, 1/2), 4)": _extrapolated(lambda n: final(n)[0], sizes),
+        "int f(4)": _extrapolated(lambda n: final(n)[1], sizes),
+    }
+
+
+@claim(
+    "LM-18",
+    statement="A smooth kernel on the square: f = 1 - e^(y_1 + y_2) (1 - 1/e)^2 (1 - e^-t).",
+    paper=PAPER,
+    references={"f((1/2, 1/2), 1)": 0.3134151312632406},
+    tolerance=1e-12,
+    reason="7 Gauss nodes per axis are at rounding; the rest is the stepper's tolerance of 1e-13 per step",
+)
+def smooth_square() -> dict[str, float]:
+    """The state at the centre, the middle node of an odd rule."""
+    grid = gauss_legendre(UNIT * UNIT, 7)
+    network = WidthDepth(grid, identity)
+    control = network.control(TimeMesh(1.0, 1), kernel=lambda y, z: np.exp(y[0] + y[1] - z[0] - z[1]))
+    final = integrate(network, control, np.ones((49, 1)), TIGHT).trajectory.final
+    return {"f((1/2, 1/2), 1)": float(final[24, 0])}
