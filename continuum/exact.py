@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from math import e, exp, pi, sqrt
 
 import numpy as np
+import scipy.special
 
 from .activations import Activation, identity, tanh
 from .arrays import Array
 from .controls import FunctionControl
-from .domains import Domain, Interval
+from .domains import Circle, Domain, Interval
 from .meshes import TimeMesh
 from .networks import WidthDepth
 from .quadrature import Grid
@@ -108,3 +109,124 @@ linear_growth = ExactCase(
     horizon=10.0,
 )
 """f = f_I + t tanh(phi): a symmetric equation whose state grows without bound although sigma is bounded."""
+
+_KAPPA = 1.6004573992287588  # int tanh(phi) psi = 0, so that B tanh(phi) = 0
+
+asymmetric_growth = ExactCase(
+    name="LM-12: a = phi / 2, b = phi(y) psi(z), phi = sqrt(3) y, psi = 1 - kappa z, f(0) constant, tanh",
+    domain=Interval(0, 1),
+    activation=tanh,
+    bias=lambda y: 0.5 * sqrt(3) * y,
+    kernel=lambda y, z: sqrt(3) * y * (1 - _KAPPA * z),
+    initial=_constant(-2.502862017891683),
+    solution=lambda y, t: -2.502862017891683 + t * np.tanh(sqrt(3) * y),
+    horizon=10.0,
+)
+"""f = f_I + t tanh(phi), for an equation that is not symmetric."""
+
+
+def poisson_circle(rho: float = 0.5, horizon: float = 5.0) -> ExactCase:
+    """LM-13: f' = -k * f on the circle, k the Poisson kernel with eigenvalues rho^|n|, f(0) = exp(cos y).
+
+    f = sum_n I_|n|(1) exp(-rho^|n| t + i n y).  raises ValueError unless 0 < rho < 1
+    """
+    if not 0 < rho < 1:
+        raise ValueError(f"rho must be between 0 and 1, got {rho}")
+
+    def solution(y: Array, t: float) -> Array:
+        modes = np.arange(1, 40)
+        amplitudes = 2 * scipy.special.iv(modes, 1.0) * np.exp(-(rho**modes) * t)
+        return scipy.special.iv(0, 1.0) * exp(-t) + np.tensordot(amplitudes, np.cos(np.multiply.outer(modes, y)), 1)
+
+    return ExactCase(
+        name=f"LM-13: the Poisson kernel on the circle, rho = {rho:g}",
+        domain=Circle(),
+        activation=identity,
+        bias=_constant(0.0),
+        kernel=lambda y, z: (1 - rho**2) / (1 - 2 * rho * np.cos(y - z) + rho**2) / (2 * pi),
+        initial=lambda y: np.exp(np.cos(y)),
+        solution=solution,
+        horizon=horizon,
+    )
+
+
+turning_circle = ExactCase(
+    name="LM-14: f' = -(1 / pi) int sin(y - z) f dz on the circle, f(0) = cos y",
+    domain=Circle(),
+    activation=identity,
+    bias=_constant(0.0),
+    kernel=lambda y, z: np.sin(y - z) / pi,
+    initial=np.cos,
+    solution=lambda y, t: np.cos(y + t),
+    horizon=10.0,
+)
+"""f = cos(y + t): an antisymmetric kernel turns, and keeps the norm."""
+
+
+def below(y: Array, z: Array) -> Array:
+    """The indicator of z < y, with the average 1/2 where y = z (to 12 digits): the kernel of a Volterra equation."""
+    return np.heaviside(np.round(y - z, 12), 0.5)
+
+
+volterra = ExactCase(
+    name="LM-16: f' = -int_0^y f dz, f(0) = 1",
+    domain=Interval(0, 1),
+    activation=identity,
+    bias=_constant(0.0),
+    kernel=below,
+    initial=_constant(1.0),
+    solution=lambda y, t: scipy.special.j0(2 * np.sqrt(t * y)),
+    horizon=4.0,
+)
+"""f = J_0(2 sqrt(t y)): a kernel that jumps."""
+
+volterra_growth = ExactCase(
+    name="LM-16: f' = int_0^y f dz, f(0) = 1",
+    domain=Interval(0, 1),
+    activation=identity,
+    bias=_constant(0.0),
+    kernel=lambda y, z: -below(y, z),
+    initial=_constant(1.0),
+    solution=lambda y, t: scipy.special.i0(2 * np.sqrt(t * y)),
+    horizon=4.0,
+)
+"""f = I_0(2 sqrt(t y)), the same for ReLU and leaky ReLU, since f stays positive."""
+
+volterra_square = ExactCase(
+    name="LM-17: f' = int_0^y1 int_0^y2 f dz on the square, f(0) = 1",
+    domain=Interval(0, 1) * Interval(0, 1),
+    activation=identity,
+    bias=lambda y: np.zeros_like(y[0]),
+    kernel=lambda y, z: -below(y[0], z[0]) * below(y[1], z[1]),
+    initial=lambda y: np.ones_like(y[0]),
+    solution=lambda y, t: sum((t * y[0] * y[1]) ** k / float(scipy.special.factorial(k)) ** 3 for k in range(30)),  # type: ignore[arg-type, return-value]
+    horizon=4.0,
+)
+"""f = sum_k (t y_1 y_2)^k / k!^3."""
+
+smooth_square = ExactCase(
+    name="LM-18: f' = -e^(y1 + y2) int e^-(z1 + z2) f dz on the square, f(0) = 1",
+    domain=Interval(0, 1) * Interval(0, 1),
+    activation=identity,
+    bias=lambda y: np.zeros_like(y[0]),
+    kernel=lambda y, z: np.exp(y[0] + y[1] - z[0] - z[1]),
+    initial=lambda y: np.ones_like(y[0]),
+    solution=lambda y, t: 1 - np.exp(y[0] + y[1]) * (1 - 1 / e) ** 2 * (1 - exp(-t)),
+    horizon=1.0,
+)
+"""f = 1 - e^(y_1 + y_2) (1 - 1/e)^2 (1 - e^-t)."""
+
+
+def scalar_tanh_growth(y: Array, t: float) -> Array:
+    """LM-15: f' = tanh f, f(0) = 1/10 for all y: asinh(e^t sinh(1/10))."""
+    return np.full_like(y, np.arcsinh(exp(t) * np.sinh(0.1)))
+
+
+def scalar_sigmoid(y: Array, t: float) -> Array:
+    """LM-15: f' = sigmoid(-f), f(0) = 0 for all y: 1 + t - W(e^(1 + t)), which has no limit."""
+    return np.full_like(y, 1 + t - float(np.real(scipy.special.lambertw(exp(1 + t)))))
+
+
+def scalar_elu(y: Array, t: float) -> Array:
+    """LM-15: f' = elu(-f), f(0) = 1 for all y: ln(1 + (e - 1) e^-t)."""
+    return np.full_like(y, np.log1p((e - 1) * exp(-t)))
