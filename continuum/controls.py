@@ -33,6 +33,8 @@ class Block:
     weights : measure of its entries, broadcasting to `shape`: w_i for a bias, w_i w_j for a kernel, 1 if Euclidean
     positions : how many positions a function for it takes before t (bias 1, kernel 2, plain parameters 0)
     evaluate : (function of the positions and t, t) -> array of `shape`
+    prepare : for a block that is never stored as numbers, and so cannot be trained: (function, does it take t) ->
+        the value at t, which is no array
     """
 
     name: str
@@ -41,9 +43,15 @@ class Block:
     weights: Array
     positions: int = 0
     evaluate: Callable[..., Array] | None = None
+    prepare: Callable[..., Callable[[float], Array]] | None = None
 
     def function(self, given: Coefficient) -> "tuple[bool, Callable[[float], Array]]":
         """(is it constant in time, its value at t) for what a user gave; raises ValueError, TypeError."""
+        if self.prepare is not None:
+            if not callable(given):
+                raise ValueError(f"{self.name} is never stored: it must be a function, got {type(given).__name__}")
+            constant, _ = self._with_time(given)
+            return constant, self.prepare(given, not constant)
         if callable(given) or (isinstance(given, tuple | list) and _leaf_callable(given)):
             constant, timed = self._with_time(given)
             evaluate = self.evaluate or (lambda g, t: np.asarray(g(t)))

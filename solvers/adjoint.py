@@ -23,10 +23,11 @@ from continuum.problem import LearningProblem
 
 from . import dense_loops
 from .adaptive import accepted_steps
+from .embedded import AdaptiveRungeKutta
 from .integrate import DenseData, Steps, make_advance
 from .solution import Solution, SolveError, States, Trajectory
 from .status import Status
-from .steppers import DormandPrince, Euler, RungeKutta, combine
+from .steppers import Euler, RungeKutta, combine
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +176,7 @@ class ReducedObjective:
         """The states at the ends of the steps; only the last one unless they are to be kept."""
         problem, mesh = self.problem, self.problem.mesh
         f = problem.initial
-        if isinstance(self.stepper, DormandPrince):
+        if isinstance(self.stepper, AdaptiveRungeKutta):
             return self._adaptive_tape(control, f, self.stepper)
         steps = Steps.equal(mesh, self.steps_per_layer)
         ends = np.arange(0, len(steps) + 1, self.steps_per_layer if self.running_on == "layers" else 1)
@@ -190,7 +191,7 @@ class ReducedObjective:
         final, failed, states = advance(f, 0, len(steps), keep)
         return Tape(steps, states if keep else [final], ends, failed >= 0)
 
-    def _adaptive_tape(self, control: Control, f: Array, stepper: DormandPrince) -> Tape:
+    def _adaptive_tape(self, control: Control, f: Array, stepper: AdaptiveRungeKutta) -> Tape:
         """The accepted steps, which end at the ends of layers wherever the control or a running cost needs it."""
         mesh = self.problem.mesh
         stops = control.breakpoints

@@ -6,7 +6,7 @@ dense kernel), which stop at the first state that is not finite.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -21,10 +21,11 @@ from continuum.networks import Network, WidthDepth
 
 from . import dense_loops
 from .adaptive import accepted_steps
+from .embedded import AdaptiveRungeKutta
 from .monitors import Monitor, Snapshot, Watch
 from .solution import Solution, States, Trajectory
 from .status import Status
-from .steppers import DormandPrince, RungeKutta, StepFailed, Stepper
+from .steppers import RungeKutta, StepFailed, Stepper
 
 Save = Literal["final", "layers", "steps"]
 
@@ -85,7 +86,7 @@ class GenericAdvance:
             layer = int(self.steps.layer[n])
             f = self.stepper.step(
                 lambda t, g: velocity(self.network, self.control, layer, t, g),  # noqa: B023
-                lambda t, g: jacobian(self.network, self.control, layer, t, g),  # noqa: B023
+                lambda t, g, dg: tangent(self.network, self.control, layer, t, g, dg),  # noqa: B023
                 float(self.steps.start[n]),
                 float(self.steps.size[n]),
                 f,
@@ -102,13 +103,9 @@ def velocity(network: Network, control: ControlPath, layer: int, t: float, f: Ar
     return network.velocity(f, control.on_layer(layer, t), t)
 
 
-def jacobian(network: Network, control: ControlPath, layer: int, t: float, f: Array) -> Array:
-    """(M, N, N): D_f F at every sample, column by column from the network's jvp."""
-    xp = namespace(f)
-    units, samples = f.shape
-    eye = xp.eye(units, dtype=f.dtype, device=f.device)
-    columns = network.jvp(xp.repeat(f, units, axis=1), control.on_layer(layer, t), t, xp.tile(eye, (1, samples)), {})
-    return xp.permute_dims(xp.reshape(columns, (units, samples, units)), (1, 0, 2))
+def tangent(network: Network, control: ControlPath, layer: int, t: float, f: Array, df: Array) -> Array:
+    """D_f F(f, c(t), t) df inside a layer."""
+    return network.jvp(f, control.on_layer(layer, t), t, df, {})
 
 
 def is_finite(f: Array) -> bool:
@@ -200,8 +197,7 @@ class Piece:
     final: Array
     status: Status | None = None
     detail: str = ""
-    step: DormandPrince | None = None
-    slopes: list[Array] | None = None
+    inside: Callable[[float], Array] | None = None
 
 
 def integrate(
@@ -219,10 +215,11 @@ def integrate(
     """f' = F(f, c(t), t) on (0, T), f(0) = initial, T and the layers those of the control.
 
     initial : (N, M)
-    stepper : one step per layer, or `steps_per_layer`; DormandPrince(rtol=, atol=) chooses its own steps,
-        which end at the control's breakpoints
+    stepper : one step per layer, or `steps_per_layer`; DormandPrince(rtol=, atol=) and DOP853(rtol=, atol=) choose
+        their own steps, which end at the control's breakpoints
     save : "final", "layers" (at the ends of layers), "steps", or increasing times in [0, T]; states inside a step
-        come from the method's continuous extension (of order 4) or, with fixed steps, from cubic Hermite interpolation
+        come from the method's continuous extension (of order 4 or 7) or, with fixed steps, from cubic Hermite
+        interpolation
     returns Solution with .trajectory and statistics "steps", "rejected", "seconds"
     raises SolveError if the run fails, unless raise_on_failure=False; ValueError, TypeError for bad input
     """
@@ -234,7 +231,7 @@ def integrate(
     initial = network.check_state("initial", initial)
     began = time.perf_counter()
     mesh = control.mesh
-    adaptive = isinstance(stepper, DormandPrince)
+    adaptive = isinstance(stepper, AdaptiveRungeKutta)
     wanted = _save_times(save, mesh)
     saver = _Saver(network, control, save if isinstance(save, str) and wanted is None else "times", wanted)
     total = max_steps if adaptive else mesh.layers * steps_per_layer
@@ -303,7 +300,7 @@ def _fixed_pieces(
 
 
 def _adaptive_pieces(
-    network: Network, control: ControlPath, stepper: DormandPrince, f: Array, max_steps: int
+    network: Network, control: ControlPath, stepper: AdaptiveRungeKutta, f: Array, max_steps: int
 ) -> Iterator[Piece]:
     """Accepted steps one by one; a rejected one is a piece without steps."""
     count = 0
@@ -320,7 +317,11 @@ def _adaptive_pieces(
         count += 1
         before, f = f, attempt.state
         times = np.array([attempt.start, attempt.end])
-        yield Piece(1, times, [before, f], f, step=stepper, slopes=attempt.slopes)
+        inside = stepper.interpolant(
+            lambda t, g, layer=attempt.layer: velocity(network, control, layer, t, g),
+            attempt.start, attempt.end - attempt.start, before, attempt.slopes,
+        )  # fmt: skip
+        yield Piece(1, times, [before, f], f, inside=inside)
 
 
 class _Saver:
@@ -363,8 +364,8 @@ class _Saver:
         if t == t1:
             return f1
         s = (t - t0) / h
-        if piece.step is not None and piece.slopes is not None:
-            return piece.step.interpolate(f0, h, piece.slopes, s)
+        if piece.inside is not None:
+            return piece.inside(s)
         layer = self.control.mesh.layer_of(t0)
         v0, v1 = (velocity(self.network, self.control, layer, x, f) for x, f in ((t0, f0), (t1, f1)))
         bump = s * (s - 1.0)

@@ -9,11 +9,17 @@ class Status(Enum):
     FINISHED = "The horizon was reached and every state is finite."
     CONVERGED = "Converged: the projected gradient is below the tolerance."
     STOPPED = "Stopped by a monitor before the end; this is not convergence."
-    NON_FINITE = "A state became infinite or NaN. Try more steps per layer, or a shorter horizon."
-    MAX_STEPS = "The cap on the number of steps was reached before the horizon. Raise max_steps or the tolerances."
+    NON_FINITE = (
+        "A state became infinite or NaN. Try more steps per layer, or a shorter horizon; if the problem is stiff, "
+        "RadauIIA5() or BackwardEuler()."
+    )
+    MAX_STEPS = (
+        "The cap on the number of steps was reached before the horizon. Raise max_steps or the tolerances; if the "
+        "state hardly changes over so many steps, the problem is stiff: use RadauIIA5() or BackwardEuler()."
+    )
     STEP_UNDERFLOW = (
         "The error tolerance asks for steps below the spacing of floating-point numbers: the problem is stiff, "
-        "singular or not smooth there. Loosen the tolerances or use ImplicitMidpoint()."
+        "singular or not smooth there. Loosen the tolerances; for a stiff one use RadauIIA5() or BackwardEuler()."
     )
     NEWTON_FAILED = "Newton's iteration for an implicit step did not converge. Use more steps per layer."
     NON_FINITE_START = "The objective is infinite or NaN at the initial control. Start from a smaller control."

@@ -9,9 +9,22 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from continuum import Control, FunctionControl, Interval, Network, NeuralODE2, TimeMesh, WidthDepth, midpoint, tanh
+from continuum import (
+    Circle,
+    Control,
+    FunctionControl,
+    Interval,
+    LowRank,
+    Network,
+    NeuralODE2,
+    TimeMesh,
+    WidthDepth,
+    midpoint,
+    periodic,
+    tanh,
+)
 from continuum.checks import check_array, check_count
-from solvers import DormandPrince, integrate
+from solvers import DormandPrince, exact_reduction, integrate
 
 from .figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure, styled
 
@@ -183,7 +196,7 @@ def _draw(
 
 def portraits() -> Mapping[str, Callable[[], Figure]]:
     """The example portraits that `continuum portrait NAME` draws, by name."""
-    return MappingProxyType({"saddle": saddle, "centre": centre, "spiral_sink": spiral_sink})
+    return MappingProxyType({"saddle": saddle, "centre": centre, "spiral_sink": spiral_sink, "wide_ring": wide_ring})
 
 
 def saddle() -> Figure:
@@ -218,6 +231,22 @@ def spiral_sink() -> Figure:
     control = network.control(TimeMesh(12.0, 1), weight=weight, bias=bias)
     figure = phase_portrait(network, control, (-2.0, 2.0, -2.0, 2.0))
     figure.axes[0].set_title("x' = w tanh(x) + b")
+    return figure
+
+
+def wide_ring() -> Figure:
+    """Sixty-four units on a circle, drawn in the plane to which a kernel of rank two reduces them exactly.
+
+    f' = tanh(a - int b f), b = cos(y - z) + 0.8 sin(y - z), a = 0.6 sin y; coordinates (cos, f), (sin, f).
+    """
+    network = WidthDepth(periodic(Circle(), 64), tanh, LowRank(2))
+    left = (lambda y: np.cos(y) + 0.8 * np.sin(y), lambda y: np.sin(y) - 0.8 * np.cos(y))
+    control = network.control(TimeMesh(6.0, 1), bias=lambda y: 0.6 * np.sin(y), kernel=(left, (np.cos, np.sin)))
+    reduction = exact_reduction(network, control)
+    figure = phase_portrait(reduction.network, reduction.control, (-2.0, 2.0, -2.0, 2.0))
+    figure.axes[0].set_title("64 units on a ring, kernel of rank two")
+    figure.axes[0].set_xlabel("coordinate $(\\cos y, f)$")
+    figure.axes[0].set_ylabel("coordinate $(\\sin y, f)$")
     return figure
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("continuum", "solvers", "tests")
-TESTS = [f"tests/test_{name}.py" for name in ("quadrature", "controls", "networks", "integrate", "problem", "adjoint")]
+CORE = "quadrature controls networks integrate problem adjoint steppers architectures"
+TESTS = [f"tests/test_{name}.py" for name in CORE.split()]
 
 MUTANTS = [
     ("a wrong coefficient inside tanh", "continuum/compiled.py", "c * x - 1.0 / 360.0", "c * x - 1.0 / 361.0"),
@@ -32,7 +33,33 @@ MUTANTS = [
         "slopes.append(velocity(t + float(c) * h, combine",
         "slopes.append(velocity(t, combine",
     ),
-    ("a wrong tableau entry", "solvers/steppers.py", "(19372 / 6561,", "(19372 / 6562,"),
+    ("a wrong tableau entry", "solvers/embedded.py", "(19372 / 6561,", "(19372 / 6562,"),
+    (
+        "an objective that ignores adaptive steps",
+        "solvers/adjoint.py",
+        "if isinstance(self.stepper, AdaptiveRungeKutta)",
+        "if False",
+    ),
+    ("an error estimate of order 5 alone", "solvers/embedded.py", "worst(fifth * share)", "worst(fifth)"),
+    (
+        "a continuous extension that sees one time",
+        "solvers/embedded.py",
+        "velocity(t + float(c) * h, combine(f, h, row",
+        "velocity(t, combine(f, h, row",
+    ),
+    ("a wrong implicit tableau", "solvers/implicit.py", "(296 - 169 * sqrt(6)) / 1800", "(296 - 168 * sqrt(6)) / 1800"),
+    (
+        "Newton without shorter corrections",
+        "solvers/newton.py",
+        "<= (1.0 - 1e-4 * factor) * old",
+        "<= np.inf * old",
+    ),
+    (
+        "a layer with the bias of another time",
+        "solvers/architectures.py",
+        '"hidden", inputs, layer, t + float(method.c[i]) * h',
+        '"hidden", inputs, layer, t',
+    ),
     (
         "a compiled adjoint with a transposed tableau",
         "solvers/dense_loops.py",

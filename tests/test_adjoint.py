@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from continuum import (
+    Bottleneck,
     Interval,
     LearningProblem,
     LowRank,
+    NeuralODE,
     NeuralODE2,
     Projection,
     SquaredError,
+    SymmetricLayer,
     Tikhonov,
     TimeMesh,
     WidthDepth,
@@ -25,14 +28,28 @@ from continuum import (
     trapezoid,
 )
 from continuum.arrays import to_host
-from solvers import RK4, DormandPrince, Euler, Heun, ImplicitMidpoint, SolveError, Status, discretize, observed_orders
+from solvers import (
+    DOP853,
+    RK4,
+    DormandPrince,
+    Euler,
+    Heun,
+    ImplicitMidpoint,
+    SolveError,
+    Status,
+    discretize,
+    observed_orders,
+)
 from solvers.integrate import DenseData
 
 GRID = trapezoid(Interval(0, 1), 5)
 NETWORKS = {
     "dense": WidthDepth(GRID, tanh),
     "low rank": WidthDepth(GRID, sigmoid, LowRank(2)),
+    "symmetric layer": SymmetricLayer(GRID, tanh),
+    "neural ode": NeuralODE(5, tanh),
     "neural ode 2": NeuralODE2(5, tanh),
+    "bottleneck": Bottleneck(5, tanh, hidden=3),
 }
 STEPPERS = {"Euler": Euler(), "Heun": Heun(), "RK4": RK4()}
 
@@ -104,11 +121,12 @@ def test_fixed_blocks_and_other_products(rng):
         assert second == pytest.approx(3.0, abs=0.2)
 
 
-def test_adaptive_runs_are_differentiated_on_their_steps(rng):
+@pytest.mark.parametrize("method", [DormandPrince, DOP853])
+def test_adaptive_runs_are_differentiated_on_their_steps(method, rng):
     """With the accepted steps replayed at fixed times, the gradient has Taylor slope 2."""
     network = NETWORKS["dense"]
     problem = problem_for(network, rng, in_time="nodes")
-    adaptive = discretize(problem, DormandPrince(rtol=1e-4, atol=1e-4))
+    adaptive = discretize(problem, method(rtol=1e-4, atol=1e-4))
     c, d = problem.space.random(rng), problem.space.random(rng)
     tape = adaptive._forward(c, keep=True)
     gradient, bend = adaptive.gradient(c), adaptive.hvp(c, d)

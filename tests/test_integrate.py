@@ -11,6 +11,7 @@ from continuum import (
     Interval,
     LowRank,
     NeuralODE2,
+    SymmetricLayer,
     TimeMesh,
     WidthDepth,
     exact,
@@ -172,9 +173,10 @@ def test_compiled_loop_is_the_generic_one(network, in_time, per_layer, samples, 
     [
         (WidthDepth(gauss_legendre(Interval(0, 1), 5), tanh, LowRank(2)), None),
         (NeuralODE2(5, tanh), None),
+        (SymmetricLayer(gauss_legendre(Interval(0, 1), 5), tanh), None),
         (WidthDepth(gauss_legendre(Interval(0, 1), 5), tanh), "function"),
     ],
-    ids=["low rank", "neural ode 2", "functions of time"],
+    ids=["low rank", "neural ode 2", "symmetric layer", "functions of time"],
 )
 def test_generic_loop_takes_the_rest(network, control, rng):
     mesh = TimeMesh(1.0, 3)

@@ -4,7 +4,20 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from continuum import Dense, Interval, LowRank, NeuralODE2, WidthDepth, relu, sigmoid, tanh, trapezoid
+from continuum import (
+    Bottleneck,
+    Dense,
+    Interval,
+    LowRank,
+    NeuralODE,
+    NeuralODE2,
+    SymmetricLayer,
+    WidthDepth,
+    relu,
+    sigmoid,
+    tanh,
+    trapezoid,
+)
 from continuum.arrays import to_host
 from solvers import observed_orders
 
@@ -13,7 +26,11 @@ NETWORKS = {
     "dense tanh": WidthDepth(GRID, tanh),
     "dense sigmoid": WidthDepth(GRID, sigmoid),
     "low rank": WidthDepth(GRID, tanh, LowRank(2)),
+    "symmetric layer": SymmetricLayer(GRID, tanh),
+    "symmetric layer, low rank": SymmetricLayer(GRID, sigmoid, LowRank(2)),
+    "neural ode": NeuralODE(5, tanh),
     "neural ode 2": NeuralODE2(5, tanh),
+    "bottleneck": Bottleneck(5, tanh, hidden=3),
 }
 EVERY = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys())
 
@@ -126,3 +143,36 @@ def test_low_rank_agrees_with_its_matrix(rank, rng):
     np.testing.assert_allclose(
         low.adjoint(b, f, GRID.weights), dense.adjoint(low.matrix(b), f, GRID.weights), atol=1e-14
     )
+
+
+def test_velocities_are_what_their_formulas_say(rng):
+    f = rng.standard_normal((5, 2))
+    c = {b.name: rng.standard_normal(b.shape) for b in NeuralODE(5, tanh).blocks()}
+    np.testing.assert_allclose(
+        NeuralODE(5, tanh).velocity(f, c, 0.0), np.tanh(c["weight"] @ f + c["bias"][:, None]), rtol=1e-14
+    )
+    net = Bottleneck(5, tanh, hidden=3)
+    c = {b.name: rng.standard_normal(b.shape) for b in net.blocks()}
+    inner = np.tanh(c["weight1"] @ f + c["bias1"][:, None])
+    np.testing.assert_allclose(net.velocity(f, c, 0.0), c["weight2"] @ inner + c["bias2"][:, None], rtol=1e-14)
+    symmetric, w = SymmetricLayer(GRID, tanh), GRID.weights
+    c = {b.name: rng.standard_normal(b.shape) for b in symmetric.blocks()}
+    s = np.tanh(c["bias"][:, None] - c["kernel"] @ (w[:, None] * f))
+    by_hand = np.array(
+        [[sum(w[i] * c["kernel"][i, j] * s[i, m] for i in range(5)) for m in range(2)] for j in range(5)]
+    )
+    np.testing.assert_allclose(symmetric.velocity(f, c, 0.0), by_hand, rtol=0, atol=1e-14)
+
+
+def test_the_symmetric_layer_contracts(rng):
+    network = SymmetricLayer(GRID, tanh)
+    c = {b.name: rng.standard_normal(b.shape) for b in network.blocks()}
+    f, g = rng.standard_normal((5, 50)), rng.standard_normal((5, 50))
+    rate = GRID.integrate((network.velocity(f, c, 0.0) - network.velocity(g, c, 0.0)) * (f - g))
+    assert np.all(rate < 0)
+
+
+@pytest.mark.parametrize("make", [lambda: Bottleneck(3, tanh, hidden=0), lambda: NeuralODE(0, tanh)])
+def test_no_units(make):
+    with pytest.raises(ValueError, match="must be at least 1"):
+        make()

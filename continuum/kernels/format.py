@@ -20,9 +20,19 @@ class KernelFormat(ABC):
 
     b has the format's own shape; f, r are (N, M); w is (N,).  Summed over samples where no sample is left.
     `positions` is how many positions a function for b takes: 2 for b(y, z), 1 for factors of it.
+    `stored` says whether b is an array of numbers, and so can be trained.
     """
 
     positions: ClassVar[int] = 2
+    stored: ClassVar[bool] = True
+
+    def bind(self, grid: Grid) -> "KernelFormat":
+        """This format for one grid, whose `apply` may need to know more of it than w.  Networks call it."""
+        return self
+
+    def prepare(self, grid: Grid, function: KernelFunction, timed: bool) -> Callable[[float], Array]:
+        """The value of b at t from a function that takes t (timed) or not; asked of formats that are not `stored`."""
+        return lambda t: self.evaluate(grid, function, *((t,) if timed else ()))
 
     @abstractmethod
     def shape(self, grid: Grid) -> tuple[int, ...]:

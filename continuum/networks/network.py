@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..arrays import Array
-from ..checks import check_array, check_name
+from ..activations import Activation
+from ..arrays import Array, like
+from ..checks import check_array, check_count, check_name
 from ..controls import Block, Coefficient, ControlSpace, FunctionControl
 from ..meshes import TimeMesh
 from ..time_axes import Norm, TimeKind
@@ -69,9 +70,16 @@ class Network(ABC):
         """The space of this network's controls on a mesh.
 
         fixed : values, constant in time, of blocks that are not to be trained
-        raises ValueError for unknown names, or values that do not fit or depend on time
+        raises ValueError for unknown names, or values that do not fit or depend on time; TypeError if a block is
+            never stored as numbers (OnTheFly kernels)
         """
         names = [b.name for b in self.blocks()]
+        for block in self.blocks():
+            if block.prepare is not None:
+                raise TypeError(
+                    f"block {block.name!r} of this network is a function that is never stored, so it has no controls "
+                    "to train: simulate with network.control(...), or take a kernel that is stored, such as Dense()"
+                )
         values = {}
         blocks = []
         for name in fixed or {}:
@@ -112,6 +120,30 @@ class Network(ABC):
     def check_state(self, name: str, state: Array) -> Array:
         """`state` as (N, M) float64.  Raises ValueError if it does not fit this network."""
         return check_array(name, state, (len(self.weights), "M"))
+
+
+@dataclass(frozen=True, eq=False)
+class EuclideanNetwork(Network):
+    """A network whose state is a vector of R^d with the Euclidean product.
+
+    units : d >= 1
+    activation : sigma
+    """
+
+    units: int
+    activation: Activation
+
+    def __post_init__(self) -> None:
+        check_count("units", self.units)
+        if not isinstance(self.activation, Activation):
+            raise TypeError(f"activation must be an Activation, got {self.activation!r}")
+
+    @property
+    def weights(self) -> Array:
+        return euclidean(self.units)
+
+    def weights_like(self, example: Array) -> Array:
+        return like(self.weights, example)
 
 
 def euclidean(*shape: int) -> Array:

@@ -3,15 +3,14 @@
 from dataclasses import dataclass
 
 from ..activations import Activation
-from ..arrays import Array, like, namespace
-from ..checks import check_count
+from ..arrays import Array, namespace
 from ..controls import Block
 from ..time_axes import TimeKind
-from .network import Network, Values, euclidean
+from .network import EuclideanNetwork, Values, euclidean
 
 
 @dataclass(frozen=True, eq=False)
-class NeuralODE2(Network):
+class NeuralODE2(EuclideanNetwork):
     """d/dt x = w sigma(x) + b for x in R^d; blocks "weight" w (d, d) and "bias" b (d,), both Euclidean.
 
     (D_x F)* p = sigma'(x) w^T p,  (D_w F)* p = p sigma(x)^T,  (D_b F)* p = p, summed over samples.
@@ -22,18 +21,6 @@ class NeuralODE2(Network):
 
     units: int
     activation: Activation
-
-    def __post_init__(self) -> None:
-        check_count("units", self.units)
-        if not isinstance(self.activation, Activation):
-            raise TypeError(f"activation must be an Activation, got {self.activation!r}")
-
-    @property
-    def weights(self) -> Array:
-        return euclidean(self.units)
-
-    def weights_like(self, example: Array) -> Array:
-        return like(self.weights, example)
 
     def blocks(self, in_time: TimeKind = "layers") -> tuple[Block, ...]:
         d = self.units

@@ -1,18 +1,14 @@
 """The network of Liu and Markowich: f_t(y, t) = sigma(a(y, t) - int_Y b(y, z, t) f(z, t) dz)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from ..activations import Activation
 from ..arrays import Array, namespace
-from ..controls import Block
-from ..kernels import Dense, KernelFormat
-from ..quadrature import Grid
-from ..time_axes import TimeKind
-from .network import Network, Values
+from .kernel_network import KernelNetwork
+from .network import Values
 
 
 @dataclass(frozen=True, eq=False)
-class WidthDepth(Network):
+class WidthDepth(KernelNetwork):
     """d/dt f = sigma(u), u = a - Bf, on a grid of Y; blocks "bias" a and "kernel" b.
 
     With r = sigma'(u) p:  (D_f F)* p = -B*r,  (D_a F)* p = r,  (D_b F)* p = -r f  (Liu and Markowich
@@ -23,64 +19,14 @@ class WidthDepth(Network):
     kernel : the format of b, Dense() unless said otherwise
     """
 
-    grid: Grid
-    activation: Activation
-    kernel: KernelFormat = field(default_factory=Dense)
-
-    def __post_init__(self) -> None:
-        for name, kind in (("grid", Grid), ("activation", Activation), ("kernel", KernelFormat)):
-            if not isinstance(getattr(self, name), kind):
-                raise TypeError(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}")
-
-    @property
-    def weights(self) -> Array:
-        return self.grid.weights
-
-    def weights_like(self, example: Array) -> Array:
-        return self.grid.weights_like(example)
-
-    def blocks(self, in_time: TimeKind = "layers") -> tuple[Block, ...]:
-        grid, kernel = self.grid, self.kernel
-        return (
-            Block(
-                "bias",
-                (len(grid),),
-                in_time,
-                grid.weights,
-                positions=1,
-                evaluate=lambda function, t: grid.evaluate(function, t, name="bias"),
-            ),
-            Block(
-                "kernel",
-                kernel.shape(grid),
-                in_time,
-                kernel.weights(grid),
-                positions=kernel.positions,
-                evaluate=lambda function, t: kernel.evaluate(grid, function, t),
-            ),
-        )
-
     def formula(self) -> str:
         return f"f_t = {self.activation}(bias - sum_j w_j kernel_ij f_j)"
-
-    def preactivation(self, f: Array, c: Values) -> Array:
-        """u = a - Bf: (N, M)."""
-        return c["bias"][:, None] - self.kernel.apply(c["kernel"], f, self.weights_like(f))
 
     def velocity(self, f: Array, c: Values, t: float) -> Array:
         return self.activation.value(self.preactivation(f, c))
 
-    def _preactivation_derivative(self, f: Array, c: Values, df: Array, dc: Values) -> Array:
-        w = self.weights_like(f)
-        du = -self.kernel.apply(c["kernel"], df, w)
-        if "bias" in dc:
-            du = du + dc["bias"][:, None]
-        if "kernel" in dc:
-            du = du - self.kernel.apply_derivative(c["kernel"], dc["kernel"], f, w)
-        return du
-
     def jvp(self, f: Array, c: Values, t: float, df: Array, dc: Values) -> Array:
-        du = self._preactivation_derivative(f, c, df, dc)
+        du = self.preactivation_derivative(f, c, df, dc)
         return self.activation.derivative(self.preactivation(f, c)) * du
 
     def vjp(self, f: Array, c: Values, t: float, p: Array) -> tuple[Array, dict[str, Array]]:
@@ -98,7 +44,7 @@ class WidthDepth(Network):
         u = self.preactivation(f, c)
         slope = self.activation.derivative(u)
         r = slope * p
-        dr = slope * dp + self.activation.second(u) * p * self._preactivation_derivative(f, c, df, dc)
+        dr = slope * dp + self.activation.second(u) * p * self.preactivation_derivative(f, c, df, dc)
         df_bar = -kernel.adjoint(b, dr, w)
         db_bar = -kernel.outer(b, dr, f, w) - kernel.outer(b, r, df, w)
         if "kernel" in dc:

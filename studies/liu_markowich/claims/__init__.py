@@ -3,4 +3,7 @@
 from . import discretisation as discretisation
 from . import exact_flows as exact_flows
 from . import gradients as gradients
+from . import growth as growth
+from . import lyapunov as lyapunov
+from . import stability as stability
 from . import width as width

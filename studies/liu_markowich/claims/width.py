@@ -1,9 +1,25 @@
 """Section C of the ledger: quadrature, the limit in width."""
 
+from collections.abc import Callable
+
 import numpy as np
 
-from continuum import Grid, TimeMesh, WidthDepth, exact, gauss_legendre, identity, midpoint, simpson, trapezoid
-from solvers import RK4, DormandPrince, integrate
+from continuum import (
+    Dense,
+    Grid,
+    TimeMesh,
+    WidthDepth,
+    exact,
+    gauss_legendre,
+    hilbert_schmidt_norm,
+    identity,
+    midpoint,
+    operator_norm,
+    simpson,
+    trapezoid,
+)
+from continuum.kernels import KernelFormat
+from solvers import RK4, DormandPrince, integrate, richardson
 
 from ...registry import claim
 from .common import PAPER, UNIT, rounded
@@ -179,3 +195,36 @@ def jump_on_the_square() -> dict[str, float]:
             if d:
                 computed[f"integral, {name}"] = abs(float(grid.integrate(final)[0]) - total)
     return computed
+
+
+@claim(
+    "LM-07",
+    statement="The operator norm is at most the L^2 norm of b, with equality only for rank one or less (E07).",
+    paper=PAPER,
+    references={
+        "min(y, z): operator": 0.4052847345693511,
+        "min(y, z): Hilbert-Schmidt": 0.408248290463863,
+        "two sine modes: operator": 1.0,
+        "two sine modes: Hilbert-Schmidt": 1.4142135623730951,
+    },
+    tolerance=1e-13,
+    reason="sines are exact on Gauss nodes; for min(y, z) h^2 and h^4 are removed from 50, 100, 200 nodes",
+)
+def norms() -> dict[str, float]:
+    """Of W^1/2 b W^1/2; 4 / pi^2, 1 / sqrt 6, 1 and sqrt 2."""
+
+    def limit(norm: Callable[[KernelFormat, np.ndarray, Grid], float]) -> float:
+        grids = [midpoint(UNIT, n) for n in (50, 100, 200)]
+        a, b, c = (norm(Dense(), grid.evaluate_kernel(np.minimum), grid) for grid in grids)
+        first = [float(richardson(x, y, order=2)[0]) for x, y in ((a, b), (b, c))]
+        return float(richardson(first[0], first[1], order=4)[0])
+
+    grid = gauss_legendre(UNIT, 20)
+    sines = [grid.evaluate(lambda y, k=k: np.sin(k * np.pi * y)) for k in (1, 2)]
+    modes = 2 * np.outer(sines[0], sines[0]) + 2 * np.outer(sines[1], sines[1])
+    return {
+        "min(y, z): operator": limit(operator_norm),
+        "min(y, z): Hilbert-Schmidt": limit(hilbert_schmidt_norm),
+        "two sine modes: operator": operator_norm(Dense(), modes, grid),
+        "two sine modes: Hilbert-Schmidt": hilbert_schmidt_norm(Dense(), modes, grid),
+    }

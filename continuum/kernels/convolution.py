@@ -1,0 +1,201 @@
+"""The kernel of a difference: the values of k at the differences of nodes, products by FFT."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from types import ModuleType
+from typing import ClassVar
+
+import numpy as np
+import scipy.fft
+
+from ..arrays import Array, namespace
+from ..domains import Circle, factors
+from ..quadrature import Grid
+from .format import KernelFormat, KernelFunction
+
+_KEPT = 2  # transforms of values of the block kept: the kernel and one direction
+
+
+@dataclass(frozen=True)
+class Convolution(KernelFormat):
+    """b(y, z) = k(y - z), stored as the values of k at the differences of nodes, (D,).
+
+    On a circle of n nodes these are the n differences j h, j = 0, ..., n - 1, which a function k(s) is given in
+    [-length / 2, length / 2); on an interval the 2n - 1 differences -(n - 1) h, ..., (n - 1) h.  In n dimensions
+    they are the products of those of each axis, the first varying slowest, and k is given s[0], ..., s[n-1].
+    Products are FFTs, padded with zeros on intervals: O(N log N).  The transform of k is kept for the last values.
+
+    The measure of an entry is that of all pairs of nodes with its difference, sum_{y_i - y_j = s} w_i w_j.  So
+    the products of two blocks and of their matrices are equal, and `outer` is the dense one averaged over those pairs.
+
+    The grid must be equispaced in each dimension, with any weights (periodic, midpoint, trapezoid, Simpson's rule
+    and products of them); raises ValueError otherwise.  Only a format that was bound to a grid can be applied.
+    """
+
+    positions: ClassVar[int] = 1
+    lattice: "Lattice | None" = field(default=None, repr=False)
+
+    def bind(self, grid: Grid) -> "Convolution":
+        return Convolution(Lattice(grid))
+
+    @property
+    def _lattice(self) -> "Lattice":
+        if self.lattice is None:
+            raise ValueError("Convolution() knows no grid yet: use Convolution().bind(grid), as WidthDepth does")
+        return self.lattice
+
+    def _lattice_of(self, grid: Grid) -> "Lattice":
+        return self.lattice if self.lattice is not None and self.lattice.grid is grid else Lattice(grid)
+
+    def shape(self, grid: Grid) -> tuple[int, ...]:
+        return (len(self._lattice_of(grid).differences),)
+
+    def weights(self, grid: Grid) -> Array:
+        return self._lattice_of(grid).differences.weights
+
+    def evaluate(self, grid: Grid, function: KernelFunction, *time: float) -> Array:
+        values = np.array(self._lattice_of(grid).differences.evaluate(function, *time, name="kernel"))
+        values.flags.writeable = False  # so that its transform is known by identity
+        return values
+
+    def apply(self, b: Array, f: Array, w: Array) -> Array:
+        on = self._lattice
+        spectrum = on.forth(w[:, None] * f)
+        spectrum *= on.transform(b)
+        return on.back(spectrum, -1)
+
+    def adjoint(self, b: Array, r: Array, w: Array) -> Array:
+        on = self._lattice
+        spectrum = on.forth(w[:, None] * r)
+        spectrum *= namespace(b).conj(on.transform(b))
+        return on.back(spectrum, 1)
+
+    def outer(self, b: Array, r: Array, f: Array, w: Array) -> Array:
+        on, xp = self._lattice, namespace(r)
+        spectrum = on.forth(w[:, None] * r) * xp.conj(on.forth(w[:, None] * f))
+        pairs = on.correlation(xp.sum(spectrum, axis=-1, keepdims=True))
+        measure = on.differences.weights_like(pairs)
+        seen = measure > 0
+        return xp.where(seen, pairs / xp.where(seen, measure, xp.ones_like(measure)), xp.zeros_like(pairs))
+
+    def apply_derivative(self, b: Array, db: Array, f: Array, w: Array) -> Array:
+        return self.apply(db, f, w)
+
+    def adjoint_derivative(self, b: Array, db: Array, r: Array, w: Array) -> Array:
+        return self.adjoint(db, r, w)
+
+    def outer_derivative(self, b: Array, db: Array, r: Array, f: Array, w: Array) -> Array | None:
+        return None
+
+    def matrix(self, b: Array) -> Array:
+        xp, count = namespace(b), len(self._lattice.grid)
+        pairs = xp.asarray(self._lattice.pairs.ravel(), device=b.device)
+        return xp.reshape(xp.take(b, pairs, axis=0), (count, count))
+
+
+class Lattice:
+    """A grid whose nodes are a product of equispaced ones, and the transforms that belong to it.
+
+    counts, sizes, lengths : per dimension the numbers n of nodes and of differences, and the length of the FFT
+    shifts : where the difference 0 stands among the differences: n - 1 on an interval, 0 on a circle
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        self.grid = grid
+        axes = [np.unique(grid.nodes[:, d]) for d in range(grid.dimension)]
+        self.counts = tuple(len(a) for a in axes)
+        if prod(self.counts) != len(grid) or not np.array_equal(
+            grid.nodes, np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(len(grid), -1)
+        ):
+            raise ValueError(f"a Convolution needs a product of increasing equispaced nodes, {_GIVEN} are not one")
+        parts, circles = factors(grid.domain), []
+        self.steps: list[float] = []
+        for d, (part, nodes) in enumerate(zip(parts, axes, strict=True)):
+            count, circle = len(nodes), isinstance(part, Circle)
+            step = part.length / count if isinstance(part, Circle) else (nodes[-1] - nodes[0]) / max(count - 1, 1)
+            if not np.allclose(nodes, nodes[0] + step * np.arange(count), rtol=0, atol=1e-9 * abs(step)):
+                raise ValueError(f"a Convolution needs equispaced nodes, {_GIVEN} are not so in dimension {d} ({part})")
+            self.steps.append(float(step))
+            circles.append(circle)
+        self.circles = tuple(circles)
+        self.sizes = tuple(n if c else 2 * n - 1 for n, c in zip(self.counts, circles, strict=True))
+        self.shifts = tuple(0 if c else n - 1 for n, c in zip(self.counts, circles, strict=True))
+        self.lengths = tuple(
+            n if c else scipy.fft.next_fast_len(2 * n - 1, real=True) for n, c in zip(self.counts, circles, strict=True)
+        )
+        self._kept: tuple[tuple[Array, Array], ...] = ()
+
+    @cached_property
+    def differences(self) -> Grid:
+        """The differences as nodes, their measures as weights."""
+        axes = []
+        for size, step, shift, circle in zip(self.sizes, self.steps, self.shifts, self.circles, strict=True):
+            place = np.arange(size) - shift
+            axes.append(step * np.where(circle & (2 * place >= size), place - size, place))
+        nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
+        spectrum = self.forth(self.grid.weights[:, None])
+        measure = self.correlation(spectrum * spectrum.conj())
+        measure[measure < 1e-12 * measure.max()] = 0.0  # rounding of the FFT; true ones are far larger
+        return Grid(self.grid.domain, nodes, measure)
+
+    @cached_property
+    def pairs(self) -> Array:
+        """(N, N): which difference y_i - y_j is."""
+        found = np.zeros((len(self.grid), len(self.grid)), dtype=np.int64)
+        places = np.indices(self.counts).reshape(len(self.counts), -1)
+        for place, size, shift in zip(places, self.sizes, self.shifts, strict=True):
+            found = found * size + (place[:, None] - place[None, :] + shift) % size
+        return found
+
+    def transform(self, b: Array) -> Array:
+        """The FFT of k with an axis for samples; computed once for each of the last values of the block.
+
+        Values are compared, not identities, since arrays may be changed and the same layer may come as another view;
+        an array that owns its memory and is read-only, as `evaluate` gives it, is known by identity.
+        """
+        kept = self._kept
+        for known, spectrum in kept:
+            if known is b or (type(known) is type(b) and known.shape == b.shape and bool(namespace(b).all(known == b))):
+                return spectrum
+        xp = namespace(b)
+        spectrum = self._fft(xp, xp.reshape(b, (*self.sizes, 1)))
+        frozen = type(b) is np.ndarray and b.base is None and not b.flags.writeable
+        self._kept = ((b if frozen else xp.asarray(b, copy=True), spectrum), *kept)[:_KEPT]  # threads see old or new
+        return spectrum
+
+    def forth(self, x: Array) -> Array:
+        """The FFT of (N, M) in each dimension, padded on intervals."""
+        xp = namespace(x)
+        return self._fft(xp, xp.reshape(x, (*self.counts, x.shape[1])))
+
+    def back(self, spectrum: Array, sign: int) -> Array:
+        """(N, M) from the FFT, which is used up, of values that stand `sign * shifts` too early."""
+        return self._cut(spectrum, sign, self.counts)
+
+    def correlation(self, spectrum: Array) -> Array:
+        """(D,) at the differences, from the FFT, which is used up, of a correlation, (..., 1)."""
+        return self._cut(spectrum, 1, self.sizes)[:, 0]
+
+    def _fft(self, xp: ModuleType, x: Array) -> Array:
+        axes = tuple(range(len(self.lengths)))
+        if xp is not np:
+            return xp.fft.rfftn(x, s=self.lengths, axes=axes)
+        many = len(axes) > 1
+        return np.asarray(scipy.fft.rfftn(x, self.lengths, axes) if many else scipy.fft.rfft(x, self.lengths[0], 0))
+
+    def _cut(self, spectrum: Array, sign: int, sizes: tuple[int, ...]) -> Array:
+        xp, axes = namespace(spectrum), tuple(range(len(sizes)))
+        if xp is not np:
+            values = xp.fft.irfftn(spectrum, s=self.lengths, axes=axes)
+        elif len(axes) > 1:
+            values = np.asarray(scipy.fft.irfftn(spectrum, self.lengths, axes, overwrite_x=True))
+        else:
+            values = np.asarray(scipy.fft.irfft(spectrum, self.lengths[0], 0, overwrite_x=True))
+        if any(self.shifts):
+            values = xp.roll(values, tuple(sign * shift for shift in self.shifts), axis=axes)
+            values = values[(*(slice(size) for size in sizes), slice(None))]
+        return xp.reshape(values, (prod(sizes), values.shape[-1]))
+
+
+_GIVEN = "such as those of periodic, midpoint and trapezoid; the nodes given"

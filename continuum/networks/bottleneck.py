@@ -1,0 +1,97 @@
+"""The network with a hidden layer in its velocity: x' = W2 sigma(W1 x + b1) + b2."""
+
+from dataclasses import dataclass
+
+from ..activations import Activation
+from ..arrays import Array, namespace
+from ..checks import check_count
+from ..controls import Block
+from ..time_axes import TimeKind
+from .network import EuclideanNetwork, Values, euclidean
+
+
+@dataclass(frozen=True, eq=False)
+class Bottleneck(EuclideanNetwork):
+    """d/dt x = W2 s + b2, s = sigma(u), u = W1 x + b1, for x in R^d and u in R^h.
+
+    Blocks, all Euclidean: "weight1" (h, d), "bias1" (h,), "weight2" (d, h), "bias2" (d,).
+    With q = W2^T p, r = sigma'(u) q: (D_x F)* p = W1^T r; the blocks' cotangents are r x^T, r, p s^T, p.
+
+    units : d >= 1; hidden : h >= 1
+    """
+
+    units: int
+    activation: Activation
+    hidden: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("hidden", self.hidden)
+
+    def blocks(self, in_time: TimeKind = "layers") -> tuple[Block, ...]:
+        d, h = self.units, self.hidden
+        return (
+            Block("weight1", (h, d), in_time, euclidean(1, 1)),
+            Block("bias1", (h,), in_time, euclidean(1)),
+            Block("weight2", (d, h), in_time, euclidean(1, 1)),
+            Block("bias2", (d,), in_time, euclidean(1)),
+        )
+
+    def formula(self) -> str:
+        return f"f_t = weight2 {self.activation}(weight1 f + bias1) + bias2"
+
+    def _preactivation(self, f: Array, c: Values) -> Array:
+        return c["weight1"] @ f + c["bias1"][:, None]
+
+    def _preactivation_derivative(self, f: Array, c: Values, df: Array, dc: Values) -> Array:
+        du = c["weight1"] @ df
+        if "weight1" in dc:
+            du = du + dc["weight1"] @ f
+        if "bias1" in dc:
+            du = du + dc["bias1"][:, None]
+        return du
+
+    def velocity(self, f: Array, c: Values, t: float) -> Array:
+        return c["weight2"] @ self.activation.value(self._preactivation(f, c)) + c["bias2"][:, None]
+
+    def jvp(self, f: Array, c: Values, t: float, df: Array, dc: Values) -> Array:
+        u = self._preactivation(f, c)
+        ds = self.activation.derivative(u) * self._preactivation_derivative(f, c, df, dc)
+        result = c["weight2"] @ ds
+        if "weight2" in dc:
+            result = result + dc["weight2"] @ self.activation.value(u)
+        if "bias2" in dc:
+            result = result + dc["bias2"][:, None]
+        return result
+
+    def vjp(self, f: Array, c: Values, t: float, p: Array) -> tuple[Array, dict[str, Array]]:
+        u = self._preactivation(f, c)
+        r = self.activation.derivative(u) * (c["weight2"].T @ p)
+        sums = namespace(p).sum
+        return c["weight1"].T @ r, {
+            "weight1": r @ f.T,
+            "bias1": sums(r, axis=1),
+            "weight2": p @ self.activation.value(u).T,
+            "bias2": sums(p, axis=1),
+        }
+
+    def vjp_derivative(
+        self, f: Array, c: Values, t: float, p: Array, df: Array, dc: Values, dp: Array
+    ) -> tuple[Array, dict[str, Array]]:
+        u = self._preactivation(f, c)
+        du = self._preactivation_derivative(f, c, df, dc)
+        s, slope = self.activation.value(u), self.activation.derivative(u)
+        q, dq = c["weight2"].T @ p, c["weight2"].T @ dp
+        if "weight2" in dc:
+            dq = dq + dc["weight2"].T @ p
+        r, dr = slope * q, slope * dq + self.activation.second(u) * du * q
+        df_bar = c["weight1"].T @ dr
+        if "weight1" in dc:
+            df_bar = df_bar + dc["weight1"].T @ r
+        sums = namespace(p).sum
+        return df_bar, {
+            "weight1": dr @ f.T + r @ df.T,
+            "bias1": sums(dr, axis=1),
+            "weight2": dp @ s.T + p @ (slope * du).T,
+            "bias2": sums(dp, axis=1),
+        }

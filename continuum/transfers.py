@@ -1,0 +1,115 @@
+"""The same control on another grid or another mesh: refining and coarsening in width and in depth."""
+
+import itertools
+
+import numpy as np
+
+from .arrays import Array, like
+from .controls import Control
+from .domains import Circle, factors
+from .kernels import Dense, LowRank
+from .meshes import TimeMesh
+from .networks.kernel_network import KernelNetwork
+from .quadrature import Grid
+
+
+def prolongation(coarse: Grid, fine: Grid) -> Array:
+    """(N_fine, N_coarse): values at the nodes of one grid from those of another, by multilinear interpolation.
+
+    Constant beyond the outermost nodes of an interval, periodic on circles; rows sum to 1.  Order 2 if smooth.
+    raises ValueError if the domains differ or `coarse` is not a product of one-dimensional grids
+    """
+    if coarse.domain != fine.domain:
+        raise ValueError(f"the grids have different domains, {coarse.domain} and {fine.domain}")
+    axes = [np.unique(coarse.nodes[:, k]) for k in range(coarse.dimension)]
+    product = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, coarse.dimension)
+    if product.shape != coarse.nodes.shape or not np.array_equal(product, coarse.nodes):
+        raise ValueError("coarse must be a product of one-dimensional grids with increasing nodes")
+    parts = factors(coarse.domain)
+    ends = [_neighbours(x, fine.nodes[:, k], parts[k]) for k, x in enumerate(axes)]
+    matrix = np.zeros((len(fine), len(coarse)))
+    shape = tuple(len(x) for x in axes)
+    for corner in itertools.product((0, 1), repeat=coarse.dimension):
+        index = np.ravel_multi_index(tuple(ends[k][side] for k, side in enumerate(corner)), shape)
+        share = np.prod([ends[k][2] if side else 1.0 - ends[k][2] for k, side in enumerate(corner)], axis=0)
+        np.add.at(matrix, (np.arange(len(fine)), index), share)
+    return matrix
+
+
+def _neighbours(x: Array, at: Array, part: object) -> tuple[Array, Array, Array]:
+    """(left node, right node, share of the right one) of every point."""
+    if isinstance(part, Circle):
+        following = np.append(x[1:], x[0] + part.length)
+        shifted = x[0] + np.mod(at - x[0], part.length)
+        left = np.clip(np.searchsorted(x, shifted, side="right") - 1, 0, len(x) - 1)
+        return left, (left + 1) % len(x), (shifted - x[left]) / (following[left] - x[left])
+    inside = np.clip(at, x[0], x[-1])
+    left = np.clip(np.searchsorted(x, inside, side="right") - 1, 0, max(len(x) - 2, 0))
+    right = np.minimum(left + 1, len(x) - 1)
+    gap = np.where(right > left, x[right] - x[left], 1.0)
+    return left, right, (inside - x[left]) / gap
+
+
+def restriction(fine: Grid, coarse: Grid) -> Array:
+    """(N_coarse, N_fine): W_coarse^-1 P^T W_fine, the adjoint of prolongation in L^2(Y).  It keeps integrals.
+
+    raises ValueError as `prolongation`, or if `coarse` has nodes of weight zero
+    """
+    if np.any(coarse.weights == 0):
+        raise ValueError("coarse has nodes of weight zero")
+    return prolongation(coarse, fine).T * fine.weights / coarse.weights[:, None]
+
+
+def change_width(control: Control, source: KernelNetwork, target: KernelNetwork) -> Control:
+    """The control of one network as a control of another on a finer or coarser grid, T b T* by the transfer T.
+
+    T is the prolongation to a grid with at least as many nodes, else the restriction over its row sums.
+    raises ValueError if the networks differ in more than their grid, or for formats other than Dense and LowRank
+    """
+    source.check_blocks("control", control.blocks)
+    if type(source) is not type(target) or source.kernel != target.kernel or source.activation != target.activation:
+        raise ValueError("source and target must be the same network on different grids")
+    if len(target.grid) >= len(source.grid):
+        transfer = prolongation(source.grid, target.grid)
+    else:
+        transfer = restriction(source.grid, target.grid)
+        transfer = transfer / transfer.sum(axis=1, keepdims=True)
+    space = control.space
+    kind = space.blocks[0].time
+    if any(b.time != kind for b in space.blocks) or space.fixed:
+        raise ValueError("control must have all its blocks trained, and of one kind in time")
+    blocks = {}
+    for name, x in control.items():
+        t = like(transfer, x)
+        if name == "bias":
+            blocks[name] = x @ t.T
+        elif isinstance(source.kernel, Dense):
+            blocks[name] = t @ x @ t.T
+        elif isinstance(source.kernel, LowRank):
+            blocks[name] = t @ x
+        else:
+            raise ValueError(f"kernel must be Dense or LowRank to change grids, got {source.kernel!r}")
+    return Control(target.controls(space.mesh, in_time=kind, norm=space.norm), blocks)
+
+
+def change_depth(control: Control, mesh: TimeMesh) -> Control:
+    """The control on other layers of the same horizon.
+
+    "layers": its averages over the new layers, so refining changes nothing; "nodes": its values at the new nodes;
+    "static": itself.  raises ValueError for another horizon
+    """
+    space = control.space
+    old = space.mesh
+    if mesh.horizon != old.horizon:
+        raise ValueError(f"mesh must have the horizon {old.horizon:g} of the control, got {mesh.horizon:g}")
+    changed = type(space)(mesh, space.blocks, space.fixed, space.norm)
+    low, high = np.maximum.outer(mesh.nodes[:-1], old.nodes[:-1]), np.minimum.outer(mesh.nodes[1:], old.nodes[1:])
+    averages = np.maximum(high - low, 0.0) / mesh.steps[:, None]
+    averages /= averages.sum(axis=1, keepdims=True)  # to rounding 1
+    hats = np.stack([np.interp(mesh.nodes, old.nodes, e) for e in np.eye(old.layers + 1)], axis=1)
+    blocks = {}
+    for block in space.trained:
+        x = control[block.name]
+        matrix = {"layers": averages, "nodes": hats}.get(block.time)
+        blocks[block.name] = x if matrix is None else np.tensordot(matrix, x, axes=1)
+    return Control(changed, blocks)

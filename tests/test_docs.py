@@ -1,0 +1,57 @@
+"""The pages of docs/ run as they stand."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from continuum import WidthDepth
+from studies import catalogue
+from studies.registry import claims
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def run(page):
+    """Everything the Python blocks of a page define, run from top to bottom."""
+    names: dict = {}
+    blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, page, "exec"), names)
+    return names
+
+
+def test_tutorial():
+    names = run("tutorial.md")
+    gaps = names["gaps"]
+    assert gaps[0] / gaps[1] == pytest.approx(2.0, abs=0.1)
+    assert gaps[1] / gaps[2] == pytest.approx(2.0, abs=0.1)
+    assert names["state"].shape == (16, 1)
+    assert 1e-6 < names["estimate"] < 1e-2
+    np.testing.assert_allclose(names["steps"].orders, 1.0, atol=0.1)
+    assert names["best"].status.ok
+    assert names["worth"].feasible
+    objective, space, direction = names["objective"], names["space"], names["direction"]
+    h, control = 1e-4, names["best"].control
+    ends = [objective.value(control + s * direction) for s in (h, -h)]
+    assert (ends[0] - ends[1]) / (2 * h) == pytest.approx(names["slope"], rel=1e-4, abs=1e-9)
+    assert (ends[0] - 2 * names["value"] + ends[1]) / h**2 == pytest.approx(names["bend"], rel=1e-4)
+    assert len(names["run"].history["energy"]) >= 1
+    assert isinstance(names["network"], WidthDepth)
+    assert space.size == 10 * (12 + 144)
+
+
+def test_own_network():
+    names = run("own_network.md")
+    assert names["slope"] == pytest.approx(3.0, abs=0.1)
+    assert names["best"].objective < 0.5 * names["best"].history["objective"][0]
+
+
+def test_errata_cite_claims_that_exist():
+    known = {c.id for c in claims(slow=True)}
+    cited = set(re.findall(r"LM-\d\d", (DOCS / "errata.md").read_text()))
+    assert len(cited) >= 14
+    assert cited <= known, cited - known
+    assert catalogue.PAPERS
