@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("continuum", "solvers", "tests")
-CORE = "quadrature controls networks integrate problem adjoint steppers architectures"
+CORE = "quadrature controls networks kernels transfers stability integrate problem adjoint steppers architectures"
 TESTS = [f"tests/test_{name}.py" for name in CORE.split()]
 
 MUTANTS = [
@@ -59,6 +59,30 @@ MUTANTS = [
         "solvers/architectures.py",
         '"hidden", inputs, layer, t + float(method.c[i]) * h',
         '"hidden", inputs, layer, t',
+    ),
+    (
+        "a contractive layer that expands",
+        "continuum/networks/symmetric_layer.py",
+        "return -kernel.adjoint(b, r, w)",
+        "return kernel.adjoint(b, r, w)",
+    ),
+    (
+        "a convolution without its conjugate",
+        "continuum/kernels/convolution.py",
+        "xp.conj(on.forth(w[:, None] * f))",
+        "on.forth(w[:, None] * f)",
+    ),
+    (
+        "weights of the wrong grid",
+        "continuum/transfers.py",
+        "* fine.weights / coarse.weights[:, None]",
+        "* fine.weights",
+    ),
+    (
+        "a Clenshaw-Curtis weight too many",
+        "continuum/quadrature.py",
+        "halved = np.where(even == n, 0.5, 1.0)",
+        "halved = np.where(even == n, 1.0, 1.0)",
     ),
     (
         "a compiled adjoint with a transposed tableau",

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from continuum import WidthDepth
+from solvers import RK4, integrate
 from studies import catalogue
 from studies.registry import claims
 
@@ -47,6 +48,21 @@ def test_own_network():
     names = run("own_network.md")
     assert names["slope"] == pytest.approx(3.0, abs=0.1)
     assert names["best"].objective < 0.5 * names["best"].history["objective"][0]
+
+
+def test_own_kernel():
+    names = run("own_kernel.md")
+    np.testing.assert_allclose(names["low_rank"], names["dense"], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(names["on_the_fly"], names["dense"], rtol=0, atol=1e-12)
+    ring = names["ring"]
+    full = WidthDepth(ring, names["tanh"])
+    distance = lambda y, z: np.mod(y - z + np.pi, 2 * np.pi) - np.pi  # noqa: E731
+    control = full.control(names["mesh"], kernel=lambda y, z: np.exp(-4 * distance(y, z) ** 2))
+    stored = integrate(full, control, ring.sample(np.sin), RK4()).trajectory.final
+    np.testing.assert_allclose(names["fast"], stored, rtol=0, atol=1e-12)
+    assert names["norm"] == pytest.approx(2 / np.pi, rel=1e-3)
+    np.testing.assert_allclose(names["first"], 2 / np.pi / np.array([1, 3, 5]), rtol=1e-2)
+    assert names["memory"].shape == (64, 1)
 
 
 def test_errata_cite_claims_that_exist():
