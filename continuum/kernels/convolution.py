@@ -79,15 +79,6 @@ class Convolution(KernelFormat):
         seen = measure > 0
         return xp.where(seen, pairs / xp.where(seen, measure, xp.ones_like(measure)), xp.zeros_like(pairs))
 
-    def apply_derivative(self, b: Array, db: Array, f: Array, w: Array) -> Array:
-        return self.apply(db, f, w)
-
-    def adjoint_derivative(self, b: Array, db: Array, r: Array, w: Array) -> Array:
-        return self.adjoint(db, r, w)
-
-    def outer_derivative(self, b: Array, db: Array, r: Array, f: Array, w: Array) -> Array | None:
-        return None
-
     def matrix(self, b: Array) -> Array:
         xp, count = namespace(b), len(self._lattice.grid)
         pairs = xp.asarray(self._lattice.pairs.ravel(), device=b.device)

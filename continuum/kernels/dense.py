@@ -29,14 +29,5 @@ class Dense(KernelFormat):
     def outer(self, b: Array, r: Array, f: Array, w: Array) -> Array:
         return r @ f.T
 
-    def apply_derivative(self, b: Array, db: Array, f: Array, w: Array) -> Array:
-        return self.apply(db, f, w)
-
-    def adjoint_derivative(self, b: Array, db: Array, r: Array, w: Array) -> Array:
-        return self.adjoint(db, r, w)
-
-    def outer_derivative(self, b: Array, db: Array, r: Array, f: Array, w: Array) -> Array | None:
-        return None
-
     def matrix(self, b: Array) -> Array:
         return b

@@ -58,17 +58,17 @@ class KernelFormat(ABC):
     def outer(self, b: Array, r: Array, f: Array, w: Array) -> Array:
         """The cotangent of b in its own shape: the Riesz representer of c -> (r, (D_b B)[c] f)."""
 
-    @abstractmethod
     def apply_derivative(self, b: Array, db: Array, f: Array, w: Array) -> Array:
-        """(D_b B)[db] f: (N, M)."""
+        """(D_b B)[db] f: (N, M); as it stands for formats that are linear in b."""
+        return self.apply(db, f, w)
 
-    @abstractmethod
     def adjoint_derivative(self, b: Array, db: Array, r: Array, w: Array) -> Array:
-        """(D_b B*)[db] r: (N, M)."""
+        """(D_b B*)[db] r: (N, M); as it stands for formats that are linear in b."""
+        return self.adjoint(db, r, w)
 
-    @abstractmethod
     def outer_derivative(self, b: Array, db: Array, r: Array, f: Array, w: Array) -> Array | None:
         """D_b outer(b, r, f)[db], or None where the format is linear in b and this is zero."""
+        return None
 
     @abstractmethod
     def matrix(self, b: Array) -> Array:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from ..activations import Activation
 from ..arrays import Array, namespace
 from ..checks import check_count
 from ..controls import Block
@@ -20,8 +19,6 @@ class Bottleneck(EuclideanNetwork):
     units : d >= 1; hidden : h >= 1
     """
 
-    units: int
-    activation: Activation
     hidden: int = 1
 
     def __post_init__(self) -> None:

@@ -149,3 +149,11 @@ class EuclideanNetwork(Network):
 def euclidean(*shape: int) -> Array:
     """Weights of a block whose entries all count 1."""
     return np.ones(shape)
+
+
+def square_blocks(units: int, in_time: TimeKind) -> tuple[Block, ...]:
+    """The Euclidean blocks "bias" (d,) and "weight" (d, d)."""
+    return (
+        Block("bias", (units,), in_time, euclidean(1)),
+        Block("weight", (units, units), in_time, euclidean(1, 1)),
+    )

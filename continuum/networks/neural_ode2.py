@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from ..activations import Activation
 from ..arrays import Array, namespace
 from ..controls import Block
 from ..time_axes import TimeKind
-from .network import EuclideanNetwork, Values, euclidean
+from .network import EuclideanNetwork, Values, square_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,15 +18,8 @@ class NeuralODE2(EuclideanNetwork):
     units : d >= 1
     """
 
-    units: int
-    activation: Activation
-
     def blocks(self, in_time: TimeKind = "layers") -> tuple[Block, ...]:
-        d = self.units
-        return (
-            Block("bias", (d,), in_time, euclidean(1)),
-            Block("weight", (d, d), in_time, euclidean(1, 1)),
-        )
+        return square_blocks(self.units, in_time)
 
     def formula(self) -> str:
         return f"f_t = weight {self.activation}(f) + bias"
