@@ -9,6 +9,10 @@ from .embedded import DOP853 as DOP853
 from .embedded import DormandPrince as DormandPrince
 from .evaluate import Evaluation as Evaluation
 from .evaluate import evaluate as evaluate
+from .explain import Explanation as Explanation
+from .explain import Hypothesis as Hypothesis
+from .explain import Theorem as Theorem
+from .explain import explain as explain
 from .growth import Growth as Growth
 from .growth import growth_class as growth_class
 from .growth import l1_bound as l1_bound

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,9 +26,7 @@ from continuum.checks import check_array, check_count
 from solvers import DormandPrince, exact_reduction, integrate
 
 from .figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure, styled
-
-Box: TypeAlias = tuple[float, float, float, float]
-"""(xmin, xmax, ymin, ymax)"""
+from .portrait_layers import Box, draw_level_sets, draw_nullclines, draw_separatrices, lattice, linearized
 
 _MARKERS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -73,17 +70,17 @@ def equilibria(
     values = control.at(time)
     size = np.array([[right - left], [high - low]])
     corner = np.array([[left], [low]])
-    x = _lattice(left, right, low, high, starts)
+    x = lattice(box, starts)
     fastest = float(np.max(np.abs(network.velocity(x, values, time))))
     for _ in range(60):
-        speed, jacobian = _linearized(network, values, time, x)
+        speed, jacobian = linearized(network, values, time, x)
         usable = np.abs(np.linalg.det(jacobian)) > 1e-14 * np.max(np.abs(jacobian), axis=(1, 2)) ** 2
         step = np.zeros_like(x)
         step[:, usable] = -np.linalg.solve(jacobian[usable], speed.T[usable][..., None])[..., 0].T
         longest = np.max(np.abs(step) / (0.25 * size), axis=0)
         x = x + step / np.maximum(longest, 1.0)
         x = np.clip(x, corner - size, corner + 2.0 * size)
-    speed, jacobian = _linearized(network, values, time, x)
+    speed, jacobian = linearized(network, values, time, x)
     inside = np.all((x >= corner - 1e-9 * size) & (x <= corner + (1.0 + 1e-9) * size), axis=0)
     solved = np.max(np.abs(speed), axis=0) <= 1e-10 * max(fastest, 1e-300)
     found: list[Equilibrium] = []
@@ -115,19 +112,27 @@ def phase_portrait(
     time: float = 0.0,
     starts: np.ndarray | None = None,
     horizon: float | None = None,
+    nullclines: bool = False,
+    separatrices: bool = False,
+    level_sets: Callable[[np.ndarray], np.ndarray] | None = None,
     ax: Axes | None = None,
 ) -> Figure:
     """The phase portrait of a network with two units: stream plot, trajectories from `starts`, equilibria by kind.
 
-    Stream and equilibria belong to the field frozen at `time`; trajectories run from t = 0 under the control itself.
+    Stream, equilibria and all layers belong to the field frozen at `time`; trajectories run from t = 0 under the
+    control itself.
 
     box : (xmin, xmax, ymin, ymax)
     starts : (2, M), one column per trajectory; None for eight on an ellipse in the box
     horizon : how far trajectories are drawn, at most and by default control.mesh.horizon
+    nullclines : also the curves where one unit is at rest
+    separatrices : also the stable and unstable manifolds of the saddles, as far as the box shows them
+    level_sets : a function of the state, (2, M) -> (M,), a Lyapunov function for one: its level sets through `starts`
     ax : where to draw; None for a new figure
     returns the figure drawn on
     raises ValueError for a network that is not planar, an empty box, starts of another shape, a time or horizon
-        outside the control's; SolveError if a trajectory cannot be computed
+        outside the control's, level_sets without a finite number per state; SolveError if a trajectory cannot be
+        computed
     """
     _check_planar(network, control)
     left, right, low, high = _check_box(box)
@@ -149,7 +154,11 @@ def phase_portrait(
     starts = check_array("starts", starts, (2, "M"))
     target: Axes = new_figure(width=6.4, height=5.8)[1][0, 0] if ax is None else ax
     with styled():
-        return _draw(network, control, box, time, starts, horizon, target)
+        if level_sets is not None:
+            draw_level_sets(target, level_sets, starts, box)
+        if nullclines:
+            draw_nullclines(target, lambda x: network.velocity(x, control.at(time), time), box)
+        return _draw(network, control, box, time, starts, horizon, separatrices, target)
 
 
 def _draw(
@@ -159,6 +168,7 @@ def _draw(
     time: float,
     starts: np.ndarray,
     horizon: float,
+    separatrices: bool,
     ax: Axes,
 ) -> Figure:
     left, right, low, high = box
@@ -178,8 +188,12 @@ def _draw(
         ax.plot(paths[:, 0, m], paths[:, 1, m], color=BLACK, linewidth=1.3, label="trajectories" if m == 0 else None)
     ax.plot(starts[0], starts[1], ".", color=BLACK, markersize=6, label="their starts")
 
+    found = equilibria(network, control, box, time=time)
+    if separatrices:
+        saddles = [equilibrium.point for equilibrium in found if equilibrium.kind == "saddle"]
+        draw_separatrices(ax, network, control.at(time), time, saddles, box)
     named: set[str] = set()
-    for equilibrium in equilibria(network, control, box, time=time):
+    for equilibrium in found:
         marker, color = _MARKERS[equilibrium.kind]
         ax.plot(
             *equilibrium.point, marker, color=color, markersize=11, markeredgecolor="white", linestyle="none",
@@ -206,7 +220,8 @@ def saddle() -> Figure:
     equilibria solve the linear equation B f = a: a regular B has exactly one.
     """
     network, control = _two_nodes(np.array([[0.5, 1.0], [1.0, 0.5]]), horizon=6.0)
-    figure = phase_portrait(network, control, (-2.0, 2.0, -2.0, 2.0))
+    box = (-2.0, 2.0, -2.0, 2.0)
+    figure = phase_portrait(network, control, box, nullclines=True, separatrices=True)
     figure.axes[0].set_title("f' = tanh(−B f), B symmetric and indefinite")
     return figure
 
@@ -218,7 +233,10 @@ def centre() -> Figure:
     """
     network, control = _two_nodes(np.array([[0.0, 1.0], [-1.0, 0.0]]), horizon=14.0)
     radii = np.linspace(0.3, 1.9, 6)
-    figure = phase_portrait(network, control, (-2.5, 2.5, -2.5, 2.5), starts=np.stack([radii, np.zeros(6)]))
+    figure = phase_portrait(
+        network, control, (-2.5, 2.5, -2.5, 2.5), starts=np.stack([radii, np.zeros(6)]),
+        level_sets=lambda f: np.log(np.cosh(f)).sum(axis=0),
+    )  # fmt: skip
     figure.axes[0].set_title("f' = tanh(−B f), B antisymmetric")
     return figure
 
@@ -254,23 +272,6 @@ def _two_nodes(matrix: np.ndarray, horizon: float) -> tuple[WidthDepth, Function
     """The two-node network whose operator B is `matrix`: the kernel is B over the weights, 1/2 each."""
     network = WidthDepth(midpoint(Interval(0, 1), 2), tanh)
     return network, network.control(TimeMesh(horizon, 1), bias=np.zeros(2), kernel=matrix / network.weights)
-
-
-def _linearized(
-    network: Network, values: Mapping[str, np.ndarray], time: float, x: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The velocity (2, M) and the Jacobians (M, 2, 2) at the columns of x."""
-    columns = []
-    for i in range(2):
-        direction = np.zeros_like(x)
-        direction[i] = 1.0
-        columns.append(network.jvp(x, values, time, direction, {}).T)
-    return network.velocity(x, values, time), np.stack(columns, axis=2)
-
-
-def _lattice(left: float, right: float, low: float, high: float, points: int) -> np.ndarray:
-    x, y = np.linspace(left, right, points), np.linspace(low, high, points)
-    return np.stack([np.tile(x, points), np.repeat(y, points)])
 
 
 def _check_planar(network: Network, control: Control | FunctionControl) -> None:

@@ -1,21 +1,27 @@
 """One HDF5 file per case, readable by xarray and by h5py; no finished file is ever half-written."""
 
 import contextlib
+import io
 import json
 import os
+import re
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import h5netcdf
 import h5py
 import xarray as xr
+from xarray.backends import H5NetCDFStore
 
 from .parameters import Value
 
 FORMAT = "continuum case 1"
 DONE = "The case finished."
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
 
 
 class StoreError(ValueError):
@@ -67,6 +73,19 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(*folders: Path) -> None:
+    """Removes the temporary files of `write_atomically` whose process was killed.
+
+    Those of a process that lives are left, unless an hour old: process numbers are used again.
+    """
+    for folder in folders:
+        for path in folder.glob(".*.tmp"):
+            owner = _TEMPORARY.fullmatch(path.name)
+            with contextlib.suppress(OSError):
+                if owner and (not _is_alive(int(owner[1])) or time.time() - path.stat().st_mtime > 3600.0):
+                    path.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -161,12 +180,28 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":  # elsewhere signal 0 is not a question
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
+
+
 def _write_utf8(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
 def _write_netcdf(path: Path, dataset: xr.Dataset) -> None:
-    dataset.to_netcdf(path, engine="h5netcdf")
+    """Through memory: a disk that is full when h5netcdf closes its file ends the whole process, not only the write."""
+    image = io.BytesIO()
+    with h5netcdf.File(image, "w") as file:
+        dataset.dump_to_store(H5NetCDFStore(file))
+    path.write_bytes(image.getbuffer())
 
 
 def _flush(path: Path, flags: int) -> None:

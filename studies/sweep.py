@@ -3,19 +3,16 @@
 import contextlib
 import hashlib
 import json
-import multiprocessing
 import os
 import shlex
-import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numba
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
@@ -25,7 +22,18 @@ from .environment import code_hash, cores, thread_pools, versions
 from .parameters import ParameterGrid, Value, label, spell, varying
 from .progress import ProgressKind, reporter
 from .registry import Study, describe
-from .store import DONE, CaseHeader, StoreError, check_writable, now, read_header, write_case, write_text
+from .store import (
+    DONE,
+    CaseHeader,
+    StoreError,
+    check_writable,
+    now,
+    read_header,
+    remove_leftovers,
+    write_case,
+    write_text,
+)
+from .workers import in_processes, settled, submit
 
 SWEEP_FORMAT = "continuum sweep 1"
 
@@ -121,6 +129,8 @@ def run_sweep(
     The hash is of the study's name, all parameters and the code (`environment.code_hash`), so a file is
     found again only for the same question asked of the same code.  Parameters, hashes and versions are in
     sweep.json before the first case runs.  A case that raises is a row, and a file failed/HASH.json; the others go on.
+    So is one whose answer cannot be written, and, with workers > 1, one that ends its process: the cases in hand
+    when a process dies run once more, each alone.  Temporary files of a killed sweep are removed.
 
     grids : the cases, a union of grids; None for the study's own
     executor : any concurrent.futures.Executor, left running; how many threads its workers use is its own affair
@@ -136,6 +146,7 @@ def run_sweep(
         raise ValueError(f"workers must be at most {cores()}, the cores of this machine, got {workers}")
     folder = check_writable(Path(out) / study.name.replace("/", "-"))
     check_writable(folder / "failed")
+    remove_leftovers(folder, folder / "failed")
     code, found = code_hash(study.function), versions()
     headers = [CaseHeader(study.name, case, case_hash(study, case, code), code, found) for case in cases]
     paths = [folder / f"case-{header.case_hash[:12]}.h5" for header in headers]
@@ -175,10 +186,13 @@ def run_sweep(
                 _keep_failure(folder, row, outcome.details)
                 rows[row.case_hash] = row
                 said = f"failed: {row.sentence}" if outcome.failed else f"{row.seconds:.1f} s"
-                report.report(len(rows), f"{label(row.parameters, shown)} {said}", outcome.failed)
+                with contextlib.suppress(OSError):  # standard error may be a file on the full disk
+                    report.report(len(rows), f"{label(row.parameters, shown)} {said}", outcome.failed)
     except KeyboardInterrupt:
         finished = sum(is_finished(job.path, job.header.case_hash) for job in jobs)
         raise SweepInterrupted(finished, len(jobs)) from None
+    finally:
+        remove_leftovers(folder, folder / "failed")
     return SweepResult(study.name, folder, tuple(rows[h.case_hash] for h in headers))
 
 
@@ -217,63 +231,30 @@ def _outcomes(
     jobs: Sequence[_Job], executor: Executor | None, workers: int
 ) -> Iterator[Iterator[tuple[_Job, _Outcome]]]:
     """The outcomes as they come, from this process, from `executor`, or from processes started for the purpose."""
-    futures: dict[Future[_Outcome], _Job] = {}
     if executor is not None:
+        futures: dict[Future[_Outcome], _Job] = {}
         try:
-            _submit(jobs, executor, futures)
-            yield _collect(futures)
+            for job in jobs:
+                futures[submit(executor, _run_case, job)] = job
+            yield ((futures[future], _told(settled(future))) for future in as_completed(futures))
         finally:
             for future in futures:
                 future.cancel()
-    elif workers == 1 or len(jobs) < 2:
+    elif workers == 1:
         yield ((job, _run_case(job)) for job in jobs)
     else:
-        before = set(multiprocessing.active_children())
-        pool = ProcessPoolExecutor(
-            workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(cores() // workers,)
-        )
-        try:
-            _submit(jobs, pool, futures)
-            yield _collect(futures)
-        except BaseException:  # the cases in hand are given up; cancelling them as well would confuse the pool
-            for process in set(multiprocessing.active_children()) - before:
-                process.terminate()
-            raise
-        finally:
-            pool.shutdown()
+        with contextlib.closing(in_processes(_run_case, jobs, workers, cores() // workers, _found)) as results:
+            yield ((job, _told(result)) for job, result in results)
 
 
-def _submit(jobs: Sequence[_Job], executor: Executor, futures: dict[Future[_Outcome], _Job]) -> None:
-    with _children_without_interrupts():
-        for job in jobs:
-            futures[executor.submit(_run_case, job)] = job
+def _told(result: _Outcome | Exception) -> _Outcome:
+    """The outcome of a case, also of one that could not be run."""
+    return _Outcome(describe(result), 0.0, True) if isinstance(result, Exception) else result
 
 
-def _collect(futures: Mapping[Future[_Outcome], _Job]) -> Iterator[tuple[_Job, _Outcome]]:
-    for future in as_completed(futures):
-        error = future.exception()
-        yield futures[future], future.result() if error is None else _Outcome(describe(error), 0.0, True)
-
-
-def _start_worker(threads: int) -> None:
-    """In a new process: Ctrl-C is the parent's affair, and libraries loaded from now on use `threads` threads."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"):
-        os.environ[variable] = str(threads)
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
-
-
-@contextlib.contextmanager
-def _children_without_interrupts() -> Iterator[None]:
-    """Processes started inside are deaf to Ctrl-C from their first instruction; our own waits until the end."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _found(job: _Job) -> _Outcome | None:
+    """The outcome of a case whose process wrote the file but did not live to tell."""
+    return _Outcome(DONE, 0.0, False) if is_finished(job.path, job.header.case_hash) else None
 
 
 def _row(job: _Job, outcome: _Outcome, kind: Literal["done", "skipped", "failed"]) -> CaseRow:
@@ -282,11 +263,12 @@ def _row(job: _Job, outcome: _Outcome, kind: Literal["done", "skipped", "failed"
 
 
 def _keep_failure(folder: Path, row: CaseRow, details: str) -> None:
-    """failed/HASH.json for a case that failed; nothing there for one that did not."""
+    """failed/HASH.json for a case that failed, if the disk takes it; nothing there for one that did not."""
     path = folder / "failed" / f"{row.case_hash[:12]}.json"
     if row.outcome == "failed":
         kept = {"case_hash": row.case_hash, "parameters": row.parameters, "sentence": row.sentence, "details": details}
-        write_text(path, json.dumps(kept, indent=1))
+        with contextlib.suppress(StoreError):  # the row has the sentence, and the other cases must go on
+            write_text(path, json.dumps(kept, indent=1))
     else:
         path.unlink(missing_ok=True)
 

@@ -176,6 +176,106 @@ def test_portrait_refuses():
         phase_portrait(network, control, box, time=-1.0)
 
 
+class Planar(Leaky):
+    """x' = x, y' = -y, turned by an angle: the separatrices are straight lines."""
+
+    def __init__(self, angle: float = 0.0) -> None:
+        c, s = np.cos(angle), np.sin(angle)
+        self.turn = np.array([[c, -s], [s, c]])
+        self.matrix = self.turn @ np.diag([1.0, -1.0]) @ self.turn.T
+
+    def velocity(self, f, c, t):
+        return self.matrix @ f
+
+    def jvp(self, f, c, t, df, dc):
+        return self.matrix @ df
+
+
+def drawn(figure, gid: str) -> list[np.ndarray]:
+    """The lines and contours of that name: (2, points) each."""
+    axes = figure.axes[0]
+    found = [np.array(line.get_data()) for line in axes.lines if line.get_gid() == gid]
+    for contours in axes.collections:
+        if contours.get_gid() == gid:
+            found += [piece.T for path in contours.get_paths() for piece in path.to_polygons(closed_only=False)]
+    return found
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.4])
+def test_the_separatrices_of_a_linear_saddle_are_its_eigenvectors(angle: float):
+    network, box = Planar(angle), (-1.0, 3.0, -2.0, 1.0)
+    figure = phase_portrait(network, NeuralODE2(2, tanh).control(MESH), box, separatrices=True)
+    for axis, name in enumerate(["unstable separatrix", "stable separatrix"]):
+        branches = [network.turn.T @ path for path in drawn(figure, name)]
+        assert len(branches) == 2
+        for along in branches:
+            np.testing.assert_allclose(along[1 - axis], 0.0, atol=1e-6)
+            assert np.all(np.diff(np.abs(along[axis])) > 0)  # from the saddle outwards
+            assert abs(along[axis, 0]) < 1e-3
+        ends = np.array([network.turn @ along[:, -1] for along in branches])
+        assert np.all((ends[:, 0] < -1) | (ends[:, 0] > 3) | (ends[:, 1] < -2) | (ends[:, 1] > 1))
+        assert branches[0][axis, -1] * branches[1][axis, -1] < 0  # one to each side
+
+
+def test_separatrices_connect_saddles_to_sinks_and_sources():
+    figure = phase_portrait(Leaky(), NeuralODE2(2, tanh).control(MESH), (-2.5, 2.5, -3, 3), separatrices=True)
+    r = Leaky.ROOT
+    unstable, stable = drawn(figure, "unstable separatrix"), drawn(figure, "stable separatrix")
+    assert (len(unstable), len(stable)) == (8, 8)
+    for path in unstable:
+        np.testing.assert_allclose(np.abs(path[:, -1]), [r, r], atol=1e-6)  # a sink
+    to_source = [path for path in stable if np.max(np.abs(path[:, -1])) < 1e-6]
+    assert len(to_source) == 4  # the others come from outside the box
+
+
+def test_nullclines_solve_their_equation():
+    network, control, weight = spiral()
+    figure = phase_portrait(network, control, (-2, 2, -2, 2), nullclines=True)
+    bias = control.at(0.0)["bias"]
+    for unit in range(2):
+        (curve,) = drawn(figure, f"nullcline of unit {unit + 1}")
+        other = 1 - unit  # solved for the other unit's state, which has the larger weight
+        solved = np.arctanh(-(weight[unit, unit] * np.tanh(curve[unit]) + bias[unit]) / weight[unit, other])
+        np.testing.assert_allclose(curve[other], solved, atol=4e-3)
+        assert np.ptp(curve[unit]) == pytest.approx(4.0)  # from side to side
+
+
+def test_no_nullcline_in_the_box():
+    network, control, _ = spiral()
+    figure = phase_portrait(network, control, (1.5, 2, 1.5, 2), nullclines=True)
+    assert drawn(figure, "nullcline of unit 1") == []
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert names == ["trajectories", "their starts"]
+
+
+def test_level_sets_of_the_centre_contain_its_orbits():
+    figure = portraits()["centre"]()
+    curves, orbits = drawn(figure, "level sets"), paths(figure)
+    assert len(curves) == len(orbits) == 6
+    for curve, orbit in zip(curves, orbits, strict=True):
+        energy = np.log(np.cosh(curve)).sum(axis=0)
+        np.testing.assert_allclose(energy, np.log(np.cosh(orbit[0, 0])), atol=1e-3)
+        gaps = np.sqrt(((orbit[:, :, None] - curve[:, None, :]) ** 2).sum(axis=0)).min(axis=1)
+        assert gaps.max() < 5.0 / 240  # the lattice's step
+
+
+def test_layers_of_the_saddle():
+    figure = portraits()["saddle"]()
+    for name, normal in (("stable separatrix", [1, -1]), ("unstable separatrix", [1, 1])):  # diagonals, by symmetry
+        assert len(drawn(figure, name)) == 2
+        for path in drawn(figure, name):
+            np.testing.assert_allclose(normal @ path, 0.0, atol=1e-5)
+    for name, normal in (("nullcline of unit 1", [0.5, 1.0]), ("nullcline of unit 2", [1.0, 0.5])):
+        (line,) = drawn(figure, name)
+        np.testing.assert_allclose(normal @ line, 0.0, atol=1e-3)
+
+
+def test_level_sets_need_a_number_per_state():
+    network, control, _ = spiral()
+    with pytest.raises(ValueError, match=r"level_sets\(state\) has shape"):
+        phase_portrait(network, control, (-2, 2, -2, 2), level_sets=lambda f: f)
+
+
 @pytest.mark.parametrize(("order", "against", "factor"), [(1, "size", 0.25), (2, "size", 1 / 16), (2, "step", 16.0)])
 def test_order_triangle(order: float, against, factor: float):
     _, axes = new_figure()

@@ -96,11 +96,11 @@ def test_missing_file(tmp_path: Path):
 def test_a_write_that_fails_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch):
     before = path.read_bytes()
 
-    def half(self: xr.Dataset, target: Path, **_: object) -> None:
+    def half(target: Path, dataset: xr.Dataset) -> None:
         target.write_bytes(before[:100])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", half)
+    monkeypatch.setattr(store, "_write_netcdf", half)
     with pytest.raises(StoreError, match=r"case.h5 could not be written: No space left on device"):
         write_case(path, example(), HEADER, 0.0)
     assert path.read_bytes() == before
@@ -108,11 +108,11 @@ def test_a_write_that_fails_leaves_the_old_file(path: Path, monkeypatch: pytest.
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def interrupted(self: xr.Dataset, target: Path, **_: object) -> None:
+    def interrupted(target: Path, dataset: xr.Dataset) -> None:
         target.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(xr.Dataset, "to_netcdf", interrupted)
+    monkeypatch.setattr(store, "_write_netcdf", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_case(tmp_path / "case.h5", example(), HEADER, 0.0)
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,74 @@
+"""What the studies of this paper share: the paper, the steppers by name, and observed orders above rounding."""
+
+from collections.abc import Sequence
+from itertools import cycle, pairwise
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from continuum import Interval
+from solvers import RK4, Euler, Heun, ImplicitMidpoint, RadauIIA5, observed_orders
+from solvers.steppers import Stepper
+
+from ..figures import order_triangle
+
+PAPER = "Liu and Markowich, Selection dynamics for deep neural networks"
+UNIT = Interval(0, 1)
+STEPPERS: dict[str, Stepper] = {
+    "Euler": Euler(),
+    "Heun": Heun(),
+    "RK4": RK4(),
+    "implicit midpoint": ImplicitMidpoint(),
+    "Radau IIA": RadauIIA5(),
+}
+ROUNDING = 1e-11
+"""Errors below this carry rounding, and say nothing about orders."""
+
+
+def last_order(sizes: Sequence[float] | np.ndarray, errors: Sequence[float] | np.ndarray) -> float:
+    """The order observed between the last two sizes whose errors are above rounding, NaN if there are none."""
+    pairs = [
+        float(observed_orders([m, n], [d, e])[0])
+        for (m, d), (n, e) in pairwise(zip(sizes, errors, strict=True))
+        if min(d, e) > ROUNDING
+    ]
+    return pairs[-1] if pairs else float("nan")
+
+
+def described(name: str, values: object, units: str, long_name: str, dims: Sequence[str] = ()) -> xr.DataArray:
+    """A variable with its units and what it is."""
+    return xr.DataArray(values, dims=tuple(dims), name=name, attrs={"units": units, "long_name": long_name})
+
+
+def doubled(coarsest: int, doublings: int) -> list[int]:
+    """coarsest, 2 coarsest, ...: raises ValueError unless coarsest >= 2 and 1 <= doublings <= 10."""
+    if coarsest < 2 or not 1 <= doublings <= 10:
+        raise ValueError(f"coarsest must be >= 2 and doublings from 1 to 10, got {coarsest} and {doublings}")
+    return [coarsest * 2**k for k in range(doublings + 1)]
+
+
+def mark_curves(ax: Axes) -> bool:
+    """A marker of its own for every labelled curve; False if there is none."""
+    lines = [line for line in ax.lines if not str(line.get_label()).startswith("_")]
+    for line, marker in zip(lines, cycle("osD^vP*X")):
+        line.set_marker(marker)
+        line.set_alpha(0.85)
+    return bool(lines)
+
+
+def legend_outside(ax: Axes) -> None:
+    """Marked curves, and their legend beside the axes, where it hides none."""
+    if mark_curves(ax):
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+
+
+def order_triangles(ax: Axes, curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+    """A triangle for every whole order seen, under the lowest of the curves (sizes, errors) that have it."""
+    lowest: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    for x, y in curves:
+        order = round(last_order(x, y))
+        if order not in lowest or y[-1] < lowest[order][1][-1]:
+            lowest[order] = (x, y)
+    for order, (x, y) in lowest.items():
+        order_triangle(ax, (float(x[-2]), float(x[-1])), float(y[-2]) / 1.8, order)

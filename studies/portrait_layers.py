@@ -1,0 +1,133 @@
+"""What can be laid over a phase portrait: nullclines, separatrices of saddles, level sets of a function."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from matplotlib.axes import Axes
+from scipy.integrate import solve_ivp
+
+from continuum import Network
+from continuum.checks import check_array
+
+from .figures import BLUE, GREEN, ORANGE, SKY, VERMILION
+
+Box: TypeAlias = tuple[float, float, float, float]
+"""(xmin, xmax, ymin, ymax)"""
+
+_FINE = 241
+
+
+def linearized(
+    network: Network, values: Mapping[str, np.ndarray], time: float, x: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The velocity (2, M) and the Jacobians (M, 2, 2) at the columns of x."""
+    columns = []
+    for i in range(2):
+        direction = np.zeros_like(x)
+        direction[i] = 1.0
+        columns.append(network.jvp(x, values, time, direction, {}).T)
+    return network.velocity(x, values, time), np.stack(columns, axis=2)
+
+
+def lattice(box: Box, points: int) -> np.ndarray:
+    """The states (2, points^2) of an even lattice over the box, the first coordinate running fastest."""
+    x, y = np.linspace(box[0], box[1], points), np.linspace(box[2], box[3], points)
+    return np.stack([np.tile(x, points), np.repeat(y, points)])
+
+
+def manifolds(
+    network: Network, values: Mapping[str, np.ndarray], time: float, saddle: np.ndarray, box: Box
+) -> list[tuple[bool, np.ndarray]]:
+    """The four separatrices of a saddle (2,) of the field frozen at `time`: whether stable, and the path (2, points).
+
+    Each starts 1e-4 of the box beside the saddle, on an eigenvector, and follows the field, against it on the stable
+    manifold, until it leaves the box, enlarged by a tenth, or 40 times the time constant of its eigenvalue is over.
+    """
+    left, right, low, high = box
+    size = np.array([right - left, high - low])
+    corner = np.array([left, low])
+    _, jacobian = linearized(network, values, time, saddle[:, None])
+    eigenvalues, vectors = np.linalg.eig(jacobian[0])
+    found = []
+    for eigenvalue, vector in zip(np.real(eigenvalues), np.real(vectors).T, strict=True):
+        sign = np.sign(eigenvalue)
+
+        def field(t: float, x: np.ndarray, sign: float = sign) -> np.ndarray:
+            return sign * network.velocity(x[:, None], values, time)[:, 0]
+
+        def room(t: float, x: np.ndarray) -> float:
+            return float(np.min(0.6 - np.abs((x - corner) / size - 0.5)))
+
+        room.terminal = True  # type: ignore[attr-defined]
+        step = 1e-4 * vector / np.max(np.abs(vector) / size)
+        for start in (saddle + step, saddle - step):
+            end = 40.0 / abs(eigenvalue)
+            run = solve_ivp(
+                field, (0.0, end), start, "DOP853", dense_output=True, events=room, rtol=1e-9, atol=1e-11 * size
+            )
+            nodes = np.arange(len(run.t))  # a long step is no straight line: eight pieces each
+            times = np.interp(np.linspace(0.0, nodes[-1], 8 * int(nodes[-1]) + 1), nodes, run.t)
+            found.append((bool(eigenvalue < 0), run.sol(times)))
+    return found
+
+
+def draw_nullclines(ax: Axes, velocity: Callable[[np.ndarray], np.ndarray], box: Box) -> None:
+    """The curves on which a component of the velocity (2, M) -> (2, M) is 0."""
+    for i, (values, color) in enumerate(zip(velocity(lattice(box, _FINE)), (GREEN, ORANGE), strict=True)):
+        _contours(ax, box, values, [0.0], f"nullcline of unit {i + 1}", color, 1.6, "dashed")
+
+
+def draw_separatrices(
+    ax: Axes,
+    network: Network,
+    values: Mapping[str, np.ndarray],
+    time: float,
+    saddles: Sequence[np.ndarray],
+    box: Box,
+) -> None:
+    """The stable and the unstable manifold of each saddle, as far as the box shows them."""
+    named: set[bool] = set()
+    for saddle in saddles:
+        for stable, path in manifolds(network, values, time, saddle, box):
+            name = "stable separatrix" if stable else "unstable separatrix"
+            ax.plot(
+                *path, color=BLUE if stable else VERMILION, linewidth=2.4, zorder=3, gid=name,
+                label=None if stable in named else name,
+            )  # fmt: skip
+            named.add(stable)
+
+
+def draw_level_sets(ax: Axes, function: Callable[[np.ndarray], np.ndarray], starts: np.ndarray, box: Box) -> None:
+    """The level sets of a function of the state, (2, M) -> (M,), that go through `starts` (2, M).
+
+    raises ValueError if it does not return one finite number per state
+    """
+    nodes = lattice(box, _FINE)
+    values = check_array("level_sets(state)", function(nodes), (nodes.shape[1],))
+    wanted = np.sort(check_array("level_sets(state)", function(starts), (starts.shape[1],)))
+    apart = np.diff(wanted, prepend=-np.inf) > 1e-6 * np.ptp(values)
+    _contours(ax, box, values, wanted[apart].tolist(), "level sets", SKY, 5.0, "solid")
+
+
+def _contours(
+    ax: Axes,
+    box: Box,
+    values: np.ndarray,
+    levels: Sequence[float],
+    name: str,
+    color: str,
+    width: float,
+    style: str,
+) -> None:
+    """Contours of values on the fine lattice, with a name for the legend; nothing where no level is attained."""
+    attained = [level for level in levels if values.min() < level < values.max()]
+    if not attained:
+        return
+    x, y = np.linspace(box[0], box[1], _FINE), np.linspace(box[2], box[3], _FINE)
+    drawn = ax.contour(
+        x, y, values.reshape(_FINE, _FINE), levels=attained, colors=color, linewidths=width, linestyles=style,
+        alpha=0.55 if style == "solid" else 1.0,
+    )  # fmt: skip
+    drawn.set_gid(name)
+    ax.plot([], [], color=color, linewidth=width, linestyle=style, label=name)
