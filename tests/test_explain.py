@@ -97,6 +97,10 @@ def test_lm26_one_grid_does_not_tell_the_rank():
     assert found["D T positive definite"].verdict == "yes"
     smooth = told(tanh, 0.0, lambda y, z: np.exp(-20 * (y - z) ** 2), gauss_legendre(UNIT, 40))["3.4"]
     assert smooth["B of finite rank"].verdict == "undecided"
+    steps = told(tanh, 0.0, lambda y, z: np.exp(0.4 * y * z), gauss_legendre(UNIT, 200))[
+        "3.4"
+    ]  # each 200 times the next
+    assert steps["B of finite rank"].verdict == "undecided"
 
 
 def test_lm27_a_kernel_that_vanishes_too_slowly():
@@ -195,7 +199,7 @@ def test_lm02_a_moving_bias():
     assert found["2.1"].applies == found["3.1"].applies == "yes"
     assert f"{exp(2.0):.6g}" in found["3.1"].consequence
     assert found["3.2 (i)"].missing == ("autonomous",)
-    fast = told(tanh, lambda y, t: np.sin(1e3 * t) + 0 * y)["2.1"]
+    fast = told(tanh, lambda y, t: np.sin(150 * t) + 0 * y)["2.1"]
     assert fast.missing == ("coefficients converge strongly in depth",)
     assert fast.applies == "undecided"
 
@@ -260,6 +264,7 @@ def test_lm42_contractive():
         assert layer["sigma' >= 0"].number == pytest.approx(least, abs=1e-3)
     assert told(tanh, 1.0, 2.0)["contractive layer"].missing == ("f_t = B* sigma(a - Bf)",)
     assert told(minus, 0.0, 1.0)["3.2 (ii)"].missing == ("int Sigma bounded below",)
+    assert told(minus, 0.0, 1.0)["3.4"].missing == ("sigma'(0) > 0",)
 
 
 # activations, the line, symmetry
@@ -323,6 +328,16 @@ def test_a_trained_control_and_nodes_of_weight_zero():
     assert found["2.2"]["a, b bounded and converging in width"].number == pytest.approx(2.75, rel=1e-12)
     assert found["bounded activation"].consequence == "|f(t)| <= 3 + 1 t"
     assert told(relu)["bounded activation"].consequence == "|f(t)| <= |f_I| + sup |sigma| |Y|^1/2 t"
+
+
+def test_a_low_rank_kernel_is_of_finite_rank_on_any_grid():
+    """Two terms on two nodes: the format tells the rank, but the nodes do not tell whether a is in R(B)."""
+    network = WidthDepth(gauss_legendre(UNIT, 2), tanh, LowRank(2))
+    pair = (np.ones_like, lambda y: y)
+    found = explain(network, network.control(MESH, bias=1.0, kernel=(pair, pair)))["3.4"]
+    assert found["B of finite rank"].verdict == "yes"
+    assert found.missing == ("a in R(B)",)
+    assert found.applies == "undecided"
 
 
 def test_slightly_negative_is_undecided():
