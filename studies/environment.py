@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_info
 
 import continuum
 import solvers
+from continuum.arrays import find_gpu
 
 PACKAGES = (
     "continuum-networks", "numpy", "scipy", "numba", "h5py", "h5netcdf", "xarray", "matplotlib", "scikit-learn",
@@ -34,6 +35,12 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def gpu() -> str:
+    """The GPUs that device="gpu" computes on, or "no" and the reason, in one line."""
+    carry, found = find_gpu()
+    return found if carry is not None else f"no ({found})"
 
 
 def thread_pools() -> list[str]:
