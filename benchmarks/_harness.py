@@ -201,7 +201,8 @@ def write(rows: Sequence[Row], json_path: Path, title: str) -> None:
     json_path.write_text(json.dumps({"machine": about, "rows": list(rows)}, indent=1) + "\n", encoding="utf-8")
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     blas = ", ".join(f"{name}: {found}" for name, found in about["blas"].items())
-    notes = f"{about['cpu']}, one thread, Python {about['python']}; {versions}; BLAS of {blas}."
+    threads = "one thread unless a case says otherwise"
+    notes = f"{about['cpu']}, {threads}, Python {about['python']}; {versions}; BLAS of {blas}."
     json_path.with_suffix(".md").write_text(f"{title}\n\n{text}\n\n{notes}\n", encoding="utf-8")
 
 
