@@ -31,6 +31,7 @@ class Block:
     name : by which networks, sets and penalties address it
     time : "layers", "nodes" or "static" (see time_axes)
     weights : measure of its entries, broadcasting to `shape`: w_i for a bias, w_i w_j for a kernel, 1 if Euclidean
+    last : (P,), the measure of its last axis alone, w_j of a kernel w_i w_j; None if it has none of its own
     positions : how many positions a function for it takes before t (bias 1, kernel 2, plain parameters 0)
     evaluate : (function of the positions and t, t) -> array of `shape`
     prepare : for a block that is never stored as numbers, and so cannot be trained: (function, does it take t) ->
@@ -44,6 +45,7 @@ class Block:
     positions: int = 0
     evaluate: Callable[..., Array] | None = None
     prepare: Callable[..., Callable[[float], Array]] | None = None
+    last: Array | None = None
 
     def function(self, given: Coefficient) -> "tuple[bool, Callable[[float], Array]]":
         """(is it constant in time, its value at t) for what a user gave; raises ValueError, TypeError."""
@@ -170,6 +172,21 @@ class ControlSpace:
     fixed: Mapping[str, Array] = field(default_factory=dict)
     norm: Norm = "L2"
 
+    def joined(self, blocks: Sequence[Block], fixed: Mapping[str, Coefficient]) -> "ControlSpace":
+        """This space with further blocks, unless it has them already; those named in `fixed` are not trained.
+
+        raises ValueError for blocks of the same name but another shape, or fixed values that do not fit
+        """
+        own = {b.name: b for b in self.blocks}
+        for block in blocks:
+            if block.name in own and own[block.name].shape != block.shape:
+                raise ValueError(f"controls have {block.name} of shape {own[block.name].shape}, not {block.shape}")
+        further = [b for b in blocks if b.name not in own]
+        values = {b.name: b.function(fixed[b.name])[1](0.0) for b in further if b.name in fixed}
+        if not further:
+            return self
+        return ControlSpace(self.mesh, (*self.blocks, *further), {**self.fixed, **values}, self.norm)
+
     @cached_property
     def axes(self) -> Mapping[str, TimeAxis]:
         """The time axis of each block."""
@@ -270,8 +287,9 @@ class ControlSpace:
     ) -> None:
         """Collects, in place, the derivative of factor (cotangents, c(t)) in the coefficients of c, t in `layer`."""
         theta = self.share(layer, t)
-        for name, x in total.items():
-            self.axes[name].scatter(x, layer, theta, cotangents[name], factor)
+        for name, c in cotangents.items():
+            if name in total:
+                self.axes[name].scatter(total[name], layer, theta, c, factor)
 
     def riesz(self, total: Mapping[str, Array]) -> "Control":
         """The gradient, in the product of the space, of what was collected in `total`, which is used up.

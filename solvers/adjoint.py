@@ -110,7 +110,7 @@ class ReducedObjective:
         """
         tape = self._finite_tape(control)
         total = self.space.cotangents(tape.states[0])
-        self._backward(control, tape, self._seeds(tape), total, keep=False)
+        self._backward(control, tape, self._seeds(control, tape, total), total, keep=False)
         gradient = self.space.riesz(total)
         if self.problem.penalty is not None:
             gradient = gradient.plus(self.problem.penalty.gradient(control))
@@ -123,7 +123,8 @@ class ReducedObjective:
         J's derivative is its mean over samples.
         """
         tape = self._finite_tape(control)
-        p = self._backward(control, tape, self._seeds(tape), self.space.cotangents(tape.states[0]), keep=True)
+        total = self.space.cotangents(tape.states[0])
+        p = self._backward(control, tape, self._seeds(control, tape, total), total, keep=True)
         times = np.append(tape.steps.start, self.problem.mesh.horizon)
         return Trajectory(times, namespace(p[0]).stack(list(p)) / like(self.problem.shares, p[0]))
 
@@ -135,8 +136,9 @@ class ReducedObjective:
         tape = self._finite_tape(control)
         network, tableau = self.problem.network, self.stepper
         tangents = self._tangent(control, direction, tape)
-        seeds, dseeds = self._seeds(tape), self._seeds(tape, tangents)
-        total = self.space.cotangents(tape.states[0])
+        total, unused = (self.space.cotangents(tape.states[0]) for _ in range(2))
+        seeds = self._seeds(control, tape, unused)
+        dseeds = self._seed_derivatives(control, direction, tape, tangents, total)
         count = len(tape.steps)
         p, dp = seeds[count], dseeds[count]
         for n in range(count - 1, -1, -1):
@@ -292,27 +294,54 @@ class ReducedObjective:
         problem = self.problem
         total = 0.0
         for n, loss, factor in self._terms(tape):
-            output = problem.readout.output(problem.network, tape.states[n])
+            output = problem.readout.output(problem.network, tape.states[n], self._parameters(control))
             measure = like(problem.readout.measure(problem.network), output)
             per_sample = loss.value(output, problem.target, measure)
             total += factor * float(namespace(output).sum(like(problem.shares, output) * per_sample))
         return total + (problem.penalty.value(control) if problem.penalty is not None else 0.0)
 
-    def _seeds(self, tape: Tape, tangents: Sequence[Array] | None = None) -> dict[int, Array]:
-        """What the costs add to the costate after each step; given tangents, the derivative of that."""
-        problem = self.problem
+    def _parameters(self, control: Control) -> Mapping[str, Array]:
+        """The blocks of the readout, which are constant in time."""
+        return {b.name: control[b.name] for b in self.problem.readout.blocks(self.problem.network)}
+
+    def _seeds(self, control: Control, tape: Tape, total: dict[str, Array]) -> dict[int, Array]:
+        """What the costs add to the costate after each step; the cotangents of the readout go to `total`."""
+        problem, network = self.problem, self.problem.network
+        c = self._parameters(control)
         seeds: dict[int, Array] = {}
         for n, loss, factor in self._terms(tape):
-            output = problem.readout.output(problem.network, tape.states[n])
-            measure = like(problem.readout.measure(problem.network), output)
-            if tangents is None:
-                q = loss.gradient(output, problem.target, measure)
-            else:
-                change = problem.readout.output(problem.network, tangents[n])
-                q = loss.hvp(output, problem.target, measure, change)
-            p = problem.readout.adjoint(problem.network, factor * like(problem.shares, output) * q)
+            output = problem.readout.output(network, tape.states[n], c)
+            measure = like(problem.readout.measure(network), output)
+            q = factor * like(problem.shares, output) * loss.gradient(output, problem.target, measure)
+            p, bars = problem.readout.vjp(network, tape.states[n], c, q)
+            self._collect(total, bars)
             seeds[n] = seeds[n] + p if n in seeds else p
         return seeds
+
+    def _seed_derivatives(
+        self, control: Control, direction: Control, tape: Tape, tangents: Sequence[Array], total: dict[str, Array]
+    ) -> dict[int, Array]:
+        """The derivative of `_seeds` in a direction; that of the readout's cotangents goes to `total`."""
+        problem, network = self.problem, self.problem.network
+        c = self._parameters(control)
+        dc = {name: direction[name] for name in c if name in direction}
+        seeds: dict[int, Array] = {}
+        for n, loss, factor in self._terms(tape):
+            f, df = tape.states[n], tangents[n]
+            output, change = problem.readout.output(network, f, c), problem.readout.jvp(network, f, c, df, dc)
+            measure, share = like(problem.readout.measure(network), output), factor * like(problem.shares, output)
+            q = share * loss.gradient(output, problem.target, measure)
+            dq = share * loss.hvp(output, problem.target, measure, change)
+            p, bars = problem.readout.vjp_derivative(network, f, c, q, df, dc, dq)
+            self._collect(total, bars)
+            seeds[n] = seeds[n] + p if n in seeds else p
+        return seeds
+
+    def _collect(self, total: dict[str, Array], bars: Mapping[str, Array]) -> None:
+        """Adds cotangents of blocks that are constant in time."""
+        for name in bars:
+            if name in total:
+                total[name] += bars[name]
 
 
 def _compiled_backward(

@@ -28,9 +28,9 @@ class Bottleneck(EuclideanNetwork):
     def blocks(self, in_time: TimeKind = "layers") -> tuple[Block, ...]:
         d, h = self.units, self.hidden
         return (
-            Block("weight1", (h, d), in_time, euclidean(1, 1)),
+            Block("weight1", (h, d), in_time, euclidean(1, 1), last=euclidean(d)),
             Block("bias1", (h,), in_time, euclidean(1)),
-            Block("weight2", (d, h), in_time, euclidean(1, 1)),
+            Block("weight2", (d, h), in_time, euclidean(1, 1), last=euclidean(h)),
             Block("bias2", (d,), in_time, euclidean(1)),
         )
 

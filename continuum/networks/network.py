@@ -111,8 +111,8 @@ class Network(ABC):
         return control
 
     def check_blocks(self, name: str, blocks: tuple[Block, ...]) -> None:
-        """Raises ValueError, naming the argument, if `blocks` are not this network's."""
-        given = {b.name: b.shape for b in blocks}
+        """Raises ValueError, naming the argument, if `blocks` are not this network's; those of a readout may be there."""
+        given = {b.name: b.shape for b in blocks if not b.name.startswith("readout.")}
         wanted = {b.name: b.shape for b in self.blocks()}
         if given != wanted:
             raise ValueError(f"{name} was made for another network: its blocks are {given}, this one needs {wanted}")
@@ -155,5 +155,5 @@ def square_blocks(units: int, in_time: TimeKind) -> tuple[Block, ...]:
     """The Euclidean blocks "bias" (d,) and "weight" (d, d)."""
     return (
         Block("bias", (units,), in_time, euclidean(1)),
-        Block("weight", (units, units), in_time, euclidean(1, 1)),
+        Block("weight", (units, units), in_time, euclidean(1, 1), last=euclidean(units)),
     )
