@@ -8,7 +8,7 @@ import numpy as np
 import scipy.special
 
 from . import compiled
-from .arrays import Array, like, namespace, to_host
+from .arrays import Array, namespace, special
 from .checks import check_positive
 
 
@@ -150,7 +150,7 @@ softplus = Activation(
     value=lambda s: _softplus(s) + math.log(2.0),
     derivative=_sigmoid,
     second=_sigmoid_derivative,
-    antiderivative=lambda s: _on_host(_softplus_antiderivative, s),
+    antiderivative=lambda s: _softplus_antiderivative(s),
     lipschitz=1.0,
     smooth=True,
     bounded=False,
@@ -160,10 +160,10 @@ softplus = Activation(
 
 gelu = Activation(
     "gelu",
-    value=lambda s: s * _on_host(scipy.special.ndtr, s),
-    derivative=lambda s: _on_host(scipy.special.ndtr, s) + s * _normal_density(s),
+    value=lambda s: s * special("ndtr", s),
+    derivative=lambda s: special("ndtr", s) + s * _normal_density(s),
     second=lambda s: (2.0 - s * s) * _normal_density(s),
-    antiderivative=lambda s: 0.5 * ((s * s - 1.0) * _on_host(scipy.special.ndtr, s) + s * _normal_density(s)) + 0.25,
+    antiderivative=lambda s: 0.5 * ((s * s - 1.0) * special("ndtr", s) + s * _normal_density(s)) + 0.25,
     lipschitz=float(scipy.special.ndtr(math.sqrt(2.0)) + math.exp(-1.0) / math.sqrt(math.pi)),
     smooth=True,
     bounded=False,
@@ -257,16 +257,12 @@ def user_activation(
     return Activation(name, value, derivative, second, antiderivative, lipschitz, smooth, bounded, vanishes)
 
 
-def _on_host(function: Callable[[Array], Array], s: Array) -> Array:
-    """A function of scipy.special, for which array libraries have no common name, by way of NumPy."""
-    return like(np.asarray(function(to_host(s))), s)
-
-
 def _normal_density(s: Array) -> Array:
     return namespace(s).exp(-0.5 * s * s) / math.sqrt(2.0 * math.pi)
 
 
 def _softplus_antiderivative(s: Array) -> Array:
     """-Li_2(-e^s) - pi^2 / 12, by the inversion formula for s > 0, where e^s may overflow."""
-    tail = scipy.special.spence(1.0 + np.exp(-np.abs(s)))  # Li_2(-e^-|s|)
-    return np.where(s > 0, 0.5 * s * s + math.pi**2 / 12 + tail, -tail - math.pi**2 / 12)
+    xp = namespace(s)
+    tail = special("spence", 1.0 + xp.exp(-xp.abs(s)))  # Li_2(-e^-|s|)
+    return xp.where(s > 0, 0.5 * s * s + math.pi**2 / 12 + tail, -tail - math.pi**2 / 12)

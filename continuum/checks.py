@@ -7,7 +7,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from .arrays import Array, namespace
+from .arrays import Array, is_array, namespace
 
 
 class UnknownName(ValueError, KeyError):
@@ -50,13 +50,13 @@ def check_array(name: str, array: Array, shape: Sequence[int | str]) -> Array:
     raises TypeError for complex or non-numeric entries, ValueError for a wrong shape (saying so if
         the transpose would fit) or for entries that are not finite.
     """
-    if not hasattr(array, "__array_namespace__"):
+    if not is_array(array):
         try:
             array = np.asarray(array)
         except ValueError as error:
             raise ValueError(f"{name} is not an array of numbers: {error}") from None
     xp = namespace(array)
-    if xp is np and not np.can_cast(array.dtype, np.float64, "same_kind"):
+    if isinstance(array.dtype, np.dtype) and not np.can_cast(array.dtype, np.float64, "same_kind"):
         raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
     if array.dtype != xp.float64:
         array = xp.astype(array, xp.float64)

@@ -7,14 +7,14 @@ into gradients, `flatten` gives coordinates whose Euclidean product it is.
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from typing import Protocol, TypeAlias
 
 import numpy as np
 
-from .arrays import Array, like, namespace
+from .arrays import Array, is_array, like, namespace
 from .checks import check_array, check_name
 from .meshes import TimeMesh
 from .time_axes import Norm, TimeAxis, TimeKind, time_axis
@@ -56,13 +56,13 @@ class Block:
             return constant, self.prepare(given, not constant)
         if callable(given) or (isinstance(given, tuple | list) and _leaf_callable(given)):
             constant, timed = self._with_time(given)
-            evaluate = self.evaluate or (lambda g, t: np.asarray(g(t)))
+            evaluate = self.evaluate or (lambda g, t: g(t))
 
             def value(t: float) -> Array:
                 return check_array(self.name, evaluate(timed, t), self.shape)
 
             return constant, value
-        array = np.asarray(given) if not hasattr(given, "__array_namespace__") else given
+        array = given if is_array(given) else np.asarray(given)
         if array.shape == ():  # type: ignore[union-attr]
             array = np.full(self.shape, float(array))  # type: ignore[arg-type]
         checked = check_array(self.name, array, self.shape)  # type: ignore[arg-type]
@@ -116,6 +116,10 @@ class ControlPath(Protocol):
         """The value of every block at t, continued from inside `layer` to its closed ends."""
         ...
 
+    def like(self, example: Array) -> "ControlPath":
+        """The same control with its values in the library, and on the device, of `example`."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class FunctionControl:
@@ -147,6 +151,21 @@ class FunctionControl:
     def at(self, t: float) -> Mapping[str, Array]:
         """The value of every block at time t."""
         return self.on_layer(0, t)
+
+    def like(self, example: Array) -> "FunctionControl":
+        """The same functions, their values carried to where `example` is: constant ones once, others at every stage.
+
+        A block that is never stored as numbers is left to its kernel, which follows the state.
+        """
+
+        def carried(name: str) -> Callable[[float], Array]:
+            def value(t: float) -> Array:
+                found = self._value(name, t)
+                return like(found, example) if is_array(found) else found
+
+            return value
+
+        return replace(self, values={n: (self.values[n][0], carried(n)) for n in self.values}, _constants={})
 
     def _value(self, name: str, t: float) -> Array:
         constant, value = self.values[name]
@@ -225,11 +244,14 @@ class ControlSpace:
             constant, value = block.function(given)
             times = self.axes[block.name].sample_times
             if constant:
-                coefficients[block.name] = np.broadcast_to(value(0.0), shape).copy()
+                held = value(0.0)
+                xp = namespace(held)
+                coefficients[block.name] = xp.asarray(xp.broadcast_to(held, shape), copy=True)
             elif block.time == "static":
                 raise ValueError(f"block {block.name!r} is constant in time, but the function given takes t")
             else:
-                coefficients[block.name] = np.stack([value(float(t)) for t in times])
+                found = [value(float(t)) for t in times]
+                coefficients[block.name] = namespace(found[0]).stack(found)
         return Control(self, coefficients)
 
     def zeros(self) -> "Control":
@@ -279,8 +301,7 @@ class ControlSpace:
 
     def cotangents(self, example: Array) -> dict[str, Array]:
         """Zeros, in the library of `example`, into which `scatter` collects."""
-        xp = namespace(example)
-        return {b.name: xp.zeros(self.shape(b), dtype=example.dtype, device=example.device) for b in self.trained}
+        return {b.name: like(np.zeros(self.shape(b)), example) for b in self.trained}
 
     def scatter(
         self, total: Mapping[str, Array], layer: int, t: float, cotangents: Mapping[str, Array], factor: float
@@ -369,6 +390,12 @@ class Control(Mapping[str, Array]):
         """As `on_layer`, of the trained blocks alone: this control as a direction in its space."""
         theta = self.space.share(layer, t)
         return {name: self.space.axes[name].at(x, layer, theta) for name, x in self.items()}
+
+    def like(self, example: Array) -> "Control":
+        """The same control in the library, and on the device, of `example`; arrays already there are not copied."""
+        fixed = {n: like(x, example) for n, x in self.space.fixed.items()}
+        space = replace(self.space, fixed=fixed) if fixed else self.space
+        return Control(space, {n: like(x, example) for n, x in self.items()}, trusted=True)
 
     def at(self, t: float) -> Mapping[str, Array]:
         """The value of every block at t, from the right at the ends of layers.  Raises ValueError outside [0, T]."""

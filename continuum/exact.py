@@ -13,6 +13,7 @@ import scipy.special
 
 from .activations import Activation, identity, tanh
 from .arrays import Array
+from .checks import check_positive
 from .controls import FunctionControl
 from .domains import Circle, Domain, Interval
 from .meshes import TimeMesh
@@ -230,3 +231,66 @@ def scalar_sigmoid(y: Array, t: float) -> Array:
 def scalar_elu(y: Array, t: float) -> Array:
     """LM-15: f' = elu(-f), f(0) = 1 for all y: ln(1 + (e - 1) e^-t)."""
     return np.full_like(y, np.log1p((e - 1) * exp(-t)))
+
+
+@dataclass(frozen=True)
+class TwoModeRing:
+    """Two modes compete on a ring: f_t = tanh(int_0^2pi (first cos(y - z) + second cos 2(y - z)) f(z) dz).
+
+    For even f the coordinates x = (f, cos), y = (f, cos 2.) obey a closed equation, p = first x, q = second y:
+
+        x' = int tanh(u) cos(s) ds,  y' = int tanh(u) cos(2s) ds,  u = p cos(s) + q cos(2s).
+
+    0 repels at the rates pi first and pi second.  Far away tanh is a sign, jumping at the zeros of u: with
+    c = 2q / (p + r), d = min(1, (p + r) / (4q)), r = sqrt(p^2 + 8 q^2), the cosines of the zeros are c and -d, and
+
+        x' = 4 (sqrt(1 - c^2) - sqrt(1 - d^2)),  y' = 4 (c sqrt(1 - c^2) + d sqrt(1 - d^2))   for x, y >= 0,
+
+    x' odd in x and y' odd in y.  The error is O(1 / (p^2 + q^2)), but for q = p / 4 + O(1), where zeros of u meet.
+    raises ValueError unless first > 0 and second > 0
+    """
+
+    first: float = 0.5
+    second: float = 0.4
+
+    def __post_init__(self) -> None:
+        check_positive("first", self.first)
+        check_positive("second", self.second)
+
+    @property
+    def ratio(self) -> float:
+        """rho = second / first."""
+        return self.second / self.first
+
+    def kernel(self, s: Array) -> Array:
+        """b(y, z) as a function of s = y - z; negative, so that modes grow."""
+        return -self.first * np.cos(s) - self.second * np.cos(2.0 * s)
+
+    def factors(self) -> tuple[tuple[Callable[[Array], Array], ...], ...]:
+        """b on even functions, -first cos y cos z - second cos 2y cos 2z, for `LowRank(2)`."""
+        left = (lambda y: -self.first * np.cos(y), lambda y: -self.second * np.cos(2.0 * y))
+        return left, (np.cos, lambda z: np.cos(2.0 * z))
+
+    def velocity_at_infinity(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """(x', y') far from 0, for arrays x, y of one shape; of degree 0 in (x, y), which must not both be 0."""
+        p, q = self.first * np.abs(x), self.second * np.abs(y)
+        reach = p + np.sqrt(p * p + 8.0 * q * q)
+        c = 2.0 * q / reach
+        d = np.minimum(1.0, reach / np.maximum(4.0 * q, 1e-300))
+        near, far = np.sqrt(1.0 - c * c), np.sqrt(1.0 - d * d)
+        return 4.0 * np.sign(x) * (near - far), 4.0 * np.sign(y) * (c * near + d * far)
+
+    def rays(self) -> tuple[tuple[float, bool], ...]:
+        """(m, whether it attracts) of every invariant ray q = m p at infinity in the quadrant x, y >= 0, by slope.
+
+        m = 0, the first mode, attracts for rho <= 1; m = inf, the second, for rho >= 1/2; between them
+        m = sqrt(rho (rho - 1) / 2), a mixture, attracts for 1 < rho < 2; and for 1/2 < rho < 2, with
+        k = sqrt(2 rho), the ray m = k / (2 sqrt(k - 1)) repels: two winners, and each has its starts.
+        """
+        rho, k = self.ratio, sqrt(2.0 * self.ratio)
+        found = [(0.0, rho <= 1.0)]
+        if 1.0 < rho < 2.0:
+            found.append((sqrt(0.5 * rho * (rho - 1.0)), True))
+        if 0.5 < rho < 2.0:
+            found.append((0.5 * k / sqrt(k - 1.0), False))
+        return (*found, (float("inf"), rho >= 0.5))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .activations import Activation
-from .arrays import Array
+from .arrays import Array, like
 from .checks import check_array, check_count
 
 
@@ -42,12 +42,13 @@ class FeedForward:
         return FeedForward(weights, [np.zeros(n) for _, n in pairs], activation)
 
     def __call__(self, initial: Array) -> Array:
-        """The last layer's output (n_K, M) for inputs (n_0, M)."""
+        """The last layer's output (n_K, M) for inputs (n_0, M), where the inputs are."""
         return self.layers(initial)[-1]
 
     def layers(self, initial: Array) -> list[Array]:
         """The input and the output of every layer."""
         outputs = [check_array("initial", initial, (self.weights[0].shape[1], "M"))]
         for w, b in zip(self.weights, self.biases, strict=True):
-            outputs.append(self.activation(w @ outputs[-1] + b[:, None]))
+            x = outputs[-1]
+            outputs.append(self.activation(like(w, x) @ x + like(b, x)[:, None]))
         return outputs

@@ -56,7 +56,7 @@ class Grid:
         """The weights in the library and on the device of `example`, carried over once."""
         if type(example) is np.ndarray:
             return self.weights
-        key = (namespace(example), example.device)
+        key = (namespace(example), str(example.device))  # CuPy's devices cannot be hashed
         if key not in self._carried:
             self._carried[key] = like(self.weights, example)
         return self._carried[key]

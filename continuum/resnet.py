@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .activations import Activation
-from .arrays import Array, namespace
+from .arrays import Array, like, namespace
 from .checks import check_array
 from .controls import Control, ControlPath
 from .meshes import TimeMesh
@@ -66,7 +66,7 @@ class ResNet:
         return space.sample(bias=self.biases, kernel=-self.weights / w)
 
     def __call__(self, initial: Array) -> Array:
-        """The last layer's output for inputs (N, M): (N, M)."""
+        """The last layer's output for inputs (N, M): (N, M), where the inputs are."""
         return self.layers(initial)[-1]
 
     def layers(self, initial: Array) -> list[Array]:
@@ -74,6 +74,7 @@ class ResNet:
         z = check_array("initial", initial, (self.biases.shape[1], "M"))
         outputs = [z]
         for k, tau in enumerate(self.mesh.steps):
-            z = z + float(tau) * self.activation(self.weights[k, ...] @ z + self.biases[k, ...][:, None])
+            w, a = like(self.weights[k, ...], z), like(self.biases[k, ...], z)
+            z = z + float(tau) * self.activation(w @ z + a[:, None])
             outputs.append(z)
         return outputs

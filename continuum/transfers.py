@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from .arrays import Array, like
+from .arrays import Array, like, namespace
 from .controls import Control
 from .domains import Circle, factors
 from .kernels import Dense, LowRank
@@ -111,5 +111,5 @@ def change_depth(control: Control, mesh: TimeMesh) -> Control:
     for block in space.trained:
         x = control[block.name]
         matrix = {"layers": averages, "nodes": hats}.get(block.time)
-        blocks[block.name] = x if matrix is None else np.tensordot(matrix, x, axes=1)
+        blocks[block.name] = x if matrix is None else namespace(x).tensordot(like(matrix, x), x, axes=1)
     return Control(changed, blocks)

@@ -50,6 +50,8 @@ from .refinement import observed_orders as observed_orders
 from .refinement import refine as refine
 from .refinement import richardson as richardson
 from .refinement import width_error as width_error
+from .resolution import Unresolved as Unresolved
+from .resolution import velocity_jump as velocity_jump
 from .solution import Solution as Solution
 from .solution import SolveError as SolveError
 from .solution import Trajectory as Trajectory

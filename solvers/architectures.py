@@ -11,13 +11,13 @@ An explicit step of s stages is s hidden layers and a sum (Euler: the ResNet); a
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
 from continuum.activations import Activation
-from continuum.arrays import Array, namespace
+from continuum.arrays import Array, like, namespace
 from continuum.checks import check_array, check_count
 from continuum.controls import ControlPath
 from continuum.networks import WidthDepth
@@ -81,18 +81,19 @@ class Architecture:
     newton: Newton = field(default_factory=Newton)
 
     def __call__(self, initial: Array) -> Array:
-        """The output for inputs (N, M): the final state of the run it was made from, to rounding.
+        """The output for inputs (N, M), where they are: the final state of the run it was made from, to rounding.
 
         raises ValueError if the input does not fit, StepFailed if an equilibrium is not found
         """
         values = {0: check_array("initial", initial, (self.units, "M"))}
+        layers = self._like(values[0])
         last_use = {j: n for n, layer in enumerate(self.layers, 1) for j, _ in layer.inputs}
         n = 1
         while n <= len(self.layers):
-            layer = self.layers[n - 1]
+            layer = layers[n - 1]
             group = [n] if layer.kind != "equilibrium" else [j for j, _ in layer.feedback]
             if layer.kind == "equilibrium":
-                values.update(zip(group, self._equilibrium(group, values), strict=True))
+                values.update(zip(group, self._equilibrium([layers[j - 1] for j in group], group, values), strict=True))
             else:
                 x = _sum(layer.inputs, values)
                 values[n] = layer.unit(x) if layer.kind == "hidden" else x
@@ -100,8 +101,14 @@ class Architecture:
             values = {j: v for j, v in values.items() if j >= group[0] or last_use.get(j, 0) >= n}
         return values[len(self.layers)]
 
-    def _equilibrium(self, group: Sequence[int], values: dict[int, Array]) -> list[Array]:
-        layers = [self.layers[n - 1] for n in group]
+    def _like(self, example: Array) -> list[Layer]:
+        """The layers with weights and biases where `example` is; what layers share is carried once."""
+        own = {id(x): x for layer in self.layers for x in (layer.weight, layer.bias) if x is not None}
+        there = {None: None, **{key: like(x, example) for key, x in own.items()}}
+        keys = [[None if x is None else id(x) for x in (layer.weight, layer.bias)] for layer in self.layers]
+        return [replace(layer, weight=there[w], bias=there[b]) for layer, (w, b) in zip(self.layers, keys, strict=True)]
+
+    def _equilibrium(self, layers: list[Layer], group: Sequence[int], values: dict[int, Array]) -> list[Array]:
         gains = np.array([[dict(layer.feedback)[j] for j in group] for layer in layers])
         fields = [Field(layer.unit, layer.unit_tangent) for layer in layers]
         known = [_sum(layer.inputs, values) for layer in layers]

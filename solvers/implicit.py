@@ -48,7 +48,8 @@ class ImplicitRungeKutta(Stepper):
     """F_i = f + h sum_j a_ij F(t + c_j h, F_j), f <- f + h sum_i b_i F(t + c_i h, F_i), by Newton's iteration.
 
     The Newton matrices are formed and solved sample by sample, O(M (s N)^3) for s stages solved together, or, above
-    256 units, left unformed (GMRES, O(M N^2) per iteration with a dense kernel; NumPy arrays only).
+    `krylov_above` units, left unformed (GMRES, O(M N^2) per iteration with a dense kernel; NumPy arrays only, those of
+    other libraries keep the matrices).
 
     tolerance : of the last Newton correction, relative to 1 + |f|, in the maximum norm
     """

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from continuum.arrays import Array, is_numpy, namespace, to_host
+from continuum.arrays import Array, Device, is_numpy, namespace, on_device, to_host
 from continuum.checks import check_array, check_count, check_name
 from continuum.controls import Control, ControlPath, FunctionControl
 from continuum.kernels import Dense
@@ -211,6 +211,7 @@ def integrate(
     steps_per_layer: int = 1,
     max_steps: int = 1_000_000,
     raise_on_failure: bool = True,
+    device: Device | None = None,
 ) -> Solution:
     """f' = F(f, c(t), t) on (0, T), f(0) = initial, T and the layers those of the control.
 
@@ -220,6 +221,8 @@ def integrate(
     save : "final", "layers" (at the ends of layers), "steps", or increasing times in [0, T]; states inside a step
         come from the method's continuous extension (of order 4 or 7) or, with fixed steps, from cubic Hermite
         interpolation
+    device : None computes where `initial` is, "cpu" with NumPy, "gpu" with CuPy (or NumPy if there is no GPU, after a
+        RuntimeWarning that says why); the control is carried there, the states stay there, `to_host` brings them back
     returns Solution with .trajectory and statistics "steps", "rejected", "seconds"
     raises SolveError if the run fails, unless raise_on_failure=False; ValueError, TypeError for bad input
     """
@@ -227,8 +230,11 @@ def integrate(
         raise TypeError(f"stepper must be a method such as RK4() or Euler(), got {stepper!r}")
     check_count("steps_per_layer", steps_per_layer)
     check_count("max_steps", max_steps)
+    if device is not None:
+        check_name("device", device, ("cpu", "gpu"))
     network.check_blocks("control", control.blocks)
-    initial = network.check_state("initial", initial)
+    initial = on_device(network.check_state("initial", initial), device)
+    control = control.like(initial)
     began = time.perf_counter()
     mesh = control.mesh
     adaptive = isinstance(stepper, AdaptiveRungeKutta)
@@ -253,7 +259,8 @@ def integrate(
             moment = Snapshot(step, total, float(piece.times[-1]), piece.final)
             if watch.look(moment, last=bool(piece.times[-1] >= mesh.horizon)):
                 if piece.times[-1] < mesh.horizon:
-                    status, detail = Status.STOPPED, f"at t = {piece.times[-1]:.6g}"
+                    because = f", {watch.reason}" if watch.reason else ""
+                    status, detail = Status.STOPPED, f"at t = {piece.times[-1]:.6g}{because}"
                 break
     seconds = time.perf_counter() - began
     statistics = {"steps": float(step), "rejected": float(rejected), "seconds": seconds}

@@ -144,6 +144,8 @@ class _Run:
     def solution(self, x: Array, status: Status) -> Solution:
         objective, residual, seconds = (np.array(column) for column in zip(*self.rows, strict=True))
         detail = f"after {len(self.rows) - 1} iterations, projected gradient {residual[-1]:.3g}"
+        if status is Status.STOPPED and self.watch.reason:
+            detail += f", {self.watch.reason}"
         history = {"objective": objective, "gradient_norm": residual, "seconds": seconds}
         return Solution(
             self.space.unflatten(x),

@@ -22,7 +22,7 @@ class Snapshot:
 
     step, total : steps (or iterations) done, and how many there will be at most
     time : the time of the state; the iteration number for optimizers
-    state : (N, M) for `integrate`, the flat control for optimizers
+    state : (N, M) for `integrate`, in the library and on the device of the run; the flat control for optimizers
     values : named numbers of the moment: "objective" and "gradient_norm" for optimizers
     """
 
@@ -100,9 +100,18 @@ class Record:
 
 @dataclass(frozen=True)
 class Stop:
-    """Stops the run, with Status.STOPPED, when condition(snapshot) is true."""
+    """Stops the run, with Status.STOPPED, when condition(snapshot) is true.
+
+    reason : said in the solution's message; None for the condition's own `reason`, if it has one
+    """
 
     condition: Callable[[Snapshot], bool]
+    reason: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        """Why it stopped, empty if nobody said."""
+        return str(getattr(self.condition, "reason", "")) if self.reason is None else self.reason
 
     def __call__(self, snapshot: Snapshot) -> bool:
         """Decide."""
@@ -130,6 +139,8 @@ class Watch:
                 raise TypeError(f"monitors must be Monitor(action, when) objects, got {monitor!r}")
         self.monitors, self.total = tuple(monitors), total
         self._last = [time.perf_counter()] * len(self.monitors)
+        self.reason = ""
+        """What the monitor that stopped the run said of it."""
 
     def until(self, step: int, most: int) -> int:
         """How many steps may be taken from `step` before a monitor wants to look, at most `most`."""
@@ -150,7 +161,9 @@ class Watch:
                 due = last or time.perf_counter() - self._last[i] >= monitor.when.seconds
             if due:
                 self._last[i] = time.perf_counter()
-                stop = monitor.action(snapshot) or stop
+                if monitor.action(snapshot):
+                    stop = True
+                    self.reason = monitor.action.sentence if isinstance(monitor.action, Stop) else ""
         return stop
 
     def history(self) -> dict[str, Array]:

@@ -2,7 +2,8 @@
 
     x_i = known_i + sum_j gains_ij F_j(x_j),    (delta_ij I - gains_ij D F_j)(correction) = residual
 
-by dense matrices, sample by sample, or by GMRES without matrices where these would be large.
+by dense matrices, sample by sample, or by GMRES without matrices where these would be large.  GMRES is SciPy's, for
+NumPy arrays alone; for arrays of other libraries it is always dense matrices, in that library, a few samples at a time.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse.linalg
 
-from continuum.arrays import Array, is_numpy, namespace
+from continuum.arrays import Array, is_numpy, like, namespace
 from continuum.checks import check_count, check_positive
 
 from .steppers import StepFailed
@@ -34,7 +35,7 @@ class Field:
         """(M, N, N): D F at every sample, column by column."""
         xp = namespace(x)
         units, samples = x.shape
-        eye = xp.eye(units, dtype=x.dtype, device=x.device)
+        eye = like(np.eye(units), x)
         columns = self.tangent(xp.repeat(x, units, axis=1), xp.tile(eye, (1, samples)))
         return xp.permute_dims(xp.reshape(columns, (units, samples, units)), (1, 0, 2))
 
@@ -45,7 +46,8 @@ class Newton:
 
     tolerance : of the last correction, relative to 1 + |x|, in the maximum norm
     max_iterations : corrections, each shortened until the residual of its sample falls
-    krylov_above : more units than this (NumPy arrays only) are solved for by GMRES with F's tangent, without matrices
+    krylov_above : more units than this are solved for by GMRES with F's tangent, without matrices, if the arrays are
+        NumPy's; those of other libraries by matrices, however many units
     """
 
     tolerance: float = 1e-13
@@ -60,7 +62,8 @@ class Newton:
     def solve(self, fields: Sequence[Field], known: Sequence[Array], gains: Array, guess: Array) -> list[Array]:
         """The x_i of x_i = known_i + sum_j gains_ij F_j(x_j), from x_i = guess.
 
-        raises StepFailed if a matrix is singular, GMRES fails, or the corrections do not become small
+        raises StepFailed if a matrix is singular, GMRES fails, or the corrections do not become small (or finite, which
+            is how a singular matrix shows in CuPy)
         """
         xp = namespace(guess)
         system = _System(fields, xp.stack(list(known)), gains, is_numpy(guess) and guess.shape[0] > self.krylov_above)
@@ -122,7 +125,7 @@ class _System:
     def _by_matrices(self, x: Array, residual: Array) -> Array:
         xp = namespace(x)
         count, units, samples = x.shape
-        eye = xp.eye(units, dtype=x.dtype, device=x.device)
+        eye = like(np.eye(units), x)
         blocks = [field.jacobian(x[j, ...]) for j, field in enumerate(self.fields)]
         rows = [
             xp.concat([float(i == j) * eye - float(self.gains[i, j]) * blocks[j] for j in range(count)], axis=2)

@@ -17,8 +17,8 @@ States: TypeAlias = Sequence[Array] | Array
 class Trajectory:
     """States at some times.
 
-    times : (S,), increasing
-    states : (S, N, M)
+    times : (S,), increasing, a NumPy array
+    states : (S, N, M), in the library and on the device where they were computed; `to_host` brings them back
     """
 
     times: Array

@@ -1,6 +1,8 @@
 """Studies: questions asked of the solvers, run as sweeps, kept in files, reported; and the papers' claims, checked."""
 
-from .portraits import equilibria as equilibria
+from .compactification import poincare_disc as poincare_disc
+from .compactification import points_at_infinity as points_at_infinity
+from .planar import equilibria as equilibria
 from .portraits import phase_portrait as phase_portrait
 from .registry import Picture as Picture
 from .registry import check as check

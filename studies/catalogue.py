@@ -7,6 +7,7 @@ from .liu_markowich import contractive as liu_markowich_contractive
 from .liu_markowich import depth_convergence as liu_markowich_depth_convergence
 from .liu_markowich import growth as liu_markowich_growth
 from .liu_markowich import resnet_limit as liu_markowich_resnet_limit
+from .liu_markowich import selection as liu_markowich_selection
 from .liu_markowich import sharp_fronts as liu_markowich_sharp_fronts
 from .liu_markowich import steady_states as liu_markowich_steady_states
 from .liu_markowich import width_convergence as liu_markowich_width_convergence
@@ -20,6 +21,7 @@ PAPERS = {
         liu_markowich_depth_convergence,
         liu_markowich_growth,
         liu_markowich_resnet_limit,
+        liu_markowich_selection,
         liu_markowich_sharp_fronts,
         liu_markowich_steady_states,
         liu_markowich_width_convergence,

@@ -16,7 +16,7 @@ from continuum.checks import check_name
 from . import catalogue
 from .benches import run_benchmarks
 from .datasets import FOLDER_VARIABLE, data_folder
-from .environment import cores, thread_pools, versions
+from .environment import cores, gpu, thread_pools, versions
 from .figures import save_png
 from .portraits import portraits
 from .registry import claims, find_study, studies
@@ -25,11 +25,6 @@ from .store import check_writable, write_atomically
 from .sweep import SweepInterrupted, run_sweep
 from .verify import verify as verify_claims
 from .verify import write_json
-
-try:  # an optional dependency
-    import cupy  # type: ignore[import-not-found]
-except ImportError:
-    cupy = None
 
 _UsageError = typer.BadParameter.__base__  # the base class of all that can be wrong with a command line
 _INTERRUPTED = 130
@@ -169,17 +164,8 @@ def info() -> None:
     typer.echo(f"{'cores':<20} {cores()}")
     for pool in thread_pools():
         typer.echo(f"{'threads':<20} {pool}")
-    typer.echo(f"{'gpu':<20} {_gpu()}")
+    typer.echo(f"{'gpu':<20} {gpu()}")
     typer.echo(f"{'data folder':<20} {data_folder() or f'{FOLDER_VARIABLE} is not set'}")
-
-
-def _gpu() -> str:
-    if cupy is None:
-        return "no (cupy is not installed)"
-    try:
-        return f"{cupy.cuda.runtime.getDeviceCount()} CUDA device(s), cupy {cupy.__version__}"
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"no ({error})"
 
 
 def _refuse(sentence: str, code: int) -> int:

@@ -4,14 +4,17 @@ import hashlib
 import inspect
 import os
 import platform
+import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 
 from threadpoolctl import threadpool_info
 
 import continuum
 import solvers
+from continuum.arrays import find_gpu
 
 PACKAGES = (
     "continuum-networks", "numpy", "scipy", "numba", "h5py", "h5netcdf", "xarray", "matplotlib", "scikit-learn",
@@ -36,6 +39,12 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def gpu() -> str:
+    """The GPUs that device="gpu" computes on, or "no" and the reason, in one line."""
+    carry, found = find_gpu()
+    return found if carry is not None else f"no ({found})"
+
+
 def thread_pools() -> list[str]:
     """One line for each BLAS and OpenMP library loaded: its name, version and number of threads."""
     return [
@@ -47,7 +56,8 @@ def thread_pools() -> list[str]:
 def code_hash(function: Callable[..., object]) -> str:
     """SHA-256 of the source that a study's answer comes from.
 
-    It covers every Python file of `continuum` and `solvers`, the file of `function`, and `studies.datasets`.
+    It covers every Python file of `continuum` and `solvers`, the file of `function`, those beside it whose functions,
+    classes or modules it imports by name, and `studies.datasets`.
     raises ValueError if `function` was not read from a file
     """
     source = inspect.getsourcefile(inspect.unwrap(function))
@@ -59,8 +69,21 @@ def code_hash(function: Callable[..., object]) -> str:
         for path in sorted(root.rglob("*.py")):
             _add(digest, f"{package.__name__}/{path.relative_to(root).as_posix()}", path)
     _add(digest, "study", Path(source))
+    for path in _beside(function, Path(source)):
+        _add(digest, path.name, path)
     _add(digest, "studies/datasets.py", Path(__file__).with_name("datasets.py"))
     return digest.hexdigest()
+
+
+def _beside(function: Callable[..., object], source: Path) -> list[Path]:
+    """The other files of its folder from which the module of `function` imports."""
+    found = set()
+    for value in inspect.unwrap(function).__globals__.values():
+        module = value if isinstance(value, ModuleType) else sys.modules.get(str(getattr(value, "__module__", "")))
+        file = Path(getattr(module, "__file__", None) or os.devnull)
+        if file.parent == source.parent and file != source:
+            found.add(file)
+    return sorted(found)
 
 
 def _add(digest: "hashlib._Hash", name: str, path: Path) -> None:

@@ -1,7 +1,7 @@
 """What can be laid over a phase portrait: nullclines, separatrices of saddles, level sets of a function."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from types import MappingProxyType
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,39 +10,51 @@ from scipy.integrate import solve_ivp
 from continuum import Network
 from continuum.checks import check_array
 
-from .figures import BLUE, GREEN, ORANGE, SKY, VERMILION
-
-Box: TypeAlias = tuple[float, float, float, float]
-"""(xmin, xmax, ymin, ymax)"""
+from .figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
+from .planar import Box, lattice, linearized
 
 _FINE = 241
 
+_MARKERS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "sink": ("o", BLUE),
+        "spiral sink": ("h", SKY),
+        "source": ("s", VERMILION),
+        "spiral source": ("D", ORANGE),
+        "saddle": ("X", PURPLE),
+        "centre": ("P", GREEN),
+        "degenerate": ("*", BLACK),
+    }
+)
 
-def linearized(
-    network: Network, values: Mapping[str, np.ndarray], time: float, x: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The velocity (2, M) and the Jacobians (M, 2, 2) at the columns of x."""
-    columns = []
-    for i in range(2):
-        direction = np.zeros_like(x)
-        direction[i] = 1.0
-        columns.append(network.jvp(x, values, time, direction, {}).T)
-    return network.velocity(x, values, time), np.stack(columns, axis=2)
 
-
-def lattice(box: Box, points: int) -> np.ndarray:
-    """The states (2, points^2) of an even lattice over the box, the first coordinate running fastest."""
-    x, y = np.linspace(box[0], box[1], points), np.linspace(box[2], box[3], points)
-    return np.stack([np.tile(x, points), np.repeat(y, points)])
+def draw_points(ax: Axes, points: Sequence[tuple[np.ndarray, str]]) -> None:
+    """Markers at points (2,), by kind and named once; those of a kind "... at infinity" are hollow."""
+    named: set[str] = set()
+    for point, kind in points:
+        marker, color = _MARKERS[kind.removesuffix(" at infinity")]
+        hollow = kind.endswith(" at infinity")
+        ax.plot(
+            *point, marker, color="white" if hollow else color, markersize=11, zorder=6, clip_on=False, gid=kind,
+            markeredgecolor=color if hollow else "white", markeredgewidth=2.0 if hollow else 1.0, linestyle="none",
+            label=None if kind in named else kind,
+        )  # fmt: skip
+        named.add(kind)
 
 
 def manifolds(
-    network: Network, values: Mapping[str, np.ndarray], time: float, saddle: np.ndarray, box: Box
+    network: Network,
+    values: Mapping[str, np.ndarray],
+    time: float,
+    saddle: np.ndarray,
+    box: Box,
+    beside: float = 1e-4,
 ) -> list[tuple[bool, np.ndarray]]:
     """The four separatrices of a saddle (2,) of the field frozen at `time`: whether stable, and the path (2, points).
 
-    Each starts 1e-4 of the box beside the saddle, on an eigenvector, and follows the field, against it on the stable
-    manifold, until it leaves the box, enlarged by a tenth, or 40 times the time constant of its eigenvalue is over.
+    Each starts beside the saddle, on an eigenvector, at a distance of `beside` in units of the box, and follows the
+    field, against it on the stable manifold, until it leaves the box, enlarged by a tenth, or 40 times the time
+    constant of its eigenvalue is over.
     """
     left, right, low, high = box
     size = np.array([right - left, high - low])
@@ -60,14 +72,14 @@ def manifolds(
             return float(np.min(0.6 - np.abs((x - corner) / size - 0.5)))
 
         room.terminal = True  # type: ignore[attr-defined]
-        step = 1e-4 * vector / np.max(np.abs(vector) / size)
+        step = beside * vector / np.max(np.abs(vector) / size)
         for start in (saddle + step, saddle - step):
             end = 40.0 / abs(eigenvalue)
             run = solve_ivp(
                 field, (0.0, end), start, "DOP853", dense_output=True, events=room, rtol=1e-9, atol=1e-11 * size
             )
-            nodes = np.arange(len(run.t))  # a long step is no straight line: eight pieces each
-            times = np.interp(np.linspace(0.0, nodes[-1], 8 * int(nodes[-1]) + 1), nodes, run.t)
+            nodes = np.arange(len(run.t))  # a long step is no straight line: 32 pieces each
+            times = np.interp(np.linspace(0.0, nodes[-1], 32 * int(nodes[-1]) + 1), nodes, run.t)
             found.append((bool(eigenvalue < 0), run.sol(times)))
     return found
 

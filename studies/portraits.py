@@ -1,7 +1,6 @@
 """Phase portraits of planar networks: the velocity as a stream, trajectories, and equilibria by their kind."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -20,88 +19,16 @@ from continuum import (
     WidthDepth,
     midpoint,
     periodic,
+    relu,
     tanh,
 )
-from continuum.checks import check_array, check_count
+from continuum.checks import check_array
 from solvers import DormandPrince, exact_reduction, integrate
 
-from .figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure, styled
-from .portrait_layers import Box, draw_level_sets, draw_nullclines, draw_separatrices, lattice, linearized
-
-_MARKERS: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "sink": ("o", BLUE),
-        "spiral sink": ("h", SKY),
-        "source": ("s", VERMILION),
-        "spiral source": ("D", ORANGE),
-        "saddle": ("X", PURPLE),
-        "centre": ("P", GREEN),
-        "degenerate": ("*", BLACK),
-    }
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Equilibrium:
-    """A point of the plane where the velocity vanishes.
-
-    point : (2,); eigenvalues : (2,) complex, of the Jacobian there
-    kind : sink, source (real eigenvalues), spiral sink, spiral source, saddle, centre (imaginary eigenvalues: the
-        linearization's centre, which does not decide the nonlinear one), degenerate (an eigenvalue 0)
-    """
-
-    point: np.ndarray
-    eigenvalues: np.ndarray
-    kind: str
-
-
-def equilibria(
-    network: Network, control: Control | FunctionControl, box: Box, *, time: float = 0.0, starts: int = 15
-) -> list[Equilibrium]:
-    """The isolated equilibria in a box of the field frozen at `time`, sorted by their coordinates.
-
-    Newton's method with steps no longer than a quarter of the box, from starts x starts points: it can miss
-    one whose basin is smaller than their distance.  Where equilibria fill a curve it gives points of it, "degenerate".
-    raises ValueError for a network that is not planar or an empty box
-    """
-    _check_planar(network, control)
-    left, right, low, high = _check_box(box)
-    check_count("starts", starts, 2)
-    values = control.at(time)
-    size = np.array([[right - left], [high - low]])
-    corner = np.array([[left], [low]])
-    x = lattice(box, starts)
-    fastest = float(np.max(np.abs(network.velocity(x, values, time))))
-    for _ in range(60):
-        speed, jacobian = linearized(network, values, time, x)
-        usable = np.abs(np.linalg.det(jacobian)) > 1e-14 * np.max(np.abs(jacobian), axis=(1, 2)) ** 2
-        step = np.zeros_like(x)
-        step[:, usable] = -np.linalg.solve(jacobian[usable], speed.T[usable][..., None])[..., 0].T
-        longest = np.max(np.abs(step) / (0.25 * size), axis=0)
-        x = x + step / np.maximum(longest, 1.0)
-        x = np.clip(x, corner - size, corner + 2.0 * size)
-    speed, jacobian = linearized(network, values, time, x)
-    inside = np.all((x >= corner - 1e-9 * size) & (x <= corner + (1.0 + 1e-9) * size), axis=0)
-    solved = np.max(np.abs(speed), axis=0) <= 1e-10 * max(fastest, 1e-300)
-    found: list[Equilibrium] = []
-    for m in np.flatnonzero(inside & solved):
-        if all(np.max(np.abs(x[:, m] - e.point) / size[:, 0]) > 1e-6 for e in found):
-            eigenvalues = np.linalg.eigvals(jacobian[m]).astype(complex)
-            found.append(Equilibrium(x[:, m].copy(), eigenvalues, classify(eigenvalues)))
-    return sorted(found, key=lambda e: tuple(np.round(e.point, 9)))
-
-
-def classify(eigenvalues: np.ndarray) -> str:
-    """The kind of a planar equilibrium from the eigenvalues of its Jacobian; parts below 1e-8 of the largest are 0."""
-    small = 1e-8 * float(np.max(np.abs(eigenvalues)))
-    real, spiral = np.real(eigenvalues), bool(np.max(np.abs(np.imag(eigenvalues))) > small)
-    if np.min(np.abs(eigenvalues)) <= small:
-        return "degenerate"
-    if spiral and np.max(np.abs(real)) <= small:
-        return "centre"
-    if np.prod(np.sign(real)) < 0:
-        return "saddle"
-    return ("spiral " if spiral else "") + ("sink" if real[0] < 0 else "source")
+from .compactification import poincare_disc
+from .figures import BLACK, new_figure, styled
+from .planar import Box, check_box, check_planar, check_times, equilibria
+from .portrait_layers import draw_level_sets, draw_nullclines, draw_points, draw_separatrices
 
 
 def phase_portrait(
@@ -134,15 +61,9 @@ def phase_portrait(
         outside the control's, level_sets without a finite number per state; SolveError if a trajectory cannot be
         computed
     """
-    _check_planar(network, control)
-    left, right, low, high = _check_box(box)
-    longest = control.mesh.horizon
-    if not 0.0 <= time <= longest:
-        raise ValueError(f"time must be in [0, {longest:g}], the control's horizon, got {time}")
-    if horizon is None:
-        horizon = longest
-    if not 0.0 < horizon <= longest:
-        raise ValueError(f"horizon must be in (0, {longest:g}], the control's own, got {horizon}")
+    check_planar("a phase portrait", network, control)
+    left, right, low, high = check_box(box)
+    horizon = check_times(control, time, horizon)
     if starts is None:
         angles = 2.0 * np.pi * np.arange(8) / 8.0 + 0.3
         starts = np.stack(
@@ -192,25 +113,31 @@ def _draw(
     if separatrices:
         saddles = [equilibrium.point for equilibrium in found if equilibrium.kind == "saddle"]
         draw_separatrices(ax, network, control.at(time), time, saddles, box)
-    named: set[str] = set()
-    for equilibrium in found:
-        marker, color = _MARKERS[equilibrium.kind]
-        ax.plot(
-            *equilibrium.point, marker, color=color, markersize=11, markeredgecolor="white", linestyle="none",
-            label=None if equilibrium.kind in named else equilibrium.kind, zorder=5, clip_on=False,
-        )  # fmt: skip
-        named.add(equilibrium.kind)
+    draw_points(ax, [(e.point, e.kind) for e in found])
     ax.set_xlim(left, right)
     ax.set_ylim(low, high)
     ax.set_xlabel("state of unit 1")
     ax.set_ylabel("state of unit 2")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4)
+    if 0.5 <= (right - left) / (high - low) <= 2.0:
+        ax.set_aspect("equal")  # angles are seen as they are
+    entries = len(ax.get_legend_handles_labels()[1])
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4 if entries <= 4 else 3, columnspacing=1.4)
     return figure
 
 
 def portraits() -> Mapping[str, Callable[[], Figure]]:
     """The example portraits that `continuum portrait NAME` draws, by name."""
-    return MappingProxyType({"saddle": saddle, "centre": centre, "spiral_sink": spiral_sink, "wide_ring": wide_ring})
+    return MappingProxyType(
+        {
+            "saddle": saddle,
+            "saddle_disc": saddle_disc,
+            "centre": centre,
+            "spiral_sink": spiral_sink,
+            "wide_ring": wide_ring,
+            "selection_disc": selection_disc,
+            "relu_disc": relu_disc,
+        }
+    )
 
 
 def saddle() -> Figure:
@@ -222,6 +149,17 @@ def saddle() -> Figure:
     network, control = _two_nodes(np.array([[0.5, 1.0], [1.0, 0.5]]), horizon=6.0)
     box = (-2.0, 2.0, -2.0, 2.0)
     figure = phase_portrait(network, control, box, nullclines=True, separatrices=True)
+    figure.axes[0].set_title("f' = tanh(−B f), B symmetric and indefinite")
+    return figure
+
+
+def saddle_disc() -> Figure:
+    """The network of `saddle` on the whole plane: where its separatrices come from and go to.
+
+    Far out f' is (+-1, +-1), so orbits come from infinity along +-(1, 1) only and go there along +-(1, -1) only.
+    """
+    network, control = _two_nodes(np.array([[0.5, 1.0], [1.0, 0.5]]), horizon=12.0)
+    figure = poincare_disc(network, control, separatrices=True)
     figure.axes[0].set_title("f' = tanh(−B f), B symmetric and indefinite")
     return figure
 
@@ -268,22 +206,52 @@ def wide_ring() -> Figure:
     return figure
 
 
+def selection_disc() -> Figure:
+    """Two modes on a ring compete, seen in the whole plane of even functions: one wins, and which the start decides.
+
+    f_t = tanh( int (beta1 cos(y - z) + beta2 cos 2(y - z)) f(z) dz ), beta1 = 0.5, beta2 = 0.4; coordinates (cos, f)
+    and (cos 2., f).  For 1/2 < beta2/beta1 < 1 the four axes are sinks at infinity; the basins' boundaries come from
+    0, a source, and end in four saddles at infinity.
+    """
+    network, control = selection()
+    figure = poincare_disc(network, control, scale=2.0, radius=300.0, separatrices=True)
+    figure.axes[0].set_title("two modes on a ring: one is selected")
+    figure.axes[0].set_xlabel(figure.axes[0].get_xlabel() + ",  $x_1 = (\\cos y, f)$")
+    figure.axes[0].set_ylabel(figure.axes[0].get_ylabel() + ",  $x_2 = (\\cos 2y, f)$")
+    return figure
+
+
+def selection(
+    beta1: float = 0.5, beta2: float = 0.4, nodes: int = 2048, horizon: float = 12.0
+) -> tuple[Network, FunctionControl]:
+    """The plane in which the even functions of a ring with kernel -beta1 cos(y - z) - beta2 cos 2(y - z) move.
+
+    On even functions the kernel is -(beta1 cos y cos z + beta2 cos 2y cos 2z), of rank two; `exact_reduction` does
+    the rest.  The nodes must be many more than the radius looked at: farther out the sum over the nodes is a step
+    function of the direction and pins orbits at its steps, which an integral does not.
+    """
+    ring = WidthDepth(periodic(Circle(), nodes), tanh, LowRank(2))
+    left = (lambda y: -beta1 * np.cos(y), lambda y: -beta2 * np.cos(2.0 * y))
+    right = (np.cos, lambda y: np.cos(2.0 * y))
+    control = ring.control(TimeMesh(horizon, 1), bias=np.zeros(nodes), kernel=(left, right))
+    reduction = exact_reduction(ring, control)
+    return reduction.network, reduction.control
+
+
+def relu_disc() -> Figure:
+    """x' = w relu(x) + b grows linearly: one way out to infinity, and a quarter of the circle at rest.
+
+    w = ((0, 1), (1, 0)), b = (-1, -1): where both states are negative the field is constant, which is nothing
+    compared with |x|.
+    """
+    network = NeuralODE2(2, relu)
+    control = network.control(TimeMesh(6.0, 1), weight=np.array([[0.0, 1.0], [1.0, 0.0]]), bias=-np.ones(2))
+    figure = poincare_disc(network, control, scale=2.0, separatrices=True)
+    figure.axes[0].set_title("x' = w relu(x) + b")
+    return figure
+
+
 def _two_nodes(matrix: np.ndarray, horizon: float) -> tuple[WidthDepth, FunctionControl]:
     """The two-node network whose operator B is `matrix`: the kernel is B over the weights, 1/2 each."""
     network = WidthDepth(midpoint(Interval(0, 1), 2), tanh)
     return network, network.control(TimeMesh(horizon, 1), bias=np.zeros(2), kernel=matrix / network.weights)
-
-
-def _check_planar(network: Network, control: Control | FunctionControl) -> None:
-    if not isinstance(network, Network):
-        raise TypeError(f"network must be a Network, got {network!r}")
-    if not isinstance(control, Control | FunctionControl):
-        raise TypeError(f"control must come from network.control or a ControlSpace, got {control!r}")
-    if len(network.weights) != 2:
-        raise ValueError(f"a phase portrait needs a network with 2 units, got {len(network.weights)}")
-
-
-def _check_box(box: Box) -> Box:
-    if len(box) != 4 or not np.all(np.isfinite(box)) or not (box[0] < box[1] and box[2] < box[3]):
-        raise ValueError(f"box must be (xmin, xmax, ymin, ymax) with xmin < xmax and ymin < ymax, got {box!r}")
-    return box

@@ -202,6 +202,14 @@ TINY = {
         [{"bias": ["ramp", "orthogonal"], "points": 5}],
         {"sums": r"ramp: 5, 10, 20 \(grows\).*share 1 of", "solutions": r"ramp: .*orthogonal: .*7\.1e-01"},
     ),
+    "selection": (
+        [{"ratio": [0.4, 0.8], "nodes": 64, "starts": 4, "times": 21}],
+        {
+            "fates": r"rho = 0\.4: the second mode wins from 0%.*rho = 0\.8: the second mode wins from 25%",
+            "infinity": r"rho = 0\.8: 1\.117072 found by bisection, 1\.117072 from infinity",
+            "fronts": r"64 nodes: unresolved from t = 3\.\d+ on.*within \d\.\de-1\d of each other",
+        },
+    ),
     "sharp_fronts": (
         [{"nodes": [16, 32], "horizon": 8.0, "times": 33}],
         {"fronts": r"16 nodes: lost at t = 3\.\d+; 32 nodes: lost at t = 5\.5"},

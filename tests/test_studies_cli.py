@@ -10,7 +10,8 @@ import pytest
 import xarray as xr
 from studies_toys import decay, register
 
-from studies import benches, cli, registry
+from continuum.arrays import find_gpu
+from studies import benches, registry
 from studies.cli import main
 from studies.registry import claim, study
 from studies.store import read_case
@@ -128,7 +129,8 @@ def test_info(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
     assert facts["python"].count(".") == 2
     assert int(facts["cores"]) >= 1
     assert "threads" in facts["threads"]
-    assert facts["gpu"].startswith("no" if cli.cupy is None else "1")
+    carry, found = find_gpu()
+    assert facts["gpu"] == (found if carry is not None else f"no ({found})")
     main(["info"])
     assert "data folder          /somewhere" in capsys.readouterr().out
 

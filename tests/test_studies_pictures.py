@@ -8,8 +8,10 @@ import pytest
 from matplotlib import pyplot
 
 from continuum import Interval, Network, NeuralODE2, TimeMesh, WidthDepth, gauss_legendre, midpoint, tanh
+from studies import planar
 from studies.figures import OKABE_ITO, convergence_plot, new_figure, order_triangle, save_png
-from studies.portraits import classify, equilibria, phase_portrait, portraits
+from studies.planar import classify, deflated_step, equilibria
+from studies.portraits import phase_portrait, portraits
 
 MESH = TimeMesh(1.0, 1)
 
@@ -94,6 +96,69 @@ def test_a_line_of_equilibria_is_degenerate():
     assert len(found) > 3
     assert {e.kind for e in found} == {"degenerate"}
     assert max(abs(e.point.sum()) for e in found) < 1e-9
+
+
+class Product(Leaky):
+    """x_i' = x_i (x_i^2 - 1) (x_i^2 - 4): 25 roots, the integers from -2 to 2 in each."""
+
+    def velocity(self, f, c, t):
+        return f * (f**2 - 1.0) * (f**2 - 4.0)
+
+    def jvp(self, f, c, t, df, dc):
+        return (5.0 * f**4 - 15.0 * f**2 + 4.0) * df
+
+
+class Ring(Leaky):
+    """x' = (1 - |x|^2) x: the unit circle and 0."""
+
+    def velocity(self, f, c, t):
+        return (1.0 - np.sum(f**2, axis=0)) * f
+
+    def jvp(self, f, c, t, df, dc):
+        return (1.0 - np.sum(f**2, axis=0)) * df - 2.0 * np.sum(f * df, axis=0) * f
+
+
+@pytest.mark.parametrize(("network", "box", "alone", "all_"), [(Leaky(), 3.0, 4, 9), (Product(), 2.7, 4, 25)])
+def test_deflation_finds_what_newton_from_the_lattice_misses(
+    network: Network, box: float, alone: int, all_: int, monkeypatch: pytest.MonkeyPatch
+):
+    control = NeuralODE2(2, tanh).control(MESH)
+    find = lambda: equilibria(network, control, (-box, box, -box, 0.9 * box), starts=2)  # noqa: E731
+    found = find()
+    assert len(found) == all_
+    r = Leaky.ROOT
+    roots = np.array([-r, 0.0, r]) if all_ == 9 else np.arange(-2.0, 3.0)
+    np.testing.assert_allclose([e.point for e in found], [(x, y) for x in roots for y in roots], atol=1e-9)
+    monkeypatch.setattr("studies.planar._ROUNDS", 1)
+    assert len(find()) == alone
+
+
+def test_the_deflated_step_is_newtons_for_the_deflated_field():
+    """One step from each start, against differences of m V with m = prod (1 / |x - r|^2 + 1)."""
+    network, size = Leaky(), np.array([4.0, 5.0])
+    roots = [np.array([0.0, 0.0]), np.array([Leaky.ROOT, 0.0])]
+    starts = np.array([[1.0, -1.7, 0.3], [0.9, -1.8, 0.4]])
+
+    def deflated(x: np.ndarray) -> np.ndarray:
+        q = [np.sum(((x - r) / size) ** 2) for r in roots]
+        return np.prod([1.0 / s + 1.0 for s in q]) * network.velocity(x[:, None], {}, 0.0)[:, 0]
+
+    for start, step in zip(starts.T, deflated_step(network, {}, 0.0, starts, roots, size), strict=True):
+        h = 1e-6
+        jacobian = np.stack([(deflated(start + h * e) - deflated(start - h * e)) / (2 * h) for e in np.eye(2)], axis=1)
+        np.testing.assert_allclose(step * size, -np.linalg.solve(jacobian, deflated(start)), rtol=1e-6)
+
+
+def test_a_curve_of_equilibria_ends_the_search(monkeypatch: pytest.MonkeyPatch):
+    rounds, newton = [], planar._round
+    monkeypatch.setattr(planar, "_round", lambda *arguments: rounds.append(1) or newton(*arguments))
+    found = equilibria(Ring(), NeuralODE2(2, tanh).control(MESH), (-2.0, 2.0, -2.0, 1.7))
+    (centre,) = [e for e in found if e.kind != "degenerate"]
+    np.testing.assert_allclose(centre.point, 0.0, atol=1e-10)
+    curve = np.array([e.point for e in found if e.kind == "degenerate"])
+    np.testing.assert_allclose(np.hypot(*curve.T), 1.0, atol=1e-8)
+    assert 4 <= len(curve) <= 40
+    assert len(rounds) == 2
 
 
 @pytest.mark.parametrize(

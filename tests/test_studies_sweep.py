@@ -135,18 +135,25 @@ def test_the_code_hash_covers_packages_and_study(tmp_path: Path, monkeypatch: py
         module = type(sys)(package)
         module.__file__ = str(tmp_path / package / "__init__.py")
         monkeypatch.setattr(environment, package, module)
-    (tmp_path / "own_study.py").write_text("def answer():\n    return 1\n")
+    (tmp_path / "own_study.py").write_text("from own_helper import one\n\n\ndef answer():\n    return one()\n")
+    (tmp_path / "own_helper.py").write_text("def one():\n    return 1\n")
     monkeypatch.syspath_prepend(tmp_path)
     function = __import__("own_study").answer
     seen = [code_hash(function)]
     assert code_hash(function) == seen[0]
-    for changed in ("continuum/inner/part.py", "solvers/inner/part.py", "own_study.py", "continuum/__init__.py"):
+    for changed in (
+        "continuum/inner/part.py",
+        "solvers/inner/part.py",
+        "own_study.py",
+        "own_helper.py",
+        "continuum/__init__.py",
+    ):
         path = tmp_path / changed
         path.write_text(path.read_text() + "# changed\n")
         seen.append(code_hash(function))
     (tmp_path / "solvers" / "inner" / "part.py").rename(tmp_path / "solvers" / "part.py")
     seen.append(code_hash(function))
-    assert len(set(seen)) == 6
+    assert len(set(seen)) == 7
 
 
 def test_a_failing_case_is_a_row_and_the_others_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

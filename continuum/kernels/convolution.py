@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import scipy.fft
 
-from ..arrays import Array, namespace
+from ..arrays import Array, like, namespace
 from ..domains import Circle, factors
 from ..quadrature import Grid
 from .format import KernelFormat, KernelFunction
@@ -81,7 +81,7 @@ class Convolution(KernelFormat):
 
     def matrix(self, b: Array) -> Array:
         xp, count = namespace(b), len(self._lattice.grid)
-        pairs = xp.asarray(self._lattice.pairs.ravel(), device=b.device)
+        pairs = like(self._lattice.pairs.ravel(), b)
         return xp.reshape(xp.take(b, pairs, axis=0), (count, count))
 
 
@@ -147,7 +147,8 @@ class Lattice:
         """
         kept = self._kept
         for known, spectrum in kept:
-            if known is b or (type(known) is type(b) and known.shape == b.shape and bool(namespace(b).all(known == b))):
+            alike = type(known) is type(b) and (known.device, known.shape) == (b.device, b.shape)
+            if known is b or (alike and bool(namespace(b).all(known == b))):
                 return spectrum
         xp = namespace(b)
         spectrum = self._fft(xp, xp.reshape(b, (*self.sizes, 1)))

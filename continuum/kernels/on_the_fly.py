@@ -13,7 +13,7 @@ import numpy as np
 from numba.core.dispatcher import Dispatcher
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from ..arrays import Array, is_numpy
+from ..arrays import Array, is_array, is_numpy, like, namespace
 from ..checks import check_count
 from ..quadrature import Grid
 from .format import KernelFormat, KernelFunction
@@ -28,11 +28,12 @@ _SERIAL = 2**16  # pairs below which threads do not pay
 class OnTheFly(KernelFormat):
     """b(y, z) or b(y, z, t) given by a function and never stored: O(N^2) evaluations, O(N M) memory.
 
-    Not trainable, and for NumPy arrays only.  b is evaluated once per pair of nodes and application, for all samples.
+    Not trainable.  b is evaluated once per pair of nodes and application, for all samples.
 
     compiled : the function, of plain numbers y and z in one dimension and tuples (y[0], ..., y[n-1]) in n, is
         compiled by Numba, once for each `network.control` unless it is compiled already; False evaluates
-        it on arrays, as `Dense` does, in chunks of rows
+        it on arrays, as `Dense` does, in chunks of rows; so it is for states of other libraries than NumPy, with arrays
+        of that library (CuPy's answer np.exp and the like), where it must not ask `if y < z`
     threads : how many share the rows; as many as Numba would use unless said otherwise
     The value of the block at one time is a `KernelLaw`.
     raises ValueError for a function that cannot be compiled, with the reason; TypeError on attempts to train it
@@ -54,9 +55,10 @@ class OnTheFly(KernelFormat):
 
     def prepare(self, grid: Grid, function: KernelFunction, timed: bool) -> "Callable[[float], KernelLaw]":
         nodes = np.ascontiguousarray(grid.nodes)
-        product, values = (_compiled if self.compiled else _vectorised)(function, nodes, timed)
+        reference = _vectorised(getattr(function, "py_func", function), nodes, timed)
+        product, values = _compiled(function, nodes, timed) if self.compiled else reference
         threads = self.threads or numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-        return lambda t: KernelLaw(nodes, product, values, t, threads)
+        return lambda t: KernelLaw(nodes, product, values, reference[0], t, threads)
 
     def evaluate(self, grid: Grid, function: KernelFunction, *time: float) -> "KernelLaw":
         return self.prepare(grid, function, bool(time))(*(time or (0.0,)))
@@ -107,6 +109,7 @@ class KernelLaw:
     nodes: Array
     _product: Product
     _values: RowValues
+    _reference: Product
     t: float
     threads: int
 
@@ -120,9 +123,14 @@ class KernelLaw:
         return out
 
     def product(self, x: Array, adjoint: bool) -> Array:
-        """sum_j b(y_i, y_j) x_j, or sum_j b(y_j, y_i) x_j if adjoint: (N, M)."""
+        """sum_j b(y_i, y_j) x_j, or sum_j b(y_j, y_i) x_j if adjoint: (N, M), where x is."""
+        xp = namespace(x)
+        if x.dtype != xp.float64:
+            raise TypeError(f"an OnTheFly kernel acts on arrays of float64, got {x.dtype}")
         if not is_numpy(x):
-            raise TypeError(f"an OnTheFly kernel acts on NumPy arrays of float64, got {type(x).__name__} of {x.dtype}")
+            out = xp.zeros_like(x)
+            self._reference(like(self.nodes, x), self.t, adjoint, x, 0, len(self), out)
+            return out
         x = np.ascontiguousarray(x)
         out = np.zeros(x.shape)
 
@@ -141,18 +149,21 @@ class KernelLaw:
 
 
 def _vectorised(function: KernelFunction, nodes: Array, timed: bool) -> tuple[Product, RowValues]:
-    """The reference: the function on arrays, a chunk of rows at a time."""
+    """The reference: the function on arrays, of the library that the nodes come in, a chunk of rows at a time."""
 
     def block(y: Array, z: Array, t: float) -> Array:
-        shape = (len(y), len(z))
-        y, z = (y[:, 0], z[:, 0]) if y.shape[1] == 1 else (y.T, z.T)
-        return np.broadcast_to(function(y[..., :, None], z[..., None, :], *((t,) if timed else ())), shape)
+        xp, shape = namespace(y), (y.shape[0], z.shape[0])
+        u, v = (y[:, 0], z[:, 0]) if y.shape[1] == 1 else (y.T, z.T)
+        found = function(u[..., :, None], v[..., None, :], *((t,) if timed else ()))
+        b = like(found if is_array(found) else np.asarray(found), y)
+        return xp.broadcast_to(b if b.dtype == y.dtype else xp.astype(b, y.dtype), shape)
 
     def product(nodes: Array, t: float, adjoint: bool, x: Array, start: int, stop: int, out: Array) -> None:
-        step = max(1, _ENTRIES // len(nodes))
+        step = max(1, _ENTRIES // nodes.shape[0])
         for i in range(start, stop, step):
-            own = nodes[i : min(i + step, stop)]
-            out[i : i + len(own)] = (block(nodes, own, t).T if adjoint else block(own, nodes, t)) @ x
+            rows = slice(i, min(i + step, stop))
+            own = nodes[rows, :]
+            out[rows, :] = (block(nodes, own, t).T if adjoint else block(own, nodes, t)) @ x
 
     def values(nodes: Array, t: float, start: int, out: Array) -> None:
         out[...] = block(nodes[start : start + len(out)], nodes, t)

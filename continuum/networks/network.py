@@ -57,8 +57,8 @@ class Network(ABC):
         """The equation, as `print(problem)` writes it."""
 
     def weights_like(self, example: Array) -> Array:
-        """The weights in the library of `example`."""
-        return self.weights
+        """The weights in the library, and on the device, of `example`."""
+        return like(self.weights, example)
 
     def controls(
         self,
@@ -141,9 +141,6 @@ class EuclideanNetwork(Network):
     @property
     def weights(self) -> Array:
         return euclidean(self.units)
-
-    def weights_like(self, example: Array) -> Array:
-        return like(self.weights, example)
 
 
 def euclidean(*shape: int) -> Array:
