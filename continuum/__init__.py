@@ -11,7 +11,7 @@ from .activations import sigmoid as sigmoid
 from .activations import softplus as softplus
 from .activations import tanh as tanh
 from .activations import user_activation as user_activation
-from .controls import Block as Block
+from .blocks import Block as Block
 from .controls import Control as Control
 from .controls import ControlSpace as ControlSpace
 from .controls import FunctionControl as FunctionControl

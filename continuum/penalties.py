@@ -2,14 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Real
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from .arrays import Array, like, namespace
+from .blocks import Block
 from .checks import check_name
-from .controls import Block, Control, ControlSpace
+from .controls import Control, ControlSpace
 
 
 class Penalty(ABC):
@@ -65,8 +67,12 @@ class BlockPenalty(Penalty):
     blocks: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.strength, Real):
+            raise TypeError(f"strength must be a number, got {self.strength!r}")
         if not self.strength >= 0 or self.strength == float("inf"):
             raise ValueError(f"strength must be finite and >= 0, got {self.strength}")
+        if isinstance(self.blocks, str):
+            raise TypeError(f"blocks must be a sequence of names, such as [{self.blocks!r}], got {self.blocks!r}")
 
     def penalised(self, space: ControlSpace) -> list[Block]:
         """The blocks that count."""
@@ -227,8 +233,12 @@ class L1(BlockPenalty):
         return xp.sqrt(xp.sum(w * x * x, axis=-1) / measure), measure
 
     def formula(self, space: ControlSpace) -> str:
-        name = "|{}|_1" if self.groups == "entries" else "sum of |rows of {}|"
-        return self._formula(space, {"layers": f"int_0^T {name} dt", "static": name})
+        terms = []
+        for block in self.penalised(space):
+            whole = self.groups == "entries" or len(block.shape) == 1
+            name = f"|{block.name}|_1" if whole else f"sum of |rows of {block.name}|"
+            terms.append(name if block.time == "static" else f"int_0^T {name} dt")
+        return f"{self.strength:g} (" + " + ".join(terms) + ")"
 
 
 @dataclass(frozen=True)
@@ -269,6 +279,18 @@ class PenaltySum(Penalty):
 
     def formula(self, space: ControlSpace) -> str:
         return " + ".join(p.formula(space) for p in self.parts)
+
+
+def restricted(penalty: Penalty | None, names: Sequence[str], space: ControlSpace) -> Penalty | None:
+    """What a penalty adds for these blocks alone, None if nothing.  Raises TypeError for one that couples blocks."""
+    kept: list[Penalty] = []
+    for term in penalty.terms if penalty is not None else ():
+        if not isinstance(term, BlockPenalty):
+            raise TypeError(f"{term!r} does not say which blocks it counts, so it cannot be split into groups")
+        chosen = tuple(b.name for b in term.penalised(space) if b.name in names)
+        if chosen:
+            kept.append(replace(term, blocks=chosen))
+    return None if not kept else kept[0] if len(kept) == 1 else PenaltySum(tuple(kept))
 
 
 def _changed(control: Control, blocks: dict[str, Array]) -> Control:

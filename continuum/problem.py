@@ -1,19 +1,19 @@
 """The learning problem: what is wanted of a network, continuous in time."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from .admissible import AdmissibleSet
 from .arrays import Array, to_host
-from .checks import check_array
-from .controls import ControlSpace
+from .checks import check_array, check_name
+from .controls import Control, ControlSpace
 from .losses import Loss, SquaredError
 from .meshes import TimeMesh
 from .networks import Network
-from .penalties import Penalty
+from .penalties import Penalty, restricted
 from .readouts import Readout, State
-from .sets import AdmissibleSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +100,24 @@ class LearningProblem:
             target=self.target[:, chosen],
             sample_weights=self.shares[chosen],
         )
+
+    def holding(self, control: Control, names: Collection[str]) -> "tuple[LearningProblem, Control]":
+        """The problem in which the blocks named stay what they are in `control`, and the rest of that control.
+
+        raises TypeError for sets and penalties that couple them to others
+        """
+        space = self.space
+        for name in names:
+            check_name("block", name, [b.name for b in space.trained])
+        free = [b.name for b in space.trained if b.name not in names]
+        held = replace(space, fixed={**space.fixed, **{name: control[name] for name in names}})
+        rest = replace(
+            self,
+            controls=held,
+            penalty=restricted(self.penalty, free, space),
+            admissible=None if self.admissible is None else self.admissible.only(free),
+        )
+        return rest, Control(held, {name: control[name] for name in free}, trusted=True)
 
     def __str__(self) -> str:
         space, mesh, network = self.space, self.mesh, self.network

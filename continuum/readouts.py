@@ -9,8 +9,8 @@ import numpy as np
 
 from .activations import Activation, identity
 from .arrays import Array, like, namespace
+from .blocks import Block, Coefficient
 from .checks import check_array, check_count, check_name
-from .controls import Block, Coefficient
 from .networks import Network
 from .networks.kernel_network import KernelNetwork
 from .networks.network import Values
@@ -173,7 +173,7 @@ class TrainableReadout(Readout):
         return weight.T @ (like(self.measure(network), r)[:, None] * r)
 
     def formula(self) -> str:
-        inner = "sum_j w_j W_j f_j + mu"
+        inner = "mu + sum_j w_j W_j f_j"
         return inner if self.link is identity else f"{self.link}({inner})"
 
 

@@ -1,78 +1,15 @@
-"""Admissible sets for controls, block by block: support points and projections."""
+"""Admissible sets for controls, block by block: boxes, finite sets, and balls of several norms."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
+from numbers import Real
 
 import numpy as np
 
+from .admissible import AdmissibleSet, Blocks
 from .arrays import Array, like, namespace
-from .checks import check_name, check_positive
-from .controls import Block, Control, ControlSpace
-
-Blocks = Mapping[str, Array]
-"""Coefficients by name, (..., *block.shape): any leading axes, of time or none."""
-
-
-class AdmissibleSet(ABC):
-    """A closed set A of controls; blocks it does not name are free.
-
-    `pointwise` sets bound the control at each time on its own, so that maxima over them are taken time by time.
-    Sets that name different blocks are joined by &: Box(bias=(-1, 1)) & FiniteSet(kernel=(-1, 0, 1)).
-    """
-
-    pointwise: ClassVar[bool] = True
-    convex: ClassVar[bool] = True
-
-    @property
-    @abstractmethod
-    def names(self) -> tuple[str, ...]:
-        """The blocks it names."""
-
-    @abstractmethod
-    def nearest(self, x: Blocks, space: ControlSpace) -> dict[str, Array]:
-        """The nearest point, for the blocks it names."""
-
-    @abstractmethod
-    def support(self, gradient: Blocks, tie: Blocks, space: ControlSpace) -> dict[str, Array]:
-        """A maximiser of (gradient, .), for the blocks it names; entries that do not matter are those of `tie`."""
-
-    @abstractmethod
-    def excess(self, control: Control) -> float:
-        """By how much the worst bound is exceeded; <= 0 inside."""
-
-    def check(self, space: ControlSpace) -> None:
-        """Raises ValueError if the set does not fit the space."""
-        blocks = {b.name: b for b in space.trained}
-        for name in self.names:
-            check_name("block", name, list(blocks))
-            if blocks[name].time == "nodes":
-                raise ValueError(
-                    f"a {type(self).__name__} on {name!r} needs in_time='layers': in the space of piecewise linear "
-                    "controls the nearest point is not found entry by entry"
-                )
-
-    def project(self, control: Control) -> Control:
-        """The nearest point of A; one of them if A is not convex."""
-        return _changed(control, self.nearest(control, control.space))
-
-    def support_point(self, gradient: Control, tie: Control) -> Control:
-        """A point of A that maximises (gradient, x); entries that do not matter, and free ones, are those of `tie`."""
-        return _changed(tie, self.support(gradient, tie, gradient.space))
-
-    def contains(self, control: Control, tolerance: float = 0.0) -> bool:
-        """True if no bound is exceeded by more than the tolerance."""
-        return self.excess(control) <= tolerance
-
-    def __and__(self, other: "AdmissibleSet") -> "AdmissibleSet":
-        if not isinstance(other, AdmissibleSet):
-            return NotImplemented
-        return SetProduct((*self.parts, *other.parts))
-
-    @property
-    def parts(self) -> tuple["AdmissibleSet", ...]:
-        """The sets it is a product of."""
-        return (self,)
+from .checks import check_positive
+from .controls import Control, ControlSpace
 
 
 class Box(AdmissibleSet):
@@ -84,7 +21,8 @@ class Box(AdmissibleSet):
 
     def __init__(self, **bounds: tuple[float, float]) -> None:
         for name, pair in bounds.items():
-            if not isinstance(pair, tuple | list) or len(pair) != 2 or not pair[0] <= pair[1]:
+            numbers = isinstance(pair, tuple | list) and len(pair) == 2 and all(isinstance(p, Real) for p in pair)
+            if not numbers or not pair[0] <= pair[1] or pair[0] == np.inf or pair[1] == -np.inf:
                 raise ValueError(f"bounds of {name} must be a pair (lower, upper) with lower <= upper, got {pair!r}")
         self.bounds: Mapping[str, tuple[float, float]] = {
             name: (float(low), float(high)) for name, (low, high) in bounds.items()
@@ -103,6 +41,14 @@ class Box(AdmissibleSet):
     def support(self, gradient: Blocks, tie: Blocks, space: ControlSpace) -> dict[str, Array]:
         return {n: _extreme(gradient[n], *self.bounds[n], tie[n]) for n in self.bounds}
 
+    def only(self, names: Collection[str]) -> AdmissibleSet | None:
+        """See AdmissibleSet."""
+        return _only(self, self.bounds, names)
+
+    @property
+    def bounded(self) -> bool:
+        return all(np.isfinite(pair).all() for pair in self.bounds.values())
+
     def excess(self, control: Control) -> float:
         return max(
             (max(low - _lowest(control[n]), _highest(control[n]) - high) for n, (low, high) in self.bounds.items()),
@@ -114,6 +60,7 @@ class FiniteSet(AdmissibleSet):
     """Every entry of the blocks named is one of a few values: FiniteSet(kernel=(-1, 0, 1)), ternary weights.
 
     Not convex: the nearest point is the nearest value entry by entry, the smaller of two that are equally near.
+    Values are chosen for each block on its own: pairs (a, b) that only go together are no FiniteSet.
     raises ValueError for no values (the set would be empty), values that are not finite, or unknown names
     """
 
@@ -122,10 +69,10 @@ class FiniteSet(AdmissibleSet):
     def __init__(self, **values: Sequence[float]) -> None:
         self.values: dict[str, Array] = {}
         for name, given in values.items():
-            array = np.unique(np.asarray(given, dtype=np.float64))
-            if array.size == 0 or not np.all(np.isfinite(array)):
+            numbers = isinstance(given, Collection) and all(isinstance(v, Real) and np.isfinite(v) for v in given)
+            if not numbers or len(given) == 0:
                 raise ValueError(f"values of {name} must be a few finite numbers, got {given!r}")
-            self.values[name] = array
+            self.values[name] = np.unique(np.asarray(given, dtype=np.float64))
 
     def __repr__(self) -> str:
         inner = (f"{name}=({', '.join(f'{v:g}' for v in values)})" for name, values in self.values.items())
@@ -135,12 +82,16 @@ class FiniteSet(AdmissibleSet):
     def names(self) -> tuple[str, ...]:
         return tuple(self.values)
 
+    def only(self, names: Collection[str]) -> AdmissibleSet | None:
+        """See AdmissibleSet."""
+        return _only(self, self.values, names)
+
     def nearest(self, x: Blocks, space: ControlSpace) -> dict[str, Array]:
         found = {}
         for name, values in self.values.items():
             best = namespace(x[name]).full_like(x[name], float(values[0]))
-            for low, high in zip(values[:-1], values[1:], strict=True):
-                best = namespace(x[name]).where(x[name] > 0.5 * (low + high), float(high), best)
+            for low, high in pairwise(values):
+                best = namespace(x[name]).where(x[name] > 0.5 * float(low + high), float(high), best)
             found[name] = best
         return found
 
@@ -189,9 +140,8 @@ class Ball(AdmissibleSet):
         size = xp.abs(b)
         low, high = xp.zeros_like(a), xp.minimum(xp.abs(a), xp.full_like(a, r))
         outside = xp.any(a[..., None] ** 2 + b * b > r * r, axis=-1)
-        for _ in range(
-            60
-        ):  # the derivative at s of (s - |a|)^2 + sum_j w_j max(|b_j| - (r^2 - s^2)^(1/2), 0)^2, halved
+        # bisection on half the derivative in s of (s - |a|)^2 + sum_j w_j max(|b_j| - (r^2 - s^2)^(1/2), 0)^2
+        for _ in range(60):
             s = 0.5 * (low + high)
             bound = xp.sqrt(xp.maximum(r * r - s * s, xp.full_like(s, 1e-300)))
             over = xp.maximum(size - bound[..., None], xp.zeros_like(size))
@@ -227,7 +177,7 @@ class Ball(AdmissibleSet):
 
 
 class L1Ball(AdmissibleSet):
-    """int |x(z)| dz <= radius in the last variable, at each time: L1Ball(kernel=2.0) bounds int |b(y, z)| dz for every y.
+    """int |x(z)| dz <= radius in the last variable, at each time: L1Ball(kernel=2) bounds int |b(y, z)| dz for all y.
 
     raises ValueError for a radius that is not positive (the set would be empty, or the point 0), or unknown names
     """
@@ -241,6 +191,10 @@ class L1Ball(AdmissibleSet):
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.radii)
+
+    def only(self, names: Collection[str]) -> AdmissibleSet | None:
+        """See AdmissibleSet."""
+        return _only(self, self.radii, names)
 
     def nearest(self, x: Blocks, space: ControlSpace) -> dict[str, Array]:
         """Soft thresholding, by the level at which the norm is the radius."""
@@ -308,6 +262,10 @@ class NormBall(AdmissibleSet):
     def names(self) -> tuple[str, ...]:
         return tuple(self.radii)
 
+    def only(self, names: Collection[str]) -> AdmissibleSet | None:
+        """See AdmissibleSet."""
+        return _only(self, self.radii, names)
+
     def nearest(self, x: Blocks, space: ControlSpace) -> dict[str, Array]:
         return {n: x[n] * min(1.0, r / max(self._norm(n, x[n], space), 1e-300)) for n, r in self.radii.items()}
 
@@ -326,45 +284,10 @@ class NormBall(AdmissibleSet):
         return float(namespace(x).sum(like(block.weights, x) * x * space.axes[name].mass(x))) ** 0.5
 
 
-class SetProduct(AdmissibleSet):
-    """Sets for different blocks, together.  Raises ValueError if two name the same block."""
-
-    def __init__(self, parts: Sequence[AdmissibleSet]) -> None:
-        self._parts = tuple(parts)
-        names = [name for part in parts for name in part.names]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two sets name the same block: {', '.join(twice)}")
-        self.pointwise = all(p.pointwise for p in parts)  # type: ignore[misc]
-        self.convex = all(p.convex for p in parts)  # type: ignore[misc]
-
-    def __repr__(self) -> str:
-        return " & ".join(map(repr, self._parts))
-
-    @property
-    def parts(self) -> tuple[AdmissibleSet, ...]:
-        return self._parts
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(name for part in self._parts for name in part.names)
-
-    def check(self, space: ControlSpace) -> None:
-        for part in self._parts:
-            part.check(space)
-
-    def nearest(self, x: Blocks, space: ControlSpace) -> dict[str, Array]:
-        return {n: v for part in self._parts for n, v in part.nearest(x, space).items()}
-
-    def support(self, gradient: Blocks, tie: Blocks, space: ControlSpace) -> dict[str, Array]:
-        return {n: v for part in self._parts for n, v in part.support(gradient, tie, space).items()}
-
-    def excess(self, control: Control) -> float:
-        return max(part.excess(control) for part in self._parts)
-
-
-def _changed(control: Control, blocks: Blocks) -> Control:
-    return Control(control.space, {**dict(control.items()), **blocks}, trusted=True)
+def _only(whole: AdmissibleSet, given: Mapping[str, object], names: Collection[str]) -> AdmissibleSet | None:
+    """A set of the same kind for those of the blocks given that are named; each is bounded on its own."""
+    kept = {name: value for name, value in given.items() if name in names}
+    return type(whole)(**kept) if kept else None
 
 
 def _last(name: str, space: ControlSpace) -> Array:
@@ -387,4 +310,5 @@ def _lowest(x: Array) -> float:
 
 
 def _highest(x: Array) -> float:
+    """The largest entry."""
     return float(namespace(x).max(x))
