@@ -11,7 +11,7 @@ from .activations import sigmoid as sigmoid
 from .activations import softplus as softplus
 from .activations import tanh as tanh
 from .activations import user_activation as user_activation
-from .controls import Block as Block
+from .blocks import Block as Block
 from .controls import Control as Control
 from .controls import ControlSpace as ControlSpace
 from .controls import FunctionControl as FunctionControl
@@ -29,6 +29,9 @@ from .kernels import hilbert_schmidt_norm as hilbert_schmidt_norm
 from .kernels import jump_kernel as jump_kernel
 from .kernels import operator_norm as operator_norm
 from .kernels import singular_values as singular_values
+from .losses import AbsoluteError as AbsoluteError
+from .losses import CrossEntropy as CrossEntropy
+from .losses import Logistic as Logistic
 from .losses import SquaredError as SquaredError
 from .meshes import TimeMesh as TimeMesh
 from .networks import Bottleneck as Bottleneck
@@ -37,6 +40,8 @@ from .networks import NeuralODE as NeuralODE
 from .networks import NeuralODE2 as NeuralODE2
 from .networks import SymmetricLayer as SymmetricLayer
 from .networks import WidthDepth as WidthDepth
+from .penalties import L1 as L1
+from .penalties import SobolevPenalty as SobolevPenalty
 from .penalties import Tikhonov as Tikhonov
 from .problem import LearningProblem as LearningProblem
 from .quadrature import Grid as Grid
@@ -50,9 +55,15 @@ from .quadrature import point_cloud as point_cloud
 from .quadrature import simpson as simpson
 from .quadrature import split as split
 from .quadrature import trapezoid as trapezoid
+from .readouts import Affine as Affine
+from .readouts import Integral as Integral
 from .readouts import Projection as Projection
 from .readouts import State as State
 from .resnet import ResNet as ResNet
+from .sets import Ball as Ball
 from .sets import Box as Box
+from .sets import FiniteSet as FiniteSet
+from .sets import L1Ball as L1Ball
+from .sets import NormBall as NormBall
 from .transfers import change_depth as change_depth
 from .transfers import change_width as change_width

@@ -21,6 +21,7 @@ class Activation:
     lipschitz : sup |sigma'|
     smooth : sigma is C^2 (orders of convergence and second derivatives hold everywhere)
     bounded, vanishes_at_zero : sup |sigma| < infinity; sigma(0) = 0
+    monotone : sigma never decreases
     code : which branch of the compiled loops evaluates it; None if none does
     """
 
@@ -34,6 +35,7 @@ class Activation:
     bounded: bool
     vanishes_at_zero: bool
     code: int | None = None
+    monotone: bool = True
 
     def __call__(self, s: Array) -> Array:
         """sigma(s), entrywise."""
@@ -168,6 +170,7 @@ gelu = Activation(
     smooth=True,
     bounded=False,
     vanishes_at_zero=True,
+    monotone=False,
 )
 """s Phi(s), Phi the normal distribution function; not monotone; Sigma = ((s^2 - 1) Phi + s phi) / 2 + 1/4."""
 
@@ -254,7 +257,10 @@ def user_activation(
     if steepest > lipschitz * (1 + 1e-12):
         raise ValueError(f"lipschitz is {lipschitz:g}, but |derivative| reaches {steepest:.6g}")
     vanishes = abs(float(value(zero)[0])) == 0.0
-    return Activation(name, value, derivative, second, antiderivative, lipschitz, smooth, bounded, vanishes)
+    return Activation(
+        name, value, derivative, second, antiderivative, lipschitz, smooth, bounded, vanishes,
+        monotone=bool(np.all(derivative(s) >= 0.0)),
+    )  # fmt: skip
 
 
 def _normal_density(s: Array) -> Array:

@@ -5,91 +5,19 @@ int_0^T sum_i w_i x_i(t) y_i(t) dt, and this is the one place that knows it: `ri
 into gradients, `flatten` gives coordinates whose Euclidean product it is.
 """
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
 
 from .arrays import Array, is_array, like, namespace
+from .blocks import Block, Coefficient
 from .checks import check_array, check_name
 from .meshes import TimeMesh
-from .time_axes import Norm, TimeAxis, TimeKind, time_axis
-
-Function: TypeAlias = Callable[..., Array | float]
-Coefficient: TypeAlias = Function | Sequence[Sequence[Function]] | Array | float
-"""What a user gives for a block: a function of position (and of time, as last argument), its values, a number."""
-
-
-@dataclass(frozen=True, eq=False)
-class Block:
-    """One named unknown, of `shape` at each time.
-
-    name : by which networks, sets and penalties address it
-    time : "layers", "nodes" or "static" (see time_axes)
-    weights : measure of its entries, broadcasting to `shape`: w_i for a bias, w_i w_j for a kernel, 1 if Euclidean
-    positions : how many positions a function for it takes before t (bias 1, kernel 2, plain parameters 0)
-    evaluate : (function of the positions and t, t) -> array of `shape`
-    prepare : for a block that is never stored as numbers, and so cannot be trained: (function, does it take t) ->
-        the value at t, which is no array
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    time: TimeKind
-    weights: Array
-    positions: int = 0
-    evaluate: Callable[..., Array] | None = None
-    prepare: Callable[..., Callable[[float], Array]] | None = None
-
-    def function(self, given: Coefficient) -> "tuple[bool, Callable[[float], Array]]":
-        """(is it constant in time, its value at t) for what a user gave; raises ValueError, TypeError."""
-        if self.prepare is not None:
-            if not callable(given):
-                raise ValueError(f"{self.name} is never stored: it must be a function, got {type(given).__name__}")
-            constant, _ = self._with_time(given)
-            return constant, self.prepare(given, not constant)
-        if callable(given) or (isinstance(given, tuple | list) and _leaf_callable(given)):
-            constant, timed = self._with_time(given)
-            evaluate = self.evaluate or (lambda g, t: g(t))
-
-            def value(t: float) -> Array:
-                return check_array(self.name, evaluate(timed, t), self.shape)
-
-            return constant, value
-        array = given if is_array(given) else np.asarray(given)
-        if array.shape == ():  # type: ignore[union-attr]
-            array = np.full(self.shape, float(array))  # type: ignore[arg-type]
-        checked = check_array(self.name, array, self.shape)  # type: ignore[arg-type]
-        return True, lambda t: checked
-
-    def _with_time(self, given: Coefficient) -> tuple[bool, Coefficient]:
-        """The same function(s), each taking t as last argument, and whether none of them looks at it."""
-        if not callable(given):
-            pairs = [[self._with_time(g) for g in side] for side in given]  # type: ignore[union-attr]
-            return (
-                all(constant for side in pairs for constant, _ in side),
-                tuple(tuple(g for _, g in side) for side in pairs),  # type: ignore[return-value]
-            )
-        try:
-            signature = inspect.signature(given)
-        except ValueError:  # a NumPy ufunc: a function of position
-            return True, lambda *args: given(*args[:-1])
-        for arguments, constant in ((self.positions, True), (self.positions + 1, False)):
-            try:
-                signature.bind(*range(arguments))
-            except TypeError:
-                continue
-            return constant, (lambda *args: given(*args[:-1])) if constant else given
-        wanted = ", ".join("yz"[: self.positions])
-        raise ValueError(f"{self.name} must be a function of ({wanted}) or ({wanted}, t)".replace("(, t)", "(t)"))
-
-
-def _leaf_callable(given: Sequence[object]) -> bool:
-    return any(callable(g) for side in given if isinstance(side, tuple | list) for g in side)
+from .time_axes import Norm, TimeAxis, time_axis
 
 
 class ControlPath(Protocol):
@@ -188,6 +116,21 @@ class ControlSpace:
     blocks: tuple[Block, ...]
     fixed: Mapping[str, Array] = field(default_factory=dict)
     norm: Norm = "L2"
+
+    def joined(self, blocks: Sequence[Block], fixed: Mapping[str, Coefficient]) -> "ControlSpace":
+        """This space with further blocks, unless it has them already; those named in `fixed` are not trained.
+
+        raises ValueError for blocks of the same name but another shape, or fixed values that do not fit
+        """
+        own = {b.name: b for b in self.blocks}
+        for block in blocks:
+            if block.name in own and own[block.name].shape != block.shape:
+                raise ValueError(f"controls have {block.name} of shape {own[block.name].shape}, not {block.shape}")
+        further = [b for b in blocks if b.name not in own]
+        values = {b.name: b.function(fixed[b.name])[1](0.0) for b in further if b.name in fixed}
+        if not further:
+            return self
+        return ControlSpace(self.mesh, (*self.blocks, *further), {**self.fixed, **values}, self.norm)
 
     @cached_property
     def axes(self) -> Mapping[str, TimeAxis]:
@@ -291,8 +234,9 @@ class ControlSpace:
     ) -> None:
         """Collects, in place, the derivative of factor (cotangents, c(t)) in the coefficients of c, t in `layer`."""
         theta = self.share(layer, t)
-        for name, x in total.items():
-            self.axes[name].scatter(x, layer, theta, cotangents[name], factor)
+        for name, c in cotangents.items():
+            if name in total:
+                self.axes[name].scatter(total[name], layer, theta, c, factor)
 
     def riesz(self, total: Mapping[str, Array]) -> "Control":
         """The gradient, in the product of the space, of what was collected in `total`, which is used up.
@@ -352,6 +296,9 @@ class Control(Mapping[str, Array]):
             return self._blocks[name]
         check_name("block", name, [*self._blocks, *self.space.fixed])
         return self.space.fixed[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._blocks  # fixed blocks can be read, but are not part of a point
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._blocks)

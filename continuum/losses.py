@@ -3,12 +3,18 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import numpy as np
+
 from .arrays import Array, namespace
-from .checks import check_positive
+from .checks import check_array, check_positive
 
 
 class Loss(ABC):
     """ell(o, y) for outputs o (P, M), targets y (P, M) and the outputs' measure v (P,)."""
+
+    def check_target(self, target: Array, outputs: int, samples: int) -> Array:
+        """`target` as (P, M); raises ValueError, TypeError if it does not fit."""
+        return check_array("target", target, (outputs, samples))
 
     @abstractmethod
     def value(self, o: Array, y: Array, v: Array) -> Array:
@@ -28,16 +34,26 @@ class Loss(ABC):
 
 
 @dataclass(frozen=True)
-class SquaredError(Loss):
+class WeightedLoss(Loss):
+    """A loss with a factor.
+
+    weight : raises ValueError unless > 0
+    """
+
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive("weight", self.weight)
+
+
+@dataclass(frozen=True)
+class SquaredError(WeightedLoss):
     """ell(o, y) = weight sum_i v_i (o_i - y_i)^2; weight = 0.5 is half the squared norm.
 
     raises ValueError unless weight > 0
     """
 
     weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        check_positive("weight", self.weight)
 
     def value(self, o: Array, y: Array, v: Array) -> Array:
         difference = o - y
@@ -51,3 +67,100 @@ class SquaredError(Loss):
 
     def formula(self, output: str) -> str:
         return f"{self.weight:g} |{output} - target|^2"
+
+
+@dataclass(frozen=True)
+class AbsoluteError(WeightedLoss):
+    """ell(o, y) = weight sum_i v_i |o_i - y_i|; at a kink the derivative is 0, one of the subgradients.
+
+    raises ValueError unless weight > 0
+    """
+
+    def value(self, o: Array, y: Array, v: Array) -> Array:
+        xp = namespace(o)
+        return self.weight * xp.sum(v[:, None] * xp.abs(o - y), axis=0)
+
+    def gradient(self, o: Array, y: Array, v: Array) -> Array:
+        return self.weight * namespace(o).sign(o - y)
+
+    def hvp(self, o: Array, y: Array, v: Array, do: Array) -> Array:
+        return namespace(o).zeros_like(do)
+
+    def formula(self, output: str) -> str:
+        return f"{self.weight:g} |{output} - target|_1"
+
+
+@dataclass(frozen=True)
+class Logistic(WeightedLoss):
+    """ell(o, y) = weight sum_i v_i (log(1 + exp o_i) - y_i o_i), 0 <= y_i <= 1: cross-entropy of y with sigmoid(o).
+
+    The outputs are scores: no link is needed, and none should be given.  On Y this is the cross-entropy of
+    Liu and Markowich section 4.1, integrated over Y.
+    raises ValueError unless weight > 0, and for targets outside [0, 1]
+    """
+
+    def check_target(self, target: Array, outputs: int, samples: int) -> Array:
+        target = check_array("target", target, (outputs, samples))
+        if bool(namespace(target).any((target < 0) | (target > 1))):
+            raise ValueError("target must lie in [0, 1] for Logistic(): it is the probability of the label 1")
+        return target
+
+    def value(self, o: Array, y: Array, v: Array) -> Array:
+        xp = namespace(o)
+        softplus = 0.5 * (o + xp.abs(o)) + xp.log1p(xp.exp(-xp.abs(o)))
+        return self.weight * xp.sum(v[:, None] * (softplus - y * o), axis=0)
+
+    def gradient(self, o: Array, y: Array, v: Array) -> Array:
+        return self.weight * (0.5 * (1.0 + namespace(o).tanh(0.5 * o)) - y)
+
+    def hvp(self, o: Array, y: Array, v: Array, do: Array) -> Array:
+        t = namespace(o).tanh(0.5 * o)
+        return self.weight * 0.25 * (1.0 - t * t) * do
+
+    def formula(self, output: str) -> str:
+        return f"{self.weight:g} sum_i v_i (log(1 + exp o_i) - target_i o_i), o = {output}"
+
+
+@dataclass(frozen=True)
+class CrossEntropy(WeightedLoss):
+    """ell(o, y) = weight (log sum_c exp o_c - sum_c y_c o_c), y_c >= 0 with sum 1: softmax classification.
+
+    The target may be given as labels 0, ..., P - 1, (M,), or as probabilities, (P, M).  The outputs are scores with
+    the Euclidean measure, such as those of Affine(classes).
+    raises ValueError unless weight > 0; for labels out of range or not whole, columns that are not probabilities
+    """
+
+    def check_target(self, target: Array, outputs: int, samples: int) -> Array:
+        if len(getattr(target, "shape", np.shape(target))) == 1:
+            labels = np.asarray(check_array("target", target, (samples,)))
+            if np.any(labels != np.round(labels)) or np.any(labels < 0) or np.any(labels >= outputs):
+                wrong = labels[(labels != np.round(labels)) | (labels < 0) | (labels >= outputs)][0]
+                raise ValueError(f"target must hold labels 0, ..., {outputs - 1}, one of them is {wrong:g}")
+            return np.eye(outputs)[:, labels.astype(int)]
+        target = check_array("target", target, (outputs, samples))
+        xp = namespace(target)
+        if bool(xp.any(target < 0)) or bool(xp.any(xp.abs(xp.sum(target, axis=0) - 1.0) > 1e-12)):
+            raise ValueError("target must hold labels (M,) or probabilities (P, M) whose columns sum to 1")
+        return target
+
+    def value(self, o: Array, y: Array, v: Array) -> Array:
+        xp = namespace(o)
+        highest = xp.max(o, axis=0)
+        total = highest + xp.log(xp.sum(xp.exp(o - highest[None, :]), axis=0))
+        return self.weight * (total - xp.sum(y * o, axis=0))
+
+    def gradient(self, o: Array, y: Array, v: Array) -> Array:
+        return self.weight * (_softmax(o) - y) / v[:, None]
+
+    def hvp(self, o: Array, y: Array, v: Array, do: Array) -> Array:
+        xp, s = namespace(o), _softmax(o)
+        return self.weight * s * (do - xp.sum(s * do, axis=0, keepdims=True)) / v[:, None]
+
+    def formula(self, output: str) -> str:
+        return f"{self.weight:g} (log sum_c exp o_c - sum_c target_c o_c), o = {output}"
+
+
+def _softmax(o: Array) -> Array:
+    xp = namespace(o)
+    e = xp.exp(o - xp.max(o, axis=0, keepdims=True))
+    return e / xp.sum(e, axis=0, keepdims=True)

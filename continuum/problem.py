@@ -1,19 +1,19 @@
 """The learning problem: what is wanted of a network, continuous in time."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from .admissible import AdmissibleSet
 from .arrays import Array, to_host
-from .checks import check_array
-from .controls import ControlSpace
+from .checks import check_array, check_name
+from .controls import Control, ControlSpace
 from .losses import Loss, SquaredError
 from .meshes import TimeMesh
 from .networks import Network
-from .penalties import Penalty
+from .penalties import Penalty, restricted
 from .readouts import Readout, State
-from .sets import AdmissibleSet
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +23,8 @@ class LearningProblem:
     over controls c in the admissible set, where f' = velocity(f, c(t), t), f(0) = initial, o = readout(f).
 
     initial : (N, M), one sample per column
-    target : (P, M), P the number of outputs
-    controls : a ControlSpace, or a TimeMesh, short for network.controls(mesh)
+    target : (P, M), P the number of outputs; CrossEntropy() takes labels (M,) too
+    controls : a ControlSpace, or a TimeMesh, short for network.controls(mesh); the blocks of the readout join it
     readout, terminal : State() and SquaredError() unless said otherwise
     running : a loss on the same readout, or None; its integral is the trapezoid rule on the ends of the layers
     penalty, admissible : None for none
@@ -47,12 +47,15 @@ class LearningProblem:
         controls = self.controls
         if not isinstance(controls, ControlSpace | TimeMesh):
             raise TypeError(f"controls must be a ControlSpace or a TimeMesh, got {type(controls).__name__}")
-        controls = self.space
-        self.network.check_blocks("controls", controls.blocks)
+        space = self.network.controls(controls) if isinstance(controls, TimeMesh) else controls
+        self.network.check_blocks("controls", space.blocks)
+        controls = space.joined(self.readout.blocks(self.network), self.readout.fixed)
         initial = self.network.check_state("initial", self.initial)
         samples = initial.shape[1]
         outputs = len(self.readout.measure(self.network))
-        target = check_array("target", self.target, (outputs, samples))
+        target = self.terminal.check_target(self.target, outputs, samples)
+        if self.running is not None:
+            self.running.check_target(target, outputs, samples)
         weights = np.full(samples, 1.0 / samples)
         if self.sample_weights is not None:
             given = to_host(check_array("sample_weights", self.sample_weights, (samples,)))
@@ -74,8 +77,9 @@ class LearningProblem:
     @property
     def space(self) -> ControlSpace:
         """The space of its controls."""
-        controls = self.controls
-        return self.network.controls(controls) if isinstance(controls, TimeMesh) else controls
+        if isinstance(self.controls, TimeMesh):
+            raise TypeError("the problem was not made by its constructor")
+        return self.controls
 
     @property
     def mesh(self) -> TimeMesh:
@@ -96,6 +100,24 @@ class LearningProblem:
             target=self.target[:, chosen],
             sample_weights=self.shares[chosen],
         )
+
+    def holding(self, control: Control, names: Collection[str]) -> "tuple[LearningProblem, Control]":
+        """The problem in which the blocks named stay what they are in `control`, and the rest of that control.
+
+        raises TypeError for sets and penalties that couple them to others
+        """
+        space = self.space
+        for name in names:
+            check_name("block", name, [b.name for b in space.trained])
+        free = [b.name for b in space.trained if b.name not in names]
+        held = replace(space, fixed={**space.fixed, **{name: control[name] for name in names}})
+        rest = replace(
+            self,
+            controls=held,
+            penalty=restricted(self.penalty, free, space),
+            admissible=None if self.admissible is None else self.admissible.only(free),
+        )
+        return rest, Control(held, {name: control[name] for name in free}, trusted=True)
 
     def __str__(self) -> str:
         space, mesh, network = self.space, self.mesh, self.network

@@ -1,29 +1,57 @@
-"""What is read off the final state: output = readout(state), with its adjoints."""
+"""What is read off a state: output = readout(state, its own parameters), with its adjoints."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
-from .arrays import Array, like
-from .checks import check_array
+from .activations import Activation, identity
+from .arrays import Array, like, namespace
+from .blocks import Block, Coefficient
+from .checks import check_array, check_count, check_name
 from .networks import Network
+from .networks.kernel_network import KernelNetwork
+from .networks.network import Values
+
+WEIGHT, OFFSET = "readout.W", "readout.mu"
 
 
 class Readout(ABC):
-    """A linear map from states (N, M) to outputs (P, M), each with its measure."""
+    """A map from states (N, M), and blocks of the control that are constant in time, to outputs (P, M).
+
+    Adjoints are with respect to the measure of the outputs, the weights of the units and those of the blocks.
+    `fixed` holds the values of blocks that are not to be trained.
+    """
+
+    fixed: Mapping[str, Coefficient] = MappingProxyType({})
+
+    def blocks(self, network: Network) -> tuple[Block, ...]:
+        """The blocks it adds to the control, all of them static."""
+        return ()
 
     @abstractmethod
     def measure(self, network: Network) -> Array:
         """(P,): the weights v of the outputs' inner product sum_i v_i o_i q_i."""
 
     @abstractmethod
-    def output(self, network: Network, f: Array) -> Array:
+    def output(self, network: Network, f: Array, c: Values) -> Array:
         """The outputs of states f: (P, M)."""
 
     @abstractmethod
-    def adjoint(self, network: Network, q: Array) -> Array:
-        """The state p (N, M) with (p, f) = (q, output(f)) in the two inner products."""
+    def jvp(self, network: Network, f: Array, c: Values, df: Array, dc: Values) -> Array:
+        """The derivative of `output` in the direction (df, dc): (P, M).  Blocks missing from dc are not varied."""
+
+    @abstractmethod
+    def vjp(self, network: Network, f: Array, c: Values, q: Array) -> tuple[Array, dict[str, Array]]:
+        """The adjoints of q (P, M): in the state, (N, M), and by block, summed over samples."""
+
+    @abstractmethod
+    def vjp_derivative(
+        self, network: Network, f: Array, c: Values, q: Array, df: Array, dc: Values, dq: Array
+    ) -> tuple[Array, dict[str, Array]]:
+        """The derivative of `vjp` at (f, c, q) in the direction (df, dc, dq)."""
 
     @abstractmethod
     def formula(self) -> str:
@@ -37,11 +65,19 @@ class State(Readout):
     def measure(self, network: Network) -> Array:
         return network.weights
 
-    def output(self, network: Network, f: Array) -> Array:
+    def output(self, network: Network, f: Array, c: Values) -> Array:
         return f
 
-    def adjoint(self, network: Network, q: Array) -> Array:
-        return q
+    def jvp(self, network: Network, f: Array, c: Values, df: Array, dc: Values) -> Array:
+        return df
+
+    def vjp(self, network: Network, f: Array, c: Values, q: Array) -> tuple[Array, dict[str, Array]]:
+        return q, {}
+
+    def vjp_derivative(
+        self, network: Network, f: Array, c: Values, q: Array, df: Array, dc: Values, dq: Array
+    ) -> tuple[Array, dict[str, Array]]:
+        return dq, {}
 
     def formula(self) -> str:
         return "f"
@@ -63,11 +99,132 @@ class Projection(Readout):
         check_array("matrix of the Projection", self.matrix, ("P", len(network.weights)))
         return np.ones(self.matrix.shape[0])
 
-    def output(self, network: Network, f: Array) -> Array:
+    def output(self, network: Network, f: Array, c: Values) -> Array:
         return like(self.matrix, f) @ (network.weights_like(f)[:, None] * f)
 
-    def adjoint(self, network: Network, q: Array) -> Array:
-        return like(self.matrix, q).T @ q
+    def jvp(self, network: Network, f: Array, c: Values, df: Array, dc: Values) -> Array:
+        return self.output(network, df, c)
+
+    def vjp(self, network: Network, f: Array, c: Values, q: Array) -> tuple[Array, dict[str, Array]]:
+        return like(self.matrix, q).T @ q, {}
+
+    def vjp_derivative(
+        self, network: Network, f: Array, c: Values, q: Array, df: Array, dc: Values, dq: Array
+    ) -> tuple[Array, dict[str, Array]]:
+        return self.vjp(network, f, c, dq)
 
     def formula(self) -> str:
         return "sum_j w_j P_j f_j"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainableReadout(Readout):
+    """O = h(int W(., z) f(z) dz + mu): blocks "readout.W" (P, N) and "readout.mu" (P,).
+
+    link : h, an Activation applied entrywise; identity unless said otherwise
+    fixed : values of blocks that are not trained
+    raises TypeError for a link that is no Activation, ValueError for names that are not its blocks
+    """
+
+    link: Activation = field(default=identity, kw_only=True)
+    fixed: Mapping[str, Coefficient] = field(default_factory=dict, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.link, Activation):
+            raise TypeError(f"link must be an Activation, got {self.link!r}")
+        for name in self.fixed:
+            check_name("block of the readout", name, (WEIGHT, OFFSET))
+
+    def _linear(self, network: Network, f: Array, c: Values) -> Array:
+        return c[WEIGHT] @ (network.weights_like(f)[:, None] * f) + c[OFFSET][:, None]
+
+    def _linear_change(self, network: Network, f: Array, c: Values, df: Array, dc: Values) -> Array:
+        w = network.weights_like(f)[:, None]
+        change = c[WEIGHT] @ (w * df)
+        if WEIGHT in dc:
+            change = change + dc[WEIGHT] @ (w * f)
+        return change + dc[OFFSET][:, None] if OFFSET in dc else change
+
+    def output(self, network: Network, f: Array, c: Values) -> Array:
+        return self.link.value(self._linear(network, f, c))
+
+    def jvp(self, network: Network, f: Array, c: Values, df: Array, dc: Values) -> Array:
+        slope = self.link.derivative(self._linear(network, f, c))
+        return slope * self._linear_change(network, f, c, df, dc)
+
+    def vjp(self, network: Network, f: Array, c: Values, q: Array) -> tuple[Array, dict[str, Array]]:
+        r = self.link.derivative(self._linear(network, f, c)) * q
+        return self._adjoint(network, c[WEIGHT], r), {WEIGHT: r @ f.T, OFFSET: namespace(r).sum(r, axis=1)}
+
+    def vjp_derivative(
+        self, network: Network, f: Array, c: Values, q: Array, df: Array, dc: Values, dq: Array
+    ) -> tuple[Array, dict[str, Array]]:
+        o = self._linear(network, f, c)
+        slope = self.link.derivative(o)
+        r = slope * q
+        dr = slope * dq + self.link.second(o) * q * self._linear_change(network, f, c, df, dc)
+        p = self._adjoint(network, c[WEIGHT], dr)
+        if WEIGHT in dc:
+            p = p + self._adjoint(network, dc[WEIGHT], r)
+        return p, {WEIGHT: dr @ f.T + r @ df.T, OFFSET: namespace(dr).sum(dr, axis=1)}
+
+    def _adjoint(self, network: Network, weight: Array, r: Array) -> Array:
+        """int W(y, .) r(y) dy."""
+        return weight.T @ (like(self.measure(network), r)[:, None] * r)
+
+    def formula(self) -> str:
+        inner = "mu + sum_j w_j W_j f_j"
+        return inner if self.link is identity else f"{self.link}({inner})"
+
+
+@dataclass(frozen=True, eq=False)
+class Integral(TrainableReadout):
+    """O(y) = h(int_Y W(y, z) f(z) dz + mu(y)): outputs are functions on Y, in L^2(Y).
+
+    Blocks "readout.W" (N, N), with weights w_i w_j, and "readout.mu" (N,), with weights w_i.
+    Source: Liu and Markowich (2.9), with W(y, z) as there (Remark 4.3 swaps its arguments).
+    """
+
+    def blocks(self, network: Network) -> tuple[Block, ...]:
+        if not isinstance(network, KernelNetwork):
+            raise TypeError(f"an Integral readout needs a network on a grid, such as WidthDepth, got {network!r}")
+        grid, w, size = network.grid, network.weights, len(network.weights)
+        return (
+            Block(
+                WEIGHT, (size, size), "static", w[:, None] * w, positions=2, last=w,
+                evaluate=lambda function, t: grid.evaluate_kernel(function, t, name=WEIGHT),
+            ),
+            Block(
+                OFFSET, (size,), "static", w, positions=1,
+                evaluate=lambda function, t: grid.evaluate(function, t, name=OFFSET),
+            ),
+        )  # fmt: skip
+
+    def measure(self, network: Network) -> Array:
+        return network.weights
+
+
+@dataclass(frozen=True, eq=False)
+class Affine(TrainableReadout):
+    """O_c = h(int W_c(z) f(z) dz + mu_c), c = 1, ..., classes, in R^classes: a linear classifier on the state.
+
+    Blocks "readout.W" (classes, N), with weights w_j, and "readout.mu" (classes,).
+
+    classes : how many outputs; raises ValueError if < 1
+    """
+
+    classes: int
+
+    def __post_init__(self) -> None:
+        check_count("classes", self.classes)
+        super().__post_init__()
+
+    def blocks(self, network: Network) -> tuple[Block, ...]:
+        w, units = network.weights, len(network.weights)
+        return (
+            Block(WEIGHT, (self.classes, units), "static", np.ones((self.classes, 1)) * w, last=w),
+            Block(OFFSET, (self.classes,), "static", np.ones(self.classes)),
+        )
+
+    def measure(self, network: Network) -> Array:
+        return np.ones(self.classes)

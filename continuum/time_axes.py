@@ -64,6 +64,14 @@ class TimeAxis(Protocol):
         """Mx with M_kl = int phi_k phi_l dt, the Gram matrix of "L2" whatever the norm."""
         ...
 
+    def stiffness(self, x: Array) -> Array:
+        """Sx with S_kl = int phi_k' phi_l' dt.  Raises ValueError for functions that are not piecewise linear."""
+        ...
+
+    def prox(self, x: Array, mass: float, stiffness: float) -> Array:
+        """The z with (G + mass M + stiffness S) z = G x."""
+        ...
+
     def from_l2(self, x: Array) -> Array:
         """G^{-1} M x, the gradient in this norm whose gradient in "L2" is x."""
         ...
@@ -101,6 +109,12 @@ class Layers:
     def mass(self, x: Array) -> Array:
         return x * _column(self.mesh.steps, x)
 
+    def stiffness(self, x: Array) -> Array:
+        raise ValueError("piecewise constant functions have no derivative in L2")
+
+    def prox(self, x: Array, mass: float, stiffness: float) -> Array:
+        return x / (1.0 + mass) if stiffness == 0.0 else self.stiffness(x)
+
     def from_l2(self, x: Array) -> Array:
         return x
 
@@ -120,23 +134,17 @@ class Nodes:
     def sample_times(self) -> Array:
         return self.mesh.nodes
 
+    def _gram(self, mass: float, stiffness: float) -> tuple[Array, Array]:
+        """The diagonal and the side diagonal of mass M + stiffness S."""
+        tau = self.mesh.steps
+        own, off = mass * tau / 3 + stiffness / tau, mass * tau / 6 - stiffness / tau
+        diagonal = np.append(own, 0.0) + np.append(0.0, own)
+        return diagonal, off
+
     @cached_property
     def _cholesky(self) -> tuple[Array, Array]:
-        """The diagonal d and subdiagonal e of L: G_kk = d_k^2 + e_{k-1}^2, G_{k,k+1} = d_k e_k."""
-        tau = self.mesh.steps
-        diagonal, off = np.zeros(len(tau) + 1), tau / 6
-        diagonal[:-1] += tau / 3
-        diagonal[1:] += tau / 3
-        if self.norm == "H1":
-            diagonal[:-1] += 1 / tau
-            diagonal[1:] += 1 / tau
-            off = off - 1 / tau
-        d, e = np.empty_like(diagonal), np.empty_like(off)
-        for k in range(len(diagonal)):
-            d[k] = np.sqrt(diagonal[k] - (e[k - 1] ** 2 if k else 0.0))
-            if k < len(off):
-                e[k] = off[k] / d[k]
-        return d, e
+        """The diagonal d and subdiagonal e of L."""
+        return _factor(self._gram(1.0, float(self.norm == "H1")))
 
     def at(self, x: Array, layer: int, theta: float) -> Array:
         return (1.0 - theta) * x[layer, ...] + theta * x[layer + 1, ...]
@@ -152,18 +160,14 @@ class Nodes:
         return y
 
     def unflatten(self, y: Array) -> Array:
-        d, e = self._cholesky
-        x = y / _column(d, y)
-        for k in range(len(e) - 1, -1, -1):
-            x[k, ...] -= float(e[k] / d[k]) * x[k + 1, ...]
-        return x
+        return _back(*self._cholesky, y)
 
     def riesz(self, c: Array) -> Array:
-        d, e = self._cholesky
-        y = c / _column(d, c)
-        for k in range(len(e)):
-            y[k + 1, ...] -= float(e[k] / d[k + 1]) * y[k, ...]
-        return self.unflatten(y)
+        return _solve(*self._cholesky, c)
+
+    def _apply_gram(self, x: Array) -> Array:
+        """Gx."""
+        return self.mass(x) + self.stiffness(x) if self.norm == "H1" else self.mass(x)
 
     def mass(self, x: Array) -> Array:
         tau = _column(self.mesh.steps, x)
@@ -171,6 +175,17 @@ class Nodes:
         result[:-1, ...] += tau * (x[:-1, ...] / 3.0 + x[1:, ...] / 6.0)
         result[1:, ...] += tau * (x[:-1, ...] / 6.0 + x[1:, ...] / 3.0)
         return result
+
+    def stiffness(self, x: Array) -> Array:
+        slope = (x[1:, ...] - x[:-1, ...]) / _column(self.mesh.steps, x)
+        result = namespace(x).zeros_like(x)
+        result[1:, ...] += slope
+        result[:-1, ...] -= slope
+        return result
+
+    def prox(self, x: Array, mass: float, stiffness: float) -> Array:
+        d, e = _factor(self._gram(1.0 + mass, float(self.norm == "H1") + stiffness))
+        return _solve(d, e, self._apply_gram(x))
 
     def from_l2(self, x: Array) -> Array:
         return x if self.norm == "L2" else self.riesz(self.mass(x))
@@ -208,6 +223,12 @@ class Static:
     def mass(self, x: Array) -> Array:
         return x
 
+    def stiffness(self, x: Array) -> Array:
+        raise ValueError("constants have no time axis")
+
+    def prox(self, x: Array, mass: float, stiffness: float) -> Array:
+        return x / (1.0 + mass) if stiffness == 0.0 else self.stiffness(x)
+
     def from_l2(self, x: Array) -> Array:
         return x
 
@@ -229,3 +250,30 @@ def _column(values: Array, x: Array) -> Array:
     """(K,) values shaped to multiply the leading axis of x, in the library of x."""
     shaped = values.reshape((-1,) + (1,) * (len(x.shape) - 1))
     return like(shaped, x)
+
+
+def _factor(matrix: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Cholesky's d and e of a tridiagonal matrix: diagonal_k = d_k^2 + e_{k-1}^2, off_k = d_k e_k."""
+    diagonal, off = matrix
+    d, e = np.empty_like(diagonal), np.empty_like(off)
+    for k in range(len(diagonal)):
+        d[k] = np.sqrt(diagonal[k] - (e[k - 1] ** 2 if k else 0.0))
+        if k < len(off):
+            e[k] = off[k] / d[k]
+    return d, e
+
+
+def _back(d: Array, e: Array, y: Array) -> Array:
+    """The x with L^T x = y."""
+    x = y / _column(d, y)
+    for k in range(len(e) - 1, -1, -1):
+        x[k, ...] -= float(e[k] / d[k]) * x[k + 1, ...]
+    return x
+
+
+def _solve(d: Array, e: Array, c: Array) -> Array:
+    """The x with L L^T x = c."""
+    y = c / _column(d, c)
+    for k in range(len(e)):
+        y[k + 1, ...] -= float(e[k] / d[k + 1]) * y[k, ...]
+    return _back(d, e, y)

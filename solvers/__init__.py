@@ -1,10 +1,17 @@
 """Algorithms on networks, controls and problems; each returns a Solution with a status."""
 
+from .adam import Adam as Adam
 from .adjoint import ReducedObjective as ReducedObjective
 from .adjoint import discretize as discretize
 from .architectures import Architecture as Architecture
 from .architectures import Layer as Layer
 from .architectures import architecture as architecture
+from .certificate import Certificate as Certificate
+from .certificate import pontryagin_certificate as pontryagin_certificate
+from .compare import Attempt as Attempt
+from .compare import Comparison as Comparison
+from .compare import compare as compare
+from .continuous_adjoint import continuous_adjoint as continuous_adjoint
 from .embedded import DOP853 as DOP853
 from .embedded import DormandPrince as DormandPrince
 from .evaluate import Evaluation as Evaluation
@@ -13,6 +20,10 @@ from .explain import Explanation as Explanation
 from .explain import Hypothesis as Hypothesis
 from .explain import Theorem as Theorem
 from .explain import explain as explain
+from .extremals import Extremal as Extremal
+from .first_order import FrankWolfe as FrankWolfe
+from .first_order import GradientDescent as GradientDescent
+from .first_order import Nesterov as Nesterov
 from .growth import Growth as Growth
 from .growth import growth_class as growth_class
 from .growth import l1_bound as l1_bound
@@ -30,8 +41,6 @@ from .lyapunov import lyapunov as lyapunov
 from .lyapunov import propagator as propagator
 from .lyapunov import root_energy as root_energy
 from .lyapunov import singular_energy as singular_energy
-from .minimize import LBFGS as LBFGS
-from .minimize import GradientDescent as GradientDescent
 from .minimize import minimize as minimize
 from .monitors import EverySeconds as EverySeconds
 from .monitors import EverySteps as EverySteps
@@ -40,8 +49,21 @@ from .monitors import Progress as Progress
 from .monitors import Record as Record
 from .monitors import Snapshot as Snapshot
 from .monitors import Stop as Stop
+from .msa import successive_approximation as successive_approximation
+from .msa_batches import Minibatch as Minibatch
+from .multistart import Cluster as Cluster
+from .multistart import Multistart as Multistart
+from .multistart import multistart as multistart
+from .multistart import permutations as permutations
+from .multistart import sign_flips as sign_flips
+from .objective import Composite as Composite
 from .objective import Objective as Objective
+from .objective import SampledObjective as SampledObjective
 from .picard import picard as picard
+from .pontryagin import Hamiltonian as Hamiltonian
+from .pontryagin import Minimum as Minimum
+from .pontryagin import layer_hamiltonian as layer_hamiltonian
+from .proximal import proximal_alternating as proximal_alternating
 from .reduction import Reduction as Reduction
 from .reduction import exact_reduction as exact_reduction
 from .refinement import Refinement as Refinement
@@ -52,6 +74,9 @@ from .refinement import richardson as richardson
 from .refinement import width_error as width_error
 from .resolution import Unresolved as Unresolved
 from .resolution import velocity_jump as velocity_jump
+from .second_order import LBFGS as LBFGS
+from .second_order import NewtonCG as NewtonCG
+from .shooting import shoot as shoot
 from .solution import Solution as Solution
 from .solution import SolveError as SolveError
 from .solution import Trajectory as Trajectory

@@ -1,6 +1,6 @@
 """Compiled leaf loops: explicit Runge-Kutta steps of f' = sigma(a - Bf) with a dense kernel, and their adjoint.
 
-The references are `integrate.generic_advance` and the generic sweep of `adjoint.py`; tests hold each pair
+The references are `integrate.GenericAdvance` and the sweeps of `step_derivatives.py`; tests hold each pair
 together.  Matrix products go to BLAS; what is fused is everything between them.
 
 Arrays: f (N, M); bias (Ka, N) and kernel (Kb, N, N) with Ka, Kb the length of their time axis, one of
@@ -18,7 +18,7 @@ _LARGEST = np.finfo(np.float64).max
 
 
 @compiled
-def _spread_bias(bias, kind, layer, theta, out):
+def spread_bias(bias, kind, layer, theta, out):
     """out[i, m] <- a_i at this time, for all samples m."""
     for i in range(out.shape[0]):
         if kind == STATIC:
@@ -31,7 +31,7 @@ def _spread_bias(bias, kind, layer, theta, out):
 
 
 @compiled
-def _kernel_at(kernel, kind, layer, theta, blend):
+def kernel_at(kernel, kind, layer, theta, blend):
     """The kernel matrix at this time: a view where there is one, else the mean of two in `blend`."""
     if kind == STATIC:
         return kernel[0]
@@ -92,10 +92,10 @@ def advance(
         finite = True
         for i in range(stages):
             at = theta[n] + c[i] * dtheta[n]
-            np.dot(_kernel_at(kernel, kernel_kind, layers[n], at, blend), argument, slope[i])
+            np.dot(kernel_at(kernel, kernel_kind, layers[n], at, blend), argument, slope[i])
             moment = 0.0 if bias_kind == STATIC else layers[n] + (at if bias_kind == NODES else 0.0)
             if moment != spread_at:
-                _spread_bias(bias, bias_kind, layers[n], at, spread_a)
+                spread_bias(bias, bias_kind, layers[n], at, spread_a)
                 spread_at = moment
             last = i == stages - 1
             for start in range(0, entries, _BLOCK):
@@ -133,6 +133,70 @@ def advance(
 
 
 @compiled
+def stage_row(f, slopes, h, a, i, y, out):
+    """out <- row y of f + h sum_{j < i} a_ij k_j."""
+    base = f[y]
+    for m in range(out.size):
+        out[m] = base[m]
+    for j in range(i):
+        factor = h * a[i, j]
+        if factor != 0.0:
+            slope = slopes[j, y]
+            for m in range(out.size):
+                out[m] += factor * slope[m]
+
+
+@compiled
+def costate_row(p, back, h, a, b, i, y, out):
+    """out <- row y of b_i p + h sum_{j > i} a_ji q_j."""
+    costate = p[y]
+    for m in range(out.size):
+        out[m] = b[i] * costate[m]
+    for j in range(i + 1, b.size):
+        factor = h * a[j, i]
+        if factor != 0.0:
+            source = back[j, y]
+            for m in range(out.size):
+                out[m] += factor * source[m]
+
+
+@compiled
+def collect_bias(bar, kind, layer, at, h, dtheta, values, ones, sums):
+    """Adds the sum of `values` over samples to the cotangents of the bias, as time axes do."""
+    np.dot(values, ones, sums)
+    for y in range(sums.size):
+        if kind == STATIC:
+            bar[0, y] += h * sums[y]
+        elif kind == LAYERS:
+            bar[layer, y] += dtheta * sums[y]
+        else:
+            bar[layer, y] += h * (1.0 - at) * sums[y]
+            bar[layer + 1, y] += h * at * sums[y]
+
+
+@compiled
+def collect_kernel(bar, fresh, kind, layer, theta, dtheta, c, left, right, scaled, product):
+    """Adds left right^T, whose columns are those of the stages one after the other, to those of the kernel."""
+    columns = left.shape[1] // c.size
+    for end in range(2 if kind == NODES else 1):
+        target, source = 0 if kind == STATIC else layer + end, left
+        if kind == NODES:
+            for i in range(c.size):
+                at = theta + c[i] * dtheta
+                share = at if end else 1.0 - at
+                for y in range(left.shape[0]):
+                    for m in range(i * columns, (i + 1) * columns):
+                        scaled[y, m] = share * left[y, m]
+            source = scaled
+        if fresh[target]:
+            np.dot(source, right.T, bar[target])
+            fresh[target] = False
+        else:
+            np.dot(source, right.T, product)
+            bar[target] += product
+
+
+@compiled
 def adjoint(
     states,
     slopes,
@@ -152,28 +216,29 @@ def adjoint(
     dtheta,
     bias_bar,
     kernel_bar,
+    fresh,
+    p,
     costates,
 ):
-    """The adjoint of `advance`: p_n = p_{n+1} + h sum_i q_i, q_i = -B*(sigma'(u_i) lambda_i).
+    """The adjoint of `advance`: p_n = p_{n+1} + h sum_i q_i, q_i = -B*(sigma'(u_i) lambda_i), in place of p.
 
     lambda_i = b_i p_{n+1} + h sum_{j > i} a_ji q_j.  Collects the cotangents as time axes do (divided by the
     layer's length for LAYERS), in shapes (Ka, N) and (Kb, N, N), or (0, ...) where a block is not trained.
 
     seed_of : (S + 1,), which seed is added to p after step n, or -1
     seeds : (., N, M)
+    fresh : (Kb,), where nothing was collected yet in kernel_bar, which is then written rather than added to
     costates : (S + 1, N, M), or (0, ., .): p is written there
-    returns p at the start
     """
     units, samples = states.shape[1], states.shape[2]
     count, stages = h.size, b.size
-    p, lam = np.zeros((units, samples)), np.empty((units, samples))
+    lam = np.empty((units, samples))
     back, weighted = np.empty((stages, units, samples)), np.empty((units, samples))
     p_flat, ones, sums = p.reshape(-1), np.ones(samples), np.empty(units)
     left, right = np.empty((units, stages * samples)), np.empty((units, stages * samples))
     scaled = np.empty((units, stages * samples) if kernel_kind == NODES else (1, 1))
     blend = np.empty((units, units) if kernel_kind == NODES else (1, 1))
     product = np.empty((units, units) if kernel_bar.shape[0] > 0 else (1, 1))
-    fresh = np.ones(max(1, kernel_bar.shape[0]), dtype=np.bool_)
     if seed_of[count] >= 0:
         p += seeds[seed_of[count]]
     if costates.shape[0] > 0:
@@ -182,62 +247,23 @@ def adjoint(
         f, layer = states[n], layers[n]
         kernel_share = dtheta[n] if kernel_kind == LAYERS else h[n]
         for i in range(stages - 1, -1, -1):
-            at = theta[n] + c[i] * dtheta[n]
+            at, own = theta[n] + c[i] * dtheta[n], slice(i * samples, (i + 1) * samples)
             for y in range(units):
-                row, costate = lam[y], p[y]
-                for m in range(samples):
-                    row[m] = b[i] * costate[m]
-                for j in range(i + 1, stages):
-                    factor = h[n] * a[j, i]
-                    if factor != 0.0:
-                        source = back[j, y]
-                        for m in range(samples):
-                            row[m] += factor * source[m]
+                row = lam[y]
+                costate_row(p, back, h[n], a, b, i, y, row)
                 slope_row(code, slopes[n, i, y], row)
-                into, wrow, weight = left[y, i * samples : (i + 1) * samples], weighted[y], -w[y]
+                into, wrow, weight = left[y, own], weighted[y], -w[y]
                 for m in range(samples):
                     into[m] = -kernel_share * row[m]
                     wrow[m] = weight * row[m]
                 if kernel_bar.shape[0] > 0 and stages > 1:
-                    stage, state = right[y, i * samples : (i + 1) * samples], f[y]
-                    for m in range(samples):
-                        stage[m] = state[m]
-                    for j in range(i):
-                        factor = h[n] * a[i, j]
-                        if factor != 0.0:
-                            slope = slopes[n, j, y]
-                            for m in range(samples):
-                                stage[m] += factor * slope[m]
+                    stage_row(f, slopes[n], h[n], a, i, y, right[y, own])
             if bias_bar.shape[0] > 0:
-                np.dot(lam, ones, sums)
-                for y in range(units):
-                    if bias_kind == STATIC:
-                        bias_bar[0, y] += h[n] * sums[y]
-                    elif bias_kind == LAYERS:
-                        bias_bar[layer, y] += dtheta[n] * sums[y]
-                    else:
-                        bias_bar[layer, y] += h[n] * (1.0 - at) * sums[y]
-                        bias_bar[layer + 1, y] += h[n] * at * sums[y]
-            np.dot(_kernel_at(kernel, kernel_kind, layer, at, blend).T, weighted, back[i])
+                collect_bias(bias_bar, bias_kind, layer, at, h[n], dtheta[n], lam, ones, sums)
+            np.dot(kernel_at(kernel, kernel_kind, layer, at, blend).T, weighted, back[i])
         if kernel_bar.shape[0] > 0:
             inputs = right if stages > 1 else f
-            for end in range(2 if kernel_kind == NODES else 1):
-                target = 0 if kernel_kind == STATIC else layer + end
-                source = left
-                if kernel_kind == NODES:
-                    for i in range(stages):
-                        at = theta[n] + c[i] * dtheta[n]
-                        share = at if end else 1.0 - at
-                        for y in range(units):
-                            for m in range(i * samples, (i + 1) * samples):
-                                scaled[y, m] = share * left[y, m]
-                    source = scaled
-                if fresh[target]:
-                    np.dot(source, inputs.T, kernel_bar[target])
-                    fresh[target] = False
-                else:
-                    np.dot(source, inputs.T, product)
-                    kernel_bar[target] += product
+            collect_kernel(kernel_bar, fresh, kernel_kind, layer, theta[n], dtheta[n], c, left, inputs, scaled, product)
         for i in range(stages):
             share, source = h[n], back[i].reshape(-1)
             for e in range(p_flat.size):
@@ -246,4 +272,3 @@ def adjoint(
             p += seeds[seed_of[n]]
         if costates.shape[0] > 0:
             costates[n] = p
-    return p

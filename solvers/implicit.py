@@ -81,9 +81,14 @@ class ImplicitRungeKutta(Stepper):
         return Newton(self.tolerance, self.max_iterations, self.krylov_above)
 
     def step(self, velocity: Velocity, tangent: Tangent, t: float, h: float, f: Array) -> Array:
+        stages = self.stages(velocity, tangent, t, h, f)
+        return stages[-1] if self.stiffly_accurate else combine(f, 1.0, self.form.final, [x - f for x in stages])
+
+    def stages(self, velocity: Velocity, tangent: Tangent, t: float, h: float, f: Array) -> list[Array]:
+        """The states F_1, ..., F_s of the stages.  Raises StepFailed if an equation was not solved."""
         form = self.form
         changes: list[Array] = []
-        solved = [f]
+        stages: list[Array] = []
         for group in form.groups:
             chosen = np.array(group)
             known = [combine(f, 1.0, form.known[i], changes) for i in group]
@@ -92,8 +97,9 @@ class ImplicitRungeKutta(Stepper):
                 solved = self.newton.solve(fields, known, h * form.gains[np.ix_(chosen, chosen)], f)
             except StepFailed as error:
                 raise StepFailed(f"at t = {t:.6g}, step {h:.3g}: {error}") from error
+            stages += solved
             changes += [x - f for x in solved]
-        return solved[-1] if self.stiffly_accurate else combine(f, 1.0, form.final, changes)
+        return stages
 
 
 def _field(velocity: Velocity, tangent: Tangent, t: float) -> Field:

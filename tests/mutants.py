@@ -87,8 +87,8 @@ MUTANTS = [
     (
         "a compiled adjoint with a transposed tableau",
         "solvers/dense_loops.py",
-        "factor = h[n] * a[j, i]",
-        "factor = h[n] * a[i, j]",
+        "factor = h * a[j, i]",
+        "factor = h * a[i, j]",
     ),
     (
         "a compiled blend of the wrong nodes",

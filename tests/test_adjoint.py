@@ -34,13 +34,15 @@ from solvers import (
     DormandPrince,
     Euler,
     Heun,
-    ImplicitMidpoint,
     SolveError,
     Status,
+    adjoint,
     discretize,
     observed_orders,
+    tape,
 )
 from solvers.integrate import DenseData
+from solvers.steppers import Stepper
 
 GRID = trapezoid(Interval(0, 1), 5)
 NETWORKS = {
@@ -122,26 +124,17 @@ def test_fixed_blocks_and_other_products(rng):
 
 
 @pytest.mark.parametrize("method", [DormandPrince, DOP853])
-def test_adaptive_runs_are_differentiated_on_their_steps(method, rng):
-    """With the accepted steps replayed at fixed times, the gradient has Taylor slope 2."""
+def test_adaptive_runs_are_differentiated_on_their_steps(method, rng, monkeypatch):
+    """With the accepted steps held fixed, the gradient has Taylor slope 2."""
     network = NETWORKS["dense"]
     problem = problem_for(network, rng, in_time="nodes")
     adaptive = discretize(problem, method(rtol=1e-4, atol=1e-4))
     c, d = problem.space.random(rng), problem.space.random(rng)
-    tape = adaptive._forward(c, keep=True)
-    gradient, bend = adaptive.gradient(c), adaptive.hvp(c, d)
-
-    class Replayed(type(adaptive)):
-        def _forward(self, control, keep):
-            states = [self.problem.initial]
-            for n in range(len(tape.steps)):
-                layer, t, h = self._step(tape, n)
-                _, slopes = self._stages(control, layer, t, h, states[-1])
-                states.append(states[-1] + h * sum(b * k for b, k in zip(self.stepper.b, slopes, strict=True)))
-            return replace(tape, states=states)
-
-    replay = Replayed(problem, adaptive.stepper)
-    assert replay.value(c) == pytest.approx(adaptive.value(c), rel=1e-14)
+    steps, _ = tape.adaptive_steps(problem, c, adaptive.stepper, keep=False)
+    gradient, bend, value = adaptive.gradient(c), adaptive.hvp(c, d), adaptive.value(c)
+    monkeypatch.setattr(adjoint, "adaptive_steps", lambda *arguments, **options: (steps, []))
+    replay = replace(adaptive, memory=10**6)
+    assert replay.value(c) == pytest.approx(value, rel=1e-14)
     sizes = 2.0 ** np.arange(6, 10)
     remainders = [replay.value(c + (1 / n) * d) - replay.value(c) - problem.space.inner(gradient, d) / n for n in sizes]
     assert observed_orders(sizes, np.abs(remainders))[-1] == pytest.approx(2.0, abs=0.1)
@@ -165,11 +158,16 @@ def test_compiled_sweep_is_the_generic_one(stepper, in_time, per_layer, fixed, r
     control = space.random(rng)
     value, gradient = objective.value_and_gradient(control)
     costates = objective.costates(control).states
+    direction = space.random(rng)
+    product = objective.hvp(control, direction)
     monkeypatch.setattr(DenseData, "of", staticmethod(lambda *arguments: None))
     slow_value, slow_gradient = objective.value_and_gradient(control)
     assert value == pytest.approx(slow_value, rel=1e-14)
     for name in gradient:
         np.testing.assert_allclose(gradient[name], slow_gradient[name], rtol=0, atol=1e-12)
+    slow_product = objective.hvp(control, direction)
+    for name in product:
+        np.testing.assert_allclose(product[name], slow_product[name], rtol=0, atol=1e-11)
     np.testing.assert_allclose(costates, objective.costates(control).states, rtol=0, atol=1e-13)
 
 
@@ -177,11 +175,12 @@ def test_compiled_sweep_is_the_generic_one(stepper, in_time, per_layer, fixed, r
 def test_compiled_sweep_for_other_activations(activation, rng, monkeypatch):
     objective = discretize(problem_for(WidthDepth(GRID, activation), rng), RK4())
     control = objective.space.random(rng)
-    gradient = objective.gradient(control)
+    direction = objective.space.random(rng)
+    gradient, product = objective.gradient(control), objective.hvp(control, direction)
     monkeypatch.setattr(DenseData, "of", staticmethod(lambda *arguments: None))
-    slow = objective.gradient(control)
-    for name in gradient:
-        np.testing.assert_allclose(gradient[name], slow[name], rtol=0, atol=1e-12)
+    for fast, slow in ((gradient, objective.gradient(control)), (product, objective.hvp(control, direction))):
+        for name in fast:
+            np.testing.assert_allclose(fast[name], slow[name], rtol=0, atol=1e-11)
 
 
 def test_another_array_library(rng):
@@ -262,8 +261,15 @@ def test_overflow_is_infinite_in_value_and_raises_in_gradients(rng):
 
 def test_bad_input(rng):
     problem = problem_for(NETWORKS["dense"], rng)
-    with pytest.raises(TypeError, match="explicit Runge-Kutta"):
-        discretize(problem, ImplicitMidpoint())
+
+    class Own(Stepper):
+        def step(self, velocity, tangent, t, h, f):
+            return f
+
+    with pytest.raises(TypeError, match="stepper must be a Runge-Kutta method"):
+        discretize(problem, Own())
+    with pytest.raises(ValueError, match="memory must be at least 320 bytes"):
+        discretize(problem, Euler(), memory=319)
     with pytest.raises(ValueError, match="steps_per_layer"):
         discretize(problem, Euler(), 0)
     with pytest.raises(ValueError, match="Did you mean 'layers'"):

@@ -213,7 +213,7 @@ def test_layered_networks_readouts_and_transfers_follow_their_input(rng):
     network = WidthDepth(GRID, tanh)
     control, f = network.controls(MESH).random(rng), start(network)
     readout, chain = Projection(square(3, 4)), FeedForward.random([4, 3, 2], tanh, rng)
-    for apply in (ResNet.from_control(network, control), chain, lambda x: readout.output(network, x)):
+    for apply in (ResNet.from_control(network, control), chain, lambda x: readout.output(network, x, {})):
         got = apply(elsewhere(f))
         assert is_elsewhere(got)
         np.testing.assert_allclose(to_host(got), apply(f), rtol=0, atol=1e-13)

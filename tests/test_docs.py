@@ -71,3 +71,13 @@ def test_errata_cite_claims_that_exist():
     assert len(cited) >= 14
     assert cited <= known, cited - known
     assert catalogue.PAPERS
+
+
+def test_learning(capsys):
+    names = run("learning.md")
+    assert names["found"].switching_times()[0] == pytest.approx(0.5364562503929055, abs=1e-8)
+    assert names["found"].objective == pytest.approx(0.4235585550392474, abs=1e-8)
+    best = names["table"].best
+    assert best.name == "shooting"
+    assert {a.cluster for a in names["table"].attempts} == {0}
+    assert "switching times  unit 1: 0.536" in capsys.readouterr().out

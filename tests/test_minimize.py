@@ -190,7 +190,7 @@ def test_evaluate_raises_on_overflow():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda p: minimize(p, "lbfgs"), r"method must be GradientDescent\(\) or LBFGS\(\)"),
+        (lambda p: minimize(p, "lbfgs"), r"method must be GradientDescent\(\), Nesterov\(\), Adam\(\), LBFGS"),
         (lambda p: minimize(p, LBFGS(), initial=np.zeros(3)), "initial must be a Control"),
         (lambda p: minimize(p, LBFGS(), initial=p.network.control(TimeMesh(1.0, 4))), "cannot be trained"),
         (lambda p: minimize(p, LBFGS(), initial=straight_line(layers=5).space.zeros()), "another space"),

@@ -71,9 +71,9 @@ def test_value_is_what_is_printed(rng):
 def test_projection_reads_integrals(rng):
     matrix, f, q = rng.standard_normal((2, 4)), rng.standard_normal((4, 3)), rng.standard_normal((2, 3))
     readout = Projection(matrix)
-    np.testing.assert_allclose(readout.output(NETWORK, f), matrix @ (GRID.weights[:, None] * f), rtol=1e-14)
-    pairing = np.sum(GRID.weights[:, None] * readout.adjoint(NETWORK, q) * f)
-    assert pairing == pytest.approx(np.sum(q * readout.output(NETWORK, f)), rel=1e-13)
+    np.testing.assert_allclose(readout.output(NETWORK, f, {}), matrix @ (GRID.weights[:, None] * f), rtol=1e-14)
+    pairing = np.sum(GRID.weights[:, None] * readout.vjp(NETWORK, f, {}, q)[0] * f)
+    assert pairing == pytest.approx(np.sum(q * readout.output(NETWORK, f, {})), rel=1e-13)
 
 
 def test_squared_error_is_half_the_squared_norm(rng):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ..arrays import Array
+from ..arrays import Array, namespace
 from ..quadrature import Grid
 from .format import KernelFormat
 
@@ -24,10 +24,10 @@ class Dense(KernelFormat):
         return b @ (w[:, None] * f)
 
     def adjoint(self, b: Array, r: Array, w: Array) -> Array:
-        return b.T @ (w[:, None] * r)
+        return namespace(b).matrix_transpose(b) @ (w[:, None] * r)
 
     def outer(self, b: Array, r: Array, f: Array, w: Array) -> Array:
-        return r @ f.T
+        return r @ namespace(f).matrix_transpose(f)
 
     def matrix(self, b: Array) -> Array:
         return b

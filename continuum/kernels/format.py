@@ -20,11 +20,12 @@ class KernelFormat(ABC):
 
     b has the format's own shape; f, r are (N, M); w is (N,).  Summed over samples where no sample is left.
     `positions` is how many positions a function for b takes: 2 for b(y, z), 1 for factors of it.
-    `stored` says whether b is an array of numbers, and so can be trained.
+    `stored` says whether b is an array of numbers, and so can be trained; `linear` whether B is linear in them.
     """
 
     positions: ClassVar[int] = 2
     stored: ClassVar[bool] = True
+    linear: ClassVar[bool] = True
 
     def bind(self, grid: Grid) -> "KernelFormat":
         """This format for one grid, whose `apply` may need to know more of it than w.  Networks call it."""

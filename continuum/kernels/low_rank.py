@@ -22,6 +22,7 @@ class LowRank(KernelFormat):
     """
 
     positions: ClassVar[int] = 1
+    linear: ClassVar[bool] = False
     rank: int
 
     def __post_init__(self) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from ..activations import Activation
 from ..arrays import Array
-from ..controls import Block
+from ..blocks import Block
 from ..kernels import Dense, KernelFormat
 from ..quadrature import Grid
 from ..time_axes import TimeKind
@@ -56,19 +56,20 @@ class KernelNetwork(Network):
                 positions=kernel.positions,
                 evaluate=lambda function, t: kernel.evaluate(grid, function, t),
                 prepare=None if kernel.stored else (lambda function, timed: kernel.prepare(grid, function, timed)),
+                last=grid.weights if kernel.shape(grid) == (len(grid), len(grid)) else None,
             ),
         )
 
     def preactivation(self, f: Array, c: Values) -> Array:
         """u = a - Bf: (N, M)."""
-        return c["bias"][:, None] - self.kernel.apply(c["kernel"], f, self.weights_like(f))
+        return c["bias"][..., None] - self.kernel.apply(c["kernel"], f, self.weights_like(f))
 
     def preactivation_derivative(self, f: Array, c: Values, df: Array, dc: Values) -> Array:
         """The derivative of u in a direction: (N, M)."""
         w = self.weights_like(f)
         du = -self.kernel.apply(c["kernel"], df, w)
         if "bias" in dc:
-            du = du + dc["bias"][:, None]
+            du = du + dc["bias"][..., None]
         if "kernel" in dc:
             du = du - self.kernel.apply_derivative(c["kernel"], dc["kernel"], f, w)
         return du

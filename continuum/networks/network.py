@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..activations import Activation
-from ..arrays import Array, like
+from ..arrays import Array, like, namespace
+from ..blocks import Block, Coefficient
 from ..checks import check_array, check_count, check_name
-from ..controls import Block, Coefficient, ControlSpace, FunctionControl
+from ..controls import ControlSpace, FunctionControl
 from ..meshes import TimeMesh
 from ..time_axes import Norm, TimeKind
 
@@ -29,6 +30,16 @@ class Network(ABC):
     @abstractmethod
     def weights(self) -> Array:
         """(N,): the measure of the units, w_i on a grid, 1 for a Euclidean state."""
+
+    @property
+    def affine_in_control(self) -> bool:
+        """c -> velocity(f, c, t) is affine, so that the Hamiltonian is."""
+        return False
+
+    @property
+    def broadcasts(self) -> bool:
+        """velocity, vjp and vjp_derivative take states (L, N, M) with L values of the control, and ignore t."""
+        return False
 
     @abstractmethod
     def blocks(self, in_time: TimeKind = "layers") -> tuple[Block, ...]:
@@ -111,8 +122,8 @@ class Network(ABC):
         return control
 
     def check_blocks(self, name: str, blocks: tuple[Block, ...]) -> None:
-        """Raises ValueError, naming the argument, if `blocks` are not this network's."""
-        given = {b.name: b.shape for b in blocks}
+        """Raises ValueError, naming the argument, if `blocks` are not this network's; a readout's may be there."""
+        given = {b.name: b.shape for b in blocks if not b.name.startswith("readout.")}
         wanted = {b.name: b.shape for b in self.blocks()}
         if given != wanted:
             raise ValueError(f"{name} was made for another network: its blocks are {given}, this one needs {wanted}")
@@ -152,5 +163,10 @@ def square_blocks(units: int, in_time: TimeKind) -> tuple[Block, ...]:
     """The Euclidean blocks "bias" (d,) and "weight" (d, d)."""
     return (
         Block("bias", (units,), in_time, euclidean(1)),
-        Block("weight", (units, units), in_time, euclidean(1, 1)),
+        Block("weight", (units, units), in_time, euclidean(1, 1), last=euclidean(units)),
     )
+
+
+def transpose(x: Array) -> Array:
+    """The last two axes exchanged."""
+    return namespace(x).matrix_transpose(x)

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from ..activations import identity
 from ..arrays import Array, namespace
-from ..controls import Block
+from ..blocks import Block
 from ..time_axes import TimeKind
-from .network import EuclideanNetwork, Values, square_blocks
+from .network import EuclideanNetwork, Values, square_blocks, transpose
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,18 +22,26 @@ class NeuralODE(EuclideanNetwork):
     def blocks(self, in_time: TimeKind = "layers") -> tuple[Block, ...]:
         return square_blocks(self.units, in_time)
 
+    @property
+    def affine_in_control(self) -> bool:
+        return self.activation is identity
+
+    @property
+    def broadcasts(self) -> bool:
+        return True
+
     def formula(self) -> str:
         return f"f_t = {self.activation}(weight f + bias)"
 
     def _preactivation(self, f: Array, c: Values) -> Array:
-        return c["weight"] @ f + c["bias"][:, None]
+        return c["weight"] @ f + c["bias"][..., None]
 
     def _preactivation_derivative(self, f: Array, c: Values, df: Array, dc: Values) -> Array:
         du = c["weight"] @ df
         if "weight" in dc:
             du = du + dc["weight"] @ f
         if "bias" in dc:
-            du = du + dc["bias"][:, None]
+            du = du + dc["bias"][..., None]
         return du
 
     def velocity(self, f: Array, c: Values, t: float) -> Array:
@@ -44,7 +53,7 @@ class NeuralODE(EuclideanNetwork):
 
     def vjp(self, f: Array, c: Values, t: float, p: Array) -> tuple[Array, dict[str, Array]]:
         r = self.activation.derivative(self._preactivation(f, c)) * p
-        return c["weight"].T @ r, {"bias": namespace(r).sum(r, axis=1), "weight": r @ f.T}
+        return transpose(c["weight"]) @ r, {"bias": namespace(r).sum(r, axis=-1), "weight": r @ transpose(f)}
 
     def vjp_derivative(
         self, f: Array, c: Values, t: float, p: Array, df: Array, dc: Values, dp: Array
@@ -53,7 +62,7 @@ class NeuralODE(EuclideanNetwork):
         slope = self.activation.derivative(u)
         r = slope * p
         dr = slope * dp + self.activation.second(u) * self._preactivation_derivative(f, c, df, dc) * p
-        df_bar = c["weight"].T @ dr
+        df_bar = transpose(c["weight"]) @ dr
         if "weight" in dc:
-            df_bar = df_bar + dc["weight"].T @ r
-        return df_bar, {"bias": namespace(dr).sum(dr, axis=1), "weight": dr @ f.T + r @ df.T}
+            df_bar = df_bar + transpose(dc["weight"]) @ r
+        return df_bar, {"bias": namespace(dr).sum(dr, axis=-1), "weight": dr @ transpose(f) + r @ transpose(df)}

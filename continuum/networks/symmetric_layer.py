@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ..arrays import Array, namespace
+from ..kernels import Dense
 from .kernel_network import KernelNetwork
 from .network import Values
 
@@ -15,6 +16,10 @@ class SymmetricLayer(KernelNetwork):
     3.5 as corrected by E20).  With q = Bp and r = sigma'(u) q:
     (D_f F)* p = -B*r,  (D_a F)* p = r,  (D_b F)* p = sigma(u) p - r f, as functions of (y, z).
     """
+
+    @property
+    def broadcasts(self) -> bool:
+        return isinstance(self.kernel, Dense)
 
     def formula(self) -> str:
         return f"f_t = B* {self.activation}(bias - B f), B f = sum_j w_j kernel_ij f_j"
@@ -37,7 +42,7 @@ class SymmetricLayer(KernelNetwork):
         u = self.preactivation(f, c)
         r = self.activation.derivative(u) * kernel.apply(b, p, w)
         return -kernel.adjoint(b, r, w), {
-            "bias": namespace(r).sum(r, axis=1),
+            "bias": namespace(r).sum(r, axis=-1),
             "kernel": kernel.outer(b, self.activation.value(u), p, w) - kernel.outer(b, r, f, w),
         }
 
@@ -60,4 +65,4 @@ class SymmetricLayer(KernelNetwork):
             bent = [kernel.outer_derivative(b, dc["kernel"], *pair, w) for pair in ((s, p), (r, f))]
             if bent[0] is not None and bent[1] is not None:
                 db_bar = db_bar + bent[0] - bent[1]
-        return df_bar, {"bias": namespace(dr).sum(dr, axis=1), "kernel": db_bar}
+        return df_bar, {"bias": namespace(dr).sum(dr, axis=-1), "kernel": db_bar}

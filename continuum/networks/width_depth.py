@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from ..activations import identity
 from ..arrays import Array, namespace
+from ..kernels import Dense
 from .kernel_network import KernelNetwork
 from .network import Values
 
@@ -19,6 +21,14 @@ class WidthDepth(KernelNetwork):
     kernel : the format of b, Dense() unless said otherwise
     """
 
+    @property
+    def affine_in_control(self) -> bool:
+        return self.activation is identity and self.kernel.linear
+
+    @property
+    def broadcasts(self) -> bool:
+        return isinstance(self.kernel, Dense)
+
     def formula(self) -> str:
         return f"f_t = {self.activation}(bias - sum_j w_j kernel_ij f_j)"
 
@@ -33,7 +43,7 @@ class WidthDepth(KernelNetwork):
         b, w = c["kernel"], self.weights_like(f)
         r = self.activation.derivative(self.preactivation(f, c)) * p
         return -self.kernel.adjoint(b, r, w), {
-            "bias": namespace(r).sum(r, axis=1),
+            "bias": namespace(r).sum(r, axis=-1),
             "kernel": -self.kernel.outer(b, r, f, w),
         }
 
@@ -51,4 +61,4 @@ class WidthDepth(KernelNetwork):
             df_bar = df_bar - kernel.adjoint_derivative(b, dc["kernel"], r, w)
             bent = kernel.outer_derivative(b, dc["kernel"], r, f, w)
             db_bar = db_bar if bent is None else db_bar - bent
-        return df_bar, {"bias": namespace(dr).sum(dr, axis=1), "kernel": db_bar}
+        return df_bar, {"bias": namespace(dr).sum(dr, axis=-1), "kernel": db_bar}

@@ -3,11 +3,34 @@
 import numpy as np
 import scipy.integrate
 
-from continuum import LearningProblem, TimeMesh, WidthDepth, exact, gauss_legendre, identity, tanh
+from continuum import (
+    Control,
+    Integral,
+    LearningProblem,
+    Logistic,
+    SquaredError,
+    TimeMesh,
+    WidthDepth,
+    exact,
+    gauss_legendre,
+    identity,
+    sigmoid,
+    tanh,
+)
 from solvers import RK4, discretize, integrate
 
 from ...registry import claim
 from .common import PAPER, UNIT
+
+
+def along(problem: LearningProblem, control: Control) -> tuple[np.ndarray, list[dict[str, np.ndarray]]]:
+    """The ends of the layers, and the gradient of J in every block there as a function of position (RK4)."""
+    costates = discretize(problem, RK4()).costates(control)
+    states = integrate(problem.network, control, problem.initial, RK4(), save="layers").trajectory.states
+    times = [float(t) for t in costates.times]
+    network = problem.network
+    gradients = [network.vjp(f, control.at(t), t, p)[1] for t, f, p in zip(times, states, costates.states, strict=True)]
+    return costates.times, gradients
 
 
 @claim(
@@ -34,29 +57,55 @@ def adjoint_gradient() -> dict[str, float]:
     initial = grid.sample(case.initial)
     problem = LearningProblem(network, initial, np.zeros_like(initial), TimeMesh(1.0, layers))
     control = problem.space.sample(bias=case.bias, kernel=case.kernel)
-    objective = discretize(problem, RK4())
-    costates = objective.costates(control)
-    states = integrate(network, control, initial, RK4(), save="layers").trajectory.states
-    gradients = [
-        network.vjp(f, control.at(float(t)), float(t), p)[1]
-        for t, f, p in zip(costates.times, states, costates.states, strict=True)
-    ]
+    times, gradients = along(problem, control)
     w = grid.weights
     along_a = [
         w @ (g["bias"] * grid.evaluate(lambda y, t=t: np.sin(3 * y + 2 * t)))
-        for t, g in zip(costates.times, gradients, strict=True)
+        for t, g in zip(times, gradients, strict=True)
     ]
     along_b = [
         w @ (g["kernel"] * grid.evaluate_kernel(lambda y, z, t=t: np.cos(y + 2 * z - t))) @ w
-        for t, g in zip(costates.times, gradients, strict=True)
+        for t, g in zip(times, gradients, strict=True)
     ]
     return {
-        "J": objective.value(control),
+        "J": discretize(problem, RK4()).value(control),
         "D_a J(1/2, 0)": float(gradients[0]["bias"][half]),
         "D_a J(1/2, 1/2)": float(gradients[layers // 2]["bias"][half]),
         "D_b J(1/2, 1/4, 1/2)": float(gradients[layers // 2]["kernel"][half, quarter]),
-        "along a: sin(3y + 2t)": float(scipy.integrate.simpson(along_a, x=costates.times)),
-        "along b: cos(y + 2z - t)": float(scipy.integrate.simpson(along_b, x=costates.times)),
+        "along a: sin(3y + 2t)": float(scipy.integrate.simpson(along_a, x=times)),
+        "along b: cos(y + 2z - t)": float(scipy.integrate.simpson(along_b, x=times)),
+    }
+
+
+@claim(
+    "LM-44",
+    statement="Costate and gradients of J = f(T)^2 / 2 along LM-01 in closed form (E33 prints sigma for sigma').",
+    paper=PAPER,
+    references={
+        "D_a J(0)": 0.0918836834958935,
+        "D_a J(1/2)": 0.1903541845752849,
+        "D_a J(1)": 0.3537629718798044,
+        "D_b J(1/2)": -0.1262272071705538,
+        "along a: cos t": 0.1588255497892984,
+        "along b: e^t": -0.2212726305870331,
+    },
+    tolerance=1e-10,
+    reason="RK4, its adjoint and Simpson's rule in time with 200 steps are each accurate to 1e-11",
+)
+def scalar_gradient() -> dict[str, float]:
+    """f' = -tanh f: one node carries it."""
+    network, layers = WidthDepth(gauss_legendre(UNIT, 1), tanh), 200
+    problem = LearningProblem(network, np.ones((1, 1)), np.zeros((1, 1)), TimeMesh(1.0, layers))
+    times, gradients = along(problem, problem.space.sample(kernel=1.0))
+    a = np.array([g["bias"][0] for g in gradients])
+    b = np.array([g["kernel"][0, 0] for g in gradients])
+    return {
+        "D_a J(0)": float(a[0]),
+        "D_a J(1/2)": float(a[layers // 2]),
+        "D_a J(1)": float(a[-1]),
+        "D_b J(1/2)": float(b[layers // 2]),
+        "along a: cos t": float(scipy.integrate.simpson(a * np.cos(times), x=times)),
+        "along b: e^t": float(scipy.integrate.simpson(b * np.exp(times), x=times)),
     }
 
 
@@ -95,3 +144,67 @@ def discrete_gradient() -> dict[str, float]:
             difference = (objective.value(control + nudge) - objective.value(control - nudge)) / (2 * h)
             worst = max(worst, abs(difference * layers - float(gradient[k])))
     return {**computed, "largest difference from finite differences": worst}
+
+
+@claim(
+    "LM-46",
+    statement="Gradients without a kernel: D_a J = sech^2 y (2 tanh y - 1/2), D_b J = -s tanh z D_a J.",
+    paper=PAPER,
+    references={"D_a J(0.3)": 0.07561339728813975, "D_b J(0.3, 0.8, 1)": -0.05021007612419605},
+    tolerance=1e-13,
+    reason="the state is linear and the costate constant in time: RK4 is exact, rounding is left",
+)
+def gradient_without_kernel() -> dict[str, float]:
+    """f = t tanh y, target 1/2, T = 2."""
+    grid = gauss_legendre(UNIT, 8).observed_at(np.array([[0.3], [0.8]]))
+    here, there = len(grid) - 2, len(grid) - 1
+    network = WidthDepth(grid, tanh)
+    initial = np.zeros((len(grid), 1))
+    problem = LearningProblem(network, initial, initial + 0.5, TimeMesh(2.0, 4))
+    _, gradients = along(problem, problem.space.sample(bias=lambda y: y))
+    return {
+        "D_a J(0.3)": float(gradients[1]["bias"][here]),
+        "D_b J(0.3, 0.8, 1)": float(gradients[2]["kernel"][here, there]),
+    }
+
+
+@claim(
+    "LM-47",
+    statement="Classification: the orientation of W(y, z) in the output and in the costate (Remark 4.3 with E25).",
+    paper=PAPER,
+    references={
+        "J": 0.0520186121373831,
+        "p(1/4, T)": 0.02653909818155687,
+        "D_a J(1/4)": 0.0249471463645938,
+        "along a: 1": 0.0251685543635665,
+        "D_W J(1/2, 1/4)": 0.0207771175440278,
+        "D_mu J(1/2)": 0.08483272503660849,
+        "cross-entropy: J": 0.6659116090796103,
+        "cross-entropy: p(1/4, T)": 0.1088230106467174,
+    },
+    tolerance=1e-13,
+    reason="Gauss-Legendre with 20 points is exact to rounding for these analytic data, and Euler for a linear state",
+)
+def classification() -> dict[str, float]:
+    """f = t tanh y, T = 1, W = y e^z, mu = y - 1/2, C = y^2, logistic link."""
+    grid = gauss_legendre(UNIT, 20).observed_at(np.array([[0.25], [0.5]]))
+    quarter, half = len(grid) - 2, len(grid) - 1
+    network = WidthDepth(grid, tanh)
+    target = grid.sample(lambda y: y * y)
+    readout = {"readout.W": lambda y, z: y * np.exp(z), "readout.mu": lambda y: y - 0.5}
+    found = {}
+    for name, link, loss in (("", sigmoid, SquaredError()), ("cross-entropy: ", identity, Logistic())):
+        problem = LearningProblem(
+            network, np.zeros_like(target), target, TimeMesh(1.0, 2), readout=Integral(link=link), terminal=loss
+        )
+        control = problem.space.sample(bias=lambda y: y, **readout)
+        objective = discretize(problem)
+        gradient = objective.gradient(control)
+        found[f"{name}J"] = objective.value(control)
+        found[f"{name}p(1/4, T)"] = float(objective.costates(control).final[quarter, 0])
+        if not name:
+            found["D_a J(1/4)"] = float(gradient["bias"][0, quarter])
+            found["along a: 1"] = float(grid.weights @ gradient["bias"].mean(axis=0))
+            found["D_W J(1/2, 1/4)"] = float(gradient["readout.W"][half, quarter])
+            found["D_mu J(1/2)"] = float(gradient["readout.mu"][half])
+    return found

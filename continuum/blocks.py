@@ -1,0 +1,86 @@
+"""The named unknowns that controls are made of, and what a user may give for one."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from .arrays import Array, is_array
+from .checks import check_array
+from .time_axes import TimeKind
+
+Function: TypeAlias = Callable[..., Array | float]
+Coefficient: TypeAlias = Function | Sequence[Sequence[Function]] | Array | float
+"""What a user gives for a block: a function of position (and of time, as last argument), its values, a number."""
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """One named unknown, of `shape` at each time.
+
+    name : by which networks, sets and penalties address it
+    time : "layers", "nodes" or "static" (see time_axes)
+    weights : measure of its entries, broadcasting to `shape`: w_i for a bias, w_i w_j for a kernel, 1 if Euclidean
+    last : (P,), the measure of its last axis alone, w_j of a kernel w_i w_j; None if it has none of its own
+    positions : how many positions a function for it takes before t (bias 1, kernel 2, plain parameters 0)
+    evaluate : (function of the positions and t, t) -> array of `shape`
+    prepare : for a block that is never stored as numbers, and so cannot be trained: (function, does it take t) ->
+        the value at t, which is no array
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    time: TimeKind
+    weights: Array
+    positions: int = 0
+    evaluate: Callable[..., Array] | None = None
+    prepare: Callable[..., Callable[[float], Array]] | None = None
+    last: Array | None = None
+
+    def function(self, given: Coefficient) -> "tuple[bool, Callable[[float], Array]]":
+        """(is it constant in time, its value at t) for what a user gave; raises ValueError, TypeError."""
+        if self.prepare is not None:
+            if not callable(given):
+                raise ValueError(f"{self.name} is never stored: it must be a function, got {type(given).__name__}")
+            constant, _ = self._with_time(given)
+            return constant, self.prepare(given, not constant)
+        if callable(given) or (isinstance(given, tuple | list) and _leaf_callable(given)):
+            constant, timed = self._with_time(given)
+            evaluate = self.evaluate or (lambda g, t: g(t))
+
+            def value(t: float) -> Array:
+                return check_array(self.name, evaluate(timed, t), self.shape)
+
+            return constant, value
+        array = given if is_array(given) else np.asarray(given)
+        if array.shape == ():  # type: ignore[union-attr]
+            array = np.full(self.shape, float(array))  # type: ignore[arg-type]
+        checked = check_array(self.name, array, self.shape)  # type: ignore[arg-type]
+        return True, lambda t: checked
+
+    def _with_time(self, given: Coefficient) -> tuple[bool, Coefficient]:
+        """The same function(s), each taking t as last argument, and whether none of them looks at it."""
+        if not callable(given):
+            pairs = [[self._with_time(g) for g in side] for side in given]  # type: ignore[union-attr]
+            return (
+                all(constant for side in pairs for constant, _ in side),
+                tuple(tuple(g for _, g in side) for side in pairs),  # type: ignore[return-value]
+            )
+        try:
+            signature = inspect.signature(given)
+        except ValueError:  # a NumPy ufunc: a function of position
+            return True, lambda *args: given(*args[:-1])
+        for arguments, constant in ((self.positions, True), (self.positions + 1, False)):
+            try:
+                signature.bind(*range(arguments))
+            except TypeError:
+                continue
+            return constant, (lambda *args: given(*args[:-1])) if constant else given
+        wanted = ", ".join("yz"[: self.positions])
+        raise ValueError(f"{self.name} must be a function of ({wanted}) or ({wanted}, t)".replace("(, t)", "(t)"))
+
+
+def _leaf_callable(given: Sequence[object]) -> bool:
+    return any(callable(g) for side in given if isinstance(side, tuple | list) for g in side)

@@ -1,0 +1,228 @@
+"""The Hamiltonian, its gradient, and its minimisers: closed forms where they are proved, and nowhere else."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from continuum import (
+    Ball,
+    Bottleneck,
+    Box,
+    FiniteSet,
+    Interval,
+    L1Ball,
+    LearningProblem,
+    LowRank,
+    NeuralODE,
+    NeuralODE2,
+    SymmetricLayer,
+    Tikhonov,
+    TimeMesh,
+    WidthDepth,
+    gauss_legendre,
+    gelu,
+    identity,
+    tanh,
+)
+from solvers import Hamiltonian, Heun, discretize, layer_hamiltonian
+from solvers.pontryagin import AugmentedHamiltonian, closed_form
+
+GRID = gauss_legendre(Interval(0, 1), 4)
+SAMPLES = 3
+NETWORKS = {
+    "WidthDepth": WidthDepth(GRID, tanh),
+    "LowRank": WidthDepth(GRID, tanh, LowRank(2)),
+    "SymmetricLayer": SymmetricLayer(GRID, tanh),
+    "NeuralODE": NeuralODE(4, tanh),
+    "NeuralODE2": NeuralODE2(4, tanh),
+    "Bottleneck": Bottleneck(4, tanh, hidden=3),
+}
+EVERY = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys())
+BOX = Box(bias=(-1, 0.5), kernel=(-2, 1))
+
+
+def learning(network, rng, penalty=None, admissible=None, samples=SAMPLES, layers=3):
+    units = len(network.weights)
+    start, target = rng.standard_normal((2, units, samples))
+    weights = rng.uniform(1, 2, samples)
+    mesh = TimeMesh(1.0, layers, grading=1.3)
+    return LearningProblem(network, start, target, mesh, penalty=penalty, admissible=admissible, sample_weights=weights)
+
+
+def inner(problem, x, y):
+    return sum(
+        np.sum((b.weights * x[b.name] * y[b.name]).reshape(len(x[b.name]), -1), axis=1) for b in problem.space.trained
+    )
+
+
+@EVERY
+@pytest.mark.parametrize("penalty", [None, Tikhonov(0.3)], ids=["bare", "Tikhonov"])
+def test_its_derivative_is_the_gradient_of_the_objective_layer_by_layer(network, penalty, rng):
+    problem = learning(network, rng, penalty)
+    control = problem.space.random(rng, 0.5)
+    objective = discretize(problem)
+    found, gradient = layer_hamiltonian(objective, control).gradient(dict(control.items())), objective.gradient(control)
+    for name in gradient:
+        np.testing.assert_allclose(found[name], gradient[name], rtol=0, atol=1e-14)
+
+
+@EVERY
+def test_its_derivative_is_that_of_its_value(network, rng):
+    problem = learning(network, rng, Tikhonov(0.3))
+    control, other, way = ({**problem.space.random(rng, 0.5)} for _ in range(3))
+    plain = layer_hamiltonian(discretize(problem), problem.space.random(rng, 0.5))
+    augmented = AugmentedHamiltonian(problem, plain.states, plain.costates, 0.7, other)
+    for hamiltonian in (plain, augmented):
+        slope = inner(problem, hamiltonian.gradient(control), way)
+        ends = [hamiltonian.value({n: x + e * way[n] for n, x in control.items()}) for e in (-1e-5, 1e-5)]
+        np.testing.assert_allclose(slope, (ends[1] - ends[0]) / 2e-5, rtol=0, atol=2e-9)
+    np.testing.assert_allclose(augmented.value(other), plain.value(other), rtol=0, atol=1e-15)
+
+
+def test_the_augmentation_by_its_formula(rng):
+    problem = learning(WidthDepth(GRID, tanh), rng)
+    at, values = ({**problem.space.random(rng)} for _ in range(2))
+    plain = layer_hamiltonian(discretize(problem), problem.space.random(rng, 0.5))
+    expected = plain.value(values)
+    w = GRID.weights[:, None]
+    for k in range(3):
+        f, p = plain.states[k], plain.costates[k]
+        u, u0 = (c["bias"][k][:, None] - c["kernel"][k] @ (w * f) for c in (values, at))
+        back, back0 = (-c["kernel"][k].T @ (w * p / np.cosh(v) ** 2) for c, v in ((values, u), (at, u0)))
+        square = (np.tanh(u) - np.tanh(u0)) ** 2 + (back - back0) ** 2
+        expected[k] += 0.5 * 2.5 * np.sum(problem.shares * np.sum(w * square, axis=0))
+    found = AugmentedHamiltonian(problem, plain.states, plain.costates, 2.5, at).value(values)
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
+
+
+def points(problem, rng, count=5):
+    units, samples = problem.initial.shape
+    return Hamiltonian(problem, *rng.standard_normal((2, count, units, samples)))
+
+
+SETS = {
+    "Box": BOX,
+    "Ball": Ball(1.3),
+    "L1Ball": Box(bias=(-1, 2)) & L1Ball(kernel=0.7),
+    "FiniteSet": FiniteSet(bias=(-1, 0.5), kernel=(-1, 0, 2)),
+}
+
+
+@pytest.mark.parametrize("activation", [tanh, identity], ids=str)
+@pytest.mark.parametrize("admissible", SETS.values(), ids=SETS.keys())
+def test_one_sample_nothing_in_the_set_is_lower(admissible, activation, rng):
+    """Against random points of the set, projected, and its vertices; `gap` agrees without forming the kernel."""
+    problem = learning(WidthDepth(GRID, activation), rng, admissible=admissible, samples=1)
+    hamiltonian = points(problem, rng)
+
+    def draw(scale):
+        block = {"bias": scale * rng.standard_normal((5, 4)), "kernel": scale * rng.standard_normal((5, 4, 4))}
+        return {**block, **admissible.nearest(block, problem.space)}
+
+    here = draw(1.0)
+    best = hamiltonian.minimiser(here)
+    assert best.exact
+    assert np.all(best.gap > 0)
+    for _ in range(300):
+        assert np.all(hamiltonian.value(draw(10.0)) >= hamiltonian.value(best.values) - 1e-13)
+    np.testing.assert_allclose(hamiltonian.gap(here).gap, best.gap, rtol=1e-13)
+    for k in range(5):
+        one = problem.space.sample(**{n: x[k] for n, x in best.values.items()})
+        assert admissible.contains(one, 1e-13)
+
+
+def test_one_sample_against_all_vertices(rng):
+    grid = gauss_legendre(Interval(0, 1), 2)
+    box = Box(bias=(-1, 0.5), kernel=(-2, 1))
+    problem = learning(WidthDepth(grid, tanh), rng, admissible=box, samples=1)
+    hamiltonian = points(problem, rng, 1)
+    lowest = min(
+        float(hamiltonian.value({"bias": np.array([v[:2]]), "kernel": np.array(v[2:]).reshape(1, 2, 2)})[0])
+        for v in itertools.product(*[(-1, 0.5)] * 2, *[(-2, 1)] * 4)
+    )
+    start = {"bias": np.zeros((1, 2)), "kernel": np.zeros((1, 2, 2))}
+    found = hamiltonian.minimiser(start)
+    assert hamiltonian.value(found.values)[0] == pytest.approx(lowest, rel=1e-15)
+
+
+def test_ties_keep_the_control(rng):
+    problem = learning(WidthDepth(GRID, tanh), rng, admissible=BOX, samples=1)
+    states, costates = rng.standard_normal((2, 1, 4, 1))
+    states[0, 2], costates[0, 1] = 0.0, 0.0
+    here = {"bias": np.full((1, 4), 0.25), "kernel": np.full((1, 4, 4), 0.125)}
+    found = Hamiltonian(problem, states, costates).minimiser(here).values
+    assert found["bias"][0, 1] == 0.25
+    assert np.all(found["kernel"][0, 1] == 0.125)
+    assert np.all(found["kernel"][0, :, 2] == 0.125)
+    others = np.delete(np.delete(found["kernel"][0], 1, axis=0), 2, axis=1)
+    assert np.all((others == -2) | (others == 1))
+
+
+@pytest.mark.parametrize(
+    ("admissible", "strength"),
+    [(Box(bias=(-1, 1), weight=(-1, 0.5)), 0.0), (Box(bias=(-1, 1), weight=(-1, 0.5)), 0.8), (None, 0.8),
+     (FiniteSet(weight=(-1, 0, 1), bias=(0, 1)), 0.8), (Ball(1.0, "bias", "weight"), 0.8),
+     (L1Ball(bias=0.7, weight=1.0), 0.0)],
+    ids=["Box", "Box and Tikhonov", "Tikhonov", "FiniteSet and Tikhonov", "Ball and Tikhonov", "L1Ball"],
+)  # fmt: skip
+def test_affine_velocities_have_closed_forms_for_any_number_of_samples(admissible, strength, rng):
+    problem = learning(NeuralODE2(3, tanh), rng, Tikhonov(strength) if strength else None, admissible, samples=5)
+    assert closed_form(problem) == "affine"
+    hamiltonian = points(problem, rng)
+    zero = {"bias": np.zeros((5, 3)), "weight": np.zeros((5, 3, 3))}
+    best = hamiltonian.minimiser(zero)
+    assert best.exact
+    low = hamiltonian.value(best.values)
+    for scale in (0.01, 0.3, 3.0):
+        for _ in range(100):
+            trial = {n: x + scale * rng.standard_normal(x.shape) for n, x in best.values.items()}
+            if admissible is not None:
+                trial.update(admissible.nearest(trial, problem.space))
+            assert np.all(hamiltonian.value(trial) >= low - 1e-13)
+    if strength and admissible is None:
+        slope = hamiltonian.gradient(best.values)
+        assert max(float(np.max(np.abs(x))) for x in slope.values()) < 1e-14
+
+
+def test_two_samples_have_an_interior_maximiser_and_no_closed_form():
+    """r = (1, -1), c = (-1, 1), tanh: sum_m r_m sigma(a - c_m) is largest at a = 0, inside [-1, 1]."""
+    network = WidthDepth(gauss_legendre(Interval(0, 1), 1), tanh)
+    space = network.controls(TimeMesh(1.0, 1), fixed={"kernel": 1.0})
+    c = np.array([[[-1.0, 1.0]]])
+    problem = LearningProblem(network, c[0], np.zeros((1, 2)), space, admissible=Box(bias=(-1, 1)))
+    hamiltonian = Hamiltonian(problem, c, -np.array([[[1.0, -1.0]]]))
+    found = hamiltonian.minimiser({"bias": np.array([[0.7]])})
+    assert not found.exact
+    assert found.values["bias"][0, 0] == pytest.approx(0.0, abs=1e-6)
+    vertices = [float(hamiltonian.value({"bias": np.array([[a]])})[0]) for a in (-1.0, 1.0)]
+    assert float(hamiltonian.value(found.values)[0]) == pytest.approx(-np.tanh(1.0), rel=1e-12)
+    assert min(vertices) > -np.tanh(1.0) + 0.2
+
+
+@pytest.mark.parametrize(
+    ("network", "penalty", "admissible", "samples"),
+    [(WidthDepth(GRID, tanh), None, BOX, 2), (WidthDepth(GRID, tanh), Tikhonov(0.1), BOX, 1),
+     (WidthDepth(GRID, gelu), None, BOX, 1), (WidthDepth(GRID, tanh), None, Box(kernel=(-1, 1)) & L1Ball(bias=1.0), 1),
+     (NeuralODE2(4, tanh), Tikhonov(0.1, ["bias"]), Ball(1.0, "bias", "weight"), 1),
+     (WidthDepth(GRID, tanh, LowRank(1)), None, Box(bias=(-1, 1), kernel=(-1, 1)), 1)],
+    ids=["two samples", "penalty", "not monotone", "units coupled", "two strengths", "low rank"],
+)  # fmt: skip
+def test_no_closed_form_is_claimed_where_none_is_proved(network, penalty, admissible, samples, rng):
+    problem = learning(network, rng, penalty, admissible, samples)
+    assert closed_form(problem) == "local"
+    hamiltonian = points(problem, rng)
+    start = {b.name: np.zeros((5, *b.shape)) for b in problem.space.trained}
+    found = hamiltonian.minimiser(start, 20)
+    assert not found.exact
+    assert np.all(found.gap >= 0)
+    assert np.any(found.gap > 0)
+    np.testing.assert_allclose(found.gap, hamiltonian.value(start) - hamiltonian.value(found.values), atol=1e-13)
+
+
+def test_bad_input(rng):
+    free = learning(NeuralODE2(4, tanh), rng, admissible=Box(bias=(-1, 1)))
+    with pytest.raises(ValueError, match="no minimum: weight is neither bounded by a set nor penalised"):
+        points(free, rng).minimiser({"bias": np.zeros((5, 4)), "weight": np.zeros((5, 4, 4))})
+    with pytest.raises(ValueError, match="objective must be discretized by Euler"):
+        layer_hamiltonian(discretize(free, Heun()), free.space.zeros())

@@ -1,0 +1,174 @@
+"""Readouts: outputs by hand, adjoints by the dot-product test, second derivatives by differences of the first."""
+
+import array_api_strict
+import numpy as np
+import pytest
+
+from continuum import (
+    Affine,
+    Integral,
+    Interval,
+    LearningProblem,
+    NeuralODE2,
+    Projection,
+    State,
+    TimeMesh,
+    WidthDepth,
+    gauss_legendre,
+    sigmoid,
+    tanh,
+)
+from continuum.arrays import to_host
+from continuum.readouts import Readout
+
+GRID = gauss_legendre(Interval(0, 2), 4)
+NETWORK = WidthDepth(GRID, tanh)
+W = GRID.weights
+READOUTS = {
+    "state": State(),
+    "projection": Projection(np.arange(8.0).reshape(2, 4)),
+    "integral": Integral(),
+    "integral, linked": Integral(link=sigmoid),
+    "affine": Affine(3),
+    "affine, linked": Affine(3, link=tanh),
+}
+EVERY = pytest.mark.parametrize("readout", READOUTS.values(), ids=READOUTS.keys())
+
+
+def parameters(readout, rng):
+    return {b.name: rng.standard_normal(b.shape) for b in readout.blocks(NETWORK)}
+
+
+def block_product(readout, x, y):
+    return sum(np.sum(b.weights * x[b.name] * y[b.name]) for b in readout.blocks(NETWORK))
+
+
+@EVERY
+def test_derivative_and_adjoint(readout, rng):
+    """(q, D o (df, dc))_v = (p, df)_w + (bars, dc), and D o by central differences."""
+    f, df = rng.standard_normal((4, 5)), rng.standard_normal((4, 5))
+    c, dc = parameters(readout, rng), parameters(readout, rng)
+    v = readout.measure(NETWORK)
+    q = rng.standard_normal((len(v), 5))
+
+    def output(s):
+        return readout.output(NETWORK, f + s * df, {n: c[n] + s * dc[n] for n in c})
+
+    change, h = readout.jvp(NETWORK, f, c, df, dc), 1e-3
+    by_differences = (8 * (output(h) - output(-h)) - (output(2 * h) - output(-2 * h))) / (12 * h)
+    np.testing.assert_allclose(change, by_differences, rtol=0, atol=1e-9)
+    p, bars = readout.vjp(NETWORK, f, c, q)
+    assert set(bars) == set(c)
+    adjoint = np.sum(W[:, None] * p * df) + block_product(readout, bars, dc)
+    assert np.sum(v[:, None] * q * change) == pytest.approx(adjoint, rel=1e-12)
+    alone = readout.jvp(NETWORK, f, c, df, {})
+    np.testing.assert_allclose(alone, readout.jvp(NETWORK, f, c, df, {n: 0 * x for n, x in c.items()}), rtol=1e-14)
+
+
+@EVERY
+def test_second_derivative(readout, rng):
+    f, df = rng.standard_normal((4, 5)), rng.standard_normal((4, 5))
+    c, dc = parameters(readout, rng), parameters(readout, rng)
+    rows = len(readout.measure(NETWORK))
+    q, dq = rng.standard_normal((rows, 5)), rng.standard_normal((rows, 5))
+
+    def back(s):
+        return readout.vjp(NETWORK, f + s * df, {n: c[n] + s * dc[n] for n in c}, q + s * dq)
+
+    h = 1e-3
+    near, mirrored, far, opposite = back(h), back(-h), back(2 * h), back(-2 * h)
+
+    def slope(pick):
+        return (8 * (pick(near) - pick(mirrored)) - (pick(far) - pick(opposite))) / (12 * h)
+
+    p, bars = readout.vjp_derivative(NETWORK, f, c, q, df, dc, dq)
+    np.testing.assert_allclose(p, slope(lambda r: r[0]), rtol=0, atol=1e-8)
+    for name in c:
+        np.testing.assert_allclose(bars[name], slope(lambda r, name=name: r[1][name]), rtol=0, atol=1e-8)
+
+
+def test_outputs_by_hand(rng):
+    f = rng.standard_normal((4, 5))
+    matrix, offset = rng.standard_normal((4, 4)), rng.standard_normal(4)
+    c = {"readout.W": matrix, "readout.mu": offset}
+    want = np.einsum("ij,j,jm->im", matrix, W, f) + offset[:, None]
+    np.testing.assert_allclose(Integral().output(NETWORK, f, c), want, rtol=1e-13)
+    np.testing.assert_allclose(Integral(link=tanh).output(NETWORK, f, c), np.tanh(want), rtol=1e-13)
+    np.testing.assert_allclose(Integral().measure(NETWORK), W)
+    c = {"readout.W": matrix[:3], "readout.mu": offset[:3]}
+    np.testing.assert_allclose(Affine(3).output(NETWORK, f, c), want[:3], rtol=1e-13)
+    np.testing.assert_array_equal(Affine(3).measure(NETWORK), np.ones(3))
+    np.testing.assert_array_equal(State().output(NETWORK, f, {}), f)
+
+
+def test_LM47_orientation_of_W():
+    """O(y) = int W(y, z) f(z) dz + mu(y): f = y, W = y e^z, mu = y - 1/2 give y int z e^z dz + y - 1/2 = 2 y - 1/2."""
+    grid = gauss_legendre(Interval(0, 1), 12)
+    network = WidthDepth(grid, tanh)
+    blocks = {b.name: b for b in Integral().blocks(network)}
+    c = {
+        "readout.W": blocks["readout.W"].function(lambda y, z: y * np.exp(z))[1](0.0),
+        "readout.mu": blocks["readout.mu"].function(lambda y: y - 0.5)[1](0.0),
+    }
+    y = grid.nodes
+    np.testing.assert_allclose(Integral().output(network, y, c), 2 * y - 0.5, rtol=0, atol=1e-14)
+    p, _ = Integral().vjp(network, y, c, np.ones((12, 1)))  # int y e^z dy = e^z / 2
+    np.testing.assert_allclose(p, np.exp(y) / 2, rtol=1e-14)
+
+
+def test_their_blocks_join_the_control(rng):
+    mesh = TimeMesh(1.0, 2)
+    problem = LearningProblem(NETWORK, np.ones((4, 2)), np.zeros((3, 2)), mesh, readout=Affine(3))
+    assert {b.name: problem.space.shape(b) for b in problem.space.trained} == {
+        "bias": (2, 4), "kernel": (2, 4, 4), "readout.W": (3, 4), "readout.mu": (3,),
+    }  # fmt: skip
+    fixed = Affine(3, fixed={"readout.mu": 0.5})
+    problem = LearningProblem(NETWORK, np.ones((4, 2)), np.zeros((3, 2)), mesh, readout=fixed)
+    assert [b.name for b in problem.space.trained] == ["bias", "kernel", "readout.W"]
+    np.testing.assert_array_equal(problem.space.zeros()["readout.mu"], 0.5)
+    assert "readout.mu (3,) fixed" in str(problem)
+    assert "|mu + sum_j w_j W_j f_j(T) - target|^2" in str(problem)
+
+
+def test_formulas():
+    assert State().formula() == "f"
+    assert Projection(np.ones((1, 4))).formula() == "sum_j w_j P_j f_j"
+    assert Integral(link=sigmoid).formula() == "sigmoid(mu + sum_j w_j W_j f_j)"
+
+
+@EVERY
+def test_another_array_library(readout, rng):
+    strict = array_api_strict.asarray
+    f, df, c, dc = rng.standard_normal((4, 5)), rng.standard_normal((4, 5)), parameters(readout, rng), {}
+    q = rng.standard_normal((len(readout.measure(NETWORK)), 5))
+    there = {n: strict(x) for n, x in c.items()}
+    got = readout.output(NETWORK, strict(f), there)
+    np.testing.assert_allclose(to_host(got), readout.output(NETWORK, f, c), rtol=0, atol=1e-13)
+    p, bars = readout.vjp_derivative(NETWORK, strict(f), there, strict(q), strict(df), dc, strict(q))
+    want, expected = readout.vjp_derivative(NETWORK, f, c, q, df, dc, q)
+    np.testing.assert_allclose(to_host(p), want, rtol=0, atol=1e-12)
+    for name in expected:
+        np.testing.assert_allclose(to_host(bars[name]), expected[name], rtol=0, atol=1e-12)
+
+
+def problem(readout, target, network=NETWORK):
+    return LearningProblem(network, np.ones((4, 2)), target, TimeMesh(1.0, 2), readout=readout)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Affine(0), "classes must be at least 1"),
+        (lambda: Affine(2.5), "classes must be an integer"),
+        (lambda: Affine(2, link="tanh"), "link must be an Activation, got 'tanh'"),
+        (lambda: Integral(fixed={"W": 1.0}), "unknown block of the readout 'W'"),
+        (lambda: problem(Affine(3), np.ones((2, 2))), r"target has shape \(2, 2\), expected \(3, 2\)"),
+        (lambda: problem(Affine(3, fixed={"readout.mu": np.ones(2)}), np.ones((3, 2))), "readout.mu has shape"),
+        (lambda: problem(Integral(), np.ones((4, 2)), NeuralODE2(4, tanh)), "an Integral readout needs a network on"),
+        (lambda: problem(Projection(np.ones((2, 5))), np.ones((2, 2))), "matrix of the Projection has shape"),
+        (lambda: Readout(), "abstract"),
+    ],
+)
+def test_bad_input(make, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        make()
