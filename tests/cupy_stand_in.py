@@ -10,8 +10,8 @@ import numpy as np
 
 NAMES = (
     "abs", "all", "astype", "atan", "broadcast_to", "concat", "conj", "exp", "expm1", "float64", "isfinite", "log1p",
-    "matrix_transpose", "max", "maximum", "ones_like", "permute_dims", "repeat", "reshape", "roll", "sqrt", "stack", "sum", "take", "tanh",
-    "tensordot", "tile", "where", "zeros_like",
+    "matrix_transpose", "max", "maximum", "ones_like", "permute_dims", "repeat", "reshape", "roll", "sqrt", "stack",
+    "sum", "take", "tanh", "tensordot", "tile", "where", "zeros_like",
 )  # fmt: skip
 FFT, LINALG = ["rfftn", "irfftn"], ["solve"]
 
