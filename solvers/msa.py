@@ -189,6 +189,8 @@ class _Method:
                 status = Status.LINE_SEARCH_FAILED
                 break
             here, said = following
+            if self.sweeps is not None and isinstance(here, Control):  # a general start leads to two rows per layer
+                here = self.sweeps.rows(here) or here
             numbers.append({**look.numbers, **said})
         if status in (Status.EXTREMAL, Status.EXTREMAL_INEXACT, Status.STOPPED) or not rows:
             best = (rows[-1][0] if rows else np.inf, here)
