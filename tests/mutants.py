@@ -12,7 +12,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("continuum", "solvers", "tests")
-CORE = "quadrature controls networks kernels transfers stability integrate problem adjoint steppers architectures"
+CORE = """
+    quadrature controls networks kernels transfers stability integrate problem adjoint steppers architectures
+    adjoint_steppers readouts sets penalties methods proximal pontryagin msa certificate shooting
+"""
 TESTS = [f"tests/test_{name}.py" for name in CORE.split()]
 
 MUTANTS = [
@@ -95,6 +98,66 @@ MUTANTS = [
         "solvers/dense_loops.py",
         "(1.0 - theta) * low[i, j] + theta * high[i, j]",
         "theta * low[i, j] + (1.0 - theta) * high[i, j]",
+    ),
+    (
+        "a readout's adjoint without the outputs' measure",
+        "continuum/readouts.py",
+        "return weight.T @ (like(self.measure(network), r)[:, None] * r)",
+        "return weight.T @ r",
+    ),
+    (
+        "a disc whose support point leans to the kernel",
+        "continuum/sets.py",
+        "length = xp.sqrt(g * g + total * total)",
+        "length = xp.sqrt(g * g + 0.9 * total * total)",
+    ),
+    (
+        "a soft threshold without the step",
+        "continuum/penalties.py",
+        "1.0 - step * self.strength / xp.maximum",
+        "1.0 - self.strength / xp.maximum",
+    ),
+    (
+        "implicit stages with the tableau not transposed",
+        "solvers/stage_equations.py",
+        "gains = self.gains.T if adjoint else self.gains",
+        "gains = self.gains",
+    ),
+    (
+        "a Hamiltonian whose Tikhonov term lost its two",
+        "solvers/pontryagin.py",
+        "free = {n: -g / (2.0 * strengths[n])",
+        "free = {n: -g / strengths[n]",
+    ),
+    (
+        "extreme rows the wrong way round",
+        "solvers/pontryagin.py",
+        '"kernel": sign[:, None] * states[:, None, :]',
+        '"kernel": -sign[:, None] * states[:, None, :]',
+    ),
+    (
+        "costates of two rows that take one",
+        "solvers/row_loops.py",
+        "(beta[k, 0, j] * low + beta[k, 1, j] * high)",
+        "(beta[k, 0, j] * (low + high))",
+    ),
+    (
+        "a control that does not switch",
+        "solvers/shooting.py",
+        "np.where(changed[n], -s, s)",
+        "np.where(changed[n], s, s)",
+    ),
+    (
+        "a proximal term twice as strong",
+        "solvers/proximal.py",
+        "** 2 / (2.0 * self.step)",
+        "** 2 / (1.0 * self.step)",
+    ),
+    (
+        "switching times by the wrong share",
+        "solvers/certificate.py",
+        "share = x[i] / (x[i] - x[j])",
+        "share = x[j] / (x[j] - x[i])",
     ),
 ]
 
