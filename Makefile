@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV   := .venv
 BENCH  := .venv-bench
 
-.PHONY: demo test test-all lint bench mutants clean
+.PHONY: demo test test-all lint bench crosscheck mutants clean
 
 demo: $(VENV)/.made
 	$(VENV)/bin/continuum run liu_markowich/resnet_limit --out results
@@ -27,6 +27,10 @@ mutants: $(VENV)/.made
 bench: $(BENCH)/.made
 	$(BENCH)/bin/continuum bench
 
+# derivatives against PyTorch's and JAX's, in the environment of the peers
+crosscheck: $(BENCH)/.made
+	$(BENCH)/bin/python -m pytest -m crosscheck tests/test_crosscheck.py tests/test_adjoint_steppers.py
+
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python >= 3.11 is needed: make PYTHON=python3.12 ...')"
 	$(PYTHON) -m venv $(VENV)
@@ -36,7 +40,7 @@ $(VENV)/.made: pyproject.toml
 $(BENCH)/.made: pyproject.toml
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/pip install --quiet --editable .
-	$(BENCH)/bin/pip install --quiet --editable '.[bench]'
+	$(BENCH)/bin/pip install --quiet --editable '.[bench,crosscheck]'
 	touch $@
 
 clean:

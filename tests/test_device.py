@@ -218,7 +218,9 @@ def test_layered_networks_readouts_and_transfers_follow_their_input(rng):
         assert is_elsewhere(got)
         np.testing.assert_allclose(to_host(got), apply(f), rtol=0, atol=1e-13)
     q = rng.standard_normal((3, 2))
-    np.testing.assert_allclose(to_host(readout.adjoint(network, elsewhere(q))), readout.adjoint(network, q), atol=1e-14)
+    np.testing.assert_allclose(
+        to_host(readout.vjp(network, elsewhere(f), {}, elsewhere(q))[0]), readout.vjp(network, f, {}, q)[0], atol=1e-14
+    )
     finer = TimeMesh(0.7, 5)
     got = change_depth(control.like(elsewhere(f)), finer)["kernel"]
     assert is_elsewhere(got)
