@@ -21,7 +21,7 @@ TESTS = [f"tests/test_{name}.py" for name in CORE.split()]
 MUTANTS = [
     ("a wrong coefficient inside tanh", "continuum/compiled.py", "c * x - 1.0 / 360.0", "c * x - 1.0 / 361.0"),
     ("a wrong quadrature weight", "continuum/quadrature.py", "np.tile(half * w, split)", "np.tile(w / 2, split)"),
-    ("a missing transpose", "continuum/kernels/dense.py", "b.T @ (w[:, None] * r)", "b @ (w[:, None] * r)"),
+    ("a missing transpose", "continuum/kernels/dense.py", "namespace(b).matrix_transpose(b) @", "b @"),
     ("a wrong Gram matrix in time", "continuum/time_axes.py", "diagonal[1:] += tau / 3", "diagonal[1:] += tau / 2"),
     (
         "half a second derivative",
