@@ -22,7 +22,7 @@ MUTANTS = [
     ("a wrong coefficient inside tanh", "continuum/compiled.py", "c * x - 1.0 / 360.0", "c * x - 1.0 / 361.0"),
     ("a wrong quadrature weight", "continuum/quadrature.py", "np.tile(half * w, split)", "np.tile(w / 2, split)"),
     ("a missing transpose", "continuum/kernels/dense.py", "namespace(b).matrix_transpose(b) @", "b @"),
-    ("a wrong Gram matrix in time", "continuum/time_axes.py", "diagonal[1:] += tau / 3", "diagonal[1:] += tau / 2"),
+    ("a wrong Gram matrix in time", "continuum/time_axes.py", "mass * tau / 3", "mass * tau / 2"),
     (
         "half a second derivative",
         "continuum/networks/width_depth.py",
@@ -40,8 +40,8 @@ MUTANTS = [
     (
         "an objective that ignores adaptive steps",
         "solvers/adjoint.py",
-        "if isinstance(self.stepper, AdaptiveRungeKutta)",
-        "if False",
+        "if not isinstance(stepper, AdaptiveRungeKutta):",
+        "if True:",
     ),
     ("an error estimate of order 5 alone", "solvers/embedded.py", "worst(fifth * share)", "worst(fifth)"),
     (
