@@ -176,17 +176,14 @@ class Ball(AdmissibleSet):
         return max(_highest(xp.sqrt(a[..., None] ** 2 + b * b)), _highest(xp.abs(a))) - self.radius
 
 
-class L1Ball(AdmissibleSet):
-    """int |x(z)| dz <= radius in the last variable, at each time: L1Ball(kernel=2) bounds int |b(y, z)| dz for all y.
-
-    raises ValueError for a radius that is not positive (the set would be empty, or the point 0), or unknown names
-    """
+class BallsByName(AdmissibleSet):
+    """A radius for each block named.  raises ValueError for one that is not positive."""
 
     def __init__(self, **radii: float) -> None:
         self.radii = {name: check_positive(f"radius of {name}", r) for name, r in radii.items()}
 
     def __repr__(self) -> str:
-        return "L1Ball(" + ", ".join(f"{name}={r:g}" for name, r in self.radii.items()) + ")"
+        return f"{type(self).__name__}(" + ", ".join(f"{name}={r:g}" for name, r in self.radii.items()) + ")"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -195,6 +192,13 @@ class L1Ball(AdmissibleSet):
     def only(self, names: Collection[str]) -> AdmissibleSet | None:
         """See AdmissibleSet."""
         return _only(self, self.radii, names)
+
+
+class L1Ball(BallsByName):
+    """int |x(z)| dz <= radius in the last variable, at each time: L1Ball(kernel=2) bounds int |b(y, z)| dz for all y.
+
+    raises ValueError for a radius that is not positive (the set would be empty, or the point 0), or unknown names
+    """
 
     def nearest(self, x: Blocks, space: ControlSpace) -> dict[str, Array]:
         """Soft thresholding, by the level at which the norm is the radius."""
@@ -243,7 +247,7 @@ class L1Ball(AdmissibleSet):
         return like(_last(name, space), example)
 
 
-class NormBall(AdmissibleSet):
+class NormBall(BallsByName):
     """|x| <= radius in the L2 norm over time and positions, for each of the blocks named: NormBall(bias=2.0).
 
     Not pointwise: maximising at each time on its own does not respect it.
@@ -251,20 +255,6 @@ class NormBall(AdmissibleSet):
     """
 
     pointwise = False
-
-    def __init__(self, **radii: float) -> None:
-        self.radii = {name: check_positive(f"radius of {name}", r) for name, r in radii.items()}
-
-    def __repr__(self) -> str:
-        return "NormBall(" + ", ".join(f"{name}={r:g}" for name, r in self.radii.items()) + ")"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self.radii)
-
-    def only(self, names: Collection[str]) -> AdmissibleSet | None:
-        """See AdmissibleSet."""
-        return _only(self, self.radii, names)
 
     def nearest(self, x: Blocks, space: ControlSpace) -> dict[str, Array]:
         return {n: x[n] * min(1.0, r / max(self._norm(n, x[n], space), 1e-300)) for n, r in self.radii.items()}

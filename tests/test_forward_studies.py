@@ -1,14 +1,13 @@
 """The studies of the forward theory: each on a tiny case, against closed forms, and their figures."""
 
-import re
-
 import numpy as np
 import pytest
 import scipy.linalg
+from pictures import check_pictures
 
 from continuum import Dense, exact, gauss_legendre
 from solvers import integrate, observed_orders
-from studies import catalogue, run_sweep
+from studies import run_sweep
 from studies.liu_markowich.architectures import architectures, cost
 from studies.liu_markowich.conditioning import conditioning
 from studies.liu_markowich.contractive import contractive
@@ -219,19 +218,7 @@ TINY = {
 
 @pytest.mark.parametrize("name", TINY)
 def test_pictures_of_tiny_cases(name, tmp_path):
-    grids, captions = TINY[name]
-    study = find_study(f"liu_markowich/{name}")
-    assert any(module.__name__.endswith(f".{name}") for module in catalogue.PAPERS["liu_markowich"])
-    done = run_sweep(study, grids, tmp_path, progress="none")
-    assert done.count("done") == len(study.expand(grids))
-    assert study.plot is not None
-    pictures = {p.name: p for p in study.plot([read_case(path) for path in done.paths])}
-    assert pictures.keys() == captions.keys()
-    for key, picture in pictures.items():
-        assert picture.caption.endswith(".")
-        assert all(ax.get_xlabel() and ax.get_ylabel() for ax in picture.figure.axes)
-        text = " ".join(picture.caption.split())
-        assert re.search(captions[key], text), text
+    check_pictures(name, *TINY[name], tmp_path)
 
 
 def test_a_picture_of_nothing_but_a_bias_outside_the_range(tmp_path):

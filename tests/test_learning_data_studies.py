@@ -4,11 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from pictures import check_pictures
 from sklearn.linear_model import LogisticRegression
 
 from continuum import Control
 from solvers import RK4, discretize
-from studies import catalogue, run_sweep
 from studies.datasets import DataError, load_digits
 from studies.datasets import mnist_sample as load_mnist
 from studies.liu_markowich.classification import (
@@ -25,8 +25,6 @@ from studies.liu_markowich.mnist_sample import mnist_sample
 from studies.liu_markowich.refine_after_training import blocks, refine_after_training, refined
 from studies.liu_markowich.sine_toy import sine_problem, sine_toy
 from studies.liu_markowich.train_digits import train_digits
-from studies.registry import find_study
-from studies.store import read_case
 
 TINY = {"samples": 400, "layers": 3, "horizon": 3.0}
 
@@ -262,15 +260,4 @@ PICTURES = {
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_pictures_of_tiny_cases(name, tmp_path):
-    grids, captions = PICTURES[name]
-    study = find_study(f"liu_markowich/{name}")
-    assert any(module.__name__.endswith(f".{name}") for module in catalogue.PAPERS["liu_markowich"])
-    done = run_sweep(study, grids, tmp_path, progress="none")
-    assert study.plot is not None
-    pictures = {p.name: p for p in study.plot([read_case(path) for path in done.paths])}
-    assert pictures.keys() == captions.keys()
-    for key, picture in pictures.items():
-        assert picture.caption.endswith(".")
-        assert all(ax.get_xlabel() and ax.get_ylabel() for ax in picture.figure.axes)
-        text = " ".join(picture.caption.split())
-        assert re.search(captions[key], text), text
+    check_pictures(name, *PICTURES[name], tmp_path)

@@ -1,13 +1,11 @@
 """The studies of the learning problem: each on a tiny case, against the ledger, and their figures."""
 
-import re
-
 import numpy as np
 import pytest
+from pictures import check_pictures
 
 from continuum import TimeMesh, gauss_legendre
 from solvers import Euler, discretize
-from studies import catalogue, run_sweep
 from studies.liu_markowich.bang_bang import bang_bang
 from studies.liu_markowich.box_against_tikhonov import box_against_tikhonov
 from studies.liu_markowich.choice_of_lambda import choice_of_lambda, curvature, regression
@@ -16,8 +14,7 @@ from studies.liu_markowich.many_extremals import many_extremals
 from studies.liu_markowich.msa_cycle import msa_cycle
 from studies.liu_markowich.pam_monotone import pam_monotone
 from studies.liu_markowich.shared import UNIT, boxed
-from studies.registry import check, claims, find_study
-from studies.store import read_case
+from studies.registry import check, claims
 
 
 @pytest.mark.parametrize("problem", ["scalar", "rank one"])
@@ -287,16 +284,4 @@ TINY = {
 
 @pytest.mark.parametrize("name", TINY)
 def test_pictures_of_tiny_cases(name, tmp_path):
-    grids, captions = TINY[name]
-    study = find_study(f"liu_markowich/{name}")
-    assert any(module.__name__.endswith(f".{name}") for module in catalogue.PAPERS["liu_markowich"])
-    done = run_sweep(study, grids, tmp_path, progress="none")
-    assert done.count("done") == len(study.expand(grids))
-    assert study.plot is not None
-    pictures = {p.name: p for p in study.plot([read_case(path) for path in done.paths])}
-    assert pictures.keys() == captions.keys()
-    for key, picture in pictures.items():
-        assert picture.caption.endswith(".")
-        assert all(ax.get_xlabel() and ax.get_ylabel() for ax in picture.figure.axes)
-        text = " ".join(picture.caption.split())
-        assert re.search(captions[key], text), text
+    check_pictures(name, *TINY[name], tmp_path)

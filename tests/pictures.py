@@ -1,0 +1,26 @@
+"""What every picture of a study must have."""
+
+import re
+from pathlib import Path
+
+from studies import catalogue
+from studies.parameters import ParameterGrid
+from studies.registry import find_study
+from studies.store import read_case
+from studies.sweep import run_sweep
+
+
+def check_pictures(name: str, grids: list[ParameterGrid], captions: dict[str, str], folder: Path) -> None:
+    """Runs cases of a study: its pictures are those of `captions`, whose expressions their captions match."""
+    study = find_study(f"liu_markowich/{name}")
+    assert any(module.__name__.endswith(f".{name}") for module in catalogue.PAPERS["liu_markowich"])
+    done = run_sweep(study, grids, folder, progress="none")
+    assert done.count("done") == len(study.expand(grids))
+    assert study.plot is not None
+    pictures = {p.name: p for p in study.plot([read_case(path) for path in done.paths])}
+    assert pictures.keys() == captions.keys()
+    for key, picture in pictures.items():
+        assert picture.caption.endswith(".")
+        assert all(ax.get_xlabel() and ax.get_ylabel() for ax in picture.figure.axes)
+        text = " ".join(picture.caption.split())
+        assert re.search(captions[key], text), text
