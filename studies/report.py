@@ -209,6 +209,7 @@ thead th { border-bottom: 2px solid var(--line); }
 .status, .plain th, .plain td { text-align: left; }
 td { white-space: nowrap; }
 .plain td, td.status { white-space: normal; }
+td.status { min-width: 34em; }
 .status { min-width: 12rem; }
 .plain td { overflow-wrap: anywhere; }
 @media print { :root { --text: #000; --quiet: #444; --back: #fff; --line: #bbb; --soft: #f4f4f4; --bad: #a63a00; }
