@@ -4,9 +4,9 @@ H_k(c) = (g_k, c) + lambda |c|^2 + a constant, with g_k the gradient of the obje
 one forward and one backward sweep say all there is to know, and what is left is one pass over the control.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
+import numba
 import numpy as np
 
 from continuum.arrays import Array
@@ -81,5 +81,5 @@ def _box_pass(g: Array, x: Array, factors: tuple[Array, Array], bounds: tuple[fl
 
     if g.size < _WORTH_THREADS:
         return sum(layer(k) for k in range(len(g)))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
         return sum(pool.map(layer, range(len(g))))

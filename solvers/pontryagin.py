@@ -20,12 +20,12 @@ sum_m r_m sigma(a - c_m) inside [-1, 1].  There projected gradients descend from
 Source: Liu and Markowich section 4.2, with E26-E28 of its errata.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
+import numba
 import numpy as np
 
 from continuum.arrays import Array, is_numpy
@@ -323,7 +323,7 @@ class Hamiltonian:
 
         if self.states.size * self.states.shape[1] < _WORTH_THREADS:
             return [one(n) for n in range(count)]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(numba.get_num_threads()) as pool:
             return list(pool.map(one, range(count)))
 
 

@@ -1,7 +1,7 @@
 """Proximal alternating minimization: one group of blocks after the other, each held near where it was."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from continuum.controls import Control, ControlSpace
 from continuum.penalties import restricted
 from continuum.problem import LearningProblem
 
-from .descent import Method, Run, composite, only_boxes, starting_point
+from .descent import Method, Run, composite, only_boxes
 from .first_order import GradientDescent
 from .minimize import minimize
 from .monitors import Monitor
@@ -53,8 +53,9 @@ def proximal_alternating(
         sets and penalties that couple groups; ValueError for groups that are no partition
     Source: Liu and Markowich section 5.1, Algorithm 1, with sigma'(u) in its gradients.
     """
-    whole, outer = composite(problem), _Alternation(gtol, max_iterations)
+    whole = composite(problem)
     check_positive("step", step)
+    check_positive("gtol", gtol)
     space = whole.space
     chosen = _partition(space, groups)
     if inner is not None and not isinstance(inner, Method):
@@ -65,56 +66,51 @@ def proximal_alternating(
     pieces = [_Piece(whole, names, step) for names in chosen]
     for piece in pieces:
         inner.check(piece.problem(space.zeros()))
-    x = starting_point(space, initial)
-    if whole.admissible is not None:
-        x = whole.admissible.project(x)
-    run = Run(whole, outer, monitors)
-    if not np.isfinite(whole.objective.value(x)):
-        return Solution(x, Status.NON_FINITE_START, objective=float("inf")).raise_if_failed(raise_on_failure)
-    solution = _alternate(run, pieces, inner, x)
-    return solution.raise_if_failed(raise_on_failure)
+    method = _Alternation(gtol, max_iterations, tuple(pieces), inner)
+    return minimize(whole, method, initial=initial, monitors=monitors, raise_on_failure=raise_on_failure)
 
 
 @dataclass(frozen=True)
 class _Alternation(Method):
-    """The outer iteration's tolerance and cap."""
+    """One group after the other, each by the inner method."""
+
+    pieces: "tuple[_Piece, ...]" = ()
+    inner: Method = field(default_factory=LBFGS)
 
     def descend(self, run: Run, start: Control) -> Solution:
-        raise NotImplementedError("call proximal_alternating")
-
-
-def _alternate(run: Run, pieces: "Sequence[_Piece]", inner: Method, x: Control) -> Solution:
-    smooth, gradient = run.evaluate(x)
-    value = smooth + run.problem.extra(x)
-    history: dict[str, list[float]] = {"decrease_slack": [0.0], "inner_measure": [0.0], "inner_iterations": [0.0]}
-    history |= {piece.label: [value] for piece in pieces}
-    while True:
-        flat = run.space.flatten(x)
-        status = run.accept(flat, value, gradient)
-        if status is not None:
-            return _with(run.solution(flat, status), history)
-        before, moved, worst, count = value, 0.0, 0.0, 0.0
-        for piece in pieces:
-            found = minimize(piece.problem(x), inner, initial=piece.part(x), raise_on_failure=False)
-            distance = piece.distance(found.control, x)
-            x = piece.joined(x, found.control)
-            moved += distance
-            run.evaluations += int(found.statistics["evaluations"])
-            worst = max(worst, float(found.history[inner.measure][-1]))
-            count += found.statistics["iterations"]
-            history[piece.label].append(found.objective - distance)
+        """The run from an admissible start."""
+        x = start
         smooth, gradient = run.evaluate(x)
         value = smooth + run.problem.extra(x)
-        slack = before - value - moved
-        for name, number in (("decrease_slack", slack), ("inner_measure", worst), ("inner_iterations", count)):
-            history[name].append(number)
-        failed = slack < -1e-13 * max(abs(before), np.finfo(float).tiny)
-        if failed or moved == 0.0:
+        history: dict[str, list[float]] = {"decrease_slack": [0.0], "inner_measure": [0.0], "inner_iterations": [0.0]}
+        history |= {piece.label: [value] for piece in self.pieces}
+        while True:
             flat = run.space.flatten(x)
-            ended = run.accept(flat, value, gradient)
-            if ended is not Status.CONVERGED or failed:
-                ended = Status.SUBPROBLEM_FAILED if failed else Status.LINE_SEARCH_FAILED
-            return _with(run.solution(flat, ended, f"slack {slack:.3g}" if failed else ""), history)
+            status = run.accept(flat, value, gradient)
+            if status is not None:
+                return _with(run.solution(flat, status), history)
+            before, moved, worst, count = value, 0.0, 0.0, 0.0
+            for piece in self.pieces:
+                found = minimize(piece.problem(x), self.inner, initial=piece.part(x), raise_on_failure=False)
+                distance = piece.distance(found.control, x)
+                x = piece.joined(x, found.control)
+                moved += distance
+                run.evaluations += int(found.statistics["evaluations"])
+                worst = max(worst, float(found.history[self.inner.measure][-1]))
+                count += found.statistics["iterations"]
+                history[piece.label].append(found.objective - distance)
+            smooth, gradient = run.evaluate(x)
+            value = smooth + run.problem.extra(x)
+            slack = before - value - moved
+            for name, number in (("decrease_slack", slack), ("inner_measure", worst), ("inner_iterations", count)):
+                history[name].append(number)
+            failed = slack < -1e-13 * max(abs(before), np.finfo(float).tiny)
+            if failed or moved == 0.0:
+                flat = run.space.flatten(x)
+                ended = run.accept(flat, value, gradient)
+                if ended is not Status.CONVERGED or failed:
+                    ended = Status.SUBPROBLEM_FAILED if failed else Status.LINE_SEARCH_FAILED
+                return _with(run.solution(flat, ended, f"slack {slack:.3g}" if failed else ""), history)
 
 
 def _with(solution: Solution, history: Mapping[str, Sequence[float]]) -> Solution:

@@ -13,7 +13,7 @@ from . import dense_loops, dense_second_order
 from .adaptive import accepted_steps
 from .costs import Costs
 from .embedded import AdaptiveRungeKutta
-from .integrate import DenseData, Steps, make_advance
+from .integrate import Advance, CompiledAdvance, DenseData, GenericAdvance, Steps
 from .solution import Solution, SolveError, States, Trajectory
 from .status import Status
 from .step_derivatives import StepDerivatives, Tableau
@@ -77,7 +77,9 @@ class Sweeps:
         return Tape(start, steps, states, slopes)
 
     def _run(self, f: Array, start: int, stop: int, keep: bool) -> tuple[Array, States]:
-        advance = make_advance(self.problem.network, self.control, self.stepper, self.steps, f)
+        advance: Advance = GenericAdvance(self.problem.network, self.control, self.stepper, self.steps)
+        if self.data is not None:
+            advance = CompiledAdvance(self.data, self.steps)
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 final, failed, states = advance(f, start, stop - start, keep)
@@ -130,7 +132,9 @@ def adaptive_steps(
         for attempt in accepted_steps(problem.network, control, stepper, problem.initial, stops):
             if attempt.accepted:
                 taken.append((attempt.layer, attempt.start, attempt.end - attempt.start))
-                states = [*states, attempt.state] if keep else [attempt.state]
+                if not keep:
+                    states.clear()
+                states.append(attempt.state)
             if attempt.status is not None:
                 stacked = namespace(states[0]).stack(states)
                 times = np.append([s[1] for s in taken], attempt.start)[-len(states) :]

@@ -23,6 +23,7 @@ from continuum import (
     tanh,
 )
 from continuum.checks import check_array
+from continuum.exact import TwoModeRing
 from solvers import DormandPrince, exact_reduction, integrate
 
 from .compactification import poincare_disc
@@ -231,9 +232,7 @@ def selection(
     function of the direction and pins orbits at its steps, which an integral does not.
     """
     ring = WidthDepth(periodic(Circle(), nodes), tanh, LowRank(2))
-    left = (lambda y: -beta1 * np.cos(y), lambda y: -beta2 * np.cos(2.0 * y))
-    right = (np.cos, lambda y: np.cos(2.0 * y))
-    control = ring.control(TimeMesh(horizon, 1), bias=np.zeros(nodes), kernel=(left, right))
+    control = ring.control(TimeMesh(horizon, 1), kernel=TwoModeRing(beta1, beta2).factors())
     reduction = exact_reduction(ring, control)
     return reduction.network, reduction.control
 

@@ -57,7 +57,7 @@ class OnTheFly(KernelFormat):
         nodes = np.ascontiguousarray(grid.nodes)
         reference = _vectorised(getattr(function, "py_func", function), nodes, timed)
         product, values = _compiled(function, nodes, timed) if self.compiled else reference
-        threads = self.threads or numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+        threads = self.threads or numba.get_num_threads()
         return lambda t: KernelLaw(nodes, product, values, reference[0], t, threads)
 
     def evaluate(self, grid: Grid, function: KernelFunction, *time: float) -> "KernelLaw":
