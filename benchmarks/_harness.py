@@ -1,14 +1,14 @@
 """What the benchmarks share: one pinned thread, interleaved rounds, tables.
 
-Importing this file, before NumPy and every peer, limits all of them to one thread and the process to one
-core.  `measure` then times contenders in turns, so that a disturbance by other programs falls on all of
-them, and takes medians over rounds; `table` makes the rows
+Importing this file, before NumPy and every peer, limits all of them to one thread and the process
+to one core.  `measure` then times contenders in turns, so that a disturbance by other programs
+falls on all of them, and takes medians over rounds; `table` makes the rows
 
     {name, case, seconds, against, against_seconds, ratio, bar, met, error, status}
 
-ratio = against_seconds / seconds, so that more is better; met is "met", "at the bar" (a ratio within 15% of
-the bar), "missed", or None without a bar.  A contender has a row of its own, with its error and status, and
-one that is too inaccurate, fails or is not installed never counts as beaten.
+ratio = against_seconds / seconds, so that more is better; met is "met", "at the bar" (a ratio
+within 15% of the bar), "missed", or None without a bar.  A contender has a row of its own, with its
+error and status, and one that is too inaccurate, fails or is not installed never counts as beaten.
 """
 
 import os
@@ -37,7 +37,16 @@ import scipy  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ROUNDS, LEAST_SECONDS = 9, 0.02
-PACKAGES = ("continuum-networks", "numpy", "scipy", "numba", "torch", "torchdiffeq", "jax", "diffrax")
+PACKAGES = (
+    "continuum-networks",
+    "numpy",
+    "scipy",
+    "numba",
+    "torch",
+    "torchdiffeq",
+    "jax",
+    "diffrax",
+)
 Row = dict[str, str | float | None]
 
 
@@ -45,8 +54,10 @@ Row = dict[str, str | float | None]
 class Case:
     """One contender on one problem.
 
-    make : imports what it needs and returns the function to be timed; ImportError means "not installed"
-    error : accuracy of what that function returned; None if there is nothing to compare (a bare product)
+    make : imports what it needs and returns the function to be timed; ImportError means "not
+        installed"
+    error : accuracy of what that function returned; None if there is nothing to compare (a bare
+        product)
     tolerance : a larger error gives the status "inaccurate"
     """
 
@@ -61,7 +72,9 @@ class Case:
 
 
 def measure(cases: Sequence[Case], rounds: int = ROUNDS) -> None:
-    """Fills in seconds (median of rounds), accuracy and status of cases that compete with each other."""
+    """Fills in seconds (median of rounds), accuracy and status of cases that compete with each
+    other.
+    """
     running: list[tuple[Case, Callable[[], object], int]] = []
     for case in cases:
         try:
@@ -96,7 +109,9 @@ def measure(cases: Sequence[Case], rounds: int = ROUNDS) -> None:
 
 
 def _repetitions(run: Callable[[], object]) -> int:
-    """How often to call it for one measurement of at least LEAST_SECONDS; calling also warms it up."""
+    """How often to call it for one measurement of at least LEAST_SECONDS; calling also warms it
+    up.
+    """
     repetitions = 1
     while True:
         began = time.perf_counter()
@@ -105,19 +120,31 @@ def _repetitions(run: Callable[[], object]) -> int:
         seconds = time.perf_counter() - began
         if seconds >= LEAST_SECONDS:
             return repetitions
-        repetitions = max(2 * repetitions, int(1.2 * repetitions * LEAST_SECONDS / max(seconds, 1e-9)))
+        repetitions = max(
+            2 * repetitions, int(1.2 * repetitions * LEAST_SECONDS / max(seconds, 1e-9))
+        )
 
 
 def own(case: Case) -> Row:
     """The row of a contender by itself."""
     return {
-        "name": case.name, "case": case.case, "seconds": case.seconds, "against": None, "against_seconds": None,
-        "ratio": None, "bar": None, "met": None, "error": case.accuracy, "status": case.status,
-    }  # fmt: skip
+        "name": case.name,
+        "case": case.case,
+        "seconds": case.seconds,
+        "against": None,
+        "against_seconds": None,
+        "ratio": None,
+        "bar": None,
+        "met": None,
+        "error": case.accuracy,
+        "status": case.status,
+    }
 
 
 def compare(ours: Case, against: Case, bar: float | None = None) -> Row:
-    """The row that compares two contenders, with our error; the status is the first one that is not "finished"."""
+    """The row that compares two contenders, with our error; the status is the first one that is not
+    "finished".
+    """
     status = against.status if ours.status == "finished" else ours.status
     ratio = against.seconds / ours.seconds if against.seconds and ours.seconds else None
     met = None
@@ -126,13 +153,19 @@ def compare(ours: Case, against: Case, bar: float | None = None) -> Row:
         if ratio is not None and ours.status == "finished" and ratio >= 0.85 * bar:
             met = "met" if ratio >= bar else "at the bar"
     return own(ours) | {
-        "against": against.name, "against_seconds": against.seconds, "ratio": ratio, "bar": bar, "met": met,
+        "against": against.name,
+        "against_seconds": against.seconds,
+        "ratio": ratio,
+        "bar": bar,
+        "met": met,
         "status": status,
-    }  # fmt: skip
+    }
 
 
 def compare_all(cases: Sequence[Case], bars: dict[str, float]) -> list[Row]:
-    """The first contender against every other, with a bar where its name has one, then everyone else's own row."""
+    """The first contender against every other, with a bar where its name has one, then everyone
+    else's own row.
+    """
     ours, others = cases[0], cases[1:]
     return [*(compare(ours, x, bars.get(x.name)) for x in others), *(own(x) for x in others)]
 
@@ -175,12 +208,26 @@ def _blas(library: object) -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """The rows in Markdown."""
-    columns = ("name", "case", "seconds", "against", "against_seconds", "ratio", "bar", "met", "error", "status")
+    columns = (
+        "name",
+        "case",
+        "seconds",
+        "against",
+        "against_seconds",
+        "ratio",
+        "bar",
+        "met",
+        "error",
+        "status",
+    )
     cells = [[_cell(name, row[name]) for name in columns] for row in rows]
     heads = [name.replace("_", " ") for name in columns]
     widths = [max(len(line[i]) for line in [heads, *cells]) for i in range(len(columns))]
     ruler = ["-" * width for width in widths]
-    lines = [[cell.ljust(width) for cell, width in zip(x, widths, strict=True)] for x in [heads, ruler, *cells]]
+    lines = [
+        [cell.ljust(width) for cell, width in zip(x, widths, strict=True)]
+        for x in [heads, ruler, *cells]
+    ]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -198,7 +245,9 @@ def write(rows: Sequence[Row], json_path: Path, title: str) -> None:
     text = table(rows)
     print(f"{title}\n\n{text}")
     json_path.parent.mkdir(parents=True, exist_ok=True)
-    json_path.write_text(json.dumps({"machine": about, "rows": list(rows)}, indent=1) + "\n", encoding="utf-8")
+    json_path.write_text(
+        json.dumps({"machine": about, "rows": list(rows)}, indent=1) + "\n", encoding="utf-8"
+    )
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     blas = ", ".join(f"{name}: {found}" for name, found in about["blas"].items())
     threads = "one thread unless a case says otherwise"

@@ -2,13 +2,13 @@
 
     f' = tanh(a - b W f),  W = diag(w),  N units x M samples on (0, 1)
 
-256 x 64 and 1024 x 64: `integrate` against NumPy's products of the same shape, as many as there are stages,
-measured in the same rounds: the share of the time in which the processor would do nothing but multiply.
-256 x 64 and 64 x 1: `integrate` against loops by users of other libraries.  All make the same number of
-steps with the same data; the others fold W into the kernel once, outside the timing, and NumPy and PyTorch
-write into arrays that they allocate once.  torchdiffeq's "rk4" is the 3/8 rule, at the same price; diffrax
-has no classical Runge-Kutta method and is given its tableau.  The error is the largest entry of the
-difference to SciPy's DOP853 at rtol = 1e-12.
+256 x 64 and 1024 x 64: `integrate` against NumPy's products of the same shape, as many as there are
+stages, measured in the same rounds: the share of the time in which the processor would do nothing
+but multiply. 256 x 64 and 64 x 1: `integrate` against loops by users of other libraries.  All make
+the same number of steps with the same data; the others fold W into the kernel once, outside the
+timing, and NumPy and PyTorch write into arrays that they allocate once.  torchdiffeq's "rk4" is the
+3/8 rule, at the same price; diffrax has no classical Runge-Kutta method and is given its tableau.
+The error is the largest entry of the difference to SciPy's DOP853 at rtol = 1e-12.
 """
 
 import _harness  # isort: split
@@ -27,12 +27,17 @@ Run = Callable[[], np.ndarray]
 
 
 class Data:
-    """The same problem for everybody: a = bias (N, 1), matrix = -b W, initial (N, M), or vectors if M = 1."""
+    """The same problem for everybody: a = bias (N, 1), matrix = -b W, initial (N, M), or vectors if
+    M = 1.
+    """
 
     def __init__(self, units: int, samples: int, steps: int) -> None:
         rng = np.random.default_rng(1)
         self.network = WidthDepth(gauss_legendre(Interval(0.0, 1.0), units), tanh)
-        bias, kernel = rng.standard_normal(units), np.sqrt(units) * rng.standard_normal((units, units))
+        bias, kernel = (
+            rng.standard_normal(units),
+            np.sqrt(units) * rng.standard_normal((units, units)),
+        )
         self.control = self.network.control(TimeMesh(1.0, steps), bias=bias, kernel=kernel)
         self.initial = rng.standard_normal((units, samples))
         self.matrix = -kernel * self.network.weights
@@ -52,8 +57,13 @@ class Data:
         if self._reference is None:
             self._reference = solve_ivp(
                 lambda t, f: np.tanh(self.matrix @ f.reshape(shape) + self.bias).ravel(),
-                (0.0, 1.0), self.initial.ravel(), "DOP853", rtol=1e-12, atol=1e-12, t_eval=(1.0,),
-            ).y.reshape(shape)  # fmt: skip
+                (0.0, 1.0),
+                self.initial.ravel(),
+                "DOP853",
+                rtol=1e-12,
+                atol=1e-12,
+                t_eval=(1.0,),
+            ).y.reshape(shape)
         return float(np.max(np.abs(np.asarray(found).reshape(shape) - self._reference)))
 
 
@@ -188,9 +198,18 @@ def diffrax_loop(data: Data) -> Run:
     @jax.jit
     def solve(matrix: jax.Array, bias: jax.Array, f: jax.Array) -> jax.Array:
         return diffrax.diffeqsolve(
-            term, Classical(), 0.0, 1.0, 1.0 / data.steps, f, (matrix, bias), throw=False,
-            max_steps=data.steps + 1, saveat=diffrax.SaveAt(t1=True), adjoint=diffrax.ForwardMode(),
-        ).ys[-1]  # fmt: skip
+            term,
+            Classical(),
+            0.0,
+            1.0,
+            1.0 / data.steps,
+            f,
+            (matrix, bias),
+            throw=False,
+            max_steps=data.steps + 1,
+            saveat=diffrax.SaveAt(t1=True),
+            adjoint=diffrax.ForwardMode(),
+        ).ys[-1]
 
     return lambda: solve(matrix, bias, initial).block_until_ready()
 
@@ -209,7 +228,11 @@ BARS = {name: 1.0 for name in PEERS if name != "jax scan"}
 def main(json_path: Path) -> None:
     """Runs all; the file gets the rows."""
     rows: list[_harness.Row] = []
-    for units, samples, steps, tolerance in ((256, 64, 100, 1e-8), (1024, 64, 10, 1e-4), (64, 1, 100, 1e-8)):
+    for units, samples, steps, tolerance in (
+        (256, 64, 100, 1e-8),
+        (1024, 64, 10, 1e-4),
+        (64, 1, 100, 1e-8),
+    ):
         data = Data(units, samples, steps)
         case = partial(_harness.Case, case=data.case, error=data.error, tolerance=tolerance)
         cases = [case(OURS, make=partial(ours, data))]

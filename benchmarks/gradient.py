@@ -1,20 +1,25 @@
-"""The gradient of a terminal squared error with respect to all a_k, b_k of 100 steps, 256 x 64, float64.
+"""The gradient of a terminal squared error with respect to all a_k, b_k of 100 steps, 256 x 64,
+float64.
 
-    f' = tanh(a_k - b_k W f) on layer k, Euler or RK4,   J = 1/M sum_m 1/2 sum_i w_i (f_K - target)_im^2
+    f' = tanh(a_k - b_k W f) on layer k, Euler or RK4,
+    J = 1/M sum_m 1/2 sum_i w_i (f_K - target)_im^2
 
-`discretize(problem).value_and_gradient(control)` against PyTorch's autograd, an adjoint written by hand in
-NumPy, and jax.value_and_grad of a scan; each returns the value and its own kind of gradient.  The others
-differentiate in A_k = -b_k W, formed outside the timing, which spares them the products with W; PyTorch has
-one leaf per layer, which is faster than slices of one tensor; NumPy writes into arrays that it allocates once.
+`discretize(problem).value_and_gradient(control)` against PyTorch's autograd, an adjoint written by
+hand in NumPy, and jax.value_and_grad of a scan; each returns the value and its own kind of
+gradient.  The others differentiate in A_k = -b_k W, formed outside the timing, which spares them
+the products with W; PyTorch has one leaf per layer, which is faster than slices of one tensor;
+NumPy writes into arrays that it allocates once.
 
 Ours is the gradient in the product of the continuum: dJ/da_ki = tau w_i (ours)_ki and
-dJ/dA_kij = -tau w_i (ours)_kij.  Each gradient, converted to ours, is compared in a random direction with
-extrapolated central differences of J, computed by a separate plain loop, and entry by entry with ours.  The
-error is the larger of the two, relative; the differences themselves are good to about 1e-9.
+dJ/dA_kij = -tau w_i (ours)_kij.  Each gradient, converted to ours, is compared in a random
+direction with extrapolated central differences of J, computed by a separate plain loop, and entry
+by entry with ours.  The error is the larger of the two, relative; the differences themselves are
+good to about 1e-9.
 
-Further rows, for Euler and RK4: a Hessian-vector product against the gradient (the bar is a ratio of 1/3), its
-error that of its product with the direction against extrapolated second differences; and the gradient in a tenth of
-the memory against the forward run (the bar is 1/5.5), its error that to the gradient with all of it.
+Further rows, for Euler and RK4: a Hessian-vector product against the gradient (the bar is a ratio
+of 1/3), its error that of its product with the direction against extrapolated second differences;
+and the gradient in a tenth of the memory against the forward run (the bar is 1/5.5), its error that
+to the gradient with all of it.
 """
 
 import _harness  # isort: split
@@ -50,7 +55,10 @@ class Data:
         self.control = self.objective.space.sample(bias=bias, kernel=kernel)
         self.bias, self.matrices = bias[:, :, None], -kernel * self.w
         self.share = self.w[:, None] / SAMPLES
-        self.direction = rng.standard_normal(self.bias.shape), 0.1 * rng.standard_normal(self.matrices.shape)
+        self.direction = (
+            rng.standard_normal(self.bias.shape),
+            0.1 * rng.standard_normal(self.matrices.shape),
+        )
         self.slope = self._slope()
         _, *self.gradient = as_ours(self, ours(self)())
 
@@ -85,7 +93,9 @@ class Data:
         """The larger relative error of the two."""
         _, bias, kernel = as_ours(self, found)
         da, dA = self.direction
-        slope = self.tau * (np.sum(self.w * bias * da[:, :, 0]) - np.sum(self.w[:, None] * kernel * dA))
+        slope = self.tau * (
+            np.sum(self.w * bias * da[:, :, 0]) - np.sum(self.w[:, None] * kernel * dA)
+        )
         pairs = zip((bias, kernel), self.gradient, strict=True)
         entries = max(float(np.max(np.abs(x - y)) / np.max(np.abs(y))) for x, y in pairs)
         return max(abs(slope - self.slope) / abs(self.slope), entries)
@@ -106,7 +116,9 @@ def step(data: Data, f, velocity: Callable):
 
 
 def as_ours(data: Data, found: object) -> Gradient:
-    """(J, bias, kernel) in the product of the continuum, from a control or from derivatives in a_k and A_k."""
+    """(J, bias, kernel) in the product of the continuum, from a control or from derivatives in a_k
+    and A_k.
+    """
     value, *rest = found
     if len(rest) == 1:
         return float(value), rest[0]["bias"], rest[0]["kernel"]
@@ -154,8 +166,12 @@ def torch_autograd(data: Data) -> Run:
     import torch  # noqa: PLC0415
 
     torch.set_num_threads(1)
-    bias, matrices = ([torch.from_numpy(x.copy()).requires_grad_() for x in y] for y in (data.bias, data.matrices))
-    initial, target, share = (torch.from_numpy(x.copy()) for x in (data.initial, data.target, data.share))
+    bias, matrices = (
+        [torch.from_numpy(x.copy()).requires_grad_() for x in y] for y in (data.bias, data.matrices)
+    )
+    initial, target, share = (
+        torch.from_numpy(x.copy()) for x in (data.initial, data.target, data.share)
+    )
 
     def run() -> tuple[object, ...]:
         f = initial
@@ -180,7 +196,11 @@ def jax_grad(data: Data) -> Run:
     import jax  # noqa: PLC0415
     import jax.numpy as jnp  # noqa: PLC0415
 
-    initial, target, share = jnp.asarray(data.initial), jnp.asarray(data.target), jnp.asarray(data.share)
+    initial, target, share = (
+        jnp.asarray(data.initial),
+        jnp.asarray(data.target),
+        jnp.asarray(data.share),
+    )
     control = jnp.asarray(data.bias), jnp.asarray(data.matrices)
 
     @jax.jit
@@ -228,10 +248,19 @@ def rows_of(stepper, bars: dict[str, float]) -> list[_harness.Row]:
     data, name = Data(stepper), type(stepper).__name__
     case = f"{name} {UNITS} x {SAMPLES}, K = {LAYERS}"
     peers = {k: v for k, v in CONTENDERS.items() if v is not numpy_adjoint or name == "Euler"}
-    cases = [_harness.Case(k, case, partial(make, data), data.error, TOLERANCE) for k, make in peers.items()]
+    cases = [
+        _harness.Case(k, case, partial(make, data), data.error, TOLERANCE)
+        for k, make in peers.items()
+    ]
     further = [
         _harness.Case("continuum hvp", case, partial(second_order, data), data.bend_error, 1e-5),
-        _harness.Case("continuum gradient in a tenth of the memory", case, partial(tenth, data), data.error, TOLERANCE),
+        _harness.Case(
+            "continuum gradient in a tenth of the memory",
+            case,
+            partial(tenth, data),
+            data.error,
+            TOLERANCE,
+        ),
         _harness.Case("continuum forward", case, partial(forward, data)),
     ]
     _harness.measure([*cases, *further])
@@ -247,8 +276,12 @@ def rows_of(stepper, bars: dict[str, float]) -> list[_harness.Row]:
 def main(json_path: Path) -> None:
     """Runs all; the file gets the rows."""
     jax = "jax value_and_grad of scan"
-    rows = rows_of(Euler(), {"PyTorch autograd": 1.4, jax: 2.0}) + rows_of(RK4(), {"PyTorch autograd": 1.25, jax: 2.0})
-    _harness.write(rows, json_path, "Gradient of a terminal squared error, tanh, dense kernel, float64")
+    rows = rows_of(Euler(), {"PyTorch autograd": 1.4, jax: 2.0}) + rows_of(
+        RK4(), {"PyTorch autograd": 1.25, jax: 2.0}
+    )
+    _harness.write(
+        rows, json_path, "Gradient of a terminal squared error, tanh, dense kernel, float64"
+    )
 
 
 if __name__ == "__main__":

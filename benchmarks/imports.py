@@ -1,7 +1,8 @@
 """Importing: `import continuum, solvers` against what it cannot do without.
 
-Seconds of the import statement alone, in fresh processes that take turns: ours against numba, numpy and
-scipy.optimize, the libraries that `continuum` and `solvers` import.  The bar is 1.2 times their time.
+Seconds of the import statement alone, in fresh processes that take turns: ours against numba, numpy
+and scipy.optimize, the libraries that `continuum` and `solvers` import.  The bar is 1.2 times their
+time.
 """
 
 import _harness  # isort: split
@@ -18,10 +19,14 @@ ROUNDS = 11
 
 def seconds(statement: str) -> float:
     """Of one import statement in a fresh process."""
-    program = f"import time; began = time.perf_counter(); {statement}; print(time.perf_counter() - began)"
+    program = (
+        f"import time; began = time.perf_counter(); {statement}; print(time.perf_counter() - began)"
+    )
     # byte code may be kept: installed libraries have theirs
     keeps = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    run = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, env=keeps)
+    run = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, env=keeps
+    )
     return float(run.stdout)
 
 
@@ -29,7 +34,8 @@ def main(json_path: Path) -> None:
     """Runs both; the file gets the rows."""
     statements = ("import continuum, solvers", "import numba, numpy, scipy.optimize")
     cases = [
-        _harness.Case(statement, "fresh process", partial(partial, seconds, statement)) for statement in statements
+        _harness.Case(statement, "fresh process", partial(partial, seconds, statement))
+        for statement in statements
     ]
     for case in cases:
         seconds(case.name)  # writes byte code and fills the disk cache

@@ -1,12 +1,13 @@
 """Products with structured kernels, float64, one application to one sample.
 
-N = 16384, one thread.  Convolution on a circle, with its quadrature weights and the kernel's transform kept, against
-scipy.fft by hand: rfft, multiply, irfft, the weights folded into the multiplier.  LowRank(27), with its weights,
-against its two skinny products into arrays that are allocated once.
-N = 65536, all cores.  OnTheFly against threads that do nothing but evaluate the kernel function at all pairs of nodes
-and sum the values: the share of the time in which the processor would do nothing but evaluate.  Two functions, one
-that needs an exponential and a rational one.  Its row "memory" holds the largest amount of memory that one application
-asks for, divided by the 8 N bytes of a state; it must not grow with N.
+N = 16384, one thread.  Convolution on a circle, with its quadrature weights and the kernel's
+transform kept, against scipy.fft by hand: rfft, multiply, irfft, the weights folded into the
+multiplier.  LowRank(27), with its weights, against its two skinny products into arrays that are
+allocated once. N = 65536, all cores.  OnTheFly against threads that do nothing but evaluate the
+kernel function at all pairs of nodes and sum the values: the share of the time in which the
+processor would do nothing but evaluate.  Two functions, one that needs an exponential and a
+rational one.  Its row "memory" holds the largest amount of memory that one application asks for,
+divided by the 8 N bytes of a state; it must not grow with N.
 """
 
 import _harness  # isort: split
@@ -38,14 +39,18 @@ def convolution() -> list[_harness.Case]:
     expected = scipy.fft.irfft(multiplier * scipy.fft.rfft(flat), n=UNITS)
     return [
         _harness.Case(
-            "continuum Convolution", f"circle, N = {UNITS}", lambda: lambda: form.apply(b, f, w),
-            lambda found: float(np.max(np.abs(np.ravel(found) - expected))), 1e-12,
+            "continuum Convolution",
+            f"circle, N = {UNITS}",
+            lambda: lambda: form.apply(b, f, w),
+            lambda found: float(np.max(np.abs(np.ravel(found) - expected))),
+            1e-12,
         ),
         _harness.Case(
-            "scipy.fft alone", f"circle, N = {UNITS}",
+            "scipy.fft alone",
+            f"circle, N = {UNITS}",
             lambda: lambda: scipy.fft.irfft(multiplier * scipy.fft.rfft(flat), n=UNITS),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def low_rank() -> list[_harness.Case]:
@@ -63,11 +68,14 @@ def low_rank() -> list[_harness.Case]:
 
     return [
         _harness.Case(
-            f"continuum LowRank({RANK})", f"N = {UNITS}", lambda: lambda: form.apply(b, f, w),
-            lambda found: float(np.max(np.abs(np.asarray(found) - expected))), 1e-12,
+            f"continuum LowRank({RANK})",
+            f"N = {UNITS}",
+            lambda: lambda: form.apply(b, f, w),
+            lambda found: float(np.max(np.abs(np.asarray(found) - expected))),
+            1e-12,
         ),
         _harness.Case("two skinny products alone", f"N = {UNITS}", lambda: products),
-    ]  # fmt: skip
+    ]
 
 
 def gaussian(y: float, z: float) -> float:
@@ -107,11 +115,14 @@ def on_the_fly(function: Callable[[float, float], float], cores: int) -> list[_h
     case = f"{function.__name__}, N = {MANY}, {cores} threads"
     return [
         _harness.Case(
-            "continuum OnTheFly", case, lambda: lambda: form.apply(b, f, w),
-            lambda found: float(np.max(np.abs(np.asarray(found)[few] - expected))), 1e-11,
+            "continuum OnTheFly",
+            case,
+            lambda: lambda: form.apply(b, f, w),
+            lambda found: float(np.max(np.abs(np.asarray(found)[few] - expected))),
+            1e-11,
         ),
         _harness.Case("evaluating the function alone", case, lambda: evaluate),
-    ]  # fmt: skip
+    ]
 
 
 def memory(units: int) -> _harness.Row:
@@ -124,7 +135,11 @@ def memory(units: int) -> _harness.Row:
     form.apply(b, f, grid.weights)
     peak = tracemalloc.get_traced_memory()[1] / (8 * units)
     tracemalloc.stop()
-    row = _harness.own(_harness.Case("continuum OnTheFly, memory", f"N = {units}, states held", lambda: lambda: None))
+    row = _harness.own(
+        _harness.Case(
+            "continuum OnTheFly, memory", f"N = {units}, states held", lambda: lambda: None
+        )
+    )
     return row | {"error": None, "ratio": peak, "status": "finished"}
 
 

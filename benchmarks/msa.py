@@ -1,11 +1,14 @@
-"""Exact iterations of successive approximation, in forward runs: minimise H on every layer, run, adjoint.
+"""Exact iterations of successive approximation, in forward runs: minimise H on every layer, run,
+adjoint.
 
-    f_{k+1} = f_k + tau sigma(a_k - b_k W f_k),   -1 <= a, b <= 1,   J = 1/M sum_m 1/2 |f_K - target|^2, 100 layers
+    f_{k+1} = f_k + tau sigma(a_k - b_k W f_k),   -1 <= a, b <= 1,
+    J = 1/M sum_m 1/2 |f_K - target|^2, 100 layers
 
-One sample with tanh, where the new kernels have two rows each and are formed once, at the end; and 64 samples with the
-identity, where the minimiser is the sign of the gradient.  Runs start from the zero control, whose kernels have equal
-rows too; the first look at it, a forward and an adjoint sweep, is counted with the iterations.  A "forward" is
-`integrate` by Euler with a control whose kernels have been formed.
+One sample with tanh, where the new kernels have two rows each and are formed once, at the end; and
+64 samples with the identity, where the minimiser is the sign of the gradient.  Runs start from the
+zero control, whose kernels have equal rows too; the first look at it, a forward and an adjoint
+sweep, is counted with the iterations.  A "forward" is `integrate` by Euler with a control whose
+kernels have been formed.
 """
 
 import _harness  # isort: split
@@ -16,7 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
-from continuum import Activation, Box, Interval, LearningProblem, TimeMesh, WidthDepth, gauss_legendre, identity, tanh
+from continuum import (
+    Activation,
+    Box,
+    Interval,
+    LearningProblem,
+    TimeMesh,
+    WidthDepth,
+    gauss_legendre,
+    identity,
+    tanh,
+)
 from solvers import Euler, integrate, successive_approximation
 
 LAYERS, ITERATIONS = 100, 40
@@ -30,7 +43,11 @@ class Data:
         network = WidthDepth(gauss_legendre(Interval(0.0, 1.0), units), activation)
         initial, target = rng.standard_normal((2, units, samples))
         self.problem = LearningProblem(
-            network, initial, target, TimeMesh(1.0, LAYERS), admissible=Box(bias=(-1, 1), kernel=(-1, 1))
+            network,
+            initial,
+            target,
+            TimeMesh(1.0, LAYERS),
+            admissible=Box(bias=(-1, 1), kernel=(-1, 1)),
         )
         self.control = self.problem.admissible.project(self.problem.space.random(rng))
         self.iterations = int(self.run().statistics["iterations"])
@@ -64,7 +81,9 @@ def rows_of(activation: Activation, units: int, samples: int) -> list[_harness.R
 def main(json_path: Path) -> None:
     """Runs all; the file gets the rows."""
     rows = rows_of(tanh, 128, 1) + rows_of(tanh, 512, 1) + rows_of(identity, 256, 64)
-    _harness.write(rows, json_path, "Successive approximation, exact minimisers, box, dense kernel, float64")
+    _harness.write(
+        rows, json_path, "Successive approximation, exact minimisers, box, dense kernel, float64"
+    )
 
 
 if __name__ == "__main__":

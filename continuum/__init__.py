@@ -1,69 +1,122 @@
 """Neural networks seen as continua: the mathematics as data, and its exact derivatives."""
 
-from .activations import Activation as Activation
-from .activations import arctan as arctan
-from .activations import elu as elu
-from .activations import gelu as gelu
-from .activations import identity as identity
-from .activations import leaky_relu as leaky_relu
-from .activations import relu as relu
-from .activations import sigmoid as sigmoid
-from .activations import softplus as softplus
-from .activations import tanh as tanh
-from .activations import user_activation as user_activation
-from .blocks import Block as Block
-from .controls import Control as Control
-from .controls import ControlSpace as ControlSpace
-from .controls import FunctionControl as FunctionControl
-from .domains import Circle as Circle
-from .domains import Interval as Interval
-from .domains import Line as Line
-from .domains import Product as Product
-from .feed_forward import FeedForward as FeedForward
-from .kernels import Convolution as Convolution
-from .kernels import Dense as Dense
-from .kernels import LowRank as LowRank
-from .kernels import OnTheFly as OnTheFly
-from .kernels import eigenvalues as eigenvalues
-from .kernels import hilbert_schmidt_norm as hilbert_schmidt_norm
-from .kernels import jump_kernel as jump_kernel
-from .kernels import operator_norm as operator_norm
-from .kernels import singular_values as singular_values
-from .losses import AbsoluteError as AbsoluteError
-from .losses import CrossEntropy as CrossEntropy
-from .losses import Logistic as Logistic
-from .losses import SquaredError as SquaredError
-from .meshes import TimeMesh as TimeMesh
-from .networks import Bottleneck as Bottleneck
-from .networks import Network as Network
-from .networks import NeuralODE as NeuralODE
-from .networks import NeuralODE2 as NeuralODE2
-from .networks import SymmetricLayer as SymmetricLayer
-from .networks import WidthDepth as WidthDepth
-from .penalties import L1 as L1
-from .penalties import SobolevPenalty as SobolevPenalty
-from .penalties import Tikhonov as Tikhonov
-from .problem import LearningProblem as LearningProblem
-from .quadrature import Grid as Grid
-from .quadrature import clenshaw_curtis as clenshaw_curtis
-from .quadrature import gauss_hermite as gauss_hermite
-from .quadrature import gauss_legendre as gauss_legendre
-from .quadrature import midpoint as midpoint
-from .quadrature import partition as partition
-from .quadrature import periodic as periodic
-from .quadrature import point_cloud as point_cloud
-from .quadrature import simpson as simpson
-from .quadrature import split as split
-from .quadrature import trapezoid as trapezoid
-from .readouts import Affine as Affine
-from .readouts import Integral as Integral
-from .readouts import Projection as Projection
-from .readouts import State as State
-from .resnet import ResNet as ResNet
-from .sets import Ball as Ball
-from .sets import Box as Box
-from .sets import FiniteSet as FiniteSet
-from .sets import L1Ball as L1Ball
-from .sets import NormBall as NormBall
-from .transfers import change_depth as change_depth
-from .transfers import change_width as change_width
+from .activations import (
+    Activation,
+    arctan,
+    elu,
+    gelu,
+    identity,
+    leaky_relu,
+    relu,
+    sigmoid,
+    softplus,
+    tanh,
+    user_activation,
+)
+from .blocks import Block
+from .controls import Control, ControlSpace, FunctionControl
+from .domains import Circle, Interval, Line, Product
+from .feed_forward import FeedForward
+from .kernels import (
+    Convolution,
+    Dense,
+    LowRank,
+    OnTheFly,
+    eigenvalues,
+    hilbert_schmidt_norm,
+    jump_kernel,
+    operator_norm,
+    singular_values,
+)
+from .losses import AbsoluteError, CrossEntropy, Logistic, SquaredError
+from .meshes import TimeMesh
+from .networks import Bottleneck, Network, NeuralODE, NeuralODE2, SymmetricLayer, WidthDepth
+from .penalties import L1, SobolevPenalty, Tikhonov
+from .problem import LearningProblem
+from .quadrature import (
+    Grid,
+    clenshaw_curtis,
+    gauss_hermite,
+    gauss_legendre,
+    midpoint,
+    partition,
+    periodic,
+    point_cloud,
+    simpson,
+    split,
+    trapezoid,
+)
+from .readouts import Affine, Integral, Projection, State
+from .resnet import ResNet
+from .sets import Ball, Box, FiniteSet, L1Ball, NormBall
+from .transfers import change_depth, change_width
+
+__all__ = [
+    "L1",
+    "AbsoluteError",
+    "Activation",
+    "Affine",
+    "Ball",
+    "Block",
+    "Bottleneck",
+    "Box",
+    "Circle",
+    "Control",
+    "ControlSpace",
+    "Convolution",
+    "CrossEntropy",
+    "Dense",
+    "FeedForward",
+    "FiniteSet",
+    "FunctionControl",
+    "Grid",
+    "Integral",
+    "Interval",
+    "L1Ball",
+    "LearningProblem",
+    "Line",
+    "Logistic",
+    "LowRank",
+    "Network",
+    "NeuralODE",
+    "NeuralODE2",
+    "NormBall",
+    "OnTheFly",
+    "Product",
+    "Projection",
+    "ResNet",
+    "SobolevPenalty",
+    "SquaredError",
+    "State",
+    "SymmetricLayer",
+    "Tikhonov",
+    "TimeMesh",
+    "WidthDepth",
+    "arctan",
+    "change_depth",
+    "change_width",
+    "clenshaw_curtis",
+    "eigenvalues",
+    "elu",
+    "gauss_hermite",
+    "gauss_legendre",
+    "gelu",
+    "hilbert_schmidt_norm",
+    "identity",
+    "jump_kernel",
+    "leaky_relu",
+    "midpoint",
+    "operator_norm",
+    "partition",
+    "periodic",
+    "point_cloud",
+    "relu",
+    "sigmoid",
+    "simpson",
+    "singular_values",
+    "softplus",
+    "split",
+    "tanh",
+    "trapezoid",
+    "user_activation",
+]

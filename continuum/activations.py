@@ -1,4 +1,6 @@
-"""Activation functions sigma with sigma', sigma'', the antiderivative Sigma, and what theorems ask of them."""
+"""Activation functions sigma with sigma', sigma'', the antiderivative Sigma, and what theorems ask
+of them.
+"""
 
 import math
 from collections.abc import Callable
@@ -16,7 +18,8 @@ from .checks import check_positive
 class Activation:
     """sigma: R -> R, applied entrywise.
 
-    value, derivative, second : sigma, sigma', sigma''; at a kink sigma' is the left derivative, sigma'' is 0
+    value, derivative, second : sigma, sigma', sigma''; at a kink sigma' is the left derivative,
+        sigma'' is 0
     antiderivative : Sigma(s) = int_0^s sigma
     lipschitz : sup |sigma'|
     smooth : sigma is C^2 (orders of convergence and second derivatives hold everywhere)
@@ -165,14 +168,18 @@ gelu = Activation(
     value=lambda s: s * special("ndtr", s),
     derivative=lambda s: special("ndtr", s) + s * _normal_density(s),
     second=lambda s: (2.0 - s * s) * _normal_density(s),
-    antiderivative=lambda s: 0.5 * ((s * s - 1.0) * special("ndtr", s) + s * _normal_density(s)) + 0.25,
+    antiderivative=lambda s: (
+        0.5 * ((s * s - 1.0) * special("ndtr", s) + s * _normal_density(s)) + 0.25
+    ),
     lipschitz=float(scipy.special.ndtr(math.sqrt(2.0)) + math.exp(-1.0) / math.sqrt(math.pi)),
     smooth=True,
     bounded=False,
     vanishes_at_zero=True,
     monotone=False,
 )
-"""s Phi(s), Phi the normal distribution function; not monotone; Sigma = ((s^2 - 1) Phi + s phi) / 2 + 1/4."""
+"""s Phi(s), Phi the normal distribution function; not monotone; Sigma = ((s^2 - 1) Phi + s phi) / 2
++ 1/4.
+"""
 
 
 def leaky_relu(slope: float = 0.01) -> Activation:
@@ -200,7 +207,8 @@ def leaky_relu(slope: float = 0.01) -> Activation:
 
 
 def elu(alpha: float = 1.0) -> Activation:
-    """s for s > 0, alpha (e^s - 1) for s <= 0; sigma'(0) = alpha, so C^1 only for alpha = 1, and never C^2.
+    """s for s > 0, alpha (e^s - 1) for s <= 0; sigma'(0) = alpha, so C^1 only for alpha = 1, and
+    never C^2.
 
     raises ValueError unless alpha > 0 is finite
     """
@@ -214,7 +222,9 @@ def elu(alpha: float = 1.0) -> Activation:
         value=lambda s: _relu(s) + alpha * namespace(s).expm1(below(s)),
         derivative=lambda s: _step(s) + (1.0 - _step(s)) * alpha * namespace(s).exp(below(s)),
         second=lambda s: (1.0 - _step(s)) * alpha * namespace(s).exp(below(s)),
-        antiderivative=lambda s: 0.5 * _relu(s) ** 2 + alpha * (namespace(s).expm1(below(s)) - below(s)),
+        antiderivative=lambda s: (
+            0.5 * _relu(s) ** 2 + alpha * (namespace(s).expm1(below(s)) - below(s))
+        ),
         lipschitz=max(1.0, alpha),
         smooth=False,
         bounded=False,
@@ -235,8 +245,9 @@ def user_activation(
 ) -> Activation:
     """An activation of your own, after a check that the four functions belong together.
 
-    At points of [-5, 5], away from 0 unless smooth, sigma', sigma'' and sigma must be the derivatives of sigma,
-    sigma' and Sigma to 1e-5, Sigma(0) = 0 and |sigma'| <= lipschitz.  It runs in the generic loop.
+    At points of [-5, 5], away from 0 unless smooth, sigma', sigma'' and sigma must be the
+    derivatives of sigma, sigma' and Sigma to 1e-5, Sigma(0) = 0 and |sigma'| <= lipschitz.  It runs
+    in the generic loop.
     raises ValueError naming the function that does not fit
     """
     s = np.linspace(-5.0, 5.0, 64)  # an even number: 0 is not among them
@@ -249,7 +260,9 @@ def user_activation(
         slope = (its(s + h) - its(s - h)) / (2 * h)
         worst = float(np.max(np.abs(function(s) - slope)))
         if not worst <= 1e-5 * (1.0 + float(np.max(np.abs(slope)))):
-            raise ValueError(f"{what} is not the derivative of {of}: they differ by {worst:.3g} on [-5, 5]")
+            raise ValueError(
+                f"{what} is not the derivative of {of}: they differ by {worst:.3g} on [-5, 5]"
+            )
     zero = np.zeros(1)
     if abs(float(antiderivative(zero)[0])) > 1e-12:
         raise ValueError("antiderivative must vanish at 0")
@@ -258,9 +271,17 @@ def user_activation(
         raise ValueError(f"lipschitz is {lipschitz:g}, but |derivative| reaches {steepest:.6g}")
     vanishes = abs(float(value(zero)[0])) == 0.0
     return Activation(
-        name, value, derivative, second, antiderivative, lipschitz, smooth, bounded, vanishes,
+        name,
+        value,
+        derivative,
+        second,
+        antiderivative,
+        lipschitz,
+        smooth,
+        bounded,
+        vanishes,
         monotone=bool(np.all(derivative(s) >= 0.0)),
-    )  # fmt: skip
+    )
 
 
 def _normal_density(s: Array) -> Array:

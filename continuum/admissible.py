@@ -1,4 +1,6 @@
-"""What an admissible set of controls is, and products of them; the sets themselves are in `sets`."""
+"""What an admissible set of controls is, and products of them; the sets themselves are in
+`sets`.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -15,8 +17,9 @@ Blocks = Mapping[str, Array]
 class AdmissibleSet(ABC):
     """A closed set A of controls; blocks it does not name are free.
 
-    `pointwise` sets bound the control at each time on its own, so that maxima over them are taken time by time.
-    Sets that name different blocks are joined by &: Box(bias=(-1, 1)) & FiniteSet(kernel=(-1, 0, 1)).
+    `pointwise` sets bound the control at each time on its own, so that maxima over them are taken
+    time by time. Sets that name different blocks are joined by &: Box(bias=(-1, 1)) &
+    FiniteSet(kernel=(-1, 0, 1)).
     """
 
     pointwise: ClassVar[bool] = True
@@ -33,10 +36,12 @@ class AdmissibleSet(ABC):
 
     @abstractmethod
     def support(self, gradient: Blocks, tie: Blocks, space: ControlSpace) -> dict[str, Array]:
-        """A maximiser of (gradient, .), for the blocks it names; entries that do not matter are those of `tie`."""
+        """A maximiser of (gradient, .), for the blocks it names; entries that do not matter are
+        those of `tie`.
+        """
 
     @abstractmethod
-    def excess(self, control: Control) -> float:
+    def violation(self, control: Control) -> float:
         """By how much the worst bound is exceeded; <= 0 inside."""
 
     def check(self, space: ControlSpace) -> None:
@@ -46,7 +51,8 @@ class AdmissibleSet(ABC):
             check_name("block", name, list(blocks))
             if blocks[name].time == "nodes":
                 raise ValueError(
-                    f"a {type(self).__name__} on {name!r} needs in_time='layers': in the space of piecewise linear "
+                    f"a {type(self).__name__} on {name!r} needs in_time='layers': in the space "
+                    f"of piecewise linear "
                     "controls the nearest point is not found entry by entry"
                 )
 
@@ -55,12 +61,14 @@ class AdmissibleSet(ABC):
         return _changed(control, self.nearest(control, control.space))
 
     def support_point(self, gradient: Control, tie: Control) -> Control:
-        """A point of A that maximises (gradient, x); entries that do not matter, and free ones, are those of `tie`."""
+        """A point of A that maximises (gradient, x); entries that do not matter, and free ones, are
+        those of `tie`.
+        """
         return _changed(tie, self.support(gradient, tie, gradient.space))
 
     def contains(self, control: Control, tolerance: float = 0.0) -> bool:
         """True if no bound is exceeded by more than the tolerance."""
-        return self.excess(control) <= tolerance
+        return self.violation(control) <= tolerance
 
     def __and__(self, other: "AdmissibleSet") -> "AdmissibleSet":
         if not isinstance(other, AdmissibleSet):
@@ -73,10 +81,15 @@ class AdmissibleSet(ABC):
         return (self,)
 
     def only(self, names: Collection[str]) -> "AdmissibleSet | None":
-        """What it asks of these blocks alone, None if nothing.  Raises TypeError if it couples them to others."""
+        """What it asks of these blocks alone, None if nothing.  Raises TypeError if it couples them
+        to others.
+        """
         inside = [name for name in self.names if name in names]
         if inside and len(inside) < len(self.names):
-            raise TypeError(f"{self!r} couples {', '.join(self.names)}: it cannot be met by {', '.join(inside)} alone")
+            raise TypeError(
+                f"{self!r} couples {', '.join(self.names)}: it cannot be met by "
+                f"{', '.join(inside)} alone"
+            )
         return self if inside else None
 
     @property
@@ -127,8 +140,8 @@ class SetProduct(AdmissibleSet):
     def support(self, gradient: Blocks, tie: Blocks, space: ControlSpace) -> dict[str, Array]:
         return {n: v for part in self._parts for n, v in part.support(gradient, tie, space).items()}
 
-    def excess(self, control: Control) -> float:
-        return max(part.excess(control) for part in self._parts)
+    def violation(self, control: Control) -> float:
+        return max(part.violation(control) for part in self._parts)
 
 
 def _changed(control: Control, blocks: Blocks) -> Control:

@@ -1,11 +1,12 @@
 """Which array library the numbers live in, and on which device.
 
 Networks, kernels, spaces, steppers and adjoints are written once, against the Python array API
-standard, and run on whatever arrays they are given: NumPy, CuPy, array-api-strict.  Grids, meshes and
-functions give NumPy arrays; `like` carries them over to where the state is.
+standard, and run on whatever arrays they are given: NumPy, CuPy, array-api-strict.  Grids, meshes
+and functions give NumPy arrays; `like` carries them over to where the state is.
 
-CuPy 14 has the standard's functions under their names, but its arrays do not name their library, its functions take
-no `device`, and its special functions have a module of their own: all three are met here.
+CuPy 14 has the standard's functions under their names, but its arrays do not name their library,
+its functions take no `device`, and its special functions have a module of their own: all three are
+met here.
 """
 
 import importlib
@@ -19,7 +20,8 @@ import numpy as np
 import scipy.special
 
 Array: TypeAlias = np.ndarray
-"""A float64 array of any library that follows the array API standard (NumPy's, for type checkers)."""
+"""A float64 array of any library that follows the array API standard (NumPy's, for type checkers).
+"""
 
 Device = Literal["cpu", "gpu"]
 
@@ -42,7 +44,9 @@ def is_numpy(*arrays: Array) -> bool:
 
 
 def like(array: Array, example: Array) -> Array:
-    """`array` in the library, and on the device, of `example`; itself, not a copy, if it is there already."""
+    """`array` in the library, and on the device, of `example`; itself, not a copy, if it is there
+    already.
+    """
     if type(example) is np.ndarray:
         return array if type(array) is np.ndarray else to_host(array)
     xp = namespace(example)
@@ -64,7 +68,8 @@ def to_host(array: Array) -> Array:
 
 
 def special(name: str, array: Array) -> Array:
-    """The function of scipy.special of this name: CuPy's for CuPy arrays, for others by way of the host.
+    """The function of scipy.special of this name: CuPy's for CuPy arrays, for others by way of the
+    host.
 
     The array API standard has no error function, and none of its others gives one to full accuracy.
     """
@@ -76,7 +81,9 @@ def special(name: str, array: Array) -> Array:
 
 
 def find_gpu() -> tuple[Callable[[Array], Array] | None, str]:
-    """(what carries a NumPy array to the GPU, what was found) if CuPy computes on one, else (None, why not)."""
+    """(what carries a NumPy array to the GPU, what was found) if CuPy computes on one, else (None,
+    why not).
+    """
     try:
         import cupy  # type: ignore[import-not-found]  # noqa: PLC0415 - an optional dependency
     except ImportError:
@@ -85,7 +92,9 @@ def find_gpu() -> tuple[Callable[[Array], Array] | None, str]:
         count = cupy.cuda.runtime.getDeviceCount()
         if count:
             float(cupy.asarray(np.ones(1))[0] + 1.0)  # so that missing CUDA libraries are met here
-    except Exception as error:  # CuPy has many kinds, and all of them mean that there is no GPU to use
+    except (
+        Exception
+    ) as error:  # CuPy has many kinds, and all of them mean that there is no GPU to use
         return None, f"CuPy cannot use a GPU: {' '.join(str(error).split())[:200]}"
     if not count:
         return None, "CuPy finds no GPU"

@@ -13,7 +13,9 @@ from .time_axes import TimeKind
 
 Function: TypeAlias = Callable[..., Array | float]
 Coefficient: TypeAlias = Function | Sequence[Sequence[Function]] | Array | float
-"""What a user gives for a block: a function of position (and of time, as last argument), its values, a number."""
+"""What a user gives for a block: a function of position (and of time, as last argument), its
+values, a number.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +24,15 @@ class Block:
 
     name : by which networks, sets and penalties address it
     time : "layers", "nodes" or "static" (see time_axes)
-    weights : measure of its entries, broadcasting to `shape`: w_i for a bias, w_i w_j for a kernel, 1 if Euclidean
-    last : (P,), the measure of its last axis alone, w_j of a kernel w_i w_j; None if it has none of its own
-    positions : how many positions a function for it takes before t (bias 1, kernel 2, plain parameters 0)
+    weights : measure of its entries, broadcasting to `shape`: w_i for a bias, w_i w_j for a kernel,
+        1 if Euclidean
+    last : (P,), the measure of its last axis alone, w_j of a kernel w_i w_j; None if it has none of
+        its own
+    positions : how many positions a function for it takes before t (bias 1, kernel 2, plain
+        parameters 0)
     evaluate : (function of the positions and t, t) -> array of `shape`
-    prepare : for a block that is never stored as numbers, and so cannot be trained: (function, does it take t) ->
-        the value at t, which is no array
+    prepare : for a block that is never stored as numbers, and so cannot be trained: (function, does
+        it take t) -> the value at t, which is no array
     """
 
     name: str
@@ -40,10 +45,15 @@ class Block:
     last: Array | None = None
 
     def function(self, given: Coefficient) -> "tuple[bool, Callable[[float], Array]]":
-        """(is it constant in time, its value at t) for what a user gave; raises ValueError, TypeError."""
+        """(is it constant in time, its value at t) for what a user gave; raises ValueError,
+        TypeError.
+        """
         if self.prepare is not None:
             if not callable(given):
-                raise ValueError(f"{self.name} is never stored: it must be a function, got {type(given).__name__}")
+                raise ValueError(
+                    f"{self.name} is never stored: it must be a function, got "
+                    f"{type(given).__name__}"
+                )
             constant, _ = self._with_time(given)
             return constant, self.prepare(given, not constant)
         if callable(given) or (isinstance(given, tuple | list) and _leaf_callable(given)):
@@ -61,7 +71,9 @@ class Block:
         return True, lambda t: checked
 
     def _with_time(self, given: Coefficient) -> tuple[bool, Coefficient]:
-        """The same function(s), each taking t as last argument, and whether none of them looks at it."""
+        """The same function(s), each taking t as last argument, and whether none of them looks at
+        it.
+        """
         if not callable(given):
             pairs = [[self._with_time(g) for g in side] for side in given]  # type: ignore[union-attr]
             return (
@@ -79,7 +91,9 @@ class Block:
                 continue
             return constant, (lambda *args: given(*args[:-1])) if constant else given
         wanted = ", ".join("yz"[: self.positions])
-        raise ValueError(f"{self.name} must be a function of ({wanted}) or ({wanted}, t)".replace("(, t)", "(t)"))
+        raise ValueError(
+            f"{self.name} must be a function of ({wanted}) or ({wanted}, t)".replace("(, t)", "(t)")
+        )
 
 
 def _leaf_callable(given: Sequence[object]) -> bool:

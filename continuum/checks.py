@@ -1,4 +1,6 @@
-"""Bad input is met at the boundary: every check names the argument, what was given, what is accepted."""
+"""Bad input is met at the boundary: every check names the argument, what was given, what is
+accepted.
+"""
 
 import difflib
 import math
@@ -11,13 +13,17 @@ from .arrays import Array, is_array, namespace
 
 
 class UnknownName(ValueError, KeyError):
-    """A name that is not among those accepted; a KeyError too, so that mappings keep their promises."""
+    """A name that is not among those accepted; a KeyError too, so that mappings keep their
+    promises.
+    """
 
     __str__ = Exception.__str__
 
 
 def check_name(kind: str, name: str, accepted: Collection[str]) -> str:
-    """`name` if it is among the accepted ones, else an UnknownName, a ValueError, that offers the nearest."""
+    """`name` if it is among the accepted ones, else an UnknownName, a ValueError, that offers the
+    nearest.
+    """
     if name in accepted:
         return name
     near = difflib.get_close_matches(str(name), list(accepted), n=1, cutoff=0.5)

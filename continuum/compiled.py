@@ -1,8 +1,9 @@
 """Compiled leaf loops: the decorator they share, and the activations they can evaluate.
 
-A compiled loop lives beside its array-API reference, in the file of its idea, and a test holds the two
-together.  Here are the decorator `compiled` (cached on disk, IEEE division, no reassociation) and the
-row kernels `activate_row` and `slope_row` for the activations of `activations.py` that have a code.
+A compiled loop lives beside its array-API reference, in the file of its idea, and a test holds the
+two together.  Here are the decorator `compiled` (cached on disk, IEEE division, no reassociation)
+and the row kernels `activate_row` and `slope_row` for the activations of `activations.py` that have
+a code.
 """
 
 import hashlib
@@ -28,8 +29,9 @@ _OWN_SOURCE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compiles a leaf loop at its first call and keeps the machine code on disk.
 
-    Numba renews what it keeps when the file of the loop changes, but not when this one does, whose row kernels
-    are inlined there: so the hash of this file is part of the name under which it is kept.
+    Numba renews what it keeps when the file of the loop changes, but not when this one does, whose
+    row kernels are inlined there: so the hash of this file is part of the name under which it is
+    kept.
     """
     function.__qualname__ = f"{function.__qualname__}_{_OWN_SOURCE}"
     return numba.njit(cache=True, error_model="numpy", nogil=True)(function)
@@ -38,7 +40,8 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 _inlined = numba.njit(
     error_model="numpy",
     forceinline=True,
-    # contraction (FMA) and sign-of-zero freedom only: reassociation would delete the rounding trick below
+    # contraction (FMA) and sign-of-zero freedom only: reassociation would delete the rounding trick
+    # below
     fastmath={"contract", "nsz", "arcp"},
 )
 
@@ -57,9 +60,11 @@ def _as_double(context, integer):
 
 @_inlined
 def _tanh(s):
-    """tanh s = (1 - e) / (1 + e), e = exp(-2|s|), with the sign of s; 3 units in the last place; keeps NaN.
+    """tanh s = (1 - e) / (1 + e), e = exp(-2|s|), with the sign of s; 3 units in the last place;
+    keeps NaN.
 
-    e = 2^n exp(r), |r| <= ln2 / 2, and exp(r) = (c + r) / (c - r) for c = r coth(r / 2), a series in r^2.
+    e = 2^n exp(r), |r| <= ln2 / 2, and exp(r) = (c + r) / (c - r) for c = r coth(r / 2), a series
+    in r^2.
     """
     y = -2.0 * abs(s)
     y = -80.0 if y < -80.0 else y

@@ -1,8 +1,9 @@
-"""Controls: what steers a network.  Blocks of numbers in a space with an inner product, or plain functions.
+"""Controls: what steers a network.  Blocks of numbers in a space with an inner product, or plain
+functions.
 
 The inner product of a `ControlSpace` is that of the continuum, sum over blocks of
-int_0^T sum_i w_i x_i(t) y_i(t) dt, and this is the one place that knows it: `riesz` turns derivatives
-into gradients, `flatten` gives coordinates whose Euclidean product it is.
+int_0^T sum_i w_i x_i(t) y_i(t) dt, and this is the one place that knows it: `riesz` turns
+derivatives into gradients, `flatten` gives coordinates whose Euclidean product it is.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,7 +39,7 @@ class ControlPath(Protocol):
         """Interior times at which the control is not smooth: no step crosses them."""
         ...
 
-    def on_layer(self, layer: int, t: float) -> Mapping[str, Array]:
+    def at_layer(self, layer: int, t: float) -> Mapping[str, Array]:
         """The value of every block at t, continued from inside `layer` to its closed ends."""
         ...
 
@@ -70,16 +71,17 @@ class FunctionControl:
         """True if no block depends on time."""
         return all(constant for constant, _ in self.values.values())
 
-    def on_layer(self, layer: int, t: float) -> Mapping[str, Array]:
+    def at_layer(self, layer: int, t: float) -> Mapping[str, Array]:
         """The value of every block at time t; functions without t are evaluated once."""
         return {name: self._value(name, t) for name in self.values}
 
     def at(self, t: float) -> Mapping[str, Array]:
         """The value of every block at time t."""
-        return self.on_layer(0, t)
+        return self.at_layer(0, t)
 
     def like(self, example: Array) -> "FunctionControl":
-        """The same functions, their values carried to where `example` is: constant ones once, others at every stage.
+        """The same functions, their values carried to where `example` is: constant ones once,
+        others at every stage.
 
         A block that is never stored as numbers is left to its kernel, which follows the state.
         """
@@ -91,7 +93,9 @@ class FunctionControl:
 
             return value
 
-        return replace(self, values={n: (self.values[n][0], carried(n)) for n in self.values}, _constants={})
+        return replace(
+            self, values={n: (self.values[n][0], carried(n)) for n in self.values}, _constants={}
+        )
 
     def _value(self, name: str, t: float) -> Array:
         constant, value = self.values[name]
@@ -107,35 +111,43 @@ class ControlSpace:
     """The direct sum of named blocks on a mesh, with its inner product.
 
     blocks : all of them, fixed ones too
-    fixed : the values of those that are not trained, in their block's own shape; flat vectors leave them out
-    norm : "L2" or "H1" in time
+    fixed : the values of those that are not trained, in their block's own shape; flat vectors leave
+        them out
+    time_norm : "L2" or "H1" in time
     Made by `network.controls(mesh, in_time=, norm=, fixed=)`.
     """
 
     mesh: TimeMesh
     blocks: tuple[Block, ...]
     fixed: Mapping[str, Array] = field(default_factory=dict)
-    norm: Norm = "L2"
+    time_norm: Norm = "L2"
 
     def joined(self, blocks: Sequence[Block], fixed: Mapping[str, Coefficient]) -> "ControlSpace":
-        """This space with further blocks, unless it has them already; those named in `fixed` are not trained.
+        """This space with further blocks, unless it has them already; those named in `fixed` are
+        not trained.
 
-        raises ValueError for blocks of the same name but another shape, or fixed values that do not fit
+        raises ValueError for blocks of the same name but another shape, or fixed values that do not
+        fit
         """
         own = {b.name: b for b in self.blocks}
         for block in blocks:
             if block.name in own and own[block.name].shape != block.shape:
-                raise ValueError(f"controls have {block.name} of shape {own[block.name].shape}, not {block.shape}")
+                raise ValueError(
+                    f"controls have {block.name} of shape {own[block.name].shape}, not "
+                    f"{block.shape}"
+                )
         further = [b for b in blocks if b.name not in own]
         values = {b.name: b.function(fixed[b.name])[1](0.0) for b in further if b.name in fixed}
         if not further:
             return self
-        return ControlSpace(self.mesh, (*self.blocks, *further), {**self.fixed, **values}, self.norm)
+        return ControlSpace(
+            self.mesh, (*self.blocks, *further), {**self.fixed, **values}, self.time_norm
+        )
 
     @cached_property
     def axes(self) -> Mapping[str, TimeAxis]:
         """The time axis of each block."""
-        return {b.name: time_axis(b.time, self.mesh, self.norm) for b in self.blocks}
+        return {b.name: time_axis(b.time, self.mesh, self.time_norm) for b in self.blocks}
 
     @cached_property
     def trained(self) -> tuple[Block, ...]:
@@ -154,8 +166,9 @@ class ControlSpace:
     def sample(self, **values: Coefficient) -> "Control":
         """The control with these blocks; blocks not named are zero.
 
-        A function of position, or of position and time, is taken in the middle of each layer ("layers") or
-        at its ends ("nodes"); an array in the block's shape holds at all times, one with a time axis as is.
+        A function of position, or of position and time, is taken in the middle of each layer
+        ("layers") or at its ends ("nodes"); an array in the block's shape holds at all times, one
+        with a time axis as is.
         raises ValueError for a name that is not a block, a fixed one, or values that do not fit
         """
         coefficients = {}
@@ -174,7 +187,9 @@ class ControlSpace:
                 xp = namespace(held)
                 coefficients[block.name] = xp.asarray(xp.broadcast_to(held, shape), copy=True)
             elif block.time == "static":
-                raise ValueError(f"block {block.name!r} is constant in time, but the function given takes t")
+                raise ValueError(
+                    f"block {block.name!r} is constant in time, but the function given takes t"
+                )
             else:
                 found = [value(float(t)) for t in times]
                 coefficients[block.name] = namespace(found[0]).stack(found)
@@ -186,7 +201,9 @@ class ControlSpace:
 
     def random(self, rng: np.random.Generator, scale: float = 1.0) -> "Control":
         """Independent normal coefficients of standard deviation `scale`."""
-        return Control(self, {b.name: scale * rng.standard_normal(self.shape(b)) for b in self.trained})
+        return Control(
+            self, {b.name: scale * rng.standard_normal(self.shape(b)) for b in self.trained}
+        )
 
     def flatten(self, control: "Control") -> Array:
         """Coordinates (size,) in which the Euclidean product is that of the space."""
@@ -198,7 +215,9 @@ class ControlSpace:
         return namespace(pieces[0]).concat(pieces)
 
     def unflatten(self, vector: Array) -> "Control":
-        """The control with these flat coordinates.  Raises ValueError for a wrong length or a weight of zero."""
+        """The control with these flat coordinates.  Raises ValueError for a wrong length or a
+        weight of zero.
+        """
         if vector.shape != (self.size,):
             raise ValueError(f"vector has shape {tuple(vector.shape)}, expected ({self.size},)")
         blocks, start = {}, 0
@@ -207,7 +226,9 @@ class ControlSpace:
             piece = namespace(vector).reshape(vector[start : start + prod(shape)], shape)
             root = self._roots[block.name]
             if not np.all(root > 0):
-                raise ValueError(f"block {block.name!r} has weights that are zero: its nodes cannot be trained")
+                raise ValueError(
+                    f"block {block.name!r} has weights that are zero: its nodes cannot be trained"
+                )
             blocks[block.name] = self.axes[block.name].unflatten(piece) / like(root, piece)
             start += prod(shape)
         return Control(self, blocks, trusted=True)
@@ -221,7 +242,7 @@ class ControlSpace:
         a, b = self.flatten(x), self.flatten(y)
         return float(namespace(a).sum(a * b))
 
-    def length(self, x: "Control") -> float:
+    def norm(self, x: "Control") -> float:
         """The norm of x in the space."""
         return self.inner(x, x) ** 0.5
 
@@ -230,23 +251,31 @@ class ControlSpace:
         return {b.name: like(np.zeros(self.shape(b)), example) for b in self.trained}
 
     def scatter(
-        self, total: Mapping[str, Array], layer: int, t: float, cotangents: Mapping[str, Array], factor: float
+        self,
+        total: Mapping[str, Array],
+        layer: int,
+        t: float,
+        cotangents: Mapping[str, Array],
+        factor: float,
     ) -> None:
-        """Collects, in place, the derivative of factor (cotangents, c(t)) in the coefficients of c, t in `layer`."""
-        theta = self.share(layer, t)
+        """Collects, in place, the derivative of factor (cotangents, c(t)) in the coefficients of c,
+        t in `layer`.
+        """
+        theta = self.local_time(layer, t)
         for name, c in cotangents.items():
             if name in total:
                 self.axes[name].scatter(total[name], layer, theta, c, factor)
 
     def riesz(self, total: Mapping[str, Array]) -> "Control":
-        """The gradient, in the product of the space, of what was collected in `total`, which is used up.
+        """The gradient, in the product of the space, of what was collected in `total`, which is
+        used up.
 
-        Networks and readouts give cotangents that represent them in the block's weights already; what is
-        left is the Gram matrix in time.
+        Networks and readouts give cotangents that represent them in the block's weights already;
+        what is left is the Gram matrix in time.
         """
         return Control(self, {n: self.axes[n].riesz(c) for n, c in total.items()}, trusted=True)
 
-    def share(self, layer: int, t: float) -> float:
+    def local_time(self, layer: int, t: float) -> float:
         """theta with t = t_layer + theta tau_layer."""
         return (t - float(self.mesh.nodes[layer])) / float(self.mesh.steps[layer])
 
@@ -262,7 +291,9 @@ class Control(Mapping[str, Array]):
 
     __array_ufunc__ = None  # so that a NumPy number times a control asks the control
 
-    def __init__(self, space: ControlSpace, blocks: Mapping[str, Array], *, trusted: bool = False) -> None:
+    def __init__(
+        self, space: ControlSpace, blocks: Mapping[str, Array], *, trusted: bool = False
+    ) -> None:
         if not trusted:
             names = [b.name for b in space.trained]
             for name in blocks:
@@ -270,7 +301,9 @@ class Control(Mapping[str, Array]):
             missing = [name for name in names if name not in blocks]
             if missing:
                 raise ValueError(f"blocks are missing: {', '.join(missing)}")
-            blocks = {b.name: check_array(b.name, blocks[b.name], space.shape(b)) for b in space.trained}
+            blocks = {
+                b.name: check_array(b.name, blocks[b.name], space.shape(b)) for b in space.trained
+            }
         self.space = space
         self._blocks = dict(blocks)
 
@@ -310,25 +343,34 @@ class Control(Mapping[str, Array]):
         shapes = ", ".join(f"{name} {tuple(x.shape)}" for name, x in self._blocks.items())
         return f"Control({shapes})"
 
-    def on_layer(self, layer: int, t: float) -> Mapping[str, Array]:
-        """The value of every block, fixed ones too, at t, continued from inside `layer` to its ends."""
-        theta = self.space.share(layer, t)
-        return {b.name: self.space.axes[b.name].at(self[b.name], layer, theta) for b in self.space.blocks}
+    def at_layer(self, layer: int, t: float) -> Mapping[str, Array]:
+        """The value of every block, fixed ones too, at t, continued from inside `layer` to its
+        ends.
+        """
+        theta = self.space.local_time(layer, t)
+        return {
+            b.name: self.space.axes[b.name].at(self[b.name], layer, theta)
+            for b in self.space.blocks
+        }
 
     def variation(self, layer: int, t: float) -> Mapping[str, Array]:
-        """As `on_layer`, of the trained blocks alone: this control as a direction in its space."""
-        theta = self.space.share(layer, t)
+        """As `at_layer`, of the trained blocks alone: this control as a direction in its space."""
+        theta = self.space.local_time(layer, t)
         return {name: self.space.axes[name].at(x, layer, theta) for name, x in self.items()}
 
     def like(self, example: Array) -> "Control":
-        """The same control in the library, and on the device, of `example`; arrays already there are not copied."""
+        """The same control in the library, and on the device, of `example`; arrays already there
+        are not copied.
+        """
         fixed = {n: like(x, example) for n, x in self.space.fixed.items()}
         space = replace(self.space, fixed=fixed) if fixed else self.space
         return Control(space, {n: like(x, example) for n, x in self.items()}, trusted=True)
 
     def at(self, t: float) -> Mapping[str, Array]:
-        """The value of every block at t, from the right at the ends of layers.  Raises ValueError outside [0, T]."""
-        return self.on_layer(self.mesh.layer_of(t), t)
+        """The value of every block at t, from the right at the ends of layers.  Raises ValueError
+        outside [0, T].
+        """
+        return self.at_layer(self.mesh.layer_of(t), t)
 
     def plus(self, blocks: Mapping[str, Array]) -> "Control":
         """This control with `blocks` added to those of the same names."""

@@ -1,7 +1,7 @@
 """Flows with closed-form answers, for tests, claims, benchmarks and first experiments.
 
-Each is f_t = sigma(a - Bf) with everything that defines it and the solution f(y, t).  The LM numbers are
-those of the ledger of claims that `continuum verify` checks.
+Each is f_t = sigma(a - Bf) with everything that defines it and the solution f(y, t).  The LM
+numbers are those of the ledger of claims that `continuum verify` checks.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,8 @@ from .quadrature import Grid
 
 @dataclass(frozen=True)
 class ExactCase:
-    """f_t = sigma(bias - int kernel f), f(y, 0) = initial(y), with f(y, t) = solution(y, t) on (0, horizon).
+    """f_t = sigma(bias - int kernel f), f(y, 0) = initial(y), with f(y, t) = solution(y, t) on (0,
+    horizon).
 
     bias, kernel, initial : functions of position, the first two also of time where they take it
     """
@@ -38,9 +39,13 @@ class ExactCase:
     horizon: float
 
     def setup(self, grid: Grid, layers: int) -> tuple[WidthDepth, FunctionControl, Array]:
-        """(network, control, initial state of one sample) on a grid of its domain, ready for `integrate`."""
+        """(network, control, initial state of one sample) on a grid of its domain, ready for
+        `integrate`.
+        """
         network = WidthDepth(grid, self.activation)
-        control = network.control(TimeMesh(self.horizon, layers), bias=self.bias, kernel=self.kernel)
+        control = network.control(
+            TimeMesh(self.horizon, layers), bias=self.bias, kernel=self.kernel
+        )
         return network, control, grid.sample(self.initial)
 
     def final(self, grid: Grid) -> Array:
@@ -90,9 +95,11 @@ rank_one = ExactCase(
 
 
 def rank_one_costate(y: Array, t: float, horizon: float = 1.0) -> Array:
-    """The costate of J = 1/2 |f(T)|^2 along `rank_one` (LM-43), the derivative of the cost in the state.
+    """The costate of J = 1/2 |f(T)|^2 along `rank_one` (LM-43), the derivative of the cost in the
+    state.
 
-    p = f(T) - (1 - e^-(T - t)) e^-y q with q = int e^y f(T) dy; the bias's gradient is p, the kernel's -p(y) f(z).
+    p = f(T) - (1 - e^-(T - t)) e^-y q with q = int e^y f(T) dy; the bias's gradient is p, the
+    kernel's -p(y) f(z).
     """
     share = (1 - 1 / e) * horizon - (1 - exp(-horizon)) / e
     q = 1 + horizon * (e - 1) - share * (e**2 - 1) / 2
@@ -109,12 +116,15 @@ linear_growth = ExactCase(
     solution=lambda y, t: 1 + np.cos(2 * pi * y) + t * np.tanh(sqrt(2) * np.sin(2 * pi * y)),
     horizon=10.0,
 )
-"""f = f_I + t tanh(phi): a symmetric equation whose state grows without bound although sigma is bounded."""
+"""f = f_I + t tanh(phi): a symmetric equation whose state grows without bound although sigma is
+bounded.
+"""
 
 _KAPPA = 1.6004573992287588  # int tanh(phi) psi = 0, so that B tanh(phi) = 0
 
 asymmetric_growth = ExactCase(
-    name="LM-12: a = phi / 2, b = phi(y) psi(z), phi = sqrt(3) y, psi = 1 - kappa z, f(0) constant, tanh",
+    name="LM-12: a = phi / 2, b = phi(y) psi(z), phi = sqrt(3) y, psi = 1 - kappa z, f(0) "
+    "constant, tanh",
     domain=Interval(0, 1),
     activation=tanh,
     bias=lambda y: 0.5 * sqrt(3) * y,
@@ -127,7 +137,8 @@ asymmetric_growth = ExactCase(
 
 
 def poisson_circle(rho: float = 0.5, horizon: float = 5.0) -> ExactCase:
-    """LM-13: f' = -k * f on the circle, k the Poisson kernel with eigenvalues rho^|n|, f(0) = exp(cos y).
+    """LM-13: f' = -k * f on the circle, k the Poisson kernel with eigenvalues rho^|n|, f(0) =
+    exp(cos y).
 
     f = sum_n I_|n|(1) exp(-rho^|n| t + i n y).  raises ValueError unless 0 < rho < 1
     """
@@ -137,7 +148,9 @@ def poisson_circle(rho: float = 0.5, horizon: float = 5.0) -> ExactCase:
     def solution(y: Array, t: float) -> Array:
         modes = np.arange(1, 40)
         amplitudes = 2 * scipy.special.iv(modes, 1.0) * np.exp(-(rho**modes) * t)
-        return scipy.special.iv(0, 1.0) * exp(-t) + np.tensordot(amplitudes, np.cos(np.multiply.outer(modes, y)), 1)
+        return scipy.special.iv(0, 1.0) * exp(-t) + np.tensordot(
+            amplitudes, np.cos(np.multiply.outer(modes, y)), 1
+        )
 
     return ExactCase(
         name=f"LM-13: the Poisson kernel on the circle, rho = {rho:g}",
@@ -165,7 +178,9 @@ turning_circle = ExactCase(
 
 
 def below(y: Array, z: Array) -> Array:
-    """The indicator of z < y, with the average 1/2 where y = z (to 12 digits): the kernel of a Volterra equation."""
+    """The indicator of z < y, with the average 1/2 where y = z (to 12 digits): the kernel of a
+    Volterra equation.
+    """
     return np.heaviside(np.round(y - z, 12), 0.5)
 
 
@@ -200,7 +215,9 @@ volterra_square = ExactCase(
     bias=lambda y: np.zeros_like(y[0]),
     kernel=lambda y, z: -below(y[0], z[0]) * below(y[1], z[1]),
     initial=lambda y: np.ones_like(y[0]),
-    solution=lambda y, t: sum((t * y[0] * y[1]) ** k / float(scipy.special.factorial(k)) ** 3 for k in range(30)),  # type: ignore[arg-type, return-value]
+    solution=lambda y, t: sum(
+        (t * y[0] * y[1]) ** k / float(scipy.special.factorial(k)) ** 3 for k in range(30)
+    ),  # type: ignore[arg-type, return-value]
     horizon=4.0,
 )
 """f = sum_k (t y_1 y_2)^k / k!^3."""
@@ -235,18 +252,23 @@ def scalar_elu(y: Array, t: float) -> Array:
 
 @dataclass(frozen=True)
 class TwoModeRing:
-    """Two modes compete on a ring: f_t = tanh(int_0^2pi (first cos(y - z) + second cos 2(y - z)) f(z) dz).
+    """Two modes compete on a ring: f_t = tanh(int_0^2pi (first cos(y - z) + second cos 2(y - z))
+    f(z) dz).
 
-    For even f the coordinates x = (f, cos), y = (f, cos 2.) obey a closed equation, p = first x, q = second y:
+    For even f the coordinates x = (f, cos), y = (f, cos 2.) obey a closed equation, p = first x, q
+    = second y:
 
         x' = int tanh(u) cos(s) ds,  y' = int tanh(u) cos(2s) ds,  u = p cos(s) + q cos(2s).
 
-    0 repels at the rates pi first and pi second.  Far away tanh is a sign, jumping at the zeros of u: with
-    c = 2q / (p + r), d = min(1, (p + r) / (4q)), r = sqrt(p^2 + 8 q^2), the cosines of the zeros are c and -d, and
+    0 repels at the rates pi first and pi second.  Far away tanh is a sign, jumping at the zeros of
+    u: with c = 2q / (p + r), d = min(1, (p + r) / (4q)), r = sqrt(p^2 + 8 q^2), the cosines of the
+    zeros are c and -d, and
 
-        x' = 4 (sqrt(1 - c^2) - sqrt(1 - d^2)),  y' = 4 (c sqrt(1 - c^2) + d sqrt(1 - d^2))   for x, y >= 0,
+        x' = 4 (sqrt(1 - c^2) - sqrt(1 - d^2)),
+        y' = 4 (c sqrt(1 - c^2) + d sqrt(1 - d^2))   for x, y >= 0,
 
-    x' odd in x and y' odd in y.  The error is O(1 / (p^2 + q^2)), but for q = p / 4 + O(1), where zeros of u meet.
+    x' odd in x and y' odd in y.  The error is O(1 / (p^2 + q^2)), but for q = p / 4 + O(1), where
+    zeros of u meet.
     raises ValueError unless first > 0 and second > 0
     """
 
@@ -272,7 +294,9 @@ class TwoModeRing:
         return left, (np.cos, lambda z: np.cos(2.0 * z))
 
     def velocity_at_infinity(self, x: Array, y: Array) -> tuple[Array, Array]:
-        """(x', y') far from 0, for arrays x, y of one shape; of degree 0 in (x, y), which must not both be 0."""
+        """(x', y') far from 0, for arrays x, y of one shape; of degree 0 in (x, y), which must not
+        both be 0.
+        """
         p, q = self.first * np.abs(x), self.second * np.abs(y)
         reach = p + np.sqrt(p * p + 8.0 * q * q)
         c = 2.0 * q / reach
@@ -281,11 +305,13 @@ class TwoModeRing:
         return 4.0 * np.sign(x) * (near - far), 4.0 * np.sign(y) * (c * near + d * far)
 
     def rays(self) -> tuple[tuple[float, bool], ...]:
-        """(m, whether it attracts) of every invariant ray q = m p at infinity in the quadrant x, y >= 0, by slope.
+        """(m, whether it attracts) of every invariant ray q = m p at infinity in the quadrant x, y
+        >= 0, by slope.
 
-        m = 0, the first mode, attracts for rho <= 1; m = inf, the second, for rho >= 1/2; between them
-        m = sqrt(rho (rho - 1) / 2), a mixture, attracts for 1 < rho < 2; and for 1/2 < rho < 2, with
-        k = sqrt(2 rho), the ray m = k / (2 sqrt(k - 1)) repels: two winners, and each has its starts.
+        m = 0, the first mode, attracts for rho <= 1; m = inf, the second, for rho >= 1/2; between
+        them m = sqrt(rho (rho - 1) / 2), a mixture, attracts for 1 < rho < 2; and for 1/2 < rho <
+        2, with k = sqrt(2 rho), the ray m = k / (2 sqrt(k - 1)) repels: two winners, and each has
+        its starts.
         """
         rho, k = self.ratio, sqrt(2.0 * self.ratio)
         found = [(0.0, rho <= 1.0)]

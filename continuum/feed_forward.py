@@ -25,15 +25,22 @@ class FeedForward:
 
     def __post_init__(self) -> None:
         if not self.weights or len(self.weights) != len(self.biases):
-            raise ValueError(f"weights and biases must be equally many, got {len(self.weights)} and {len(self.biases)}")
+            raise ValueError(
+                f"weights and biases must be equally many, got {len(self.weights)} and "
+                f"{len(self.biases)}"
+            )
         inputs: int | str = "N"
         for k, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             rows, _ = check_array(f"weights[{k}]", w, ("P", inputs)).shape
             inputs = check_array(f"biases[{k}]", b, (rows,)).shape[0]
 
     @staticmethod
-    def random(widths: Sequence[int], activation: Activation, rng: np.random.Generator) -> "FeedForward":
-        """Normal weights of variance 1 / n_k, zero biases.  raises ValueError for fewer than two widths or one < 1."""
+    def random(
+        widths: Sequence[int], activation: Activation, rng: np.random.Generator
+    ) -> "FeedForward":
+        """Normal weights of variance 1 / n_k, zero biases.  raises ValueError for fewer than two
+        widths or one < 1.
+        """
         if len(widths) < 2:
             raise ValueError(f"widths must be at least two, got {list(widths)}")
         sizes = [check_count("widths", n) for n in widths]

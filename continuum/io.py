@@ -1,7 +1,7 @@
 """Controls and states in HDF5 files, which any HDF5 reader opens.
 
-A file is written whole under a temporary name and then renamed, so a finished file is never half-written.
-Needs h5py.
+A file is written whole under a temporary name and then renamed, so a finished file is never
+half-written. Needs h5py.
 """
 
 import os
@@ -27,7 +27,9 @@ def save_control(path: str | Path, control: Control) -> Path:
     space = control.space
 
     def fill(file) -> None:  # noqa: ANN001 - an h5py file, and h5py is optional
-        file.attrs.update(horizon=space.mesh.horizon, layers=space.mesh.layers, grading=space.mesh.grading)
+        file.attrs.update(
+            horizon=space.mesh.horizon, layers=space.mesh.layers, grading=space.mesh.grading
+        )
         for block in space.blocks:
             dataset = file.create_dataset(block.name, data=to_host(control[block.name]))
             dataset.attrs.update(time=block.time, fixed=block.name in space.fixed)
@@ -38,13 +40,16 @@ def save_control(path: str | Path, control: Control) -> Path:
 def load_control(path: str | Path, space: ControlSpace) -> Control:
     """The control in a file, as a point of `space`.
 
-    raises FileNotFoundError; ValueError for a file that is damaged, not a control, or does not fit the space
+    raises FileNotFoundError; ValueError for a file that is damaged, not a control, or does not fit
+    the space
     """
     data, attributes = _read(path, "control")
     mesh = space.mesh
     for name in ("horizon", "layers", "grading"):
         if attributes[name] != getattr(mesh, name):
-            raise ValueError(f"{path}: its {name} is {attributes[name]}, the space has {getattr(mesh, name)}")
+            raise ValueError(
+                f"{path}: its {name} is {attributes[name]}, the space has {getattr(mesh, name)}"
+            )
     try:
         return Control(space, {b.name: data[b.name] for b in space.trained})
     except KeyError as error:
@@ -64,7 +69,9 @@ def save_states(path: str | Path, times: Array, states: Array) -> Path:
 
 
 def load_states(path: str | Path) -> tuple[Array, Array]:
-    """(times, states) of a file.  raises FileNotFoundError; ValueError for a file that is damaged or not one."""
+    """(times, states) of a file.  raises FileNotFoundError; ValueError for a file that is damaged
+    or not one.
+    """
     data, _ = _read(path, "states")
     return data["times"], data["states"]
 

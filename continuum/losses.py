@@ -71,7 +71,8 @@ class SquaredError(WeightedLoss):
 
 @dataclass(frozen=True)
 class AbsoluteError(WeightedLoss):
-    """ell(o, y) = weight sum_i v_i |o_i - y_i|; at a kink the derivative is 0, one of the subgradients.
+    """ell(o, y) = weight sum_i v_i |o_i - y_i|; at a kink the derivative is 0, one of the
+    subgradients.
 
     raises ValueError unless weight > 0
     """
@@ -92,17 +93,20 @@ class AbsoluteError(WeightedLoss):
 
 @dataclass(frozen=True)
 class Logistic(WeightedLoss):
-    """ell(o, y) = weight sum_i v_i (log(1 + exp o_i) - y_i o_i), 0 <= y_i <= 1: cross-entropy of y with sigmoid(o).
+    """ell(o, y) = weight sum_i v_i (log(1 + exp o_i) - y_i o_i), 0 <= y_i <= 1: cross-entropy of y
+    with sigmoid(o).
 
-    The outputs are scores: no link is needed, and none should be given.  On Y this is the cross-entropy of
-    Liu and Markowich section 4.1, integrated over Y.
+    The outputs are scores: no link is needed, and none should be given.  On Y this is the
+    cross-entropy of Liu and Markowich section 4.1, integrated over Y.
     raises ValueError unless weight > 0, and for targets outside [0, 1]
     """
 
     def check_target(self, target: Array, outputs: int, samples: int) -> Array:
         target = check_array("target", target, (outputs, samples))
         if bool(namespace(target).any((target < 0) | (target > 1))):
-            raise ValueError("target must lie in [0, 1] for Logistic(): it is the probability of the label 1")
+            raise ValueError(
+                "target must lie in [0, 1] for Logistic(): it is the probability of the label 1"
+            )
         return target
 
     def value(self, o: Array, y: Array, v: Array) -> Array:
@@ -123,24 +127,34 @@ class Logistic(WeightedLoss):
 
 @dataclass(frozen=True)
 class CrossEntropy(WeightedLoss):
-    """ell(o, y) = weight (log sum_c exp o_c - sum_c y_c o_c), y_c >= 0 with sum 1: softmax classification.
+    """ell(o, y) = weight (log sum_c exp o_c - sum_c y_c o_c), y_c >= 0 with sum 1: softmax
+    classification.
 
-    The target may be given as labels 0, ..., P - 1, (M,), or as probabilities, (P, M).  The outputs are scores with
-    the Euclidean measure, such as those of Affine(classes).
-    raises ValueError unless weight > 0; for labels out of range or not whole, columns that are not probabilities
+    The target may be given as labels 0, ..., P - 1, (M,), or as probabilities, (P, M).  The outputs
+    are scores with the Euclidean measure, such as those of Affine(classes).
+    raises ValueError unless weight > 0; for labels out of range or not whole, columns that are not
+    probabilities
     """
 
     def check_target(self, target: Array, outputs: int, samples: int) -> Array:
         if len(getattr(target, "shape", np.shape(target))) == 1:
             labels = np.asarray(check_array("target", target, (samples,)))
-            if np.any(labels != np.round(labels)) or np.any(labels < 0) or np.any(labels >= outputs):
+            if (
+                np.any(labels != np.round(labels))
+                or np.any(labels < 0)
+                or np.any(labels >= outputs)
+            ):
                 wrong = labels[(labels != np.round(labels)) | (labels < 0) | (labels >= outputs)][0]
-                raise ValueError(f"target must hold labels 0, ..., {outputs - 1}, one of them is {wrong:g}")
+                raise ValueError(
+                    f"target must hold labels 0, ..., {outputs - 1}, one of them is {wrong:g}"
+                )
             return np.eye(outputs)[:, labels.astype(int)]
         target = check_array("target", target, (outputs, samples))
         xp = namespace(target)
         if bool(xp.any(target < 0)) or bool(xp.any(xp.abs(xp.sum(target, axis=0) - 1.0) > 1e-12)):
-            raise ValueError("target must hold labels (M,) or probabilities (P, M) whose columns sum to 1")
+            raise ValueError(
+                "target must hold labels (M,) or probabilities (P, M) whose columns sum to 1"
+            )
         return target
 
     def value(self, o: Array, y: Array, v: Array) -> Array:

@@ -15,10 +15,11 @@ from .controls import Control, ControlSpace
 
 
 class Penalty(ABC):
-    """A functional R of the control, with its derivatives and proximal map in the product of the control's space.
+    """A functional R of the control, with its derivatives and proximal map in the product of the
+    control's space.
 
-    `smooth` says whether it has a gradient; those that have none are met by their proximal map alone.
-    Penalties add up: Tikhonov(1e-3) + L1(1e-2, ["kernel"]).
+    `smooth` says whether it has a gradient; those that have none are met by their proximal map
+    alone. Penalties add up: Tikhonov(1e-3) + L1(1e-2, ["kernel"]).
     """
 
     smooth: ClassVar[bool] = True
@@ -29,7 +30,9 @@ class Penalty(ABC):
 
     @abstractmethod
     def gradient(self, control: Control) -> dict[str, Array]:
-        """The gradient of R, by block; blocks that do not count are left out.  Raises TypeError if not `smooth`."""
+        """The gradient of R, by block; blocks that do not count are left out.  Raises TypeError if
+        not `smooth`.
+        """
 
     @abstractmethod
     def hvp(self, control: Control, direction: Control) -> dict[str, Array]:
@@ -41,7 +44,9 @@ class Penalty(ABC):
 
     @abstractmethod
     def formula(self, space: ControlSpace) -> str:
-        """How `print(problem)` writes it.  Raises ValueError for names that are no trained blocks of the space."""
+        """How `print(problem)` writes it.  Raises ValueError for names that are no trained blocks
+        of the space.
+        """
 
     @property
     def terms(self) -> tuple["Penalty", ...]:
@@ -72,7 +77,10 @@ class BlockPenalty(Penalty):
         if not self.strength >= 0 or self.strength == float("inf"):
             raise ValueError(f"strength must be finite and >= 0, got {self.strength}")
         if isinstance(self.blocks, str):
-            raise TypeError(f"blocks must be a sequence of names, such as [{self.blocks!r}], got {self.blocks!r}")
+            raise TypeError(
+                f"blocks must be a sequence of names, such as [{self.blocks!r}], got "
+                f"{self.blocks!r}"
+            )
 
     def penalised(self, space: ControlSpace) -> list[Block]:
         """The blocks that count."""
@@ -82,7 +90,11 @@ class BlockPenalty(Penalty):
         return [b for b in space.trained if self.blocks is None or b.name in self.blocks]
 
     def _formula(self, space: ControlSpace, kinds: dict[str, str]) -> str:
-        return f"{self.strength:g} (" + " + ".join(kinds[b.time].format(b.name) for b in self.penalised(space)) + ")"
+        return (
+            f"{self.strength:g} ("
+            + " + ".join(kinds[b.time].format(b.name) for b in self.penalised(space))
+            + ")"
+        )
 
 
 @dataclass(frozen=True)
@@ -104,7 +116,9 @@ class Tikhonov(BlockPenalty):
 
     def gradient(self, control: Control) -> dict[str, Array]:
         space = control.space
-        represented = {b.name: space.axes[b.name].from_l2(control[b.name]) for b in self.penalised(space)}
+        represented = {
+            b.name: space.axes[b.name].from_l2(control[b.name]) for b in self.penalised(space)
+        }
         return {name: 2.0 * self.strength * x for name, x in represented.items()}
 
     def hvp(self, control: Control, direction: Control) -> dict[str, Array]:
@@ -113,7 +127,11 @@ class Tikhonov(BlockPenalty):
     def prox(self, control: Control, step: float) -> Control:
         space, factor = control.space, 2.0 * step * self.strength
         return _changed(
-            control, {b.name: space.axes[b.name].prox(control[b.name], factor, 0.0) for b in self.penalised(space)}
+            control,
+            {
+                b.name: space.axes[b.name].prox(control[b.name], factor, 0.0)
+                for b in self.penalised(space)
+            },
         )
 
     def formula(self, space: ControlSpace) -> str:
@@ -129,7 +147,8 @@ class Tikhonov(BlockPenalty):
 
 @dataclass(frozen=True)
 class SobolevPenalty(BlockPenalty):
-    """R = strength int_0^T sum_i w_i (x_i(t)^2 + x_i'(t)^2) dt: the H1 norm in time, of blocks with in_time="nodes".
+    """R = strength int_0^T sum_i w_i (x_i(t)^2 + x_i'(t)^2) dt: the H1 norm in time, of blocks with
+    in_time="nodes".
 
     strength, blocks : see BlockPenalty; None takes every block that is piecewise linear in time
     raises ValueError if a block named is not piecewise linear, or none is
@@ -143,14 +162,18 @@ class SobolevPenalty(BlockPenalty):
         wrong = [b.name for b in chosen if b.time != "nodes"]
         if wrong or not chosen:
             named = f", which {', '.join(wrong)} is not" if wrong else "; none is"
-            raise ValueError(f"SobolevPenalty needs blocks that are piecewise linear, in_time='nodes'{named}")
+            raise ValueError(
+                f"SobolevPenalty needs blocks that are piecewise linear, in_time='nodes'{named}"
+            )
         return chosen
 
     def value(self, control: Control) -> float:
         total = 0.0
         for block in self.penalised(control.space):
             x, axis = control[block.name], control.space.axes[block.name]
-            total += float(namespace(x).sum(like(block.weights, x) * x * (axis.mass(x) + axis.stiffness(x))))
+            total += float(
+                namespace(x).sum(like(block.weights, x) * x * (axis.mass(x) + axis.stiffness(x)))
+            )
         return self.strength * total
 
     def gradient(self, control: Control) -> dict[str, Array]:
@@ -166,7 +189,11 @@ class SobolevPenalty(BlockPenalty):
     def prox(self, control: Control, step: float) -> Control:
         space, factor = control.space, 2.0 * step * self.strength
         return _changed(
-            control, {b.name: space.axes[b.name].prox(control[b.name], factor, factor) for b in self.penalised(space)}
+            control,
+            {
+                b.name: space.axes[b.name].prox(control[b.name], factor, factor)
+                for b in self.penalised(space)
+            },
         )
 
     def formula(self, space: ControlSpace) -> str:
@@ -175,10 +202,11 @@ class SobolevPenalty(BlockPenalty):
 
 @dataclass(frozen=True)
 class L1(BlockPenalty):
-    """R = strength int_0^T sum_i w_i |x_i(t)| dt: sparse controls; by rows, sparse in whole rows of a matrix.
+    """R = strength int_0^T sum_i w_i |x_i(t)| dt: sparse controls; by rows, sparse in whole rows of
+    a matrix.
 
-    groups="rows": strength int_0^T sum_i (m_i sum_j W_ij x_ij(t)^2)^(1/2) dt with W the block's weights and
-    m_i = sum_j W_ij the measure of row i; a block with one axis counts entry by entry.
+    groups="rows": strength int_0^T sum_i (m_i sum_j W_ij x_ij(t)^2)^(1/2) dt with W the block's
+    weights and m_i = sum_j W_ij the measure of row i; a block with one axis counts entry by entry.
     Blocks that are constant in time count without the integral; piecewise linear ones cannot.
 
     strength, blocks : see BlockPenalty; groups : "entries" or "rows"
@@ -197,7 +225,10 @@ class L1(BlockPenalty):
         chosen = super().penalised(space)
         for block in chosen:
             if block.time == "nodes":
-                raise ValueError(f"L1 needs {block.name!r} with in_time='layers' or 'static', where entries are apart")
+                raise ValueError(
+                    f"L1 needs {block.name!r} with in_time='layers' or 'static', where entries "
+                    f"are apart"
+                )
         return chosen
 
     def value(self, control: Control) -> float:
@@ -209,7 +240,9 @@ class L1(BlockPenalty):
         return self.strength * total
 
     def gradient(self, control: Control) -> dict[str, Array]:
-        raise TypeError("L1 has no gradient: use a method with proximal steps, GradientDescent() or Nesterov()")
+        raise TypeError(
+            "L1 has no gradient: use a method with proximal steps, GradientDescent() or Nesterov()"
+        )
 
     def hvp(self, control: Control, direction: Control) -> dict[str, Array]:
         raise TypeError("L1 has no second derivative")
@@ -219,12 +252,16 @@ class L1(BlockPenalty):
         for block in self.penalised(control.space):
             x = control[block.name]
             xp, (size, _) = namespace(x), self._sizes(x, block)
-            share = xp.maximum(1.0 - step * self.strength / xp.maximum(size, 1e-300), xp.zeros_like(size))
+            share = xp.maximum(
+                1.0 - step * self.strength / xp.maximum(size, 1e-300), xp.zeros_like(size)
+            )
             found[block.name] = x * (share[..., None] if len(size.shape) < len(x.shape) else share)
         return _changed(control, found)
 
     def _sizes(self, x: Array, block: Block) -> tuple[Array, Array]:
-        """The root mean square of every group, in the time axis and one axis less for rows, and its measure."""
+        """The root mean square of every group, in the time axis and one axis less for rows, and its
+        measure.
+        """
         xp = namespace(x)
         w = like(np.broadcast_to(block.weights, block.shape), x)
         if self.groups == "entries" or len(block.shape) == 1:
@@ -270,9 +307,16 @@ class PenaltySum(Penalty):
         """Only of terms that count for different blocks.  Raises ValueError if two share one."""
         seen: set[str] = set()
         for part in self.parts:
-            names = {b.name for b in part.penalised(control.space)} if isinstance(part, BlockPenalty) else set()
+            names = (
+                {b.name for b in part.penalised(control.space)}
+                if isinstance(part, BlockPenalty)
+                else set()
+            )
             if names & seen:
-                raise ValueError(f"two penalties count for {', '.join(sorted(names & seen))}: no proximal map is known")
+                raise ValueError(
+                    f"two penalties count for {', '.join(sorted(names & seen))}: no proximal map "
+                    f"is known"
+                )
             seen |= names
             control = part.prox(control, step)
         return control
@@ -281,12 +325,18 @@ class PenaltySum(Penalty):
         return " + ".join(p.formula(space) for p in self.parts)
 
 
-def restricted(penalty: Penalty | None, names: Sequence[str], space: ControlSpace) -> Penalty | None:
-    """What a penalty adds for these blocks alone, None if nothing.  Raises TypeError for one that couples blocks."""
+def restricted(
+    penalty: Penalty | None, names: Sequence[str], space: ControlSpace
+) -> Penalty | None:
+    """What a penalty adds for these blocks alone, None if nothing.  Raises TypeError for one that
+    couples blocks.
+    """
     kept: list[Penalty] = []
     for term in penalty.terms if penalty is not None else ():
         if not isinstance(term, BlockPenalty):
-            raise TypeError(f"{term!r} does not say which blocks it counts, so it cannot be split into groups")
+            raise TypeError(
+                f"{term!r} does not say which blocks it counts, so it cannot be split into groups"
+            )
         chosen = tuple(b.name for b in term.penalised(space) if b.name in names)
         if chosen:
             kept.append(replace(term, blocks=chosen))

@@ -20,15 +20,19 @@ from .readouts import Readout, State
 class LearningProblem:
     """minimise  sum_m s_m [ terminal(o_m(T), y_m) + int_0^T running(o_m(t), y_m) dt ] + penalty(c)
 
-    over controls c in the admissible set, where f' = velocity(f, c(t), t), f(0) = initial, o = readout(f).
+    over controls c in the admissible set, where f' = velocity(f, c(t), t), f(0) = initial, o =
+    readout(f).
 
     initial : (N, M), one sample per column
     target : (P, M), P the number of outputs; CrossEntropy() takes labels (M,) too
-    controls : a ControlSpace, or a TimeMesh, short for network.controls(mesh); the blocks of the readout join it
+    controls : a ControlSpace, or a TimeMesh, short for network.controls(mesh); the blocks of the
+        readout join it
     readout, terminal : State() and SquaredError() unless said otherwise
-    running : a loss on the same readout, or None; its integral is the trapezoid rule on the ends of the layers
+    running : a loss on the same readout, or None; its integral is the trapezoid rule on the ends of
+        the layers
     penalty, admissible : None for none
-    sample_weights : (M,), s_m after division by their sum; None for the mean
+    sample_weights : (M,), any positive numbers; the problem holds s_m, which sum to 1; None for the
+        mean
     raises ValueError or TypeError for arguments that do not fit each other
     """
 
@@ -41,12 +45,14 @@ class LearningProblem:
     running: Loss | None = None
     penalty: Penalty | None = None
     admissible: AdmissibleSet | None = None
-    sample_weights: Array | None = None
+    sample_weights: Array = None  # type: ignore[assignment]  # the constructor makes it an array
 
     def __post_init__(self) -> None:
         controls = self.controls
         if not isinstance(controls, ControlSpace | TimeMesh):
-            raise TypeError(f"controls must be a ControlSpace or a TimeMesh, got {type(controls).__name__}")
+            raise TypeError(
+                f"controls must be a ControlSpace or a TimeMesh, got {type(controls).__name__}"
+            )
         space = self.network.controls(controls) if isinstance(controls, TimeMesh) else controls
         self.network.check_blocks("controls", space.blocks)
         controls = space.joined(self.readout.blocks(self.network), self.readout.fixed)
@@ -86,11 +92,6 @@ class LearningProblem:
         """Horizon and layers."""
         return self.space.mesh
 
-    @property
-    def shares(self) -> Array:
-        """(M,): the weight s_m of each sample; they sum to 1."""
-        return np.asarray(self.sample_weights)
-
     def batch(self, indices: Sequence[int] | Array) -> "LearningProblem":
         """The problem on some of the samples: initial, target and weights are sliced together."""
         chosen = np.asarray(indices)
@@ -98,11 +99,14 @@ class LearningProblem:
             self,
             initial=self.initial[:, chosen],
             target=self.target[:, chosen],
-            sample_weights=self.shares[chosen],
+            sample_weights=self.sample_weights[chosen],
         )
 
-    def holding(self, control: Control, names: Collection[str]) -> "tuple[LearningProblem, Control]":
-        """The problem in which the blocks named stay what they are in `control`, and the rest of that control.
+    def holding(
+        self, control: Control, names: Collection[str]
+    ) -> "tuple[LearningProblem, Control]":
+        """The problem in which the blocks named stay what they are in `control`, and the rest of
+        that control.
 
         raises TypeError for sets and penalties that couple them to others
         """
@@ -122,7 +126,7 @@ class LearningProblem:
     def __str__(self) -> str:
         space, mesh, network = self.space, self.mesh, self.network
         samples = self.initial.shape[1]
-        even = np.allclose(self.shares, 1 / samples, rtol=1e-12, atol=0.0)
+        even = np.allclose(self.sample_weights, 1 / samples, rtol=1e-12, atol=0.0)
         average = "sum_m s_m " if not even else f"1/{samples} sum_m " if samples > 1 else ""
         output = self.readout.formula()
         lines = [f"minimise  J = {average}{self.terminal.formula(f'{output}(T)')}"]
@@ -138,10 +142,16 @@ class LearningProblem:
             lines.append(f"in        {self.admissible}")
         lines.append(f"where     {network.formula()}, f(0) = initial,")
         lines.append(
-            f"          T = {mesh.horizon:g}, {mesh.layers} layers, {len(network.weights)} units, {samples} samples"
+            f"          T = {mesh.horizon:g}, {mesh.layers} layers, {len(network.weights)} "
+            f"units, {samples} samples"
         )
-        weights = "|g|^2 = sum_i w_i g_i^2" if not np.all(network.weights == 1) else "|g|^2 = sum_i g_i^2"
-        lines.append(f"norms     {weights} over units, the same with w_i w_j over pairs of units; {space.norm} in time")
+        weights = (
+            "|g|^2 = sum_i w_i g_i^2" if not np.all(network.weights == 1) else "|g|^2 = sum_i g_i^2"
+        )
+        lines.append(
+            f"norms     {weights} over units, the same with w_i w_j over pairs of units; "
+            f"{space.time_norm} in time"
+        )
         return "\n".join(lines)
 
 
@@ -150,6 +160,8 @@ def _describe(space: ControlSpace, name: str) -> str:
     how = (
         "fixed"
         if name in space.fixed
-        else {"layers": "constant on layers", "nodes": "linear on layers"}.get(block.time, "constant in time")
+        else {"layers": "constant on layers", "nodes": "linear on layers"}.get(
+            block.time, "constant in time"
+        )
     )
     return f"{name} {block.shape} {how}"

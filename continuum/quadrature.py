@@ -1,4 +1,6 @@
-"""Quadrature rules: a domain becomes a Grid of nodes and weights, int_Y g(y) dy ~ sum_i w_i g(y_i)."""
+"""Quadrature rules: a domain becomes a Grid of nodes and weights, int_Y g(y) dy ~ sum_i w_i
+g(y_i).
+"""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -39,7 +41,9 @@ class Grid:
 
     def __mul__(self, other: "Grid") -> "Grid":
         """The product rule on the product domain; the nodes of `self` vary slowest."""
-        nodes = np.hstack([np.repeat(self.nodes, len(other), axis=0), np.tile(other.nodes, (len(self), 1))])
+        nodes = np.hstack(
+            [np.repeat(self.nodes, len(other), axis=0), np.tile(other.nodes, (len(self), 1))]
+        )
         return Grid(self.domain * other.domain, nodes, np.kron(self.weights, other.weights))
 
     @property
@@ -61,11 +65,17 @@ class Grid:
             self._carried[key] = like(self.weights, example)
         return self._carried[key]
 
-    def evaluate(self, function: Callable[..., Array], *time: float, name: str = "function") -> Array:
-        """function(y[, t]) at the nodes: (N,).  Raises ValueError if it does not broadcast or is not finite."""
+    def evaluate(
+        self, function: Callable[..., Array], *time: float, name: str = "function"
+    ) -> Array:
+        """function(y[, t]) at the nodes: (N,).  Raises ValueError if it does not broadcast or is
+        not finite.
+        """
         return self._broadcast(name, function(self.coordinates, *time), (len(self),))
 
-    def evaluate_kernel(self, function: Callable[..., Array], *time: float, name: str = "kernel") -> Array:
+    def evaluate_kernel(
+        self, function: Callable[..., Array], *time: float, name: str = "kernel"
+    ) -> Array:
         """function(y, z[, t]) at all pairs of nodes: (N, N), row i for y = y_i."""
         y, z = self.coordinates[..., :, None], self.coordinates[..., None, :]
         return self._broadcast(name, function(y, z, *time), (len(self), len(self)))
@@ -75,13 +85,16 @@ class Grid:
             values = np.broadcast_to(np.asarray(values, dtype=np.float64), shape)
         except (TypeError, ValueError):
             given = getattr(values, "shape", type(values).__name__)
-            raise ValueError(f"{name} gave values of shape {given}, which do not broadcast to {shape}") from None
+            raise ValueError(
+                f"{name} gave values of shape {given}, which do not broadcast to {shape}"
+            ) from None
         return np.ascontiguousarray(check_array(f"{name} at the nodes", values, shape))
 
     def sample(self, *functions: Callable[[Array], Array] | float) -> Array:
         """States from functions: column m is function m (or the constant) at the nodes.
 
-        returns (N, number of functions); raises ValueError for no functions or values that do not fit.
+        returns (N, number of functions); raises ValueError for no functions or values that do not
+        fit.
         """
         if not functions:
             raise ValueError("sample needs at least one function of position")
@@ -163,7 +176,8 @@ def trapezoid(domain: Domain, points: Points) -> Grid:
 
 
 def simpson(domain: Domain, points: Points) -> Grid:
-    """Simpson's rule: an odd number `points` >= 3 of equispaced nodes per dimension, ends included; order 4.
+    """Simpson's rule: an odd number `points` >= 3 of equispaced nodes per dimension, ends included;
+    order 4.
 
     raises ValueError if points is even or < 3, or a factor is not an Interval
     """
@@ -180,9 +194,11 @@ def simpson(domain: Domain, points: Points) -> Grid:
 
 
 def clenshaw_curtis(domain: Domain, points: Points) -> Grid:
-    """Clenshaw-Curtis rule: `points` >= 2 nodes cos(j pi / (points - 1)) per dimension, ends included.
+    """Clenshaw-Curtis rule: `points` >= 2 nodes cos(j pi / (points - 1)) per dimension, ends
+    included.
 
-    Exact for polynomials of degree points - 1 in each variable; nodes of 2 points - 1 contain those of points.
+    Exact for polynomials of degree points - 1 in each variable; nodes of 2 points - 1 contain those
+    of points.
     raises ValueError if points < 2 or a factor is not an Interval
     """
 
@@ -202,12 +218,15 @@ def clenshaw_curtis(domain: Domain, points: Points) -> Grid:
 def gauss_hermite(points: int, scale: float = 1.0) -> Grid:
     """Gauss-Hermite quadrature on the real line, int_R g(y) dy ~ sum_i w_i g(y_i).
 
-    Exact for g = exp(-(y / scale)^2) times a polynomial of degree 2 points - 1: choose the scale at which g decays.
+    Exact for g = exp(-(y / scale)^2) times a polynomial of degree 2 points - 1: choose the scale at
+    which g decays.
     raises ValueError unless 1 <= points <= 300 and scale > 0
     """
     check_positive("scale", scale)
     if check_count("points", points) > 300:
-        raise ValueError(f"points must be at most 300, beyond which the weights underflow, got {points}")
+        raise ValueError(
+            f"points must be at most 300, beyond which the weights underflow, got {points}"
+        )
     x, w = np.polynomial.hermite.hermgauss(points)
     return Grid(Line(), (scale * x)[:, None], scale * np.exp(np.log(w) + x * x))
 
@@ -222,16 +241,20 @@ def split(domain: Interval, at: Sequence[float], rule: Callable[[Interval], Grid
     """
     edges = [domain.left, *map(float, at), domain.right]
     if any(not low < high for low, high in itertools.pairwise(edges)):
-        raise ValueError(f"at must be increasing points inside ({domain.left}, {domain.right}), got {list(at)}")
+        raise ValueError(
+            f"at must be increasing points inside ({domain.left}, {domain.right}), got {list(at)}"
+        )
     grids = [rule(Interval(low, high)) for low, high in itertools.pairwise(edges)]
-    return Grid(domain, np.concatenate([g.nodes for g in grids]), np.concatenate([g.weights for g in grids]))
+    return Grid(
+        domain, np.concatenate([g.nodes for g in grids]), np.concatenate([g.weights for g in grids])
+    )
 
 
 def partition(edges: Sequence[float] | Array) -> Grid:
     """The cells between increasing edges, each a node at its centre with its length as weight.
 
-    Data constant on cells are represented exactly: f_t = sigma(a - Bf) is then the ODE of Liu and Markowich's
-    Jordan partition (2.4), cells of unequal length included.
+    Data constant on cells are represented exactly: f_t = sigma(a - Bf) is then the ODE of Liu and
+    Markowich's Jordan partition (2.4), cells of unequal length included.
     raises ValueError for fewer than two edges, or edges that do not increase
     """
     e = check_array("edges", np.asarray(edges, dtype=np.float64), ("E",))
@@ -286,7 +309,9 @@ def _on_intervals(
     for part, *numbers in zip(parts, *counts, strict=True):
         if not isinstance(part, Interval):
             instead = "periodic" if isinstance(part, Circle) else "gauss_hermite"
-            raise ValueError(f"{name} is a rule for bounded intervals, got {part}; use {instead} there")
+            raise ValueError(
+                f"{name} is a rule for bounded intervals, got {part}; use {instead} there"
+            )
         nodes, weights = rule(part.left, part.right, *numbers)
         grids.append(Grid(part, nodes[:, None], weights))
     return reduce(Grid.__mul__, grids)

@@ -19,10 +19,11 @@ WEIGHT, OFFSET = "readout.W", "readout.mu"
 
 
 class Readout(ABC):
-    """A map from states (N, M), and blocks of the control that are constant in time, to outputs (P, M).
+    """A map from states (N, M), and blocks of the control that are constant in time, to outputs (P,
+    M).
 
-    Adjoints are with respect to the measure of the outputs, the weights of the units and those of the blocks.
-    `fixed` holds the values of blocks that are not to be trained.
+    Adjoints are with respect to the measure of the outputs, the weights of the units and those of
+    the blocks. `fixed` holds the values of blocks that are not to be trained.
     """
 
     fixed: Mapping[str, Coefficient] = MappingProxyType({})
@@ -41,10 +42,14 @@ class Readout(ABC):
 
     @abstractmethod
     def jvp(self, network: Network, f: Array, c: Values, df: Array, dc: Values) -> Array:
-        """The derivative of `output` in the direction (df, dc): (P, M).  Blocks missing from dc are not varied."""
+        """The derivative of `output` in the direction (df, dc): (P, M).  Blocks missing from dc are
+        not varied.
+        """
 
     @abstractmethod
-    def vjp(self, network: Network, f: Array, c: Values, q: Array) -> tuple[Array, dict[str, Array]]:
+    def vjp(
+        self, network: Network, f: Array, c: Values, q: Array
+    ) -> tuple[Array, dict[str, Array]]:
         """The adjoints of q (P, M): in the state, (N, M), and by block, summed over samples."""
 
     @abstractmethod
@@ -71,7 +76,9 @@ class State(Readout):
     def jvp(self, network: Network, f: Array, c: Values, df: Array, dc: Values) -> Array:
         return df
 
-    def vjp(self, network: Network, f: Array, c: Values, q: Array) -> tuple[Array, dict[str, Array]]:
+    def vjp(
+        self, network: Network, f: Array, c: Values, q: Array
+    ) -> tuple[Array, dict[str, Array]]:
         return q, {}
 
     def vjp_derivative(
@@ -85,7 +92,8 @@ class State(Readout):
 
 @dataclass(frozen=True, eq=False)
 class Projection(Readout):
-    """Fixed linear functionals: output_i = int P_i(z) f(z) dz = sum_j P_ij w_j f_j, with Euclidean measure.
+    """Fixed linear functionals: output_i = int P_i(z) f(z) dz = sum_j P_ij w_j f_j, with Euclidean
+    measure.
 
     matrix : (P, N); raises ValueError for another number of columns than the network has units
     """
@@ -105,7 +113,9 @@ class Projection(Readout):
     def jvp(self, network: Network, f: Array, c: Values, df: Array, dc: Values) -> Array:
         return self.output(network, df, c)
 
-    def vjp(self, network: Network, f: Array, c: Values, q: Array) -> tuple[Array, dict[str, Array]]:
+    def vjp(
+        self, network: Network, f: Array, c: Values, q: Array
+    ) -> tuple[Array, dict[str, Array]]:
         return like(self.matrix, q).T @ q, {}
 
     def vjp_derivative(
@@ -152,9 +162,14 @@ class TrainableReadout(Readout):
         slope = self.link.derivative(self._linear(network, f, c))
         return slope * self._linear_change(network, f, c, df, dc)
 
-    def vjp(self, network: Network, f: Array, c: Values, q: Array) -> tuple[Array, dict[str, Array]]:
+    def vjp(
+        self, network: Network, f: Array, c: Values, q: Array
+    ) -> tuple[Array, dict[str, Array]]:
         r = self.link.derivative(self._linear(network, f, c)) * q
-        return self._adjoint(network, c[WEIGHT], r), {WEIGHT: r @ f.T, OFFSET: namespace(r).sum(r, axis=1)}
+        return self._adjoint(network, c[WEIGHT], r), {
+            WEIGHT: r @ f.T,
+            OFFSET: namespace(r).sum(r, axis=1),
+        }
 
     def vjp_derivative(
         self, network: Network, f: Array, c: Values, q: Array, df: Array, dc: Values, dq: Array
@@ -187,18 +202,30 @@ class Integral(TrainableReadout):
 
     def blocks(self, network: Network) -> tuple[Block, ...]:
         if not isinstance(network, KernelNetwork):
-            raise TypeError(f"an Integral readout needs a network on a grid, such as WidthDepth, got {network!r}")
+            raise TypeError(
+                f"an Integral readout needs a network on a grid, such as WidthDepth, got "
+                f"{network!r}"
+            )
         grid, w, size = network.grid, network.weights, len(network.weights)
         return (
             Block(
-                WEIGHT, (size, size), "static", w[:, None] * w, positions=2, last=w,
+                WEIGHT,
+                (size, size),
+                "static",
+                w[:, None] * w,
+                positions=2,
+                last=w,
                 evaluate=lambda function, t: grid.evaluate_kernel(function, t, name=WEIGHT),
             ),
             Block(
-                OFFSET, (size,), "static", w, positions=1,
+                OFFSET,
+                (size,),
+                "static",
+                w,
+                positions=1,
                 evaluate=lambda function, t: grid.evaluate(function, t, name=OFFSET),
             ),
-        )  # fmt: skip
+        )
 
     def measure(self, network: Network) -> Array:
         return network.weights
@@ -206,7 +233,8 @@ class Integral(TrainableReadout):
 
 @dataclass(frozen=True, eq=False)
 class Affine(TrainableReadout):
-    """O_c = h(int W_c(z) f(z) dz + mu_c), c = 1, ..., classes, in R^classes: a linear classifier on the state.
+    """O_c = h(int W_c(z) f(z) dz + mu_c), c = 1, ..., classes, in R^classes: a linear classifier on
+    the state.
 
     Blocks "readout.W" (classes, N), with weights w_j, and "readout.mu" (classes,).
 

@@ -44,7 +44,7 @@ class ResNet:
         """
         if not isinstance(network, WidthDepth):
             raise TypeError(f"network must be a WidthDepth, got {type(network).__name__}")
-        values = [control.on_layer(k, float(t)) for k, t in enumerate(control.mesh.nodes[:-1])]
+        values = [control.at_layer(k, float(t)) for k, t in enumerate(control.mesh.nodes[:-1])]
         b = [network.kernel.matrix(c["kernel"]) for c in values]
         xp = namespace(b[0])
         return ResNet(
@@ -55,14 +55,18 @@ class ResNet:
         )
 
     def to_control(self, network: WidthDepth) -> Control:
-        """The control, constant on layers, of which this is the ResNet on `network` with a dense kernel.
+        """The control, constant on layers, of which this is the ResNet on `network` with a dense
+        kernel.
 
-        b_k = -W_k diag(1/w).  raises ValueError for another size, a low-rank format, or weights of zero
+        b_k = -W_k diag(1/w).  raises ValueError for another size, a low-rank format, or weights of
+        zero
         """
         space = network.controls(self.mesh)
         w = network.weights_like(self.weights)
         if np.any(network.weights == 0):
-            raise ValueError("network has nodes of weight zero, on which W_k = -b_k diag(w) cannot be undone")
+            raise ValueError(
+                "network has nodes of weight zero, on which W_k = -b_k diag(w) cannot be undone"
+            )
         return space.sample(bias=self.biases, kernel=-self.weights / w)
 
     def __call__(self, initial: Array) -> Array:

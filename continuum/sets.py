@@ -15,21 +15,34 @@ from .controls import Control, ControlSpace
 class Box(AdmissibleSet):
     """lower <= x <= upper for every entry of the blocks named: Box(bias=(-1, 1), kernel=(-1, 1)).
 
-    The blocks must be piecewise constant or static, where the nearest point is found entry by entry.
-    raises ValueError unless lower <= upper for each (else the set is empty), or for names that are not trained blocks
+    The blocks must be piecewise constant or static, where the nearest point is found entry by
+    entry.
+    raises ValueError unless lower <= upper for each (else the set is empty), or for names that are
+    not trained blocks
     """
 
     def __init__(self, **bounds: tuple[float, float]) -> None:
         for name, pair in bounds.items():
-            numbers = isinstance(pair, tuple | list) and len(pair) == 2 and all(isinstance(p, Real) for p in pair)
+            numbers = (
+                isinstance(pair, tuple | list)
+                and len(pair) == 2
+                and all(isinstance(p, Real) for p in pair)
+            )
             if not numbers or not pair[0] <= pair[1] or pair[0] == np.inf or pair[1] == -np.inf:
-                raise ValueError(f"bounds of {name} must be a pair (lower, upper) with lower <= upper, got {pair!r}")
+                raise ValueError(
+                    f"bounds of {name} must be a pair (lower, upper) with lower <= upper, got "
+                    f"{pair!r}"
+                )
         self.bounds: Mapping[str, tuple[float, float]] = {
             name: (float(low), float(high)) for name, (low, high) in bounds.items()
         }
 
     def __repr__(self) -> str:
-        return "Box(" + ", ".join(f"{name}=({low:g}, {high:g})" for name, (low, high) in self.bounds.items()) + ")"
+        return (
+            "Box("
+            + ", ".join(f"{name}=({low:g}, {high:g})" for name, (low, high) in self.bounds.items())
+            + ")"
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -49,19 +62,25 @@ class Box(AdmissibleSet):
     def bounded(self) -> bool:
         return all(np.isfinite(pair).all() for pair in self.bounds.values())
 
-    def excess(self, control: Control) -> float:
+    def violation(self, control: Control) -> float:
         return max(
-            (max(low - _lowest(control[n]), _highest(control[n]) - high) for n, (low, high) in self.bounds.items()),
+            (
+                max(low - _lowest(control[n]), _highest(control[n]) - high)
+                for n, (low, high) in self.bounds.items()
+            ),
             default=0.0,
         )
 
 
 class FiniteSet(AdmissibleSet):
-    """Every entry of the blocks named is one of a few values: FiniteSet(kernel=(-1, 0, 1)), ternary weights.
+    """Every entry of the blocks named is one of a few values: FiniteSet(kernel=(-1, 0, 1)), ternary
+    weights.
 
-    Not convex: the nearest point is the nearest value entry by entry, the smaller of two that are equally near.
-    Values are chosen for each block on its own: pairs (a, b) that only go together are no FiniteSet.
-    raises ValueError for no values (the set would be empty), values that are not finite, or unknown names
+    Not convex: the nearest point is the nearest value entry by entry, the smaller of two that are
+    equally near. Values are chosen for each block on its own: pairs (a, b) that only go together
+    are no FiniteSet.
+    raises ValueError for no values (the set would be empty), values that are not finite, or unknown
+    names
     """
 
     convex = False
@@ -69,13 +88,18 @@ class FiniteSet(AdmissibleSet):
     def __init__(self, **values: Sequence[float]) -> None:
         self.values: dict[str, Array] = {}
         for name, given in values.items():
-            numbers = isinstance(given, Collection) and all(isinstance(v, Real) and np.isfinite(v) for v in given)
+            numbers = isinstance(given, Collection) and all(
+                isinstance(v, Real) and np.isfinite(v) for v in given
+            )
             if not numbers or len(given) == 0:
                 raise ValueError(f"values of {name} must be a few finite numbers, got {given!r}")
             self.values[name] = np.unique(np.asarray(given, dtype=np.float64))
 
     def __repr__(self) -> str:
-        inner = (f"{name}=({', '.join(f'{v:g}' for v in values)})" for name, values in self.values.items())
+        inner = (
+            f"{name}=({', '.join(f'{v:g}' for v in values)})"
+            for name, values in self.values.items()
+        )
         return f"FiniteSet({', '.join(inner)})"
 
     @property
@@ -91,24 +115,32 @@ class FiniteSet(AdmissibleSet):
         for name, values in self.values.items():
             best = namespace(x[name]).full_like(x[name], float(values[0]))
             for low, high in pairwise(values):
-                best = namespace(x[name]).where(x[name] > 0.5 * float(low + high), float(high), best)
+                best = namespace(x[name]).where(
+                    x[name] > 0.5 * float(low + high), float(high), best
+                )
             found[name] = best
         return found
 
     def support(self, gradient: Blocks, tie: Blocks, space: ControlSpace) -> dict[str, Array]:
-        return {n: _extreme(gradient[n], float(v[0]), float(v[-1]), tie[n]) for n, v in self.values.items()}
+        return {
+            n: _extreme(gradient[n], float(v[0]), float(v[-1]), tie[n])
+            for n, v in self.values.items()
+        }
 
-    def excess(self, control: Control) -> float:
+    def violation(self, control: Control) -> float:
         near = self.nearest(control, control.space)
-        return max((_highest(namespace(x).abs(x - control[n])) for n, x in near.items()), default=0.0)
+        return max(
+            (_highest(namespace(x).abs(x - control[n])) for n, x in near.items()), default=0.0
+        )
 
 
 class Ball(AdmissibleSet):
-    """a(y)^2 + b(y, z)^2 <= radius^2 for all y, z: the disc for the pair (bias, kernel), point by point.
+    """a(y)^2 + b(y, z)^2 <= radius^2 for all y, z: the disc for the pair (bias, kernel), point by
+    point.
 
-    One bias goes with a whole row of the kernel.  radius > 0; bias, kernel: the names of the two blocks, of shapes
-    (N,) and (N, P).  raises ValueError for a radius that is not positive or blocks of other shapes
-    Source: Liu and Markowich section 4.2, the example of the disc.
+    One bias goes with a whole row of the kernel.  radius > 0; bias, kernel: the names of the two
+    blocks, of shapes (N,) and (N, P).  raises ValueError for a radius that is not positive or
+    blocks of other shapes Source: Liu and Markowich section 4.2, the example of the disc.
     """
 
     def __init__(self, radius: float = 1.0, bias: str = "bias", kernel: str = "kernel") -> None:
@@ -128,19 +160,23 @@ class Ball(AdmissibleSet):
         a, b = shapes[self.bias], shapes[self.kernel]
         if len(a) != 1 or len(b) != 2 or a[0] != b[0] or times[self.bias] != times[self.kernel]:
             raise ValueError(
-                f"a Ball pairs a bias (N,) with a kernel (N, P) of the same time dependence, got {a} and {b}"
+                f"a Ball pairs a bias (N,) with a kernel (N, P) of the same time dependence, got "
+                f"{a} and {b}"
             )
         _last(self.kernel, space)
 
     def nearest(self, x: Blocks, space: ControlSpace) -> dict[str, Array]:
-        """With a given, the row is clipped to +-(r^2 - a^2)^(1/2); the distance, convex in a, is least by bisection."""
+        """With a given, the row is clipped to +-(r^2 - a^2)^(1/2); the distance, convex in a, is
+        least by bisection.
+        """
         a, b = x[self.bias], x[self.kernel]
         xp, r = namespace(a), self.radius
         w = like(_last(self.kernel, space), b)
         size = xp.abs(b)
         low, high = xp.zeros_like(a), xp.minimum(xp.abs(a), xp.full_like(a, r))
         outside = xp.any(a[..., None] ** 2 + b * b > r * r, axis=-1)
-        # bisection on half the derivative in s of (s - |a|)^2 + sum_j w_j max(|b_j| - (r^2 - s^2)^(1/2), 0)^2
+        # bisection on half the derivative in s of (s - |a|)^2 + sum_j w_j max(|b_j| - (r^2 -
+        # s^2)^(1/2), 0)^2
         for _ in range(60):
             s = 0.5 * (low + high)
             bound = xp.sqrt(xp.maximum(r * r - s * s, xp.full_like(s, 1e-300)))
@@ -153,7 +189,9 @@ class Ball(AdmissibleSet):
         return {self.bias: xp.sign(a) * s, self.kernel: clipped}
 
     def support(self, gradient: Blocks, tie: Blocks, space: ControlSpace) -> dict[str, Array]:
-        """With G(y) = int |g_b(y, z)| dz: a = r g_a / (g_a^2 + G^2)^(1/2), |b| = r G / (g_a^2 + G^2)^(1/2)."""
+        """With G(y) = int |g_b(y, z)| dz: a = r g_a / (g_a^2 + G^2)^(1/2), |b| = r G / (g_a^2 +
+        G^2)^(1/2).
+        """
         g, h = gradient[self.bias], gradient[self.kernel]
         xp = namespace(g)
         total = xp.sum(like(_last(self.kernel, space), h) * xp.abs(h), axis=-1)
@@ -163,14 +201,16 @@ class Ball(AdmissibleSet):
         a, b = self.radius * g / length, (self.radius * total / length)[..., None] * xp.sign(h)
         rest = tie[self.kernel]
         bound = xp.sqrt(xp.maximum(self.radius**2 - a * a, xp.zeros_like(a)))[..., None]
-        rest = xp.sign(rest) * xp.minimum(xp.abs(rest), bound)  # where h = 0: as it was, as far as a leaves room
+        rest = xp.sign(rest) * xp.minimum(
+            xp.abs(rest), bound
+        )  # where h = 0: as it was, as far as a leaves room
         b = xp.where(h == 0, rest, b)
         return {
             self.bias: xp.where(seen, a, tie[self.bias]),
             self.kernel: xp.where(seen[..., None], b, tie[self.kernel]),
         }
 
-    def excess(self, control: Control) -> float:
+    def violation(self, control: Control) -> float:
         a, b = control[self.bias], control[self.kernel]
         xp = namespace(a)
         return max(_highest(xp.sqrt(a[..., None] ** 2 + b * b)), _highest(xp.abs(a))) - self.radius
@@ -183,7 +223,11 @@ class BallsByName(AdmissibleSet):
         self.radii = {name: check_positive(f"radius of {name}", r) for name, r in radii.items()}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(" + ", ".join(f"{name}={r:g}" for name, r in self.radii.items()) + ")"
+        return (
+            f"{type(self).__name__}("
+            + ", ".join(f"{name}={r:g}" for name, r in self.radii.items())
+            + ")"
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -195,9 +239,11 @@ class BallsByName(AdmissibleSet):
 
 
 class L1Ball(BallsByName):
-    """int |x(z)| dz <= radius in the last variable, at each time: L1Ball(kernel=2) bounds int |b(y, z)| dz for all y.
+    """int |x(z)| dz <= radius in the last variable, at each time: L1Ball(kernel=2) bounds int |b(y,
+    z)| dz for all y.
 
-    raises ValueError for a radius that is not positive (the set would be empty, or the point 0), or unknown names
+    raises ValueError for a radius that is not positive (the set would be empty, or the point 0), or
+    unknown names
     """
 
     def nearest(self, x: Blocks, space: ControlSpace) -> dict[str, Array]:
@@ -210,7 +256,10 @@ class L1Ball(BallsByName):
             order = xp.flip(xp.argsort(size, axis=-1), axis=-1)
             ranked = xp.take_along_axis(size, order, axis=-1)
             weights = xp.take_along_axis(xp.broadcast_to(w, size.shape), order, axis=-1)
-            mass, moment = xp.cumulative_sum(weights, axis=-1), xp.cumulative_sum(weights * ranked, axis=-1)
+            mass, moment = (
+                xp.cumulative_sum(weights, axis=-1),
+                xp.cumulative_sum(weights * ranked, axis=-1),
+            )
             level = xp.max((moment - radius) / mass, axis=-1, keepdims=True)
             level = xp.maximum(level, xp.zeros_like(level))
             found[name] = xp.sign(v) * xp.maximum(size - level, xp.zeros_like(size))
@@ -228,10 +277,15 @@ class L1Ball(BallsByName):
             found[name] = xp.where(xp.max(size, axis=-1, keepdims=True) > 0, peak, tie[name])
         return found
 
-    def excess(self, control: Control) -> float:
+    def violation(self, control: Control) -> float:
         return max(
             (
-                _highest(namespace(x).sum(self._measure(n, control.space, x) * namespace(x).abs(x), axis=-1)) - r
+                _highest(
+                    namespace(x).sum(
+                        self._measure(n, control.space, x) * namespace(x).abs(x), axis=-1
+                    )
+                )
+                - r
                 for n, r in self.radii.items()
                 for x in (control[n],)
             ),
@@ -248,7 +302,8 @@ class L1Ball(BallsByName):
 
 
 class NormBall(BallsByName):
-    """|x| <= radius in the L2 norm over time and positions, for each of the blocks named: NormBall(bias=2.0).
+    """|x| <= radius in the L2 norm over time and positions, for each of the blocks named:
+    NormBall(bias=2.0).
 
     Not pointwise: maximising at each time on its own does not respect it.
     raises ValueError for a radius that is not positive, or unknown names
@@ -257,7 +312,10 @@ class NormBall(BallsByName):
     pointwise = False
 
     def nearest(self, x: Blocks, space: ControlSpace) -> dict[str, Array]:
-        return {n: x[n] * min(1.0, r / max(self._norm(n, x[n], space), 1e-300)) for n, r in self.radii.items()}
+        return {
+            n: x[n] * min(1.0, r / max(self._norm(n, x[n], space), 1e-300))
+            for n, r in self.radii.items()
+        }
 
     def support(self, gradient: Blocks, tie: Blocks, space: ControlSpace) -> dict[str, Array]:
         found = {}
@@ -266,22 +324,31 @@ class NormBall(BallsByName):
             found[name] = gradient[name] * (radius / length) if length > 0 else tie[name]
         return found
 
-    def excess(self, control: Control) -> float:
-        return max((self._norm(n, control[n], control.space) - r for n, r in self.radii.items()), default=0.0)
+    def violation(self, control: Control) -> float:
+        return max(
+            (self._norm(n, control[n], control.space) - r for n, r in self.radii.items()),
+            default=0.0,
+        )
 
     def _norm(self, name: str, x: Array, space: ControlSpace) -> float:
         block = next(b for b in space.blocks if b.name == name)
         return float(namespace(x).sum(like(block.weights, x) * x * space.axes[name].mass(x))) ** 0.5
 
 
-def _only(whole: AdmissibleSet, given: Mapping[str, object], names: Collection[str]) -> AdmissibleSet | None:
-    """A set of the same kind for those of the blocks given that are named; each is bounded on its own."""
+def _only(
+    whole: AdmissibleSet, given: Mapping[str, object], names: Collection[str]
+) -> AdmissibleSet | None:
+    """A set of the same kind for those of the blocks given that are named; each is bounded on its
+    own.
+    """
     kept = {name: value for name, value in given.items() if name in names}
     return type(whole)(**kept) if kept else None
 
 
 def _last(name: str, space: ControlSpace) -> Array:
-    """(P,): the measure in the last variable.  Raises ValueError where a block has none of its own."""
+    """(P,): the measure in the last variable.  Raises ValueError where a block has none of its
+    own.
+    """
     block = next(b for b in space.blocks if b.name == name)
     if block.last is not None:
         return block.last

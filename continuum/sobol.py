@@ -1,4 +1,6 @@
-"""Quasi-random points: the rule for many dimensions.  A module of its own, because scipy.stats is slow to import."""
+"""Quasi-random points: the rule for many dimensions.  A module of its own, because scipy.stats is
+slow to import.
+"""
 
 import numpy as np
 from scipy.stats import qmc
@@ -21,7 +23,9 @@ def sobol(domain: Domain, exponent: int, seed: int) -> Grid:
             raise ValueError(f"sobol is a rule for products of bounded intervals, got {part}")
     if check_count("exponent", exponent, 0) > 24:
         raise ValueError(f"exponent must be at most 24, got {exponent}")
-    points = qmc.Sobol(len(parts), scramble=True, rng=np.random.default_rng(seed)).random_base2(exponent)
+    points = qmc.Sobol(len(parts), scramble=True, rng=np.random.default_rng(seed)).random_base2(
+        exponent
+    )
     low = np.array([part.left for part in parts if isinstance(part, Interval)])
     size = np.array([part.measure for part in parts])
     return Grid(domain, low + size * points, np.full(2**exponent, domain.measure / 2**exponent))

@@ -1,16 +1,19 @@
-"""How a block of a control depends on time: its basis functions, their Gram matrix, and the adjoint of both.
+"""How a block of a control depends on time: its basis functions, their Gram matrix, and the adjoint
+of both.
 
-A block with coefficients x stands for v(t) = sum_k phi_k(t) x_k.  On layer k, at t = t_k + theta tau_k,
+A block with coefficients x stands for v(t) = sum_k phi_k(t) x_k.  On layer k, at t = t_k + theta
+tau_k,
 
     "layers"  v = x_k                                  K coefficients, piecewise constant
     "nodes"   v = (1 - theta) x_k + theta x_{k+1}      K + 1 coefficients, piecewise linear
     "static"  v = x                                    no time axis
 
-The inner product in time is int phi_k phi_l dt ("static": none), plus int phi_k' phi_l' dt in the norm
-"H1".  With its Cholesky factor, G = L L^T, the flat coordinates of x are L^T x.
+The inner product in time is int phi_k phi_l dt ("static": none), plus int phi_k' phi_l' dt in the
+norm "H1".  With its Cholesky factor, G = L L^T, the flat coordinates of x are L^T x.
 
-The derivative of a functional of v at many times is collected by `scatter` and made a gradient by `riesz`.
-Where G is diagonal, its inverse is applied while collecting: a pass over the kernels of all layers is not cheap.
+The derivative of a functional of v at many times is collected by `scatter` and made a gradient by
+`riesz`. Where G is diagonal, its inverse is applied while collecting: a pass over the kernels of
+all layers is not cheap.
 """
 
 from dataclasses import dataclass
@@ -57,7 +60,9 @@ class TimeAxis(Protocol):
         ...
 
     def riesz(self, c: Array) -> Array:
-        """The function that represents what was collected: G^{-1} c, or c if G is diagonal; c is used up."""
+        """The function that represents what was collected: G^{-1} c, or c if G is diagonal; c is
+        used up.
+        """
         ...
 
     def mass(self, x: Array) -> Array:
@@ -65,7 +70,9 @@ class TimeAxis(Protocol):
         ...
 
     def stiffness(self, x: Array) -> Array:
-        """Sx with S_kl = int phi_k' phi_l' dt.  Raises ValueError for functions that are not piecewise linear."""
+        """Sx with S_kl = int phi_k' phi_l' dt.  Raises ValueError for functions that are not
+        piecewise linear.
+        """
         ...
 
     def prox(self, x: Array, mass: float, stiffness: float) -> Array:
@@ -193,7 +200,9 @@ class Nodes:
 
 @dataclass(frozen=True)
 class Static:
-    """Constant in time: a readout, a kernel that all layers share.  Its product has no time in it."""
+    """Constant in time: a readout, a kernel that all layers share.  Its product has no time in
+    it.
+    """
 
     mesh: TimeMesh
 
@@ -234,7 +243,9 @@ class Static:
 
 
 def time_axis(kind: TimeKind, mesh: TimeMesh, norm: Norm = "L2") -> TimeAxis:
-    """The axis of this kind.  Raises ValueError for an unknown kind or norm, and for "layers" in "H1"."""
+    """The axis of this kind.  Raises ValueError for an unknown kind or norm, and for "layers" in
+    "H1".
+    """
     check_name("time dependence", kind, ("layers", "nodes", "static"))
     check_name("norm", norm, ("L2", "H1"))
     if kind == "nodes":
@@ -242,7 +253,9 @@ def time_axis(kind: TimeKind, mesh: TimeMesh, norm: Norm = "L2") -> TimeAxis:
     if kind == "static":
         return Static(mesh)
     if norm == "H1":
-        raise ValueError("piecewise constant functions are not in H1: use in_time='nodes' with norm='H1'")
+        raise ValueError(
+            "piecewise constant functions are not in H1: use in_time='nodes' with norm='H1'"
+        )
     return Layers(mesh)
 
 
@@ -253,7 +266,9 @@ def _column(values: Array, x: Array) -> Array:
 
 
 def _factor(matrix: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Cholesky's d and e of a tridiagonal matrix: diagonal_k = d_k^2 + e_{k-1}^2, off_k = d_k e_k."""
+    """Cholesky's d and e of a tridiagonal matrix: diagonal_k = d_k^2 + e_{k-1}^2, off_k = d_k
+    e_k.
+    """
     diagonal, off = matrix
     d, e = np.empty_like(diagonal), np.empty_like(off)
     for k in range(len(diagonal)):

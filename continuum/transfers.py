@@ -1,4 +1,6 @@
-"""The same control on another grid or another mesh: refining and coarsening in width and in depth."""
+"""The same control on another grid or another mesh: refining and coarsening in width and in
+depth.
+"""
 
 import itertools
 
@@ -14,9 +16,11 @@ from .quadrature import Grid
 
 
 def prolongation(coarse: Grid, fine: Grid) -> Array:
-    """(N_fine, N_coarse): values at the nodes of one grid from those of another, by multilinear interpolation.
+    """(N_fine, N_coarse): values at the nodes of one grid from those of another, by multilinear
+    interpolation.
 
-    Constant beyond the outermost nodes of an interval, periodic on circles; rows sum to 1.  Order 2 if smooth.
+    Constant beyond the outermost nodes of an interval, periodic on circles; rows sum to 1.  Order 2
+    if smooth.
     raises ValueError if the domains differ or `coarse` is not a product of one-dimensional grids
     """
     if coarse.domain != fine.domain:
@@ -31,7 +35,9 @@ def prolongation(coarse: Grid, fine: Grid) -> Array:
     shape = tuple(len(x) for x in axes)
     for corner in itertools.product((0, 1), repeat=coarse.dimension):
         index = np.ravel_multi_index(tuple(ends[k][side] for k, side in enumerate(corner)), shape)
-        share = np.prod([ends[k][2] if side else 1.0 - ends[k][2] for k, side in enumerate(corner)], axis=0)
+        share = np.prod(
+            [ends[k][2] if side else 1.0 - ends[k][2] for k, side in enumerate(corner)], axis=0
+        )
         np.add.at(matrix, (np.arange(len(fine)), index), share)
     return matrix
 
@@ -51,7 +57,8 @@ def _neighbours(x: Array, at: Array, part: object) -> tuple[Array, Array, Array]
 
 
 def restriction(fine: Grid, coarse: Grid) -> Array:
-    """(N_coarse, N_fine): W_coarse^-1 P^T W_fine, the adjoint of prolongation in L^2(Y).  It keeps integrals.
+    """(N_coarse, N_fine): W_coarse^-1 P^T W_fine, the adjoint of prolongation in L^2(Y).  It keeps
+    integrals.
 
     raises ValueError as `prolongation`, or if `coarse` has nodes of weight zero
     """
@@ -61,13 +68,20 @@ def restriction(fine: Grid, coarse: Grid) -> Array:
 
 
 def change_width(control: Control, source: KernelNetwork, target: KernelNetwork) -> Control:
-    """The control of one network as a control of another on a finer or coarser grid, T b T* by the transfer T.
+    """The control of one network as a control of another on a finer or coarser grid, T b T* by the
+    transfer T.
 
-    T is the prolongation to a grid with at least as many nodes, else the restriction over its row sums.
-    raises ValueError if the networks differ in more than their grid, or for formats other than Dense and LowRank
+    T is the prolongation to a grid with at least as many nodes, else the restriction over its row
+    sums.
+    raises ValueError if the networks differ in more than their grid, or for formats other than
+    Dense and LowRank
     """
     source.check_blocks("control", control.blocks)
-    if type(source) is not type(target) or source.kernel != target.kernel or source.activation != target.activation:
+    if (
+        type(source) is not type(target)
+        or source.kernel != target.kernel
+        or source.activation != target.activation
+    ):
         raise ValueError("source and target must be the same network on different grids")
     if len(target.grid) >= len(source.grid):
         transfer = prolongation(source.grid, target.grid)
@@ -88,22 +102,29 @@ def change_width(control: Control, source: KernelNetwork, target: KernelNetwork)
         elif isinstance(source.kernel, LowRank):
             blocks[name] = t @ x
         else:
-            raise ValueError(f"kernel must be Dense or LowRank to change grids, got {source.kernel!r}")
-    return Control(target.controls(space.mesh, in_time=kind, norm=space.norm), blocks)
+            raise ValueError(
+                f"kernel must be Dense or LowRank to change grids, got {source.kernel!r}"
+            )
+    return Control(target.controls(space.mesh, in_time=kind, norm=space.time_norm), blocks)
 
 
 def change_depth(control: Control, mesh: TimeMesh) -> Control:
     """The control on other layers of the same horizon.
 
-    "layers": its averages over the new layers, so refining changes nothing; "nodes": its values at the new nodes;
-    "static": itself.  raises ValueError for another horizon
+    "layers": its averages over the new layers, so refining changes nothing; "nodes": its values at
+    the new nodes; "static": itself.  raises ValueError for another horizon
     """
     space = control.space
     old = space.mesh
     if mesh.horizon != old.horizon:
-        raise ValueError(f"mesh must have the horizon {old.horizon:g} of the control, got {mesh.horizon:g}")
-    changed = type(space)(mesh, space.blocks, space.fixed, space.norm)
-    low, high = np.maximum.outer(mesh.nodes[:-1], old.nodes[:-1]), np.minimum.outer(mesh.nodes[1:], old.nodes[1:])
+        raise ValueError(
+            f"mesh must have the horizon {old.horizon:g} of the control, got {mesh.horizon:g}"
+        )
+    changed = type(space)(mesh, space.blocks, space.fixed, space.time_norm)
+    low, high = (
+        np.maximum.outer(mesh.nodes[:-1], old.nodes[:-1]),
+        np.minimum.outer(mesh.nodes[1:], old.nodes[1:]),
+    )
     averages = np.maximum(high - low, 0.0) / mesh.steps[:, None]
     averages /= averages.sum(axis=1, keepdims=True)  # to rounding 1
     hats = np.stack([np.interp(mesh.nodes, old.nodes, e) for e in np.eye(old.layers + 1)], axis=1)
@@ -111,5 +132,7 @@ def change_depth(control: Control, mesh: TimeMesh) -> Control:
     for block in space.trained:
         x = control[block.name]
         matrix = {"layers": averages, "nodes": hats}.get(block.time)
-        blocks[block.name] = x if matrix is None else namespace(x).tensordot(like(matrix, x), x, axes=1)
+        blocks[block.name] = (
+            x if matrix is None else namespace(x).tensordot(like(matrix, x), x, axes=1)
+        )
     return Control(changed, blocks)

@@ -1,94 +1,155 @@
 """Algorithms on networks, controls and problems; each returns a Solution with a status."""
 
-from .adam import Adam as Adam
-from .adjoint import ReducedObjective as ReducedObjective
-from .adjoint import discretize as discretize
-from .architectures import Architecture as Architecture
-from .architectures import Layer as Layer
-from .architectures import architecture as architecture
-from .certificate import Certificate as Certificate
-from .certificate import pontryagin_certificate as pontryagin_certificate
-from .compare import Attempt as Attempt
-from .compare import Comparison as Comparison
-from .compare import compare as compare
-from .continuous_adjoint import continuous_adjoint as continuous_adjoint
-from .embedded import DOP853 as DOP853
-from .embedded import DormandPrince as DormandPrince
-from .evaluate import Evaluation as Evaluation
-from .evaluate import evaluate as evaluate
-from .explain import Explanation as Explanation
-from .explain import Hypothesis as Hypothesis
-from .explain import Theorem as Theorem
-from .explain import explain as explain
-from .extremals import Extremal as Extremal
-from .first_order import FrankWolfe as FrankWolfe
-from .first_order import GradientDescent as GradientDescent
-from .first_order import Nesterov as Nesterov
-from .growth import Growth as Growth
-from .growth import growth_class as growth_class
-from .growth import l1_bound as l1_bound
-from .implicit import SDIRK3 as SDIRK3
-from .implicit import BackwardEuler as BackwardEuler
-from .implicit import ImplicitMidpoint as ImplicitMidpoint
-from .implicit import RadauIIA5 as RadauIIA5
-from .integrate import integrate as integrate
-from .lyapunov import EnergyIdentity as EnergyIdentity
-from .lyapunov import Lyapunov as Lyapunov
-from .lyapunov import Propagator as Propagator
-from .lyapunov import energy_identity as energy_identity
-from .lyapunov import linearize as linearize
-from .lyapunov import lyapunov as lyapunov
-from .lyapunov import propagator as propagator
-from .lyapunov import root_energy as root_energy
-from .lyapunov import singular_energy as singular_energy
-from .minimize import minimize as minimize
-from .monitors import EverySeconds as EverySeconds
-from .monitors import EverySteps as EverySteps
-from .monitors import Monitor as Monitor
-from .monitors import Progress as Progress
-from .monitors import Record as Record
-from .monitors import Snapshot as Snapshot
-from .monitors import Stop as Stop
-from .msa import successive_approximation as successive_approximation
-from .msa_batches import Minibatch as Minibatch
-from .multistart import Cluster as Cluster
-from .multistart import Multistart as Multistart
-from .multistart import multistart as multistart
-from .multistart import permutations as permutations
-from .multistart import sign_flips as sign_flips
-from .objective import Composite as Composite
-from .objective import Objective as Objective
-from .objective import SampledObjective as SampledObjective
-from .picard import picard as picard
-from .pontryagin import Hamiltonian as Hamiltonian
-from .pontryagin import Minimum as Minimum
-from .pontryagin import layer_hamiltonian as layer_hamiltonian
-from .proximal import proximal_alternating as proximal_alternating
-from .reduction import Reduction as Reduction
-from .reduction import exact_reduction as exact_reduction
-from .refinement import Refinement as Refinement
-from .refinement import depth_error as depth_error
-from .refinement import observed_orders as observed_orders
-from .refinement import refine as refine
-from .refinement import richardson as richardson
-from .refinement import width_error as width_error
-from .resolution import Unresolved as Unresolved
-from .resolution import velocity_jump as velocity_jump
-from .second_order import LBFGS as LBFGS
-from .second_order import NewtonCG as NewtonCG
-from .shooting import shoot as shoot
-from .solution import Solution as Solution
-from .solution import SolveError as SolveError
-from .solution import Trajectory as Trajectory
-from .stability import GramTest as GramTest
-from .stability import Spectrum as Spectrum
-from .stability import SteadyState as SteadyState
-from .stability import gram_test as gram_test
-from .stability import linearized_spectrum as linearized_spectrum
-from .stability import operator_matrix as operator_matrix
-from .stability import steady_state as steady_state
-from .status import Status as Status
-from .steppers import RK4 as RK4
-from .steppers import Euler as Euler
-from .steppers import ExplicitMidpoint as ExplicitMidpoint
-from .steppers import Heun as Heun
+from .adjoint.continuous import continuous_adjoint
+from .adjoint.discretize import ReducedObjective, discretize
+from .compare import Attempt, Comparison, compare
+from .descent.adam import Adam
+from .descent.first_order import FrankWolfe, GradientDescent, Nesterov
+from .descent.minimize import minimize
+from .descent.multistart import Cluster, Multistart, multistart, permutations, sign_flips
+from .descent.objective import Composite, Objective, SampledObjective
+from .descent.proximal import proximal_alternating
+from .descent.second_order import LBFGS, NewtonCG
+from .evaluate import Evaluation, evaluate
+from .flow.architectures import Architecture, Layer, architecture
+from .flow.integrate import integrate
+from .flow.picard import picard
+from .flow.reduction import Reduction, exact_reduction
+from .flow.refinement import (
+    Refinement,
+    depth_error,
+    observed_orders,
+    refine,
+    richardson,
+    width_error,
+)
+from .flow.resolution import Unresolved, velocity_jump
+from .pontryagin.certificate import Certificate, pontryagin_certificate
+from .pontryagin.extremals import Extremal
+from .pontryagin.hamiltonian import Hamiltonian, Minimum, layer_hamiltonian
+from .pontryagin.msa import successive_approximation
+from .pontryagin.msa_batches import Minibatch
+from .pontryagin.shooting import shoot
+from .run.monitors import EverySeconds, EverySteps, Monitor, Progress, Record, Snapshot, Stop
+from .run.solution import Solution, SolveError, Trajectory
+from .run.status import Status
+from .steps.embedded import DOP853, DormandPrince
+from .steps.implicit import SDIRK3, BackwardEuler, ImplicitMidpoint, RadauIIA5
+from .steps.tableaux import RK4, Euler, ExplicitMidpoint, Heun
+from .theory.explain import Explanation, Hypothesis, Theorem, explain
+from .theory.functionals import (
+    EnergyIdentity,
+    Lyapunov,
+    Propagator,
+    energy_identity,
+    linearize,
+    lyapunov,
+    propagator,
+    root_energy,
+    singular_energy,
+)
+from .theory.growth import Growth, growth_class, l1_bound
+from .theory.stability import (
+    GramTest,
+    Spectrum,
+    SteadyState,
+    gram_test,
+    linearized_spectrum,
+    operator_matrix,
+    steady_state,
+)
+
+__all__ = [
+    "DOP853",
+    "LBFGS",
+    "RK4",
+    "SDIRK3",
+    "Adam",
+    "Architecture",
+    "Attempt",
+    "BackwardEuler",
+    "Certificate",
+    "Cluster",
+    "Comparison",
+    "Composite",
+    "DormandPrince",
+    "EnergyIdentity",
+    "Euler",
+    "Evaluation",
+    "EverySeconds",
+    "EverySteps",
+    "Explanation",
+    "ExplicitMidpoint",
+    "Extremal",
+    "FrankWolfe",
+    "GradientDescent",
+    "GramTest",
+    "Growth",
+    "Hamiltonian",
+    "Heun",
+    "Hypothesis",
+    "ImplicitMidpoint",
+    "Layer",
+    "Lyapunov",
+    "Minibatch",
+    "Minimum",
+    "Monitor",
+    "Multistart",
+    "Nesterov",
+    "NewtonCG",
+    "Objective",
+    "Progress",
+    "Propagator",
+    "RadauIIA5",
+    "Record",
+    "ReducedObjective",
+    "Reduction",
+    "Refinement",
+    "SampledObjective",
+    "Snapshot",
+    "Solution",
+    "SolveError",
+    "Spectrum",
+    "Status",
+    "SteadyState",
+    "Stop",
+    "Theorem",
+    "Trajectory",
+    "Unresolved",
+    "architecture",
+    "compare",
+    "continuous_adjoint",
+    "depth_error",
+    "discretize",
+    "energy_identity",
+    "evaluate",
+    "exact_reduction",
+    "explain",
+    "gram_test",
+    "growth_class",
+    "integrate",
+    "l1_bound",
+    "layer_hamiltonian",
+    "linearize",
+    "linearized_spectrum",
+    "lyapunov",
+    "minimize",
+    "multistart",
+    "observed_orders",
+    "operator_matrix",
+    "permutations",
+    "picard",
+    "pontryagin_certificate",
+    "propagator",
+    "proximal_alternating",
+    "refine",
+    "richardson",
+    "root_energy",
+    "shoot",
+    "sign_flips",
+    "singular_energy",
+    "steady_state",
+    "successive_approximation",
+    "velocity_jump",
+    "width_error",
+]

@@ -1,4 +1,6 @@
-"""One problem by many methods, judged alike: what each control is worth, how sure that is, and its certificate."""
+"""One problem by many methods, judged alike: what each control is worth, how sure that is, and its
+certificate.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,14 +14,14 @@ from continuum.controls import Control
 from continuum.problem import LearningProblem
 from continuum.quadrature import Grid
 
-from .certificate import Certificate, pontryagin_certificate
-from .descent import Method
+from .descent.minimize import minimize
+from .descent.multistart import Symmetry, orbit
+from .descent.run import Minimizer
 from .evaluate import Evaluation, evaluate
-from .integrate import integrate
-from .minimize import minimize
-from .multistart import Symmetry, orbit
-from .solution import Solution, SolveError
-from .steppers import RK4
+from .flow.integrate import integrate
+from .pontryagin.certificate import Certificate, pontryagin_certificate
+from .run.solution import Solution, SolveError
+from .steps.tableaux import RK4
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,21 +60,42 @@ class Comparison:
         return self.attempts[0]
 
     def __str__(self) -> str:
-        head = ("method", "J", "depth error", "width error", "seconds", "gap", "|P(c - g) - c|", "extremal", "status")
+        head = (
+            "method",
+            "J",
+            "depth error",
+            "width error",
+            "seconds",
+            "gap",
+            "|P(c - g) - c|",
+            "extremal",
+            "status",
+        )
         rows = [head, *(_cells(a) for a in self.attempts)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
         notes = [
-            f"{a.name}: no certificate: {a.certificate.reason}" for a in self.attempts if not a.certificate.applies
+            f"{a.name}: no certificate: {a.certificate.reason}"
+            for a in self.attempts
+            if not a.certificate.applies
         ]
         inexact = any(a.certificate.applies and not a.certificate.gap_exact for a in self.attempts)
-        legend = "gap: int_0^T (H - min H) dt" + (", * a lower bound, by local search" if inexact else "")
+        legend = "gap: int_0^T (H - min H) dt" + (
+            ", * a lower bound, by local search" if inexact else ""
+        )
         return "\n".join([*lines, legend, *notes])
 
 
 def _cells(attempt: Attempt) -> tuple[str, ...]:
     judged, certificate = attempt.evaluation, attempt.certificate
-    gap = f"{certificate.total_gap:.2g}{'' if certificate.gap_exact else '*'}" if certificate.applies else "none"
+    gap = (
+        f"{certificate.total_gap:.2g}{'' if certificate.gap_exact else '*'}"
+        if certificate.applies
+        else "none"
+    )
     return (
         attempt.name,
         f"{attempt.objective:.10g}",
@@ -88,7 +111,7 @@ def _cells(attempt: Attempt) -> tuple[str, ...]:
 
 def compare(
     problem: LearningProblem,
-    methods: Mapping[str, Method | Callable[[LearningProblem], Solution]],
+    methods: Mapping[str, Minimizer | Callable[[LearningProblem], Solution]],
     *,
     symmetries: Sequence[Symmetry] = (),
     tolerance: float = 1e-2,
@@ -97,11 +120,13 @@ def compare(
 ) -> Comparison:
     """Every method on the same problem, judged by the same functions.
 
-    Objectives are those of the continuous problem, by `evaluate`, whatever discretization a method worked on; so they
-    can be ranked.  Two controls are one extremal if their states at the ends of the layers (RK4) differ by at most
-    tolerance (1 + |f|) in L2 over time, up to the symmetries: only a - Bf moves f, so the controls need not be equal.
+    Objectives are those of the continuous problem, by `evaluate`, whatever discretization a method
+    worked on; so they can be ranked.  Two controls are one extremal if their states at the ends of
+    the layers (RK4) differ by at most tolerance (1 + |f|) in L2 over time, up to the symmetries:
+    only a - Bf moves f, so the controls need not be equal.
 
-    methods : name -> a Method, run by `minimize`, or a function of the problem that returns a Solution
+    methods : name -> a Minimizer, run by `minimize`, or a function of the problem that returns a
+        Solution
     symmetries : generators, such as sign_flips(problem)
     rtol, refined : see `evaluate`
     raises TypeError for what is neither; ValueError for tolerance <= 0 or no methods
@@ -110,8 +135,10 @@ def compare(
     if not methods:
         raise ValueError("methods must name at least one method")
     for name, method in methods.items():
-        if not isinstance(method, Method) and not callable(method):
-            raise TypeError(f"method {name!r} must be a Method or a function of the problem, got {method!r}")
+        if not isinstance(method, Minimizer) and not callable(method):
+            raise TypeError(
+                f"method {name!r} must be a Minimizer or a function of the problem, got {method!r}"
+            )
     done: list[tuple[str, float, Solution, Evaluation | None]] = []
     for name, method in methods.items():
         began = time.perf_counter()
@@ -131,7 +158,11 @@ def compare(
         else:
             path = _path(problem, solution.control)
             near = tolerance * (1.0 + float(np.linalg.norm(path)))
-            same = [n for n, paths in enumerate(known) if min(float(np.linalg.norm(p - path)) for p in paths) <= near]
+            same = [
+                n
+                for n, paths in enumerate(known)
+                if min(float(np.linalg.norm(p - path)) for p in paths) <= near
+            ]
             if not same:
                 images = orbit(problem.space, solution.control, symmetries)
                 known.append([_path(problem, problem.space.unflatten(x)) for x in images])
@@ -147,18 +178,22 @@ def compare(
 
 
 def _path(problem: LearningProblem, control: Control) -> np.ndarray:
-    """The states at the ends of the layers, scaled so that the Euclidean norm is that of L2 in time and over units."""
+    """The states at the ends of the layers, scaled so that the Euclidean norm is that of L2 in time
+    and over units.
+    """
     states = to_host(
         integrate(
             problem.network, control, problem.initial, RK4(), save="layers", raise_on_failure=False
         ).trajectory.states
     )
-    units = np.sqrt(problem.network.weights[:, None] * problem.shares)
+    units = np.sqrt(problem.network.weights[:, None] * problem.sample_weights)
     return states[1:] * units * np.sqrt(problem.mesh.steps)[:, None, None]
 
 
-def _run(problem: LearningProblem, method: Method | Callable[[LearningProblem], Solution]) -> Solution:
+def _run(
+    problem: LearningProblem, method: Minimizer | Callable[[LearningProblem], Solution]
+) -> Solution:
     try:
-        return minimize(problem, method) if isinstance(method, Method) else method(problem)
+        return minimize(problem, method) if isinstance(method, Minimizer) else method(problem)
     except SolveError as error:
         return error.solution

@@ -12,10 +12,10 @@ from continuum.quadrature import Grid
 from continuum.readouts import State
 from continuum.transfers import change_width, prolongation
 
-from .adjoint import discretize
-from .solution import Solution, SolveError
-from .status import Status
-from .steppers import RK4
+from .adjoint.discretize import discretize
+from .run.solution import Solution, SolveError
+from .run.status import Status
+from .steps.tableaux import RK4
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,10 @@ class Evaluation:
 
     objective : J of the differential equation, with this control as a function of time
     depth_error : estimated error of `objective` from finite steps
-    width_error : |J - J on a finer grid|, with data and control interpolated there; NaN if no finer grid was given
-    resnet : J of the ResNet with these layers (explicit Euler): the difference is the price of finite depth
+    width_error : |J - J on a finer grid|, with data and control interpolated there; NaN if no finer
+        grid was given
+    resnet : J of the ResNet with these layers (explicit Euler): the difference is the price of
+        finite depth
     penalty : the part of J that is the penalty
     feasible : the control lies in the admissible set (True without one)
     """
@@ -38,14 +40,19 @@ class Evaluation:
     feasible: bool
 
 
-def evaluate(problem: LearningProblem, control: Control, rtol: float = 1e-8, refined: Grid | None = None) -> Evaluation:
-    """J(control) for the continuous problem, by RK4 with steps halved until two values agree to rtol.
+def evaluate(
+    problem: LearningProblem, control: Control, rtol: float = 1e-8, refined: Grid | None = None
+) -> Evaluation:
+    """J(control) for the continuous problem, by RK4 with steps halved until two values agree to
+    rtol.
 
     A running cost is integrated by the trapezoid rule on the steps.
-    refined : a finer grid of the same domain, for the width error: nodal values do not say what data and control are
-        between nodes, so they are interpolated multilinearly; an estimate of order 2
-    raises SolveError if the state does not stay finite, or the steps reach 1024 per layer; ValueError for rtol <= 0,
-        TypeError for a finer grid where the network has none or the readout is not the state
+    refined : a finer grid of the same domain, for the width error: nodal values do not say what
+        data and control are between nodes, so they are interpolated multilinearly; an estimate of
+        order 2
+    raises SolveError if the state does not stay finite, or the steps reach 1024 per layer;
+        ValueError for rtol <= 0, TypeError for a finer grid where the network has none or the
+        readout is not the state
     """
     check_positive("rtol", rtol)
     value, error = _continuous(problem, control, rtol)
@@ -86,7 +93,11 @@ def _on(grid: Grid, problem: LearningProblem, control: Control) -> tuple[Learnin
     transfer = prolongation(network.grid, grid)
     moved = change_width(control, network, finer)
     there = replace(
-        problem, network=finer, initial=transfer @ problem.initial, target=transfer @ problem.target,
-        controls=moved.space, admissible=None,
-    )  # fmt: skip
+        problem,
+        network=finer,
+        initial=transfer @ problem.initial,
+        target=transfer @ problem.target,
+        controls=moved.space,
+        admissible=None,
+    )
     return there, moved

@@ -14,19 +14,21 @@ from rich.table import Table
 from continuum.checks import check_name
 
 from . import catalogue
-from .benches import run_benchmarks
+from .bench.benches import run_benchmarks
+from .bench.environment import cores, gpu, thread_pools, versions
+from .bench.registry import claims, find_study, studies
+from .bench.report import FigureError, write_report
+from .bench.store import check_writable, write_atomically
+from .bench.sweep import SweepInterrupted, run_sweep
+from .bench.verify import verify as verify_claims
+from .bench.verify import write_json
 from .datasets import FOLDER_VARIABLE, data_folder
-from .environment import cores, gpu, thread_pools, versions
-from .figures import save_png
-from .portraits import portraits
-from .registry import claims, find_study, studies
-from .report import FigureError, write_report
-from .store import check_writable, write_atomically
-from .sweep import SweepInterrupted, run_sweep
-from .verify import verify as verify_claims
-from .verify import write_json
+from .draw.figures import save_png
+from .draw.portraits import portraits
 
-_UsageError = typer.BadParameter.__base__  # the base class of all that can be wrong with a command line
+_UsageError = (
+    typer.BadParameter.__base__
+)  # the base class of all that can be wrong with a command line
 _INTERRUPTED = 130
 
 
@@ -45,7 +47,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the results to this file too.", metavar="FILE")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="Write the results to this file too.", metavar="FILE")
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,14 +58,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: all went well; 1: a case or a claim failed; 2: bad input, told in one line; 130: Ctrl-C.
     """
     try:
-        code = app(None if arguments is None else list(arguments), standalone_mode=False, prog_name="continuum")
+        code = app(
+            None if arguments is None else list(arguments),
+            standalone_mode=False,
+            prog_name="continuum",
+        )
     except (KeyboardInterrupt, typer.Abort):
         return _refuse("interrupted", _INTERRUPTED)
     except FigureError as error:
         return _refuse(f"{error}; the page without them is {error.page}", 1)
     except _UsageError as error:  # type: ignore[misc]
         return _refuse(error.format_message(), 2)  # type: ignore[attr-defined]
-    except (ValueError, TypeError, OSError) as error:  # bad input; cases and claims keep what they raise as rows
+    except (
+        ValueError,
+        TypeError,
+        OSError,
+    ) as error:  # bad input; cases and claims keep what they raise as rows
         if os.environ.get("CONTINUUM_TRACEBACK"):
             raise
         return _refuse(str(error), 2)
@@ -70,11 +82,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @app.command("list")
 def list_studies() -> None:
-    """The studies, with paper, figure or table and parameters, and how many claims each paper has."""
+    """The studies, with paper, figure or table and parameters, and how many claims each paper
+    has.
+    """
     table = Table("study", "question", "source", "parameters")
     for study in studies():
         defaults = " ".join(f"{name}={value}" for name, value in study.parameters.defaults.items())
-        table.add_row(study.name, study.title, ", ".join(filter(None, (study.paper, study.figure))), defaults)
+        table.add_row(
+            study.name, study.title, ", ".join(filter(None, (study.paper, study.figure))), defaults
+        )
     console = Console() if sys.stdout.isatty() else Console(width=160)
     console.print(table)
     for paper in sorted({claim.paper for claim in claims(slow=True)} | set(catalogue.PAPERS)):
@@ -87,17 +103,26 @@ def run(
     name: Annotated[str, typer.Argument(help="The study, as `continuum list` names it.")],
     values: Annotated[
         list[str] | None,
-        typer.Argument(help="Parameters: T=4,16 or seed=0:5 (0 to 4); they replace those of the default sweep."),
+        typer.Argument(
+            help="Parameters: T=4,16 or seed=0:5 (0 to 4); they replace those of the default sweep."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the study's folder is made.")] = Path("results"),
     workers: Annotated[
-        int, typer.Option(help="Processes; each gets cores/workers threads.", parser=_count, metavar="N")
+        int,
+        typer.Option(
+            help="Processes; each gets cores/workers threads.", parser=_count, metavar="N"
+        ),
     ] = 1,
 ) -> None:
-    """Run a study: its default sweep, or the parameters given.  Finished cases are not run again."""
+    """Run a study: its default sweep, or the parameters given.  Finished cases are not run
+    again.
+    """
     study = find_study(name)
     given = study.parameters.parse(values or [])
-    command = shlex.join(["continuum", "run", name, *(values or []), "--out", str(out), "--workers", str(workers)])
+    command = shlex.join(
+        ["continuum", "run", name, *(values or []), "--out", str(out), "--workers", str(workers)]
+    )
     grids = study.overlay(given) if given else None
     try:
         result = run_sweep(study, grids, out, workers=workers, command=command)
@@ -105,14 +130,19 @@ def run(
         raise typer.Exit(_refuse(str(interrupt), _INTERRUPTED)) from None
     for row in result.rows:
         if row.outcome == "failed":
-            typer.echo(f"continuum: a case failed: {row.sentence} (details: {result.folder / 'failed'})", err=True)
+            typer.echo(
+                f"continuum: a case failed: {row.sentence} (details: {result.folder / 'failed'})",
+                err=True,
+            )
     typer.echo(result.status)
     typer.echo(f"report: {write_report(result.folder)}")
     raise typer.Exit(result.exit_code)
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="A folder that `continuum run` made.")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder that `continuum run` made.")],
+) -> None:
     """Write the HTML page and the figures of a sweep again, from its files alone."""
     typer.echo(f"report: {write_report(folder)}")
 
@@ -148,7 +178,8 @@ def verify(
 
 @app.command()
 def bench(
-    name: Annotated[str | None, typer.Argument(help="Which benchmark; all if left out.")] = None, json: JsonFile = None
+    name: Annotated[str | None, typer.Argument(help="Which benchmark; all if left out.")] = None,
+    json: JsonFile = None,
 ) -> None:
     """Run the benchmarks of a source checkout."""
     if json is not None:

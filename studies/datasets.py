@@ -1,4 +1,6 @@
-"""Data to learn: toy sets, scikit-learn's digits, and files found locally or downloaded against a checksum."""
+"""Data to learn: toy sets, scikit-learn's digits, and files found locally or downloaded against a
+checksum.
+"""
 
 import csv
 import hashlib
@@ -19,12 +21,15 @@ FOLDER_VARIABLE = "CONTINUUM_DATA"
 
 
 class DataError(ValueError):
-    """A data file is missing, is not the one expected, or could not be downloaded; the message says what to do."""
+    """A data file is missing, is not the one expected, or could not be downloaded; the message says
+    what to do.
+    """
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples with labels, samples first as in scikit-learn (states of a network have them last: inputs.T).
+    """Samples with labels, samples first as in scikit-learn (states of a network have them last:
+    inputs.T).
 
     inputs : (samples, ...), float64
     labels : (samples,), int classes or float targets
@@ -40,7 +45,9 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file known by its name and SHA-256; `url` is None if there is no public place to download it from."""
+    """A file known by its name and SHA-256; `url` is None if there is no public place to download
+    it from.
+    """
 
     name: str
     sha256: str
@@ -68,12 +75,14 @@ def load_digits() -> Dataset:
     return Dataset(
         np.asarray(images, dtype=np.float64).reshape(-1, 8, 8) / 16.0,
         np.asarray(labels, dtype=np.int64),
-        "Optical recognition of handwritten digits (Alpaydin and Kaynak, 1998): 1797 images of 8 x 8 pixels",
+        "Optical recognition of handwritten digits (Alpaydin and Kaynak, 1998): 1797 images of 8 "
+        "x 8 pixels",
     )
 
 
 def rings(samples: int, seed: int, noise: float = 0.05, factor: float = 0.5) -> Dataset:
-    """Two concentric circles in the plane: label 0 on the outer, of radius 1, label 1 on the inner, of radius `factor`.
+    """Two concentric circles in the plane: label 0 on the outer, of radius 1, label 1 on the inner,
+    of radius `factor`.
 
     samples : points in all; seed : of the noise and the order; noise : its standard deviation
     raises ValueError for fewer than 2 samples, noise < 0, or a factor outside [0, 1)
@@ -81,7 +90,9 @@ def rings(samples: int, seed: int, noise: float = 0.05, factor: float = 0.5) -> 
     _check_toy(samples, seed, noise)
     if not 0.0 <= factor < 1.0:
         raise ValueError(f"factor must be in [0, 1), got {factor}")
-    points, labels = sklearn_datasets.make_circles(samples, noise=noise, factor=factor, random_state=seed)
+    points, labels = sklearn_datasets.make_circles(
+        samples, noise=noise, factor=factor, random_state=seed
+    )
     return Dataset(
         np.asarray(points, dtype=np.float64),
         np.asarray(labels, dtype=np.int64),
@@ -105,10 +116,12 @@ def moons(samples: int, seed: int, noise: float = 0.1) -> Dataset:
 
 
 def boston_housing(folder: Path | None = None) -> Dataset:
-    """House values in 506 tracts of Boston: inputs (506, 13) with named columns, labels the median value in $1000.
+    """House values in 506 tracts of Boston: inputs (506, 13) with named columns, labels the median
+    value in $1000.
 
-    The column "b" is a transform of the share of Black residents, built on a racist premise: the set serves
-    comparison with published numbers, not as a model of anything.  Source: Harrison and Rubinfeld (1978).
+    The column "b" is a transform of the share of Black residents, built on a racist premise: the
+    set serves comparison with published numbers, not as a model of anything.  Source: Harrison and
+    Rubinfeld (1978).
     folder : where to look first, in place of the environment variable CONTINUUM_DATA
     raises DataError if the file is not there and cannot be downloaded, or is another file
     """
@@ -119,7 +132,8 @@ def boston_housing(folder: Path | None = None) -> Dataset:
     return Dataset(
         table[:, :-1],
         table[:, -1],
-        "Boston housing (Harrison and Rubinfeld, 1978); mind the column b, built on a racist premise",
+        "Boston housing (Harrison and Rubinfeld, 1978); mind the column b, built on a racist "
+        "premise",
         tuple(header[:-1]),
     )
 
@@ -132,7 +146,9 @@ def mnist_sample(folder: Path | None = None) -> Dataset:
     """
     with np.load(fetch(DATA_FILES["mnist_sample"], folder)) as arrays:
         images, labels = arrays["images"], arrays["labels"]
-    return Dataset(images / 255.0, labels.astype(np.int64), "a sample of 1206 MNIST digits of 28 x 28 pixels")
+    return Dataset(
+        images / 255.0, labels.astype(np.int64), "a sample of 1206 MNIST digits of 28 x 28 pixels"
+    )
 
 
 def data_folder() -> Path | None:
@@ -144,8 +160,8 @@ def data_folder() -> Path | None:
 def fetch(file: DataFile, folder: Path | None = None) -> Path:
     """The path of a data file whose content has the right checksum.
 
-    It is looked for in `folder`, or else the folder that CONTINUUM_DATA names; if it is not there it is downloaded
-    once into the user's cache.
+    It is looked for in `folder`, or else the folder that CONTINUUM_DATA names; if it is not there
+    it is downloaded once into the user's cache.
     raises DataError, which says what to do, if it is found but is another file, or cannot be had
     """
     place = folder if folder is not None else data_folder()
@@ -154,7 +170,10 @@ def fetch(file: DataFile, folder: Path | None = None) -> Path:
         if path.is_file():
             found = hashlib.sha256(path.read_bytes()).hexdigest()
             if found != file.sha256:
-                raise DataError(f"{path} is not the file expected: its SHA-256 is {found}, expected {file.sha256}")
+                raise DataError(
+                    f"{path} is not the file expected: its SHA-256 is {found}, expected "
+                    f"{file.sha256}"
+                )
             return path
     looked = f"it is not in {place}" if place is not None else f"{FOLDER_VARIABLE} is not set"
     remedy = (
@@ -162,10 +181,20 @@ def fetch(file: DataFile, folder: Path | None = None) -> Path:
         f"{FOLDER_VARIABLE} to it, or pass folder="
     )
     if file.url is None:
-        raise DataError(f"{file.name} was not found ({looked}) and has no public address to download from. {remedy}")
+        raise DataError(
+            f"{file.name} was not found ({looked}) and has no public address to download from. "
+            f"{remedy}"
+        )
     try:
-        return Path(pooch.retrieve(file.url, f"sha256:{file.sha256}", file.name, pooch.os_cache("continuum-networks")))
-    except (OSError, ValueError) as error:  # no network, no such address, or another content than the checksum's
+        return Path(
+            pooch.retrieve(
+                file.url, f"sha256:{file.sha256}", file.name, pooch.os_cache("continuum-networks")
+            )
+        )
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # no network, no such address, or another content than the checksum's
         raise DataError(
             f"{file.name} was not found ({looked}) and could not be downloaded from {file.url}: "
             f"{' '.join(str(error).split())}. {remedy}"

@@ -1,7 +1,8 @@
 """A module that behaves like CuPy 14 where CuPy departs from NumPy and from the array API standard.
 
-Its arrays do not name their library, refuse NumPy arrays and implicit conversion, and live on a device that cannot be
-hashed; its functions take no `device`.  It has the names that CuPy 14.2 was seen to have, as far as they are used.
+Its arrays do not name their library, refuse NumPy arrays and implicit conversion, and live on a
+device that cannot be hashed; its functions take no `device`.  It has the names that CuPy 14.2 was
+seen to have, as far as they are used.
 """
 
 from types import ModuleType
@@ -9,10 +10,36 @@ from types import ModuleType
 import numpy as np
 
 NAMES = (
-    "abs", "all", "astype", "atan", "broadcast_to", "concat", "conj", "exp", "expm1", "float64", "isfinite", "log1p",
-    "matrix_transpose", "max", "maximum", "ones_like", "permute_dims", "repeat", "reshape", "roll", "sqrt", "stack",
-    "sum", "take", "tanh", "tensordot", "tile", "where", "zeros_like",
-)  # fmt: skip
+    "abs",
+    "all",
+    "astype",
+    "atan",
+    "broadcast_to",
+    "concat",
+    "conj",
+    "exp",
+    "expm1",
+    "float64",
+    "isfinite",
+    "log1p",
+    "matrix_transpose",
+    "max",
+    "maximum",
+    "ones_like",
+    "permute_dims",
+    "repeat",
+    "reshape",
+    "roll",
+    "sqrt",
+    "stack",
+    "sum",
+    "take",
+    "tanh",
+    "tensordot",
+    "tile",
+    "where",
+    "zeros_like",
+)
 FFT, LINALG = ["rfftn", "irfftn"], ["solve"]
 
 
@@ -100,7 +127,9 @@ def _function(of, name):
     def call(*args, **kwargs):
         if "device" in kwargs:
             raise TypeError(f"{name}() got an unexpected keyword argument 'device'")
-        return wrap(found(*(unwrap(x) for x in args), **{key: unwrap(x) for key, x in kwargs.items()}))
+        return wrap(
+            found(*(unwrap(x) for x in args), **{key: unwrap(x) for key, x in kwargs.items()})
+        )
 
     return call
 
@@ -114,14 +143,26 @@ def make(count=1, error=None):
         return count
 
     def asarray(x, *, copy=None):
-        return ndarray(np.array(x)) if isinstance(x, np.ndarray) else x if not copy else ndarray(x.get())
+        return (
+            ndarray(np.array(x))
+            if isinstance(x, np.ndarray)
+            else x
+            if not copy
+            else ndarray(x.get())
+        )
 
     cupy = ModuleType("cupy")
     cupy.ndarray, cupy.asarray, cupy.__version__ = ndarray, asarray, "14 (stand-in)"
-    cupy.cuda, cupy.fft, cupy.linalg = (ModuleType(f"cupy.{name}") for name in ("cuda", "fft", "linalg"))
+    cupy.cuda, cupy.fft, cupy.linalg = (
+        ModuleType(f"cupy.{name}") for name in ("cuda", "fft", "linalg")
+    )
     cupy.cuda.runtime = ModuleType("cupy.cuda.runtime")
     cupy.cuda.runtime.getDeviceCount = devices
-    for module, of, names in ((cupy, np, NAMES), (cupy.fft, np.fft, FFT), (cupy.linalg, np.linalg, LINALG)):
+    for module, of, names in (
+        (cupy, np, NAMES),
+        (cupy.fft, np.fft, FFT),
+        (cupy.linalg, np.linalg, LINALG),
+    ):
         for name in names:
             setattr(module, name, _function(of, name))
     return cupy

@@ -1,4 +1,5 @@
-"""Do the tests notice?  Each mutant breaks one line of the numerical core; the fast tests must fail on every one.
+"""Do the tests notice?  Each mutant breaks one line of the numerical core; the fast tests must fail
+on every one.
 
 Run by `make mutants`.  The tree is copied, so the working tree is never touched.
 """
@@ -13,15 +14,31 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("continuum", "solvers", "tests")
 CORE = """
-    quadrature controls networks kernels transfers stability integrate problem adjoint steppers architectures
-    adjoint_steppers readouts sets penalties methods proximal pontryagin msa certificate shooting
+    quadrature controls networks kernels transfers stability integrate problem adjoint steppers
+    architectures adjoint_steppers readouts sets penalties methods proximal pontryagin msa
+    certificate shooting
 """
 TESTS = [f"tests/test_{name}.py" for name in CORE.split()]
 
 MUTANTS = [
-    ("a wrong coefficient inside tanh", "continuum/compiled.py", "c * x - 1.0 / 360.0", "c * x - 1.0 / 361.0"),
-    ("a wrong quadrature weight", "continuum/quadrature.py", "np.tile(half * w, split)", "np.tile(w / 2, split)"),
-    ("a missing transpose", "continuum/kernels/dense.py", "namespace(b).matrix_transpose(b) @", "b @"),
+    (
+        "a wrong coefficient inside tanh",
+        "continuum/compiled.py",
+        "c * x - 1.0 / 360.0",
+        "c * x - 1.0 / 361.0",
+    ),
+    (
+        "a wrong quadrature weight",
+        "continuum/quadrature.py",
+        "np.tile(half * w, split)",
+        "np.tile(w / 2, split)",
+    ),
+    (
+        "a missing transpose",
+        "continuum/kernels/dense.py",
+        "namespace(b).matrix_transpose(b) @",
+        "b @",
+    ),
     ("a wrong Gram matrix in time", "continuum/time_axes.py", "mass * tau / 3", "mass * tau / 2"),
     (
         "half a second derivative",
@@ -29,37 +46,52 @@ MUTANTS = [
         "-kernel.outer(b, dr, f, w) - kernel.outer(b, r, df, w)",
         "-kernel.outer(b, dr, f, w)",
     ),
-    ("a penalty without its factor two", "continuum/penalties.py", "2.0 * self.strength", "1.0 * self.strength"),
+    (
+        "a penalty without its factor two",
+        "continuum/penalties.py",
+        "2.0 * self.strength",
+        "1.0 * self.strength",
+    ),
     (
         "stages all at the start of the step",
-        "solvers/steppers.py",
+        "solvers/steps/tableaux.py",
         "slopes.append(velocity(t + float(c) * h, combine",
         "slopes.append(velocity(t, combine",
     ),
-    ("a wrong tableau entry", "solvers/embedded.py", "(19372 / 6561,", "(19372 / 6562,"),
+    ("a wrong tableau entry", "solvers/steps/embedded.py", "(19372 / 6561,", "(19372 / 6562,"),
     (
         "an objective that ignores adaptive steps",
-        "solvers/adjoint.py",
+        "solvers/adjoint/discretize.py",
         "if not isinstance(stepper, AdaptiveRungeKutta):",
         "if True:",
     ),
-    ("an error estimate of order 5 alone", "solvers/embedded.py", "worst(fifth * share)", "worst(fifth)"),
+    (
+        "an error estimate of order 5 alone",
+        "solvers/steps/embedded.py",
+        "worst(fifth * share)",
+        "worst(fifth)",
+    ),
     (
         "a continuous extension that sees one time",
-        "solvers/embedded.py",
+        "solvers/steps/embedded.py",
         "velocity(t + float(c) * h, combine(f, h, row",
         "velocity(t, combine(f, h, row",
     ),
-    ("a wrong implicit tableau", "solvers/implicit.py", "(296 - 169 * sqrt(6)) / 1800", "(296 - 168 * sqrt(6)) / 1800"),
+    (
+        "a wrong implicit tableau",
+        "solvers/steps/implicit.py",
+        "(296 - 169 * sqrt(6)) / 1800",
+        "(296 - 168 * sqrt(6)) / 1800",
+    ),
     (
         "Newton without shorter corrections",
-        "solvers/newton.py",
+        "solvers/steps/newton.py",
         "<= (1.0 - 1e-4 * factor) * old",
         "<= np.inf * old",
     ),
     (
         "a layer with the bias of another time",
-        "solvers/architectures.py",
+        "solvers/flow/architectures.py",
         '"hidden", inputs, layer, t + float(method.c[i]) * h',
         '"hidden", inputs, layer, t',
     ),
@@ -89,13 +121,13 @@ MUTANTS = [
     ),
     (
         "a compiled adjoint with a transposed tableau",
-        "solvers/dense_loops.py",
+        "solvers/flow/dense_loops.py",
         "factor = h * a[j, i]",
         "factor = h * a[i, j]",
     ),
     (
         "a compiled blend of the wrong nodes",
-        "solvers/dense_loops.py",
+        "solvers/flow/dense_loops.py",
         "(1.0 - theta) * low[i, j] + theta * high[i, j]",
         "theta * low[i, j] + (1.0 - theta) * high[i, j]",
     ),
@@ -119,43 +151,43 @@ MUTANTS = [
     ),
     (
         "implicit stages with the tableau not transposed",
-        "solvers/stage_equations.py",
+        "solvers/adjoint/stage_equations.py",
         "gains = self.gains.T if adjoint else self.gains",
         "gains = self.gains",
     ),
     (
         "a Hamiltonian whose Tikhonov term lost its two",
-        "solvers/pontryagin.py",
+        "solvers/pontryagin/hamiltonian.py",
         "free = {n: -g / (2.0 * strengths[n])",
         "free = {n: -g / strengths[n]",
     ),
     (
         "extreme rows the wrong way round",
-        "solvers/pontryagin.py",
+        "solvers/pontryagin/hamiltonian.py",
         '"kernel": sign[:, None] * states[:, None, :]',
         '"kernel": -sign[:, None] * states[:, None, :]',
     ),
     (
         "costates of two rows that take one",
-        "solvers/row_loops.py",
+        "solvers/pontryagin/row_loops.py",
         "(beta[k, 0, j] * low + beta[k, 1, j] * high)",
         "(beta[k, 0, j] * (low + high))",
     ),
     (
         "a control that does not switch",
-        "solvers/shooting.py",
+        "solvers/pontryagin/shooting.py",
         "np.where(changed[n], -s, s)",
         "np.where(changed[n], s, s)",
     ),
     (
         "a proximal term twice as strong",
-        "solvers/proximal.py",
+        "solvers/descent/proximal.py",
         "** 2 / (2.0 * self.step)",
         "** 2 / (1.0 * self.step)",
     ),
     (
         "switching times by the wrong share",
-        "solvers/certificate.py",
+        "solvers/pontryagin/certificate.py",
         "share = x[i] / (x[i] - x[j])",
         "share = x[j] / (x[j] - x[i])",
     ),
@@ -169,7 +201,18 @@ def survives(copy: Path, file: str, old: str, new: str) -> bool:
     if text.count(old) < 1:
         sys.exit(f"{file} has no line with {old!r}: the mutant is out of date")
     path.write_text(text.replace(old, new, 1))
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "2", "-p", "no:cacheprovider", *TESTS]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-n",
+        "2",
+        "-p",
+        "no:cacheprovider",
+        *TESTS,
+    ]
     try:
         done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=600)
     finally:

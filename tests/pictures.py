@@ -4,14 +4,18 @@ import re
 from pathlib import Path
 
 from studies import catalogue
-from studies.parameters import ParameterGrid
-from studies.registry import find_study
-from studies.store import read_case
-from studies.sweep import run_sweep
+from studies.bench.parameters import ParameterGrid
+from studies.bench.registry import find_study
+from studies.bench.store import read_case
+from studies.bench.sweep import run_sweep
 
 
-def check_pictures(name: str, grids: list[ParameterGrid], captions: dict[str, str], folder: Path) -> None:
-    """Runs cases of a study: its pictures are those of `captions`, whose expressions their captions match."""
+def check_pictures(
+    name: str, grids: list[ParameterGrid], captions: dict[str, str], folder: Path
+) -> None:
+    """Runs cases of a study: its pictures are those of `captions`, whose expressions their captions
+    match.
+    """
     study = find_study(f"liu_markowich/{name}")
     assert any(module.__name__.endswith(f".{name}") for module in catalogue.PAPERS["liu_markowich"])
     done = run_sweep(study, grids, folder, progress="none")

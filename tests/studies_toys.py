@@ -10,9 +10,9 @@ import xarray as xr
 from pydantic import Field
 from threadpoolctl import threadpool_info
 
-from studies.figures import convergence_plot, new_figure
-from studies.registry import Picture, study
-from studies.store import case_parameters
+from studies.bench.registry import Picture, study
+from studies.bench.store import case_parameters
+from studies.draw.figures import convergence_plot, new_figure
 
 
 def decay(
@@ -51,9 +51,15 @@ def plot_decay(cases: Sequence[xr.Dataset]) -> list[Picture]:
     figure, axes = new_figure()
     sizes = [float(case_parameters(case)["steps"]) for case in cases]
     convergence_plot(
-        axes[0, 0], sizes, [float(case["error"]) for case in cases], xlabel="steps", ylabel="error", order=1.0,
-        label="Euler", floor=1e-4,
-    )  # fmt: skip
+        axes[0, 0],
+        sizes,
+        [float(case["error"]) for case in cases],
+        xlabel="steps",
+        ylabel="error",
+        order=1.0,
+        label="Euler",
+        floor=1e-4,
+    )
     return [Picture("error", "The error falls like 1/steps & <no> faster.", figure)]
 
 

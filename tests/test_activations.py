@@ -31,7 +31,11 @@ REFERENCE = {
     ),
     identity: (lambda s: s, lambda s: mpmath.mpf(1), lambda s: s * s / 2),
     relu: (lambda s: max(s, 0), lambda s: mpmath.mpf(s > 0), lambda s: max(s, 0) ** 2 / 2),
-    arctan: (mpmath.atan, lambda s: 1 / (1 + s * s), lambda s: s * mpmath.atan(s) - mpmath.log(1 + s * s) / 2),
+    arctan: (
+        mpmath.atan,
+        lambda s: 1 / (1 + s * s),
+        lambda s: s * mpmath.atan(s) - mpmath.log(1 + s * s) / 2,
+    ),
     softplus: (
         lambda s: mpmath.log(1 + mpmath.exp(s)),
         lambda s: 1 / (1 + mpmath.exp(-s)),
@@ -72,7 +76,9 @@ def test_against_mpmath(activation):
     # 400 digits: log(cosh(1e-9)) and tails such as exp(-400) lose all of fewer
     with mpmath.workdps(400):
         for function, reference in zip(
-            (activation.value, activation.derivative, activation.antiderivative), REFERENCE[activation], strict=True
+            (activation.value, activation.derivative, activation.antiderivative),
+            REFERENCE[activation],
+            strict=True,
         ):
             expected = np.array([float(reference(mpmath.mpf(s))) for s in POINTS])
             # the dilogarithms in softplus's Sigma cancel near 0 to rounding of pi^2 / 12
@@ -91,7 +97,12 @@ def test_second_derivative_by_differences(activation):
 @ALL
 def test_far_out_nothing_overflows(activation):
     s = np.array([-1e6, 1e6])
-    for function in (activation.value, activation.derivative, activation.second, activation.antiderivative):
+    for function in (
+        activation.value,
+        activation.derivative,
+        activation.second,
+        activation.antiderivative,
+    ):
         assert np.all(np.isfinite(function(s)))
     np.testing.assert_allclose(activation.antiderivative(np.zeros(1)), 0.0, atol=2e-15)
 
@@ -101,7 +112,8 @@ def test_compiled_rows(activation):
     for row in (POINTS, np.array([0.3])):
         k = row.copy()
         _value(activation.code, k)
-        # tanh to 3 units in the last place, even where it is small; sigmoid = (1 + tanh) / 2 to rounding of 1
+        # tanh to 3 units in the last place, even where it is small; sigmoid = (1 + tanh) / 2 to
+        # rounding of 1
         tiny = 3e-16 if activation is sigmoid else 1e-300
         np.testing.assert_allclose(k, activation.value(row), rtol=7e-16, atol=tiny)
         r = np.full_like(row, 2.0)
@@ -114,7 +126,12 @@ def test_not_a_number_is_kept(activation):
     row = np.array([np.nan, np.inf, -np.inf])
     _value(activation.code, row)
     assert np.isnan(row[0])
-    limits = {"tanh": (1, -1), "sigmoid": (1, 0), "identity": (np.inf, -np.inf), "relu": (np.inf, np.nan)}
+    limits = {
+        "tanh": (1, -1),
+        "sigmoid": (1, 0),
+        "identity": (np.inf, -np.inf),
+        "relu": (np.inf, np.nan),
+    }
     assert row[1] == limits[activation.name][0]
     assert activation is relu or row[2] == limits[activation.name][1]
 
@@ -127,14 +144,21 @@ def test_flags(activation):
     assert (activation.value(np.zeros(1))[0] == 0) == activation.vanishes_at_zero
     assert (np.abs(activation.value(s)).max() <= np.pi / 2) == activation.bounded
     around = np.array([-1e-7, 1e-7])
-    jumps = [np.ptp(function(around)) > 1e-3 for function in (activation.derivative, activation.second)]
+    jumps = [
+        np.ptp(function(around)) > 1e-3 for function in (activation.derivative, activation.second)
+    ]
     assert any(jumps) != activation.smooth
 
 
 @ALL
 def test_another_array_library(activation):
     s = np.linspace(-3, 3, 7)
-    for function in (activation.value, activation.derivative, activation.second, activation.antiderivative):
+    for function in (
+        activation.value,
+        activation.derivative,
+        activation.second,
+        activation.antiderivative,
+    ):
         got = function(array_api_strict.asarray(s))
         assert isinstance(got, type(array_api_strict.asarray(1.0)))
         np.testing.assert_allclose(to_host(got), function(s), rtol=1e-14, atol=1e-15)

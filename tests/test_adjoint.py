@@ -1,4 +1,6 @@
-"""Derivatives of the discrete problem: Taylor slopes, closed forms, the compiled sweep against the generic one."""
+"""Derivatives of the discrete problem: Taylor slopes, closed forms, the compiled sweep against the
+generic one.
+"""
 
 import itertools
 from dataclasses import replace
@@ -36,13 +38,13 @@ from solvers import (
     Heun,
     SolveError,
     Status,
-    adjoint,
     discretize,
     observed_orders,
-    tape,
 )
-from solvers.integrate import DenseData
-from solvers.steppers import Stepper
+from solvers.adjoint import discretize as adjoint
+from solvers.adjoint import tape
+from solvers.flow.advance import DenseData
+from solvers.steps.tableaux import Stepper
 
 GRID = trapezoid(Interval(0, 1), 5)
 NETWORKS = {
@@ -57,7 +59,9 @@ STEPPERS = {"Euler": Euler(), "Heun": Heun(), "RK4": RK4()}
 
 
 def problem_for(network, rng, in_time="layers", **changes):
-    """Everything at once: a projection readout, running cost, penalty, uneven samples, graded layers."""
+    """Everything at once: a projection readout, running cost, penalty, uneven samples, graded
+    layers.
+    """
     problem = LearningProblem(
         network,
         rng.standard_normal((5, 4)),
@@ -72,7 +76,9 @@ def problem_for(network, rng, in_time="layers", **changes):
 
 
 def taylor_slopes(objective, rng, first=8):
-    """Orders of J(c + s d) - J - s (g, d), and of that less s^2 (d, Hd) / 2: 2 and 3 if both are exact."""
+    """Orders of J(c + s d) - J - s (g, d), and of that less s^2 (d, Hd) / 2: 2 and 3 if both are
+    exact.
+    """
     space = objective.space
     c, d = space.random(rng), space.random(rng)
     value, gradient = objective.value_and_gradient(c)
@@ -82,7 +88,9 @@ def taylor_slopes(objective, rng, first=8):
     sizes = 2.0 ** np.arange(first, first + 4)
     remainders = [objective.value(c + (1 / n) * d) - value - slope / n for n in sizes]
     further = [r - 0.5 * bend / n**2 for r, n in zip(remainders, sizes, strict=True)]
-    return observed_orders(sizes, np.abs(remainders))[-1], observed_orders(sizes, np.abs(further))[-1]
+    return observed_orders(sizes, np.abs(remainders))[-1], observed_orders(sizes, np.abs(further))[
+        -1
+    ]
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys())
@@ -104,11 +112,15 @@ def test_running_cost_is_the_trapezoid_rule_where_it_says(running_on, rng):
     # x' = 1: J = x(T)^2 / 2 + int 0.7 x^2, the trapezoid rule by hand on the same nodes
     network = NeuralODE2(1, identity)
     mesh = TimeMesh(1.2, 2)
-    problem = LearningProblem(network, np.zeros((1, 1)), np.zeros((1, 1)), mesh, running=SquaredError(0.7))
+    problem = LearningProblem(
+        network, np.zeros((1, 1)), np.zeros((1, 1)), mesh, running=SquaredError(0.7)
+    )
     control = problem.space.sample(bias=1.0)
     nodes = np.linspace(0, 1.2, 3 if running_on == "layers" else 7)
     by_hand = 0.5 * 1.2**2 + np.trapezoid(0.7 * nodes**2, nodes)
-    assert discretize(problem, Euler(), 3, running_on).value(control) == pytest.approx(by_hand, rel=1e-14)
+    assert discretize(problem, Euler(), 3, running_on).value(control) == pytest.approx(
+        by_hand, rel=1e-14
+    )
 
 
 def test_fixed_blocks_and_other_products(rng):
@@ -136,9 +148,15 @@ def test_adaptive_runs_are_differentiated_on_their_steps(method, rng, monkeypatc
     replay = replace(adaptive, memory=10**6)
     assert replay.value(c) == pytest.approx(value, rel=1e-14)
     sizes = 2.0 ** np.arange(6, 10)
-    remainders = [replay.value(c + (1 / n) * d) - replay.value(c) - problem.space.inner(gradient, d) / n for n in sizes]
+    remainders = [
+        replay.value(c + (1 / n) * d) - replay.value(c) - problem.space.inner(gradient, d) / n
+        for n in sizes
+    ]
     assert observed_orders(sizes, np.abs(remainders))[-1] == pytest.approx(2.0, abs=0.1)
-    further = [r - 0.5 * problem.space.inner(bend, d) / n**2 for r, n in zip(remainders, sizes, strict=True)]
+    further = [
+        r - 0.5 * problem.space.inner(bend, d) / n**2
+        for r, n in zip(remainders, sizes, strict=True)
+    ]
     assert observed_orders(sizes, np.abs(further))[-1] == pytest.approx(3.0, abs=0.2)
 
 
@@ -146,7 +164,9 @@ def combinations():
     for stepper, in_time, per_layer, fixed in itertools.product(
         STEPPERS, ("layers", "nodes", "static"), (1, 2), (None, "kernel", "bias")
     ):
-        yield pytest.param(stepper, in_time, per_layer, fixed, id=f"{stepper}-{in_time}-{per_layer}-{fixed}")
+        yield pytest.param(
+            stepper, in_time, per_layer, fixed, id=f"{stepper}-{in_time}-{per_layer}-{fixed}"
+        )
 
 
 @pytest.mark.parametrize(("stepper", "in_time", "per_layer", "fixed"), list(combinations()))
@@ -178,7 +198,10 @@ def test_compiled_sweep_for_other_activations(activation, rng, monkeypatch):
     direction = objective.space.random(rng)
     gradient, product = objective.gradient(control), objective.hvp(control, direction)
     monkeypatch.setattr(DenseData, "of", staticmethod(lambda *arguments: None))
-    for fast, slow in ((gradient, objective.gradient(control)), (product, objective.hvp(control, direction))):
+    for fast, slow in (
+        (gradient, objective.gradient(control)),
+        (product, objective.hvp(control, direction)),
+    ):
         for name in fast:
             np.testing.assert_allclose(fast[name], slow[name], rtol=0, atol=1e-11)
 
@@ -189,7 +212,8 @@ def test_another_array_library(rng):
         space = problem.space
         control, direction = space.random(rng), space.random(rng)
         strict = [
-            type(control)(space, {n: array_api_strict.asarray(x) for n, x in c.items()}) for c in (control, direction)
+            type(control)(space, {n: array_api_strict.asarray(x) for n, x in c.items()})
+            for c in (control, direction)
         ]
         carried = replace(
             problem,
@@ -208,7 +232,9 @@ def test_another_array_library(rng):
 
 
 def test_scalar_adjoint_by_hand():
-    """LM-45: p_l = p_{l+1} - tau s_l p_{l+1} with s_l = sech^2 z_l, gradient s_l p_{l+1}, for f' = -tanh f."""
+    """LM-45: p_l = p_{l+1} - tau s_l p_{l+1} with s_l = sech^2 z_l, gradient s_l p_{l+1}, for f' =
+    -tanh f.
+    """
     for layers in (10, 20, 40):
         tau = 1.0 / layers
         z = [1.0]
@@ -224,7 +250,9 @@ def test_scalar_adjoint_by_hand():
         problem = LearningProblem(network, np.ones((3, 1)), np.zeros((3, 1)), TimeMesh(1.0, layers))
         gradient = discretize(problem).gradient(problem.space.sample(kernel=1.0))
         np.testing.assert_allclose(gradient["bias"], bias[:, None] * np.ones(3), rtol=1e-13)
-        np.testing.assert_allclose(gradient["kernel"], kernel[:, None, None] * np.ones((3, 3)), rtol=1e-13)
+        np.testing.assert_allclose(
+            gradient["kernel"], kernel[:, None, None] * np.ones((3, 3)), rtol=1e-13
+        )
 
 
 def test_costate_against_the_closed_form():
@@ -243,7 +271,7 @@ def test_costate_against_the_closed_form():
 def test_batches_are_slices(rng):
     objective = discretize(problem_for(NETWORKS["dense"], rng, penalty=None))
     control = objective.space.random(rng)
-    shares = objective.problem.shares
+    shares = objective.problem.sample_weights
     parts = [objective.batch([m]).value(control) for m in range(4)]
     assert objective.value(control) == pytest.approx(np.dot(shares, parts), rel=1e-13)
 

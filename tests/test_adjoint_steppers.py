@@ -1,4 +1,6 @@
-"""Derivatives through every method, network, readout and loss; checkpoints; the adjoint of the continuum."""
+"""Derivatives through every method, network, readout and loss; checkpoints; the adjoint of the
+continuum.
+"""
 
 import tracemalloc
 from dataclasses import replace
@@ -50,9 +52,9 @@ from solvers import (
     discretize,
     observed_orders,
 )
-from solvers.checkpoints import Plan, binomial_cost
-from solvers.integrate import DenseData
-from solvers.step_derivatives import StepDerivatives
+from solvers.adjoint.checkpoints import Plan, binomial_cost
+from solvers.adjoint.step_derivatives import StepDerivatives
+from solvers.flow.advance import DenseData
 
 GRID = trapezoid(Interval(0, 1), 5)
 NETWORKS = {
@@ -81,10 +83,14 @@ READOUTS = {
 
 def problem_for(network, rng, **changes):
     problem = LearningProblem(
-        network, rng.standard_normal((5, 3)), rng.standard_normal((5, 3)),
-        network.controls(TimeMesh(1.1, 2, 1.4), in_time="nodes"), running=SquaredError(0.7), penalty=Tikhonov(0.1),
+        network,
+        rng.standard_normal((5, 3)),
+        rng.standard_normal((5, 3)),
+        network.controls(TimeMesh(1.1, 2, 1.4), in_time="nodes"),
+        running=SquaredError(0.7),
+        penalty=Tikhonov(0.1),
         sample_weights=np.array([1.0, 2.0, 3.0]),
-    )  # fmt: skip
+    )
     return replace(problem, **changes)
 
 
@@ -103,7 +109,9 @@ def check_taylor(objective, rng):
     further = np.abs(remainders - 0.5 * bend / sizes**2)
     assert observed_orders(sizes, further)[-1] == pytest.approx(3.0, abs=0.25)
     other = space.random(rng)
-    assert space.inner(objective.hvp(c, other), d) == pytest.approx(space.inner(product, other), rel=1e-9)
+    assert space.inner(objective.hvp(c, other), d) == pytest.approx(
+        space.inner(product, other), rel=1e-9
+    )
 
 
 @pytest.mark.parametrize(("network", "method"), PAIRS)
@@ -120,7 +128,9 @@ def test_every_readout_and_loss(case, method, rng):
         target = np.array([0.0, 2.0, 1.0])
     if isinstance(loss, AbsoluteError):
         target = 20.0 * np.sign(rng.standard_normal((5, 3)))  # far from the kinks
-    problem = problem_for(NETWORKS["dense"], rng, readout=readout, terminal=loss, target=target, running=None)
+    problem = problem_for(
+        NETWORKS["dense"], rng, readout=readout, terminal=loss, target=target, running=None
+    )
     check_taylor(discretize(problem, METHODS[method]), rng)
 
 
@@ -137,7 +147,9 @@ def test_without_matrices(method, rng):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_adjoint_identity_of_a_step(method, rng):
-    """(p+, df+) = (p, df) + h sum_i ((D_c F)* lambda_i, dc_i) in the weights of the units, exactly."""
+    """(p+, df+) = (p, df) + h sum_i ((D_c F)* lambda_i, dc_i) in the weights of the units,
+    exactly.
+    """
     problem = problem_for(NETWORKS["dense"], rng)
     control, direction = problem.space.random(rng), problem.space.random(rng)
     derivatives = StepDerivatives(problem.network, control, METHODS[method])
@@ -159,9 +171,13 @@ def test_costates_are_derivatives_in_the_initial_state(method, rng):
     problem = problem_for(NETWORKS["dense"], rng, penalty=None)
     control, move = problem.space.random(rng), rng.standard_normal((5, 3))
     p = discretize(problem, METHODS[method]).costates(control).states[0]
-    expected = np.sum(problem.shares * np.sum(problem.network.weights[:, None] * p * move, axis=0))
+    expected = np.sum(
+        problem.sample_weights * np.sum(problem.network.weights[:, None] * p * move, axis=0)
+    )
     low, high = (
-        discretize(replace(problem, initial=problem.initial + s * move), METHODS[method]).value(control)
+        discretize(replace(problem, initial=problem.initial + s * move), METHODS[method]).value(
+            control
+        )
         for s in (-1e-5, 1e-5)
     )
     assert (high - low) / 2e-5 == pytest.approx(expected, rel=1e-7)
@@ -172,11 +188,16 @@ def test_implicit_methods_in_another_array_library(method, rng):
     problem = problem_for(NETWORKS["dense"], rng)
     space = problem.space
     c, d = space.random(rng), space.random(rng)
-    strict = [type(x)(space, {n: array_api_strict.asarray(v) for n, v in x.items()}) for x in (c, d)]
+    strict = [
+        type(x)(space, {n: array_api_strict.asarray(v) for n, v in x.items()}) for x in (c, d)
+    ]
     carried = replace(problem, initial=array_api_strict.asarray(problem.initial))
     carried = replace(carried, target=array_api_strict.asarray(problem.target))
     ours, theirs = (discretize(x, METHODS[method]) for x in (problem, carried))
-    for got, want in ((theirs.gradient(strict[0]), ours.gradient(c)), (theirs.hvp(*strict), ours.hvp(c, d))):
+    for got, want in (
+        (theirs.gradient(strict[0]), ours.gradient(c)),
+        (theirs.hvp(*strict), ours.hvp(c, d)),
+    ):
         for name in want:
             np.testing.assert_allclose(to_host(got[name]), want[name], rtol=0, atol=1e-11)
 
@@ -220,11 +241,15 @@ def test_the_schedule_is_optimal(kept):
         assert sum(made) == binomial_cost(blocks, kept)
 
 
-@pytest.mark.parametrize("method", [RK4(), SDIRK3(), DormandPrince(rtol=1e-5, atol=1e-5), DOP853(rtol=1e-7, atol=1e-7)])
+@pytest.mark.parametrize(
+    "method", [RK4(), SDIRK3(), DormandPrince(rtol=1e-5, atol=1e-5), DOP853(rtol=1e-7, atol=1e-7)]
+)
 @pytest.mark.parametrize("network", ["dense", "neural ode"])
 def test_the_gradient_does_not_depend_on_memory(method, network, rng):
     problem = problem_for(
-        NETWORKS[network], rng, controls=NETWORKS[network].controls(TimeMesh(1.1, 7), in_time="nodes")
+        NETWORKS[network],
+        rng,
+        controls=NETWORKS[network].controls(TimeMesh(1.1, 7), in_time="nodes"),
     )
     control = problem.space.random(rng)
     value, gradient = discretize(problem, method, 3).value_and_gradient(control)
@@ -233,13 +258,16 @@ def test_the_gradient_does_not_depend_on_memory(method, network, rng):
         found, other = limited.value_and_gradient(control)
         assert found == pytest.approx(value, rel=1e-13)
         assert limited.value(control) == pytest.approx(value, rel=1e-13)
-        assert problem.space.length(other - gradient) <= 1e-13 * problem.space.length(gradient)
+        assert problem.space.norm(other - gradient) <= 1e-13 * problem.space.norm(gradient)
 
 
 def test_memory_stays_within_its_budget_and_steps_are_the_least(rng, monkeypatch):
     network, steps = NeuralODE(64, tanh), 60
     problem = LearningProblem(
-        network, rng.standard_normal((64, 100)), np.zeros((64, 100)), network.controls(TimeMesh(1.0, steps), "static")
+        network,
+        rng.standard_normal((64, 100)),
+        np.zeros((64, 100)),
+        network.controls(TimeMesh(1.0, steps), "static"),
     )
     control, state = 0.1 * problem.space.random(rng), 64 * 100 * 8
     calls = []
@@ -270,19 +298,26 @@ def test_memory_too_small_for_the_compiled_record(rng):
 
 
 @pytest.mark.parametrize(
-    ("method", "order"), [(Euler(), 1), (Heun(), 2), (RK4(), 4), (ImplicitMidpoint(), 2), (SDIRK3(), 3)]
+    ("method", "order"),
+    [(Euler(), 1), (Heun(), 2), (RK4(), 4), (ImplicitMidpoint(), 2), (SDIRK3(), 3)],
 )
 def test_the_two_gradients_differ_by_the_order_of_the_method(method, order, rng):
     network = NETWORKS["dense"]
     problem = problem_for(
-        network, rng, running=None, readout=Integral(), controls=network.controls(TimeMesh(1.1, 2), in_time="nodes")
+        network,
+        rng,
+        running=None,
+        readout=Integral(),
+        controls=network.controls(TimeMesh(1.1, 2), in_time="nodes"),
     )
     control = 0.7 * problem.space.random(rng)
     sizes = np.array([4, 8, 16])
     errors = []
     for n in sizes:
         exact = discretize(problem, method, int(n)).gradient(control)
-        errors.append(problem.space.length(continuous_adjoint(problem, control, method, int(n)) - exact))
+        errors.append(
+            problem.space.norm(continuous_adjoint(problem, control, method, int(n)) - exact)
+        )
     assert errors[-1] > 1e-10
     assert observed_orders(sizes, np.array(errors))[-1] == pytest.approx(order, abs=0.35)
 
@@ -295,8 +330,10 @@ def test_continuous_adjoint_with_a_running_cost(method, rng):
     errors = []
     for n in (8, 16, 32):
         exact = discretize(problem, method, n, "steps").gradient(control)
-        errors.append(problem.space.length(continuous_adjoint(problem, control, method, n) - exact))
-    assert observed_orders(np.array([8, 16, 32]), np.array(errors))[-1] == pytest.approx(method.order, abs=0.35)
+        errors.append(problem.space.norm(continuous_adjoint(problem, control, method, n) - exact))
+    assert observed_orders(np.array([8, 16, 32]), np.array(errors))[-1] == pytest.approx(
+        method.order, abs=0.35
+    )
     with pytest.raises(TypeError, match="stepper must be a method with equal steps"):
         continuous_adjoint(problem, control, DormandPrince(rtol=1e-3, atol=1e-3))
     with pytest.raises(ValueError, match="steps_per_layer"):
@@ -308,10 +345,14 @@ def test_continuous_adjoint_with_a_running_cost(method, rng):
 def test_against_autograd_and_its_hessian(method, rng):
     torch = pytest.importorskip("torch")
     network, tableau = NETWORKS["dense"], METHODS[method]
-    problem = problem_for(network, rng, controls=network.controls(TimeMesh(1.0, 4)), running=None, penalty=None)
+    problem = problem_for(
+        network, rng, controls=network.controls(TimeMesh(1.0, 4)), running=None, penalty=None
+    )
     control, direction = problem.space.random(rng), problem.space.random(rng)
-    w, f0, target = (torch.from_numpy(x) for x in (network.weights[:, None], problem.initial, problem.target))
-    shares, names = torch.from_numpy(problem.shares), ("bias", "kernel")
+    w, f0, target = (
+        torch.from_numpy(x) for x in (network.weights[:, None], problem.initial, problem.target)
+    )
+    shares, names = torch.from_numpy(problem.sample_weights), ("bias", "kernel")
 
     def cost(bias, kernel):
         f = f0
@@ -330,13 +371,17 @@ def test_against_autograd_and_its_hessian(method, rng):
     pairs = ((objective.gradient(control), gradient), (objective.hvp(control, direction), product))
     for ours, theirs in pairs:
         for block, other in zip(problem.space.blocks, theirs, strict=True):
-            np.testing.assert_allclose(0.25 * block.weights * ours[block.name], other.numpy(), rtol=0, atol=1e-12)
+            np.testing.assert_allclose(
+                0.25 * block.weights * ours[block.name], other.numpy(), rtol=0, atol=1e-12
+            )
 
 
 def test_compiled_segments_are_the_generic_ones(rng, monkeypatch):
     """Kernels that several segments share are collected, not overwritten."""
     for in_time in ("static", "nodes", "layers"):
-        problem = problem_for(NETWORKS["dense"], rng, controls=NETWORKS["dense"].controls(TimeMesh(1.0, 3), in_time))
+        problem = problem_for(
+            NETWORKS["dense"], rng, controls=NETWORKS["dense"].controls(TimeMesh(1.0, 3), in_time)
+        )
         control = problem.space.random(rng)
         with monkeypatch.context() as patch:
             patch.setattr(DenseData, "of", staticmethod(lambda *arguments: None))

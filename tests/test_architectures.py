@@ -23,7 +23,7 @@ from solvers import (
     architecture,
     integrate,
 )
-from solvers.steppers import StepFailed, Stepper
+from solvers.steps.tableaux import StepFailed, Stepper
 
 N, K = 5, 3
 NETWORK = WidthDepth(gauss_legendre(Interval(0, 1), N), tanh)
@@ -58,13 +58,17 @@ def test_the_architecture_is_the_run(stepper, in_time, per_layer, rng):
     # it is a function of its input, not a record of one run
     if stepper in SCHEMES[:4]:
         other = rng.standard_normal((N, 7))
-        expected = integrate(NETWORK, control, other, stepper, steps_per_layer=per_layer).trajectory.final
+        expected = integrate(
+            NETWORK, control, other, stepper, steps_per_layer=per_layer
+        ).trajectory.final
         np.testing.assert_allclose(layered(other), expected, rtol=0, atol=1e-12)
     # and one of its weights: change one number, and the output is another
     n = next(i for i, layer in enumerate(layered.layers) if layer.weight is not None)
     changed = list(layered.layers)
     changed[n] = replace(changed[n], weight=changed[n].weight + 0.1)
-    assert np.abs(replace(layered, layers=tuple(changed))(initial) - run.trajectory.final).max() > 1e-6
+    assert (
+        np.abs(replace(layered, layers=tuple(changed))(initial) - run.trajectory.final).max() > 1e-6
+    )
 
 
 def test_euler_is_the_resnet(rng):
@@ -114,7 +118,9 @@ def test_rk4_has_four_hidden_layers_a_step_and_its_skips(rng):
 def test_counts(stepper, per_step, rng):
     one = N * N + N
     for in_time, sets in (("layers", K), ("static", 1)):
-        layered = architecture(stepper, NETWORK, NETWORK.controls(MESH, in_time=in_time).random(rng))
+        layered = architecture(
+            stepper, NETWORK, NETWORK.controls(MESH, in_time=in_time).random(rng)
+        )
         assert layered.depth == layered.products == per_step * K
         assert layered.parameters == sets * one
     functions = NETWORK.control(MESH, bias=np.sin, kernel=1.0)
@@ -134,7 +140,10 @@ def test_adaptive_methods_are_the_steps_they_took(method, stages, rng):
     with pytest.raises(TypeError, match="initial must be given for an adaptive method"):
         architecture(stepper, NETWORK, control)
     run = integrate(NETWORK, control, initial, stepper)
-    assert architecture(stepper, NETWORK, control, initial=initial).depth == stages * run.statistics["steps"]
+    assert (
+        architecture(stepper, NETWORK, control, initial=initial).depth
+        == stages * run.statistics["steps"]
+    )
 
 
 def test_implicit_layers_hold_their_equation(rng):
@@ -145,7 +154,9 @@ def test_implicit_layers_hold_their_equation(rng):
     assert layer.inputs == ((0, 1.0),)
     assert layer.feedback == ((1, float(MESH.steps[0])),)
     v = replace(layered, layers=(layer,))(initial)
-    np.testing.assert_allclose(v, initial + MESH.steps[0] * np.tanh(layer.weight @ v + layer.bias[:, None]), atol=1e-14)
+    np.testing.assert_allclose(
+        v, initial + MESH.steps[0] * np.tanh(layer.weight @ v + layer.bias[:, None]), atol=1e-14
+    )
     together = architecture(RadauIIA5(), NETWORK, control).layers[0]
     assert [j for j, _ in together.feedback] == [1, 2, 3]
     hopeless = replace(layer, weight=np.eye(N) * 0 + 1.0, feedback=((1, 1e6),))
@@ -166,7 +177,9 @@ def test_tables(rng):
     implicit = architecture(BackwardEuler(), NETWORK, control).table(2)
     assert "v0 + 0.1 tanh(W1 v1 + a)" in implicit
     assert "v1 + 0.1 tanh(W2 v2 + a)" in implicit
-    assert "sum                   - v0 + 2 v1" in architecture(ImplicitMidpoint(), NETWORK, control).table(2)
+    assert "sum                   - v0 + 2 v1" in architecture(
+        ImplicitMidpoint(), NETWORK, control
+    ).table(2)
     with pytest.raises(ValueError, match="rows must be at least 1"):
         layered.table(0)
 
@@ -176,9 +189,13 @@ def test_other_kernels_and_another_array_library(rng):
     space = network.controls(MESH)
     control, initial = space.random(rng), rng.standard_normal((N, 2))
     expected = integrate(network, control, initial, RK4()).trajectory.final
-    np.testing.assert_allclose(architecture(RK4(), network, control)(initial), expected, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(
+        architecture(RK4(), network, control)(initial), expected, rtol=0, atol=1e-13
+    )
     control = NETWORK.controls(MESH).random(rng)
-    strict = type(control)(control.space, {n: array_api_strict.asarray(x) for n, x in control.items()})
+    strict = type(control)(
+        control.space, {n: array_api_strict.asarray(x) for n, x in control.items()}
+    )
     for stepper in (RK4(), SDIRK3()):
         expected = integrate(NETWORK, control, initial, stepper).trajectory.final
         got = architecture(stepper, NETWORK, strict)(array_api_strict.asarray(initial))

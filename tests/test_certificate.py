@@ -1,4 +1,6 @@
-"""The certificate of Pontryagin's principle on extremals known in closed form, and where it must say nothing."""
+"""The certificate of Pontryagin's principle on extremals known in closed form, and where it must
+say nothing.
+"""
 
 import numpy as np
 import pytest
@@ -31,18 +33,25 @@ BOX = Box(bias=(-1, 1), kernel=(-1, 1))
 def constant(activation, target, layers, admissible, start=0.5, units=2):
     grid = gauss_legendre(UNIT, units)
     return LearningProblem(
-        WidthDepth(grid, activation), np.full((units, 1), start), np.full((units, 1), target), TimeMesh(1.0, layers),
+        WidthDepth(grid, activation),
+        np.full((units, 1), start),
+        np.full((units, 1), target),
+        TimeMesh(1.0, layers),
         admissible=admissible,
-    )  # fmt: skip
+    )
 
 
 def switched(initial, target, horizon, switch):
     """Two layers, the first as long as `switch`: block 1 up, block 2 up and then down."""
     network = WidthDepth(midpoint(UNIT, 2), identity)
     mesh = TimeMesh(horizon, 2, grading=np.log(switch / horizon) / np.log(0.5))
-    problem = LearningProblem(network, np.full((2, 1), initial), np.array([[target], [0.0]]), mesh, admissible=BOX)
+    problem = LearningProblem(
+        network, np.full((2, 1), initial), np.array([[target], [0.0]]), mesh, admissible=BOX
+    )
     down = np.array([[1.0, 1.0], [1.0, -1.0]])
-    return problem, problem.space.sample(bias=down, kernel=np.stack([-np.ones((2, 2)), [[-1.0, -1.0], [1.0, 1.0]]]))
+    return problem, problem.space.sample(
+        bias=down, kernel=np.stack([-np.ones((2, 2)), [[-1.0, -1.0], [1.0, 1.0]]])
+    )
 
 
 SWITCHED = {
@@ -73,7 +82,9 @@ def test_an_extremal_that_switches(data, objective, energy):
 
 
 def test_switching_at_the_wrong_time_is_seen():
-    """0.05 late: the gap is that of the layer on which the sign is wrong, and the sign changes elsewhere."""
+    """0.05 late: the gap is that of the layer on which the sign is wrong, and the sign changes
+    elsewhere.
+    """
     problem, control = switched(0.5, 4.0, 1.0, 0.5864562503929055)
     found = pontryagin_certificate(problem, control, steps_per_layer=50)
     assert found.total_gap > 1e-3
@@ -85,9 +96,15 @@ def test_switching_times_between_the_ends_of_steps():
     """Of the Euler ResNet's own optimum: where p_2 crosses zero, good to the length of a layer."""
     problem, _ = switched(0.5, 4.0, 1.0, 0.5)
     problem = LearningProblem(
-        problem.network, problem.initial, problem.target, TimeMesh(1.0, 40), admissible=problem.admissible
+        problem.network,
+        problem.initial,
+        problem.target,
+        TimeMesh(1.0, 40),
+        admissible=problem.admissible,
     )
-    start = problem.space.sample(bias=lambda y, t: np.where((y > 0.5) & (t > 0.5), -1.0, 1.0), kernel=-1.0)
+    start = problem.space.sample(
+        bias=lambda y, t: np.where((y > 0.5) & (t > 0.5), -1.0, 1.0), kernel=-1.0
+    )
     kernel = start["kernel"].copy()
     kernel[20:, 1, :] = 1.0
     start = problem.space.sample(bias=start["bias"], kernel=kernel)
@@ -98,13 +115,18 @@ def test_switching_times_between_the_ends_of_steps():
 
 @pytest.mark.parametrize(
     ("activation", "objective", "energy"),
-    [(identity, 0.4255743978541422, 3.761737490848876), (tanh, 3.235176438354173, 2.506553489041917)],
+    [
+        (identity, 0.4255743978541422, 3.761737490848876),
+        (tanh, 3.235176438354173, 2.506553489041917),
+    ],
     ids=["identity", "tanh"],
 )
 def test_a_target_out_of_reach(activation, objective, energy):
     """LM-53."""
     problem = constant(activation, 4.0, 10, BOX)
-    found = pontryagin_certificate(problem, problem.space.sample(bias=1.0, kernel=-1.0), steps_per_layer=8)
+    found = pontryagin_certificate(
+        problem, problem.space.sample(bias=1.0, kernel=-1.0), steps_per_layer=8
+    )
     assert found.objective == pytest.approx(objective, abs=3e-9)
     np.testing.assert_allclose(found.hamiltonian, -energy, rtol=0, atol=2e-8)
     assert found.total_gap == 0.0
@@ -112,19 +134,26 @@ def test_a_target_out_of_reach(activation, objective, energy):
 
 
 def test_the_disc():
-    """LM-52: the control varies with time, so on layers everything is good to tau^2: J, H, its drift, the gap."""
+    """LM-52: the control varies with time, so on layers everything is good to tau^2: J, H, its
+    drift, the gap.
+    """
     shift = np.arcsinh(0.5)
     rows = []
     for layers in (20, 40):
         problem = constant(identity, 3.0, layers, Ball())
         control = problem.space.sample(
-            bias=lambda y, t: 1 / np.cosh(t + shift) + 0 * y, kernel=lambda y, z, t: -np.tanh(t + shift) + 0 * y * z
+            bias=lambda y, t: 1 / np.cosh(t + shift) + 0 * y,
+            kernel=lambda y, z, t: -np.tanh(t + shift) + 0 * y * z,
         )
         found = pontryagin_certificate(problem, control)
-        rows.append([
-            found.objective - 0.4181960996999136, found.drift, found.total_gap,
-            float(np.max(np.abs(found.hamiltonian + 2.115174948416109))),
-        ])  # fmt: skip
+        rows.append(
+            [
+                found.objective - 0.4181960996999136,
+                found.drift,
+                found.total_gap,
+                float(np.max(np.abs(found.hamiltonian + 2.115174948416109))),
+            ]
+        )
     assert np.all(np.array(rows[1]) > 0)
     assert np.max(rows[1]) < 5e-5
     np.testing.assert_allclose(np.array(rows[0]) / rows[1], 4.0, rtol=0, atol=0.15)
@@ -133,10 +162,15 @@ def test_the_disc():
 def singular():
     """LM-55 (a): block 2 rests at 0."""
     problem = LearningProblem(
-        WidthDepth(midpoint(UNIT, 2), identity), np.zeros((2, 1)), np.array([[6.0], [0.0]]), TimeMesh(2.0, 8),
+        WidthDepth(midpoint(UNIT, 2), identity),
+        np.zeros((2, 1)),
+        np.array([[6.0], [0.0]]),
+        TimeMesh(2.0, 8),
         admissible=BOX,
-    )  # fmt: skip
-    return problem, problem.space.sample(bias=np.array([1.0, 0.0]), kernel=np.array([[-1.0, 0.0], [0.0, 0.0]]))
+    )
+    return problem, problem.space.sample(
+        bias=np.array([1.0, 0.0]), kernel=np.array([[-1.0, 0.0], [0.0, 0.0]])
+    )
 
 
 def test_a_singular_arc_that_is_a_saddle():
@@ -154,18 +188,25 @@ def test_a_singular_arc_that_is_a_saddle():
 
 
 def test_the_eigenvalues_are_those_of_the_hessian(rng):
-    """Few unknowns: a dense matrix; more: Lanczos.  Both against the matrix of all Hessian-vector products."""
+    """Few unknowns: a dense matrix; more: Lanczos.  Both against the matrix of all Hessian-vector
+    products.
+    """
     for layers in (3, 6):
         problem = LearningProblem(
-            NeuralODE2(2, tanh), rng.standard_normal((2, 7)), rng.standard_normal((2, 7)), TimeMesh(1.0, layers, 1.4),
+            NeuralODE2(2, tanh),
+            rng.standard_normal((2, 7)),
+            rng.standard_normal((2, 7)),
+            TimeMesh(1.0, layers, 1.4),
             penalty=Tikhonov(0.01),
-        )  # fmt: skip
+        )
         control = problem.space.random(rng)
-        found = pontryagin_certificate(problem, control, eigenvalues=4, stepper=Euler(), steps_per_layer=1).curvature
+        found = pontryagin_certificate(
+            problem, control, eigenvalues=4, stepper=Euler(), steps_per_layer=1
+        ).curvature
         space, objective = problem.space, discretize(problem)
-        matrix = np.stack([
-            space.flatten(objective.hvp(control, space.unflatten(e))) for e in np.eye(space.size)
-        ])  # fmt: skip
+        matrix = np.stack(
+            [space.flatten(objective.hvp(control, space.unflatten(e))) for e in np.eye(space.size)]
+        )
         expected = np.linalg.eigvalsh(0.5 * (matrix + matrix.T))
         np.testing.assert_allclose(found.eigenvalues, expected[:4], rtol=0, atol=1e-7)
         assert found.variables == space.size == 6 * layers
@@ -173,12 +214,19 @@ def test_the_eigenvalues_are_those_of_the_hessian(rng):
 
 
 def test_a_minimum_with_a_penalty_and_a_running_cost(rng):
-    """Affine, so exact: on a fine mesh gap and drift vanish with tau; the running cost belongs to H."""
+    """Affine, so exact: on a fine mesh gap and drift vanish with tau; the running cost belongs to
+    H.
+    """
     start, target = rng.standard_normal((2, 2, 4))
     rows = []
     for layers in (20, 40):
         problem = LearningProblem(
-            NeuralODE2(2, tanh), start, target, TimeMesh(1.0, layers), running=SquaredError(0.3), penalty=Tikhonov(0.3)
+            NeuralODE2(2, tanh),
+            start,
+            target,
+            TimeMesh(1.0, layers),
+            running=SquaredError(0.3),
+            penalty=Tikhonov(0.3),
         )
         best = minimize(problem, LBFGS(gtol=1e-7))
         found = pontryagin_certificate(problem, best.control, eigenvalues=1)
@@ -190,22 +238,37 @@ def test_a_minimum_with_a_penalty_and_a_running_cost(rng):
 
 
 def test_the_hamiltonian_is_conserved_for_a_constant_control(rng):
-    """E29: true for constant controls too; with a running cost to h^2, that of the trapezoid rule."""
+    """E29: true for constant controls too; with a running cost to h^2, that of the trapezoid
+    rule.
+    """
     start, target = rng.standard_normal((2, 2, 3))
     problem = LearningProblem(
-        NeuralODE2(2, tanh), start, target, TimeMesh(1.0, 4), running=SquaredError(0.5), penalty=Tikhonov(0.1)
+        NeuralODE2(2, tanh),
+        start,
+        target,
+        TimeMesh(1.0, 4),
+        running=SquaredError(0.5),
+        penalty=Tikhonov(0.1),
     )
-    control = problem.space.sample(bias=np.array([0.3, -0.4]), weight=np.array([[0.5, -1.0], [1.0, 0.2]]))
-    drifts = [pontryagin_certificate(problem, control, steps_per_layer=n, eigenvalues=0).drift for n in (4, 8)]
+    control = problem.space.sample(
+        bias=np.array([0.3, -0.4]), weight=np.array([[0.5, -1.0], [1.0, 0.2]])
+    )
+    drifts = [
+        pontryagin_certificate(problem, control, steps_per_layer=n, eigenvalues=0).drift
+        for n in (4, 8)
+    ]
     assert drifts[1] < 2e-3
     assert drifts[0] / drifts[1] == pytest.approx(4, abs=0.5)
 
 
 def test_an_inexact_gap_is_called_a_lower_bound(rng):
     problem = LearningProblem(
-        Bottleneck(2, tanh, hidden=2), rng.standard_normal((2, 3)), np.ones((2, 3)), TimeMesh(1.0, 2),
+        Bottleneck(2, tanh, hidden=2),
+        rng.standard_normal((2, 3)),
+        np.ones((2, 3)),
+        TimeMesh(1.0, 2),
         penalty=Tikhonov(0.1),
-    )  # fmt: skip
+    )
     found = pontryagin_certificate(problem, problem.space.random(rng), eigenvalues=0)
     assert not found.gap_exact
     assert "a lower bound of the true gap" in str(found)
@@ -213,7 +276,9 @@ def test_an_inexact_gap_is_called_a_lower_bound(rng):
     assert np.all(found.gap >= 0)
 
 
-@pytest.mark.parametrize("bias", [0.5, lambda y, t: y * 0 + (t < 0.5)], ids=["constant", "on and off"])
+@pytest.mark.parametrize(
+    "bias", [0.5, lambda y, t: y * 0 + (t < 0.5)], ids=["constant", "on and off"]
+)
 def test_nothing_is_certified_once_the_target_is_reached(bias):
     """LM-56."""
     network = WidthDepth(gauss_legendre(UNIT, 1), identity)
@@ -235,7 +300,9 @@ def test_where_the_principle_cannot_be_asked():
     assert not found.applies
     assert "bias, weight cannot be chosen at every time" in str(found)
     smooth = network.controls(TimeMesh(1.0, 3), in_time="nodes")
-    found = pontryagin_certificate(LearningProblem(network, *data, smooth, penalty=SobolevPenalty(1.0)), smooth.zeros())
+    found = pontryagin_certificate(
+        LearningProblem(network, *data, smooth, penalty=SobolevPenalty(1.0)), smooth.zeros()
+    )
     assert "SobolevPenalty has no density" in found.reason
     problem = constant(tanh, 4.0, 2, BOX)
     with pytest.raises(ValueError, match=r"control is not admissible: it exceeds Box.* by 1"):
@@ -245,9 +312,15 @@ def test_where_the_principle_cannot_be_asked():
 def test_a_trained_readout_is_held(rng):
     network = WidthDepth(midpoint(Interval(0, 1), 3), tanh)
     problem = LearningProblem(
-        network, rng.standard_normal((3, 20)), rng.integers(0, 3, 20), TimeMesh(1.0, 4), readout=Affine(3),
-        terminal=CrossEntropy(), penalty=Tikhonov(0.01, ["kernel", "readout.W"]), admissible=Box(bias=(-1, 1)),
-    )  # fmt: skip
+        network,
+        rng.standard_normal((3, 20)),
+        rng.integers(0, 3, 20),
+        TimeMesh(1.0, 4),
+        readout=Affine(3),
+        terminal=CrossEntropy(),
+        penalty=Tikhonov(0.01, ["kernel", "readout.W"]),
+        admissible=Box(bias=(-1, 1)),
+    )
     control = minimize(discretize(problem, RK4(), 2), LBFGS(gtol=1e-6)).control
     rest, part = problem.holding(control, ["readout.W", "readout.mu"])
     assert [b.name for b in rest.space.trained] == ["bias", "kernel"]
@@ -258,5 +331,7 @@ def test_a_trained_readout_is_held(rng):
     assert found.total_gap == alone.total_gap
     assert found.projected_gradient < 2e-6
     far = control + problem.space.sample(**{"readout.mu": np.ones(3) * [1.0, 0.0, 0.0]})
-    assert pontryagin_certificate(problem, far, eigenvalues=0).projected_gradient > 0.01  # the readout counts there
+    assert (
+        pontryagin_certificate(problem, far, eigenvalues=0).projected_gradient > 0.01
+    )  # the readout counts there
     assert rest.penalty.value(part) == pytest.approx(Tikhonov(0.01, ["kernel"]).value(control))

@@ -1,4 +1,6 @@
-"""One problem by many methods: the table ranks them on the continuous problem, and knows mirror images."""
+"""One problem by many methods: the table ranks them on the continuous problem, and knows mirror
+images.
+"""
 
 import numpy as np
 import pytest
@@ -25,7 +27,10 @@ def pushed(push: float):
     early = np.arange(60) < 40
     kernel = np.zeros((60, 2, 2))
     kernel[:, 0, 0], kernel[:, 0, 1] = -0.9, -push
-    kernel[:, 1, 0], kernel[:, 1, 1] = np.where(early, -push, push), np.where(early, -abs(push), abs(push))
+    kernel[:, 1, 0], kernel[:, 1, 1] = (
+        np.where(early, -push, push),
+        np.where(early, -abs(push), abs(push)),
+    )
     bias = np.stack([np.full(60, 0.9), np.where(early, push, -push)], axis=1)
     return PROBLEM.space.sample(bias=bias, kernel=kernel)
 
@@ -37,7 +42,9 @@ METHODS = {
 
 
 def test_both_kinds_of_extremal_are_listed_and_ranked():
-    """LM-55: J = 0.1311701244888148 twice, mirror images, before 1.642801471258288 on the singular arc."""
+    """LM-55: J = 0.1311701244888148 twice, mirror images, before 1.642801471258288 on the singular
+    arc.
+    """
     table = compare(PROBLEM, METHODS, symmetries=sign_flips(PROBLEM, [1]))
     assert [a.cluster for a in table.attempts] == [0, 0, 1]
     assert table.attempts[2].name == "at rest"
@@ -56,10 +63,12 @@ def test_both_kinds_of_extremal_are_listed_and_ranked():
 
 def test_failed_and_odd_methods():
     problem = boxed([0.5, 0.5], [4.0, 0.0], layers=10)
-    table = compare(problem, {"few": GradientDescent(gtol=1e-9, max_iterations=2), "many": LBFGS(gtol=1e-5)})
+    table = compare(
+        problem, {"few": GradientDescent(gtol=1e-9, max_iterations=2), "many": LBFGS(gtol=1e-5)}
+    )
     assert [a.name for a in table.attempts] == ["many", "few"]
     assert not table.attempts[1].solution.status.ok
-    with pytest.raises(TypeError, match="method 'x' must be a Method or a function"):
+    with pytest.raises(TypeError, match="method 'x' must be a Minimizer or a function"):
         compare(problem, {"x": 3})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match="at least one method"):
         compare(problem, {})
@@ -70,19 +79,31 @@ def test_width_error_falls_with_the_square_of_the_nodes():
     for nodes in (8, 16, 32):
         grid = midpoint(Interval(0, 1), nodes)
         initial, target = grid.sample(lambda y: np.cos(np.pi * y)), grid.sample(lambda y: y)
-        problem = LearningProblem(WidthDepth(grid, tanh), initial, target, TimeMesh(1.0, 4), penalty=Tikhonov(0.1))
-        control = problem.space.sample(bias=lambda y, t: np.sin(3 * y + t), kernel=lambda y, z: np.cos(y - 2 * z))
+        problem = LearningProblem(
+            WidthDepth(grid, tanh), initial, target, TimeMesh(1.0, 4), penalty=Tikhonov(0.1)
+        )
+        control = problem.space.sample(
+            bias=lambda y, t: np.sin(3 * y + t), kernel=lambda y, z: np.cos(y - 2 * z)
+        )
         finer = midpoint(Interval(0, 1), 8 * nodes)
         judged = evaluate(problem, control, refined=finer)
         fine = LearningProblem(
-            WidthDepth(finer, tanh), finer.sample(lambda y: np.cos(np.pi * y)), finer.sample(lambda y: y),
-            TimeMesh(1.0, 4), penalty=Tikhonov(0.1),
-        )  # fmt: skip
+            WidthDepth(finer, tanh),
+            finer.sample(lambda y: np.cos(np.pi * y)),
+            finer.sample(lambda y: y),
+            TimeMesh(1.0, 4),
+            penalty=Tikhonov(0.1),
+        )
         exact = evaluate(
-            fine, fine.space.sample(bias=lambda y, t: np.sin(3 * y + t), kernel=lambda y, z: np.cos(y - 2 * z))
+            fine,
+            fine.space.sample(
+                bias=lambda y, t: np.sin(3 * y + t), kernel=lambda y, z: np.cos(y - 2 * z)
+            ),
         )
         errors.append(judged.width_error)
-        assert 1.0 < judged.width_error / abs(judged.objective - exact.objective) < 10.0  # safe, by interpolation
+        assert (
+            1.0 < judged.width_error / abs(judged.objective - exact.objective) < 10.0
+        )  # safe, by interpolation
     assert 3.0 < errors[0] / errors[1] < 5.0
     assert 3.0 < errors[1] / errors[2] < 5.0
     assert np.isnan(evaluate(problem, control).width_error)
@@ -91,5 +112,8 @@ def test_width_error_falls_with_the_square_of_the_nodes():
 def test_a_reached_target_has_no_certificate():
     network = WidthDepth(gauss_legendre(Interval(0, 1), 1), identity)
     problem = LearningProblem(network, np.zeros((1, 1)), np.full((1, 1), 0.5), TimeMesh(1.0, 4))
-    table = compare(problem, {"L-BFGS": lambda p: minimize(p, LBFGS(gtol=1e-12), initial=p.space.sample(bias=0.5))})
+    table = compare(
+        problem,
+        {"L-BFGS": lambda p: minimize(p, LBFGS(gtol=1e-12), initial=p.space.sample(bias=0.5))},
+    )
     assert "no certificate: the target is reached" in str(table)

@@ -39,7 +39,7 @@ def test_the_product_is_the_integral(in_time, rng):
     for name, weights in (("bias", w), ("kernel", w[:, None] * w)):
         expected += np.sum(weights * time_average(space.axes[name], x[name], y[name]))
     np.testing.assert_allclose(space.inner(x, y), expected, rtol=1e-13)
-    np.testing.assert_allclose(space.length(x) ** 2, space.inner(x, x), rtol=1e-14)
+    np.testing.assert_allclose(space.norm(x) ** 2, space.inner(x, x), rtol=1e-14)
 
 
 def test_static_blocks_have_no_time_in_their_product(rng):
@@ -54,7 +54,12 @@ def test_h1_adds_the_derivative(rng):
     space, plain = (NETWORK.controls(MESH, in_time="nodes", norm=norm) for norm in ("H1", "L2"))
     x, y = space.random(rng), space.random(rng)
     extra = sum(
-        np.sum(b.weights * np.diff(x[b.name], axis=0) * np.diff(y[b.name], axis=0) / column(MESH.steps, b))
+        np.sum(
+            b.weights
+            * np.diff(x[b.name], axis=0)
+            * np.diff(y[b.name], axis=0)
+            / column(MESH.steps, b)
+        )
         for b in space.blocks
     )
     same = [Control(plain, dict(c)) for c in (x, y)]
@@ -66,7 +71,9 @@ def column(values, block):
 
 
 @pytest.mark.parametrize("kernel", [None, LowRank(2)])
-@pytest.mark.parametrize(("in_time", "norm"), [("layers", "L2"), ("nodes", "L2"), ("nodes", "H1"), ("static", "L2")])
+@pytest.mark.parametrize(
+    ("in_time", "norm"), [("layers", "L2"), ("nodes", "L2"), ("nodes", "H1"), ("static", "L2")]
+)
 def test_flat_coordinates_and_riesz(kernel, in_time, norm, rng):
     network = WidthDepth(NETWORK.grid, tanh, kernel) if kernel else NETWORK
     space = network.controls(MESH, in_time=in_time, norm=norm)
@@ -79,7 +86,9 @@ def test_flat_coordinates_and_riesz(kernel, in_time, norm, rng):
         np.testing.assert_allclose(back[name], x[name], rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize(("in_time", "norm"), [("layers", "L2"), ("nodes", "L2"), ("nodes", "H1"), ("static", "L2")])
+@pytest.mark.parametrize(
+    ("in_time", "norm"), [("layers", "L2"), ("nodes", "L2"), ("nodes", "H1"), ("static", "L2")]
+)
 def test_what_is_collected_becomes_the_gradient(in_time, norm, rng):
     """The gradient of x -> sum of 2 (c, x(t)) over some times t, each in its block's weights."""
     space = NETWORK.controls(MESH, in_time=in_time, norm=norm)
@@ -89,7 +98,7 @@ def test_what_is_collected_becomes_the_gradient(in_time, norm, rng):
         t = MESH.nodes[layer] + share * MESH.steps[layer]
         c = {b.name: rng.standard_normal(b.shape) for b in space.blocks}
         space.scatter(total, layer, t, c, 2.0)
-        values = x.on_layer(layer, t)
+        values = x.at_layer(layer, t)
         expected += 2.0 * sum(np.sum(b.weights * c[b.name] * values[b.name]) for b in space.blocks)
     np.testing.assert_allclose(space.inner(space.riesz(total), x), expected, rtol=1e-11)
 
@@ -113,7 +122,7 @@ def test_sampling_takes_the_middle_or_the_ends_of_layers():
 def test_values_at_ends_of_layers_are_continued_from_inside():
     control = NETWORK.controls(MESH).sample(bias=np.array([1.0, 2.0, 3.0])[:, None] * np.ones(4))
     end = MESH.nodes[1]
-    assert control.on_layer(0, end)["bias"][0] == 1.0
+    assert control.at_layer(0, end)["bias"][0] == 1.0
     assert control.at(end)["bias"][0] == 2.0
     assert control.at(MESH.horizon)["bias"][0] == 3.0
 
@@ -139,7 +148,9 @@ def test_low_rank_kernels_from_functions():
     control = network.control(MESH, kernel=((np.exp, lambda y, t: y * t), (np.cos, lambda z: z**2)))
     y = network.grid.coordinates
     b = network.kernel.matrix(control.at(0.5)["kernel"])
-    np.testing.assert_allclose(b, np.exp(y)[:, None] * np.cos(y) + 0.5 * y[:, None] * y**2, rtol=1e-14)
+    np.testing.assert_allclose(
+        b, np.exp(y)[:, None] * np.cos(y) + 0.5 * y[:, None] * y**2, rtol=1e-14
+    )
     with pytest.raises(ValueError, match="two tuples of 2 functions"):
         network.control(MESH, kernel=((np.exp,), (np.cos,)))
 
@@ -151,7 +162,7 @@ def test_fixed_blocks_are_there_but_not_unknowns(rng):
     control = space.random(rng)
     assert list(control) == ["bias"]
     np.testing.assert_array_equal(control["kernel"], kernel)
-    np.testing.assert_array_equal(control.on_layer(1, 0.8)["kernel"], kernel)
+    np.testing.assert_array_equal(control.at_layer(1, 0.8)["kernel"], kernel)
     assert list(control.variation(1, 0.8)) == ["bias"]
 
 
@@ -166,9 +177,12 @@ def test_euclidean_blocks():
     space = NeuralODE2(3, tanh).controls(MESH)
     control = space.sample(weight=lambda t: t * np.eye(3), bias=[1.0, 2.0, 3.0])
     assert control["weight"].shape == (3, 3, 3)
-    np.testing.assert_allclose(control["weight"][1], np.eye(3) * (MESH.nodes[1] + MESH.steps[1] / 2))
     np.testing.assert_allclose(
-        space.inner(control, control), np.sum(MESH.steps * (14 + 3 * control["weight"][:, 0, 0] ** 2))
+        control["weight"][1], np.eye(3) * (MESH.nodes[1] + MESH.steps[1] / 2)
+    )
+    np.testing.assert_allclose(
+        space.inner(control, control),
+        np.sum(MESH.steps * (14 + 3 * control["weight"][:, 0, 0] ** 2)),
     )
 
 
@@ -186,19 +200,36 @@ def test_euclidean_blocks():
         (lambda: NETWORK.controls(MESH, norm="H1"), "not in H1"),
         (lambda: NETWORK.controls(MESH, fixed={"kernal": 0.0}), "Did you mean 'kernel'"),
         (lambda: NETWORK.controls(MESH, fixed={"bias": lambda y, t: t}), "must not depend on t"),
-        (lambda: NETWORK.control(MESH, kernel=np.ones((4, 5))), r"kernel has shape \(4, 5\), expected \(4, 4\)"),
+        (
+            lambda: NETWORK.control(MESH, kernel=np.ones((4, 5))),
+            r"kernel has shape \(4, 5\), expected \(4, 4\)",
+        ),
         (lambda: NETWORK.control(MESH, bias=np.ones(5)), r"bias has shape \(5,\), expected \(4,\)"),
         (lambda: NETWORK.control(MESH, bias=lambda y: np.ones(7)), "bias gave values of shape"),
-        (lambda: NETWORK.control(MESH, bias=lambda: 1.0), r"bias must be a function of \(y\) or \(y, t\)"),
+        (
+            lambda: NETWORK.control(MESH, bias=lambda: 1.0),
+            r"bias must be a function of \(y\) or \(y, t\)",
+        ),
         (lambda: NETWORK.control(MESH, kernel=lambda y: y), r"function of \(y, z\) or \(y, z, t\)"),
         (lambda: NETWORK.control(MESH, bias=np.nan), "NaN"),
         (lambda: NETWORK.control(MESH, kernel=np.ones((4, 4)) * 1j), "real numbers"),
-        (lambda: NETWORK.controls(MESH, in_time="static").sample(bias=lambda y, t: t), "constant in time"),
-        (lambda: NETWORK.controls(MESH).sample(bais=1.0), "Did you mean 'bias'"),
-        (lambda: NETWORK.controls(MESH).sample(bias=np.ones((4, 3))), r"expected \(3, 4\); its transpose would fit"),
-        (lambda: Control(NETWORK.controls(MESH), {"bias": np.zeros((3, 4))}), "blocks are missing: kernel"),
         (
-            lambda: Control(NETWORK.controls(MESH), {"bias": np.zeros((4, 3)), "kernel": np.zeros((3, 4, 4))}),
+            lambda: NETWORK.controls(MESH, in_time="static").sample(bias=lambda y, t: t),
+            "constant in time",
+        ),
+        (lambda: NETWORK.controls(MESH).sample(bais=1.0), "Did you mean 'bias'"),
+        (
+            lambda: NETWORK.controls(MESH).sample(bias=np.ones((4, 3))),
+            r"expected \(3, 4\); its transpose would fit",
+        ),
+        (
+            lambda: Control(NETWORK.controls(MESH), {"bias": np.zeros((3, 4))}),
+            "blocks are missing: kernel",
+        ),
+        (
+            lambda: Control(
+                NETWORK.controls(MESH), {"bias": np.zeros((4, 3)), "kernel": np.zeros((3, 4, 4))}
+            ),
             r"bias has shape \(4, 3\), expected \(3, 4\); its transpose would fit",
         ),
         (lambda: NETWORK.controls(MESH).unflatten(np.zeros(7)), r"vector has shape \(7,\)"),

@@ -1,9 +1,20 @@
-"""A trained readout's gradient against another library's automatic one; run by `make crosscheck`."""
+"""A trained readout's gradient against another library's automatic one; run by `make
+crosscheck`.
+"""
 
 import numpy as np
 import pytest
 
-from continuum import Affine, CrossEntropy, Interval, LearningProblem, TimeMesh, WidthDepth, gauss_legendre, tanh
+from continuum import (
+    Affine,
+    CrossEntropy,
+    Interval,
+    LearningProblem,
+    TimeMesh,
+    WidthDepth,
+    gauss_legendre,
+    tanh,
+)
 from solvers import Euler, discretize
 
 
@@ -31,7 +42,12 @@ def test_a_classifier_against_jax(rng):
     objective = discretize(problem, Euler())
     assert objective.value(control) == pytest.approx(float(cost(here)), rel=1e-13)
     gradient, product = jax.jvp(jax.grad(cost), (here,), (along,))
-    for ours, theirs in ((objective.gradient(control), gradient), (objective.hvp(control, direction), product)):
+    for ours, theirs in (
+        (objective.gradient(control), gradient),
+        (objective.hvp(control, direction), product),
+    ):
         for block in problem.space.blocks:
             share = block.weights / (layers if block.time == "layers" else 1)
-            np.testing.assert_allclose(share * ours[block.name], np.asarray(theirs[block.name]), rtol=0, atol=1e-13)
+            np.testing.assert_allclose(
+                share * ours[block.name], np.asarray(theirs[block.name]), rtol=0, atol=1e-13
+            )

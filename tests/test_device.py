@@ -1,7 +1,8 @@
-"""Where the numbers live: the whole forward path on another device, and what happens where there is none.
+"""Where the numbers live: the whole forward path on another device, and what happens where there is
+none.
 
-Three stand for a GPU: array-api-strict's second device, which mixes with no other array; a stand-in with CuPy's own
-ways; and a real GPU, where CuPy finds one.
+Three stand for a GPU: array-api-strict's second device, which mixes with no other array; a stand-in
+with CuPy's own ways; and a real GPU, where CuPy finds one.
 """
 
 import sys
@@ -31,7 +32,7 @@ from continuum import (
     relu,
     softplus,
     tanh,
-)  # fmt: skip
+)
 from continuum.arrays import find_gpu, is_array, like, namespace, to_host
 from continuum.kernels import Convolution, Dense, LowRank, OnTheFly
 from continuum.transfers import change_depth
@@ -51,16 +52,25 @@ from solvers import (
     Record,
     architecture,
     integrate,
-)  # fmt: skip
+)
 
 ELSEWHERE = array_api_strict.Device("device1")
 MESH = TimeMesh(0.7, 2)
 SAVE = [0.0, 0.1, 0.35, 0.5, 0.7]
 GRID, EVEN = gauss_legendre(Interval(0, 1), 4), midpoint(Interval(0, 1), 4)
 STEPPERS = [
-    Euler(), Heun(), ExplicitMidpoint(), RK4(), DormandPrince(rtol=1e-5, atol=1e-7), DOP853(rtol=1e-5, atol=1e-7),
-    ImplicitMidpoint(), BackwardEuler(), SDIRK3(), RadauIIA5(), BackwardEuler(krylov_above=0),
-]  # fmt: skip
+    Euler(),
+    Heun(),
+    ExplicitMidpoint(),
+    RK4(),
+    DormandPrince(rtol=1e-5, atol=1e-7),
+    DOP853(rtol=1e-5, atol=1e-7),
+    ImplicitMidpoint(),
+    BackwardEuler(),
+    SDIRK3(),
+    RadauIIA5(),
+    BackwardEuler(krylov_above=0),
+]
 
 
 def bias(y, t):
@@ -101,10 +111,16 @@ CASES = {
         ("OnTheFly of t", GRID * EVEN, tanh, OnTheFly(compiled=False), apart),
     )
 } | {
-    "NeuralODE": (NeuralODE(4, gelu), {"weight": square(4, 4), "bias": lambda t: t * np.arange(4.0)}),
+    "NeuralODE": (
+        NeuralODE(4, gelu),
+        {"weight": square(4, 4), "bias": lambda t: t * np.arange(4.0)},
+    ),
     "NeuralODE2": (NeuralODE2(4, tanh), {"weight": lambda t: square(4, 4, 1 - t), "bias": 0.5}),
-    "Bottleneck": (Bottleneck(4, tanh, 3), {"weight1": square(3, 4), "weight2": lambda t: square(4, 3, t)}),
-}  # fmt: skip
+    "Bottleneck": (
+        Bottleneck(4, tanh, 3),
+        {"weight1": square(3, 4), "weight2": lambda t: square(4, 3, t)},
+    ),
+}
 
 everything = pytest.mark.parametrize("stepper", STEPPERS, ids=lambda s: repr(s)[:40])
 cases = pytest.mark.parametrize(("network", "functions"), CASES.values(), ids=CASES)
@@ -128,7 +144,9 @@ def check(run, expected, there):
     assert there(run.trajectory.final)
     assert type(run.trajectory.times) is np.ndarray
     np.testing.assert_array_equal(run.trajectory.times, expected.trajectory.times)
-    np.testing.assert_allclose(to_host(run.trajectory.states), expected.trajectory.states, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        to_host(run.trajectory.states), expected.trajectory.states, rtol=0, atol=1e-12
+    )
 
 
 @everything
@@ -137,8 +155,14 @@ def test_the_whole_forward_path_is_where_the_state_is(network, functions, steppe
     control, f = network.control(MESH, **functions), start(network)
     expected = integrate(network, control, f, stepper, save=SAVE)
     seen = []
-    look = Monitor(Record("steps", lambda moment: seen.append(moment.state) or len(seen)), EverySteps(1))
-    check(integrate(network, control, elsewhere(f), stepper, save=SAVE, monitors=[look]), expected, is_elsewhere)
+    look = Monitor(
+        Record("steps", lambda moment: seen.append(moment.state) or len(seen)), EverySteps(1)
+    )
+    check(
+        integrate(network, control, elsewhere(f), stepper, save=SAVE, monitors=[look]),
+        expected,
+        is_elsewhere,
+    )
     assert seen
     assert all(is_elsewhere(state) for state in seen)
 
@@ -165,7 +189,9 @@ def special_functions():
 
 @pytest.mark.parametrize("in_time", ["layers", "nodes", "static"])
 @pytest.mark.parametrize("kernel", [Dense(), LowRank(2), Convolution()], ids=repr)
-@pytest.mark.parametrize("stepper", [STEPPERS[3], STEPPERS[4], STEPPERS[9]], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "stepper", [STEPPERS[3], STEPPERS[4], STEPPERS[9]], ids=lambda s: type(s).__name__
+)
 def test_trained_and_fixed_blocks_follow_the_state(in_time, kernel, stepper, rng):
     network = WidthDepth(EVEN, tanh, kernel)
     space = network.controls(MESH, in_time=in_time, fixed={"bias": lambda y: y})
@@ -176,7 +202,9 @@ def test_trained_and_fixed_blocks_follow_the_state(in_time, kernel, stepper, rng
     assert all(is_elsewhere(x) for x in (carried["kernel"], carried["bias"]))
     assert carried.like(elsewhere(f))["kernel"] is carried["kernel"]
     assert control.like(f)["bias"] is control["bias"]
-    run = integrate(network, carried, f, stepper, save=SAVE)  # a control elsewhere follows a state on the host
+    run = integrate(
+        network, carried, f, stepper, save=SAVE
+    )  # a control elsewhere follows a state on the host
     check(run, expected, lambda x: type(x) is np.ndarray)
 
 
@@ -199,7 +227,9 @@ def test_constants_are_carried_once(monkeypatch):
     assert count["bias"] >= 10  # it depends on time
 
 
-@pytest.mark.parametrize("stepper", [Euler(), RK4(), SDIRK3(), RadauIIA5()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "stepper", [Euler(), RK4(), SDIRK3(), RadauIIA5()], ids=lambda s: type(s).__name__
+)
 def test_architectures_follow_their_input(stepper):
     network = WidthDepth(GRID, tanh)
     control, f = network.control(MESH, bias=bias, kernel=smooth), start(network)
@@ -213,18 +243,26 @@ def test_layered_networks_readouts_and_transfers_follow_their_input(rng):
     network = WidthDepth(GRID, tanh)
     control, f = network.controls(MESH).random(rng), start(network)
     readout, chain = Projection(square(3, 4)), FeedForward.random([4, 3, 2], tanh, rng)
-    for apply in (ResNet.from_control(network, control), chain, lambda x: readout.output(network, x, {})):
+    for apply in (
+        ResNet.from_control(network, control),
+        chain,
+        lambda x: readout.output(network, x, {}),
+    ):
         got = apply(elsewhere(f))
         assert is_elsewhere(got)
         np.testing.assert_allclose(to_host(got), apply(f), rtol=0, atol=1e-13)
     q = rng.standard_normal((3, 2))
     np.testing.assert_allclose(
-        to_host(readout.vjp(network, elsewhere(f), {}, elsewhere(q))[0]), readout.vjp(network, f, {}, q)[0], atol=1e-14
+        to_host(readout.vjp(network, elsewhere(f), {}, elsewhere(q))[0]),
+        readout.vjp(network, f, {}, q)[0],
+        atol=1e-14,
     )
     finer = TimeMesh(0.7, 5)
     got = change_depth(control.like(elsewhere(f)), finer)["kernel"]
     assert is_elsewhere(got)
-    np.testing.assert_allclose(to_host(got), change_depth(control, finer)["kernel"], rtol=0, atol=1e-14)
+    np.testing.assert_allclose(
+        to_host(got), change_depth(control, finer)["kernel"], rtol=0, atol=1e-14
+    )
 
 
 @pytest.mark.parametrize("adjoint", [False, True])
@@ -238,7 +276,9 @@ def test_on_the_fly_in_chunks(adjoint, monkeypatch):
         got = law.product(elsewhere(x), adjoint)
         assert is_elsewhere(got)
         matrix = OnTheFly(compiled=False).matrix(law)
-        np.testing.assert_allclose(to_host(got), (matrix.T if adjoint else matrix) @ x, rtol=0, atol=1e-14)
+        np.testing.assert_allclose(
+            to_host(got), (matrix.T if adjoint else matrix) @ x, rtol=0, atol=1e-14
+        )
 
 
 def test_gpu_goes_where_the_finder_says(monkeypatch):
@@ -256,7 +296,10 @@ def test_gpu_goes_where_the_finder_says(monkeypatch):
     ("cupy", "reason"),
     [
         (None, "CuPy is not installed"),
-        (cupy_stand_in.make(error=RuntimeError("no driver\n here")), "CuPy cannot use a GPU: no driver here"),
+        (
+            cupy_stand_in.make(error=RuntimeError("no driver\n here")),
+            "CuPy cannot use a GPU: no driver here",
+        ),
         (cupy_stand_in.make(count=0), "CuPy finds no GPU"),
     ],
 )
@@ -290,7 +333,13 @@ def test_without_a_gpu_a_state_from_elsewhere_is_brought_to_the_host(monkeypatch
     monkeypatch.setitem(sys.modules, "cupy", None)
     network, functions = CASES["WidthDepth Dense"]
     with pytest.warns(RuntimeWarning, match="CuPy is not installed; the CPU is used"):
-        run = integrate(network, network.control(MESH, **functions), elsewhere(start(network)), RK4(), device="gpu")
+        run = integrate(
+            network,
+            network.control(MESH, **functions),
+            elsewhere(start(network)),
+            RK4(),
+            device="gpu",
+        )
     assert type(run.trajectory.final) is np.ndarray
 
 
@@ -341,4 +390,8 @@ def test_on_a_gpu(network, functions, stepper):
     control, f = network.control(MESH, **functions), start(network)
     expected = integrate(network, control, f, stepper, save=SAVE)
     cupy = sys.modules["cupy"]
-    check(integrate(network, control, f, stepper, save=SAVE, device="gpu"), expected, lambda x: type(x) is cupy.ndarray)
+    check(
+        integrate(network, control, f, stepper, save=SAVE, device="gpu"),
+        expected,
+        lambda x: type(x) is cupy.ndarray,
+    )

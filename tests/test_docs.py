@@ -9,7 +9,7 @@ import pytest
 from continuum import WidthDepth
 from solvers import RK4, integrate
 from studies import catalogue
-from studies.registry import claims
+from studies.bench.registry import claims
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -17,7 +17,9 @@ DOCS = Path(__file__).parent.parent / "docs"
 def run(page):
     """Everything the Python blocks of a page define, run from top to bottom."""
     names: dict = {}
-    blocks = re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text(), flags=re.DOTALL | re.MULTILINE)
+    blocks = re.findall(
+        r"^```python\n(.*?)^```$", (DOCS / page).read_text(), flags=re.DOTALL | re.MULTILINE
+    )
     assert blocks
     for block in blocks:
         exec(compile(block, page, "exec"), names)

@@ -1,4 +1,6 @@
-"""Closed forms solve their own equations: f_t = sigma(a - Bf) by differences in t and a fine rule in y."""
+"""Closed forms solve their own equations: f_t = sigma(a - Bf) by differences in t and a fine rule
+in y.
+"""
 
 import numpy as np
 import pytest
@@ -24,7 +26,9 @@ CASES = {
 @pytest.mark.parametrize(("case", "grid", "tolerance"), CASES.values(), ids=CASES.keys())
 def test_solution_solves(case, grid, tolerance):
     network, control, initial = case.setup(grid, 1)
-    np.testing.assert_allclose(case.solution(grid.coordinates, 0.0), initial[:, 0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        case.solution(grid.coordinates, 0.0), initial[:, 0], rtol=0, atol=1e-12
+    )
     t, h = 0.6 * case.horizon, 1e-4
 
     def at(time):
@@ -48,9 +52,10 @@ def test_solution_solves(case, grid, tolerance):
 def test_scalar_solutions_solve(solution, sigma, start):
     y, t, h = np.array([0.2, 0.8]), 1.3, 1e-4
     np.testing.assert_allclose(solution(y, 0.0), start, rtol=0, atol=1e-15)
-    slope = (8 * (solution(y, t + h) - solution(y, t - h)) - (solution(y, t + 2 * h) - solution(y, t - 2 * h))) / (
-        12 * h
-    )
+    slope = (
+        8 * (solution(y, t + h) - solution(y, t - h))
+        - (solution(y, t + 2 * h) - solution(y, t - 2 * h))
+    ) / (12 * h)
     np.testing.assert_allclose(sigma(solution(y, t)), slope, rtol=0, atol=1e-11)
 
 

@@ -1,4 +1,6 @@
-"""Which theorems apply: the counterexamples of the ledger name what fails, the positive cases pass."""
+"""Which theorems apply: the counterexamples of the ledger name what fails, the positive cases
+pass.
+"""
 
 from math import cosh, e, exp, inf, log, pi, sqrt
 
@@ -69,7 +71,9 @@ def test_lm03_the_root_is_not_lipschitz(lipschitz):
 
 
 def test_lm04_oscillating_coefficients():
-    """a_l = (-1)^l: sum |a_l+1 - a_l| tau / sum |a_l| tau = 2 (L - 1) / L, against about 1 / L for a smooth one."""
+    """a_l = (-1)^l: sum |a_l+1 - a_l| tau / sum |a_l| tau = 2 (L - 1) / L, against about 1 / L for
+    a smooth one.
+    """
     network = WidthDepth(GRID, relu)
     space = network.controls(TimeMesh(1.0, 10))
     signs = np.repeat((-1.0) ** np.arange(10)[:, None], len(GRID), axis=1)
@@ -95,7 +99,9 @@ def test_lm26_one_grid_does_not_tell_the_rank():
     assert found["B of finite rank"].number == 40
     assert "LM-26" in found["B of finite rank"].phrase
     assert found["D T positive definite"].verdict == "yes"
-    smooth = told(tanh, 0.0, lambda y, z: np.exp(-20 * (y - z) ** 2), gauss_legendre(UNIT, 40))["3.4"]
+    smooth = told(tanh, 0.0, lambda y, z: np.exp(-20 * (y - z) ** 2), gauss_legendre(UNIT, 40))[
+        "3.4"
+    ]
     assert smooth["B of finite rank"].verdict == "undecided"
     steps = told(tanh, 0.0, lambda y, z: np.exp(0.4 * y * z), gauss_legendre(UNIT, 200))[
         "3.4"
@@ -110,7 +116,9 @@ def test_lm27_a_kernel_that_vanishes_too_slowly():
     assert found["3.2 (i)"]["B_s >= 0"].number == pytest.approx(-1.0, abs=0.03)
     assert found["Remark 3.1"].missing == ("a, b converge integrably in time",)
     assert found["Remark 3.1"].applies == "undecided"
-    assert found["Remark 3.1"]["a, b converge integrably in time"].number == pytest.approx(log(4) - 0.75, rel=0.03)
+    assert found["Remark 3.1"]["a, b converge integrably in time"].number == pytest.approx(
+        log(4) - 0.75, rel=0.03
+    )
     assert "LM-27" in found["Remark 3.1"]["a, b converge integrably in time"].phrase
     assert found["3.4"]["D T positive definite"].verdict == "undecided"
     assert found["3.1"].applies == "yes"
@@ -127,7 +135,9 @@ def test_lm30_a_outside_the_range_of_the_root():
 
 
 def test_lm31_one_grid_does_not_tell_the_range():
-    """b = min(y, z), a = y: on n midpoints the Picard sums are n for R(B), 1 - 1 / (2n) for R(B^1/2)."""
+    """b = min(y, z), a = y: on n midpoints the Picard sums are n for R(B), 1 - 1 / (2n) for
+    R(B^1/2).
+    """
     found = told(identity, lambda y: y, np.minimum, midpoint(UNIT, 20))
     assert found["3.2 (iii)"].missing == ("a in R(B^1/2)",)
     assert found["3.2 (iii)"].applies == "undecided"
@@ -145,20 +155,26 @@ def test_lm36_the_printed_exponent_lacks_the_measure():
     assert found["L1 bound, printed"]["|Y| <= 1"].number == 2.0
     assert f"{e:.6g}" in found["L1 bound, printed"].consequence
     assert found["L1 bound"].applies == "yes"
-    assert found["L1 bound"]["int sup_z int |b| dy dt finite"].number == pytest.approx(2.0, rel=1e-13)
+    assert found["L1 bound"]["int sup_z int |b| dy dt finite"].number == pytest.approx(
+        2.0, rel=1e-13
+    )
     assert found["L1 bound"].consequence == f"int |f(T)| <= (2 + 0) {e**2:.6g}"
     assert told(relu, 0.0, -1.0)["L1 bound, printed"].applies == "yes"
 
 
 def test_the_l1_bound_takes_columns():
-    """b = y z^0 on (0, 2), T = 3: sup_z int |b| dy = 2; a = 1: int int |a| = 6; b transposed: 2 sup z."""
+    """b = y z^0 on (0, 2), T = 3: sup_z int |b| dy = 2; a = 1: int int |a| = 6; b transposed: 2 sup
+    z.
+    """
     grid = gauss_legendre(Interval(0, 2), 6)
     number = lambda b: told(relu, 1.0, b, grid, mesh=TimeMesh(3.0, 2))["L1 bound"]  # noqa: E731
     found = number(lambda y, z: y + 0 * z)
     assert found["int sup_z int |b| dy dt finite"].number == pytest.approx(6.0, rel=1e-13)
     assert found["int int |a| finite"].number == pytest.approx(6.0, rel=1e-13)
     turned = number(lambda y, z: z + 0 * y)
-    assert turned["int sup_z int |b| dy dt finite"].number == pytest.approx(6 * grid.coordinates.max(), rel=1e-13)
+    assert turned["int sup_z int |b| dy dt finite"].number == pytest.approx(
+        6 * grid.coordinates.max(), rel=1e-13
+    )
 
 
 # positive cases
@@ -176,7 +192,10 @@ def test_lm01_lm28_scalar_decay():
     assert found["Proposition 3.5"].consequence == f"|f(t)| <= 1 + {sqrt(2 * log(cosh(1.0))):.6g} t"
     assert "r < 1;" in found["3.4"].consequence
     assert found["Lemma 3.3"].consequence.endswith("u_e = 0")
-    assert explain(network, control)["Proposition 3.5"].consequence == "|f(t)| <= |f_I| + (2 L int Sigma(u_I))^1/2 t"
+    assert (
+        explain(network, control)["Proposition 3.5"].consequence
+        == "|f(t)| <= |f_I| + (2 L int Sigma(u_I))^1/2 t"
+    )
 
 
 def test_lm28_sigmoid_has_a_sigma_bounded_below():
@@ -184,7 +203,9 @@ def test_lm28_sigmoid_has_a_sigma_bounded_below():
     grid = gauss_legendre(Interval(0, 3), 4)
     found = told(sigmoid, 0.0, 1.0, grid, np.zeros((4, 1)))
     assert found["3.2 (ii)"].applies == "yes"
-    assert found["3.2 (ii)"]["int Sigma bounded below"].number == pytest.approx(-3 * log(2), rel=1e-12)
+    assert found["3.2 (ii)"]["int Sigma bounded below"].number == pytest.approx(
+        -3 * log(2), rel=1e-12
+    )
     assert found["3.2 (ii)"].consequence.endswith(f"= {3 * log(2):.6g}")
     assert found["3.2 (iii)"].missing == ("s sigma(s) >= 0",)
     assert found["3.4"].missing == ("sigma(0) = 0",)
@@ -206,7 +227,9 @@ def test_lm02_a_moving_bias():
 
 @pytest.mark.parametrize("case", [linear_growth, asymmetric_growth])
 def test_lm11_lm12_linear_growth(case):
-    """Not symmetric and B_s indefinite: only a bounded sigma bounds the growth; (phi, psi) is 0 and < 0."""
+    """Not symmetric and B_s indefinite: only a bounded sigma bounds the growth; (phi, psi) is 0 and
+    < 0.
+    """
     found = explain(*case.setup(gauss_legendre(UNIT, 64), 4))
     assert found["bounded activation"].applies == "yes"
     assert found["Proposition 3.5"].missing == ("B_s >= 0",)
@@ -245,7 +268,9 @@ def test_lm35_finite_rank():
 
 
 def test_lm42_contractive():
-    """b = 2, a = 1: contractive for tanh, not for -tanh or gelu; nothing else is said of this layer."""
+    """b = 2, a = 1: contractive for tanh, not for -tanh or gelu; nothing else is said of this
+    layer.
+    """
     found = told(tanh, 1.0, 2.0, kind=SymmetricLayer)
     assert applying(found, "yes") == {"contractive layer"}
     assert {t.missing for t in found.theorems[:-1]} == {("f_t = sigma(a - Bf)",)}
@@ -319,19 +344,27 @@ def test_nothing_and_volterra():
 
 
 def test_a_trained_control_and_nodes_of_weight_zero():
-    """b = 1 + t at the ends of four layers of (0, 2): int |B| = 4, largest b in the middle of the last 2.75."""
+    """b = 1 + t at the ends of four layers of (0, 2): int |B| = 4, largest b in the middle of the
+    last 2.75.
+    """
     grid = GRID.observed_at(np.array([[0.3]]))
     network = WidthDepth(grid, sigmoid)
-    control = network.controls(TimeMesh(2.0, 4), in_time="nodes").sample(kernel=lambda y, z, t: 1 + t + 0 * y * z)
+    control = network.controls(TimeMesh(2.0, 4), in_time="nodes").sample(
+        kernel=lambda y, z, t: 1 + t + 0 * y * z
+    )
     found = explain(network, control, grid.sample(1.0, -3.0))
     assert found["3.1"]["int |B| dt finite"].number == pytest.approx(4.0, rel=1e-12)
-    assert found["2.2"]["a, b bounded and converging in width"].number == pytest.approx(2.75, rel=1e-12)
+    assert found["2.2"]["a, b bounded and converging in width"].number == pytest.approx(
+        2.75, rel=1e-12
+    )
     assert found["bounded activation"].consequence == "|f(t)| <= 3 + 1 t"
     assert told(relu)["bounded activation"].consequence == "|f(t)| <= |f_I| + sup |sigma| |Y|^1/2 t"
 
 
 def test_a_low_rank_kernel_is_of_finite_rank_on_any_grid():
-    """Two terms on two nodes: the format tells the rank, but the nodes do not tell whether a is in R(B)."""
+    """Two terms on two nodes: the format tells the rank, but the nodes do not tell whether a is in
+    R(B).
+    """
     network = WidthDepth(gauss_legendre(UNIT, 2), tanh, LowRank(2))
     pair = (np.ones_like, lambda y: y)
     found = explain(network, network.control(MESH, bias=1.0, kernel=(pair, pair)))["3.4"]
@@ -362,7 +395,10 @@ def test_records_look_up_and_print():
         assert f"\n{theorem.name}: {theorem.applies}\n" in "\n" + text
         for h in theorem.hypotheses:
             assert h.phrase
-            assert any(h.name in line and h.verdict in line and h.phrase in line for line in text.splitlines())
+            assert any(
+                h.name in line and h.verdict in line and h.phrase in line
+                for line in text.splitlines()
+            )
         assert theorem.consequence in text
 
 

@@ -1,4 +1,6 @@
-"""The studies of the forward theory: each on a tiny case, against closed forms, and their figures."""
+"""The studies of the forward theory: each on a tiny case, against closed forms, and their
+figures.
+"""
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from pictures import check_pictures
 from continuum import Dense, exact, gauss_legendre
 from solvers import integrate, observed_orders
 from studies import run_sweep
+from studies.bench.registry import find_study
+from studies.bench.store import read_case
 from studies.liu_markowich.architectures import architectures, cost
 from studies.liu_markowich.conditioning import conditioning
 from studies.liu_markowich.contractive import contractive
@@ -17,8 +21,6 @@ from studies.liu_markowich.shared import STEPPERS, UNIT, last_order
 from studies.liu_markowich.sharp_fronts import sharp_fronts, true_slope
 from studies.liu_markowich.steady_states import steady_states
 from studies.liu_markowich.width_convergence import width_convergence
-from studies.registry import find_study
-from studies.store import read_case
 
 ORDERS = {"Euler": 1, "Heun": 2, "RK4": 4, "implicit midpoint": 2, "Radau IIA": 5}
 
@@ -45,16 +47,17 @@ def test_orders_ignore_errors_at_rounding():
 @pytest.mark.parametrize("problem", ["line", "square"])
 @pytest.mark.parametrize(("rule", "order"), [("midpoint", 2), ("trapezoid", 2), ("Simpson", 4)])
 def test_orders_in_width(problem, rule, order):
-    assert float(width_convergence(problem=problem, rule=rule, coarsest=8, doublings=1)["order"]) == pytest.approx(
-        order, abs=0.1
-    )
+    assert float(
+        width_convergence(problem=problem, rule=rule, coarsest=8, doublings=1)["order"]
+    ) == pytest.approx(order, abs=0.1)
 
 
 def test_width_of_smooth_and_of_jumping_kernels():
     gauss = width_convergence(problem="square", rule="Gauss", coarsest=2, doublings=1)
     np.testing.assert_allclose(gauss["error"], [5.486e-4, 1.764e-9], rtol=2e-4)
     zero, half = (
-        width_convergence(problem="jump", rule="midpoint", diagonal=d, coarsest=16, doublings=2) for d in (0.0, 0.5)
+        width_convergence(problem="jump", rule="midpoint", diagonal=d, coarsest=16, doublings=2)
+        for d in (0.0, 0.5)
     )
     np.testing.assert_allclose(zero["error"], [0.1211476, 0.06153019, 0.03100671], rtol=1e-6)
     np.testing.assert_allclose(half["error"], [3.644484e-3, 9.432556e-4, 2.399399e-4], rtol=1e-6)
@@ -91,7 +94,9 @@ def test_products_of_architectures():
     for method, stages, order in (("Euler", 1, 1), ("Heun", 2, 2), ("RK4", 4, 4)):
         case = architectures(method=method, coarsest=8, doublings=2)
         np.testing.assert_array_equal(case["products"], [stages * n for n in (8, 16, 32)])
-        assert observed_orders(case["products"].values, case["error"].values)[-1] == pytest.approx(order, abs=0.1)
+        assert observed_orders(case["products"].values, case["error"].values)[-1] == pytest.approx(
+            order, abs=0.1
+        )
     implicit = architectures(method="Radau IIA", coarsest=4, doublings=1)
     np.testing.assert_array_equal(implicit["layers"], [3 * 4, 3 * 8])
     assert np.all(implicit["products"] > 3 * implicit["layers"])
@@ -124,9 +129,13 @@ def test_propagators_against_closed_forms():
     shear = conditioning(problem="shear", shear=20.0, horizon=1.0, layers=10)
     for n in (0, 4, 10):
         t = float(shear["time"][n])
-        values = np.linalg.svd(scipy.linalg.expm(-t * np.array([[1.0, 20.0], [0.0, 2.0]])), compute_uv=False)
+        values = np.linalg.svd(
+            scipy.linalg.expm(-t * np.array([[1.0, 20.0], [0.0, 2.0]])), compute_uv=False
+        )
         assert float(shear["norm"][n]) == pytest.approx(max(1.0, values[0]), rel=1e-6)
-        assert float(shear["condition"][n]) == pytest.approx(max(1.0, values[0]) / min(1.0, values[-1]), rel=1e-6)
+        assert float(shear["condition"][n]) == pytest.approx(
+            max(1.0, values[0]) / min(1.0, values[-1]), rel=1e-6
+        )
     moving = conditioning(problem="moving", horizon=0.5, layers=20)
     assert abs(float(moving["adjoint_gap"])) < 1e-9
     assert float(moving["norm"][-1]) > 1.01
@@ -134,12 +143,16 @@ def test_propagators_against_closed_forms():
 
 def test_picard_sums():
     ramp, parabola, constant, orthogonal = (
-        steady_states(bias=bias, points=10) for bias in ("ramp", "parabola", "constant", "orthogonal")
+        steady_states(bias=bias, points=10)
+        for bias in ("ramp", "parabola", "constant", "orthogonal")
     )
     np.testing.assert_allclose(ramp["sums"], [10, 20, 40], rtol=1e-9)
     np.testing.assert_allclose(ramp["root_sums"], 1 - 1 / (2 * ramp["points"]), rtol=1e-9)
     np.testing.assert_allclose(parabola["sums"], 1.0, atol=0.05)
-    verdicts = [(c["sums"].attrs["verdict"], c["root_sums"].attrs["verdict"]) for c in (parabola, ramp, constant)]
+    verdicts = [
+        (c["sums"].attrs["verdict"], c["root_sums"].attrs["verdict"])
+        for c in (parabola, ramp, constant)
+    ]
     assert verdicts == [("converges", "converges"), ("grows", "converges"), ("grows", "grows")]
     assert float(orthogonal["outside"]) == pytest.approx(1.0)
     assert float(orthogonal["residual"]) == pytest.approx(np.sqrt(0.5))
@@ -150,10 +163,14 @@ def test_fronts_sharpen_beyond_every_grid():
     early = (coarse["time"] > 0.5) & (coarse["time"] < 2.0)
     np.testing.assert_allclose(fine["slope"][early], fine["true_slope"][early], rtol=0.02)
     lost = [float(case["lost_at"]) for case in (coarse, middle, fine)]
-    assert (lost[2] - lost[1]) / (lost[1] - lost[0]) == pytest.approx(2.0, abs=0.15)  # r h = const, r linear in t
+    assert (lost[2] - lost[1]) / (lost[1] - lost[0]) == pytest.approx(
+        2.0, abs=0.15
+    )  # r h = const, r linear in t
     times = np.linspace(0.0, 200.0, 201)
     slope = true_slope(1.0, 0.1, times)
-    assert slope[-1] - 2 * slope[-21] + slope[-41] == pytest.approx(400 * 4 / np.pi, rel=1e-3)  # r' -> 4 / pi
+    assert slope[-1] - 2 * slope[-21] + slope[-41] == pytest.approx(
+        400 * 4 / np.pi, rel=1e-3
+    )  # r' -> 4 / pi
     small = true_slope(1.0, 1e-6, np.linspace(0.0, 1.0, 3))
     np.testing.assert_allclose(small, 1e-6 * np.exp([0.0, 0.5, 1.0]), rtol=1e-6)
 
@@ -161,7 +178,10 @@ def test_fronts_sharpen_beyond_every_grid():
 def test_bad_parameters():
     for call, message in (
         (lambda: depth_convergence(coarsest=1), "coarsest must be >= 2"),
-        (lambda: width_convergence(problem="square", coarsest=40, doublings=1), "more than 5000 nodes"),
+        (
+            lambda: width_convergence(problem="square", coarsest=40, doublings=1),
+            "more than 5000 nodes",
+        ),
         (lambda: width_convergence(rule="Simpson", coarsest=3), "points must be odd"),
         (lambda: growth(times=4), "times must be odd"),
         (lambda: contractive(share=-1.0), "share must be 0 or between 0.01 and 4"),
@@ -181,17 +201,29 @@ TINY = {
         {"moving_bias": r"Euler: 1\.0\d; RK4: (3\.9|4\.0)\d", "scalar_decay": r"Euler: 1\.0\d"},
     ),
     "width_convergence": (
-        [{"rule": ["midpoint", "Gauss"], "coarsest": 8, "doublings": 2}, {"problem": "jump", "diagonal": [0.0, 0.5]}],
-        {"line": r"midpoint: (1\.9|2\.0)\d; Gauss: \d\.\de-1\d reached", "jump": r"= 0: 0\.9\d; .*= 0\.5: 1\.9\d"},
+        [
+            {"rule": ["midpoint", "Gauss"], "coarsest": 8, "doublings": 2},
+            {"problem": "jump", "diagonal": [0.0, 0.5]},
+        ],
+        {
+            "line": r"midpoint: (1\.9|2\.0)\d; Gauss: \d\.\de-1\d reached",
+            "jump": r"= 0: 0\.9\d; .*= 0\.5: 1\.9\d",
+        },
     ),
     "growth": (
         [{"problem": ["linear", "exponential"], "horizon": 4.0, "times": 11}],
         {"growth": r"speed 0\.7007 .*rate 1\.0000"},
     ),
-    "contractive": ([{"share": [0.0, 1.2], "horizon": 2.0}], {"distance": r"rate 4\.000.*factor 1\.400 a step"}),
+    "contractive": (
+        [{"share": [0.0, 1.2], "horizon": 2.0}],
+        {"distance": r"rate 4\.000.*factor 1\.400 a step"},
+    ),
     "architectures": (
         [{"method": ["Euler", "RK4", "Radau IIA", "DOP853"], "doublings": 4}],
-        {"cost": r"Euler: not reached; RK4: 32 products; Radau IIA: \d+ products; DOP853: 24 products"},
+        {
+            "cost": r"Euler: not reached; RK4: 32 products; Radau IIA: \d+ products; DOP853: 24 "
+            r"products"
+        },
     ),
     "conditioning": (
         [{"problem": ["decay", "shear"], "horizon": 1.0, "layers": 10}],
@@ -199,12 +231,16 @@ TINY = {
     ),
     "steady_states": (
         [{"bias": ["ramp", "orthogonal"], "points": 5}],
-        {"sums": r"ramp: 5, 10, 20 \(grows\).*share 1 of", "solutions": r"ramp: .*orthogonal: .*7\.1e-01"},
+        {
+            "sums": r"ramp: 5, 10, 20 \(grows\).*share 1 of",
+            "solutions": r"ramp: .*orthogonal: .*7\.1e-01",
+        },
     ),
     "selection": (
         [{"ratio": [0.4, 0.8], "nodes": 64, "starts": 4, "times": 21}],
         {
-            "fates": r"rho = 0\.4: the second mode wins from 0%.*rho = 0\.8: the second mode wins from 25%",
+            "fates": r"rho = 0\.4: the second mode wins from 0%.*rho = 0\.8: the second mode "
+            r"wins from 25%",
             "infinity": r"rho = 0\.8: 1\.117072 found by bisection, 1\.117072 from infinity",
             "fronts": r"64 nodes: unresolved from t = 3\.\d+ on.*within \d\.\de-1\d of each other",
         },

@@ -67,7 +67,9 @@ def test_lyapunov_functionals_are_dissipated():
     """Their changes are minus the integrals of dissipation and power, for two samples at once."""
     grid = gauss(12)
     network, control = family(tanh, lambda y: np.sin(3 * y), np.minimum)(grid)
-    run = integrate(network, control, grid.sample(1.0, lambda y: -y), RK4(), save="layers").trajectory
+    run = integrate(
+        network, control, grid.sample(1.0, lambda y: -y), RK4(), save="layers"
+    ).trajectory
     found = lyapunov(network, control, run)
     for functional, rate in ((found.potential, found.dissipation), (found.energy, found.power)):
         assert functional.shape == (101, 2)
@@ -88,12 +90,16 @@ def test_lyapunov_of_a_constant_state():
 
 def test_root_energy_of_rank_one():
     """b = 4 phi phi, a = 3 phi, f = 2 phi + 1: B^1/2 f = 2 (phi, f) phi = 4 phi, g = 3/2 phi."""
-    network, control = family(tanh, lambda y: 3 * phi(y), lambda y, z: 4 * phi(y) * phi(z))(gauss(24))
+    network, control = family(tanh, lambda y: 3 * phi(y), lambda y, z: 4 * phi(y) * phi(z))(
+        gauss(24)
+    )
     run = at_one_time(network.grid.sample(lambda y: 2 * phi(y) + 1))
     energy, size = root_energy(network, control, run)
     np.testing.assert_allclose(energy, 16.0, rtol=1e-12)
     assert size == pytest.approx(1.5, rel=1e-12)
-    np.testing.assert_allclose(root_energy(network, control, run, shifted=True)[0], 0.5 * 2.5**2, rtol=1e-12)
+    np.testing.assert_allclose(
+        root_energy(network, control, run, shifted=True)[0], 0.5 * 2.5**2, rtol=1e-12
+    )
 
 
 def test_root_energy_asks_for_its_hypotheses():
@@ -110,7 +116,9 @@ def test_root_energy_asks_for_its_hypotheses():
 
 def test_singular_energy_of_rank_one():
     """b = 3 phi(y) 1(z), a = 5 phi, f = 1: u = 2 phi, V = 1/2 (2/3)^2."""
-    network, control = family(tanh, lambda y: 5 * phi(y), lambda y, z: 3 * phi(y) + 0 * z)(gauss(24))
+    network, control = family(tanh, lambda y: 5 * phi(y), lambda y, z: 3 * phi(y) + 0 * z)(
+        gauss(24)
+    )
     v, parts = singular_energy(network, control, at_one_time(np.ones((24, 1))))
     np.testing.assert_allclose(v, [[2 / 9]], rtol=1e-12)
     np.testing.assert_allclose(np.abs(parts), [[[2.0]]], rtol=1e-12)
@@ -123,7 +131,9 @@ def smooth(layers):
     grid = gauss(6).observed_at(np.array([[0.3]]))
     network = WidthDepth(grid, tanh)
     control = network.control(
-        TimeMesh(1.0, layers), bias=lambda y, t: np.sin(y + t), kernel=lambda y, z, t: np.cos(3 * y - 2 * z) + t
+        TimeMesh(1.0, layers),
+        bias=lambda y, t: np.sin(y + t),
+        kernel=lambda y, z, t: np.cos(3 * y - 2 * z) + t,
     )
     return network, control, grid.sample(1.0, lambda y: y)
 
@@ -136,9 +146,14 @@ def test_linearize_is_the_derivative_of_the_flow():
     h = 1e-5
     for k in range(2):
         nudged = [
-            integrate(network, control, initial[:, 1:] + d * w[:, k : k + 1], RK4()).trajectory.final for d in (h, -h)
+            integrate(
+                network, control, initial[:, 1:] + d * w[:, k : k + 1], RK4()
+            ).trajectory.final
+            for d in (h, -h)
         ]
-        np.testing.assert_allclose(found.final[:, k : k + 1], (nudged[0] - nudged[1]) / (2 * h), atol=1e-9)
+        np.testing.assert_allclose(
+            found.final[:, k : k + 1], (nudged[0] - nudged[1]) / (2 * h), atol=1e-9
+        )
 
 
 def test_linearize_minds_breakpoints():
@@ -168,7 +183,9 @@ def test_propagator_of_one_unit():
 
 
 def test_propagator_norms_are_those_of_the_continuum():
-    """b = e^(y - z), linear: M = 1 - (1 - e^-t) phi (psi, .), the same on rules with unequal weights."""
+    """b = e^(y - z), linear: M = 1 - (1 - e^-t) phi (psi, .), the same on rules with unequal
+    weights.
+    """
     for grid in (gauss(9), gauss(12), gauss(9).observed_at(np.array([[0.1]]))):
         network, control = family(identity, 0.0, lambda y, z: np.exp(y - z))(grid)
         run = integrate(network, control, grid.sample(0.0), RK4(), save="layers").trajectory
@@ -199,7 +216,11 @@ def test_propagators_compose_and_the_adjoint_is_the_adjoint():
 def test_bad_times_samples_and_methods():
     network, control, initial = smooth(10)
     run = integrate(network, control, initial, RK4(), save="layers").trajectory
-    for arguments, message in (((0.05, 1.0), "s must be a time"), ((0.0, 2.0), "t must be"), ((0.5, 0.5), "before")):
+    for arguments, message in (
+        ((0.05, 1.0), "s must be a time"),
+        ((0.0, 2.0), "t must be"),
+        ((0.5, 0.5), "before"),
+    ):
         with pytest.raises(ValueError, match=message):
             propagator(network, control, run, *arguments)
     with pytest.raises(ValueError, match=r"sample must be in 0\.\.1"):
@@ -255,7 +276,9 @@ def test_a_bounded_activation_needs_no_theorem_on_the_kernel():
 
 def test_antisymmetric_up_to_rounding_counts_as_monotone():
     grid = periodic(Circle(), 33)
-    network, control = family(relu, 0.0, lambda y, z: np.sin(y) * np.cos(z) - np.cos(y) * np.sin(z) + 1e-17)(grid)
+    network, control = family(
+        relu, 0.0, lambda y, z: np.sin(y) * np.cos(z) - np.cos(y) * np.sin(z) + 1e-17
+    )(grid)
     assert growth_class(network, control, grid.sample(np.cos)).kind == "linear"
 
 

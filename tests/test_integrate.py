@@ -1,4 +1,6 @@
-"""The time loop against closed forms, its two implementations against each other, and its failures."""
+"""The time loop against closed forms, its two implementations against each other, and its
+failures.
+"""
 
 import itertools
 
@@ -33,7 +35,7 @@ from solvers import (
     integrate,
     refine,
 )
-from solvers.integrate import CompiledAdvance, DenseData, GenericAdvance, Steps
+from solvers.flow.advance import CompiledAdvance, DenseData, GenericAdvance, Steps
 
 TIGHT = DormandPrince(rtol=1e-11, atol=1e-13)
 
@@ -42,8 +44,12 @@ def final(case, grid, layers, stepper, **options):
     return integrate(*case.setup(grid, layers), stepper, **options).trajectory.final
 
 
-@pytest.mark.parametrize("stepper", [Euler(), Heun(), RK4(), ImplicitMidpoint()], ids=lambda s: type(s).__name__)
-@pytest.mark.parametrize("case", [exact.scalar_decay, exact.moving_bias], ids=["autonomous", "moving"])
+@pytest.mark.parametrize(
+    "stepper", [Euler(), Heun(), RK4(), ImplicitMidpoint()], ids=lambda s: type(s).__name__
+)
+@pytest.mark.parametrize(
+    "case", [exact.scalar_decay, exact.moving_bias], ids=["autonomous", "moving"]
+)
 def test_orders_in_depth(case, stepper):
     grid = gauss_legendre(Interval(0, 1), 2)
     sizes = [32, 64, 128] if stepper.order < 4 else [16, 32, 64]
@@ -82,7 +88,9 @@ def test_adaptive_run_reaches_its_tolerance_with_few_steps():
 def test_adaptive_run_agrees_with_scipy(rng):
     network = WidthDepth(gauss_legendre(Interval(0, 1), 6), tanh)
     control = network.control(
-        TimeMesh(3.0, 1), bias=lambda y, t: np.sin(3 * y + t), kernel=lambda y, z: 4 * np.cos(y - 2 * z)
+        TimeMesh(3.0, 1),
+        bias=lambda y, t: np.sin(3 * y + t),
+        kernel=lambda y, z: 4 * np.cos(y - 2 * z),
     )
     initial = rng.standard_normal((6, 2))
 
@@ -90,7 +98,9 @@ def test_adaptive_run_agrees_with_scipy(rng):
         return network.velocity(x.reshape(6, 2), control.at(t), t).ravel()
 
     with np.errstate(all="ignore"):
-        reference = scipy.integrate.solve_ivp(velocity, (0, 3), initial.ravel(), "DOP853", rtol=1e-12, atol=1e-13)
+        reference = scipy.integrate.solve_ivp(
+            velocity, (0, 3), initial.ravel(), "DOP853", rtol=1e-12, atol=1e-13
+        )
     got = integrate(network, control, initial, TIGHT).trajectory.final
     np.testing.assert_allclose(got.ravel(), reference.y[:, -1], rtol=0, atol=1e-10)
 
@@ -99,7 +109,9 @@ def test_continuous_extension_has_order_four_between_steps():
     network, control, initial = exact.moving_bias.setup(gauss_legendre(Interval(0, 1), 2), 1)
     times = np.linspace(0, 2, 41)
     for rtol in (1e-6, 1e-9):
-        states = integrate(network, control, initial, DormandPrince(rtol=rtol, atol=rtol), save=times).trajectory.states
+        states = integrate(
+            network, control, initial, DormandPrince(rtol=rtol, atol=rtol), save=times
+        ).trajectory.states
         error = np.abs(states - (initial + 0.5 * np.sin(times)[:, None, None])).max()
         assert error < 50 * rtol
     states = integrate(network, control, initial, TIGHT, save=[0.0, 0.3, 2.0]).trajectory.states
@@ -111,20 +123,29 @@ def test_steps_end_at_breakpoints():
     network = NeuralODE2(1, identity)
     space = network.controls(TimeMesh(1.0, 4))
     control = space.sample(bias=np.array([1.0, -1.0, 2.0, 0.0])[:, None])
-    run = integrate(network, control, np.zeros((1, 1)), DormandPrince(rtol=1e-3, atol=1e-3), save="steps")
+    run = integrate(
+        network, control, np.zeros((1, 1)), DormandPrince(rtol=1e-3, atol=1e-3), save="steps"
+    )
     assert set(np.linspace(0, 1, 5)) <= set(run.trajectory.times)
-    # the velocity is constant on layers, so every step is exact: had one crossed a jump it would not be
+    # the velocity is constant on layers, so every step is exact: had one crossed a jump it would
+    # not be
     np.testing.assert_allclose(run.trajectory.final, 0.5, rtol=0, atol=1e-15)
     assert run.statistics["rejected"] == 0
 
 
-@pytest.mark.parametrize("stepper", [Euler(), RK4(), ImplicitMidpoint()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "stepper", [Euler(), RK4(), ImplicitMidpoint()], ids=lambda s: type(s).__name__
+)
 def test_saving(stepper):
     network, control, initial = exact.moving_bias.setup(gauss_legendre(Interval(0, 1), 2), 50)
-    layers = integrate(network, control, initial, stepper, save="layers", steps_per_layer=2).trajectory
+    layers = integrate(
+        network, control, initial, stepper, save="layers", steps_per_layer=2
+    ).trajectory
     np.testing.assert_array_equal(layers.times, control.mesh.nodes)
     assert layers.states.shape == (51, 2, 1)
-    steps = integrate(network, control, initial, stepper, save="steps", steps_per_layer=2).trajectory
+    steps = integrate(
+        network, control, initial, stepper, save="steps", steps_per_layer=2
+    ).trajectory
     assert steps.states.shape == (101, 2, 1)
     np.testing.assert_array_equal(steps.states[::2], layers.states)
     last = integrate(network, control, initial, stepper, steps_per_layer=2).trajectory
@@ -132,7 +153,9 @@ def test_saving(stepper):
     np.testing.assert_array_equal(last.times, [2.0])
     # between steps: cubic Hermite, of order 4, so no worse than the method at its steps
     times = np.array([0.001, 0.333, 1.2345, 1.999])
-    between = integrate(network, control, initial, stepper, save=times, steps_per_layer=2).trajectory
+    between = integrate(
+        network, control, initial, stepper, save=times, steps_per_layer=2
+    ).trajectory
     worst = np.abs(steps.states - (initial + 0.5 * np.sin(steps.times)[:, None, None])).max()
     error = np.abs(between.states - (initial + 0.5 * np.sin(times)[:, None, None])).max()
     assert error < 1.1 * worst + 1e-8
@@ -143,7 +166,12 @@ def setups():
     for activation, in_time, per_layer in itertools.product(
         (tanh, identity, relu, sigmoid), ("layers", "nodes", "static", "functions"), (1, 2)
     ):
-        yield pytest.param(WidthDepth(grid, activation), in_time, per_layer, id=f"{activation}-{in_time}-{per_layer}")
+        yield pytest.param(
+            WidthDepth(grid, activation),
+            in_time,
+            per_layer,
+            id=f"{activation}-{in_time}-{per_layer}",
+        )
 
 
 @pytest.mark.parametrize(("network", "in_time", "per_layer"), list(setups()))
@@ -159,7 +187,9 @@ def test_compiled_loop_is_the_generic_one(network, in_time, per_layer, samples, 
         data = DenseData.of(network, control, stepper, f)
         assert data is not None
         fast, failed, kept = CompiledAdvance(data, steps)(f, 0, len(steps), True)
-        slow, never, states = GenericAdvance(network, control, stepper, steps)(f, 0, len(steps), True)
+        slow, never, states = GenericAdvance(network, control, stepper, steps)(
+            f, 0, len(steps), True
+        )
         assert failed == never == -1
         np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-13)
         np.testing.assert_allclose(np.stack(list(kept)), np.stack(list(states)), rtol=0, atol=1e-13)
@@ -183,23 +213,30 @@ def test_generic_loop_takes_the_rest(network, control, rng):
     space = network.controls(mesh)
     path = network.control(mesh, bias=lambda y, t: t + y) if control else space.random(rng)
     assert DenseData.of(network, path, RK4(), rng.standard_normal((5, 2))) is None
-    assert np.all(np.isfinite(integrate(network, path, rng.standard_normal((5, 2)), RK4()).trajectory.final))
+    assert np.all(
+        np.isfinite(integrate(network, path, rng.standard_normal((5, 2)), RK4()).trajectory.final)
+    )
 
 
-@pytest.mark.parametrize("stepper", [Euler(), RK4(), TIGHT, ImplicitMidpoint()], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "stepper", [Euler(), RK4(), TIGHT, ImplicitMidpoint()], ids=lambda s: type(s).__name__
+)
 def test_another_array_library(stepper, rng):
     network = WidthDepth(gauss_legendre(Interval(0, 1), 4), tanh)
     space = network.controls(TimeMesh(1.0, 3))
     control, initial = space.random(rng), rng.standard_normal((4, 2))
     expected = integrate(network, control, initial, stepper, save="layers").trajectory.states
     strict = type(control)(space, {n: array_api_strict.asarray(x) for n, x in control.items()})
-    got = integrate(network, strict, array_api_strict.asarray(initial), stepper, save="layers").trajectory.states
+    got = integrate(
+        network, strict, array_api_strict.asarray(initial), stepper, save="layers"
+    ).trajectory.states
     assert isinstance(got, type(array_api_strict.asarray(1.0)))
     np.testing.assert_allclose(to_host(got), expected, rtol=0, atol=1e-12)
 
 
 def test_implicit_midpoint_keeps_a_quadratic_invariant():
-    # x' = J x with J antisymmetric: |x| is kept to rounding; Euler multiplies |x|^2 by 1 + tau^2 each step
+    # x' = J x with J antisymmetric: |x| is kept to rounding; Euler multiplies |x|^2 by 1 + tau^2
+    # each step
     network = NeuralODE2(2, identity)
     control = network.control(TimeMesh(10.0, 100), weight=np.array([[0.0, 1.0], [-1.0, 0.0]]))
     initial = np.array([[1.0], [0.0]])
@@ -210,7 +247,8 @@ def test_implicit_midpoint_keeps_a_quadratic_invariant():
 
 
 def test_implicit_midpoint_takes_stiff_steps():
-    # f' = -1000 f with steps of 0.1: explicit methods overflow, this one decays like (1 - 50)/(1 + 50)
+    # f' = -1000 f with steps of 0.1: explicit methods overflow, this one decays like (1 - 50)/(1 +
+    # 50)
     network = WidthDepth(gauss_legendre(Interval(0, 1), 1), identity)
     control = network.control(TimeMesh(1.0, 10), kernel=1000.0)
     f = integrate(network, control, np.ones((1, 1)), ImplicitMidpoint()).trajectory.final[0, 0]
@@ -237,7 +275,10 @@ def test_overflow_names_its_step():
 def test_overflow_in_the_generic_loop():
     network, _, initial = exploding()
     control = network.control(TimeMesh(40.0, 400), kernel=lambda y, z, t: -1000.0 + 0 * y * z)
-    with np.errstate(over="ignore", invalid="ignore"), pytest.raises(SolveError, match="in step 154 of 400"):
+    with (
+        np.errstate(over="ignore", invalid="ignore"),
+        pytest.raises(SolveError, match="in step 154 of 400"),
+    ):
         integrate(network, control, initial, Euler())
 
 
@@ -249,7 +290,9 @@ def test_step_cap_and_underflow():
     assert 0 < caught.value.solution.trajectory.times[-1] < 2.0
     # x' = 1 / (t - 1/2)^2 has no solution past 1/2
     network = NeuralODE2(1, identity)
-    control = network.control(TimeMesh(1.0, 1), bias=lambda t: np.array([1 / (t - 0.5) ** 2 if t != 0.5 else 1e300]))
+    control = network.control(
+        TimeMesh(1.0, 1), bias=lambda t: np.array([1 / (t - 0.5) ** 2 if t != 0.5 else 1e300])
+    )
     with np.errstate(all="ignore"):
         run = integrate(network, control, np.zeros((1, 1)), TIGHT, raise_on_failure=False)
     assert run.status in (Status.STEP_UNDERFLOW, Status.NON_FINITE)
@@ -258,9 +301,13 @@ def test_step_cap_and_underflow():
 
 def test_newton_failure_is_a_status():
     network = WidthDepth(gauss_legendre(Interval(0, 1), 1), identity)
-    control = network.control(TimeMesh(1.0, 1), kernel=-2.0)  # I - (h/2) D F = 1 - 1 = 0: no solution
+    control = network.control(
+        TimeMesh(1.0, 1), kernel=-2.0
+    )  # I - (h/2) D F = 1 - 1 = 0: no solution
     with np.errstate(all="ignore"):
-        run = integrate(network, control, np.ones((1, 1)), ImplicitMidpoint(), raise_on_failure=False)
+        run = integrate(
+            network, control, np.ones((1, 1)), ImplicitMidpoint(), raise_on_failure=False
+        )
     assert run.status is Status.NEWTON_FAILED
 
 
@@ -271,7 +318,11 @@ CONTROL = NETWORK.control(TimeMesh(1.0, 3))
 @pytest.mark.parametrize(
     ("arguments", "options", "words"),
     [
-        ((np.ones((3, 4)), RK4()), {}, r"initial has shape \(3, 4\), expected \(4, M\); its transpose would fit"),
+        (
+            (np.ones((3, 4)), RK4()),
+            {},
+            r"initial has shape \(3, 4\), expected \(4, M\); its transpose would fit",
+        ),
         ((np.ones((3, 5)), RK4()), {}, r"initial has shape \(3, 5\), expected \(4, M\)$"),
         ((np.ones(4), RK4()), {}, r"write initial\[:, None\]"),
         ((np.full((4, 1), np.nan), RK4()), {}, "initial has entries that are NaN"),

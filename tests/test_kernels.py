@@ -1,4 +1,6 @@
-"""Formats of the kernel against Dense, their adjoints, spectra and norms, and exact flows (LM-07 to LM-25)."""
+"""Formats of the kernel against Dense, their adjoints, spectra and norms, and exact flows (LM-07 to
+LM-25).
+"""
 
 import threading
 
@@ -49,7 +51,9 @@ EVERY = pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS.keys())
 
 def difference(grid):
     """k of the difference, neither even nor odd, and periodic where the domain is."""
-    periods = [getattr(part, "length", None) for part in getattr(grid.domain, "parts", (grid.domain,))]
+    periods = [
+        getattr(part, "length", None) for part in getattr(grid.domain, "parts", (grid.domain,))
+    ]
 
     def one(s, period):
         return np.exp(0.7 * s) if period is None else np.exp(np.sin(2 * np.pi * s / period) + 0.2)
@@ -84,7 +88,9 @@ def test_convolution_is_the_dense_kernel_of_the_difference(grid, rng):
     for samples in (1, 3):
         f, r = draw(grid, rng, samples)
         for name, x in (("apply", f), ("adjoint", r)):
-            ours, theirs = (getattr(a, name)(v, x, grid.weights) for a, v in ((convolution, b), (dense, matrix)))
+            ours, theirs = (
+                getattr(a, name)(v, x, grid.weights) for a, v in ((convolution, b), (dense, matrix))
+            )
             assert ours.shape == (len(grid), samples)
             np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-13 * np.abs(matrix).max())
 
@@ -96,18 +102,24 @@ def test_convolution_outer_is_the_adjoint_and_the_average_of_the_dense_one(grid,
     f, r = draw(grid, rng)
     measure, outer = convolution.weights(grid), convolution.outer(b, r, f, w)
     derivative = convolution.apply_derivative(b, c, f, w)
-    np.testing.assert_allclose(np.sum(w[:, None] * r * derivative), np.sum(measure * outer * c), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        np.sum(w[:, None] * r * derivative), np.sum(measure * outer * c), rtol=0, atol=1e-12
+    )
     np.testing.assert_allclose(
         np.sum(w[:, None] * r * derivative),
         np.sum(w[:, None] * convolution.adjoint_derivative(b, c, r, w) * f),
         atol=1e-12,
     )
     assert convolution.outer_derivative(b, c, r, f, w) is None
-    pairs = np.argsort(convolution.matrix(np.arange(len(measure), dtype=float)), axis=None, kind="stable")
+    pairs = np.argsort(
+        convolution.matrix(np.arange(len(measure), dtype=float)), axis=None, kind="stable"
+    )
     which = convolution.matrix(np.arange(len(measure), dtype=float)).ravel()[pairs].astype(int)
     total = np.bincount(which, dense.weights(grid).ravel()[pairs], len(measure))
     np.testing.assert_allclose(measure, total, rtol=1e-12)
-    weighted = np.bincount(which, (dense.weights(grid) * dense.outer(b, r, f, w)).ravel()[pairs], len(measure))
+    weighted = np.bincount(
+        which, (dense.weights(grid) * dense.outer(b, r, f, w)).ravel()[pairs], len(measure)
+    )
     np.testing.assert_allclose(outer, weighted / total, rtol=0, atol=1e-12)
 
 
@@ -122,7 +134,10 @@ def test_convolution_on_another_array_library(grid, rng):
         ours = getattr(convolution, name)(strict(b), *map(strict, arguments), w)
         assert isinstance(ours, type(w))
         np.testing.assert_allclose(
-            to_host(ours), getattr(convolution, name)(b, *arguments, grid.weights), rtol=0, atol=1e-12
+            to_host(ours),
+            getattr(convolution, name)(b, *arguments, grid.weights),
+            rtol=0,
+            atol=1e-12,
         )
     np.testing.assert_array_equal(to_host(convolution.matrix(strict(b))), convolution.matrix(b))
 
@@ -183,17 +198,25 @@ LAWS = {
 
 
 @pytest.mark.parametrize("form", LAWS.values(), ids=LAWS.keys())
-@pytest.mark.parametrize("grid", [trapezoid(Interval(0, 1), 300), trapezoid(Interval(0, 1) * Interval(0, 2), (17, 18))])
+@pytest.mark.parametrize(
+    "grid", [trapezoid(Interval(0, 1), 300), trapezoid(Interval(0, 1) * Interval(0, 2), (17, 18))]
+)
 def test_on_the_fly_agrees_with_dense(form, grid, rng):
     k, dense, w = general(grid), Dense(), grid.weights
     b, matrix = form.evaluate(grid, k, 0.7), dense.evaluate(grid, k, 0.7)
     np.testing.assert_allclose(form.matrix(b), matrix, rtol=0, atol=1e-14)
     for samples in (1, 3):
         f, r = draw(grid, rng, samples)
-        np.testing.assert_allclose(form.apply(b, f, w), dense.apply(matrix, f, w), rtol=0, atol=1e-13)
-        np.testing.assert_allclose(form.adjoint(b, r, w), dense.adjoint(matrix, r, w), rtol=0, atol=1e-13)
         np.testing.assert_allclose(
-            np.sum(w[:, None] * r * form.apply(b, f, w)), np.sum(w[:, None] * form.adjoint(b, r, w) * f), rtol=1e-11
+            form.apply(b, f, w), dense.apply(matrix, f, w), rtol=0, atol=1e-13
+        )
+        np.testing.assert_allclose(
+            form.adjoint(b, r, w), dense.adjoint(matrix, r, w), rtol=0, atol=1e-13
+        )
+        np.testing.assert_allclose(
+            np.sum(w[:, None] * r * form.apply(b, f, w)),
+            np.sum(w[:, None] * form.adjoint(b, r, w) * f),
+            rtol=1e-11,
         )
 
 
@@ -224,7 +247,9 @@ def test_on_the_fly_cannot_be_trained():
     network = WidthDepth(grid, tanh, OnTheFly(compiled=False))
     with pytest.raises(TypeError, match=r"never stored.*simulate with network.control"):
         network.controls(mesh)
-    with pytest.raises(ValueError, match="kernel is never stored: it must be a function, got float"):
+    with pytest.raises(
+        ValueError, match="kernel is never stored: it must be a function, got float"
+    ):
         network.control(mesh)
     c = network.control(mesh, kernel=lambda y, z: y * z).at(0.0)
     f = grid.sample(1.0)
@@ -299,12 +324,16 @@ def test_lm_13_poisson_kernel_on_the_circle():
     network = WidthDepth(grid, identity, Convolution())
     control = network.control(TimeMesh(5.0, 1), kernel=poisson)
     start = grid.sample(lambda y: np.exp(np.cos(y)))
-    final = integrate(network, control, start, DormandPrince(rtol=1e-13, atol=1e-14)).trajectory.final[:, 0]
+    final = integrate(
+        network, control, start, DormandPrince(rtol=1e-13, atol=1e-14)
+    ).trajectory.final[:, 0]
     reference = [0.207343685357224869, -0.0652903948672724391, -0.0266192155983136507]
     np.testing.assert_allclose(final[[0, 32, 64]], reference, rtol=0, atol=1e-12)
     b = control.at(0.0)["kernel"]
     modes = 0.5 ** np.abs(np.fft.fftfreq(128, 1 / 128))
-    np.testing.assert_allclose(eigenvalues(network.kernel, b, grid), np.sort(modes)[::-1], atol=1e-14)
+    np.testing.assert_allclose(
+        eigenvalues(network.kernel, b, grid), np.sort(modes)[::-1], atol=1e-14
+    )
 
 
 def test_lm_14_antisymmetric_kernel_turns_the_state():
@@ -312,7 +341,9 @@ def test_lm_14_antisymmetric_kernel_turns_the_state():
     network = WidthDepth(grid, identity, Convolution())
     control = network.control(mesh, kernel=trigonometric)
     start = grid.sample(np.cos)
-    final = integrate(network, control, start, DormandPrince(rtol=1e-12, atol=1e-13)).trajectory.final[:, 0]
+    final = integrate(
+        network, control, start, DormandPrince(rtol=1e-12, atol=1e-13)
+    ).trajectory.final[:, 0]
     np.testing.assert_allclose(final, np.cos(grid.coordinates + 10.0), rtol=0, atol=1e-10)
     middle = integrate(network, control, start, ImplicitMidpoint()).trajectory.final
     assert grid.integrate(middle**2)[0] ** 0.5 == pytest.approx(np.pi**0.5, abs=1e-12)
@@ -327,12 +358,16 @@ def test_lm_07_norms_of_the_smaller_one_converge(points):
     assert operator_norm(Dense(), b, grid) <= hilbert_schmidt_norm(Dense(), b, grid)
 
 
-SINES = ((lambda y: 2 * np.sin(np.pi * y), lambda y: 2 * np.sin(2 * np.pi * y)),
-         (lambda z: np.sin(np.pi * z), lambda z: np.sin(2 * np.pi * z)))  # fmt: skip
+SINES = (
+    (lambda y: 2 * np.sin(np.pi * y), lambda y: 2 * np.sin(2 * np.pi * y)),
+    (lambda z: np.sin(np.pi * z), lambda z: np.sin(2 * np.pi * z)),
+)
 
 
 def sines(y, z):
-    return 2 * np.sin(np.pi * y) * np.sin(np.pi * z) + 2 * np.sin(2 * np.pi * y) * np.sin(2 * np.pi * z)
+    return 2 * np.sin(np.pi * y) * np.sin(np.pi * z) + 2 * np.sin(2 * np.pi * y) * np.sin(
+        2 * np.pi * z
+    )
 
 
 @pytest.mark.parametrize("points", [40, 700])
@@ -353,9 +388,14 @@ def test_spectra_by_iteration_and_by_lapack_agree():
     few = singular_values(convolution, b, grid, 5)
     np.testing.assert_allclose(few, singular_values(Dense(), matrix, grid)[:5], rtol=1e-10)
     np.testing.assert_allclose(
-        eigenvalues(convolution, b, grid, 4), eigenvalues(Dense(), matrix, grid)[:4], rtol=1e-8, atol=1e-12
+        eigenvalues(convolution, b, grid, 4),
+        eigenvalues(Dense(), matrix, grid)[:4],
+        rtol=1e-8,
+        atol=1e-12,
     )
-    assert hilbert_schmidt_norm(convolution, b, grid) == pytest.approx(hilbert_schmidt_norm(Dense(), matrix, grid))
+    assert hilbert_schmidt_norm(convolution, b, grid) == pytest.approx(
+        hilbert_schmidt_norm(Dense(), matrix, grid)
+    )
     for count in (0, 521):
         with pytest.raises(ValueError, match="count must be at"):
             singular_values(Dense(), matrix, grid, count)
@@ -364,7 +404,10 @@ def test_spectra_by_iteration_and_by_lapack_agree():
 def test_hilbert_schmidt_norm_of_formats_that_store_less(rng):
     grid = trapezoid(Interval(0, 1), 70)
     low, law = LowRank(3), OnTheFly(compiled=False)
-    for form, b in ((low, rng.standard_normal((2, 70, 3))), (law, law.evaluate(grid, lambda y, z: np.exp(y - 2 * z)))):
+    for form, b in (
+        (low, rng.standard_normal((2, 70, 3))),
+        (law, law.evaluate(grid, lambda y, z: np.exp(y - 2 * z))),
+    ):
         dense = hilbert_schmidt_norm(Dense(), form.matrix(b), grid)
         assert hilbert_schmidt_norm(form, b, grid) == pytest.approx(dense, rel=1e-13)
 
@@ -383,8 +426,12 @@ def test_a_network_with_a_convolution_has_adjoints_and_the_norm_of_its_matrix(rn
     assert forward == pytest.approx(backward, rel=1e-12)
     space = network.controls(TimeMesh(2.0, 3))
     control = space.sample(kernel=lambda s, t: np.exp(s) * (1 + t))
-    dense = WidthDepth(grid, tanh).controls(TimeMesh(2.0, 3)).sample(kernel=lambda y, z, t: np.exp(y - z) * (1 + t))
-    assert space.length(control) == pytest.approx(dense.space.length(dense), rel=1e-12)
+    dense = (
+        WidthDepth(grid, tanh)
+        .controls(TimeMesh(2.0, 3))
+        .sample(kernel=lambda y, z, t: np.exp(y - z) * (1 + t))
+    )
+    assert space.norm(control) == pytest.approx(dense.space.norm(dense), rel=1e-12)
 
 
 def test_lm_25_frozen_spectrum():
@@ -399,7 +446,9 @@ def test_lm_25_frozen_spectrum():
 
 def volterra_error(grid, diagonal):
     network = WidthDepth(grid, identity)
-    control = network.control(TimeMesh(4.0, 1), kernel=jump_kernel(grid, 1.0, 0.0, diagonal=diagonal))
+    control = network.control(
+        TimeMesh(4.0, 1), kernel=jump_kernel(grid, 1.0, 0.0, diagonal=diagonal)
+    )
     stepper = DormandPrince(rtol=1e-11, atol=1e-12)
     final = integrate(network, control, grid.sample(1.0), stepper).trajectory.final[:, 0]
     return np.abs(final - scipy.special.j0(2 * np.sqrt(4.0 * grid.coordinates))).max()
@@ -413,10 +462,22 @@ def test_lm_20_the_diagonal_of_a_jump_decides_the_order():
 
     second = (3.644484e-3, 9.432556e-4, 2.399399e-4)
     cases = (
-        ([volterra_error(midpoint(interval, n), 0.0) for n in points], (0.1211476, 0.06153019, 0.03100671), 1),
+        (
+            [volterra_error(midpoint(interval, n), 0.0) for n in points],
+            (0.1211476, 0.06153019, 0.03100671),
+            1,
+        ),
         ([volterra_error(midpoint(interval, n), "average") for n in points], second, 2),
-        ([volterra_error(trapezoid(interval, n + 1), "average") for n in points[:2]], (6.058694e-2, 3.076677e-2), 1),
-        ([volterra_error(trapezoid(interval, n + 1), corners(n)) for n in points[:2]], (1.154477e-3, 2.885013e-4), 2),
+        (
+            [volterra_error(trapezoid(interval, n + 1), "average") for n in points[:2]],
+            (6.058694e-2, 3.076677e-2),
+            1,
+        ),
+        (
+            [volterra_error(trapezoid(interval, n + 1), corners(n)) for n in points[:2]],
+            (1.154477e-3, 2.885013e-4),
+            2,
+        ),
     )
     for errors, reference, order in cases:
         np.testing.assert_allclose(errors, reference, rtol=2e-6)
@@ -435,5 +496,9 @@ def test_a_jump_kernel_must_say_what_stands_on_its_diagonal():
         jump_kernel(midpoint(Interval(0, 1) * Interval(0, 1), 2), 1.0, 0.0, diagonal="average")
     b = jump_kernel(grid, lambda y, z: y + z, lambda y, z: -z, diagonal="below")
     y = grid.coordinates
-    np.testing.assert_allclose(b, np.where(y[None, :] <= y[:, None], y[:, None] + y, -y[None, :] + 0 * y[:, None]))
-    np.testing.assert_array_equal(np.diag(jump_kernel(grid, 1.0, 0.0, diagonal="above")), np.zeros(3))
+    np.testing.assert_allclose(
+        b, np.where(y[None, :] <= y[:, None], y[:, None] + y, -y[None, :] + 0 * y[:, None])
+    )
+    np.testing.assert_array_equal(
+        np.diag(jump_kernel(grid, 1.0, 0.0, diagonal="above")), np.zeros(3)
+    )

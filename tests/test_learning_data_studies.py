@@ -71,8 +71,12 @@ def test_the_linear_classifier_is_logistic_regression(seed):
     # int |W|^2 = 64 |beta|^2 for beta = W / 64, the coefficients of the pixels
     inverse = 1 / (2 * 64 * strength * data.train.shape[1])
     peer = LogisticRegression(C=inverse, max_iter=2000).fit(data.train.T, data.train_labels)
-    assert float(case["final_test_accuracy"]) == pytest.approx(peer.score(data.test.T, data.test_labels), abs=0.01)
-    assert float(case["final_train_accuracy"]) == pytest.approx(peer.score(data.train.T, data.train_labels), abs=0.01)
+    assert float(case["final_test_accuracy"]) == pytest.approx(
+        peer.score(data.test.T, data.test_labels), abs=0.01
+    )
+    assert float(case["final_train_accuracy"]) == pytest.approx(
+        peer.score(data.train.T, data.train_labels), abs=0.01
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -123,7 +127,9 @@ def test_boxes_hold():
     trained = train(problem, "successive approximation", starting_control(problem, 0), effort=0.05)
     held = with_readout_held(problem, trained.control)
     inner = Control(held.space, {name: trained.control[name] for name in ("bias", "kernel")})
-    readout = problem.space.sample(**{name: trained.control[name] for name in ("readout.W", "readout.mu")})
+    readout = problem.space.sample(
+        **{name: trained.control[name] for name in ("readout.W", "readout.mu")}
+    )
     assert problem.penalty is not None
     whole = discretize(held).value(inner) + problem.penalty.value(readout)
     assert discretize(problem).value(trained.control) == pytest.approx(whole, rel=1e-12)
@@ -136,8 +142,14 @@ def test_boxes_hold():
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"method": "Newton-CG", "weights": "box"}, "weights must be 'free' for method 'Newton-CG'"),
-        ({"method": "successive approximation", "weights": "ternary"}, "weights must be 'free' or 'box'"),
+        (
+            {"method": "Newton-CG", "weights": "box"},
+            "weights must be 'free' for method 'Newton-CG'",
+        ),
+        (
+            {"method": "successive approximation", "weights": "ternary"},
+            "weights must be 'free' or 'box'",
+        ),
         ({"samples": 10}, "samples must be from 50 to 1797, got 10"),
         ({"seed": -1}, "seed must be >= 0"),
         ({"effort": 0.0}, "effort must be > 0"),
@@ -152,7 +164,9 @@ def test_parameters_of_train_digits(wrong, said):
 
 def test_blocks_of_pixels():
     matrix = blocks(2, 4)
-    np.testing.assert_array_equal((matrix @ np.arange(4)).reshape(4, 4), np.kron([[0, 1], [2, 3]], np.ones((2, 2))))
+    np.testing.assert_array_equal(
+        (matrix @ np.arange(4)).reshape(4, 4), np.kron([[0, 1], [2, 3]], np.ones((2, 2)))
+    )
 
 
 def test_refining_keeps_the_function():
@@ -160,10 +174,14 @@ def test_refining_keeps_the_function():
     before, after = float(constant["before"]), float(constant["after"])
     assert after == pytest.approx(before, rel=1e-11)  # means over blocks obey the coarse equation
     same_depth = refine_after_training(coarse_layers=8, effort=0.1, samples=200)
-    assert float(same_depth["resnet_after"]) == pytest.approx(float(same_depth["resnet_before"]), rel=1e-11)
+    assert float(same_depth["resnet_after"]) == pytest.approx(
+        float(same_depth["resnet_before"]), rel=1e-11
+    )
     assert int(constant["refined_at"]) > 0
     at = int(constant["refined_at"])
-    assert float(constant["objective"][at]) == pytest.approx(float(constant["resnet_after"]), rel=1e-12)
+    assert float(constant["objective"][at]) == pytest.approx(
+        float(constant["resnet_after"]), rel=1e-12
+    )
     assert float(constant["final_objective"]) < float(constant["resnet_after"])
 
 
@@ -178,7 +196,9 @@ def test_bilinear_refinement_changes_smooth_functions_by_the_error_of_the_width(
         scores = np.stack([np.sin((c + 1) * nodes[:, 0]) for c in range(10)])
         control = coarse.space.sample(kernel=kernel, bias=nodes[:, 0] ** 2, **{"readout.W": scores})
         moved = refined(control, coarse, fine, "bilinear")
-        flow = [discretize(p, RK4(), n).value(c) for p, n, c in ((coarse, 4, control), (fine, 2, moved))]
+        flow = [
+            discretize(p, RK4(), n).value(c) for p, n, c in ((coarse, 4, control), (fine, 2, moved))
+        ]
         changes.append(abs(flow[1] - flow[0]))
     assert changes[0] < 0.02
     assert changes[1] < changes[0] / 2
@@ -195,7 +215,9 @@ def test_coarse_layers_must_divide():
 
 
 def test_the_zero_start_of_the_sine_keeps_units_alike():
-    value, gradient = discretize(problem := sine_problem(5, 1e-6)).value_and_gradient(problem.space.zeros())
+    value, gradient = discretize(problem := sine_problem(5, 1e-6)).value_and_gradient(
+        problem.space.zeros()
+    )
     x = np.linspace(-np.pi, np.pi, 100)
     assert value == pytest.approx(0.5 * np.mean((x - np.sin(x)) ** 2), rel=1e-12)
     assert np.abs(gradient["weight"]).max() > 0.1  # not stationary
@@ -212,13 +234,19 @@ def test_the_zero_start_of_the_sine_keeps_units_alike():
 def test_every_method_learns_the_sine(method):
     case = sine_toy(method=method, start="random", effort=0.5)
     assert float(case["final_loss"]) < 0.02 * float(case["objective"][0])
-    assert float(case["final_loss"]) == pytest.approx(np.mean((case["output"] - np.sin(case["point"])) ** 2))
+    assert float(case["final_loss"]) == pytest.approx(
+        np.mean((case["output"] - np.sin(case["point"])) ** 2)
+    )
     assert ("inexact" in case.attrs["certificate"]) or ("lower bound" in case.attrs["certificate"])
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
-    [({"units": 0}, "units must be from 1 to 50"), ({"strength": 0.0}, "> 0"), ({"seed": -1}, "seed must be >= 0")],
+    [
+        ({"units": 0}, "units must be from 1 to 50"),
+        ({"strength": 0.0}, "> 0"),
+        ({"seed": -1}, "seed must be >= 0"),
+    ],
 )
 def test_parameters_of_sine_toy(wrong, said):
     with pytest.raises(ValueError, match=said):
@@ -245,11 +273,17 @@ PICTURES = {
             {"method": ["L-BFGS", "linear classifier"], "effort": 0.1, "samples": 100, "layers": 2},
             {"weights": ["box", "ternary"], "effort": 0.1, "samples": 100, "layers": 2},
         ],
-        {"methods": r"seed 0\)\. L-BFGS: J = \d\.\d+, test \d+\.\d%", "weights": r"ternary: test .*not zero \d+\.\d%"},
+        {
+            "methods": r"seed 0\)\. L-BFGS: J = \d\.\d+, test \d+\.\d%",
+            "weights": r"ternary: test .*not zero \d+\.\d%",
+        },
     ),
     "refine_after_training": (
         [{"strategy": ["fine at once", "bilinear"], "effort": 0.05, "samples": 100}],
-        {"refinement": r"seed 0\)\. fine at once: J .*refined, bilinear: .*before and \d\.\d+ after"},
+        {
+            "refinement": r"seed 0\)\. fine at once: J .*refined, bilinear: .*before and \d\.\d+ "
+            r"after"
+        },
     ),
     "sine_toy": (
         [{"method": ["E-MSA", "Adam"], "start": ["zero", "random"], "effort": 0.05}],

@@ -1,4 +1,6 @@
-"""The studies of the learning problem: each on a tiny case, against the ledger, and their figures."""
+"""The studies of the learning problem: each on a tiny case, against the ledger, and their
+figures.
+"""
 
 import numpy as np
 import pytest
@@ -6,6 +8,7 @@ from pictures import check_pictures
 
 from continuum import TimeMesh, gauss_legendre
 from solvers import Euler, discretize
+from studies.bench.registry import check, claims
 from studies.liu_markowich.bang_bang import bang_bang
 from studies.liu_markowich.box_against_tikhonov import box_against_tikhonov
 from studies.liu_markowich.choice_of_lambda import choice_of_lambda, curvature, regression
@@ -14,11 +17,12 @@ from studies.liu_markowich.many_extremals import many_extremals
 from studies.liu_markowich.msa_cycle import msa_cycle
 from studies.liu_markowich.pam_monotone import pam_monotone
 from studies.liu_markowich.shared import UNIT, boxed
-from studies.registry import check, claims
 
 
 @pytest.mark.parametrize("problem", ["scalar", "rank one"])
-@pytest.mark.parametrize(("method", "order"), [("Euler", 1), ("Heun", 2), ("RK4", 4), ("implicit midpoint", 2)])
+@pytest.mark.parametrize(
+    ("method", "order"), [("Euler", 1), ("Heun", 2), ("RK4", 4), ("implicit midpoint", 2)]
+)
 def test_orders_of_both_gradients(problem, method, order):
     case = gradient_accuracy(problem=problem, method=method, coarsest=16, doublings=1)
     for kind in ("discrete", "continuous", "mutual"):
@@ -44,7 +48,9 @@ def test_a_line_search_stalls_with_the_gradient_of_the_continuum():
     ends = []
     for layers in (8, 16):
         case = gradient_accuracy(method="Euler", coarsest=layers, doublings=1)
-        left = {k: case[f"{k}_descent"].dropna("iteration").values for k in ("discrete", "continuous")}
+        left = {
+            k: case[f"{k}_descent"].dropna("iteration").values for k in ("discrete", "continuous")
+        }
         assert case["discrete_descent"].attrs["ended"] == "CONVERGED"
         assert case["continuous_descent"].attrs["ended"] == "LINE_SEARCH_FAILED"
         assert left["discrete"][-1] < 1e-13
@@ -57,10 +63,14 @@ def test_a_line_search_stalls_with_the_gradient_of_the_continuum():
 def test_the_switching_problem():
     case = bang_bang(layers=12)
     np.testing.assert_allclose(case["switching_time"], [0.5364562503929055], rtol=0, atol=1e-9)
-    np.testing.assert_allclose(case["final"], [2.753850371773439, 0.3759592055367086], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        case["final"], [2.753850371773439, 0.3759592055367086], rtol=0, atol=1e-9
+    )
     assert float(case["objective"]) == pytest.approx(0.4235585550392474, abs=1e-9)
     np.testing.assert_allclose(-case["hamiltonian"], 2.080277357719554, rtol=0, atol=1e-8)
-    np.testing.assert_allclose(-case["costate"][0], [2.197905988694671, 0.575797154931401], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(
+        -case["costate"][0], [2.197905988694671, 0.575797154931401], rtol=0, atol=1e-8
+    )
     early = case["control"].values[case["time"].values[1:] < 0.53]
     late = case["control"].values[case["time"].values[:-1] > 0.54]
     assert np.all(early == [1, 1, -1, -1, -1, -1])
@@ -69,7 +79,9 @@ def test_the_switching_problem():
     t, f = case["fine_time"].values, case["path"].values
     p = case["costate_path"].values
     up = t <= 0.53
-    np.testing.assert_allclose(f[up], np.stack([1.5 * np.exp(t[up]) - 1] * 2, axis=1), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        f[up], np.stack([1.5 * np.exp(t[up]) - 1] * 2, axis=1), rtol=0, atol=1e-10
+    )
     speed = np.abs(p).sum(axis=1) / 2 * (1 + np.abs(f).sum(axis=1) / 2)
     np.testing.assert_allclose(speed, 2.080277357719554, rtol=0, atol=1e-8)  # the Hamiltonian
     assert 1e-6 < float(case["direct_objective"] - case["objective"]) < 2e-3
@@ -85,17 +97,24 @@ def test_extremals_and_the_ridge_between_them():
     best, worst = 0.1311701244888148, 1.642801471258288
     np.testing.assert_allclose(case["objective"], [best, worst, best], rtol=0, atol=1e-8)
     assert float(case["switching_time"]) == pytest.approx(1.343774624663928, abs=1e-8)
-    np.testing.assert_allclose(case["final"][0], [5.349117123596675, 0.31785528021443], rtol=0, atol=1e-8)
-    np.testing.assert_allclose(case["final"][2], [5.349117123596675, -0.31785528021443], rtol=0, atol=1e-8)
+    np.testing.assert_allclose(
+        case["final"][0], [5.349117123596675, 0.31785528021443], rtol=0, atol=1e-8
+    )
+    np.testing.assert_allclose(
+        case["final"][2], [5.349117123596675, -0.31785528021443], rtol=0, atol=1e-8
+    )
     landscape = case["landscape"].values
     assert np.argmax(landscape) == 4
     assert landscape[4] == pytest.approx(worst, abs=1e-5)
     np.testing.assert_allclose(landscape, landscape[::-1], rtol=0, atol=1e-8)
-    # random starts end at a switching control, zero on the singular arc; the sign of block 2 counts or not
+    # random starts end at a switching control, zero on the singular arc; the sign of block 2 counts
+    # or not
     assert case["clusters"].values[-1] == pytest.approx(worst, abs=1e-5)
     assert case["counts"].values[-1] == 1
     assert case.sizes["cluster"] == 3
-    np.testing.assert_allclose(case["folded_clusters"], [case["clusters"].values[0], worst], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        case["folded_clusters"], [case["clusters"].values[0], worst], rtol=0, atol=1e-5
+    )
     np.testing.assert_array_equal(case["folded_counts"], [3, 1])
     assert best < case["clusters"].values[0] < best + 0.005
     assert int(case["failed"]) == 0
@@ -103,9 +122,13 @@ def test_extremals_and_the_ridge_between_them():
 
 def test_the_cycles_of_successive_approximation():
     one = msa_cycle(problem="one unit", layers=4, iterations=6)
-    np.testing.assert_allclose(one["objective"][:4], [1 / 8, 1 / 8, 9 / 8, 1 / 8], rtol=0, atol=1e-15)
+    np.testing.assert_allclose(
+        one["objective"][:4], [1 / 8, 1 / 8, 9 / 8, 1 / 8], rtol=0, atol=1e-15
+    )
     two = msa_cycle(layers=400, iterations=6)
-    np.testing.assert_allclose(two["objective"][:4], [3.125, 1.25, 2.028779530607419, 1.25], rtol=0, atol=3e-4)
+    np.testing.assert_allclose(
+        two["objective"][:4], [3.125, 1.25, 2.028779530607419, 1.25], rtol=0, atol=3e-4
+    )
     assert one.attrs["ended"] == two.attrs["ended"] == "two cycle"
     assert float(one["best"]) == pytest.approx(0.0, abs=1e-14)
 
@@ -133,7 +156,14 @@ def test_remedies_of_two_blocks_descend():
         msa_cycle(remedy="adaptive", layers=20, iterations=8),
     ):
         assert np.all(np.diff(case["objective"]) < 0)
-    assert np.max(np.diff(msa_cycle(remedy="augmented", strength=0.3, layers=20, iterations=8)["objective"])) > 0.1
+    assert (
+        np.max(
+            np.diff(
+                msa_cycle(remedy="augmented", strength=0.3, layers=20, iterations=8)["objective"]
+            )
+        )
+        > 0.1
+    )
 
 
 def test_the_inequality_of_algorithm_1():
@@ -149,26 +179,36 @@ def test_the_inequality_of_algorithm_1():
         np.testing.assert_allclose(case["objective"], 0.5 * (1 + 2 * step) ** (-2.0 * k), rtol=1e-7)
         decrease = -np.diff(case["objective"])
         promised = case["objective"].values[:-1] - case["bound"].values[1:]
-        np.testing.assert_allclose(promised / decrease, 1 / (2 + 2 * step), rtol=1e-6)  # by hand, from the factor
+        np.testing.assert_allclose(
+            promised / decrease, 1 / (2 + 2 * step), rtol=1e-6
+        )  # by hand, from the factor
 
 
 def test_box_and_penalty():
-    """On the ray of f(0) the penalised problem has a closed form (LM-50); the box alone is LM-54."""
+    """On the ray of f(0) the penalised problem has a closed form (LM-50); the box alone is
+    LM-54.
+    """
     gamma, size, strength = 3.0, 0.5, 0.1
     theta = np.linspace(np.arcsinh(size), 1.5, 400001)
-    exact = np.min(0.5 * (gamma * size - np.sinh(theta)) ** 2 + strength * (theta - np.arcsinh(size)) ** 2)
+    exact = np.min(
+        0.5 * (gamma * size - np.sinh(theta)) ** 2 + strength * (theta - np.arcsinh(size)) ** 2
+    )
     values = []
     for layers in (8, 16):
         case = box_against_tikhonov(
             constraint="Tikhonov", strength=strength, target_1=1.5, target_2=1.5, layers=layers
-        )  # fmt: skip
+        )
         values.append(float(case["objective"]))
-        assert values[-1] == pytest.approx(float(case["misfit"]) + strength * float(case["norm"]) ** 2, rel=1e-12)
+        assert values[-1] == pytest.approx(
+            float(case["misfit"]) + strength * float(case["norm"]) ** 2, rel=1e-12
+        )
     assert (4 * values[1] - values[0]) / 3 == pytest.approx(exact, abs=1e-7)
     box = box_against_tikhonov(layers=60)
     assert float(box["objective"]) == float(box["misfit"]) == pytest.approx(0.4235955, abs=2e-7)
     assert float(box["largest"]) == 1.0
-    free, both = (box_against_tikhonov(constraint=c, strength=0.2, layers=16) for c in ("Tikhonov", "both"))
+    free, both = (
+        box_against_tikhonov(constraint=c, strength=0.2, layers=16) for c in ("Tikhonov", "both")
+    )
     assert float(free["largest"]) > 1.5
     assert float(both["largest"]) == 1.0
     assert float(free["objective"]) < float(both["objective"])
@@ -187,22 +227,40 @@ def test_curvature_of_a_known_curve():
 
 
 def test_choices_of_the_strength():
-    """One layer is linear in the control: ridge regression on tanh(4 (x - c)) and 1, in closed form."""
-    settings = {"samples": 12, "folds": 3, "strengths": 7, "weakest": 1e-3, "strongest": 1.0, "layers": 1, "seed": 3}
+    """One layer is linear in the control: ridge regression on tanh(4 (x - c)) and 1, in closed
+    form.
+    """
+    settings = {
+        "samples": 12,
+        "folds": 3,
+        "strengths": 7,
+        "weakest": 1e-3,
+        "strongest": 1.0,
+        "layers": 1,
+        "seed": 3,
+    }
     case = choice_of_lambda(**settings)
     strengths = case["strength"].values
     np.testing.assert_allclose(strengths, np.geomspace(1e-3, 1.0, 7), rtol=1e-12)
     x, y = case["x"].values, case["y"].values
 
     def features(x):
-        return np.concatenate([np.tanh(4 * (x[:, None] - np.linspace(-1, 1, 8))), np.ones((len(x), 1))], axis=1)
+        return np.concatenate(
+            [np.tanh(4 * (x[:, None] - np.linspace(-1, 1, 8))), np.ones((len(x), 1))], axis=1
+        )
 
     phi, fine = features(x), features(case["fine_x"].values)
-    ridges = [np.linalg.solve(phi.T @ phi / 12 + 2 * s * np.eye(9), phi.T @ y / 12) for s in strengths]
-    np.testing.assert_allclose(case["misfit"], [np.mean((phi @ c - y) ** 2) / 2 for c in ridges], rtol=2e-3)
+    ridges = [
+        np.linalg.solve(phi.T @ phi / 12 + 2 * s * np.eye(9), phi.T @ y / 12) for s in strengths
+    ]
+    np.testing.assert_allclose(
+        case["misfit"], [np.mean((phi @ c - y) ** 2) / 2 for c in ridges], rtol=2e-3
+    )
     np.testing.assert_allclose(case["size"], [c @ c for c in ridges], rtol=2e-3)
     truth = np.sin(3 * case["fine_x"].values)
-    np.testing.assert_allclose(case["true_error"], [np.mean((fine @ c - truth) ** 2) / 2 for c in ridges], rtol=5e-3)
+    np.testing.assert_allclose(
+        case["true_error"], [np.mean((fine @ c - truth) ** 2) / 2 for c in ridges], rtol=5e-3
+    )
     for name, best in (
         ("validated", np.argmin(case["validation"].values)),
         ("corner", np.nanargmax(case["curvature"].values)),
@@ -216,7 +274,9 @@ def test_choices_of_the_strength():
 
 def test_the_regression_starts_from_its_inputs():
     problem = regression(np.array([0.5, -1.0]), np.array([1.0, 3.0]), 3)
-    assert discretize(problem, Euler()).value(problem.space.zeros()) == pytest.approx((0.5 + 4.5) / 2)
+    assert discretize(problem, Euler()).value(problem.space.zeros()) == pytest.approx(
+        (0.5 + 4.5) / 2
+    )
     np.testing.assert_allclose(problem.initial[1], [6.0, 0.0])
 
 
@@ -248,28 +308,62 @@ def test_bad_parameters():
 
 TINY = {
     "gradient_accuracy": (
-        [{"method": ["Euler", "RK4"], "coarsest": 8, "doublings": 1}, {"problem": "rank one", "doublings": 1}],
+        [
+            {"method": ["Euler", "RK4"], "coarsest": 8, "doublings": 1},
+            {"problem": "rank one", "doublings": 1},
+        ],
         {
-            "errors_scalar": r"discretise, then optimise: Euler (0\.9|1\.0)\d, RK4 4\.0\d; optimise",
+            "errors_scalar": r"discretise, then optimise: Euler (0\.9|1\.0)\d, RK4 4\.0\d; "
+            r"optimise",
             "errors_rank_one": r"the two, apart: Euler 1\.0\d",
-            "descent": r"Euler, optimise, then discretise: line search failed at J - min J = \d\.\de-06",
+            "descent": r"Euler, optimise, then discretise: line search failed at J - min J = "
+            r"\d\.\de-06",
         },
     ),
-    "bang_bang": ([{"layers": 12}], {"extremal": r"times 0\.53645625\d\. J = 0\.42355855\d\d by .* on 12 layers"}),
+    "bang_bang": (
+        [{"layers": 12}],
+        {"extremal": r"times 0\.53645625\d\. J = 0\.42355855\d\d by .* on 12 layers"},
+    ),
     "many_extremals": (
         [{"layers": 8, "starts": 3, "points": 5}],
-        {"extremals": r"switching 0\.131170\d+, singular arc 1\.642801\d+.*2\. J = 1\.64\d+ from 1 st.* [23] ends"},
+        {
+            "extremals": r"switching 0\.131170\d+, singular arc 1\.642801\d+.*2\. J = 1\.64\d+ "
+            r"from 1 st.* [23] ends"
+        },
     ),
     "msa_cycle": (
-        [{"problem": ["one unit", "two blocks"], "remedy": ["none", "search"], "layers": 8, "iterations": 5}],
-        {"objective": r"one unit: no remedy: two cycle, J from 0\.1250 to 0\.1250 and 1\.1250 in turn; line search"},
+        [
+            {
+                "problem": ["one unit", "two blocks"],
+                "remedy": ["none", "search"],
+                "layers": 8,
+                "iterations": 5,
+            }
+        ],
+        {
+            "objective": r"one unit: no remedy: two cycle, J from 0\.1250 to 0\.1250 and 1\.1250 "
+            r"in turn; line search"
+        },
     ),
     "pam_monotone": (
-        [{"problem": ["bias and kernel", "bias alone"], "step": [1.0, 4.0], "iterations": 3, "layers": 4}],
-        {"bias_and_kernel": r"tau = 1: J = 0\.01\d+ after one", "bias_alone": r"times 0\.500000, theory 0\.500000"},
+        [
+            {
+                "problem": ["bias and kernel", "bias alone"],
+                "step": [1.0, 4.0],
+                "iterations": 3,
+                "layers": 4,
+            }
+        ],
+        {
+            "bias_and_kernel": r"tau = 1: J = 0\.01\d+ after one",
+            "bias_alone": r"times 0\.500000, theory 0\.500000",
+        },
     ),
     "box_against_tikhonov": (
-        [{"constraint": "box", "layers": 8}, {"constraint": ["Tikhonov", "both"], "strength": 0.2, "layers": 8}],
+        [
+            {"constraint": "box", "layers": 8},
+            {"constraint": ["Tikhonov", "both"], "strength": 0.2, "layers": 8},
+        ],
         {
             "controls": r"box: \|c\| = 1\.4\d+, largest entry 1\.0000; Tik",
             "states": r"Tikhonov, lambda = 0\.2: J = 0\.37",
@@ -277,7 +371,10 @@ TINY = {
     ),
     "choice_of_lambda": (
         [{"samples": 10, "folds": 2, "strengths": 7, "weakest": 1e-2, "layers": 1}],
-        {"choice": r"seed 0, noise 0\.3: corner \d\.\de-0\d \(true error \d\.\de-0\d\), validation"},
+        {
+            "choice": r"seed 0, noise 0\.3: corner \d\.\de-0\d \(true error \d\.\de-0\d\), "
+            r"validation"
+        },
     ),
 }
 

@@ -8,9 +8,15 @@ import pytest
 from continuum import Interval, gauss_legendre, midpoint
 from solvers import observed_orders
 from studies import catalogue, check, run_sweep, write_report
+from studies.bench.registry import claims, find_study
 from studies.datasets import load_digits
-from studies.liu_markowich.resnet_limit import SQUARE, distance, nearest_mean_labels, pixel_function, resnet_limit
-from studies.registry import claims, find_study
+from studies.liu_markowich.resnet_limit import (
+    SQUARE,
+    distance,
+    nearest_mean_labels,
+    pixel_function,
+    resnet_limit,
+)
 
 CLAIMS = claims(slow=True)
 
@@ -25,13 +31,16 @@ def test_the_claims_of_this_paper_are_there():
 )
 def test_claim(claim):
     for row in check(claim):
-        assert row.passed, f"{row.case}: reference {row.reference}, computed {row.computed}, {row.note}"
+        assert row.passed, (
+            f"{row.case}: reference {row.reference}, computed {row.computed}, {row.note}"
+        )
 
 
 def test_images_are_bilinear_on_pixels_and_keep_their_mean():
     rng = np.random.default_rng(1)
     images = rng.random((2, 8, 8))
-    # pixel means of the function are averages over neighbours: in the middle of a pixel, of its four corners
+    # pixel means of the function are averages over neighbours: in the middle of a pixel, of its
+    # four corners
     flat = pixel_function(images, midpoint(SQUARE, 8).nodes)
     padded = np.pad(images[0], 1, mode="edge")
     around = padded[2:5, 4:7]
@@ -40,7 +49,9 @@ def test_images_are_bilinear_on_pixels_and_keep_their_mean():
     # first coordinate down the rows
     stripes = np.zeros((1, 8, 8))
     stripes[0, 6:, :] = 1.0
-    assert pixel_function(stripes, np.array([[0.9, 0.1], [0.1, 0.9]]))[:, 0] == pytest.approx([1.0, 0.0])
+    assert pixel_function(stripes, np.array([[0.9, 0.1], [0.1, 0.9]]))[:, 0] == pytest.approx(
+        [1.0, 0.0]
+    )
     # bilinear on pixels: two Gauss points per pixel and dimension integrate it exactly, as three do
     two, three = (gauss_legendre(SQUARE, n, panels=8) for n in (2, 3))
     integrals = [grid.integrate(pixel_function(images, grid.nodes)) for grid in (two, three)]
@@ -62,7 +73,9 @@ def test_distance_is_the_root_mean_square_of_norms():
 def test_orders_in_depth_and_width():
     depths = [16, 32, 64]
     by_depth = [resnet_limit(depth=d, width=8, images=20) for d in depths]
-    np.testing.assert_allclose(observed_orders(depths, [float(c["depth_error"]) for c in by_depth]), 1.0, atol=0.1)
+    np.testing.assert_allclose(
+        observed_orders(depths, [float(c["depth_error"]) for c in by_depth]), 1.0, atol=0.1
+    )
     assert float(by_depth[-1]["depth_reference_error"]) < 1e-6 * float(by_depth[-1]["depth_error"])
     widths = [16, 24, 32]
     by_width = [resnet_limit(depth=8, width=w, images=20) for w in widths]
@@ -91,8 +104,14 @@ def test_from_command_to_page(tmp_path):
     done = run_sweep(find_study("liu_markowich/resnet_limit"), grids, tmp_path, progress="none")
     assert done.count("done") == 4
     page = write_report(done.folder).read_text()
-    assert {path.name for path in done.folder.glob("*.png")} == {"convergence.png", "digit.png", "labels.png"}
-    depth_orders, width_orders = (re.search(rf"orders in {along}: ([\d., ]+)", page) for along in ("depth", "width"))
+    assert {path.name for path in done.folder.glob("*.png")} == {
+        "convergence.png",
+        "digit.png",
+        "labels.png",
+    }
+    depth_orders, width_orders = (
+        re.search(rf"orders in {along}: ([\d., ]+)", page) for along in ("depth", "width")
+    )
     assert depth_orders is not None
     assert width_orders is not None
     for text, order in ((depth_orders[1], 1.0), (width_orders[1], 2.0)):

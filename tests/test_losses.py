@@ -20,7 +20,9 @@ EVERY = pytest.mark.parametrize("kind", TARGETS, ids=lambda k: k.__name__)
 
 @EVERY
 def test_taylor(kind, rng):
-    """loss(o + h d) has derivative (g, d)_v and second derivative (H d, d)_v, by central differences of order 4."""
+    """loss(o + h d) has derivative (g, d)_v and second derivative (H d, d)_v, by central
+    differences of order 4.
+    """
     loss, y = kind(1.7), TARGETS[kind](rng)
     o, d = rng.standard_normal((3, 4)), rng.standard_normal((3, 4))
     h, v = 1e-3, V[:, None]
@@ -34,14 +36,20 @@ def test_taylor(kind, rng):
     first = (8 * (along(h) - along(-h)) - (along(2 * h) - along(-2 * h))) / (12 * h)
     np.testing.assert_allclose(slope(0.0), first, rtol=0, atol=1e-10)
     second = (8 * (slope(h) - slope(-h)) - (slope(2 * h) - slope(-2 * h))) / (12 * h)
-    np.testing.assert_allclose(np.sum(v * loss.hvp(o, y, V, d) * d, axis=0), second, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        np.sum(v * loss.hvp(o, y, V, d) * d, axis=0), second, rtol=0, atol=1e-10
+    )
 
 
 def test_values_by_hand(rng):
     o, y = rng.standard_normal((3, 4)), rng.uniform(size=(3, 4))
     v = V[:, None]
-    np.testing.assert_allclose(SquaredError(2.0).value(o, y, V), 2 * np.sum(v * (o - y) ** 2, axis=0), rtol=1e-14)
-    np.testing.assert_allclose(AbsoluteError(2.0).value(o, y, V), 2 * np.sum(v * abs(o - y), axis=0), rtol=1e-14)
+    np.testing.assert_allclose(
+        SquaredError(2.0).value(o, y, V), 2 * np.sum(v * (o - y) ** 2, axis=0), rtol=1e-14
+    )
+    np.testing.assert_allclose(
+        AbsoluteError(2.0).value(o, y, V), 2 * np.sum(v * abs(o - y), axis=0), rtol=1e-14
+    )
     s = 1 / (1 + np.exp(-o))
     entropy = -np.sum(v * (y * np.log(s) + (1 - y) * np.log(1 - s)), axis=0)
     np.testing.assert_allclose(Logistic(2.0).value(o, y, V), 2 * entropy, rtol=1e-13)
@@ -59,7 +67,9 @@ def test_large_scores_do_not_overflow():
     o = np.array([[800.0, -800.0], [0.0, 0.0]])
     y = np.array([[0.0, 1.0], [1.0, 0.0]])
     np.testing.assert_allclose(CrossEntropy().value(o, y, np.ones(2)), 800.0, rtol=1e-15)
-    np.testing.assert_allclose(CrossEntropy().gradient(o, y, np.ones(2)), [[1, -1], [-1, 1]], rtol=1e-15)
+    np.testing.assert_allclose(
+        CrossEntropy().gradient(o, y, np.ones(2)), [[1, -1], [-1, 1]], rtol=1e-15
+    )
 
 
 def test_labels_are_columns_of_the_identity():
@@ -83,7 +93,12 @@ def test_formulas():
 @EVERY
 def test_another_array_library(kind, rng):
     strict = array_api_strict.asarray
-    loss, y, o, d = kind(1.7), TARGETS[kind](rng), rng.standard_normal((3, 4)), rng.standard_normal((3, 4))
+    loss, y, o, d = (
+        kind(1.7),
+        TARGETS[kind](rng),
+        rng.standard_normal((3, 4)),
+        rng.standard_normal((3, 4)),
+    )
     checked = loss.check_target(strict(y), 3, 4)
     for got, want in (
         (loss.value(strict(o), checked, strict(V)), loss.value(o, y, V)),
@@ -101,17 +116,35 @@ COLUMNS = np.full((3, 4), 1 / 3)
     [
         (lambda: AbsoluteError(0.0), "weight must be finite and positive"),
         (lambda: Logistic("much"), "weight must be a number"),
-        (lambda: SquaredError().check_target(COLUMNS.T, 3, 4), r"target has shape \(4, 3\), expected \(3, 4\); its tr"),
-        (lambda: SquaredError().check_target(np.ones(3), 3, 1), r"for a single sample write target\[:, None\]"),
-        (lambda: Logistic().check_target(COLUMNS - 0.5, 3, 4), r"target must lie in \[0, 1\] for Logistic\(\)"),
+        (
+            lambda: SquaredError().check_target(COLUMNS.T, 3, 4),
+            r"target has shape \(4, 3\), expected \(3, 4\); its tr",
+        ),
+        (
+            lambda: SquaredError().check_target(np.ones(3), 3, 1),
+            r"for a single sample write target\[:, None\]",
+        ),
+        (
+            lambda: Logistic().check_target(COLUMNS - 0.5, 3, 4),
+            r"target must lie in \[0, 1\] for Logistic\(\)",
+        ),
         (lambda: Logistic().check_target(COLUMNS + 1.0, 3, 4), r"target must lie in \[0, 1\]"),
-        (lambda: CrossEntropy().check_target(np.array([0, 1, 3, 2]), 3, 4), "labels 0, ..., 2, one of them is 3"),
+        (
+            lambda: CrossEntropy().check_target(np.array([0, 1, 3, 2]), 3, 4),
+            "labels 0, ..., 2, one of them is 3",
+        ),
         (lambda: CrossEntropy().check_target(np.array([0, -1, 1, 2]), 3, 4), "one of them is -1"),
         (lambda: CrossEntropy().check_target(np.array([0, 0.5, 1, 2]), 3, 4), "one of them is 0.5"),
         (lambda: CrossEntropy().check_target(np.array([0, 1]), 3, 4), r"target has shape \(2,\)"),
         (lambda: CrossEntropy().check_target(2 * COLUMNS, 3, 4), "whose columns sum to 1"),
-        (lambda: CrossEntropy().check_target(COLUMNS - [[0.5], [-0.5], [0]], 3, 4), "whose columns sum to 1"),
-        (lambda: CrossEntropy().check_target(np.array(["a", "b"]), 3, 2), "target must be real numbers"),
+        (
+            lambda: CrossEntropy().check_target(COLUMNS - [[0.5], [-0.5], [0]], 3, 4),
+            "whose columns sum to 1",
+        ),
+        (
+            lambda: CrossEntropy().check_target(np.array(["a", "b"]), 3, 2),
+            "target must be real numbers",
+        ),
         (lambda: Loss(), "abstract"),
     ],
 )

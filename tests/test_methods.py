@@ -1,4 +1,6 @@
-"""Every method against an independent answer on quadratics: linear solves, SciPy's bounded solver, enumeration."""
+"""Every method against an independent answer on quadratics: linear solves, SciPy's bounded solver,
+enumeration.
+"""
 
 from dataclasses import dataclass, field, replace
 
@@ -51,7 +53,10 @@ FREE = {
     "L-BFGS": LBFGS(gtol=1e-6),
     "Newton-CG": NewtonCG(gtol=1e-6),
 }
-PROJECTED = {name: FREE[name] for name in ("gradient descent", "Nesterov", "Nesterov, function restart", "Adam")}
+PROJECTED = {
+    name: FREE[name]
+    for name in ("gradient descent", "Nesterov", "Nesterov, function restart", "Adam")
+}
 SAMPLES = 8
 
 
@@ -87,7 +92,9 @@ def quadratic(condition=30.0, space=SPACE, scale=1.0):
 
 
 def bounded(objective, bounds):
-    """SciPy's bounded-variable least squares for the same quadratic: |R x - R^-T b|^2 / 2, A = R^T R."""
+    """SciPy's bounded-variable least squares for the same quadratic: |R x - R^-T b|^2 / 2, A = R^T
+    R.
+    """
     r = np.linalg.cholesky(objective.matrix).T
     right = np.linalg.solve(r.T, objective.data.mean(axis=1))
     found = scipy.optimize.lsq_linear(r, right, bounds=bounds, tol=1e-14, method="bvls")
@@ -96,7 +103,10 @@ def bounded(objective, bounds):
 
 
 def flat_bounds(box):
-    return [SPACE.flatten(SPACE.sample(**{n: pair[side] for n, pair in box.bounds.items()})) for side in (0, 1)]
+    return [
+        SPACE.flatten(SPACE.sample(**{n: pair[side] for n, pair in box.bounds.items()}))
+        for side in (0, 1)
+    ]
 
 
 @pytest.mark.parametrize("method", FREE.values(), ids=FREE.keys())
@@ -111,19 +121,27 @@ def test_the_minimum_of_a_quadratic_is_the_linear_solve(method, scale):
     assert best.objective == pytest.approx(-0.5 * objective.data.mean(axis=1) @ exact, rel=1e-10)
 
 
-@pytest.mark.parametrize("method", [*PROJECTED.values(), FREE["L-BFGS"]], ids=[*PROJECTED, "L-BFGS"])
+@pytest.mark.parametrize(
+    "method", [*PROJECTED.values(), FREE["L-BFGS"]], ids=[*PROJECTED, "L-BFGS"]
+)
 def test_in_a_box_against_scipy(method):
     objective, box = quadratic(), Box(bias=(-0.1, 0.2), kernel=(-0.3, 0.05))
     exact = bounded(objective, flat_bounds(box))
     best = minimize(Composite(objective, admissible=box), method)
     np.testing.assert_allclose(SPACE.flatten(best.control), exact, rtol=0, atol=1e-6)
-    assert 4 <= sum(np.isclose(x, b, rtol=0, atol=1e-9).sum() for x in [exact] for b in flat_bounds(box)) < SPACE.size
+    assert (
+        4
+        <= sum(np.isclose(x, b, rtol=0, atol=1e-9).sum() for x in [exact] for b in flat_bounds(box))
+        < SPACE.size
+    )
     assert box.contains(best.control, 1e-15)
 
 
 @pytest.mark.parametrize("name", ["gradient descent", "Nesterov", "Nesterov, function restart"])
 def test_L1_is_soft_thresholding(name):
-    """A = identity: the minimiser is soft(b, strength), b as values of the control; with a Box, that clipped."""
+    """A = identity: the minimiser is soft(b, strength), b as values of the control; with a Box,
+    that clipped.
+    """
     objective = Quadratic(quadratic().data, np.eye(SPACE.size))
     b = SPACE.unflatten(objective.data.mean(axis=1))
     for admissible in (None, Box(kernel=(-0.4, 0.3), bias=(0.1, 2.0))):
@@ -138,7 +156,9 @@ def test_L1_is_soft_thresholding(name):
 
 @pytest.mark.parametrize("name", ["gradient descent", "Nesterov", "Nesterov, function restart"])
 def test_L1_in_a_box_against_the_split_quadratic(name):
-    """x = p - q with p, q >= 0, |x| = p + q: a bounded quadratic that SciPy's L-BFGS-B solves on its own."""
+    """x = p - q with p, q >= 0, |x| = p + q: a bounded quadratic that SciPy's L-BFGS-B solves on
+    its own.
+    """
     objective, box = quadratic(), Box(kernel=(-0.3, 0.2))
     weights = SPACE.flatten(SPACE.sample(bias=1.0, kernel=1.0))  # |x|_1 = sum root |flat x|
     b, n = objective.data.mean(axis=1), SPACE.size
@@ -152,13 +172,18 @@ def test_L1_in_a_box_against_the_split_quadratic(name):
         return value, np.concatenate([slope + 0.7 * weights, -slope + 0.7 * weights])
 
     found = scipy.optimize.minimize(
-        split, np.zeros(2 * n), jac=True, method="L-BFGS-B",
+        split,
+        np.zeros(2 * n),
+        jac=True,
+        method="L-BFGS-B",
         bounds=list(zip(np.zeros(2 * n), [*free, *low], strict=True)),
         options={"ftol": 0.0, "gtol": 1e-10, "maxiter": 5000},
-    )  # fmt: skip
+    )
     best = minimize(Composite(objective, L1(0.7), box), FREE[name])
     assert best.objective == pytest.approx(found.fun, rel=1e-12)
-    np.testing.assert_allclose(SPACE.flatten(best.control), found.x[:n] - found.x[n:], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        SPACE.flatten(best.control), found.x[:n] - found.x[n:], rtol=0, atol=1e-6
+    )
 
 
 def test_rows_that_do_not_help_vanish():
@@ -171,7 +196,10 @@ def test_rows_that_do_not_help_vanish():
     size = np.sqrt(np.sum(w * best.control["kernel"] ** 2, axis=-1, keepdims=True) / 2.0)
     for layer, row in np.argwhere(~empty):  # stationarity: g + x / size = 0 row by row
         np.testing.assert_allclose(
-            gradient["kernel"][layer, row], -best.control["kernel"][layer, row] / size[layer, row], rtol=0, atol=1e-6
+            gradient["kernel"][layer, row],
+            -best.control["kernel"][layer, row] / size[layer, row],
+            rtol=0,
+            atol=1e-6,
         )
     assert np.all(np.sqrt(np.sum(w * gradient["kernel"][empty] ** 2, axis=-1) / 2.0) <= 1.0 + 1e-9)
 
@@ -198,7 +226,8 @@ def test_methods_agree_on_every_set(admissible):
 
 @pytest.mark.parametrize("line_search", ["armijo", "exact"])
 def test_the_gap_of_frank_wolfe_falls_like_one_over_k(line_search):
-    """J(x_k) - J* <= 2 C / (k + 2), min over i <= k of gap_i <= 6.75 C / (k + 2), C = L diameter^2 (Jaggi, 2013).
+    """J(x_k) - J* <= 2 C / (k + 2), min over i <= k of gap_i <= 6.75 C / (k + 2), C = L diameter^2
+    (Jaggi, 2013).
 
     C is at least what exact line search needs; Armijo's steps are within a factor 2 of it.
     """
@@ -225,15 +254,19 @@ def test_frank_wolfe_ends_at_a_vertex_where_the_minimum_is_one():
 
 
 def test_acceleration_and_curvature_pay():
-    """At condition number 1e3: more than 2000 iterations, without restart too, 500 with it, 9 with curvature."""
+    """At condition number 1e3: more than 2000 iterations, without restart too, 500 with it, 9 with
+    curvature.
+    """
     objective = quadratic(1e3)
     plain, momentum, restarted, newton = (
         minimize(objective, method, raise_on_failure=False).statistics["iterations"]
         for method in (
-            GradientDescent(1e-6, 2000), Nesterov(1e-6, 2000, restart="none"), Nesterov(1e-6),
+            GradientDescent(1e-6, 2000),
+            Nesterov(1e-6, 2000, restart="none"),
+            Nesterov(1e-6),
             NewtonCG(1e-6, radius=1e3),
         )
-    )  # fmt: skip
+    )
     assert plain > 3 * restarted
     assert momentum > 2 * restarted
     assert restarted < 700
@@ -244,7 +277,11 @@ def test_newton_squares_the_error():
     network = WidthDepth(gauss_legendre(Interval(0, 1), 4), tanh)
     grid = network.grid
     problem = LearningProblem(
-        network, grid.sample(lambda y: y), grid.sample(np.cos), TimeMesh(1.0, 5), penalty=Tikhonov(0.02)
+        network,
+        grid.sample(lambda y: y),
+        grid.sample(np.cos),
+        TimeMesh(1.0, 5),
+        penalty=Tikhonov(0.02),
     )
     best = minimize(problem, NewtonCG(gtol=1e-10))
     reference = minimize(problem, LBFGS(gtol=1e-8))
@@ -258,7 +295,14 @@ def test_newton_squares_the_error():
 def test_adam_on_batches_comes_near_and_does_not_claim_more():
     objective = quadratic()
     exact = np.linalg.solve(objective.matrix, objective.data.mean(axis=1))
-    method = Adam(step=lambda epoch: 0.1 * 0.97**epoch, batch=3, rng=5, max_iterations=300, report=50, gtol=1e-9)
+    method = Adam(
+        step=lambda epoch: 0.1 * 0.97**epoch,
+        batch=3,
+        rng=5,
+        max_iterations=300,
+        report=50,
+        gtol=1e-9,
+    )
     run, again = (minimize(objective, method) for _ in range(2))
     assert run.status is Status.ITERATED
     with pytest.raises(SolveError, match="Raise max_iterations"):
@@ -280,25 +324,41 @@ def test_the_first_step_of_adam_is_the_sign_of_the_gradient():
 
 
 def test_batches_of_a_classifier(rng):
-    """Two separated clouds: batches train a network and its readout; the full objective is what is reported."""
+    """Two separated clouds: batches train a network and its readout; the full objective is what is
+    reported.
+    """
     network = WidthDepth(gauss_legendre(Interval(0, 1), 4), tanh)
     labels = np.arange(30) % 2
     data = 0.1 * rng.standard_normal((4, 30)) + np.where(labels, 0.5, -0.5)
     problem = LearningProblem(
-        network, data, labels, TimeMesh(1.0, 3), readout=Affine(2), terminal=CrossEntropy(), penalty=Tikhonov(1e-3)
+        network,
+        data,
+        labels,
+        TimeMesh(1.0, 3),
+        readout=Affine(2),
+        terminal=CrossEntropy(),
+        penalty=Tikhonov(1e-3),
     )
-    run = minimize(problem, Adam(step=0.05, batch=8, max_iterations=40, report=10), raise_on_failure=False)
+    run = minimize(
+        problem, Adam(step=0.05, batch=8, max_iterations=40, report=10), raise_on_failure=False
+    )
     assert run.objective == pytest.approx(discretize(problem).value(run.control), rel=1e-14)
     assert run.objective < 0.3 * run.history["objective"][0]
 
 
-@pytest.mark.parametrize("method", [LBFGS(gtol=1e-7), Nesterov(gtol=1e-7), NewtonCG(gtol=1e-7)], ids=type)
+@pytest.mark.parametrize(
+    "method", [LBFGS(gtol=1e-7), Nesterov(gtol=1e-7), NewtonCG(gtol=1e-7)], ids=type
+)
 @pytest.mark.parametrize("norm", ["L2", "H1"])
 def test_the_product_of_the_space_changes_the_path_not_the_minimum(method, norm):
-    """x' = a from 0 to 1 with int a^2 + a'^2 penalised: a is constant, a = 1 / (1 + 2 lambda), in any product."""
+    """x' = a from 0 to 1 with int a^2 + a'^2 penalised: a is constant, a = 1 / (1 + 2 lambda), in
+    any product.
+    """
     network = WidthDepth(gauss_legendre(Interval(0, 1), 3), identity)
     space = network.controls(TimeMesh(1.0, 6), in_time="nodes", norm=norm, fixed={"kernel": 0.0})
-    problem = LearningProblem(network, np.zeros((3, 1)), np.ones((3, 1)), space, penalty=SobolevPenalty(0.1))
+    problem = LearningProblem(
+        network, np.zeros((3, 1)), np.ones((3, 1)), space, penalty=SobolevPenalty(0.1)
+    )
     start = space.sample(bias=lambda y, t: np.sin(9 * t) + 0 * y)
     best = minimize(discretize(problem, Heun()), method, initial=start)
     np.testing.assert_allclose(best.control["bias"], 1 / 1.2, rtol=0, atol=1e-6)
@@ -319,34 +379,75 @@ def test_a_finite_set_is_left_to_gradient_descent():
 def test_a_problem_with_L1_is_split():
     network = WidthDepth(gauss_legendre(Interval(0, 1), 3), identity)
     space = network.controls(TimeMesh(1.0, 2), fixed={"kernel": 0.0})
-    for strength, want in ((0.1, (1 - 0.1) / 1.2), (1.5, 0.0)):  # (a - 1) + 0.2 a + strength sign(a) = 0
+    for strength, want in (
+        (0.1, (1 - 0.1) / 1.2),
+        (1.5, 0.0),
+    ):  # (a - 1) + 0.2 a + strength sign(a) = 0
         problem = LearningProblem(
             network, np.zeros((3, 1)), np.ones((3, 1)), space, penalty=Tikhonov(0.1) + L1(strength)
         )
         for method in (GradientDescent(gtol=1e-9), Nesterov(gtol=1e-9)):
             best = minimize(problem, method)
             np.testing.assert_allclose(best.control["bias"], want, rtol=0, atol=1e-8)
-            assert best.objective == pytest.approx(discretize(problem).value(best.control), rel=1e-13)
+            assert best.objective == pytest.approx(
+                discretize(problem).value(best.control), rel=1e-13
+            )
 
 
 @pytest.mark.parametrize(
     ("problem", "method", "words"),
     [
-        ({"admissible": Ball()}, LBFGS(), r"LBFGS cannot treat Ball\(1, .*; use a Box, or GradientDescent\(\)"),
-        ({"penalty": L1(0.1)}, LBFGS(), r"LBFGS cannot treat L1\(.*; use GradientDescent\(\) or Nesterov\(\)"),
-        ({"admissible": Box(bias=(0, 1))}, NewtonCG(), r"NewtonCG cannot treat Box.*; use LBFGS\(\) for a Box"),
+        (
+            {"admissible": Ball()},
+            LBFGS(),
+            r"LBFGS cannot treat Ball\(1, .*; use a Box, or GradientDescent\(\)",
+        ),
+        (
+            {"penalty": L1(0.1)},
+            LBFGS(),
+            r"LBFGS cannot treat L1\(.*; use GradientDescent\(\) or Nesterov\(\)",
+        ),
+        (
+            {"admissible": Box(bias=(0, 1))},
+            NewtonCG(),
+            r"NewtonCG cannot treat Box.*; use LBFGS\(\) for a Box",
+        ),
         ({"penalty": L1(0.1)}, NewtonCG(), "NewtonCG cannot treat L1"),
         ({"penalty": L1(0.1)}, Adam(), "Adam cannot treat L1"),
-        ({"admissible": FiniteSet(bias=(0, 1))}, Adam(), r"Adam cannot treat FiniteSet.*; use GradientDescent\(\)"),
+        (
+            {"admissible": FiniteSet(bias=(0, 1))},
+            Adam(),
+            r"Adam cannot treat FiniteSet.*; use GradientDescent\(\)",
+        ),
         ({"admissible": FiniteSet(bias=(0, 1))}, Nesterov(), "Nesterov cannot treat FiniteSet"),
         ({}, FrankWolfe(), "a bounded set for every trained block, bias, kernel has none"),
         ({"admissible": Box(bias=(0, 1))}, FrankWolfe(), "kernel has none"),
-        ({"admissible": Box(bias=(0, 1), kernel=(0, np.inf))}, FrankWolfe(), "FrankWolfe cannot treat Box"),
-        ({"admissible": FiniteSet(bias=(0, 1), kernel=(0, 1))}, FrankWolfe(), "FrankWolfe cannot treat FiniteSet"),
-        ({"penalty": L1(0.1), "admissible": BOUNDED["box"]}, FrankWolfe(), "FrankWolfe cannot treat L1"),
+        (
+            {"admissible": Box(bias=(0, 1), kernel=(0, np.inf))},
+            FrankWolfe(),
+            "FrankWolfe cannot treat Box",
+        ),
+        (
+            {"admissible": FiniteSet(bias=(0, 1), kernel=(0, 1))},
+            FrankWolfe(),
+            "FrankWolfe cannot treat FiniteSet",
+        ),
+        (
+            {"penalty": L1(0.1), "admissible": BOUNDED["box"]},
+            FrankWolfe(),
+            "FrankWolfe cannot treat L1",
+        ),
         ({"penalty": L1(0.1), "admissible": Ball()}, Nesterov(), "no proximal map is known for L1"),
-        ({"penalty": L1(0.1, groups="rows"), "admissible": BOUNDED["box"]}, Nesterov(), "L1 by entries in a Box has"),
-        ({"penalty": L1(0.1) + Tikhonov(0.1)}, Nesterov(), "no proximal map is known for .* together, which share"),
+        (
+            {"penalty": L1(0.1, groups="rows"), "admissible": BOUNDED["box"]},
+            Nesterov(),
+            "L1 by entries in a Box has",
+        ),
+        (
+            {"penalty": L1(0.1) + Tikhonov(0.1)},
+            Nesterov(),
+            "no proximal map is known for .* together, which share",
+        ),
     ],
 )
 def test_what_a_method_cannot_treat(problem, method, words):
@@ -357,11 +458,20 @@ def test_what_a_method_cannot_treat(problem, method, words):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: minimize(3, LBFGS()), "objective must be a LearningProblem or an Objective, got 3"),
-        (lambda: minimize(quadratic(), Adam(batch=9)), "batch must be at most the number of samples, 8, got 9"),
+        (
+            lambda: minimize(3, LBFGS()),
+            "objective must be a LearningProblem or an Objective, got 3",
+        ),
+        (
+            lambda: minimize(quadratic(), Adam(batch=9)),
+            "batch must be at most the number of samples, 8, got 9",
+        ),
         (lambda: Adam(batch=0), "batch must be at least 1"),
         (lambda: Adam(step=-1.0), "step must be finite and positive"),
-        (lambda: minimize(quadratic(), Adam(step=lambda epoch: -1.0)), "step must be finite and positive"),
+        (
+            lambda: minimize(quadratic(), Adam(step=lambda epoch: -1.0)),
+            "step must be finite and positive",
+        ),
         (lambda: Adam(decays=(1.0, 0.9)), "decays must be two numbers"),
         (lambda: Adam(report=0), "report must be at least 1"),
         (lambda: Adam(epsilon=0.0), "epsilon must be finite and positive"),

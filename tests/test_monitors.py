@@ -6,13 +6,26 @@ import numpy as np
 import pytest
 
 from continuum import TimeMesh, exact, gauss_legendre
-from solvers import RK4, DormandPrince, EverySeconds, EverySteps, Monitor, Progress, Record, Status, Stop, integrate
+from solvers import (
+    RK4,
+    DormandPrince,
+    EverySeconds,
+    EverySteps,
+    Monitor,
+    Progress,
+    Record,
+    Status,
+    Stop,
+    integrate,
+)
 
 CASE = exact.scalar_decay
 
 
 def run(stepper, *monitors, layers=20, **options):
-    return integrate(*CASE.setup(gauss_legendre(CASE.domain, 2), layers), stepper, monitors=monitors, **options)
+    return integrate(
+        *CASE.setup(gauss_legendre(CASE.domain, 2), layers), stepper, monitors=monitors, **options
+    )
 
 
 def level(snapshot):
@@ -29,7 +42,9 @@ def test_records_are_the_states_at_their_steps():
     np.testing.assert_array_equal(solution.trajectory.final, plain.trajectory.final)
 
 
-@pytest.mark.parametrize("stepper", [RK4(), DormandPrince(rtol=1e-9, atol=1e-9)], ids=["fixed", "adaptive"])
+@pytest.mark.parametrize(
+    "stepper", [RK4(), DormandPrince(rtol=1e-9, atol=1e-9)], ids=["fixed", "adaptive"]
+)
 def test_stopping_is_not_finishing(stepper):
     solution = run(stepper, Monitor(Stop(lambda s: level(s) < 0.8)))
     assert solution.status is Status.STOPPED
@@ -37,7 +52,9 @@ def test_stopping_is_not_finishing(stepper):
     last = solution.trajectory.times[-1]
     assert 0.0 < last < 1.0
     assert solution.trajectory.final[0, 0] < 0.8
-    np.testing.assert_allclose(solution.trajectory.final, CASE.solution(np.zeros((2, 1)), last), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(
+        solution.trajectory.final, CASE.solution(np.zeros((2, 1)), last), rtol=0, atol=1e-6
+    )
 
 
 def test_a_stop_at_the_last_step_has_finished():
@@ -47,7 +64,10 @@ def test_a_stop_at_the_last_step_has_finished():
 def test_progress_writes_lines():
     stream = io.StringIO()
     run(RK4(), Monitor(Progress(stream), EverySteps(10)))
-    assert stream.getvalue().splitlines() == ["step 10 of at most 20  t 0.5", "step 20 of at most 20  t 1"]
+    assert stream.getvalue().splitlines() == [
+        "step 10 of at most 20  t 0.5",
+        "step 20 of at most 20  t 1",
+    ]
     stream = io.StringIO()
     run(RK4(), Monitor(Progress(stream), EverySeconds(1000.0)))
     assert len(stream.getvalue().splitlines()) == 1  # always at the end

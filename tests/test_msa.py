@@ -1,4 +1,6 @@
-"""Successive approximation: where it converges, where it must be said that it does not, and what its remedies do."""
+"""Successive approximation: where it converges, where it must be said that it does not, and what
+its remedies do.
+"""
 
 import numpy as np
 import pytest
@@ -39,8 +41,8 @@ from solvers import (
     minimize,
     successive_approximation,
 )
-from solvers.msa_rows import Rows, RowSweeps
-from solvers.pontryagin import layer_hamiltonian
+from solvers.pontryagin.hamiltonian import layer_hamiltonian
+from solvers.pontryagin.msa_rows import Rows, RowSweeps
 
 UNIT = Interval(0, 1)
 BOX = Box(bias=(-1, 1), kernel=(-1, 1))
@@ -50,21 +52,29 @@ def scalar(layers=4):
     """LM-64, first: f' = a, a in [-1, 1], f(0) = 0, target 1/2, T = 1."""
     network = WidthDepth(gauss_legendre(UNIT, 1), identity)
     space = network.controls(TimeMesh(1.0, layers), fixed={"kernel": 0.0})
-    return LearningProblem(network, np.zeros((1, 1)), np.full((1, 1), 0.5), space, admissible=Box(bias=(-1, 1)))
+    return LearningProblem(
+        network, np.zeros((1, 1)), np.full((1, 1), 0.5), space, admissible=Box(bias=(-1, 1))
+    )
 
 
 def blocks(layers, initial=0.5, target=4.0, horizon=1.0):
     """LM-54 (LM-55): two blocks, identity, the box [-1, 1]^2, target (4, 0)."""
     network = WidthDepth(midpoint(UNIT, 2), identity)
     return LearningProblem(
-        network, np.full((2, 1), initial), np.array([[target], [0.0]]), TimeMesh(horizon, layers), admissible=BOX
+        network,
+        np.full((2, 1), initial),
+        np.array([[target], [0.0]]),
+        TimeMesh(horizon, layers),
+        admissible=BOX,
     )
 
 
 def test_the_two_cycle_of_one_unit():
     run = successive_approximation(scalar(), raise_on_failure=False)
     assert run.status is Status.TWO_CYCLE
-    np.testing.assert_allclose(run.history["objective"], [1 / 8, 1 / 8, 9 / 8, 1 / 8], rtol=0, atol=1e-15)
+    np.testing.assert_allclose(
+        run.history["objective"], [1 / 8, 1 / 8, 9 / 8, 1 / 8], rtol=0, atol=1e-15
+    )
     with pytest.raises(SolveError, match="return after two iterations"):
         successive_approximation(scalar())
 
@@ -78,7 +88,9 @@ def test_the_two_cycle_of_two_blocks_converges_with_the_layers():
     for layers in (100, 400, 1600):
         run = successive_approximation(blocks(layers), raise_on_failure=False)
         assert run.status is Status.TWO_CYCLE
-        np.testing.assert_allclose(run.history["objective"][[0, 1, 3]], [3.125, 1.25, 1.25], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(
+            run.history["objective"][[0, 1, 3]], [3.125, 1.25, 1.25], rtol=0, atol=1e-12
+        )
         errors.append(abs(run.history["objective"][2] - exact))
     assert errors[2] == pytest.approx(5.69e-5, rel=0.01)
     assert errors[0] / errors[1] == pytest.approx(4, abs=0.1)
@@ -90,7 +102,11 @@ def test_a_target_that_cannot_be_passed_takes_one_step(activation):
     """LM-53: after one step the gap is 0, and J that of the ResNet at full speed."""
     grid, layers = gauss_legendre(UNIT, 3), 20
     problem = LearningProblem(
-        WidthDepth(grid, activation), np.full((3, 1), 0.5), np.full((3, 1), 4.0), TimeMesh(1.0, layers), admissible=BOX
+        WidthDepth(grid, activation),
+        np.full((3, 1), 0.5),
+        np.full((3, 1), 4.0),
+        TimeMesh(1.0, layers),
+        admissible=BOX,
     )
     run = successive_approximation(problem)
     assert run.status is Status.EXTREMAL
@@ -105,14 +121,19 @@ def test_a_target_that_cannot_be_passed_takes_one_step(activation):
 
 
 def test_the_disc():
-    """LM-52: the maximising control depends on the state, so a few iterations are needed; J is 0.41819 to O(tau)."""
+    """LM-52: the maximising control depends on the state, so a few iterations are needed; J is
+    0.41819 to O(tau).
+    """
     grid = gauss_legendre(UNIT, 2)
     errors = []
     for layers in (20, 40):
         problem = LearningProblem(
-            WidthDepth(grid, identity), np.full((2, 1), 0.5), np.full((2, 1), 3.0), TimeMesh(1.0, layers),
+            WidthDepth(grid, identity),
+            np.full((2, 1), 0.5),
+            np.full((2, 1), 3.0),
+            TimeMesh(1.0, layers),
             admissible=Ball(),
-        )  # fmt: skip
+        )
         run = successive_approximation(problem)
         assert run.status is Status.EXTREMAL
         errors.append(run.objective - 0.4181960996999136)
@@ -123,7 +144,9 @@ def test_the_disc():
 @pytest.mark.parametrize(("rho", "factor"), [(2.0, 1 / 4), (1.0, 0.0)])
 def test_augmentation_above_the_threshold(rho, factor):
     """LM-65: a <- clip(a + (1/2 - a) / rho), so J falls by the factor (1 - 1/rho)^2."""
-    run = successive_approximation(scalar(), augmentation=rho, max_iterations=6, raise_on_failure=False)
+    run = successive_approximation(
+        scalar(), augmentation=rho, max_iterations=6, raise_on_failure=False
+    )
     expected = factor ** np.arange(len(run.history["objective"])) / 8
     np.testing.assert_allclose(run.history["objective"], expected, rtol=0, atol=1e-9)
     assert run.status is (Status.EXTREMAL if rho == 1.0 else Status.MAX_ITERATIONS)
@@ -141,7 +164,10 @@ def test_augmentation_of_two_blocks():
     """LM-65 at K = 400, the inner search +-1e-2: rho = 1 and 3 decrease, 0.3 does not."""
     values = {
         rho: successive_approximation(
-            blocks(400), augmentation=rho, max_iterations=24 if rho >= 1 else 4, raise_on_failure=False
+            blocks(400),
+            augmentation=rho,
+            max_iterations=24 if rho >= 1 else 4,
+            raise_on_failure=False,
         ).history["objective"]
         for rho in (1.0, 3.0, 0.3)
     }
@@ -153,7 +179,9 @@ def test_augmentation_of_two_blocks():
     assert values[0.3][4] == pytest.approx(2.50, abs=5e-2)
 
 
-@pytest.mark.parametrize("remedy", [{"relaxation": "search"}, {"augmentation": "adaptive"}], ids=str)
+@pytest.mark.parametrize(
+    "remedy", [{"relaxation": "search"}, {"augmentation": "adaptive"}], ids=str
+)
 def test_remedies_find_the_optimum_of_two_blocks(remedy):
     """The optimum of this ResNet is 0.4347 (0.42356 in the limit); both descend to it."""
     run = successive_approximation(blocks(50), max_iterations=80, raise_on_failure=False, **remedy)
@@ -218,7 +246,9 @@ def test_ties_that_need_more_rows_go_to_the_kernels(rng):
     assert sweeps.look(sweeps.rows(control))[2] is None
     assert sweeps.rows(problem.space.random(rng)) is None
     best = layer_hamiltonian(discretize(problem), control).minimiser(dict(control.items()))
-    run = successive_approximation(problem, initial=control, max_iterations=1, raise_on_failure=False)
+    run = successive_approximation(
+        problem, initial=control, max_iterations=1, raise_on_failure=False
+    )
     assert run.history["objective"][1] == pytest.approx(
         discretize(problem).value(problem.space.sample(**best.values)), rel=1e-13
     )
@@ -228,7 +258,9 @@ def test_ties_that_need_more_rows_go_to_the_kernels(rng):
 def test_the_singular_extremal_is_not_left():
     """LM-55 (a): r_2 = 0 and f_2 = 0, so ties keep block 2 where it is."""
     problem = blocks(8, 0.0, 6.0, 2.0)
-    singular = problem.space.sample(bias=np.array([1.0, 0.0]), kernel=np.array([[-1.0, 0.0], [0.0, 0.0]]))
+    singular = problem.space.sample(
+        bias=np.array([1.0, 0.0]), kernel=np.array([[-1.0, 0.0], [0.0, 0.0]])
+    )
     run = successive_approximation(problem, initial=singular)
     assert run.status is Status.EXTREMAL
     assert run.statistics["iterations"] == 0
@@ -256,12 +288,17 @@ def test_a_box_and_many_samples_by_one_gradient(rng):
     grid = gauss_legendre(UNIT, 4)
     start, target = rng.standard_normal((2, 4, 5))
     problem = LearningProblem(
-        WidthDepth(grid, identity), start, target, TimeMesh(1.0, 3, grading=1.5), admissible=Box(
-            bias=(-1, 2), kernel=(-3, 1))
-    )  # fmt: skip
+        WidthDepth(grid, identity),
+        start,
+        target,
+        TimeMesh(1.0, 3, grading=1.5),
+        admissible=Box(bias=(-1, 2), kernel=(-3, 1)),
+    )
     control = problem.admissible.project(problem.space.random(rng))
     best = layer_hamiltonian(discretize(problem), control).minimiser(dict(control.items()))
-    run = successive_approximation(problem, initial=control, max_iterations=1, raise_on_failure=False)
+    run = successive_approximation(
+        problem, initial=control, max_iterations=1, raise_on_failure=False
+    )
     assert run.history["gap"][0] == pytest.approx(float(problem.mesh.steps @ best.gap), rel=1e-12)
     assert run.history["objective"][1] == pytest.approx(
         discretize(problem).value(problem.space.sample(**best.values)), rel=1e-12
@@ -271,15 +308,23 @@ def test_a_box_and_many_samples_by_one_gradient(rng):
 def test_where_no_closed_form_is_known_the_status_says_inexact(rng):
     start = rng.standard_normal((2, 6))
     problem = LearningProblem(
-        Bottleneck(2, tanh, hidden=2), start, np.tanh(start), TimeMesh(1.0, 3), penalty=Tikhonov(0.2)
+        Bottleneck(2, tanh, hidden=2),
+        start,
+        np.tanh(start),
+        TimeMesh(1.0, 3),
+        penalty=Tikhonov(0.2),
     )
     run = successive_approximation(
-        problem, initial=problem.space.random(rng, 0.3), relaxation="search", tolerance=1e-5, max_iterations=300
+        problem,
+        initial=problem.space.random(rng, 0.3),
+        relaxation="search",
+        tolerance=1e-5,
+        max_iterations=300,
     )
     assert run.status is Status.EXTREMAL_INEXACT
     assert "lower bound" in run.status.value
     assert run.statistics["exact"] == 0.0
-    assert problem.space.length(discretize(problem).gradient(run.control)) < 1e-2
+    assert problem.space.norm(discretize(problem).gradient(run.control)) < 1e-2
 
 
 def test_a_run_that_explodes_is_no_answer(rng):
@@ -291,17 +336,24 @@ def test_a_run_that_explodes_is_no_answer(rng):
 
 
 def test_batches_recover_ternary_weights(rng):
-    """A teacher with weights in {-1, 0, 1}: with memory and inertia all 80 of them are found; without, few."""
+    """A teacher with weights in {-1, 0, 1}: with memory and inertia all 80 of them are found;
+    without, few.
+    """
     network = NeuralODE2(4, tanh)
     start = rng.standard_normal((4, 200))
     space = network.controls(TimeMesh(1.0, 5), fixed={"bias": 0.0})
     teacher = space.sample(weight=rng.choice([-1.0, 0.0, 1.0], (4, 4)))
     target = integrate(network, teacher, start, Euler()).trajectory.final
-    problem = LearningProblem(network, start, target, space, admissible=FiniteSet(weight=(-1, 0, 1)))
+    problem = LearningProblem(
+        network, start, target, space, admissible=FiniteSet(weight=(-1, 0, 1))
+    )
 
     def run(**settings):
         return successive_approximation(
-            problem, batch=Minibatch(50, **settings), max_iterations=60, rng=np.random.default_rng(1)
+            problem,
+            batch=Minibatch(50, **settings),
+            max_iterations=60,
+            rng=np.random.default_rng(1),
         )
 
     steady = run(memory=0.9, inertia=0.2)
@@ -314,31 +366,49 @@ def test_batches_recover_ternary_weights(rng):
 
 
 def test_a_weight_flips_where_the_mean_exceeds_twice_the_inertia():
-    """f' = a, a in {-1, 1}: at a = 1 the gradient is 1/2, so a flips for inertia 0.24, and stays for 0.25."""
+    """f' = a, a in {-1, 1}: at a = 1 the gradient is 1/2, so a flips for inertia 0.24, and stays
+    for 0.25.
+    """
     problem = scalar()
     finite = LearningProblem(
-        problem.network, problem.initial, problem.target, problem.space, admissible=FiniteSet(bias=(-1, 1))
+        problem.network,
+        problem.initial,
+        problem.target,
+        problem.space,
+        admissible=FiniteSet(bias=(-1, 1)),
     )
     for inertia, after in ((0.24, -1.0), (0.25, 1.0)):
         run = successive_approximation(
-            finite, initial=finite.space.sample(bias=1.0), batch=Minibatch(1, 0.9, inertia), max_iterations=1,
+            finite,
+            initial=finite.space.sample(bias=1.0),
+            batch=Minibatch(1, 0.9, inertia),
+            max_iterations=1,
             rng=np.random.default_rng(0),
-        )  # fmt: skip
+        )
         assert np.all(run.control["bias"] == after)
 
 
 def test_memory_and_inertia_by_hand():
-    """f' = a: from a = -1 the gradient is -3/2, then 1/2 at a = 1, where the mean (0.9) is still negative: a stays."""
+    """f' = a: from a = -1 the gradient is -3/2, then 1/2 at a = 1, where the mean (0.9) is still
+    negative: a stays.
+    """
     problem = scalar()
 
     def last(values, start, iterations, **settings):
         finite = LearningProblem(
-            problem.network, problem.initial, problem.target, problem.space, admissible=FiniteSet(bias=values)
+            problem.network,
+            problem.initial,
+            problem.target,
+            problem.space,
+            admissible=FiniteSet(bias=values),
         )
         run = successive_approximation(
-            finite, initial=finite.space.sample(bias=start), batch=Minibatch(1, **settings),
-            max_iterations=iterations, rng=np.random.default_rng(0),
-        )  # fmt: skip
+            finite,
+            initial=finite.space.sample(bias=start),
+            batch=Minibatch(1, **settings),
+            max_iterations=iterations,
+            rng=np.random.default_rng(0),
+        )
         return run.control["bias"][0, 0]
 
     assert last((-1, 1), -1.0, 2, memory=0.9, inertia=0.1) == 1.0
@@ -347,12 +417,16 @@ def test_memory_and_inertia_by_hand():
 
 
 def test_ties_in_rows_agree_with_the_kernels(rng):
-    """Costates and states with zeros in every pattern: rows say what the kernels do, or that they cannot."""
+    """Costates and states with zeros in every pattern: rows say what the kernels do, or that they
+    cannot.
+    """
     problem = rough(BOX, tanh, rng, units=4, layers=1)
     sweeps, said = RowSweeps.of(problem), 0
     for _ in range(200):
         f, p = rng.integers(-1, 2, (2, 1, 4)).astype(float)
-        rows = Rows(rng.uniform(-1, 1, (1, 2)), rng.uniform(-1, 1, (1, 2, 4)), rng.integers(0, 2, (1, 4)))
+        rows = Rows(
+            rng.uniform(-1, 1, (1, 2)), rng.uniform(-1, 1, (1, 2, 4)), rng.integers(0, 2, (1, 4))
+        )
         if rng.random() < 0.5:
             rows = Rows(rows.alpha, np.repeat(rows.beta[:, :1], 2, axis=1), rows.kind)
         found = sweeps._best(rows, f, p)
@@ -368,7 +442,8 @@ def test_ties_in_rows_agree_with_the_kernels(rng):
 def test_monitors():
     record = Record("gaps", lambda s: s.values["gap"])
     run = successive_approximation(
-        blocks(10), monitors=[Monitor(record), Monitor(Stop(lambda s: s.step == 1, "enough"), EverySteps(1))]
+        blocks(10),
+        monitors=[Monitor(record), Monitor(Stop(lambda s: s.step == 1, "enough"), EverySteps(1))],
     )
     assert run.status is Status.STOPPED
     assert run.detail.endswith("enough")
@@ -377,11 +452,19 @@ def test_monitors():
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"relaxation": 1.5}, "relaxation must be in"), ({"relaxation": "serach"}, "Did you mean 'search'"),
-     ({"augmentation": -1.0}, "augmentation must be finite and positive"), ({"tolerance": 0.0}, "tolerance"),
-     ({"augmentation": 1.0, "relaxation": 0.5}, "give one of them"), ({"batch": Minibatch(1)}, "needs rng"),
-     ({"batch": Minibatch(9), "rng": np.random.default_rng(0)}, "batch size is 9, but there are 1")],
-)  # fmt: skip
+    [
+        ({"relaxation": 1.5}, "relaxation must be in"),
+        ({"relaxation": "serach"}, "Did you mean 'search'"),
+        ({"augmentation": -1.0}, "augmentation must be finite and positive"),
+        ({"tolerance": 0.0}, "tolerance"),
+        ({"augmentation": 1.0, "relaxation": 0.5}, "give one of them"),
+        ({"batch": Minibatch(1)}, "needs rng"),
+        (
+            {"batch": Minibatch(9), "rng": np.random.default_rng(0)},
+            "batch size is 9, but there are 1",
+        ),
+    ],
+)
 def test_bad_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         successive_approximation(scalar(), **settings)

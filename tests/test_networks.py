@@ -1,4 +1,6 @@
-"""Every network and kernel format: derivatives by Taylor slopes, adjoints by their identity, on two array libraries."""
+"""Every network and kernel format: derivatives by Taylor slopes, adjoints by their identity, on two
+array libraries.
+"""
 
 import array_api_strict
 import numpy as np
@@ -37,7 +39,9 @@ EVERY = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys(
 
 def draw(network, rng):
     """A state or costate, and values for all blocks."""
-    return rng.standard_normal((5, 3)), {b.name: rng.standard_normal(b.shape) for b in network.blocks()}
+    return rng.standard_normal((5, 3)), {
+        b.name: rng.standard_normal(b.shape) for b in network.blocks()
+    }
 
 
 def along(x, dx, s):
@@ -59,7 +63,10 @@ def test_jvp_is_the_derivative(network, rng):
     sizes = 2.0 ** np.arange(6, 11)
     slope = network.jvp(f, c, 0.0, df, dc)
     base = network.velocity(f, c, 0.0)
-    errors = [np.abs(network.velocity(f + df / n, along(c, dc, 1 / n), 0.0) - base - slope / n).max() for n in sizes]
+    errors = [
+        np.abs(network.velocity(f + df / n, along(c, dc, 1 / n), 0.0) - base - slope / n).max()
+        for n in sizes
+    ]
     np.testing.assert_allclose(observed_orders(sizes, errors), 2.0, atol=0.1)
 
 
@@ -78,8 +85,11 @@ def test_vjp_derivative_is_the_derivative_of_vjp(network, rng):
     sizes = 2.0 ** np.arange(6, 11)
 
     def along_path(s):
-        return pair(network, (network.vjp(f + s * df, along(c, dc, s), 0.0, p + s * dp)[0], probe), (
-            network.vjp(f + s * df, along(c, dc, s), 0.0, p + s * dp)[1], probes))  # fmt: skip
+        return pair(
+            network,
+            (network.vjp(f + s * df, along(c, dc, s), 0.0, p + s * dp)[0], probe),
+            (network.vjp(f + s * df, along(c, dc, s), 0.0, p + s * dp)[1], probes),
+        )
 
     f_bar, c_bar = network.vjp_derivative(f, c, 0.0, p, df, dc, dp)
     slope = pair(network, (f_bar, probe), (c_bar, probes))
@@ -97,10 +107,13 @@ def test_blocks_left_out_of_a_direction_are_not_varied(network, rng):
             network.jvp(f, c, 0.0, df, left), network.jvp(f, c, 0.0, df, zero), rtol=0, atol=1e-14
         )
         for a, b in zip(
-            network.vjp_derivative(f, c, 0.0, p, df, left, p), network.vjp_derivative(f, c, 0.0, p, df, zero, p),
+            network.vjp_derivative(f, c, 0.0, p, df, left, p),
+            network.vjp_derivative(f, c, 0.0, p, df, zero, p),
             strict=True,
-        ):  # fmt: skip
-            for x, y in zip(*((a.values(), b.values()) if isinstance(a, dict) else ([a], [b])), strict=True):
+        ):
+            for x, y in zip(
+                *((a.values(), b.values()) if isinstance(a, dict) else ([a], [b])), strict=True
+            ):
                 np.testing.assert_allclose(x, y, rtol=0, atol=1e-13)
 
 
@@ -109,19 +122,37 @@ def test_another_array_library(network, rng):
     (f, c), (df, dc), (p, _), (dp, _) = (draw(network, rng) for _ in range(4))
 
     def strict(x):
-        return {n: strict(v) for n, v in x.items()} if isinstance(x, dict) else array_api_strict.asarray(x)
+        return (
+            {n: strict(v) for n, v in x.items()}
+            if isinstance(x, dict)
+            else array_api_strict.asarray(x)
+        )
 
     def compare(result, expected):
-        pairs = zip(result, expected, strict=True) if isinstance(expected, tuple) else [(result, expected)]
+        pairs = (
+            zip(result, expected, strict=True)
+            if isinstance(expected, tuple)
+            else [(result, expected)]
+        )
         for got, want in pairs:
-            for a, b in zip(got.values(), want.values(), strict=True) if isinstance(want, dict) else [(got, want)]:
+            for a, b in (
+                zip(got.values(), want.values(), strict=True)
+                if isinstance(want, dict)
+                else [(got, want)]
+            ):
                 assert isinstance(a, type(array_api_strict.asarray(1.0)))
                 np.testing.assert_allclose(to_host(a), b, rtol=0, atol=1e-13)
 
-    calls = {"velocity": (f, c, 0.0), "jvp": (f, c, 0.0, df, dc), "vjp": (f, c, 0.0, p),
-             "vjp_derivative": (f, c, 0.0, p, df, dc, dp)}  # fmt: skip
+    calls = {
+        "velocity": (f, c, 0.0),
+        "jvp": (f, c, 0.0, df, dc),
+        "vjp": (f, c, 0.0, p),
+        "vjp_derivative": (f, c, 0.0, p, df, dc, dp),
+    }
     for name, arguments in calls.items():
-        answer = getattr(network, name)(*(x if isinstance(x, float) else strict(x) for x in arguments))
+        answer = getattr(network, name)(
+            *(x if isinstance(x, float) else strict(x) for x in arguments)
+        )
         compare(answer, getattr(network, name)(*arguments))
 
 
@@ -139,7 +170,9 @@ def test_weights_multiply_f_and_the_paper_has_a_minus(rng):
 def test_low_rank_agrees_with_its_matrix(rank, rng):
     low, dense = LowRank(rank), Dense()
     b, f = rng.standard_normal((2, 5, rank)), rng.standard_normal((5, 4))
-    np.testing.assert_allclose(low.apply(b, f, GRID.weights), dense.apply(low.matrix(b), f, GRID.weights), atol=1e-14)
+    np.testing.assert_allclose(
+        low.apply(b, f, GRID.weights), dense.apply(low.matrix(b), f, GRID.weights), atol=1e-14
+    )
     np.testing.assert_allclose(
         low.adjoint(b, f, GRID.weights), dense.adjoint(low.matrix(b), f, GRID.weights), atol=1e-14
     )
@@ -149,17 +182,24 @@ def test_velocities_are_what_their_formulas_say(rng):
     f = rng.standard_normal((5, 2))
     c = {b.name: rng.standard_normal(b.shape) for b in NeuralODE(5, tanh).blocks()}
     np.testing.assert_allclose(
-        NeuralODE(5, tanh).velocity(f, c, 0.0), np.tanh(c["weight"] @ f + c["bias"][:, None]), rtol=1e-14
+        NeuralODE(5, tanh).velocity(f, c, 0.0),
+        np.tanh(c["weight"] @ f + c["bias"][:, None]),
+        rtol=1e-14,
     )
     net = Bottleneck(5, tanh, hidden=3)
     c = {b.name: rng.standard_normal(b.shape) for b in net.blocks()}
     inner = np.tanh(c["weight1"] @ f + c["bias1"][:, None])
-    np.testing.assert_allclose(net.velocity(f, c, 0.0), c["weight2"] @ inner + c["bias2"][:, None], rtol=1e-14)
+    np.testing.assert_allclose(
+        net.velocity(f, c, 0.0), c["weight2"] @ inner + c["bias2"][:, None], rtol=1e-14
+    )
     symmetric, w = SymmetricLayer(GRID, tanh), GRID.weights
     c = {b.name: rng.standard_normal(b.shape) for b in symmetric.blocks()}
     s = np.tanh(c["bias"][:, None] - c["kernel"] @ (w[:, None] * f))
     by_hand = np.array(
-        [[sum(w[i] * c["kernel"][i, j] * s[i, m] for i in range(5)) for m in range(2)] for j in range(5)]
+        [
+            [sum(w[i] * c["kernel"][i, j] * s[i, m] for i in range(5)) for m in range(2)]
+            for j in range(5)
+        ]
     )
     np.testing.assert_allclose(symmetric.velocity(f, c, 0.0), by_hand, rtol=0, atol=1e-14)
 
@@ -172,7 +212,9 @@ def test_the_symmetric_layer_contracts(rng):
     assert np.all(rate < 0)
 
 
-@pytest.mark.parametrize("make", [lambda: Bottleneck(3, tanh, hidden=0), lambda: NeuralODE(0, tanh)])
+@pytest.mark.parametrize(
+    "make", [lambda: Bottleneck(3, tanh, hidden=0), lambda: NeuralODE(0, tanh)]
+)
 def test_no_units(make):
     with pytest.raises(ValueError, match="must be at least 1"):
         make()

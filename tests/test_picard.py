@@ -17,7 +17,9 @@ def test_iterates_are_the_partial_sums_of_the_exponential():
     for n in (1, 7, 20):
         run = picard(network, control, np.ones((4, 1)), n)
         for t, state in zip(run.trajectory.times, run.trajectory.states, strict=True):
-            np.testing.assert_allclose(state, sum(t**k / math.factorial(k) for k in range(n + 1)), rtol=1e-12)
+            np.testing.assert_allclose(
+                state, sum(t**k / math.factorial(k) for k in range(n + 1)), rtol=1e-12
+            )
         # |f^{n+1} - f^n| = T^{n+1} / (n+1)! at the horizon
         assert run.history["difference"][-1] == pytest.approx(5.0**n / math.factorial(n), rel=1e-10)
 

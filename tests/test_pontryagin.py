@@ -1,4 +1,6 @@
-"""The Hamiltonian, its gradient, and its minimisers: closed forms where they are proved, and nowhere else."""
+"""The Hamiltonian, its gradient, and its minimisers: closed forms where they are proved, and
+nowhere else.
+"""
 
 import itertools
 
@@ -26,7 +28,7 @@ from continuum import (
     tanh,
 )
 from solvers import Hamiltonian, Heun, discretize, layer_hamiltonian
-from solvers.pontryagin import AugmentedHamiltonian, closed_form
+from solvers.pontryagin.hamiltonian import AugmentedHamiltonian, closed_form
 
 GRID = gauss_legendre(Interval(0, 1), 4)
 SAMPLES = 3
@@ -47,12 +49,15 @@ def learning(network, rng, penalty=None, admissible=None, samples=SAMPLES, layer
     start, target = rng.standard_normal((2, units, samples))
     weights = rng.uniform(1, 2, samples)
     mesh = TimeMesh(1.0, layers, grading=1.3)
-    return LearningProblem(network, start, target, mesh, penalty=penalty, admissible=admissible, sample_weights=weights)
+    return LearningProblem(
+        network, start, target, mesh, penalty=penalty, admissible=admissible, sample_weights=weights
+    )
 
 
 def inner(problem, x, y):
     return sum(
-        np.sum((b.weights * x[b.name] * y[b.name]).reshape(len(x[b.name]), -1), axis=1) for b in problem.space.trained
+        np.sum((b.weights * x[b.name] * y[b.name]).reshape(len(x[b.name]), -1), axis=1)
+        for b in problem.space.trained
     )
 
 
@@ -62,7 +67,10 @@ def test_its_derivative_is_the_gradient_of_the_objective_layer_by_layer(network,
     problem = learning(network, rng, penalty)
     control = problem.space.random(rng, 0.5)
     objective = discretize(problem)
-    found, gradient = layer_hamiltonian(objective, control).gradient(dict(control.items())), objective.gradient(control)
+    found, gradient = (
+        layer_hamiltonian(objective, control).gradient(dict(control.items())),
+        objective.gradient(control),
+    )
     for name in gradient:
         np.testing.assert_allclose(found[name], gradient[name], rtol=0, atol=1e-14)
 
@@ -75,7 +83,10 @@ def test_its_derivative_is_that_of_its_value(network, rng):
     augmented = AugmentedHamiltonian(problem, plain.states, plain.costates, 0.7, other)
     for hamiltonian in (plain, augmented):
         slope = inner(problem, hamiltonian.gradient(control), way)
-        ends = [hamiltonian.value({n: x + e * way[n] for n, x in control.items()}) for e in (-1e-5, 1e-5)]
+        ends = [
+            hamiltonian.value({n: x + e * way[n] for n, x in control.items()})
+            for e in (-1e-5, 1e-5)
+        ]
         np.testing.assert_allclose(slope, (ends[1] - ends[0]) / 2e-5, rtol=0, atol=2e-9)
     np.testing.assert_allclose(augmented.value(other), plain.value(other), rtol=0, atol=1e-15)
 
@@ -89,9 +100,11 @@ def test_the_augmentation_by_its_formula(rng):
     for k in range(3):
         f, p = plain.states[k], plain.costates[k]
         u, u0 = (c["bias"][k][:, None] - c["kernel"][k] @ (w * f) for c in (values, at))
-        back, back0 = (-c["kernel"][k].T @ (w * p / np.cosh(v) ** 2) for c, v in ((values, u), (at, u0)))
+        back, back0 = (
+            -c["kernel"][k].T @ (w * p / np.cosh(v) ** 2) for c, v in ((values, u), (at, u0))
+        )
         square = (np.tanh(u) - np.tanh(u0)) ** 2 + (back - back0) ** 2
-        expected[k] += 0.5 * 2.5 * np.sum(problem.shares * np.sum(w * square, axis=0))
+        expected[k] += 0.5 * 2.5 * np.sum(problem.sample_weights * np.sum(w * square, axis=0))
     found = AugmentedHamiltonian(problem, plain.states, plain.costates, 2.5, at).value(values)
     np.testing.assert_allclose(found, expected, rtol=1e-13)
 
@@ -112,12 +125,17 @@ SETS = {
 @pytest.mark.parametrize("activation", [tanh, identity], ids=str)
 @pytest.mark.parametrize("admissible", SETS.values(), ids=SETS.keys())
 def test_one_sample_nothing_in_the_set_is_lower(admissible, activation, rng):
-    """Against random points of the set, projected, and its vertices; `gap` agrees without forming the kernel."""
+    """Against random points of the set, projected, and its vertices; `gap` agrees without forming
+    the kernel.
+    """
     problem = learning(WidthDepth(GRID, activation), rng, admissible=admissible, samples=1)
     hamiltonian = points(problem, rng)
 
     def draw(scale):
-        block = {"bias": scale * rng.standard_normal((5, 4)), "kernel": scale * rng.standard_normal((5, 4, 4))}
+        block = {
+            "bias": scale * rng.standard_normal((5, 4)),
+            "kernel": scale * rng.standard_normal((5, 4, 4)),
+        }
         return {**block, **admissible.nearest(block, problem.space)}
 
     here = draw(1.0)
@@ -138,7 +156,11 @@ def test_one_sample_against_all_vertices(rng):
     problem = learning(WidthDepth(grid, tanh), rng, admissible=box, samples=1)
     hamiltonian = points(problem, rng, 1)
     lowest = min(
-        float(hamiltonian.value({"bias": np.array([v[:2]]), "kernel": np.array(v[2:]).reshape(1, 2, 2)})[0])
+        float(
+            hamiltonian.value(
+                {"bias": np.array([v[:2]]), "kernel": np.array(v[2:]).reshape(1, 2, 2)}
+            )[0]
+        )
         for v in itertools.product(*[(-1, 0.5)] * 2, *[(-2, 1)] * 4)
     )
     start = {"bias": np.zeros((1, 2)), "kernel": np.zeros((1, 2, 2))}
@@ -161,13 +183,27 @@ def test_ties_keep_the_control(rng):
 
 @pytest.mark.parametrize(
     ("admissible", "strength"),
-    [(Box(bias=(-1, 1), weight=(-1, 0.5)), 0.0), (Box(bias=(-1, 1), weight=(-1, 0.5)), 0.8), (None, 0.8),
-     (FiniteSet(weight=(-1, 0, 1), bias=(0, 1)), 0.8), (Ball(1.0, "bias", "weight"), 0.8),
-     (L1Ball(bias=0.7, weight=1.0), 0.0)],
-    ids=["Box", "Box and Tikhonov", "Tikhonov", "FiniteSet and Tikhonov", "Ball and Tikhonov", "L1Ball"],
-)  # fmt: skip
+    [
+        (Box(bias=(-1, 1), weight=(-1, 0.5)), 0.0),
+        (Box(bias=(-1, 1), weight=(-1, 0.5)), 0.8),
+        (None, 0.8),
+        (FiniteSet(weight=(-1, 0, 1), bias=(0, 1)), 0.8),
+        (Ball(1.0, "bias", "weight"), 0.8),
+        (L1Ball(bias=0.7, weight=1.0), 0.0),
+    ],
+    ids=[
+        "Box",
+        "Box and Tikhonov",
+        "Tikhonov",
+        "FiniteSet and Tikhonov",
+        "Ball and Tikhonov",
+        "L1Ball",
+    ],
+)
 def test_affine_velocities_have_closed_forms_for_any_number_of_samples(admissible, strength, rng):
-    problem = learning(NeuralODE2(3, tanh), rng, Tikhonov(strength) if strength else None, admissible, samples=5)
+    problem = learning(
+        NeuralODE2(3, tanh), rng, Tikhonov(strength) if strength else None, admissible, samples=5
+    )
     assert closed_form(problem) == "affine"
     hamiltonian = points(problem, rng)
     zero = {"bias": np.zeros((5, 3)), "weight": np.zeros((5, 3, 3))}
@@ -186,7 +222,9 @@ def test_affine_velocities_have_closed_forms_for_any_number_of_samples(admissibl
 
 
 def test_two_samples_have_an_interior_maximiser_and_no_closed_form():
-    """r = (1, -1), c = (-1, 1), tanh: sum_m r_m sigma(a - c_m) is largest at a = 0, inside [-1, 1]."""
+    """r = (1, -1), c = (-1, 1), tanh: sum_m r_m sigma(a - c_m) is largest at a = 0, inside [-1,
+    1].
+    """
     network = WidthDepth(gauss_legendre(Interval(0, 1), 1), tanh)
     space = network.controls(TimeMesh(1.0, 1), fixed={"kernel": 1.0})
     c = np.array([[[-1.0, 1.0]]])
@@ -202,12 +240,16 @@ def test_two_samples_have_an_interior_maximiser_and_no_closed_form():
 
 @pytest.mark.parametrize(
     ("network", "penalty", "admissible", "samples"),
-    [(WidthDepth(GRID, tanh), None, BOX, 2), (WidthDepth(GRID, tanh), Tikhonov(0.1), BOX, 1),
-     (WidthDepth(GRID, gelu), None, BOX, 1), (WidthDepth(GRID, tanh), None, Box(kernel=(-1, 1)) & L1Ball(bias=1.0), 1),
-     (NeuralODE2(4, tanh), Tikhonov(0.1, ["bias"]), Ball(1.0, "bias", "weight"), 1),
-     (WidthDepth(GRID, tanh, LowRank(1)), None, Box(bias=(-1, 1), kernel=(-1, 1)), 1)],
+    [
+        (WidthDepth(GRID, tanh), None, BOX, 2),
+        (WidthDepth(GRID, tanh), Tikhonov(0.1), BOX, 1),
+        (WidthDepth(GRID, gelu), None, BOX, 1),
+        (WidthDepth(GRID, tanh), None, Box(kernel=(-1, 1)) & L1Ball(bias=1.0), 1),
+        (NeuralODE2(4, tanh), Tikhonov(0.1, ["bias"]), Ball(1.0, "bias", "weight"), 1),
+        (WidthDepth(GRID, tanh, LowRank(1)), None, Box(bias=(-1, 1), kernel=(-1, 1)), 1),
+    ],
     ids=["two samples", "penalty", "not monotone", "units coupled", "two strengths", "low rank"],
-)  # fmt: skip
+)
 def test_no_closed_form_is_claimed_where_none_is_proved(network, penalty, admissible, samples, rng):
     problem = learning(network, rng, penalty, admissible, samples)
     assert closed_form(problem) == "local"
@@ -217,12 +259,16 @@ def test_no_closed_form_is_claimed_where_none_is_proved(network, penalty, admiss
     assert not found.exact
     assert np.all(found.gap >= 0)
     assert np.any(found.gap > 0)
-    np.testing.assert_allclose(found.gap, hamiltonian.value(start) - hamiltonian.value(found.values), atol=1e-13)
+    np.testing.assert_allclose(
+        found.gap, hamiltonian.value(start) - hamiltonian.value(found.values), atol=1e-13
+    )
 
 
 def test_bad_input(rng):
     free = learning(NeuralODE2(4, tanh), rng, admissible=Box(bias=(-1, 1)))
-    with pytest.raises(ValueError, match="no minimum: weight is neither bounded by a set nor penalised"):
+    with pytest.raises(
+        ValueError, match="no minimum: weight is neither bounded by a set nor penalised"
+    ):
         points(free, rng).minimiser({"bias": np.zeros((5, 4)), "weight": np.zeros((5, 4, 4))})
     with pytest.raises(ValueError, match="objective must be discretized by Euler"):
         layer_hamiltonian(discretize(free, Heun()), free.space.zeros())

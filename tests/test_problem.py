@@ -34,18 +34,24 @@ def test_print_writes_the_functional():
     space = NETWORK.controls(MESH, fixed={"kernel": 1.0})
     text = str(
         replace(
-            PROBLEM, controls=space, running=SquaredError(0.7), penalty=Tikhonov(1e-3), admissible=Box(bias=(-1, 2))
+            PROBLEM,
+            controls=space,
+            running=SquaredError(0.7),
+            penalty=Tikhonov(1e-3),
+            admissible=Box(bias=(-1, 2)),
         )
     )
     assert text.splitlines() == [
         "minimise  J = 1/3 sum_m 0.5 |f(T) - target|^2",
-        "            + 1/3 sum_m int_0^T 0.7 |f(t) - target|^2 dt   (trapezoid on the 6 ends of layers)",
+        "            + 1/3 sum_m int_0^T 0.7 |f(t) - target|^2 dt   (trapezoid on the 6 ends of "
+        "layers)",
         "            + 0.001 (int_0^T |bias|^2 dt (piecewise constant))",
         "over      bias (4,) constant on layers, kernel (4, 4) fixed",
         "in        Box(bias=(-1, 2))",
         "where     f_t = tanh(bias - sum_j w_j kernel_ij f_j), f(0) = initial,",
         "          T = 2, 5 layers, 4 units, 3 samples",
-        "norms     |g|^2 = sum_i w_i g_i^2 over units, the same with w_i w_j over pairs of units; L2 in time",
+        "norms     |g|^2 = sum_i w_i g_i^2 over units, the same with w_i w_j over pairs of "
+        "units; L2 in time",
     ]
 
 
@@ -63,15 +69,25 @@ def test_value_is_what_is_printed(rng):
     squares = np.sum(GRID.weights[:, None] * (flow - problem.target) ** 2, axis=1)
     per_sample = 0.5 * squares[-1] + 0.7 * np.trapezoid(squares, MESH.nodes, axis=0)
     w = GRID.weights
-    penalty = 0.2 * 0.4 * (np.sum(w * control["bias"] ** 2) + np.sum(w[:, None] * w * control["kernel"] ** 2))
+    penalty = (
+        0.2
+        * 0.4
+        * (np.sum(w * control["bias"] ** 2) + np.sum(w[:, None] * w * control["kernel"] ** 2))
+    )
     expected = per_sample @ [0.25, 0.25, 0.5] + penalty
     assert discretize(problem).value(control) == pytest.approx(expected, rel=1e-13)
 
 
 def test_projection_reads_integrals(rng):
-    matrix, f, q = rng.standard_normal((2, 4)), rng.standard_normal((4, 3)), rng.standard_normal((2, 3))
+    matrix, f, q = (
+        rng.standard_normal((2, 4)),
+        rng.standard_normal((4, 3)),
+        rng.standard_normal((2, 3)),
+    )
     readout = Projection(matrix)
-    np.testing.assert_allclose(readout.output(NETWORK, f, {}), matrix @ (GRID.weights[:, None] * f), rtol=1e-14)
+    np.testing.assert_allclose(
+        readout.output(NETWORK, f, {}), matrix @ (GRID.weights[:, None] * f), rtol=1e-14
+    )
     pairing = np.sum(GRID.weights[:, None] * readout.vjp(NETWORK, f, {}, q)[0] * f)
     assert pairing == pytest.approx(np.sum(q * readout.output(NETWORK, f, {})), rel=1e-13)
 
@@ -79,10 +95,14 @@ def test_projection_reads_integrals(rng):
 def test_squared_error_is_half_the_squared_norm(rng):
     o, y = rng.standard_normal((4, 3)), rng.standard_normal((4, 3))
     loss, w = SquaredError(), GRID.weights
-    np.testing.assert_allclose(loss.value(o, y, w), 0.5 * np.sum(w[:, None] * (o - y) ** 2, axis=0), rtol=1e-14)
+    np.testing.assert_allclose(
+        loss.value(o, y, w), 0.5 * np.sum(w[:, None] * (o - y) ** 2, axis=0), rtol=1e-14
+    )
     d, h = rng.standard_normal((4, 3)), 1e-6
     slope = (loss.value(o + h * d, y, w) - loss.value(o - h * d, y, w)) / (2 * h)
-    np.testing.assert_allclose(np.sum(w[:, None] * loss.gradient(o, y, w) * d, axis=0), slope, rtol=1e-8)
+    np.testing.assert_allclose(
+        np.sum(w[:, None] * loss.gradient(o, y, w) * d, axis=0), slope, rtol=1e-8
+    )
     np.testing.assert_array_equal(loss.hvp(o, y, w, d), d)
 
 
@@ -134,16 +154,28 @@ def change(**changes):
     ("make", "words"),
     [
         (change(initial=np.ones((3, 4))), "initial has shape .* its transpose would fit"),
-        (change(target=np.zeros((3, 4))), r"target has shape \(3, 4\), expected \(4, 3\); its transpose would fit"),
+        (
+            change(target=np.zeros((3, 4))),
+            r"target has shape \(3, 4\), expected \(4, 3\); its transpose would fit",
+        ),
         (change(target=np.zeros((4, 2))), r"target has shape \(4, 2\), expected \(4, 3\)"),
         (change(target=np.full((4, 3), np.nan)), "target has entries that are NaN"),
         (change(controls=3), "controls must be a ControlSpace or a TimeMesh"),
-        (change(controls=NeuralODE2(4, tanh).controls(MESH)), "controls was made for another network"),
-        (change(readout=Projection(np.ones((2, 5)))), r"matrix of the Projection has shape \(2, 5\)"),
+        (
+            change(controls=NeuralODE2(4, tanh).controls(MESH)),
+            "controls was made for another network",
+        ),
+        (
+            change(readout=Projection(np.ones((2, 5)))),
+            r"matrix of the Projection has shape \(2, 5\)",
+        ),
         (change(sample_weights=np.ones(2)), "sample_weights has shape"),
         (change(sample_weights=np.array([1.0, -1.0, 1.0])), "sample_weights must be >= 0"),
         (change(admissible=Box(bais=(0, 1))), "Did you mean 'bias'"),
-        (change(admissible=Box(bias=(0, 1)), controls=NETWORK.controls(MESH, in_time="nodes")), "in_time='layers'"),
+        (
+            change(admissible=Box(bias=(0, 1)), controls=NETWORK.controls(MESH, in_time="nodes")),
+            "in_time='layers'",
+        ),
         (change(penalty=Tikhonov(1.0, blocks=["kernal"])), "Did you mean 'kernel'"),
         (lambda: Tikhonov(-1.0), "strength must be finite and >= 0"),
         (lambda: Tikhonov(np.nan), "strength must be finite and >= 0"),
@@ -183,4 +215,6 @@ def test_another_array_library(rng):
             np.testing.assert_array_equal(to_host(got[name]), want[name])
     initial = rng.standard_normal((4, 2))
     outputs = ResNet.from_control(NETWORK, strict(x))(array_api_strict.asarray(initial))
-    np.testing.assert_allclose(to_host(outputs), ResNet.from_control(NETWORK, x)(initial), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(
+        to_host(outputs), ResNet.from_control(NETWORK, x)(initial), rtol=0, atol=1e-14
+    )

@@ -1,4 +1,6 @@
-"""Proximal alternating minimization: Liu and Markowich's Algorithm 1 on its two solved cases, and its inequality."""
+"""Proximal alternating minimization: Liu and Markowich's Algorithm 1 on its two solved cases, and
+its inequality.
+"""
 
 import numpy as np
 import pytest
@@ -38,15 +40,22 @@ GRID = gauss_legendre(Interval(0, 1), 3)
 
 def nonlinear(**more):
     network = WidthDepth(GRID, tanh)
-    return LearningProblem(network, GRID.sample(lambda y: y), GRID.sample(lambda y: 2 - y), TimeMesh(1.0, 4), **more)
+    return LearningProblem(
+        network, GRID.sample(lambda y: y), GRID.sample(lambda y: 2 - y), TimeMesh(1.0, 4), **more
+    )
 
 
 def LM62(layers):
-    """S-case, sigma(s) = s, f_I = 1, target 2, T = tau = 1, from zero; controls piecewise linear, RK4."""
+    """S-case, sigma(s) = s, f_I = 1, target 2, T = tau = 1, from zero; controls piecewise linear,
+    RK4.
+    """
     space = POINT.controls(TimeMesh(1.0, layers), in_time="nodes")
     problem = LearningProblem(POINT, np.ones((1, 1)), np.full((1, 1), 2.0), space)
     run = proximal_alternating(
-        discretize(problem, RK4()), inner=NewtonCG(gtol=1e-11), max_iterations=1, raise_on_failure=False
+        discretize(problem, RK4()),
+        inner=NewtonCG(gtol=1e-11),
+        max_iterations=1,
+        raise_on_failure=False,
     )
     kernel = run.control["kernel"][:, 0, 0]
     length = space.inner(space.sample(kernel=run.control["kernel"]), run.control)
@@ -55,11 +64,15 @@ def LM62(layers):
 
 
 def test_LM62_one_iteration():
-    """The subproblems in piecewise linear controls are Galerkin's: numbers are off by O(h^2), h = 1 / layers.
+    """The subproblems in piecewise linear controls are Galerkin's: numbers are off by O(h^2), h = 1
+    / layers.
 
-    So the error falls by 4 from 16 to 32 layers, and Richardson's (4 x_32 - x_16) / 3 is good to 1e-6.
+    So the error falls by 4 from 16 to 32 layers, and Richardson's (4 x_32 - x_16) / 3 is good to
+    1e-6.
     """
-    reference = np.array([-0.19720349657545, -0.28538255450393, 0.059734599780065, 0.011958235969877])
+    reference = np.array(
+        [-0.19720349657545, -0.28538255450393, 0.059734599780065, 0.011958235969877]
+    )
     (_, coarse), (run, fine) = LM62(16), LM62(32)
     assert np.all(np.abs(fine - reference) < 2e-4)
     np.testing.assert_allclose((4 * fine - coarse) / 3, reference, rtol=0, atol=1e-6)
@@ -76,15 +89,24 @@ def test_LM62_one_iteration():
 
 @pytest.mark.parametrize("step", [1.0, 0.25, 4.0])
 def test_LM63_the_residual_contracts_by_one_over_one_plus_tau_T(step):
-    """x' = a from 0 to 1: J_k = (1 + step T)^(-2 k) / 2, at any depth; 4^-k / 2 for T = step = 1."""
+    """x' = a from 0 to 1: J_k = (1 + step T)^(-2 k) / 2, at any depth; 4^-k / 2 for T = step =
+    1.
+    """
     space = POINT.controls(TimeMesh(1.0, 3), fixed={"kernel": 0.0})
     problem = LearningProblem(POINT, np.zeros((1, 1)), np.ones((1, 1)), space)
-    run = proximal_alternating(problem, step=step, inner=NewtonCG(gtol=1e-12), max_iterations=8, raise_on_failure=False)
+    run = proximal_alternating(
+        problem, step=step, inner=NewtonCG(gtol=1e-12), max_iterations=8, raise_on_failure=False
+    )
     k = np.arange(len(run.history["objective"]))
     assert len(k) == 9
-    np.testing.assert_allclose(run.history["objective"], 0.5 * (1 + step) ** (-2.0 * k), rtol=1e-9, atol=1e-22)
     np.testing.assert_allclose(
-        run.history["decrease_slack"][1:], 0.5 * step * (1 + step) ** (1 - 2.0 * k[1:]), rtol=1e-9, atol=1e-20
+        run.history["objective"], 0.5 * (1 + step) ** (-2.0 * k), rtol=1e-9, atol=1e-22
+    )
+    np.testing.assert_allclose(
+        run.history["decrease_slack"][1:],
+        0.5 * step * (1 + step) ** (1 - 2.0 * k[1:]),
+        rtol=1e-9,
+        atol=1e-20,
     )
 
 
@@ -107,7 +129,11 @@ def test_it_ends_where_gradient_descent_does(more):
     assert np.all(np.diff(run.history["objective"]) <= 1e-15)
     assert run.history["gradient_norm"][-1] <= 1e-6 < run.history["gradient_norm"][-2]
     assert np.all(run.history["inner_measure"] <= 1e-8)
-    assert len(run.history["inner_iterations"]) == len(run.history["objective"]) == len(run.history["objective.bias"])
+    assert (
+        len(run.history["inner_iterations"])
+        == len(run.history["objective"])
+        == len(run.history["objective.bias"])
+    )
     if "admissible" in more:
         assert more["admissible"].contains(run.control, 1e-15)
 
@@ -122,16 +148,22 @@ def test_groups_and_sets_that_couple_them():
     assert "objective.bias+kernel" in run.history
     smooth = nonlinear(penalty=Tikhonov(0.05))
     swapped = proximal_alternating(smooth, groups=[("kernel",), ("bias",)], step=5.0)
-    assert swapped.objective == pytest.approx(proximal_alternating(smooth, step=5.0).objective, rel=1e-8)
+    assert swapped.objective == pytest.approx(
+        proximal_alternating(smooth, step=5.0).objective, rel=1e-8
+    )
     assert list(swapped.history)[-2:] == ["objective.kernel", "objective.bias"]
 
 
 def test_a_subproblem_that_rises_is_reported():
-    """Adam with a step far too long ends above its start: the inequality fails, and the status says so."""
+    """Adam with a step far too long ends above its start: the inequality fails, and the status says
+    so.
+    """
     careless = Adam(step=30.0, max_iterations=1)
     with pytest.raises(SolveError, match="A subproblem ended above its start"):
         proximal_alternating(nonlinear(penalty=Tikhonov(0.05)), inner=careless)
-    run = proximal_alternating(nonlinear(penalty=Tikhonov(0.05)), inner=careless, raise_on_failure=False)
+    run = proximal_alternating(
+        nonlinear(penalty=Tikhonov(0.05)), inner=careless, raise_on_failure=False
+    )
     assert run.status is Status.SUBPROBLEM_FAILED
     assert run.history["decrease_slack"][-1] < 0
     assert not run.status.ok
@@ -139,7 +171,9 @@ def test_a_subproblem_that_rises_is_reported():
 
 def test_monitors_and_starts():
     problem = nonlinear(penalty=Tikhonov(0.05))
-    run = proximal_alternating(problem, monitors=[Monitor(Stop(lambda s: s.step == 2, "seen enough"))])
+    run = proximal_alternating(
+        problem, monitors=[Monitor(Stop(lambda s: s.step == 2, "seen enough"))]
+    )
     assert run.status is Status.STOPPED
     assert run.statistics["iterations"] == 2
     assert "seen enough" in run.detail

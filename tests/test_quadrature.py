@@ -29,7 +29,9 @@ def test_gauss_legendre_is_exact_up_to_its_degree_and_no_further(points):
     grid = gauss_legendre(Interval(-1, 2), points)
     for degree in range(2 * points):
         exact = (2.0 ** (degree + 1) - (-1.0) ** (degree + 1)) / (degree + 1)
-        np.testing.assert_allclose(grid.integrate(grid.evaluate(lambda y, d=degree: y**d)), exact, rtol=1e-13)
+        np.testing.assert_allclose(
+            grid.integrate(grid.evaluate(lambda y, d=degree: y**d)), exact, rtol=1e-13
+        )
     degree = 2 * points
     exact = (2.0 ** (degree + 1) + 1.0) / (degree + 1)
     assert abs(grid.integrate(grid.evaluate(lambda y: y**degree)) - exact) > 1e-3
@@ -73,8 +75,13 @@ def test_clenshaw_curtis_is_exact_up_to_its_degree(points):
     grid = clenshaw_curtis(Interval(-1, 2), points)
     for degree in range(points):
         exact = (2.0 ** (degree + 1) - (-1.0) ** (degree + 1)) / (degree + 1)
-        np.testing.assert_allclose(grid.integrate(grid.evaluate(lambda y, d=degree: y**d)), exact, rtol=1e-13)
-    coarse, fine = clenshaw_curtis(Interval(0, 1), 5).nodes, clenshaw_curtis(Interval(0, 1), 9).nodes
+        np.testing.assert_allclose(
+            grid.integrate(grid.evaluate(lambda y, d=degree: y**d)), exact, rtol=1e-13
+        )
+    coarse, fine = (
+        clenshaw_curtis(Interval(0, 1), 5).nodes,
+        clenshaw_curtis(Interval(0, 1), 9).nodes,
+    )
     np.testing.assert_allclose(fine[::2], coarse, rtol=0, atol=1e-16)
 
 
@@ -82,7 +89,9 @@ def test_hermite_on_the_line():
     grid = gauss_hermite(12, scale=0.5)
     assert grid.domain == Line()
     gaussian = grid.evaluate(lambda y: np.exp(-((y / 0.5) ** 2)) * (1 + y**4))
-    np.testing.assert_allclose(grid.integrate(gaussian), np.sqrt(np.pi) * 0.5 * (1 + 0.75 * 0.5**4), rtol=1e-13)
+    np.testing.assert_allclose(
+        grid.integrate(gaussian), np.sqrt(np.pi) * 0.5 * (1 + 0.75 * 0.5**4), rtol=1e-13
+    )
     other = gauss_hermite(60)
     wider = other.evaluate(lambda y: np.exp(-0.5 * y**2))
     np.testing.assert_allclose(other.integrate(wider), np.sqrt(2 * np.pi), rtol=1e-13)
@@ -121,7 +130,9 @@ def test_sobol_points_integrate_in_many_dimensions():
 def test_periodic_rule_is_spectral():
     grid = periodic(Circle(), 16)
     exact = 2 * np.pi * 1.266065877752008335598244625  # 2 pi I_0(1)
-    np.testing.assert_allclose(grid.integrate(grid.evaluate(lambda y: np.exp(np.cos(y)))), exact, rtol=1e-14)
+    np.testing.assert_allclose(
+        grid.integrate(grid.evaluate(lambda y: np.exp(np.cos(y)))), exact, rtol=1e-14
+    )
     assert grid.nodes[-1, 0] < 2 * np.pi
 
 
@@ -173,12 +184,24 @@ def test_observed_nodes_have_no_weight():
         (lambda: clenshaw_curtis(Interval(0, 1), 1), "at least 2"),
         (lambda: gauss_hermite(400), "at most 300"),
         (lambda: gauss_hermite(4, scale=0.0), "scale"),
-        (lambda: split(Interval(0, 1), [0.5, 0.2], lambda p: midpoint(p, 2)), "increasing points inside"),
-        (lambda: split(Interval(0, 1), [1.5], lambda p: midpoint(p, 2)), "increasing points inside"),
+        (
+            lambda: split(Interval(0, 1), [0.5, 0.2], lambda p: midpoint(p, 2)),
+            "increasing points inside",
+        ),
+        (
+            lambda: split(Interval(0, 1), [1.5], lambda p: midpoint(p, 2)),
+            "increasing points inside",
+        ),
         (lambda: partition([0.0]), "at least two"),
         (lambda: partition([0.0, 1.0, 1.0]), "increase"),
-        (lambda: point_cloud(Interval(0, 1), np.zeros((2, 1)), np.array([1.0, -1.0])), "weights must be >= 0"),
-        (lambda: point_cloud(Interval(0, 1), np.zeros((2, 1)), np.array([1.0, 1j])), "real numbers"),
+        (
+            lambda: point_cloud(Interval(0, 1), np.zeros((2, 1)), np.array([1.0, -1.0])),
+            "weights must be >= 0",
+        ),
+        (
+            lambda: point_cloud(Interval(0, 1), np.zeros((2, 1)), np.array([1.0, 1j])),
+            "real numbers",
+        ),
         (lambda: sobol(Circle(), 3, 0), "bounded intervals"),
         (lambda: sobol(Interval(0, 1), 30, 0), "at most 24"),
         (lambda: Circle(-1.0), "length"),

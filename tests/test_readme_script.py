@@ -28,7 +28,9 @@ def test_forward_script(names):
     assert names["flow"].trajectory.final.shape == names["initial"].shape == (64, 1)
     assert names["flow"].value is names["flow"].trajectory
     layers = names["ResNet"].from_control(names["network"], names["control"])(names["initial"])
-    steps = integrate(names["network"], names["control"], names["initial"], Euler()).trajectory.final
+    steps = integrate(
+        names["network"], names["control"], names["initial"], Euler()
+    ).trajectory.final
     np.testing.assert_allclose(layers, steps, rtol=0, atol=1e-13)
 
 
@@ -40,11 +42,13 @@ def test_training_script(names):
     judged = names["evaluate"](problem, best.control)
     assert judged.feasible
     assert judged.depth_error <= 1e-8 * judged.objective
-    assert abs(judged.resnet - best.objective) <= 1e-14  # what was minimised is the ResNet's objective, exactly
+    assert (
+        abs(judged.resnet - best.objective) <= 1e-14
+    )  # what was minimised is the ResNet's objective, exactly
     gap = abs(judged.objective - judged.resnet)  # the price of twenty layers
     assert 1e-6 < gap < 0.05 * judged.objective
     objective, gradient = names["objective"], names["gradient"]
-    step = 1e-5 * (1 / problem.space.length(gradient)) * gradient
+    step = 1e-5 * (1 / problem.space.norm(gradient)) * gradient
     slope = (objective.value(best.control + step) - objective.value(best.control - step)) / 2
     assert slope == pytest.approx(problem.space.inner(gradient, step), rel=1e-6)
 

@@ -1,4 +1,6 @@
-"""Readouts: outputs by hand, adjoints by the dot-product test, second derivatives by differences of the first."""
+"""Readouts: outputs by hand, adjoints by the dot-product test, second derivatives by differences of
+the first.
+"""
 
 import array_api_strict
 import numpy as np
@@ -62,7 +64,9 @@ def test_derivative_and_adjoint(readout, rng):
     adjoint = np.sum(W[:, None] * p * df) + block_product(readout, bars, dc)
     assert np.sum(v[:, None] * q * change) == pytest.approx(adjoint, rel=1e-12)
     alone = readout.jvp(NETWORK, f, c, df, {})
-    np.testing.assert_allclose(alone, readout.jvp(NETWORK, f, c, df, {n: 0 * x for n, x in c.items()}), rtol=1e-14)
+    np.testing.assert_allclose(
+        alone, readout.jvp(NETWORK, f, c, df, {n: 0 * x for n, x in c.items()}), rtol=1e-14
+    )
 
 
 @EVERY
@@ -84,7 +88,9 @@ def test_second_derivative(readout, rng):
     p, bars = readout.vjp_derivative(NETWORK, f, c, q, df, dc, dq)
     np.testing.assert_allclose(p, slope(lambda r: r[0]), rtol=0, atol=1e-8)
     for name in c:
-        np.testing.assert_allclose(bars[name], slope(lambda r, name=name: r[1][name]), rtol=0, atol=1e-8)
+        np.testing.assert_allclose(
+            bars[name], slope(lambda r, name=name: r[1][name]), rtol=0, atol=1e-8
+        )
 
 
 def test_outputs_by_hand(rng):
@@ -102,7 +108,9 @@ def test_outputs_by_hand(rng):
 
 
 def test_LM47_orientation_of_W():
-    """O(y) = int W(y, z) f(z) dz + mu(y): f = y, W = y e^z, mu = y - 1/2 give y int z e^z dz + y - 1/2 = 2 y - 1/2."""
+    """O(y) = int W(y, z) f(z) dz + mu(y): f = y, W = y e^z, mu = y - 1/2 give y int z e^z dz + y -
+    1/2 = 2 y - 1/2.
+    """
     grid = gauss_legendre(Interval(0, 1), 12)
     network = WidthDepth(grid, tanh)
     blocks = {b.name: b for b in Integral().blocks(network)}
@@ -120,8 +128,11 @@ def test_their_blocks_join_the_control(rng):
     mesh = TimeMesh(1.0, 2)
     problem = LearningProblem(NETWORK, np.ones((4, 2)), np.zeros((3, 2)), mesh, readout=Affine(3))
     assert {b.name: problem.space.shape(b) for b in problem.space.trained} == {
-        "bias": (2, 4), "kernel": (2, 4, 4), "readout.W": (3, 4), "readout.mu": (3,),
-    }  # fmt: skip
+        "bias": (2, 4),
+        "kernel": (2, 4, 4),
+        "readout.W": (3, 4),
+        "readout.mu": (3,),
+    }
     fixed = Affine(3, fixed={"readout.mu": 0.5})
     problem = LearningProblem(NETWORK, np.ones((4, 2)), np.zeros((3, 2)), mesh, readout=fixed)
     assert [b.name for b in problem.space.trained] == ["bias", "kernel", "readout.W"]
@@ -139,12 +150,19 @@ def test_formulas():
 @EVERY
 def test_another_array_library(readout, rng):
     strict = array_api_strict.asarray
-    f, df, c, dc = rng.standard_normal((4, 5)), rng.standard_normal((4, 5)), parameters(readout, rng), {}
+    f, df, c, dc = (
+        rng.standard_normal((4, 5)),
+        rng.standard_normal((4, 5)),
+        parameters(readout, rng),
+        {},
+    )
     q = rng.standard_normal((len(readout.measure(NETWORK)), 5))
     there = {n: strict(x) for n, x in c.items()}
     got = readout.output(NETWORK, strict(f), there)
     np.testing.assert_allclose(to_host(got), readout.output(NETWORK, f, c), rtol=0, atol=1e-13)
-    p, bars = readout.vjp_derivative(NETWORK, strict(f), there, strict(q), strict(df), dc, strict(q))
+    p, bars = readout.vjp_derivative(
+        NETWORK, strict(f), there, strict(q), strict(df), dc, strict(q)
+    )
     want, expected = readout.vjp_derivative(NETWORK, f, c, q, df, dc, q)
     np.testing.assert_allclose(to_host(p), want, rtol=0, atol=1e-12)
     for name in expected:
@@ -162,10 +180,22 @@ def problem(readout, target, network=NETWORK):
         (lambda: Affine(2.5), "classes must be an integer"),
         (lambda: Affine(2, link="tanh"), "link must be an Activation, got 'tanh'"),
         (lambda: Integral(fixed={"W": 1.0}), "unknown block of the readout 'W'"),
-        (lambda: problem(Affine(3), np.ones((2, 2))), r"target has shape \(2, 2\), expected \(3, 2\)"),
-        (lambda: problem(Affine(3, fixed={"readout.mu": np.ones(2)}), np.ones((3, 2))), "readout.mu has shape"),
-        (lambda: problem(Integral(), np.ones((4, 2)), NeuralODE2(4, tanh)), "an Integral readout needs a network on"),
-        (lambda: problem(Projection(np.ones((2, 5))), np.ones((2, 2))), "matrix of the Projection has shape"),
+        (
+            lambda: problem(Affine(3), np.ones((2, 2))),
+            r"target has shape \(2, 2\), expected \(3, 2\)",
+        ),
+        (
+            lambda: problem(Affine(3, fixed={"readout.mu": np.ones(2)}), np.ones((3, 2))),
+            "readout.mu has shape",
+        ),
+        (
+            lambda: problem(Integral(), np.ones((4, 2)), NeuralODE2(4, tanh)),
+            "an Integral readout needs a network on",
+        ),
+        (
+            lambda: problem(Projection(np.ones((2, 5))), np.ones((2, 2))),
+            "matrix of the Projection has shape",
+        ),
         (lambda: Readout(), "abstract"),
     ],
 )

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from continuum import Circle, Interval, LowRank, TimeMesh, WidthDepth, gauss_legendre, identity, periodic, tanh
+from continuum import (
+    Circle,
+    Interval,
+    LowRank,
+    TimeMesh,
+    WidthDepth,
+    gauss_legendre,
+    identity,
+    periodic,
+    tanh,
+)
 from solvers import DormandPrince, exact_reduction, integrate
 from studies import equilibria
 
@@ -22,11 +32,15 @@ def ring(sign=1.0):
 
 def low_rank():
     network = WidthDepth(gauss_legendre(Interval(0, 1), 9), tanh, LowRank(2))
-    control = network.control(TimeMesh(2.0, 1), bias=np.cos, kernel=((np.exp, np.sin), (np.cos, lambda z: z - 2)))
+    control = network.control(
+        TimeMesh(2.0, 1), bias=np.cos, kernel=((np.exp, np.sin), (np.cos, lambda z: z - 2))
+    )
     return network, control
 
 
-@pytest.mark.parametrize("case", [ring(), ring(-1.0), low_rank()], ids=["ring", "negative ring", "low rank"])
+@pytest.mark.parametrize(
+    "case", [ring(), ring(-1.0), low_rank()], ids=["ring", "negative ring", "low rank"]
+)
 def test_reduced_flow_is_the_projection_of_the_whole(case, rng):
     network, control = case
     initial = rng.standard_normal((len(network.weights), 3))
@@ -47,13 +61,17 @@ def test_reduced_flow_is_the_projection_of_the_whole(case, rng):
 def test_factors_give_the_kernel_back():
     network, control = ring()
     reduction = exact_reduction(network, control)
-    np.testing.assert_allclose(reduction.left @ reduction.right.T, control.at(0.0)["kernel"], rtol=0, atol=1e-13)
+    np.testing.assert_allclose(
+        reduction.left @ reduction.right.T, control.at(0.0)["kernel"], rtol=0, atol=1e-13
+    )
     gram = reduction.right.T @ (GRID.weights[:, None] * reduction.right)
     np.testing.assert_allclose(gram, np.eye(2), rtol=0, atol=1e-13)
 
 
 def test_equilibria_of_a_wide_network_are_found_in_the_plane():
-    """b = cos(y - z), a = 0.3 sin y in R(B): u = 0 is the one equilibrium in m, a sink with eigenvalues -pi, -pi."""
+    """b = cos(y - z), a = 0.3 sin y in R(B): u = 0 is the one equilibrium in m, a sink with
+    eigenvalues -pi, -pi.
+    """
     network, control = ring()
     reduction = exact_reduction(network, control)
     (found,) = equilibria(reduction.network, reduction.control, (-1.0, 1.0, -1.0, 1.0))
@@ -70,7 +88,9 @@ def test_nodes_of_weight_zero_are_reached_too():
     assert reduction.rank == 1
     initial = grid.sample(lambda y: y)
     m = reduction.project(initial)
-    np.testing.assert_allclose(reduction.preactivation(m), network.preactivation(initial, control.at(0.0)), atol=1e-13)
+    np.testing.assert_allclose(
+        reduction.preactivation(m), network.preactivation(initial, control.at(0.0)), atol=1e-13
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,10 +98,17 @@ def test_nodes_of_weight_zero_are_reached_too():
     [
         (lambda n, c: exact_reduction("network", c), "network must be a WidthDepth"),
         (lambda n, c: exact_reduction(n, n.control(TimeMesh(1.0, 1))), "kernel is zero"),
-        (lambda n, c: exact_reduction(n, n.control(TimeMesh(1.0, 1), bias=lambda y, t: t + 0 * y)), "constant in time"),
+        (
+            lambda n, c: exact_reduction(
+                n, n.control(TimeMesh(1.0, 1), bias=lambda y, t: t + 0 * y)
+            ),
+            "constant in time",
+        ),
         (lambda n, c: exact_reduction(n, c, rtol=0.0), "rtol"),
         (
-            lambda n, c: exact_reduction(n, c).lift(np.ones((40, 1)), np.linspace(0, 1, 3), np.ones((3, 2, 1))),
+            lambda n, c: exact_reduction(n, c).lift(
+                np.ones((40, 1)), np.linspace(0, 1, 3), np.ones((3, 2, 1))
+            ),
             "must start at",
         ),
         (lambda n, c: exact_reduction(n, c).project(np.ones((3, 1))), "f has shape"),

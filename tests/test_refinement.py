@@ -1,15 +1,39 @@
-"""Refinement measured on known sequences; ResNets as controls and back; files keep what they are given."""
+"""Refinement measured on known sequences; ResNets as controls and back; files keep what they are
+given.
+"""
 
 import numpy as np
 import pytest
 
-from continuum import Interval, LowRank, ResNet, TimeMesh, WidthDepth, exact, gauss_legendre, midpoint, tanh
+from continuum import (
+    Interval,
+    LowRank,
+    ResNet,
+    TimeMesh,
+    WidthDepth,
+    exact,
+    gauss_legendre,
+    midpoint,
+    tanh,
+)
 from continuum.io import load_control, load_states, save_control, save_states
-from solvers import RK4, Euler, Heun, depth_error, integrate, observed_orders, refine, richardson, width_error
+from solvers import (
+    RK4,
+    Euler,
+    Heun,
+    depth_error,
+    integrate,
+    observed_orders,
+    refine,
+    richardson,
+    width_error,
+)
 
 
 def test_orders_of_a_known_sequence():
-    np.testing.assert_allclose(observed_orders([10, 20, 60], [3.0, 3.0 / 8, 3.0 / 216]), 3.0, rtol=1e-14)
+    np.testing.assert_allclose(
+        observed_orders([10, 20, 60], [3.0, 3.0 / 8, 3.0 / 216]), 3.0, rtol=1e-14
+    )
 
 
 def test_richardson_removes_the_leading_error():
@@ -32,7 +56,9 @@ def test_width_of_midpoint_rule():
 
     def error(n):
         grid = midpoint(Interval(0, 1), n)
-        return np.abs(integrate(*case.setup(grid, 100), RK4()).trajectory.final - case.final(grid)).max()
+        return np.abs(
+            integrate(*case.setup(grid, 100), RK4()).trajectory.final - case.final(grid)
+        ).max()
 
     sizes = [8, 16, 32]
     result = refine(error, sizes, exact=0.0)
@@ -51,7 +77,11 @@ def test_depth_error_estimates_the_true_error(stepper):
 def test_width_error_estimates_the_true_error():
     case = exact.rank_one
     state, estimate = width_error(
-        lambda grid: case.setup(grid, 100), lambda n: midpoint(Interval(0, 1), n), 16, RK4(), order=2
+        lambda grid: case.setup(grid, 100),
+        lambda n: midpoint(Interval(0, 1), n),
+        16,
+        RK4(),
+        order=2,
     )
     assert state.shape == (16, 1)
     true = np.abs(state - case.final(midpoint(Interval(0, 1), 16))).max()
@@ -78,7 +108,9 @@ NETWORK = WidthDepth(gauss_legendre(Interval(0, 1), 4), tanh)
 MESH = TimeMesh(2.0, 6, grading=1.5)
 
 
-@pytest.mark.parametrize("network", [NETWORK, WidthDepth(NETWORK.grid, tanh, LowRank(2))], ids=["dense", "low rank"])
+@pytest.mark.parametrize(
+    "network", [NETWORK, WidthDepth(NETWORK.grid, tanh, LowRank(2))], ids=["dense", "low rank"]
+)
 def test_a_resnet_is_the_euler_steps_of_a_control(network, rng):
     control, initial = network.controls(MESH).random(rng), rng.standard_normal((4, 3))
     net = ResNet.from_control(network, control)
@@ -98,7 +130,9 @@ def test_resnets_refuse_what_they_cannot_be(rng):
     net = ResNet.from_control(NETWORK, NETWORK.controls(MESH).random(rng))
     with pytest.raises(ValueError, match=r"initial has shape \(3, 4\).*transpose would fit"):
         net(np.ones((3, 4)))
-    with pytest.raises(ValueError, match=r"biases has shape \(4, 6\), expected \(6, 4\); its transpose would fit"):
+    with pytest.raises(
+        ValueError, match=r"biases has shape \(4, 6\), expected \(6, 4\); its transpose would fit"
+    ):
         ResNet(MESH, net.weights, net.biases.T, tanh)
     with pytest.raises(TypeError, match="network must be a WidthDepth"):
         ResNet.from_control("network", NETWORK.controls(MESH).zeros())

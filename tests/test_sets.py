@@ -1,4 +1,6 @@
-"""Admissible sets: nearest points by the variational inequality, support points by projections of far points."""
+"""Admissible sets: nearest points by the variational inequality, support points by projections of
+far points.
+"""
 
 import array_api_strict
 import numpy as np
@@ -43,19 +45,31 @@ EVERY = pytest.mark.parametrize("admissible", CONVEX.values(), ids=CONVEX.keys()
 def test_nearest_point_of_a_convex_set(admissible, rng):
     """Px lies in A and (x - Px, z - Px) <= 0 for all z in A: that characterises it."""
     admissible.check(SPACE)
-    inside = [admissible.project(SPACE.random(rng, s)) for s in (0.01, 0.3, 1.0, 3.0, 30.0) for _ in range(60)]
+    inside = [
+        admissible.project(SPACE.random(rng, s))
+        for s in (0.01, 0.3, 1.0, 3.0, 30.0)
+        for _ in range(60)
+    ]
     for scale in (0.1, 0.5, 1.0, 2.0, 10.0):
         x = SPACE.random(rng, scale)
         p = admissible.project(x)
         assert admissible.contains(p, 1e-12)
-        along = [Control(SPACE, {**x, "bias": (1 + s) * x["bias"]}) for s in (-0.1, -0.01, 0.01, 0.1)]
+        along = [
+            Control(SPACE, {**x, "bias": (1 + s) * x["bias"]}) for s in (-0.1, -0.01, 0.01, 0.1)
+        ]
         near = [admissible.project(y) for y in along]
-        near += [admissible.project(p + SPACE.random(rng, s)) for s in (1e-3, 0.03, 0.3) for _ in range(20)]
-        assert max(SPACE.inner(x - p, z - p) for z in inside + near) <= 1e-11 * (1 + SPACE.length(x - p))
+        near += [
+            admissible.project(p + SPACE.random(rng, s))
+            for s in (1e-3, 0.03, 0.3)
+            for _ in range(20)
+        ]
+        assert max(SPACE.inner(x - p, z - p) for z in inside + near) <= 1e-11 * (
+            1 + SPACE.norm(x - p)
+        )
         again = admissible.project(p)
-        assert SPACE.length(again - p) <= 1e-12
+        assert SPACE.norm(again - p) <= 1e-12
         if not admissible.contains(x):
-            assert SPACE.length(x - p) > 1e-3
+            assert SPACE.norm(x - p) > 1e-3
 
 
 @EVERY
@@ -69,16 +83,24 @@ def test_points_inside_stay(admissible, rng):
 
 @EVERY
 def test_support_point_is_where_far_points_are_projected(admissible, rng):
-    """(g, s) >= (g, z) for all z in A, and s = lim P(t g): P(t g) has (g, P(t g)) >= (g, s) - O(1 / t)."""
+    """(g, s) >= (g, z) for all z in A, and s = lim P(t g): P(t g) has (g, P(t g)) >= (g, s) - O(1 /
+    t).
+    """
     for _ in range(10):
         g, tie = SPACE.random(rng), admissible.project(SPACE.random(rng))
         s = admissible.support_point(g, tie)
         assert admissible.contains(s, 1e-12)
         best = SPACE.inner(g, s)
-        others = [admissible.project(SPACE.random(rng, scale)) for scale in (0.3, 1.0, 10.0) for _ in range(20)]
+        others = [
+            admissible.project(SPACE.random(rng, scale))
+            for scale in (0.3, 1.0, 10.0)
+            for _ in range(20)
+        ]
         assert max(SPACE.inner(g, z) for z in others) < best
         assert SPACE.inner(g, admissible.project(1e6 * g)) == pytest.approx(best, rel=1e-5)
-        assert SPACE.inner(g, admissible.project(1e6 * g)) <= best + 1e-8  # entries of 1e6 leave rounding of 1e-10
+        assert (
+            SPACE.inner(g, admissible.project(1e6 * g)) <= best + 1e-8
+        )  # entries of 1e6 leave rounding of 1e-10
 
 
 @EVERY
@@ -106,24 +128,36 @@ def test_the_disc_where_parts_of_the_gradient_vanish(rng):
 
 
 def test_nearest_point_of_the_disc_against_brute_force():
-    """One unit, one column: the nearest point of the plane's disc; weights of two columns move the bias."""
+    """One unit, one column: the nearest point of the plane's disc; weights of two columns move the
+    bias.
+    """
     grid = gauss_legendre(Interval(0, 1), 1)
     space = WidthDepth(grid, tanh).controls(TimeMesh(1.0, 1))
     p = Ball().project(space.sample(bias=3.0, kernel=-4.0))
-    np.testing.assert_allclose([p["bias"].item(), p["kernel"].item()], [0.6, -0.8], rtol=0, atol=1e-14)
+    np.testing.assert_allclose(
+        [p["bias"].item(), p["kernel"].item()], [0.6, -0.8], rtol=0, atol=1e-14
+    )
     p = Ball().project(space.sample(bias=0.0, kernel=-4.0))
-    np.testing.assert_allclose([p["bias"].item(), p["kernel"].item()], [0.0, -1.0], rtol=0, atol=1e-14)
+    np.testing.assert_allclose(
+        [p["bias"].item(), p["kernel"].item()], [0.0, -1.0], rtol=0, atol=1e-14
+    )
     p = Ball().project(space.sample(bias=-4.0, kernel=0.0))
-    np.testing.assert_allclose([p["bias"].item(), p["kernel"].item()], [-1.0, 0.0], rtol=0, atol=1e-7)
+    np.testing.assert_allclose(
+        [p["bias"].item(), p["kernel"].item()], [-1.0, 0.0], rtol=0, atol=1e-7
+    )
     w, a, b = SPACE.blocks[1].last, 0.9, np.array([0.7, -1.2, 0.1, 0.5])
     s = np.linspace(0, 1, 2_000_001)[:-1]
-    gap = (s - a) ** 2 + sum(w[j] * np.maximum(abs(b[j]) - np.sqrt(1 - s * s), 0) ** 2 for j in range(4))
+    gap = (s - a) ** 2 + sum(
+        w[j] * np.maximum(abs(b[j]) - np.sqrt(1 - s * s), 0) ** 2 for j in range(4)
+    )
     p = Ball().project(SPACE.sample(bias=a, kernel=np.tile(b, (4, 1))))
     np.testing.assert_allclose(p["bias"], s[np.argmin(gap)], rtol=0, atol=1e-6)
 
 
 def test_LM51_extremal_preactivations():
-    """T^+- = max, min over A of a - int b f, with f = y - 0.3 on (0, 1), whose kink is aligned with a panel."""
+    """T^+- = max, min over A of a - int b f, with f = y - 0.3 on (0, 1), whose kink is aligned with
+    a panel.
+    """
     grid = gauss_legendre(Interval(0, 1), 2, panels=10)
     network = WidthDepth(grid, tanh)
     space = network.controls(TimeMesh(1.0, 1))
@@ -159,15 +193,17 @@ def test_the_nearest_value_of_a_finite_set(rng):
     np.testing.assert_array_equal(s["bias"], np.where(g["bias"] > 0, 0.5, -1.0))
 
 
-def test_excess_is_by_how_much():
+def test_violation_is_by_how_much():
     x = SPACE.sample(bias=0.5, kernel=0.75)
-    assert Box(bias=(-1, 0.4)).excess(x) == pytest.approx(0.1, abs=1e-15)
-    assert Ball(0.8).excess(x) == pytest.approx((0.25 + 0.5625) ** 0.5 - 0.8, abs=1e-14)
-    assert L1Ball(kernel=1.0).excess(x) == pytest.approx(2 * 0.75 - 1.0, abs=1e-14)
-    assert NormBall(bias=0.5).excess(x) == pytest.approx((2.0 * 2.0 * 0.25) ** 0.5 - 0.5, abs=1e-14)
-    assert FiniteSet(bias=(0, 1)).excess(x) == 0.5
+    assert Box(bias=(-1, 0.4)).violation(x) == pytest.approx(0.1, abs=1e-15)
+    assert Ball(0.8).violation(x) == pytest.approx((0.25 + 0.5625) ** 0.5 - 0.8, abs=1e-14)
+    assert L1Ball(kernel=1.0).violation(x) == pytest.approx(2 * 0.75 - 1.0, abs=1e-14)
+    assert NormBall(bias=0.5).violation(x) == pytest.approx(
+        (2.0 * 2.0 * 0.25) ** 0.5 - 0.5, abs=1e-14
+    )
+    assert FiniteSet(bias=(0, 1)).violation(x) == 0.5
     both = Box(bias=(-1, 0.4)) & L1Ball(kernel=1.0)
-    assert both.excess(x) == pytest.approx(0.5, abs=1e-14)
+    assert both.violation(x) == pytest.approx(0.5, abs=1e-14)
     assert not both.contains(x, 0.499)
     assert both.contains(x, 0.501)
 
@@ -212,7 +248,11 @@ def test_axes_in_time(in_time, rng):
 
 def test_another_array_library(rng):
     def strict(control):
-        return Control(control.space, {n: array_api_strict.asarray(x) for n, x in control.items()}, trusted=True)
+        return Control(
+            control.space,
+            {n: array_api_strict.asarray(x) for n, x in control.items()},
+            trusted=True,
+        )
 
     x, g = SPACE.random(rng), SPACE.random(rng)
     for admissible in (*CONVEX.values(), FINITE):
@@ -222,7 +262,7 @@ def test_another_array_library(rng):
         ):
             for name in want:
                 np.testing.assert_allclose(to_host(got[name]), want[name], rtol=0, atol=1e-13)
-        assert admissible.excess(strict(x)) == pytest.approx(admissible.excess(x), abs=1e-13)
+        assert admissible.violation(strict(x)) == pytest.approx(admissible.violation(x), abs=1e-13)
 
 
 CIRCLE = WidthDepth(periodic(Circle(), 4), tanh, Convolution())
@@ -245,13 +285,21 @@ CIRCLE = WidthDepth(periodic(Circle(), 4), tanh, Convolution())
         (lambda: Box(bias=(0, 1)) & 3, "unsupported operand"),
         (lambda: Box(bais=(0, 1)).check(SPACE), "Did you mean 'bias'"),
         (lambda: (Box(bias=(0, 1)) & NormBall(kernal=1)).check(SPACE), "Did you mean 'kernel'"),
-        (lambda: L1Ball(kernel=1.0).check(NETWORK.controls(MESH, in_time="nodes")), "L1Ball on 'kernel' needs in_time"),
-        (lambda: NormBall(bias=1.0).check(NETWORK.controls(MESH, fixed={"bias": 0.0})), "unknown block 'bias'"),
+        (
+            lambda: L1Ball(kernel=1.0).check(NETWORK.controls(MESH, in_time="nodes")),
+            "L1Ball on 'kernel' needs in_time",
+        ),
+        (
+            lambda: NormBall(bias=1.0).check(NETWORK.controls(MESH, fixed={"bias": 0.0})),
+            "unknown block 'bias'",
+        ),
         (lambda: Ball(1.0, "kernel", "bias").check(SPACE), r"a Ball pairs a bias \(N,\)"),
         (lambda: Ball().check(CIRCLE.controls(MESH)), r"a Ball pairs a bias \(N,\)"),
         (lambda: AdmissibleSet(), "abstract"),
         (
-            lambda: LearningProblem(NETWORK, np.ones((4, 1)), np.ones((4, 1)), MESH, admissible=Box(readout=(0, 1))),
+            lambda: LearningProblem(
+                NETWORK, np.ones((4, 1)), np.ones((4, 1)), MESH, admissible=Box(readout=(0, 1))
+            ),
             "unknown block 'readout'",
         ),
     ],

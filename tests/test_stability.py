@@ -75,9 +75,13 @@ def test_a_in_the_range_of_the_root_only():
 
 def test_least_norm_and_null_space_of_rank_one():
     """b = e^(y - z), a = 2 e^y: f = 2 e^-z / |e^-z|^2; N(B) is orthogonal to e^-z."""
-    found = steady_state(family(relu, lambda y: 2 * np.exp(y), lambda y, z: np.exp(y - z)), gauss, 4)
+    found = steady_state(
+        family(relu, lambda y: 2 * np.exp(y), lambda y, z: np.exp(y - z)), gauss, 4
+    )
     grid = gauss(16)
-    np.testing.assert_allclose(found.solution[:, 0], 4 / (1 - e**-2) * np.exp(-grid.coordinates), rtol=1e-13)
+    np.testing.assert_allclose(
+        found.solution[:, 0], 4 / (1 - e**-2) * np.exp(-grid.coordinates), rtol=1e-13
+    )
     np.testing.assert_allclose(found.sums[-1], 8 / (1 - e**-2), rtol=1e-13)
     assert found.verdict == "converges"
     null, w = found.null_space, grid.weights
@@ -136,7 +140,9 @@ def test_spectrum_of_rank_one():
 
 
 def test_frozen_spectrum_of_rank_one():
-    """-sigma'(u) B with sigma'(u) = 1 - y^2 and b = e^(y - z): the one eigenvalue is -int (1 - y^2) = -2/3."""
+    """-sigma'(u) B with sigma'(u) = 1 - y^2 and b = e^(y - z): the one eigenvalue is -int (1 - y^2)
+    = -2/3.
+    """
     network, control = family(tanh, lambda y: np.arctanh(y), lambda y, z: np.exp(y - z))(gauss(8))
     found = linearized_spectrum(network, control, np.zeros((8, 1)))
     np.testing.assert_allclose(found.eigenvalues[-1], -2 / 3, rtol=1e-13)
@@ -197,7 +203,9 @@ def test_gram_test_of_rank_one(angle, applies):
 
 
 def test_gram_test_tells_its_two_matrices_apart():
-    """LM-35: DT is positive definite and D T^T is not; T up to the signs of the singular functions."""
+    """LM-35: DT is positive definite and D T^T is not; T up to the signs of the singular
+    functions.
+    """
     grid = gauss(40)
     modes = np.stack([sqrt(2) * np.cos(k * pi * grid.coordinates) for k in range(1, 5)], axis=1)
     t = 0.85 * np.array([[0.4, -0.09], [0.9, 0.4]])

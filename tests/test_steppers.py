@@ -31,13 +31,13 @@ from solvers import (
     SolveError,
     Status,
     discretize,
-    dop853_table,
     integrate,
     refine,
 )
-from solvers.implicit import ImplicitRungeKutta, StageForm
-from solvers.integrate import GenericAdvance, Steps
-from solvers.newton import Field, Newton
+from solvers.flow.advance import GenericAdvance, Steps
+from solvers.steps import dop853_table
+from solvers.steps.implicit import ImplicitRungeKutta, StageForm
+from solvers.steps.newton import Field, Newton
 
 GRID = gauss_legendre(Interval(0, 1), 2)
 LOOSE = DOP853(rtol=1e-6, atol=1e-6)
@@ -52,7 +52,11 @@ def name(stepper):
 def single(kernel, horizon, layers, activation=identity, **coefficients):
     """The scalar equation f' = sigma(a - b f) and f(0) = 1."""
     network = WidthDepth(gauss_legendre(Interval(0, 1), 1), activation)
-    return network, network.control(TimeMesh(horizon, layers), kernel=kernel, **coefficients), np.ones((1, 1))
+    return (
+        network,
+        network.control(TimeMesh(horizon, layers), kernel=kernel, **coefficients),
+        np.ones((1, 1)),
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,7 +81,11 @@ def test_orders_with_fixed_steps(stepper, sizes, bound, case):
         advance = GenericAdvance(network, control, stepper, Steps.equal(control.mesh, 1))
         return advance(initial, 0, layers, False)[0]
 
-    expected = exact.moving_bias.final(GRID) if case == "moving" else np.arcsinh(np.exp(-3.0) * np.sinh(1.0))
+    expected = (
+        exact.moving_bias.final(GRID)
+        if case == "moving"
+        else np.arcsinh(np.exp(-3.0) * np.sinh(1.0))
+    )
     result = refine(final, sizes, exact=expected)
     assert result.orders[-1] == pytest.approx(stepper.order, abs=0.1)
     assert result.errors[-1] < bound
@@ -88,14 +96,18 @@ def test_the_table_of_dop853():
     np.testing.assert_array_equal(LOOSE.a[:12, :12], theirs.A)
     np.testing.assert_array_equal(LOOSE.a[12, :12], theirs.B)
     np.testing.assert_array_equal(LOOSE.c[:12], theirs.C)
-    np.testing.assert_array_equal([dop853_table.ERROR_5, dop853_table.ERROR_3], [theirs.E5, theirs.E3])
+    np.testing.assert_array_equal(
+        [dop853_table.ERROR_5, dop853_table.ERROR_3], [theirs.E5, theirs.E3]
+    )
     np.testing.assert_array_equal(dop853_table.EXTRA_A, theirs.A_EXTRA)
     np.testing.assert_array_equal(dop853_table.EXTRA_C, theirs.C_EXTRA)
     np.testing.assert_array_equal(dop853_table.D, theirs.D)
 
 
 @pytest.mark.parametrize(
-    "stepper", [ExplicitMidpoint(), RK4(), DormandPrince(rtol=1.0, atol=1.0), LOOSE, *IMPLICIT], ids=name
+    "stepper",
+    [ExplicitMidpoint(), RK4(), DormandPrince(rtol=1.0, atol=1.0), LOOSE, *IMPLICIT],
+    ids=name,
 )
 def test_quadrature_conditions(stepper):
     np.testing.assert_allclose(stepper.a.sum(axis=1), stepper.c, rtol=0, atol=1e-13)
@@ -103,13 +115,16 @@ def test_quadrature_conditions(stepper):
         assert stepper.b @ stepper.c**k == pytest.approx(1 / (k + 1), abs=1e-13)
 
 
-# -- adaptive steps --------------------------------------------------------------------------------------------
+# -- adaptive steps
+# --------------------------------------------------------------------------------------------
 
 
 def pendulum_like(rng):
     network = NeuralODE2(6, tanh)
     control = network.control(
-        TimeMesh(4.0, 1), bias=lambda t: np.full(6, np.sin(t)), weight=2 * rng.standard_normal((6, 6))
+        TimeMesh(4.0, 1),
+        bias=lambda t: np.full(6, np.sin(t)),
+        weight=2 * rng.standard_normal((6, 6)),
     )
     return network, control, rng.standard_normal((6, 1))
 
@@ -122,23 +137,36 @@ def test_dop853_takes_the_steps_of_scipy(rtol, rng):
         return network.velocity(x[:, None], control.at(t), t)[:, 0]
 
     run = integrate(network, control, initial, DOP853(rtol=rtol, atol=rtol))
-    theirs = scipy.integrate.solve_ivp(velocity, (0, 4), initial[:, 0], "DOP853", rtol=rtol, atol=rtol)
-    best = scipy.integrate.solve_ivp(velocity, (0, 4), initial[:, 0], "DOP853", rtol=2.3e-14, atol=1e-14).y[:, -1]
+    theirs = scipy.integrate.solve_ivp(
+        velocity, (0, 4), initial[:, 0], "DOP853", rtol=rtol, atol=rtol
+    )
+    best = scipy.integrate.solve_ivp(
+        velocity, (0, 4), initial[:, 0], "DOP853", rtol=2.3e-14, atol=1e-14
+    ).y[:, -1]
     scale = np.abs(best).max()
     assert run.statistics["steps"] == pytest.approx(len(theirs.t) - 1, abs=2, rel=0.2)
     assert np.abs(run.trajectory.final[:, 0] - best).max() < 10 * rtol * (1 + scale)
     # not better by being more careful
-    assert np.abs(theirs.y[:, -1] - best).max() < 100 * np.abs(run.trajectory.final[:, 0] - best).max()
+    assert (
+        np.abs(theirs.y[:, -1] - best).max() < 100 * np.abs(run.trajectory.final[:, 0] - best).max()
+    )
 
 
 def test_dop853_needs_fewer_velocities_at_high_accuracy(rng):
     problem = pendulum_like(rng)
-    taken = [integrate(*problem, method(rtol=1e-11, atol=1e-11)).statistics for method in (DOP853, DormandPrince)]
-    high, low = ((s["steps"] + s["rejected"]) * stages for s, stages in zip(taken, (12, 6), strict=True))
+    taken = [
+        integrate(*problem, method(rtol=1e-11, atol=1e-11)).statistics
+        for method in (DOP853, DormandPrince)
+    ]
+    high, low = (
+        (s["steps"] + s["rejected"]) * stages for s, stages in zip(taken, (12, 6), strict=True)
+    )
     assert high < 0.7 * low
 
 
-@pytest.mark.parametrize(("method", "order", "bound"), [(DormandPrince, 4, 1e-8), (DOP853, 7, 1e-13)])
+@pytest.mark.parametrize(
+    ("method", "order", "bound"), [(DormandPrince, 4, 1e-8), (DOP853, 7, 1e-13)]
+)
 def test_order_of_the_continuous_extension(method, order, bound, rng):
     """Inside one step of length h from the exact state, the error is O(h^(order + 1))."""
     stepper, reference = method(rtol=1.0, atol=1.0), DOP853(rtol=1.0, atol=1.0)
@@ -157,8 +185,12 @@ def test_order_of_the_continuous_extension(method, order, bound, rng):
         slopes = stepper.stages(velocity, 0.0, h, f)
         inside = stepper.interpolant(velocity, 0.0, h, f, slopes)
         np.testing.assert_array_equal(inside(0.0), f)
-        np.testing.assert_allclose(inside(1.0), stepper.step(velocity, None, 0.0, h, f), rtol=0, atol=1e-14)
-        return max(np.abs(inside(theta) - exact_state(theta * h)).max() for theta in (0.1, 0.35, 0.6, 0.9))
+        np.testing.assert_allclose(
+            inside(1.0), stepper.step(velocity, None, 0.0, h, f), rtol=0, atol=1e-14
+        )
+        return max(
+            np.abs(inside(theta) - exact_state(theta * h)).max() for theta in (0.1, 0.35, 0.6, 0.9)
+        )
 
     errors = [error(h) for h in (0.05, 0.025)]
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order + 1, abs=0.15)
@@ -198,7 +230,8 @@ def test_tolerances_have_no_defaults(given):
         DOP853(**given)
 
 
-# -- kinks (LM-08), singular coefficients (LM-06) --------------------------------------------------------------------
+# -- kinks (LM-08), singular coefficients (LM-06)
+# --------------------------------------------------------------------
 
 
 def test_a_kink_in_time_leaves_order_two():
@@ -207,25 +240,32 @@ def test_a_kink_in_time_leaves_order_two():
         return integrate(network, control, np.zeros((1, 1)), RK4()).trajectory.final[0, 0] - 0.245
 
     errors = [error(n) for n in (8, 16, 32)]
-    np.testing.assert_allclose(errors, [-2.083333e-4, 5.208333e-5, -1.302083e-5], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        errors, [-2.083333e-4, 5.208333e-5, -1.302083e-5], rtol=0, atol=1e-10
+    )
     np.testing.assert_allclose(np.log2(np.abs(errors[:-1]) / np.abs(errors[1:])), 2.0, atol=1e-3)
     assert abs(error(10)) < 1e-15
 
 
 def test_a_coefficient_singular_at_the_start():
     for layers, expected in ((100, -0.080855), (1000, -0.025870)):
-        network, control, initial = single(lambda y, z, t: -0.5 / np.sqrt(max(t, 1e-99)) + 0 * y * z, 1.0, layers)
+        network, control, initial = single(
+            lambda y, z, t: -0.5 / np.sqrt(max(t, 1e-99)) + 0 * y * z, 1.0, layers
+        )
         got = integrate(network, control, initial, ImplicitMidpoint()).trajectory.final[0, 0] - np.e
         assert got == pytest.approx(expected, abs=1e-6)
 
 
-# -- stiffness ---------------------------------------------------------------------------------------------------
+# -- stiffness
+# ------------------------------------------------------------------------------------------
 
 
 def amplification(stepper, z):
     """R(z) of one step of f' = z f, by way of the real 2 x 2 system."""
     network = NeuralODE2(2, identity)
-    control = network.control(TimeMesh(1.0, 1), weight=np.array([[z.real, -z.imag], [z.imag, z.real]]))
+    control = network.control(
+        TimeMesh(1.0, 1), weight=np.array([[z.real, -z.imag], [z.imag, z.real]])
+    )
     f = integrate(network, control, np.array([[1.0], [0.0]]), stepper).trajectory.final
     return complex(f[0, 0], f[1, 0])
 
@@ -255,7 +295,11 @@ def test_amplification_is_the_rational_function_of_the_tableau():
 def lm09(t):
     """f' = -tanh(1000 f), f(0) = 1: asinh(exp(-1000 t) sinh 1000) / 1000, by logarithms."""
     s = 1000.0 * (1.0 - t) - np.log(2.0)  # log of exp(-1000 t) sinh 1000
-    return (s + np.log1p(np.sqrt(1.0 + np.exp(-2 * s)))) / 1000 if s > 0 else np.arcsinh(np.exp(s)) / 1000
+    return (
+        (s + np.log1p(np.sqrt(1.0 + np.exp(-2 * s)))) / 1000
+        if s > 0
+        else np.arcsinh(np.exp(s)) / 1000
+    )
 
 
 @pytest.mark.parametrize("stepper", STIFF, ids=name)
@@ -268,12 +312,21 @@ def test_a_stiff_front(stepper):
     near = integrate(*single(1000.0, 0.45, 1, tanh)[:2], half, stepper).trajectory.final
     network, control, _ = single(1000.0, 0.051, 408, tanh)  # layers of 1/8000 where it turns
     run = integrate(network, control, near, stepper, save=[0.049, 0.05, 0.051])
-    error = np.abs(run.trajectory.states[:, 0, 0] / [1.114001496806367e-3, 4.812118250596027e-4, 1.829179710e-4] - 1)
+    error = np.abs(
+        run.trajectory.states[:, 0, 0]
+        / [1.114001496806367e-3, 4.812118250596027e-4, 1.829179710e-4]
+        - 1
+    )
     assert error.max() < {1: 0.12, 3: 1e-3, 5: 1e-7}[stepper.order]
-    rest = integrate(*single(1000.0, 1.0, 2, tanh)[:2], run.trajectory.final, stepper).trajectory.final
+    rest = integrate(
+        *single(1000.0, 1.0, 2, tanh)[:2], run.trajectory.final, stepper
+    ).trajectory.final
     assert abs(rest[0, 0]) < 1e-5
-    # layers too long for the front: still monotone, damped and finite, where Euler chatters for ever
-    coarse = integrate(*single(1000.0, 2.0, 23, tanh), stepper, save="steps").trajectory.states[:, 0, 0]
+    # layers too long for the front: still monotone, damped and finite, where Euler chatters for
+    # ever
+    coarse = integrate(*single(1000.0, 2.0, 23, tanh), stepper, save="steps").trajectory.states[
+        :, 0, 0
+    ]
     assert np.all(np.diff(coarse[:11]) < 0)
     assert np.abs(coarse[-5:]).max() < 1e-8
 
@@ -291,7 +344,10 @@ def test_a_stiff_problem_with_an_explicit_method_names_the_stiff_ones(method):
         integrate(*single(1e6, 1.0, 1), stepper, max_steps=300)
     assert caught.value.solution.status is Status.MAX_STEPS
     switched = single(lambda y, z, t: (1.0 if t < 0.5 else 1e18) + 0 * y * z, 1.0, 4)
-    with pytest.raises(SolveError, match=words) as caught, np.errstate(over="ignore", invalid="ignore"):
+    with (
+        pytest.raises(SolveError, match=words) as caught,
+        np.errstate(over="ignore", invalid="ignore"),
+    ):
         integrate(*switched, stepper)
     assert caught.value.solution.status is Status.STEP_UNDERFLOW
     with pytest.raises(SolveError, match=words), np.errstate(over="ignore", invalid="ignore"):
@@ -300,7 +356,8 @@ def test_a_stiff_problem_with_an_explicit_method_names_the_stiff_ones(method):
         assert abs(integrate(*switched, stiff).trajectory.final[0, 0]) < 1e-15
 
 
-# -- Newton ------------------------------------------------------------------------------------------------------
+# -- Newton
+# ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", [ImplicitMidpoint, BackwardEuler, SDIRK3, RadauIIA5])
@@ -316,19 +373,25 @@ def test_krylov_is_the_dense_iteration(method, rng, monkeypatch):
 
 def test_many_samples_are_solved_for_in_parts(rng, monkeypatch):
     network = WidthDepth(gauss_legendre(Interval(0, 1), 4), tanh)
-    control, initial = network.controls(TimeMesh(1.0, 2)).random(rng, 4.0), rng.standard_normal((4, 7))
+    control, initial = (
+        network.controls(TimeMesh(1.0, 2)).random(rng, 4.0),
+        rng.standard_normal((4, 7)),
+    )
     whole = integrate(network, control, initial, RadauIIA5()).trajectory.final
-    monkeypatch.setattr("solvers.newton._ENTRIES", 3 * 12**2)
+    monkeypatch.setattr("solvers.steps.newton._ENTRIES", 3 * 12**2)
     parts = integrate(network, control, initial, RadauIIA5()).trajectory.final
     np.testing.assert_allclose(parts, whole, rtol=0, atol=1e-13)
 
 
 def test_wide_networks_are_solved_without_matrices(monkeypatch):
-    # rank one: f' = -100 phi (phi, f), so one step of backward Euler divides that component by 1 + 100 h
+    # rank one: f' = -100 phi (phi, f), so one step of backward Euler divides that component by 1 +
+    # 100 h
     monkeypatch.setattr(Field, "jacobian", None)
     grid = gauss_legendre(Interval(0, 1), 400)
     network = WidthDepth(grid, identity)
-    control = network.control(TimeMesh(1.0, 2), kernel=lambda y, z: 200 * np.sin(np.pi * y) * np.sin(np.pi * z))
+    control = network.control(
+        TimeMesh(1.0, 2), kernel=lambda y, z: 200 * np.sin(np.pi * y) * np.sin(np.pi * z)
+    )
     initial = grid.sample(lambda y: np.sin(np.pi * y) + np.sin(2 * np.pi * y))
     final = integrate(network, control, initial, BackwardEuler()).trajectory.final
     expected = grid.sample(lambda y: np.sin(np.pi * y) / 51**2 + np.sin(2 * np.pi * y))
@@ -337,8 +400,13 @@ def test_wide_networks_are_solved_without_matrices(monkeypatch):
 
 def test_newton_on_a_saturated_activation_needs_shorter_corrections():
     # x = 1/2 - 10 tanh(1000 x): undamped corrections jump between the two flat sides for ever
-    field = Field(lambda x: np.tanh(1000 * x), lambda x, dx: 1000 / np.cosh(np.clip(1000 * x, -300, 300)) ** 2 * dx)
-    (x,) = Newton().solve([field], [np.full((1, 2), 0.5)], np.array([[-10.0]]), np.array([[0.5, -0.4]]))
+    field = Field(
+        lambda x: np.tanh(1000 * x),
+        lambda x, dx: 1000 / np.cosh(np.clip(1000 * x, -300, 300)) ** 2 * dx,
+    )
+    (x,) = Newton().solve(
+        [field], [np.full((1, 2), 0.5)], np.array([[-10.0]]), np.array([[0.5, -0.4]])
+    )
     np.testing.assert_allclose(x + 10 * np.tanh(1000 * x), 0.5, rtol=0, atol=1e-11)
 
 
@@ -348,8 +416,13 @@ def test_newton_failures_say_when_and_why():
         integrate(*problem, BackwardEuler())
     run = integrate(*problem, BackwardEuler(krylov_above=0), raise_on_failure=False)
     assert run.status is Status.NEWTON_FAILED
-    with pytest.raises(SolveError, match="a stage is infinite or NaN"), np.errstate(over="ignore", invalid="ignore"):
-        integrate(*single(lambda y, z, t: 1e308 + 0 * y * z, 1.0, 1)[:2], np.full((1, 1), 1e10), SDIRK3())
+    with (
+        pytest.raises(SolveError, match="a stage is infinite or NaN"),
+        np.errstate(over="ignore", invalid="ignore"),
+    ):
+        integrate(
+            *single(lambda y, z, t: 1e308 + 0 * y * z, 1.0, 1)[:2], np.full((1, 1), 1e10), SDIRK3()
+        )
     with pytest.raises(SolveError, match="last correction"):
         integrate(*single(1.0, 1.0, 1, tanh), BackwardEuler(max_iterations=1))
 
@@ -383,18 +456,24 @@ def test_an_implicit_method_of_ones_own_is_three_arrays():
 
     case = exact.moving_bias
     result = refine(
-        lambda n: integrate(*case.setup(GRID, n), Gauss2()).trajectory.final, [8, 16, 32], exact=case.final(GRID)
+        lambda n: integrate(*case.setup(GRID, n), Gauss2()).trajectory.final,
+        [8, 16, 32],
+        exact=case.final(GRID),
     )
     np.testing.assert_allclose(result.orders, 4, atol=0.1)
 
 
-@pytest.mark.parametrize("stepper", [ExplicitMidpoint(), LOOSE, BackwardEuler(), SDIRK3(), RadauIIA5()], ids=name)
+@pytest.mark.parametrize(
+    "stepper", [ExplicitMidpoint(), LOOSE, BackwardEuler(), SDIRK3(), RadauIIA5()], ids=name
+)
 def test_another_array_library(stepper, rng):
     network = WidthDepth(gauss_legendre(Interval(0, 1), 4), tanh)
     space = network.controls(TimeMesh(1.0, 3))
     control, initial = space.random(rng), rng.standard_normal((4, 2))
     expected = integrate(network, control, initial, stepper, save=[0.1, 0.5, 1.0]).trajectory.states
     strict = type(control)(space, {n: array_api_strict.asarray(x) for n, x in control.items()})
-    got = integrate(network, strict, array_api_strict.asarray(initial), stepper, save=[0.1, 0.5, 1.0]).trajectory.states
+    got = integrate(
+        network, strict, array_api_strict.asarray(initial), stepper, save=[0.1, 0.5, 1.0]
+    ).trajectory.states
     assert isinstance(got, type(array_api_strict.asarray(1.0)))
     np.testing.assert_allclose(to_host(got), expected, rtol=0, atol=1e-12)

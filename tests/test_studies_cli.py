@@ -11,10 +11,10 @@ import xarray as xr
 from studies_toys import decay, register
 
 from continuum.arrays import find_gpu
-from studies import benches, registry
+from studies.bench import benches, registry
+from studies.bench.registry import claim, study
+from studies.bench.store import read_case
 from studies.cli import main
-from studies.registry import claim, study
-from studies.store import read_case
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,12 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     register()
     for name, value in (("TOY-1", 1.0), ("TOY-2", 2.0)):
         claim(
-            name, statement=f"{name} is 1.", paper=f"paper{value:.0f}", references={"x": 1.0}, tolerance=0.5, reason="r"
+            name,
+            statement=f"{name} is 1.",
+            paper=f"paper{value:.0f}",
+            references={"x": 1.0},
+            tolerance=0.5,
+            reason="r",
         )({"x": value}.copy)
 
 
@@ -72,7 +77,10 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
             "parameter 'seed' of study 'toys/decay' must be an integer, got 'abc'",
         ),
         (["run", "toys/decay", "seed=1.5", *out], "must be an integer, got '1.5'"),
-        (["run", "toys/decay", "--workers", "two", *out], "'--workers': it must be an integer, got 'two'"),
+        (
+            ["run", "toys/decay", "--workers", "two", *out],
+            "'--workers': it must be an integer, got 'two'",
+        ),
         (["run", "toys/decay", "--workers", "0", *out], "workers must be at least 1, got 0"),
         (["run", "toys/decay", "--out", inside], "cannot be written to"),
         (["run", "toys/decay", "--outt", inside], "No such option"),
@@ -89,7 +97,9 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert list(tmp_path.glob("**/case-*.h5")) == []
 
 
-def test_figures_that_cannot_be_drawn_are_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_figures_that_cannot_be_drawn_are_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     study("toys/broken", paper="Toys", plot=lambda cases: [cases[99]])(decay)  # type: ignore[list-item]
     assert main(["run", "toys/broken", "--out", str(tmp_path)]) == 1
     assert "the figures could not be drawn: IndexError" in capsys.readouterr().err
@@ -102,13 +112,22 @@ def test_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["verify", "--json", str(tmp_path / "v.json")]) == 1
     assert "TOY-2  FAILED" in capsys.readouterr().out
     rows = json.loads((tmp_path / "v.json").read_text())
-    assert [(row["id"], row["error"], row["passed"]) for row in rows] == [("TOY-1", 0.0, True), ("TOY-2", 1.0, False)]
+    assert [(row["id"], row["error"], row["passed"]) for row in rows] == [
+        ("TOY-1", 0.0, True),
+        ("TOY-2", 1.0, False),
+    ]
 
 
 def test_verify_leaves_slow_claims_to_slow(capsys: pytest.CaptureFixture[str]):
-    claim("TOY-3", statement="s", paper="paper1", references={"x": 0.0}, tolerance=0.1, reason="r", slow=True)(
-        {"x": 1.0}.copy
-    )
+    claim(
+        "TOY-3",
+        statement="s",
+        paper="paper1",
+        references={"x": 0.0},
+        tolerance=0.1,
+        reason="r",
+        slow=True,
+    )({"x": 1.0}.copy)
     assert main(["verify", "--paper", "paper1"]) == 0
     assert "TOY-3" not in capsys.readouterr().out
     assert main(["verify", "--paper", "paper1", "--slow"]) == 1
@@ -117,14 +136,24 @@ def test_verify_leaves_slow_claims_to_slow(capsys: pytest.CaptureFixture[str]):
 def test_list(capsys: pytest.CaptureFixture[str]):
     assert main(["list"]) == 0
     out = capsys.readouterr().out
-    for part in ("toys/decay", "how wrong is it?", "Toys (1), Figure 1", "steps=8", "paper1: 1 claims TOY-1"):
+    for part in (
+        "toys/decay",
+        "how wrong is it?",
+        "Toys (1), Figure 1",
+        "steps=8",
+        "paper1: 1 claims TOY-1",
+    ):
         assert part in out
 
 
 def test_info(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CONTINUUM_DATA", "/somewhere")
     assert main(["info"]) == 0
-    facts = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if not line.startswith("data"))
+    facts = dict(
+        line.split(maxsplit=1)
+        for line in capsys.readouterr().out.splitlines()
+        if not line.startswith("data")
+    )
     assert facts["numpy"] == __import__("numpy").__version__
     assert facts["python"].count(".") == 2
     assert int(facts["cores"]) >= 1
@@ -145,14 +174,17 @@ SCRIPT = """
 import json, sys
 if "--json" in sys.argv:
     row = {"name": NAME, "seconds": 1.0}
-    open(sys.argv[sys.argv.index("--json") + 1], "w").write(json.dumps({"machine": "m", "rows": [row]}))
+    with open(sys.argv[sys.argv.index("--json") + 1], "w") as file:
+        file.write(json.dumps({"machine": "m", "rows": [row]}))
 sys.exit(CODE)
 """
 
 
 def test_bench(tmp_path: Path):
     for name, code in (("forward", 0), ("gradient", 0), ("_peers", 3)):
-        (tmp_path / f"{name}.py").write_text(SCRIPT.replace("NAME", repr(name)).replace("CODE", str(code)))
+        (tmp_path / f"{name}.py").write_text(
+            SCRIPT.replace("NAME", repr(name)).replace("CODE", str(code))
+        )
     assert benches.run_benchmarks(None, tmp_path / "b.json", tmp_path) == 0
     written = json.loads((tmp_path / "b.json").read_text())
     assert written["machine"] == "m"

@@ -1,4 +1,6 @@
-"""Data sets: what they hold, and what is said when a file is missing, wrong or cannot be downloaded."""
+"""Data sets: what they hold, and what is said when a file is missing, wrong or cannot be
+downloaded.
+"""
 
 import hashlib
 import os
@@ -8,7 +10,16 @@ import numpy as np
 import pytest
 
 from studies import datasets
-from studies.datasets import DataError, DataFile, boston_housing, fetch, load_digits, mnist_sample, moons, rings
+from studies.datasets import (
+    DataError,
+    DataFile,
+    boston_housing,
+    fetch,
+    load_digits,
+    mnist_sample,
+    moons,
+    rings,
+)
 
 
 @pytest.fixture
@@ -27,9 +38,17 @@ def test_digits():
 
 def test_rings():
     exact = rings(200, 3, noise=0.0, factor=0.4)
-    np.testing.assert_allclose(np.hypot(*exact.inputs.T), np.where(exact.labels == 0, 1.0, 0.4), rtol=1e-12)
+    np.testing.assert_allclose(
+        np.hypot(*exact.inputs.T), np.where(exact.labels == 0, 1.0, 0.4), rtol=1e-12
+    )
     assert np.bincount(exact.labels).tolist() == [100, 100]
-    assert 0.01 < np.std(np.hypot(*rings(2000, 3).inputs.T) - np.where(rings(2000, 3).labels == 0, 1.0, 0.5)) < 0.07
+    assert (
+        0.01
+        < np.std(
+            np.hypot(*rings(2000, 3).inputs.T) - np.where(rings(2000, 3).labels == 0, 1.0, 0.5)
+        )
+        < 0.07
+    )
 
 
 def test_moons():
@@ -60,7 +79,9 @@ def small_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         labels=np.array([7, 1, 0], dtype=np.uint8),
     )
     known = {
-        name: DataFile(file.name, hashlib.sha256((folder / file.name).read_bytes()).hexdigest(), file.url)
+        name: DataFile(
+            file.name, hashlib.sha256((folder / file.name).read_bytes()).hexdigest(), file.url
+        )
         for name, file in datasets.DATA_FILES.items()
     }
     monkeypatch.setattr(datasets, "DATA_FILES", known)
@@ -91,12 +112,19 @@ def test_the_real_files():
 
 def test_a_file_that_is_not_the_one_expected(tmp_path: Path):
     (tmp_path / "boston_housing.csv").write_text("something else")
-    with pytest.raises(DataError, match=r"boston_housing.csv is not the file expected: its SHA-256 is .*expected ab16"):
+    with pytest.raises(
+        DataError,
+        match=r"boston_housing.csv is not the file expected: its SHA-256 is .*expected ab16",
+    ):
         boston_housing(tmp_path)
 
 
-@pytest.mark.parametrize("failure", [ConnectionError("no\nnetwork"), ValueError("hash of downloaded file differs")])
-def test_a_download_that_fails_says_what_to_do(failure: Exception, no_folder: None, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    "failure", [ConnectionError("no\nnetwork"), ValueError("hash of downloaded file differs")]
+)
+def test_a_download_that_fails_says_what_to_do(
+    failure: Exception, no_folder: None, monkeypatch: pytest.MonkeyPatch
+):
     def refuse(*_: object) -> str:
         raise failure
 
@@ -105,14 +133,20 @@ def test_a_download_that_fails_says_what_to_do(failure: Exception, no_folder: No
         boston_housing()
     message = str(caught.value)
     for part in (
-        "boston_housing.csv", "CONTINUUM_DATA is not set", "raw.githubusercontent.com", "folder=",
-        "ab16ba38fbbbbcc69fe930aab1293104f1442c8279c130d9eba03dd864bef675", " ".join(str(failure).split()),
-    ):  # fmt: skip
+        "boston_housing.csv",
+        "CONTINUUM_DATA is not set",
+        "raw.githubusercontent.com",
+        "folder=",
+        "ab16ba38fbbbbcc69fe930aab1293104f1442c8279c130d9eba03dd864bef675",
+        " ".join(str(failure).split()),
+    ):
         assert part in message
     assert "\n" not in message
 
 
-def test_a_download_asks_for_the_checksum(tmp_path: Path, no_folder: None, monkeypatch: pytest.MonkeyPatch):
+def test_a_download_asks_for_the_checksum(
+    tmp_path: Path, no_folder: None, monkeypatch: pytest.MonkeyPatch
+):
     asked: list[object] = []
 
     def retrieve(url: str, known_hash: str, fname: str, path: object) -> str:
@@ -127,7 +161,10 @@ def test_a_download_asks_for_the_checksum(tmp_path: Path, no_folder: None, monke
 
 
 def test_a_file_without_public_address(tmp_path: Path, no_folder: None):
-    with pytest.raises(DataError, match=r"mnist_sample.npz .*is not set.* no public address .*c15be93.*CONTINUUM_DATA"):
+    with pytest.raises(
+        DataError,
+        match=r"mnist_sample.npz .*is not set.* no public address .*c15be93.*CONTINUUM_DATA",
+    ):
         mnist_sample()
     with pytest.raises(DataError, match=f"it is not in {tmp_path}"):
         mnist_sample(tmp_path)

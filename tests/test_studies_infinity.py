@@ -17,10 +17,11 @@ from continuum import (
     tanh,
 )
 from solvers import DormandPrince, integrate
-from studies.compactification import from_disc, poincare_disc, points_at_infinity, to_disc
-from studies.figures import new_figure
-from studies.planar import equilibria
-from studies.portraits import portraits, selection
+from solvers.planar.equilibria import equilibria
+from solvers.planar.infinity import from_disc, points_at_infinity, to_disc
+from studies.draw.disc import poincare_disc
+from studies.draw.figures import new_figure
+from studies.draw.portraits import portraits, selection
 
 MESH = TimeMesh(1.0, 1)
 
@@ -38,8 +39,12 @@ def euclidean(weight: list[list[float]], activation=identity, bias=(0.3, -0.2)):
 def check(found, expected: list[tuple[float, float, str]], atol: float = 1e-11):
     """expected : angle, radial, kind"""
     assert [p.kind.removesuffix(" at infinity") for p in found] == [kind for *_, kind in expected]
-    np.testing.assert_allclose([p.angle for p in found], [angle for angle, *_ in expected], atol=atol)
-    np.testing.assert_allclose([p.radial for p in found], [radial for _, radial, _ in expected], atol=max(atol, 1e-9))
+    np.testing.assert_allclose(
+        [p.angle for p in found], [angle for angle, *_ in expected], atol=atol
+    )
+    np.testing.assert_allclose(
+        [p.radial for p in found], [radial for _, radial, _ in expected], atol=max(atol, 1e-9)
+    )
     assert all(p.arc == (p.angle, p.angle) for p in found)
 
 
@@ -49,21 +54,30 @@ def twice(half: list[tuple[float, float, str]]):
 
 
 def test_an_indefinite_symmetric_operator():
-    """V_inf = -sign(B e) is -(1, 1) about (1, 1) and (1, -1) about (1, -1); g keeps its sign at the jumps."""
+    """V_inf = -sign(B e) is -(1, 1) about (1, 1) and (1, -1) about (1, -1); g keeps its sign at the
+    jumps.
+    """
     expected = twice([(np.pi / 4, -np.sqrt(2), "source"), (3 * np.pi / 4, np.sqrt(2), "sink")])
     check(points_at_infinity(*two_nodes([[0.5, 1.0], [1.0, 0.5]])), expected)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_jumps_where_filippovs_combination_decides(sign: int):
-    """On the ray (1/5, 1) unit 1 changes sign, unit 2 has speed 1: w_1 s = c, so radial = c w_1 + s = 1/s."""
+    """On the ray (1/5, 1) unit 1 changes sign, unit 2 has speed 1: w_1 s = c, so radial = c w_1 + s
+    = 1/s.
+    """
     found = points_at_infinity(*two_nodes([[sign, -0.2 * sign], [0.0, -1.0]]))
     jump = (np.arctan2(1.0, 0.2), np.sqrt(1.04))
     if sign == 1:
         check(found, twice([(0.0, -1.0, "source"), (*jump, "sink")]))
     else:
         r = np.sqrt(2)
-        half = [(0.0, 1.0, "saddle"), (np.pi / 4, r, "sink"), (*jump, "saddle"), (3 * np.pi / 4, r, "sink")]
+        half = [
+            (0.0, 1.0, "saddle"),
+            (np.pi / 4, r, "sink"),
+            (*jump, "saddle"),
+            (3 * np.pi / 4, r, "sink"),
+        ]
         check(found, twice(half))
 
 
@@ -82,7 +96,9 @@ def test_linear_fields_end_in_eigendirections(matrix, half):
 
 
 def test_a_double_eigendirection_is_touched():
-    check(points_at_infinity(*euclidean([[1, 1], [0, 1]])), twice([(0, 1, "degenerate")]), atol=1e-6)
+    check(
+        points_at_infinity(*euclidean([[1, 1], [0, 1]])), twice([(0, 1, "degenerate")]), atol=1e-6
+    )
 
 
 def test_multiples_of_the_identity_leave_the_circle_at_rest():
@@ -123,7 +139,10 @@ def test_two_modes_on_a_ring():
     assert [e.kind for e in equilibria(network, control, (-3, 3, -3, 3), starts=5)] == ["source"]
     pinned = points_at_infinity(network, control)  # single units: spurious points beside the sinks
     assert len(pinned) > 8
-    assert max(min(abs(p.angle - angle) for angle in [*expected, 2 * np.pi]) for p in pinned) < 20.0 / 4096
+    assert (
+        max(min(abs(p.angle - angle) for angle in [*expected, 2 * np.pi]) for p in pinned)
+        < 20.0 / 4096
+    )
 
 
 def test_the_index_of_the_sphere_is_two():
@@ -154,7 +173,10 @@ class Field(NeuralODE2):
 
 def test_any_power_has_points_at_infinity():
     network = Field(lambda r: r**1.5)
-    check(points_at_infinity(network, network.control(MESH)), [(np.pi / 2, 1, "sink"), (1.5 * np.pi, -1, "source")])
+    check(
+        points_at_infinity(network, network.control(MESH)),
+        [(np.pi / 2, 1, "sink"), (1.5 * np.pi, -1, "source")],
+    )
 
 
 class Turning(Field):
@@ -166,7 +188,9 @@ class Turning(Field):
 
 def test_refusals():
     wide = WidthDepth(gauss_legendre(Interval(0, 1), 3), tanh)
-    with pytest.raises(ValueError, match="the behaviour at infinity needs a network with 2 units, got 3"):
+    with pytest.raises(
+        ValueError, match="the behaviour at infinity needs a network with 2 units, got 3"
+    ):
         points_at_infinity(wide, wide.control(MESH))
     with pytest.raises(ValueError, match="a Poincare disc needs a network with 2 units, got 3"):
         poincare_disc(wide, wide.control(MESH))
@@ -197,7 +221,9 @@ def test_refusals():
 
 def test_to_the_disc_and_back():
     x = np.array([[3.0, 0.0, -1e3], [-4.0, 0.0, 2.0]])
-    np.testing.assert_allclose(to_disc(x[:, :1], 5.0), np.array([[0.6], [-0.8]]) / np.sqrt(2), atol=1e-15)
+    np.testing.assert_allclose(
+        to_disc(x[:, :1], 5.0), np.array([[0.6], [-0.8]]) / np.sqrt(2), atol=1e-15
+    )
     np.testing.assert_allclose(from_disc(to_disc(x, 2.0), 2.0), x, rtol=1e-9)
 
 
@@ -222,18 +248,30 @@ def test_the_saddle_on_the_disc():
     assert len(drawn(figure, "trajectory")) == 8
     for path in drawn(figure, "trajectory"):
         assert np.all(np.hypot(*path) < 1.0)
-        assert np.min(np.hypot(*(path[:, -1:] - np.array([[-r, r], [r, -r]])))) < 0.05  # to a sink at infinity
+        assert (
+            np.min(np.hypot(*(path[:, -1:] - np.array([[-r, r], [r, -r]])))) < 0.05
+        )  # to a sink at infinity
     arrows = [line for line in figure.axes[0].lines if line.get_gid() == "arrow at infinity"]
-    turns = {tuple(np.round(np.ravel(line.get_data()), 6) + 0.0): line.get_marker()[2] % 360 for line in arrows}
+    turns = {
+        tuple(np.round(np.ravel(line.get_data()), 6) + 0.0): line.get_marker()[2] % 360
+        for line in arrows
+    }
     assert {point: round(turn) for point, turn in turns.items()} == {
-        (0.0, 1.0): 90, (-1.0, 0.0): 0, (0.0, -1.0): 270, (1.0, 0.0): 180,
-    }  # fmt: skip
+        (0.0, 1.0): 90,
+        (-1.0, 0.0): 0,
+        (0.0, -1.0): 270,
+        (1.0, 0.0): 180,
+    }
 
 
 def test_separatrices_of_saddles_at_infinity_divide_the_basins():
-    """x' = A x, A = ((1, 1), (0, 2)): the saddle at infinity on the first axis sends its stable manifold along it."""
+    """x' = A x, A = ((1, 1), (0, 2)): the saddle at infinity on the first axis sends its stable
+    manifold along it.
+    """
     network, control = euclidean([[1, 1], [0, 2]], bias=(0.0, 0.0))
-    figure = poincare_disc(network, control, separatrices=True, horizon=0.5, starts=np.array([[0.1], [0.2]]))
+    figure = poincare_disc(
+        network, control, separatrices=True, horizon=0.5, starts=np.array([[0.1], [0.2]])
+    )
     branches = drawn(figure, "stable separatrix")
     assert len(branches) == 2
     for path in branches:
@@ -243,26 +281,34 @@ def test_separatrices_of_saddles_at_infinity_divide_the_basins():
     assert drawn(figure, "unstable separatrix") == []
     (path,) = drawn(figure, "trajectory")
     end = from_disc(path[:, -1:])[:, 0]  # exp(t A) (0.1, 0.2)
-    np.testing.assert_allclose(end, [0.2 * np.exp(1.0) - 0.1 * np.exp(0.5), 0.2 * np.exp(1.0)], rtol=1e-6)
+    np.testing.assert_allclose(
+        end, [0.2 * np.exp(1.0) - 0.1 * np.exp(0.5), 0.2 * np.exp(1.0)], rtol=1e-6
+    )
 
 
 def test_the_separatrix_of_the_ring_divides_the_basins_of_its_modes():
     network, control = selection(nodes=512, horizon=40.0)
-    figure = poincare_disc(network, control, scale=2.0, radius=300.0, separatrices=True, horizon=0.1)
+    figure = poincare_disc(
+        network, control, scale=2.0, radius=300.0, separatrices=True, horizon=0.1
+    )
     branches = drawn(figure, "stable separatrix")
     assert len(branches) == 4
     (path,) = [from_disc(b, 2.0) for b in branches if np.all(b > 0)]
     assert np.hypot(*path[:, -1]) == pytest.approx(2e-3, rel=0.1)  # it comes from the source
     near = path[:, [np.argmin(np.abs(np.hypot(*path) - 2.0))]]
     beside = near + 0.01 * np.array([[1.0, -1.0], [-1.0, 1.0]])
-    first, second = integrate(network, control, beside, DormandPrince(rtol=1e-8, atol=1e-10)).trajectory.final.T
+    first, second = integrate(
+        network, control, beside, DormandPrince(rtol=1e-8, atol=1e-10)
+    ).trajectory.final.T
     assert first[1] < 0.5 * first[0]
     assert second[0] < 0.5 * second[1]
 
 
 def test_the_stream_is_tangent_to_the_circle_and_follows_the_field(monkeypatch: pytest.MonkeyPatch):
     kept = []
-    monkeypatch.setattr("matplotlib.axes.Axes.streamplot", lambda self, *arguments, **_: kept.append(arguments))
+    monkeypatch.setattr(
+        "matplotlib.axes.Axes.streamplot", lambda self, *arguments, **_: kept.append(arguments)
+    )
     network, control = euclidean([[0, 1], [-1, 0.5]])
     _, axes = new_figure(1, 2, width=12)
     figure = poincare_disc(network, control, scale=2.0, ax=axes[0, 1])
@@ -270,7 +316,10 @@ def test_the_stream_is_tangent_to_the_circle_and_follows_the_field(monkeypatch: 
     x, y, u, v = kept[0]
     xi = np.array([[x[70]], [y[45]]])
     h, velocity = 1e-6, network.velocity(from_disc(xi, 2.0), control.at(0.0), 0.0)
-    moved = (to_disc(from_disc(xi, 2.0) + h * velocity, 2.0) - to_disc(from_disc(xi, 2.0) - h * velocity, 2.0))[:, 0]
+    moved = (
+        to_disc(from_disc(xi, 2.0) + h * velocity, 2.0)
+        - to_disc(from_disc(xi, 2.0) - h * velocity, 2.0)
+    )[:, 0]
     field = np.array([u[45, 70], v[45, 70]])
     np.testing.assert_allclose(field / np.hypot(*field), moved / np.hypot(*moved), atol=1e-8)
     radial = np.abs(u * x[None, :] + v * y[:, None])
@@ -285,6 +334,8 @@ def test_an_arc_at_rest_is_drawn():
     np.testing.assert_allclose(np.hypot(*arc), 1.0, atol=1e-12)
     np.testing.assert_allclose(arc[:, [0, -1]], [[-1, 0], [0, -1]], atol=3e-6)
     (saddle,) = drawn(figure, "saddle")
-    np.testing.assert_allclose(saddle, np.full((2, 1), 1.0 / np.sqrt(6.0)), atol=1e-9)  # w relu(x) + b = 0 at (1, 1)
+    np.testing.assert_allclose(
+        saddle, np.full((2, 1), 1.0 / np.sqrt(6.0)), atol=1e-9
+    )  # w relu(x) + b = 0 at (1, 1)
     for path in drawn(figure, "stable separatrix") + drawn(figure, "unstable separatrix"):
         assert np.hypot(*(path[:, :1] - saddle)) < 0.005

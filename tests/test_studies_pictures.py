@@ -7,11 +7,20 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 
-from continuum import Interval, Network, NeuralODE2, TimeMesh, WidthDepth, gauss_legendre, midpoint, tanh
-from studies import planar
-from studies.figures import OKABE_ITO, convergence_plot, new_figure, order_triangle, save_png
-from studies.planar import classify, deflated_step, equilibria
-from studies.portraits import phase_portrait, portraits
+from continuum import (
+    Interval,
+    Network,
+    NeuralODE2,
+    TimeMesh,
+    WidthDepth,
+    gauss_legendre,
+    midpoint,
+    tanh,
+)
+from solvers.planar import equilibria as planar
+from solvers.planar.equilibria import classify, deflated_step, equilibria
+from studies.draw.figures import OKABE_ITO, convergence_plot, new_figure, order_triangle, save_png
+from studies.draw.portraits import phase_portrait, portraits
 
 MESH = TimeMesh(1.0, 1)
 
@@ -52,7 +61,11 @@ def two_nodes(matrix: list[list[float]]):
 def spiral():
     network = NeuralODE2(2, tanh)
     weight = np.array([[-0.5, -1.5], [1.5, -0.5]])
-    return network, network.control(MESH, weight=weight, bias=-weight @ np.array([0.4, -0.2])), weight
+    return (
+        network,
+        network.control(MESH, weight=weight, bias=-weight @ np.array([0.4, -0.2])),
+        weight,
+    )
 
 
 def test_saddle():
@@ -69,7 +82,9 @@ def test_equilibrium_follows_the_bias():
     (found,) = equilibria(network, control, (-1, 1, -1, 1))
     np.testing.assert_allclose(found.point, [0.3, -0.7], atol=1e-10)
     assert found.kind == "sink"
-    np.testing.assert_allclose(sorted(found.eigenvalues.real), sorted(-np.linalg.eigvals(matrix)), atol=1e-8)
+    np.testing.assert_allclose(
+        sorted(found.eigenvalues.real), sorted(-np.linalg.eigvals(matrix)), atol=1e-8
+    )
     assert equilibria(network, control, (-1, 1, -0.5, 1)) == []
 
 
@@ -78,7 +93,9 @@ def test_spiral_sink():
     (found,) = equilibria(network, control, (-2, 2, -2, 2))
     np.testing.assert_allclose(found.point, np.arctanh([0.4, -0.2]), atol=1e-10)
     expected = np.linalg.eigvals(weight * (1.0 - np.array([0.4, -0.2]) ** 2))
-    np.testing.assert_allclose(np.sort_complex(found.eigenvalues), np.sort_complex(expected), atol=1e-9)
+    np.testing.assert_allclose(
+        np.sort_complex(found.eigenvalues), np.sort_complex(expected), atol=1e-9
+    )
     assert found.kind == "spiral sink"
 
 
@@ -86,7 +103,9 @@ def test_nine_equilibria_of_three_kinds():
     control = NeuralODE2(2, tanh).control(MESH)
     found = equilibria(Leaky(), control, (-2.5, 2.5, -3, 3))
     r = Leaky.ROOT
-    np.testing.assert_allclose([e.point for e in found], [(x, y) for x in (-r, 0, r) for y in (-r, 0, r)], atol=1e-9)
+    np.testing.assert_allclose(
+        [e.point for e in found], [(x, y) for x in (-r, 0, r) for y in (-r, 0, r)], atol=1e-9
+    )
     kinds = ["sink", "saddle", "sink", "saddle", "source", "saddle", "sink", "saddle", "sink"]
     assert [e.kind for e in found] == kinds
 
@@ -118,7 +137,9 @@ class Ring(Leaky):
         return (1.0 - np.sum(f**2, axis=0)) * df - 2.0 * np.sum(f * df, axis=0) * f
 
 
-@pytest.mark.parametrize(("network", "box", "alone", "all_"), [(Leaky(), 3.0, 4, 9), (Product(), 2.7, 4, 25)])
+@pytest.mark.parametrize(
+    ("network", "box", "alone", "all_"), [(Leaky(), 3.0, 4, 9), (Product(), 2.7, 4, 25)]
+)
 def test_deflation_finds_what_newton_from_the_lattice_misses(
     network: Network, box: float, alone: int, all_: int, monkeypatch: pytest.MonkeyPatch
 ):
@@ -128,8 +149,10 @@ def test_deflation_finds_what_newton_from_the_lattice_misses(
     assert len(found) == all_
     r = Leaky.ROOT
     roots = np.array([-r, 0.0, r]) if all_ == 9 else np.arange(-2.0, 3.0)
-    np.testing.assert_allclose([e.point for e in found], [(x, y) for x in roots for y in roots], atol=1e-9)
-    monkeypatch.setattr("studies.planar._ROUNDS", 1)
+    np.testing.assert_allclose(
+        [e.point for e in found], [(x, y) for x in roots for y in roots], atol=1e-9
+    )
+    monkeypatch.setattr("solvers.planar.equilibria._ROUNDS", 1)
     assert len(find()) == alone
 
 
@@ -143,10 +166,17 @@ def test_the_deflated_step_is_newtons_for_the_deflated_field():
         q = [np.sum(((x - r) / size) ** 2) for r in roots]
         return np.prod([1.0 / s + 1.0 for s in q]) * network.velocity(x[:, None], {}, 0.0)[:, 0]
 
-    for start, step in zip(starts.T, deflated_step(network, {}, 0.0, starts, roots, size), strict=True):
+    for start, step in zip(
+        starts.T, deflated_step(network, {}, 0.0, starts, roots, size), strict=True
+    ):
         h = 1e-6
-        jacobian = np.stack([(deflated(start + h * e) - deflated(start - h * e)) / (2 * h) for e in np.eye(2)], axis=1)
-        np.testing.assert_allclose(step * size, -np.linalg.solve(jacobian, deflated(start)), rtol=1e-6)
+        jacobian = np.stack(
+            [(deflated(start + h * e) - deflated(start - h * e)) / (2 * h) for e in np.eye(2)],
+            axis=1,
+        )
+        np.testing.assert_allclose(
+            step * size, -np.linalg.solve(jacobian, deflated(start)), rtol=1e-6
+        )
 
 
 def test_a_curve_of_equilibria_ends_the_search(monkeypatch: pytest.MonkeyPatch):
@@ -164,18 +194,27 @@ def test_a_curve_of_equilibria_ends_the_search(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(
     ("eigenvalues", "kind"),
     [
-        ([-1, -2], "sink"), ([1, 2], "source"), ([-1, 2], "saddle"), ([2j, -2j], "centre"), ([0, -1], "degenerate"),
-        ([0, 0], "degenerate"), ([-1 + 1j, -1 - 1j], "spiral sink"), ([0.1 + 1j, 0.1 - 1j], "spiral source"),
-        ([1e-10 + 1j, 1e-10 - 1j], "centre"), ([-1, 1e-12], "degenerate"),
+        ([-1, -2], "sink"),
+        ([1, 2], "source"),
+        ([-1, 2], "saddle"),
+        ([2j, -2j], "centre"),
+        ([0, -1], "degenerate"),
+        ([0, 0], "degenerate"),
+        ([-1 + 1j, -1 - 1j], "spiral sink"),
+        ([0.1 + 1j, 0.1 - 1j], "spiral source"),
+        ([1e-10 + 1j, 1e-10 - 1j], "centre"),
+        ([-1, 1e-12], "degenerate"),
     ],
-)  # fmt: skip
+)
 def test_kinds(eigenvalues: list[complex], kind: str):
     assert classify(np.array(eigenvalues, dtype=complex)) == kind
 
 
 def paths(figure) -> list[np.ndarray]:
     """The trajectories drawn: (2, points) each."""
-    return [np.array(line.get_data()) for line in figure.axes[0].lines if len(line.get_xdata()) > 100]
+    return [
+        np.array(line.get_data()) for line in figure.axes[0].lines if len(line.get_xdata()) > 100
+    ]
 
 
 def test_trajectories_keep_what_the_flow_conserves():
@@ -190,7 +229,9 @@ def test_trajectories_keep_what_the_flow_conserves():
 
 def test_portrait_shows_starts_equilibria_and_legend():
     network, control, _ = spiral()
-    control = network.control(TimeMesh(20.0, 1), **{name: control.at(0.0)[name] for name in ("weight", "bias")})
+    control = network.control(
+        TimeMesh(20.0, 1), **{name: control.at(0.0)[name] for name in ("weight", "bias")}
+    )
     starts = np.array([[1.0, -1.0], [1.5, 0.0]])
     figure = phase_portrait(network, control, (-2, 2, -2, 2), starts=starts, horizon=15.0)
     first, second = paths(figure)
@@ -200,19 +241,27 @@ def test_portrait_shows_starts_equilibria_and_legend():
     axes = figure.axes[0]
     legend = axes.get_legend()
     assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["trajectories", "their starts", "spiral sink"]
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "trajectories",
+        "their starts",
+        "spiral sink",
+    ]
     assert (axes.get_xlim(), axes.get_ylim()) == ((-2.0, 2.0), (-2.0, 2.0))
 
 
 def test_the_stream_is_the_velocity(monkeypatch: pytest.MonkeyPatch):
     drawn = []
-    monkeypatch.setattr(matplotlib.axes.Axes, "streamplot", lambda self, *arguments, **_: drawn.append(arguments))
+    monkeypatch.setattr(
+        matplotlib.axes.Axes, "streamplot", lambda self, *arguments, **_: drawn.append(arguments)
+    )
     network, control, weight = spiral()
     bias = control.at(0.0)["bias"]
     phase_portrait(network, control, (-2, 1, -3, 2))
     x, y, u, v = drawn[0]
     assert (x[0], x[-1], y[0], y[-1]) == (-2, 1, -3, 2)
-    np.testing.assert_allclose([u[7, 30], v[7, 30]], weight @ np.tanh([x[30], y[7]]) + bias, atol=1e-13)
+    np.testing.assert_allclose(
+        [u[7, 30], v[7, 30]], weight @ np.tanh([x[30], y[7]]) + bias, atol=1e-13
+    )
 
 
 def test_portrait_on_given_axes():
@@ -262,7 +311,11 @@ def drawn(figure, gid: str) -> list[np.ndarray]:
     found = [np.array(line.get_data()) for line in axes.lines if line.get_gid() == gid]
     for contours in axes.collections:
         if contours.get_gid() == gid:
-            found += [piece.T for path in contours.get_paths() for piece in path.to_polygons(closed_only=False)]
+            found += [
+                piece.T
+                for path in contours.get_paths()
+                for piece in path.to_polygons(closed_only=False)
+            ]
     return found
 
 
@@ -283,7 +336,9 @@ def test_the_separatrices_of_a_linear_saddle_are_its_eigenvectors(angle: float):
 
 
 def test_separatrices_connect_saddles_to_sinks_and_sources():
-    figure = phase_portrait(Leaky(), NeuralODE2(2, tanh).control(MESH), (-2.5, 2.5, -3, 3), separatrices=True)
+    figure = phase_portrait(
+        Leaky(), NeuralODE2(2, tanh).control(MESH), (-2.5, 2.5, -3, 3), separatrices=True
+    )
     r = Leaky.ROOT
     unstable, stable = drawn(figure, "unstable separatrix"), drawn(figure, "stable separatrix")
     assert (len(unstable), len(stable)) == (8, 8)
@@ -300,7 +355,9 @@ def test_nullclines_solve_their_equation():
     for unit in range(2):
         (curve,) = drawn(figure, f"nullcline of unit {unit + 1}")
         other = 1 - unit  # solved for the other unit's state, which has the larger weight
-        solved = np.arctanh(-(weight[unit, unit] * np.tanh(curve[unit]) + bias[unit]) / weight[unit, other])
+        solved = np.arctanh(
+            -(weight[unit, unit] * np.tanh(curve[unit]) + bias[unit]) / weight[unit, other]
+        )
         np.testing.assert_allclose(curve[other], solved, atol=4e-3)
         assert np.ptp(curve[unit]) == pytest.approx(4.0)  # from side to side
 
@@ -326,7 +383,10 @@ def test_level_sets_of_the_centre_contain_its_orbits():
 
 def test_layers_of_the_saddle():
     figure = portraits()["saddle"]()
-    for name, normal in (("stable separatrix", [1, -1]), ("unstable separatrix", [1, 1])):  # diagonals, by symmetry
+    for name, normal in (
+        ("stable separatrix", [1, -1]),
+        ("unstable separatrix", [1, 1]),
+    ):  # diagonals, by symmetry
         assert len(drawn(figure, name)) == 2
         for path in drawn(figure, name):
             np.testing.assert_allclose(normal @ path, 0.0, atol=1e-5)
@@ -341,7 +401,9 @@ def test_level_sets_need_a_number_per_state():
         phase_portrait(network, control, (-2, 2, -2, 2), level_sets=lambda f: f)
 
 
-@pytest.mark.parametrize(("order", "against", "factor"), [(1, "size", 0.25), (2, "size", 1 / 16), (2, "step", 16.0)])
+@pytest.mark.parametrize(
+    ("order", "against", "factor"), [(1, "size", 0.25), (2, "size", 1 / 16), (2, "step", 16.0)]
+)
 def test_order_triangle(order: float, against, factor: float):
     _, axes = new_figure()
     axes[0, 0].loglog([8, 512], [1, 1e-4])
@@ -361,7 +423,14 @@ def test_convergence_plot():
     figure, axes = new_figure()
     ax = axes[0, 0]
     convergence_plot(
-        ax, [32, 8, 16], [0.01, 0.04, 0.02], xlabel="layers", ylabel="error", order=1, label="Euler", floor=1e-5
+        ax,
+        [32, 8, 16],
+        [0.01, 0.04, 0.02],
+        xlabel="layers",
+        ylabel="error",
+        order=1,
+        label="Euler",
+        floor=1e-5,
     )
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), [8, 16, 32])
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), [0.04, 0.02, 0.01])

@@ -9,10 +9,10 @@ import pytest
 import xarray as xr
 from studies_toys import decay, register
 
-from studies import registry
-from studies.parameters import label, varying
-from studies.registry import check, claim, claims, find_study, studies, study
-from studies.verify import verify, write_json
+from studies.bench import registry
+from studies.bench.parameters import label, varying
+from studies.bench.registry import check, claim, claims, find_study, studies, study
+from studies.bench.verify import verify, write_json
 
 
 @pytest.fixture(autouse=True)
@@ -27,14 +27,22 @@ def test_study_record():
     assert found.function is decay
     assert found.title == "Euler's method for x' = -rate x: how wrong is it?"
     assert (found.paper, found.figure) == ("Toys (1)", "Figure 1")
-    assert found.parameters.defaults == {"rate": 1.0, "steps": 8, "seed": 0, "method": "euler", "noisy": False}
+    assert found.parameters.defaults == {
+        "rate": 1.0,
+        "steps": 8,
+        "seed": 0,
+        "method": "euler",
+        "noisy": False,
+    }
     assert [s.name for s in studies()] == ["toys/decay", "toys/faulty", "toys/slow", "toys/threads"]
 
 
 def test_cases_are_the_union_of_the_grids_without_duplicates():
     cases = find_study("toys/decay").expand()
     assert [case["steps"] for case in cases] == [8, 16, 32, 64]
-    assert all(case["rate"] == 1.0 and case["method"] == "euler" and len(case) == 5 for case in cases)
+    assert all(
+        case["rate"] == 1.0 and case["method"] == "euler" and len(case) == 5 for case in cases
+    )
     assert varying(cases) == ["steps"]
     assert label(cases[1], ["steps"]) == "steps=16"
 
@@ -56,7 +64,12 @@ def test_a_grid_is_a_product_and_an_int_is_a_float_where_one_is_wanted():
 def test_overlay_keeps_the_rest_of_the_default_sweep():
     decay_study = find_study("toys/decay")
     cases = decay_study.expand(decay_study.overlay({"rate": [3.0]}))
-    assert [(case["steps"], case["rate"]) for case in cases] == [(8, 3.0), (16, 3.0), (32, 3.0), (64, 3.0)]
+    assert [(case["steps"], case["rate"]) for case in cases] == [
+        (8, 3.0),
+        (16, 3.0),
+        (32, 3.0),
+        (64, 3.0),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +86,9 @@ def test_overlay_keeps_the_rest_of_the_default_sweep():
 def test_parse(assignments: list[str], expected: dict[str, list[object]]):
     parsed = find_study("toys/decay").parameters.parse(assignments)
     assert parsed == expected
-    assert [type(v) for values in parsed.values() for v in values] == [type(v) for vs in expected.values() for v in vs]
+    assert [type(v) for values in parsed.values() for v in values] == [
+        type(v) for vs in expected.values() for v in vs
+    ]
 
 
 @pytest.mark.parametrize(
@@ -124,12 +139,16 @@ def test_parameter_given_twice():
 
 
 def test_misspelt_study_offers_the_nearest():
-    with pytest.raises(ValueError, match=r"unknown study 'toys/dekay'. Did you mean 'toys/decay'\?"):
+    with pytest.raises(
+        ValueError, match=r"unknown study 'toys/dekay'. Did you mean 'toys/decay'\?"
+    ):
         find_study("toys/dekay")
 
 
 def test_same_name_twice():
-    with pytest.raises(ValueError, match=r"'toys/decay' is registered already, by studies_toys.decay"):
+    with pytest.raises(
+        ValueError, match=r"'toys/decay' is registered already, by studies_toys.decay"
+    ):
         study("toys/decay", paper="Toys")(decay)
     with pytest.raises(ValueError, match="paper/question"):
         study("decay", paper="Toys")(decay)
@@ -181,9 +200,13 @@ def decay_like(*, depth: int = 1) -> xr.Dataset:
 
 def test_claims_are_judged_case_by_case():
     @claim(
-        "TOY-2", statement="Two numbers.", paper="toys", references={"a": 1.0, "b": 100.0},
-        tolerance={"a": 1e-3, "b": 0.5}, reason="chosen",
-    )  # fmt: skip
+        "TOY-2",
+        statement="Two numbers.",
+        paper="toys",
+        references={"a": 1.0, "b": 100.0},
+        tolerance={"a": 1e-3, "b": 0.5},
+        reason="chosen",
+    )
     def two() -> dict[str, float]:
         return {"a": 1.002, "b": 100.4}
 
@@ -197,7 +220,14 @@ def test_claims_are_judged_case_by_case():
 
 
 def test_relative_tolerance_divides_by_the_reference():
-    @claim("TOY-3", statement="s", paper="toys", references={"": -200.0}, relative_tolerance=0.01, reason="r")
+    @claim(
+        "TOY-3",
+        statement="s",
+        paper="toys",
+        references={"": -200.0},
+        relative_tolerance=0.01,
+        reason="r",
+    )
     def near() -> dict[str, float]:
         return {"": -201.0}
 
@@ -208,9 +238,20 @@ def test_relative_tolerance_divides_by_the_reference():
 
 
 def test_nan_wrong_keys_and_exceptions_fail():
-    answers: dict[str, Any] = {"nan": lambda: {"x": math.nan}, "keys": lambda: {"y": 1.0}, "raises": lambda: 1 / 0}
+    answers: dict[str, Any] = {
+        "nan": lambda: {"x": math.nan},
+        "keys": lambda: {"y": 1.0},
+        "raises": lambda: 1 / 0,
+    }
     for name, answer in answers.items():
-        claim(f"TOY-{name}", statement="s", paper="toys", references={"x": 1.0}, tolerance=1e300, reason="r")(answer)
+        claim(
+            f"TOY-{name}",
+            statement="s",
+            paper="toys",
+            references={"x": 1.0},
+            tolerance=1e300,
+            reason="r",
+        )(answer)
     rows = {row.id: row for one in claims() for row in check(one)}
     assert not any(row.passed for row in rows.values())
     assert "ZeroDivisionError" in rows["TOY-raises"].note
@@ -219,7 +260,13 @@ def test_nan_wrong_keys_and_exceptions_fail():
 
 
 def test_claims_that_cannot_be_registered():
-    good: dict[str, Any] = {"statement": "s", "paper": "p", "references": {"x": 1.0}, "tolerance": 0.1, "reason": "r"}
+    good: dict[str, Any] = {
+        "statement": "s",
+        "paper": "p",
+        "references": {"x": 1.0},
+        "tolerance": 0.1,
+        "reason": "r",
+    }
     claim("TOY-1", **good)(lambda: {"x": 1.0})
     for changes, message in (
         ({}, "'TOY-1' is registered already"),
@@ -230,7 +277,10 @@ def test_claims_that_cannot_be_registered():
         ({"relative_tolerance": 0.1}, "either tolerance or relative_tolerance"),
         ({"tolerance": {"y": 0.1}}, r"references \['x'\] but tolerances \['y'\]"),
         ({"tolerance": -1.0}, "finite and >= 0"),
-        ({"references": {"x": 0.0}, "tolerance": None, "relative_tolerance": 0.1}, "to which no error is relative"),
+        (
+            {"references": {"x": 0.0}, "tolerance": None, "relative_tolerance": 0.1},
+            "to which no error is relative",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             claim("TOY-1" if not changes else "TOY-9", **{**good, **changes})(lambda: {"x": 1.0})
@@ -239,7 +289,15 @@ def test_claims_that_cannot_be_registered():
 
 def test_claims_by_paper_and_slowness():
     for name, paper, slow in (("B-1", "b", False), ("A-2", "a", True), ("A-1", "a", False)):
-        claim(name, statement="s", paper=paper, references={"": 1.0}, tolerance=0.0, reason="r", slow=slow)(dict)
+        claim(
+            name,
+            statement="s",
+            paper=paper,
+            references={"": 1.0},
+            tolerance=0.0,
+            reason="r",
+            slow=slow,
+        )(dict)
     assert [c.id for c in claims()] == ["A-1", "B-1"]
     assert [c.id for c in claims(slow=True)] == ["A-1", "A-2", "B-1"]
     assert [c.id for c in claims("a", slow=True)] == ["A-1", "A-2"]
@@ -250,9 +308,14 @@ def test_claims_by_paper_and_slowness():
 def test_verify_tells_and_writes(tmp_path):
     answers = {"TOY-1": {"x": 1.0}, "TOY-2": {"x": math.nan}}
     for name, answer in answers.items():
-        claim(name, statement=f"about {name}", paper="toys", references={"x": 1.0}, tolerance=0.1, reason="why")(
-            answer.copy
-        )
+        claim(
+            name,
+            statement=f"about {name}",
+            paper="toys",
+            references={"x": 1.0},
+            tolerance=0.1,
+            reason="why",
+        )(answer.copy)
     said: list[str] = []
     results = verify(claims(), said.append)
     text = "\n".join(said)
@@ -262,8 +325,20 @@ def test_verify_tells_and_writes(tmp_path):
     assert said[-1] == "2 claims, 2 numbers, 1 outside tolerance"
     write_json(results, tmp_path / "v.json")
     rows = registry_json(tmp_path / "v.json")
-    assert [(r["id"], r["computed"], r["passed"]) for r in rows] == [("TOY-1", 1.0, True), ("TOY-2", None, False)]
-    assert {"id", "statement", "reference", "computed", "error", "tolerance", "passed", "seconds"} <= rows[0].keys()
+    assert [(r["id"], r["computed"], r["passed"]) for r in rows] == [
+        ("TOY-1", 1.0, True),
+        ("TOY-2", None, False),
+    ]
+    assert {
+        "id",
+        "statement",
+        "reference",
+        "computed",
+        "error",
+        "tolerance",
+        "passed",
+        "seconds",
+    } <= rows[0].keys()
 
 
 def registry_json(path) -> list[dict[str, Any]]:

@@ -11,11 +11,11 @@ import pytest
 import xarray as xr
 from studies_toys import decay, register
 
-from studies import registry
-from studies.registry import Picture, find_study, study
-from studies.report import FigureError, write_report
-from studies.store import StoreError
-from studies.sweep import run_sweep
+from studies.bench import registry
+from studies.bench.registry import Picture, find_study, study
+from studies.bench.report import FigureError, write_report
+from studies.bench.store import StoreError
+from studies.bench.sweep import run_sweep
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,9 @@ def test_the_page_is_complete_and_self_contained(tmp_path: Path):
 
     images = [attributes["src"] for tag, attributes in page.tags if tag == "img"]
     assert len(images) == 1
-    assert base64.b64decode(str(images[0]).split(",")[1]) == (result.folder / "error.png").read_bytes()
+    assert (
+        base64.b64decode(str(images[0]).split(",")[1]) == (result.folder / "error.png").read_bytes()
+    )
     assert "The error falls like 1/steps & <no> faster." in page.text
     assert "An <unusual> character & another must survive the page." in page.text
     assert "x(1) = x(0) exp(-rate)." in page.text
@@ -70,7 +72,12 @@ def test_the_page_is_complete_and_self_contained(tmp_path: Path):
     assert "continuum run toys/decay" in page.text
     assert "rate = 1.0" in page.text
     plan = json.loads((result.folder / "sweep.json").read_text())
-    for part in (plan["code_hash"], plan["versions"]["numpy"], "Toys (1), Figure 1", "4 of 4 cases"):
+    for part in (
+        plan["code_hash"],
+        plan["versions"]["numpy"],
+        "Toys (1), Figure 1",
+        "4 of 4 cases",
+    ):
         assert part in page.text
     head, *rows = page.rows[:5]
     assert head == ["steps", "error of the factor [percent]", "count", "seconds", "status"]
@@ -109,7 +116,9 @@ def test_figures_that_cannot_be_drawn(tmp_path: Path):
 
     study("toys/broken", paper="Toys", plot=broken)(decay)
     result = run_sweep(find_study("toys/broken"), out=tmp_path, progress="none")
-    with pytest.raises(FigureError, match="could not be drawn: KeyError: 'no such variable'") as caught:
+    with pytest.raises(
+        FigureError, match="could not be drawn: KeyError: 'no such variable'"
+    ) as caught:
         write_report(result.folder)
     page = Page(caught.value.page)
     assert "The figures could not be drawn: KeyError" in page.text

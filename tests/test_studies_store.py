@@ -8,16 +8,31 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from studies import store
-from studies.store import CaseHeader, StoreError, case_parameters, check_writable, read_case, write_case, write_text
+from studies.bench import store
+from studies.bench.store import (
+    CaseHeader,
+    StoreError,
+    case_parameters,
+    check_writable,
+    read_case,
+    write_case,
+    write_text,
+)
 
-HEADER = CaseHeader("toys/one", {"depth": 3, "rate": 0.5, "flag": True}, "c" * 64, "d" * 64, {"python": "3"})
+HEADER = CaseHeader(
+    "toys/one", {"depth": 3, "rate": 0.5, "flag": True}, "c" * 64, "d" * 64, {"python": "3"}
+)
 
 
 def example() -> xr.Dataset:
     rng = np.random.default_rng(0)
     return xr.Dataset(
-        {"state": (("time", "unit"), rng.standard_normal((5, 4))), "error": 0.25, "ok": True, "name": "x"},
+        {
+            "state": (("time", "unit"), rng.standard_normal((5, 4))),
+            "error": 0.25,
+            "ok": True,
+            "name": "x",
+        },
         coords={"time": np.linspace(0, 1, 5)},
         attrs={"status": "It converged."},
     )
@@ -77,7 +92,9 @@ def test_file_that_is_not_hdf5(tmp_path: Path):
 def test_foreign_hdf5_file(tmp_path: Path):
     with h5py.File(tmp_path / "case.h5", "w") as file:
         file["state"] = np.ones(3)
-    with pytest.raises(ValueError, match="not one of a continuum study: its attribute 'format' is 'missing'"):
+    with pytest.raises(
+        ValueError, match="not one of a continuum study: its attribute 'format' is 'missing'"
+    ):
         read_case(tmp_path / "case.h5")
 
 

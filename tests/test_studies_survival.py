@@ -1,4 +1,6 @@
-"""Sweeps survive killed workers, a killed driver and a full disk; the 2,000th case costs what the first did."""
+"""Sweeps survive killed workers, a killed driver and a full disk; the 2,000th case costs what the
+first did.
+"""
 
 import errno
 import os
@@ -15,18 +17,20 @@ import pytest
 import xarray as xr
 from studies_toys import register
 
-from studies import progress, registry, store, sweep
-from studies.environment import cores
-from studies.registry import find_study, study
-from studies.store import read_case, remove_leftovers, write_atomically
-from studies.sweep import SweepResult, run_sweep
+from studies.bench import progress, registry, store, sweep
+from studies.bench.environment import cores
+from studies.bench.registry import find_study, study
+from studies.bench.store import read_case, remove_leftovers, write_atomically
+from studies.bench.sweep import SweepResult, run_sweep
 
 needs_two_cores = pytest.mark.skipif(cores() < 2, reason="two workers need two cores")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL and /proc")
 
 
 def mortal(*, index: int = 0, deadly: int = 2, notes: str = "") -> xr.Dataset:
-    """One case kills its process, until a file "cured" is there; "starts" tells which cases were begun."""
+    """One case kills its process, until a file "cured" is there; "starts" tells which cases were
+    begun.
+    """
     folder = Path(notes)
     with (folder / "starts").open("a") as file:
         file.write(f"{index}\n")
@@ -46,7 +50,9 @@ def tiny(*, index: int = 0) -> xr.Dataset:
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_studies", {})
-    monkeypatch.setattr(sweep, "code_hash", lambda function: "0" * 64)  # a resumed sweep finds its files
+    monkeypatch.setattr(
+        sweep, "code_hash", lambda function: "0" * 64
+    )  # a resumed sweep finds its files
     register()
     study("toys/mortal", paper="Toys")(mortal)
     study("toys/tiny", paper="Toys")(tiny)
@@ -70,7 +76,9 @@ def test_a_worker_killed_once_costs_no_case(tmp_path: Path):
     (tmp_path / "once").touch()
     result = sweep_mortal(tmp_path)
     assert [row.outcome for row in result.rows] == ["done"] * 8
-    assert [int(read_case(path)["square"]) for path in result.paths] == [index**2 for index in range(8)]
+    assert [int(read_case(path)["square"]) for path in result.paths] == [
+        index**2 for index in range(8)
+    ]
     begun = starts(tmp_path)
     assert begun.count(2) == 2
     assert set(begun) == set(range(8))
@@ -80,8 +88,19 @@ def test_a_worker_killed_once_costs_no_case(tmp_path: Path):
 @needs_two_cores
 def test_a_case_that_always_kills_its_worker_is_a_row(tmp_path: Path):
     result = sweep_mortal(tmp_path)
-    assert [row.outcome for row in result.rows] == ["done", "done", "failed", "done", "done", "done", "done", "done"]
-    assert result.rows[2].sentence.startswith("WorkerError: its process ended abruptly, and again when it ran alone")
+    assert [row.outcome for row in result.rows] == [
+        "done",
+        "done",
+        "failed",
+        "done",
+        "done",
+        "done",
+        "done",
+        "done",
+    ]
+    assert result.rows[2].sentence.startswith(
+        "WorkerError: its process ended abruptly, and again when it ran alone"
+    )
     assert starts(tmp_path).count(2) == 2
     assert len(list((result.folder / "failed").iterdir())) == 1
     assert list(result.folder.glob(".*.tmp")) == []
@@ -103,17 +122,25 @@ def test_a_case_that_always_kills_its_worker_is_a_row(tmp_path: Path):
 @needs_two_cores
 def test_every_case_kills_its_worker(tmp_path: Path):
     grid = {"index": range(3), "deadly": range(3), "notes": [str(tmp_path)]}
-    result = run_sweep(find_study("toys/mortal"), [grid], tmp_path / "out", workers=2, progress="none")
+    result = run_sweep(
+        find_study("toys/mortal"), [grid], tmp_path / "out", workers=2, progress="none"
+    )
     for row in result.rows:
-        assert row.outcome == ("failed" if row.parameters["index"] == row.parameters["deadly"] else "done")
+        assert row.outcome == (
+            "failed" if row.parameters["index"] == row.parameters["deadly"] else "done"
+        )
     assert result.count("failed") == 3
 
 
 def test_a_broken_executor_of_the_caller_gives_rows(tmp_path: Path):
     grid = {"index": range(20), "deadly": [0], "notes": [str(tmp_path)]}
     with ProcessPoolExecutor(1, get_context("spawn")) as executor:
-        result = run_sweep(find_study("toys/mortal"), [grid], tmp_path / "out", executor=executor, progress="none")
-        again = run_sweep(find_study("toys/mortal"), [grid], tmp_path / "out", executor=executor, progress="none")
+        result = run_sweep(
+            find_study("toys/mortal"), [grid], tmp_path / "out", executor=executor, progress="none"
+        )
+        again = run_sweep(
+            find_study("toys/mortal"), [grid], tmp_path / "out", executor=executor, progress="none"
+        )
     for rows in (result.rows, again.rows):
         assert [row.outcome for row in rows] == ["failed"] * 20
         assert all(row.sentence.startswith("BrokenProcessPool: ") for row in rows)
@@ -124,24 +151,30 @@ def test_workers_that_cannot_start_are_told(tmp_path: Path):
     script = tmp_path / "unguarded.py"
     script.write_text(
         "import sys, studies_toys\n"
-        "from studies.registry import find_study\n"
-        "from studies.sweep import run_sweep\n"
+        "from studies.bench.registry import find_study\n"
+        "from studies.bench.sweep import run_sweep\n"
         "studies_toys.register()\n"
         "found = find_study('toys/faulty')\n"
-        "found = run_sweep(found, [{'index': range(40)}], sys.argv[1], workers=2, progress='none')\n"
-        "print(found.count('failed'), len({row.sentence for row in found.rows}), found.rows[39].sentence)\n"
+        "found = run_sweep(found, [{'index': range(40)}], sys.argv[1], workers=2, "
+        "progress='none')\n"
+        "print(found.count('failed'), len({row.sentence for row in found.rows}), "
+        "found.rows[39].sentence)\n"
     )
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path)],
-        capture_output=True, text=True, timeout=100, env=with_toys(), check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env=with_toys(),
+        check=False,
+    )
     assert done.stdout.startswith("40 1 WorkerError: no process could be started"), done.stderr
 
 
 SCRIPT = """
 import sys
 import studies_toys
-from studies import sweep
+from studies.bench import sweep
 from studies.cli import main
 
 studies_toys.register()
@@ -166,7 +199,11 @@ def state(process: int) -> tuple[int, str]:
 
 
 def children(parent: int) -> list[int]:
-    return [int(path.name) for path in Path("/proc").glob("[0-9]*") if state(int(path.name))[0] == parent]
+    return [
+        int(path.name)
+        for path in Path("/proc").glob("[0-9]*")
+        if state(int(path.name))[0] == parent
+    ]
 
 
 @needs_two_cores
@@ -174,7 +211,16 @@ def children(parent: int) -> list[int]:
 def test_the_driver_is_killed(tmp_path: Path):
     script = tmp_path / "command.py"
     script.write_text(SCRIPT)
-    command = [sys.executable, str(script), "run", "toys/slow", "--out", str(tmp_path), "--workers", "2"]
+    command = [
+        sys.executable,
+        str(script),
+        "run",
+        "toys/slow",
+        "--out",
+        str(tmp_path),
+        "--workers",
+        "2",
+    ]
     folder = tmp_path / "toys-slow"
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=with_toys()
@@ -199,9 +245,13 @@ def test_the_driver_is_killed(tmp_path: Path):
     leftover.write_bytes(b"half")
     (folder / "failed" / f".0123456789ab.json.{driver.pid}.tmp").write_bytes(b"{")
 
-    again = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=with_toys())
+    again = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=60, env=with_toys()
+    )
     assert again.returncode == 0, again.stderr
-    assert f"Of 6 cases {6 - len(files)} were run, {len(files)} were finished before." in again.stdout
+    assert (
+        f"Of 6 cases {6 - len(files)} were run, {len(files)} were finished before." in again.stdout
+    )
     assert list(folder.rglob(".*.tmp")) == []
     after = contents(folder)
     assert len(after) == 6
@@ -211,7 +261,10 @@ def test_the_driver_is_killed(tmp_path: Path):
 def test_only_the_leftovers_of_the_dead_are_removed(tmp_path: Path):
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         process.wait()
-    dead, living = tmp_path / f".case-a.h5.{process.pid}.tmp", tmp_path / f".case-a.h5.{os.getpid()}.tmp"
+    dead, living = (
+        tmp_path / f".case-a.h5.{process.pid}.tmp",
+        tmp_path / f".case-a.h5.{os.getpid()}.tmp",
+    )
     old, other = tmp_path / f".case-b.h5.{os.getpid()}.tmp", tmp_path / ".notes.tmp"
     for path in (dead, living, old, other):
         path.write_text("")
@@ -229,7 +282,9 @@ def test_only_the_leftovers_of_the_dead_are_removed(tmp_path: Path):
 
 
 @pytest.mark.parametrize("also_texts", [False, True])
-def test_the_disk_is_full_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, also_texts: bool):
+def test_the_disk_is_full_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, also_texts: bool
+):
     full, write_netcdf, write_utf8 = [False], store._write_netcdf, store._write_utf8
 
     def refuse(path: Path) -> None:
@@ -251,7 +306,9 @@ def test_the_disk_is_full_for_a_while(tmp_path: Path, monkeypatch: pytest.Monkey
         patch.setattr(store, "_write_netcdf", netcdf)
         patch.setattr(store, "_write_utf8", utf8)
         patch.setattr(progress.Lines, "report", report)
-        result = run_sweep(find_study("toys/tiny"), [{"index": range(5)}], tmp_path, progress="lines")
+        result = run_sweep(
+            find_study("toys/tiny"), [{"index": range(5)}], tmp_path, progress="lines"
+        )
     assert [row.outcome for row in result.rows] == ["done", "failed", "failed", "done", "done"]
     for row in result.rows[1:3]:
         assert row.sentence.startswith("StoreError: ")
@@ -262,8 +319,20 @@ def test_the_disk_is_full_for_a_while(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(list((result.folder / "failed").iterdir())) == (0 if also_texts else 2)
 
     resumed = run_sweep(find_study("toys/tiny"), [{"index": range(5)}], tmp_path, progress="none")
-    assert [row.outcome for row in resumed.rows] == ["skipped", "done", "done", "skipped", "skipped"]
-    assert [float(read_case(path)["values"][7]) for path in resumed.paths] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert [row.outcome for row in resumed.rows] == [
+        "skipped",
+        "done",
+        "done",
+        "skipped",
+        "skipped",
+    ]
+    assert [float(read_case(path)["values"][7]) for path in resumed.paths] == [
+        0.0,
+        1.0,
+        2.0,
+        3.0,
+        4.0,
+    ]
     assert before.items() <= contents(result.folder).items()
     assert list((result.folder / "failed").iterdir()) == []
 
@@ -271,8 +340,8 @@ def test_the_disk_is_full_for_a_while(tmp_path: Path, monkeypatch: pytest.Monkey
 LIMITED = """
 import resource, sys
 import numpy as np, xarray as xr
-from studies.registry import find_study, study
-from studies.sweep import run_sweep
+from studies.bench.registry import find_study, study
+from studies.bench.sweep import run_sweep
 
 def sized(*, numbers: int = 10) -> xr.Dataset:
     "Answers of some size."
@@ -281,8 +350,10 @@ def sized(*, numbers: int = 10) -> xr.Dataset:
 study("toys/sized", paper="Toys")(sized)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
 for _ in range(2):
-    result = run_sweep(find_study("toys/sized"), [{"numbers": [10, 100_000, 20, 30]}], sys.argv[1], progress="none")
-    print(*(row.outcome for row in result.rows), result.rows[1].sentence.count("could not be written: "))
+    cases = [{"numbers": [10, 100_000, 20, 30]}]
+    result = run_sweep(find_study("toys/sized"), cases, sys.argv[1], progress="none")
+    failures = result.rows[1].sentence.count("could not be written: ")
+    print(*(row.outcome for row in result.rows), failures)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 """
 
@@ -291,12 +362,24 @@ def test_the_system_refuses_in_the_middle_of_a_write(tmp_path: Path):
     script = tmp_path / "limited.py"
     script.write_text(LIMITED)
     done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(script), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
-    assert done.stdout.splitlines() == ["done failed done done 1", "skipped done skipped skipped 0"], done.stderr
+    assert done.stdout.splitlines() == [
+        "done failed done done 1",
+        "skipped done skipped skipped 0",
+    ], done.stderr
     folder = tmp_path / "toys-sized"
     assert list(folder.rglob(".*.tmp")) == []
-    assert sorted(read_case(path)["values"].size for path in contents(folder)) == [10, 20, 30, 100_000]
+    assert sorted(read_case(path)["values"].size for path in contents(folder)) == [
+        10,
+        20,
+        30,
+        100_000,
+    ]
 
 
 def resident() -> float:
@@ -315,13 +398,28 @@ def test_two_thousand_cases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wor
         memory.append(resident())
 
     monkeypatch.setattr(progress.Lines, "report", report)
-    result = run_sweep(find_study("toys/tiny"), [{"index": range(2000)}], tmp_path, workers=workers, progress="lines")
+    result = run_sweep(
+        find_study("toys/tiny"),
+        [{"index": range(2000)}],
+        tmp_path,
+        workers=workers,
+        progress="lines",
+    )
     assert result.count("done") == 2000
     each = np.diff(clock)
     first, last = np.median(each[50:500]), np.median(each[1500:])
     assert last < 1.5 * first, (first, last)
-    assert memory[-1] - memory[499] < 12.0, (memory[499], memory[-1])  # 1,500 answers kept would be 24 MB
+    assert memory[-1] - memory[499] < 12.0, (
+        memory[499],
+        memory[-1],
+    )  # 1,500 answers kept would be 24 MB
     start = time.perf_counter()
-    again = run_sweep(find_study("toys/tiny"), [{"index": range(2000)}], tmp_path, workers=workers, progress="none")
+    again = run_sweep(
+        find_study("toys/tiny"),
+        [{"index": range(2000)}],
+        tmp_path,
+        workers=workers,
+        progress="none",
+    )
     assert again.count("skipped") == 2000
     assert time.perf_counter() - start < 0.5 * (clock[-1] - clock[0])

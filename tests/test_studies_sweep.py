@@ -15,12 +15,12 @@ import pytest
 import xarray as xr
 from studies_toys import register
 
-from studies import environment, registry, sweep
-from studies.environment import code_hash, cores
-from studies.progress import Bar, Lines, Silence, reporter
-from studies.registry import find_study, study
-from studies.store import StoreError, read_case
-from studies.sweep import SweepInterrupted, run_sweep
+from studies.bench import environment, registry, sweep
+from studies.bench.environment import code_hash, cores
+from studies.bench.progress import Bar, Lines, Silence, reporter
+from studies.bench.registry import find_study, study
+from studies.bench.store import StoreError, read_case
+from studies.bench.sweep import SweepInterrupted, run_sweep
 
 needs_two_cores = pytest.mark.skipif(cores() < 2, reason="two workers need two cores")
 
@@ -33,7 +33,11 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def arrays(result: sweep.SweepResult) -> list[bytes]:
     """Every number of every case, in order, as bytes."""
-    return [read_case(path)[name].values.tobytes() for path in result.paths for name in ("final", "error", "count")]
+    return [
+        read_case(path)[name].values.tobytes()
+        for path in result.paths
+        for name in ("final", "error", "count")
+    ]
 
 
 def test_a_case_is_a_file(tmp_path: Path):
@@ -42,7 +46,9 @@ def test_a_case_is_a_file(tmp_path: Path):
     assert (result.count("done"), result.count("skipped"), result.count("failed")) == (4, 0, 0)
     assert result.exit_code == 0
     assert sorted(result.paths) == sorted(result.folder.glob("case-*.h5"))
-    assert all(row.sentence == f"Euler made {row.parameters['steps']} steps." for row in result.rows)
+    assert all(
+        row.sentence == f"Euler made {row.parameters['steps']} steps." for row in result.rows
+    )
     for row in result.rows:
         assert row.path is not None
         case = read_case(row.path)
@@ -63,7 +69,9 @@ def test_the_plan_is_written_before_the_first_case(tmp_path: Path):
     study("toys/looks", paper="Toys")(looks)
     result = run_sweep(find_study("toys/looks"), [{"index": [3, 4]}], tmp_path, progress="none")
     assert [case["parameters"] for case in seen[0]["cases"]] == [{"index": 3}, {"index": 4}]
-    assert [case["case_hash"] for case in seen[0]["cases"]] == [row.case_hash for row in result.rows]
+    assert [case["case_hash"] for case in seen[0]["cases"]] == [
+        row.case_hash for row in result.rows
+    ]
     assert seen[0]["code_hash"] == code_hash(looks)
     assert seen[0]["command"] == "continuum run toys/looks index=3,4"
 
@@ -98,9 +106,13 @@ def test_workers_times_threads_is_at_most_the_cores(tmp_path: Path):
 
 def test_any_executor(tmp_path: Path):
     with ThreadPoolExecutor(2) as executor:
-        result = run_sweep(find_study("toys/decay"), out=tmp_path / "t", executor=executor, progress="none")
+        result = run_sweep(
+            find_study("toys/decay"), out=tmp_path / "t", executor=executor, progress="none"
+        )
         assert executor.submit(int, "1").result() == 1  # it is left running
-    assert arrays(result) == arrays(run_sweep(find_study("toys/decay"), out=tmp_path / "1", progress="none"))
+    assert arrays(result) == arrays(
+        run_sweep(find_study("toys/decay"), out=tmp_path / "1", progress="none")
+    )
 
 
 def test_finished_cases_are_skipped_and_damaged_ones_run_again(tmp_path: Path):
@@ -135,7 +147,9 @@ def test_the_code_hash_covers_packages_and_study(tmp_path: Path, monkeypatch: py
         module = type(sys)(package)
         module.__file__ = str(tmp_path / package / "__init__.py")
         monkeypatch.setattr(environment, package, module)
-    (tmp_path / "own_study.py").write_text("from own_helper import one\n\n\ndef answer():\n    return one()\n")
+    (tmp_path / "own_study.py").write_text(
+        "from own_helper import one\n\n\ndef answer():\n    return one()\n"
+    )
     (tmp_path / "own_helper.py").write_text("def one():\n    return 1\n")
     monkeypatch.syspath_prepend(tmp_path)
     function = __import__("own_study").answer
@@ -156,7 +170,9 @@ def test_the_code_hash_covers_packages_and_study(tmp_path: Path, monkeypatch: py
     assert len(set(seen)) == 7
 
 
-def test_a_failing_case_is_a_row_and_the_others_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_failing_case_is_a_row_and_the_others_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     result = run_sweep(find_study("toys/faulty"), out=tmp_path, progress="lines")
     assert [row.outcome for row in result.rows] == ["done", "failed", "done"]
     assert result.rows[1].sentence == "ArithmeticError: one is not allowed"
@@ -206,7 +222,9 @@ def test_a_study_that_workers_cannot_import_is_told(tmp_path: Path):
         return xr.Dataset({"index": index})
 
     study("toys/local", paper="Toys")(local)
-    result = run_sweep(find_study("toys/local"), [{"index": [0, 1]}], tmp_path, workers=2, progress="none")
+    result = run_sweep(
+        find_study("toys/local"), [{"index": [0, 1]}], tmp_path, workers=2, progress="none"
+    )
     assert [row.outcome for row in result.rows] == ["failed", "failed"]
     assert "local" in result.rows[0].sentence
 
@@ -242,7 +260,9 @@ def test_interrupt_in_a_script(tmp_path: Path):
         return xr.Dataset({"index": index})
 
     study("toys/interrupted", paper="Toys")(interrupted)
-    with pytest.raises(SweepInterrupted, match="2 of 4 cases are finished; the same command resumes"):
+    with pytest.raises(
+        SweepInterrupted, match="2 of 4 cases are finished; the same command resumes"
+    ):
         run_sweep(find_study("toys/interrupted"), [{"index": range(4)}], tmp_path, progress="none")
     assert len(list((tmp_path / "toys-interrupted").glob("case-*.h5"))) == 2
 
@@ -259,15 +279,33 @@ if __name__ == "__main__":
 
 
 @contextlib.contextmanager
-def sweeping(folder: Path, workers: str) -> Iterator[tuple[list[str], dict[str, str], subprocess.Popen[str]]]:
-    """`continuum run toys/slow` in a process group of its own: the command, its environment, the process."""
+def sweeping(
+    folder: Path, workers: str
+) -> Iterator[tuple[list[str], dict[str, str], subprocess.Popen[str]]]:
+    """`continuum run toys/slow` in a process group of its own: the command, its environment, the
+    process.
+    """
     script = folder / "command.py"
     script.write_text(SCRIPT)
-    command = [sys.executable, str(script), "run", "toys/slow", "--out", str(folder), "--workers", workers]
+    command = [
+        sys.executable,
+        str(script),
+        "run",
+        "toys/slow",
+        "--out",
+        str(folder),
+        "--workers",
+        workers,
+    ]
     paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     environ = {**os.environ, "PYTHONPATH": paths}
     with subprocess.Popen(
-        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environ
+        command,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environ,
     ) as process:
         try:
             yield command, environ, process
@@ -299,9 +337,13 @@ def test_ctrl_c_in_mid_sweep(tmp_path: Path, workers: str):
     assert all(int(read_case(path)["square"]) >= 0 for path in files)
     assert list((tmp_path / "toys-slow").glob(".*.tmp")) == []
 
-    again = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environ)
+    again = subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=60, env=environ
+    )
     assert again.returncode == 0, again.stderr
-    assert f"Of 6 cases {6 - len(files)} were run, {len(files)} were finished before." in again.stdout
+    assert (
+        f"Of 6 cases {6 - len(files)} were run, {len(files)} were finished before." in again.stdout
+    )
     assert len(list((tmp_path / "toys-slow").glob("case-*.h5"))) == 6
     assert all(path.read_bytes() == content for path, content in files.items())
 
@@ -313,7 +355,9 @@ def test_ctrl_c_while_workers_start(tmp_path: Path):
             assert process.poll() is None
             time.sleep(0.01)
         time.sleep(0.3)  # the workers are importing
-        assert interrupt(process) == ["continuum: 0 of 6 cases are finished; the same command resumes"]
+        assert interrupt(process) == [
+            "continuum: 0 of 6 cases are finished; the same command resumes"
+        ]
 
 
 def test_progress(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):

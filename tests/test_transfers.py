@@ -26,13 +26,16 @@ UNIT = Interval(0, 1)
 def test_linear_functions_are_interpolated_exactly():
     coarse, fine = trapezoid(UNIT * UNIT, (4, 3)), gauss_legendre(UNIT * UNIT, 5)
     g = lambda y: 2 + y[0] - 3 * y[1] + y[0] * y[1]  # noqa: E731
-    np.testing.assert_allclose(prolongation(coarse, fine) @ coarse.evaluate(g), fine.evaluate(g), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(
+        prolongation(coarse, fine) @ coarse.evaluate(g), fine.evaluate(g), rtol=0, atol=1e-14
+    )
 
 
 @pytest.mark.parametrize(
     "grids",
     [
-        # flat at the ends of the interval, beyond whose outermost nodes it is continued by constants
+        # flat at the ends of the interval, beyond whose outermost nodes it is continued by
+        # constants
         lambda n: (midpoint(UNIT, n), midpoint(UNIT, 97), lambda y: np.cos(2 * np.pi * y)),
         lambda n: (periodic(Circle(), n), periodic(Circle(), 97), lambda y: np.sin(y + 1)),
         lambda n: (
@@ -58,14 +61,18 @@ def test_restriction_is_the_adjoint_and_keeps_integrals(rng):
     coarse, fine = trapezoid(UNIT, 5), gauss_legendre(UNIT, 9)
     g, h = rng.standard_normal(9), rng.standard_normal(5)
     down, up = restriction(fine, coarse), prolongation(coarse, fine)
-    assert coarse.integrate((down @ g) * h) == pytest.approx(fine.integrate(g * (up @ h)), rel=1e-13)
+    assert coarse.integrate((down @ g) * h) == pytest.approx(
+        fine.integrate(g * (up @ h)), rel=1e-13
+    )
     assert coarse.integrate(down @ g) == pytest.approx(fine.integrate(g), rel=1e-13)
 
 
 @pytest.mark.parametrize("kernel", [None, LowRank(2)], ids=["dense", "low rank"])
 @pytest.mark.parametrize("in_time", ["layers", "nodes", "static"])
 def test_a_control_on_another_grid(kernel, in_time, rng):
-    networks = [WidthDepth(trapezoid(UNIT, n), tanh, *([kernel] if kernel else [])) for n in (5, 9, 5)]
+    networks = [
+        WidthDepth(trapezoid(UNIT, n), tanh, *([kernel] if kernel else [])) for n in (5, 9, 5)
+    ]
     coarse, fine, back = networks
     control = coarse.controls(TimeMesh(1.0, 3), in_time=in_time).random(rng)
     refined = change_width(control, coarse, fine)
@@ -113,21 +120,39 @@ NETWORK = WidthDepth(trapezoid(UNIT, 3), tanh)
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: prolongation(trapezoid(UNIT, 3), trapezoid(Interval(0, 2), 3)), "different domains"),
         (
-            lambda: prolongation(trapezoid(UNIT, 3).observed_at(np.array([[0.1]])), trapezoid(UNIT, 3)),
+            lambda: prolongation(trapezoid(UNIT, 3), trapezoid(Interval(0, 2), 3)),
+            "different domains",
+        ),
+        (
+            lambda: prolongation(
+                trapezoid(UNIT, 3).observed_at(np.array([[0.1]])), trapezoid(UNIT, 3)
+            ),
             "product of one-dimensional grids",
         ),
-        (lambda: restriction(trapezoid(UNIT, 9), trapezoid(UNIT, 3).observed_at(np.array([[2.0]]))), "weight zero"),
-        (lambda: change_depth(NETWORK.controls(TimeMesh(1.0, 3)).zeros(), TimeMesh(2.0, 3)), "horizon 1"),
+        (
+            lambda: restriction(
+                trapezoid(UNIT, 9), trapezoid(UNIT, 3).observed_at(np.array([[2.0]]))
+            ),
+            "weight zero",
+        ),
+        (
+            lambda: change_depth(NETWORK.controls(TimeMesh(1.0, 3)).zeros(), TimeMesh(2.0, 3)),
+            "horizon 1",
+        ),
         (
             lambda: change_width(
-                NETWORK.controls(TimeMesh(1.0, 3)).zeros(), NETWORK, WidthDepth(trapezoid(UNIT, 5), relu)
+                NETWORK.controls(TimeMesh(1.0, 3)).zeros(),
+                NETWORK,
+                WidthDepth(trapezoid(UNIT, 5), relu),
             ),
             "same network on different grids",
         ),
         (lambda: FeedForward([np.ones((2, 3))], [np.ones(3)], relu), r"biases\[0\] has shape"),
-        (lambda: FeedForward([np.ones((2, 3)), np.ones((2, 3))], [np.ones(2)] * 2, relu), r"weights\[1\] has shape"),
+        (
+            lambda: FeedForward([np.ones((2, 3)), np.ones((2, 3))], [np.ones(2)] * 2, relu),
+            r"weights\[1\] has shape",
+        ),
         (lambda: FeedForward([], [], relu), "equally many"),
         (lambda: FeedForward.random([3], relu, np.random.default_rng(0)), "at least two"),
     ],

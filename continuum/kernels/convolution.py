@@ -21,16 +21,19 @@ _KEPT = 2  # transforms of values of the block kept: the kernel and one directio
 class Convolution(KernelFormat):
     """b(y, z) = k(y - z), stored as the values of k at the differences of nodes, (D,).
 
-    On a circle of n nodes these are the n differences j h, j = 0, ..., n - 1, which a function k(s) is given in
-    [-length / 2, length / 2); on an interval the 2n - 1 differences -(n - 1) h, ..., (n - 1) h.  In n dimensions
-    they are the products of those of each axis, the first varying slowest, and k is given s[0], ..., s[n-1].
-    Products are FFTs, padded with zeros on intervals: O(N log N).  The transform of k is kept for the last values.
+    On a circle of n nodes these are the n differences j h, j = 0, ..., n - 1, which a function k(s)
+    is given in [-length / 2, length / 2); on an interval the 2n - 1 differences -(n - 1) h, ..., (n
+    - 1) h.  In n dimensions they are the products of those of each axis, the first varying slowest,
+    and k is given s[0], ..., s[n-1]. Products are FFTs, padded with zeros on intervals: O(N log N).
+    The transform of k is kept for the last values.
 
-    The measure of an entry is that of all pairs of nodes with its difference, sum_{y_i - y_j = s} w_i w_j.  So
-    the products of two blocks and of their matrices are equal, and `outer` is the dense one averaged over those pairs.
+    The measure of an entry is that of all pairs of nodes with its difference, sum_{y_i - y_j = s}
+    w_i w_j.  So the products of two blocks and of their matrices are equal, and `outer` is the
+    dense one averaged over those pairs.
 
-    The grid must be equispaced in each dimension, with any weights (periodic, midpoint, trapezoid, Simpson's rule
-    and products of them); raises ValueError otherwise.  Only a format that was bound to a grid can be applied.
+    The grid must be equispaced in each dimension, with any weights (periodic, midpoint, trapezoid,
+    Simpson's rule and products of them); raises ValueError otherwise.  Only a format that was bound
+    to a grid can be applied.
     """
 
     positions: ClassVar[int] = 1
@@ -42,11 +45,17 @@ class Convolution(KernelFormat):
     @property
     def _lattice(self) -> "Lattice":
         if self.lattice is None:
-            raise ValueError("Convolution() knows no grid yet: use Convolution().bind(grid), as WidthDepth does")
+            raise ValueError(
+                "Convolution() knows no grid yet: use Convolution().bind(grid), as WidthDepth does"
+            )
         return self.lattice
 
     def _lattice_of(self, grid: Grid) -> "Lattice":
-        return self.lattice if self.lattice is not None and self.lattice.grid is grid else Lattice(grid)
+        return (
+            self.lattice
+            if self.lattice is not None and self.lattice.grid is grid
+            else Lattice(grid)
+        )
 
     def shape(self, grid: Grid) -> tuple[int, ...]:
         return (len(self._lattice_of(grid).differences),)
@@ -55,7 +64,9 @@ class Convolution(KernelFormat):
         return self._lattice_of(grid).differences.weights
 
     def evaluate(self, grid: Grid, function: KernelFunction, *time: float) -> Array:
-        values = np.array(self._lattice_of(grid).differences.evaluate(function, *time, name="kernel"))
+        values = np.array(
+            self._lattice_of(grid).differences.evaluate(function, *time, name="kernel")
+        )
         values.flags.writeable = False  # so that its transform is known by identity
         return values
 
@@ -77,7 +88,9 @@ class Convolution(KernelFormat):
         pairs = on.correlation(xp.sum(spectrum, axis=-1, keepdims=True))
         measure = on.differences.weights_like(pairs)
         seen = measure > 0
-        return xp.where(seen, pairs / xp.where(seen, measure, xp.ones_like(measure)), xp.zeros_like(pairs))
+        return xp.where(
+            seen, pairs / xp.where(seen, measure, xp.ones_like(measure)), xp.zeros_like(pairs)
+        )
 
     def matrix(self, b: Array) -> Array:
         xp, count = namespace(b), len(self._lattice.grid)
@@ -88,8 +101,10 @@ class Convolution(KernelFormat):
 class Lattice:
     """A grid whose nodes are a product of equispaced ones, and the transforms that belong to it.
 
-    counts, sizes, lengths : per dimension the numbers n of nodes and of differences, and the length of the FFT
-    shifts : where the difference 0 stands among the differences: n - 1 on an interval, 0 on a circle
+    counts, sizes, lengths : per dimension the numbers n of nodes and of differences, and the length
+        of the FFT
+    shifts : where the difference 0 stands among the differences: n - 1 on an interval, 0 on a
+        circle
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -99,21 +114,34 @@ class Lattice:
         if prod(self.counts) != len(grid) or not np.array_equal(
             grid.nodes, np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(len(grid), -1)
         ):
-            raise ValueError(f"a Convolution needs a product of increasing equispaced nodes, {_GIVEN} are not one")
+            raise ValueError(
+                f"a Convolution needs a product of increasing equispaced nodes, {_GIVEN} are not "
+                f"one"
+            )
         parts, circles = factors(grid.domain), []
         self.steps: list[float] = []
         for d, (part, nodes) in enumerate(zip(parts, axes, strict=True)):
             count, circle = len(nodes), isinstance(part, Circle)
-            step = part.length / count if isinstance(part, Circle) else (nodes[-1] - nodes[0]) / max(count - 1, 1)
-            if not np.allclose(nodes, nodes[0] + step * np.arange(count), rtol=0, atol=1e-9 * abs(step)):
-                raise ValueError(f"a Convolution needs equispaced nodes, {_GIVEN} are not so in dimension {d} ({part})")
+            step = (
+                part.length / count
+                if isinstance(part, Circle)
+                else (nodes[-1] - nodes[0]) / max(count - 1, 1)
+            )
+            if not np.allclose(
+                nodes, nodes[0] + step * np.arange(count), rtol=0, atol=1e-9 * abs(step)
+            ):
+                raise ValueError(
+                    f"a Convolution needs equispaced nodes, {_GIVEN} are not so in dimension {d} "
+                    f"({part})"
+                )
             self.steps.append(float(step))
             circles.append(circle)
         self.circles = tuple(circles)
         self.sizes = tuple(n if c else 2 * n - 1 for n, c in zip(self.counts, circles, strict=True))
         self.shifts = tuple(0 if c else n - 1 for n, c in zip(self.counts, circles, strict=True))
         self.lengths = tuple(
-            n if c else scipy.fft.next_fast_len(2 * n - 1, real=True) for n, c in zip(self.counts, circles, strict=True)
+            n if c else scipy.fft.next_fast_len(2 * n - 1, real=True)
+            for n, c in zip(self.counts, circles, strict=True)
         )
         self._kept: tuple[tuple[Array, Array], ...] = ()
 
@@ -121,13 +149,17 @@ class Lattice:
     def differences(self) -> Grid:
         """The differences as nodes, their measures as weights."""
         axes = []
-        for size, step, shift, circle in zip(self.sizes, self.steps, self.shifts, self.circles, strict=True):
+        for size, step, shift, circle in zip(
+            self.sizes, self.steps, self.shifts, self.circles, strict=True
+        ):
             place = np.arange(size) - shift
             axes.append(step * np.where(circle & (2 * place >= size), place - size, place))
         nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
         spectrum = self.forth(self.grid.weights[:, None])
         measure = self.correlation(spectrum * spectrum.conj())
-        measure[measure < 1e-12 * measure.max()] = 0.0  # rounding of the FFT; true ones are far larger
+        measure[measure < 1e-12 * measure.max()] = (
+            0.0  # rounding of the FFT; true ones are far larger
+        )
         return Grid(self.grid.domain, nodes, measure)
 
     @cached_property
@@ -140,10 +172,12 @@ class Lattice:
         return found
 
     def transform(self, b: Array) -> Array:
-        """The FFT of k with an axis for samples; computed once for each of the last values of the block.
+        """The FFT of k with an axis for samples; computed once for each of the last values of the
+        block.
 
-        Values are compared, not identities, since arrays may be changed and the same layer may come as another view;
-        an array that owns its memory and is read-only, as `evaluate` gives it, is known by identity.
+        Values are compared, not identities, since arrays may be changed and the same layer may come
+        as another view; an array that owns its memory and is read-only, as `evaluate` gives it, is
+        known by identity.
         """
         kept = self._kept
         for known, spectrum in kept:
@@ -153,7 +187,9 @@ class Lattice:
         xp = namespace(b)
         spectrum = self._fft(xp, xp.reshape(b, (*self.sizes, 1)))
         frozen = type(b) is np.ndarray and b.base is None and not b.flags.writeable
-        self._kept = ((b if frozen else xp.asarray(b, copy=True), spectrum), *kept)[:_KEPT]  # threads see old or new
+        self._kept = ((b if frozen else xp.asarray(b, copy=True), spectrum), *kept)[
+            :_KEPT
+        ]  # threads see old or new
         return spectrum
 
     def forth(self, x: Array) -> Array:
@@ -174,7 +210,11 @@ class Lattice:
         if xp is not np:
             return xp.fft.rfftn(x, s=self.lengths, axes=axes)
         many = len(axes) > 1
-        return np.asarray(scipy.fft.rfftn(x, self.lengths, axes) if many else scipy.fft.rfft(x, self.lengths[0], 0))
+        return np.asarray(
+            scipy.fft.rfftn(x, self.lengths, axes)
+            if many
+            else scipy.fft.rfft(x, self.lengths[0], 0)
+        )
 
     def _cut(self, spectrum: Array, sign: int, sizes: tuple[int, ...]) -> Array:
         xp, axes = namespace(spectrum), tuple(range(len(sizes)))

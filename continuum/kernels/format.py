@@ -16,11 +16,13 @@ class KernelFormat(ABC):
     Structure only: the numbers b are a block of the control.  The weights w multiply f, never b, so
     every operation below is one between functions, and adjoints are those of L^2(Y):
 
-        (Bf)_i = sum_j w_j b_ij f_j,   (B*r)_j = sum_i w_i b_ij r_i,   (r, (D_b B)[c] f) = (c, outer(r, f)).
+        (Bf)_i = sum_j w_j b_ij f_j,   (B*r)_j = sum_i w_i b_ij r_i,
+        (r, (D_b B)[c] f) = (c, outer(r, f)).
 
-    b has the format's own shape; f, r are (N, M); w is (N,).  Summed over samples where no sample is left.
-    `positions` is how many positions a function for b takes: 2 for b(y, z), 1 for factors of it.
-    `stored` says whether b is an array of numbers, and so can be trained; `linear` whether B is linear in them.
+    b has the format's own shape; f, r are (N, M); w is (N,).  Summed over samples where no sample
+    is left. `positions` is how many positions a function for b takes: 2 for b(y, z), 1 for factors
+    of it. `stored` says whether b is an array of numbers, and so can be trained; `linear` whether B
+    is linear in them.
     """
 
     positions: ClassVar[int] = 2
@@ -28,11 +30,17 @@ class KernelFormat(ABC):
     linear: ClassVar[bool] = True
 
     def bind(self, grid: Grid) -> "KernelFormat":
-        """This format for one grid, whose `apply` may need to know more of it than w.  Networks call it."""
+        """This format for one grid, whose `apply` may need to know more of it than w.  Networks
+        call it.
+        """
         return self
 
-    def prepare(self, grid: Grid, function: KernelFunction, timed: bool) -> Callable[[float], Array]:
-        """The value of b at t from a function that takes t (timed) or not; asked of formats that are not `stored`."""
+    def prepare(
+        self, grid: Grid, function: KernelFunction, timed: bool
+    ) -> Callable[[float], Array]:
+        """The value of b at t from a function that takes t (timed) or not; asked of formats that
+        are not `stored`.
+        """
         return lambda t: self.evaluate(grid, function, *((t,) if timed else ()))
 
     @abstractmethod

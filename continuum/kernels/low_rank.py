@@ -16,8 +16,8 @@ from .format import KernelFormat, KernelFunction
 class LowRank(KernelFormat):
     """b(y, z) = sum_{l < rank} phi_l(y) psi_l(z), stored as (2, N, rank): phi first, then psi.
 
-    Memory and products are O(N rank).  b is not unique (phi_l may be scaled against psi_l), and B is
-    bilinear in the stored numbers, so this format has second derivatives of its own.
+    Memory and products are O(N rank).  b is not unique (phi_l may be scaled against psi_l), and B
+    is bilinear in the stored numbers, so this format has second derivatives of its own.
     From functions: kernel=((phi_1, ...), (psi_1, ...)).  Raises ValueError if rank < 1.
     """
 
@@ -34,9 +34,13 @@ class LowRank(KernelFormat):
     def weights(self, grid: Grid) -> Array:
         return grid.weights[:, None]
 
-    def evaluate(self, grid: Grid, function: Sequence[Sequence[KernelFunction]], *time: float) -> Array:
+    def evaluate(
+        self, grid: Grid, function: Sequence[Sequence[KernelFunction]], *time: float
+    ) -> Array:
         if len(function) != 2 or any(len(side) != self.rank for side in function):
-            raise ValueError(f"kernel must be two tuples of {self.rank} functions, ((phi_1, ...), (psi_1, ...))")
+            raise ValueError(
+                f"kernel must be two tuples of {self.rank} functions, ((phi_1, ...), (psi_1, ...))"
+            )
         sides = [[grid.evaluate(g, *time, name="kernel") for g in side] for side in function]
         return np.ascontiguousarray(np.moveaxis(np.asarray(sides), 1, 2))
 

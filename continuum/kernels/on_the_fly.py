@@ -18,7 +18,10 @@ from ..checks import check_count
 from ..quadrature import Grid
 from .format import KernelFormat, KernelFunction
 
-_ROWS, _COLUMNS = 32, 256  # a tile: its columns of wf stay in the second cache, a row of its values in the first
+_ROWS, _COLUMNS = (
+    32,
+    256,
+)  # a tile: its columns of wf stay in the second cache, a row of its values in the first
 _ENTRIES = 2**18  # values of b held at a time by the reference
 _SHARE = 256  # rows of one task
 _SERIAL = 2**16  # pairs below which threads do not pay
@@ -26,17 +29,20 @@ _SERIAL = 2**16  # pairs below which threads do not pay
 
 @dataclass(frozen=True)
 class OnTheFly(KernelFormat):
-    """b(y, z) or b(y, z, t) given by a function and never stored: O(N^2) evaluations, O(N M) memory.
+    """b(y, z) or b(y, z, t) given by a function and never stored: O(N^2) evaluations, O(N M)
+    memory.
 
     Not trainable.  b is evaluated once per pair of nodes and application, for all samples.
 
-    compiled : the function, of plain numbers y and z in one dimension and tuples (y[0], ..., y[n-1]) in n, is
-        compiled by Numba, once for each `network.control` unless it is compiled already; False evaluates
-        it on arrays, as `Dense` does, in chunks of rows; so it is for states of other libraries than NumPy, with arrays
-        of that library (CuPy's answer np.exp and the like), where it must not ask `if y < z`
+    compiled : the function, of plain numbers y and z in one dimension and tuples (y[0], ...,
+        y[n-1]) in n, is compiled by Numba, once for each `network.control` unless it is compiled
+        already; False evaluates it on arrays, as `Dense` does, in chunks of rows; so it is for
+        states of other libraries than NumPy, with arrays of that library (CuPy's answer np.exp and
+        the like), where it must not ask `if y < z`
     threads : how many share the rows; as many as Numba would use unless said otherwise
     The value of the block at one time is a `KernelLaw`.
-    raises ValueError for a function that cannot be compiled, with the reason; TypeError on attempts to train it
+    raises ValueError for a function that cannot be compiled, with the reason; TypeError on attempts
+    to train it
     """
 
     stored: ClassVar[bool] = False
@@ -53,7 +59,9 @@ class OnTheFly(KernelFormat):
     def weights(self, grid: Grid) -> Array:
         return np.ones(())
 
-    def prepare(self, grid: Grid, function: KernelFunction, timed: bool) -> "Callable[[float], KernelLaw]":
+    def prepare(
+        self, grid: Grid, function: KernelFunction, timed: bool
+    ) -> "Callable[[float], KernelLaw]":
         nodes = np.ascontiguousarray(grid.nodes)
         reference = _vectorised(getattr(function, "py_func", function), nodes, timed)
         product, values = _compiled(function, nodes, timed) if self.compiled else reference
@@ -86,14 +94,19 @@ class OnTheFly(KernelFormat):
 
 
 _NOT_TRAINABLE = (
-    "an OnTheFly kernel is a function without numbers to train: use Dense(), Convolution() or LowRank(rank)"
+    "an OnTheFly kernel is a function without numbers to train: use Dense(), "
+    "Convolution() or LowRank(rank)"
 )
 
 
 class Product(Protocol):
-    """out_i = sum_j b(y_i, y_j) x_j, or sum_j b(y_j, y_i) x_j if adjoint, for i in [start, stop)."""
+    """out_i = sum_j b(y_i, y_j) x_j, or sum_j b(y_j, y_i) x_j if adjoint, for i in [start,
+    stop).
+    """
 
-    def __call__(self, nodes: Array, t: float, adjoint: bool, x: Array, start: int, stop: int, out: Array) -> None: ...
+    def __call__(
+        self, nodes: Array, t: float, adjoint: bool, x: Array, start: int, stop: int, out: Array
+    ) -> None: ...
 
 
 class RowValues(Protocol):
@@ -135,7 +148,9 @@ class KernelLaw:
         out = np.zeros(x.shape)
 
         def share(start: int) -> None:
-            self._product(self.nodes, self.t, adjoint, x, start, min(start + _SHARE, len(self)), out)
+            self._product(
+                self.nodes, self.t, adjoint, x, start, min(start + _SHARE, len(self)), out
+            )
 
         starts = range(0, len(self), _SHARE)
         if self.threads == 1 or len(self) ** 2 <= _SERIAL:
@@ -149,7 +164,9 @@ class KernelLaw:
 
 
 def _vectorised(function: KernelFunction, nodes: Array, timed: bool) -> tuple[Product, RowValues]:
-    """The reference: the function on arrays, of the library that the nodes come in, a chunk of rows at a time."""
+    """The reference: the function on arrays, of the library that the nodes come in, a chunk of rows
+    at a time.
+    """
 
     def block(y: Array, z: Array, t: float) -> Array:
         xp, shape = namespace(y), (y.shape[0], z.shape[0])
@@ -158,7 +175,9 @@ def _vectorised(function: KernelFunction, nodes: Array, timed: bool) -> tuple[Pr
         b = like(found if is_array(found) else np.asarray(found), y)
         return xp.broadcast_to(b if b.dtype == y.dtype else xp.astype(b, y.dtype), shape)
 
-    def product(nodes: Array, t: float, adjoint: bool, x: Array, start: int, stop: int, out: Array) -> None:
+    def product(
+        nodes: Array, t: float, adjoint: bool, x: Array, start: int, stop: int, out: Array
+    ) -> None:
         step = max(1, _ENTRIES // nodes.shape[0])
         for i in range(start, stop, step):
             rows = slice(i, min(i + step, stop))
@@ -172,12 +191,18 @@ def _vectorised(function: KernelFunction, nodes: Array, timed: bool) -> tuple[Pr
 
 
 def _compiled(function: KernelFunction, nodes: Array, timed: bool) -> tuple[Product, RowValues]:
-    """The compiled loops.  Raises ValueError, with the reason in one line, if the function cannot be compiled."""
+    """The compiled loops.  Raises ValueError, with the reason in one line, if the function cannot
+    be compiled.
+    """
     if isinstance(function, Dispatcher):  # frozen by its owner, so that its loops can be kept
         return _loops(function, nodes.shape[1], timed)
     if not inspect.isfunction(function):
-        raise ValueError(f"kernel cannot be compiled: Numba takes Python functions, got {function!r}")
-    return _loops.__wrapped__(numba.njit(error_model="numpy", forceinline=True)(function), nodes.shape[1], timed)
+        raise ValueError(
+            f"kernel cannot be compiled: Numba takes Python functions, got {function!r}"
+        )
+    return _loops.__wrapped__(
+        numba.njit(error_model="numpy", forceinline=True)(function), nodes.shape[1], timed
+    )
 
 
 @lru_cache(maxsize=16)
@@ -186,7 +211,9 @@ def _loops(function: Dispatcher, dimension: int, timed: bool) -> tuple[Product, 
     point, pair = _accessors(function, dimension, timed)
 
     @numba.njit(error_model="numpy", nogil=True, fastmath={"reassoc", "contract", "nsz"})
-    def product(nodes: Array, t: float, adjoint: bool, x: Array, start: int, stop: int, out: Array) -> None:
+    def product(
+        nodes: Array, t: float, adjoint: bool, x: Array, start: int, stop: int, out: Array
+    ) -> None:
         units, samples = x.shape
         row = np.empty(_COLUMNS)
         for top in range(start, stop, _ROWS):
@@ -226,7 +253,9 @@ def _loops(function: Dispatcher, dimension: int, timed: bool) -> tuple[Product, 
     return product, values
 
 
-def _accessors(function: Dispatcher, dimension: int, timed: bool) -> tuple[Callable[..., object], Callable[..., float]]:
+def _accessors(
+    function: Dispatcher, dimension: int, timed: bool
+) -> tuple[Callable[..., object], Callable[..., float]]:
     """((nodes, i) -> y_i, (y, z, t) -> b(y, z, t)) as compiled functions."""
     inlined = numba.njit(error_model="numpy", forceinline=True)
     if dimension == 1:

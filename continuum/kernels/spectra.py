@@ -1,7 +1,8 @@
 """Spectra and norms of the integral operator B on L^2(Y): those of the matrix W^1/2 b W^1/2.
 
-They are numbers of the operator, not of the matrix b or of b W, and converge as the grid is refined.
-`kernel` is the format of b; (network.kernel, control.at(t)["kernel"], network.grid) are three such arguments.
+They are numbers of the operator, not of the matrix b or of b W, and converge as the grid is
+refined. `kernel` is the format of b; (network.kernel, control.at(t)["kernel"], network.grid) are
+three such arguments.
 """
 
 from collections.abc import Callable
@@ -28,11 +29,17 @@ def operator_norm(kernel: KernelFormat, b: Array, grid: Grid) -> float:
 
 
 def hilbert_schmidt_norm(kernel: KernelFormat, b: Array, grid: Grid) -> float:
-    """(int int b(y, z)^2 dy dz)^1/2 >= |B|, by quadrature; nothing of size N^2 is made of formats that store less."""
+    """(int int b(y, z)^2 dy dz)^1/2 >= |B|, by quadrature; nothing of size N^2 is made of formats
+    that store less.
+    """
     w = grid.weights
     if isinstance(b, KernelLaw):
-        chunks = (slice(start, min(start + _ROWS, len(grid))) for start in range(0, len(grid), _ROWS))
-        return sum(float(w[rows] @ (b.rows(rows.start, rows.stop) ** 2 @ w)) for rows in chunks) ** 0.5
+        chunks = (
+            slice(start, min(start + _ROWS, len(grid))) for start in range(0, len(grid), _ROWS)
+        )
+        return (
+            sum(float(w[rows] @ (b.rows(rows.start, rows.stop) ** 2 @ w)) for rows in chunks) ** 0.5
+        )
     values = to_host(b)
     if isinstance(kernel, LowRank):
         left, right = (side.T @ (w[:, None] * side) for side in values)
@@ -46,19 +53,22 @@ def hilbert_schmidt_norm(kernel: KernelFormat, b: Array, grid: Grid) -> float:
 def singular_values(kernel: KernelFormat, b: Array, grid: Grid, count: int | None = None) -> Array:
     """The `count` largest singular values of B, or all N, in descending order.
 
-    All of them, or any of a small grid, come from LAPACK and a matrix (N, N); a few of a large one from ARPACK and
-    products with B and B* alone.
+    All of them, or any of a small grid, come from LAPACK and a matrix (N, N); a few of a large one
+    from ARPACK and products with B and B* alone.
     raises ValueError unless 1 <= count <= N
     """
     count = _check(grid, count)
     if _small(grid, count):
         return np.asarray(scipy.linalg.svdvals(_matrix(kernel, b, grid)))[:count]
-    found = np.asarray(svds(_operator(kernel, b, grid), count, v0=_start(grid), return_singular_vectors=False))
+    found = np.asarray(
+        svds(_operator(kernel, b, grid), count, v0=_start(grid), return_singular_vectors=False)
+    )
     return np.sort(found)[::-1]
 
 
 def eigenvalues(kernel: KernelFormat, b: Array, grid: Grid, count: int | None = None) -> Array:
-    """The `count` eigenvalues of B of largest modulus, or all N, in descending order of modulus; complex.
+    """The `count` eigenvalues of B of largest modulus, or all N, in descending order of modulus;
+    complex.
 
     Computed as `singular_values` are.  raises ValueError unless 1 <= count <= N
     """
@@ -78,29 +88,41 @@ def jump_kernel(
     *,
     diagonal: str | float | Array | None = None,
 ) -> Array:
-    """b(y, z) = below(y, z) for z < y and above(y, z) for z > y, on a one-dimensional grid: (N, N), dense.
+    """b(y, z) = below(y, z) for z < y and above(y, z) for z > y, on a one-dimensional grid: (N, N),
+    dense.
 
-    What stands on the diagonal decides the order of convergence in width (LM-20), and only the caller knows it.
+    What stands on the diagonal decides the order of convergence in width (LM-20), and only the
+    caller knows it.
 
     below, above : functions of (y, z), finite at all pairs of nodes, or numbers
-    diagonal : "average" of the two (order 2 with the midpoint rule, where one of the two gives order 1), "below",
-        "above", a number, or N of them, as for the corners that the trapezoid rule needs
+    diagonal : "average" of the two (order 2 with the midpoint rule, where one of the two gives
+        order 1), "below", "above", a number, or N of them, as for the corners that the trapezoid
+        rule needs
     raises ValueError if it is not stated, or the grid is not one-dimensional
     """
     if diagonal is None:
-        raise ValueError('diagonal must be stated for a jump kernel: "average", "below", "above", a number or (N,)')
+        raise ValueError(
+            'diagonal must be stated for a jump kernel: "average", "below", "above", '
+            "a number or (N,)"
+        )
     if grid.dimension != 1:
         raise ValueError(f"a jump kernel lives on one dimension, got a grid of {grid.dimension}")
     low, high = (_side(grid, name, side) for name, side in (("below", below), ("above", above)))
     sides = {"average": (low + high) / 2, "below": low, "above": high}
     if isinstance(diagonal, str):
         if diagonal not in sides:
-            raise ValueError(f"diagonal must be one of {', '.join(sides)}, a number or {len(grid)}, got {diagonal!r}")
+            raise ValueError(
+                f"diagonal must be one of {', '.join(sides)}, a number or {len(grid)}, got "
+                f"{diagonal!r}"
+            )
         middle = sides[diagonal]
     else:
         values = np.asarray(diagonal, dtype=np.float64)
         if values.shape not in ((), (len(grid),)) or not np.all(np.isfinite(values)):
-            raise ValueError(f"diagonal must be finite, a number or of shape ({len(grid)},), got shape {values.shape}")
+            raise ValueError(
+                f"diagonal must be finite, a number or of shape ({len(grid)},), got shape "
+                f"{values.shape}"
+            )
         middle = np.broadcast_to(values, (len(grid),))[:, None]
     y, z = grid.nodes[:, 0][:, None], grid.nodes[:, 0]
     return np.where(z < y, low, np.where(z > y, high, middle))
@@ -108,7 +130,11 @@ def jump_kernel(
 
 def _side(grid: Grid, name: str, given: Callable[[Array, Array], Array] | float) -> Array:
     """One side of a jump at all pairs."""
-    return grid.evaluate_kernel(given, name=name) if callable(given) else np.full((len(grid), len(grid)), float(given))
+    return (
+        grid.evaluate_kernel(given, name=name)
+        if callable(given)
+        else np.full((len(grid), len(grid)), float(given))
+    )
 
 
 def _check(grid: Grid, count: int | None) -> int:
@@ -138,7 +164,9 @@ def _operator(kernel: KernelFormat, b: Array, grid: Grid) -> LinearOperator:
 
     def by(product: Callable[[Array, Array, Array], Array]) -> Callable[[Array], Array]:
         def real(x: Array) -> Array:
-            return (root[:, None] * product(held, root[:, None] * x.reshape(len(grid), -1), ones)).reshape(x.shape)
+            return (
+                root[:, None] * product(held, root[:, None] * x.reshape(len(grid), -1), ones)
+            ).reshape(x.shape)
 
         def multiply(x: Array) -> Array:
             return real(np.real(x)) + 1j * real(np.imag(x)) if np.iscomplexobj(x) else real(x)

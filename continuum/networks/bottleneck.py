@@ -14,7 +14,8 @@ class Bottleneck(EuclideanNetwork):
     """d/dt x = W2 s + b2, s = sigma(u), u = W1 x + b1, for x in R^d and u in R^h.
 
     Blocks, all Euclidean: "weight1" (h, d), "bias1" (h,), "weight2" (d, h), "bias2" (d,).
-    With q = W2^T p, r = sigma'(u) q: (D_x F)* p = W1^T r; the blocks' cotangents are r x^T, r, p s^T, p.
+    With q = W2^T p, r = sigma'(u) q: (D_x F)* p = W1^T r; the blocks' cotangents are r x^T, r, p
+    s^T, p.
 
     units : d >= 1; hidden : h >= 1
     """
@@ -53,7 +54,9 @@ class Bottleneck(EuclideanNetwork):
         return du
 
     def velocity(self, f: Array, c: Values, t: float) -> Array:
-        return c["weight2"] @ self.activation.value(self._preactivation(f, c)) + c["bias2"][..., None]
+        return (
+            c["weight2"] @ self.activation.value(self._preactivation(f, c)) + c["bias2"][..., None]
+        )
 
     def jvp(self, f: Array, c: Values, t: float, df: Array, dc: Values) -> Array:
         u = self._preactivation(f, c)

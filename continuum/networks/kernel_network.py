@@ -55,7 +55,9 @@ class KernelNetwork(Network):
                 kernel.weights(grid),
                 positions=kernel.positions,
                 evaluate=lambda function, t: kernel.evaluate(grid, function, t),
-                prepare=None if kernel.stored else (lambda function, timed: kernel.prepare(grid, function, timed)),
+                prepare=None
+                if kernel.stored
+                else (lambda function, timed: kernel.prepare(grid, function, timed)),
                 last=grid.weights if kernel.shape(grid) == (len(grid), len(grid)) else None,
             ),
         )

@@ -21,9 +21,9 @@ Values = Mapping[str, Array]
 class Network(ABC):
     """A vector field: d/dt f = velocity(f, c(t), t), f of shape (N, M), N units x M samples.
 
-    `velocity` and its derivatives know nothing of time stepping; c maps block names to values at one time.
-    Adjoints are with respect to (f, g) = sum_m sum_i w_i f_im g_im on states and each block's weights on
-    controls, and are checked by that identity.
+    `velocity` and its derivatives know nothing of time stepping; c maps block names to values at
+    one time. Adjoints are with respect to (f, g) = sum_m sum_i w_i f_im g_im on states and each
+    block's weights on controls, and are checked by that identity.
     """
 
     @property
@@ -38,7 +38,9 @@ class Network(ABC):
 
     @property
     def broadcasts(self) -> bool:
-        """velocity, vjp and vjp_derivative take states (L, N, M) with L values of the control, and ignore t."""
+        """velocity, vjp and vjp_derivative take states (L, N, M) with L values of the control, and
+        ignore t.
+        """
         return False
 
     @abstractmethod
@@ -81,15 +83,17 @@ class Network(ABC):
         """The space of this network's controls on a mesh.
 
         fixed : values, constant in time, of blocks that are not to be trained
-        raises ValueError for unknown names, or values that do not fit or depend on time; TypeError if a block is
-            never stored as numbers (OnTheFly kernels)
+        raises ValueError for unknown names, or values that do not fit or depend on time; TypeError
+            if a block is never stored as numbers (OnTheFly kernels)
         """
         names = [b.name for b in self.blocks()]
         for block in self.blocks():
             if block.prepare is not None:
                 raise TypeError(
-                    f"block {block.name!r} of this network is a function that is never stored, so it has no controls "
-                    "to train: simulate with network.control(...), or take a kernel that is stored, such as Dense()"
+                    f"block {block.name!r} of this network is a function that is never stored, "
+                    f"so it has no controls "
+                    "to train: simulate with network.control(...), or take a kernel that is "
+                    "stored, such as Dense()"
                 )
         values = {}
         blocks = []
@@ -110,7 +114,8 @@ class Network(ABC):
     def control(self, mesh: TimeMesh, **coefficients: Coefficient) -> FunctionControl:
         """A control for simulation, from functions of position and time; blocks not named are zero.
 
-        Functions are evaluated at stage times, once if they take no t.  Such a control cannot be trained.
+        Functions are evaluated at stage times, once if they take no t.  Such a control cannot be
+        trained.
         raises ValueError for unknown names or values that do not fit
         """
         blocks = self.blocks()
@@ -118,15 +123,20 @@ class Network(ABC):
             check_name("block", name, [b.name for b in blocks])
         values = {b.name: b.function(coefficients.get(b.name, 0.0)) for b in blocks}
         control = FunctionControl(mesh, blocks, values)
-        control.on_layer(0, 0.0)  # so that values which do not fit are met here
+        control.at_layer(0, 0.0)  # so that values which do not fit are met here
         return control
 
     def check_blocks(self, name: str, blocks: tuple[Block, ...]) -> None:
-        """Raises ValueError, naming the argument, if `blocks` are not this network's; a readout's may be there."""
+        """Raises ValueError, naming the argument, if `blocks` are not this network's; a readout's
+        may be there.
+        """
         given = {b.name: b.shape for b in blocks if not b.name.startswith("readout.")}
         wanted = {b.name: b.shape for b in self.blocks()}
         if given != wanted:
-            raise ValueError(f"{name} was made for another network: its blocks are {given}, this one needs {wanted}")
+            raise ValueError(
+                f"{name} was made for another network: its blocks are {given}, this one needs "
+                f"{wanted}"
+            )
 
     def check_state(self, name: str, state: Array) -> Array:
         """`state` as (N, M) float64.  Raises ValueError if it does not fit this network."""

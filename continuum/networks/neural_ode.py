@@ -11,10 +11,12 @@ from .network import EuclideanNetwork, Values, square_blocks, transpose
 
 @dataclass(frozen=True, eq=False)
 class NeuralODE(EuclideanNetwork):
-    """d/dt x = sigma(u), u = w x + b, for x in R^d; blocks "weight" w (d, d) and "bias" b (d,), both Euclidean.
+    """d/dt x = sigma(u), u = w x + b, for x in R^d; blocks "weight" w (d, d) and "bias" b (d,),
+    both Euclidean.
 
-    With r = sigma'(u) p: (D_x F)* p = w^T r,  (D_w F)* p = r x^T,  (D_b F)* p = r, summed over samples.
-    Source: Geshkovski, Large-time asymptotics in deep learning, the first of its two networks.
+    With r = sigma'(u) p: (D_x F)* p = w^T r,  (D_w F)* p = r x^T,  (D_b F)* p = r, summed over
+    samples. Source: Geshkovski, Large-time asymptotics in deep learning, the first of its two
+    networks.
 
     units : d >= 1
     """
@@ -53,7 +55,10 @@ class NeuralODE(EuclideanNetwork):
 
     def vjp(self, f: Array, c: Values, t: float, p: Array) -> tuple[Array, dict[str, Array]]:
         r = self.activation.derivative(self._preactivation(f, c)) * p
-        return transpose(c["weight"]) @ r, {"bias": namespace(r).sum(r, axis=-1), "weight": r @ transpose(f)}
+        return transpose(c["weight"]) @ r, {
+            "bias": namespace(r).sum(r, axis=-1),
+            "weight": r @ transpose(f),
+        }
 
     def vjp_derivative(
         self, f: Array, c: Values, t: float, p: Array, df: Array, dc: Values, dp: Array
@@ -61,8 +66,14 @@ class NeuralODE(EuclideanNetwork):
         u = self._preactivation(f, c)
         slope = self.activation.derivative(u)
         r = slope * p
-        dr = slope * dp + self.activation.second(u) * self._preactivation_derivative(f, c, df, dc) * p
+        dr = (
+            slope * dp
+            + self.activation.second(u) * self._preactivation_derivative(f, c, df, dc) * p
+        )
         df_bar = transpose(c["weight"]) @ dr
         if "weight" in dc:
             df_bar = df_bar + transpose(dc["weight"]) @ r
-        return df_bar, {"bias": namespace(dr).sum(dr, axis=-1), "weight": dr @ transpose(f) + r @ transpose(df)}
+        return df_bar, {
+            "bias": namespace(dr).sum(dr, axis=-1),
+            "weight": dr @ transpose(f) + r @ transpose(df),
+        }

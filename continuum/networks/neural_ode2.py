@@ -10,7 +10,8 @@ from .network import EuclideanNetwork, Values, square_blocks, transpose
 
 @dataclass(frozen=True, eq=False)
 class NeuralODE2(EuclideanNetwork):
-    """d/dt x = w sigma(x) + b for x in R^d; blocks "weight" w (d, d) and "bias" b (d,), both Euclidean.
+    """d/dt x = w sigma(x) + b for x in R^d; blocks "weight" w (d, d) and "bias" b (d,), both
+    Euclidean.
 
     (D_x F)* p = sigma'(x) w^T p,  (D_w F)* p = p sigma(x)^T,  (D_b F)* p = p, summed over samples.
     Source: Geshkovski, Large-time asymptotics in deep learning, the second of its two networks.

@@ -10,9 +10,11 @@ from .network import Values
 
 @dataclass(frozen=True, eq=False)
 class SymmetricLayer(KernelNetwork):
-    """d/dt f = B* sigma(u), u = a - Bf, with the L^2(Y) adjoint B*; blocks "bias" a and "kernel" b, as in WidthDepth.
+    """d/dt f = B* sigma(u), u = a - Bf, with the L^2(Y) adjoint B*; blocks "bias" a and "kernel" b,
+    as in WidthDepth.
 
-    Contractive if sigma' >= 0: 1/2 d/dt |f - g|^2 = -(sigma(u) - sigma(v), u - v) <= 0 (Liu and Markowich section
+    Contractive if sigma' >= 0: 1/2 d/dt |f - g|^2 = -(sigma(u) - sigma(v), u - v) <= 0 (Liu and
+    Markowich section
     3.5 as corrected by E20).  With q = Bp and r = sigma'(u) q:
     (D_f F)* p = -B*r,  (D_a F)* p = r,  (D_b F)* p = sigma(u) p - r f, as functions of (y, z).
     """
@@ -34,7 +36,9 @@ class SymmetricLayer(KernelNetwork):
         ds = self.activation.derivative(u) * self.preactivation_derivative(f, c, df, dc)
         result = self.kernel.adjoint(b, ds, w)
         if "kernel" in dc:
-            result = result + self.kernel.adjoint_derivative(b, dc["kernel"], self.activation.value(u), w)
+            result = result + self.kernel.adjoint_derivative(
+                b, dc["kernel"], self.activation.value(u), w
+            )
         return result
 
     def vjp(self, f: Array, c: Values, t: float, p: Array) -> tuple[Array, dict[str, Array]]:

@@ -13,8 +13,8 @@ from .network import Values
 class WidthDepth(KernelNetwork):
     """d/dt f = sigma(u), u = a - Bf, on a grid of Y; blocks "bias" a and "kernel" b.
 
-    With r = sigma'(u) p:  (D_f F)* p = -B*r,  (D_a F)* p = r,  (D_b F)* p = -r f  (Liu and Markowich
-    section 4.1, as corrected: sigma' where the paper prints sigma).
+    With r = sigma'(u) p:  (D_f F)* p = -B*r,  (D_a F)* p = r,  (D_b F)* p = -r f  (Liu and
+    Markowich section 4.1, as corrected: sigma' where the paper prints sigma).
 
     grid : nodes and weights of Y
     activation : sigma
@@ -54,7 +54,9 @@ class WidthDepth(KernelNetwork):
         u = self.preactivation(f, c)
         slope = self.activation.derivative(u)
         r = slope * p
-        dr = slope * dp + self.activation.second(u) * p * self.preactivation_derivative(f, c, df, dc)
+        dr = slope * dp + self.activation.second(u) * p * self.preactivation_derivative(
+            f, c, df, dc
+        )
         df_bar = -kernel.adjoint(b, dr, w)
         db_bar = -kernel.outer(b, dr, f, w) - kernel.outer(b, r, df, w)
         if "kernel" in dc:

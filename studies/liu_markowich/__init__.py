@@ -1,1 +1,3 @@
-"""Liu and Markowich, Selection dynamics for deep neural networks: the paper's statements and pictures, executable."""
+"""Liu and Markowich, Selection dynamics for deep neural networks: the paper's statements and
+pictures, executable.
+"""

@@ -11,11 +11,11 @@ from continuum import FunctionControl, WidthDepth, exact, gauss_legendre
 from continuum.arrays import Array
 from continuum.networks.network import Values
 from solvers import DOP853, DormandPrince, architecture, integrate
-from solvers.steppers import Stepper
+from solvers.steps.tableaux import Stepper
 
-from ..figures import new_figure
-from ..registry import Picture, study
-from ..store import case_parameters
+from ..bench.registry import Picture, study
+from ..bench.store import case_parameters
+from ..draw.figures import new_figure
 from .shared import PAPER, ROUNDING, STEPPERS, UNIT, described, doubled, legend_outside
 
 ADAPTIVE = ("Dormand-Prince", "DOP853")
@@ -37,8 +37,12 @@ class Counted(WidthDepth):
         return super().jvp(f, c, t, df, dc)
 
 
-def cost(stepper: Stepper, network: WidthDepth, control: FunctionControl, initial: np.ndarray) -> tuple[int, int, int]:
-    """(layers with units, products in one evaluation with those of Newton's iterations, parameters)."""
+def cost(
+    stepper: Stepper, network: WidthDepth, control: FunctionControl, initial: np.ndarray
+) -> tuple[int, int, int]:
+    """(layers with units, products in one evaluation with those of Newton's iterations,
+    parameters).
+    """
     made = architecture(stepper, network, control, initial=initial)
     if stepper not in [STEPPERS[name] for name in IMPLICIT]:
         return made.depth, made.products, made.parameters
@@ -63,9 +67,13 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     ax.set_title("networks that integrate $f_t = \\tanh(a(t) - \\int f)$ to $T$ = 2")
     ax.grid(True)
     legend_outside(ax)
-    caption = "Error against cost for each stepper as a network. Cheapest of the networks shown with error <= 1e-4: "
+    caption = (
+        "Error against cost for each stepper as a network. Cheapest of the networks shown "
+        "with error <= 1e-4: "
+    )
     caption += (
-        "; ".join(notes) + ". Equilibrium layers (dashed) count every product of Newton's iteration, "
+        "; ".join(notes)
+        + ". Equilibrium layers (dashed) count every product of Newton's iteration, "
         "2N of them for its matrix on the N = 3 nodes; rejected steps "
         "of adaptive methods (dotted) are no layers and count nothing."
     )
@@ -80,19 +88,23 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     cases=[{"method": [*STEPPERS, *ADAPTIVE]}],
 )
 def architectures(
-    method: Literal["Euler", "Heun", "RK4", "implicit midpoint", "Radau IIA", "Dormand-Prince", "DOP853"] = "Euler",
+    method: Literal[
+        "Euler", "Heun", "RK4", "implicit midpoint", "Radau IIA", "Dormand-Prince", "DOP853"
+    ] = "Euler",
     coarsest: int = 4,
     doublings: int = 6,
 ) -> xr.Dataset:
     """What accuracy costs when each stepper is read as an architecture.
 
-    A step of Euler's method is a ResNet's layer, a step of s stages is s hidden layers and a sum, an implicit one has
-    equilibrium layers. How many products W x buy which accuracy? The flow is f = y + sin(t) / 2 (LM-02).
+    A step of Euler's method is a ResNet's layer, a step of s stages is s hidden layers and a sum,
+    an implicit one has equilibrium layers. How many products W x buy which accuracy? The flow is f
+    = y + sin(t) / 2 (LM-02).
 
-    Fixed steps: coarsest, 2 coarsest, ... of them. Dormand-Prince and DOP853 choose their own, with tolerances 1e-2,
-    1e-3, ..., as many as there are sizes; their networks are those of the steps they accepted.
-    error: the largest at the horizon; layers, products, parameters: of the network. Products of equilibrium layers are
-    those of Newton's iteration, whose matrix takes 2N for N nodes, here 3: they would cost more on wider networks.
+    Fixed steps: coarsest, 2 coarsest, ... of them. Dormand-Prince and DOP853 choose their own, with
+    tolerances 1e-2, 1e-3, ..., as many as there are sizes; their networks are those of the steps
+    they accepted. error: the largest at the horizon; layers, products, parameters: of the network.
+    Products of equilibrium layers are those of Newton's iteration, whose matrix takes 2N for N
+    nodes, here 3: they would cost more on wider networks.
     """
     sizes = doubled(coarsest, doublings)
     case, grid = exact.moving_bias, gauss_legendre(UNIT, 3)
@@ -108,13 +120,24 @@ def architectures(
             stepper = STEPPERS[method]
         network, control, initial = case.setup(grid, 1 if method in ADAPTIVE else n)
         final = integrate(network, control, initial, stepper).trajectory.final
-        rows.append((float(np.abs(final - case.final(grid)).max()), *cost(stepper, network, control, initial)))
+        rows.append(
+            (
+                float(np.abs(final - case.final(grid)).max()),
+                *cost(stepper, network, control, initial),
+            )
+        )
     errors, layers, products, parameters = zip(*rows, strict=True)
     return xr.Dataset(
         {
-            "error": described("error", list(errors), "1", "largest error at the horizon", ("network",)),
+            "error": described(
+                "error", list(errors), "1", "largest error at the horizon", ("network",)
+            ),
             "layers": described("layers", list(layers), "1", "layers with units", ("network",)),
-            "products": described("products", list(products), "1", "products W x for one input", ("network",)),
-            "parameters": described("parameters", list(parameters), "1", "weights and biases", ("network",)),
+            "products": described(
+                "products", list(products), "1", "products W x for one input", ("network",)
+            ),
+            "parameters": described(
+                "parameters", list(parameters), "1", "weights and biases", ("network",)
+            ),
         }
     )

@@ -10,9 +10,9 @@ import xarray as xr
 from continuum import Tikhonov
 from solvers import LBFGS, RK4, discretize, integrate, minimize
 
-from ..figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure
-from ..registry import Picture, study
-from ..store import case_parameters
+from ..bench.registry import Picture, study
+from ..bench.store import case_parameters
+from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure
 from .shared import PAPER, boxed, described
 
 Constraint: TypeAlias = Literal["box", "Tikhonov", "both"]
@@ -37,9 +37,14 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             values = case["control"].values[:, i]
             width = float(case["layer"].values[1])
             ax.step(
-                np.append(case["layer"], case["layer"].values[-1] + width), np.append(values, values[-1]),
-                where="post", color=COLORS[n % 6], linestyle=LINES[n % 6], label=label(case), linewidth=1.5,
-            )  # fmt: skip
+                np.append(case["layer"], case["layer"].values[-1] + width),
+                np.append(values, values[-1]),
+                where="post",
+                color=COLORS[n % 6],
+                linestyle=LINES[n % 6],
+                label=label(case),
+                linewidth=1.5,
+            )
         for bound in (-1.0, 1.0):
             ax.axhline(bound, color=BLACK, linewidth=0.6)
         ax.set_xlabel("time $t$")
@@ -50,7 +55,9 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     notes = []
     for case in cases:
         text = label(case).replace("$\\lambda$", "lambda")
-        notes.append(f"{text}: |c| = {float(case['norm']):.4f}, largest entry {float(case['largest']):.4f}")
+        notes.append(
+            f"{text}: |c| = {float(case['norm']):.4f}, largest entry {float(case['largest']):.4f}"
+        )
     caption = "Controls; thin lines are the bounds of the box. " + "; ".join(notes) + "."
     pictures = [Picture("controls", caption, figure)]
     figure, axes = new_figure(1, 2, width=11.4, height=4.6)
@@ -62,9 +69,18 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         left.plot(*case["state"].values[-1], "o", color=color, markersize=5)
         right.plot(float(case["norm"]), float(case["misfit"]), "o", color=color, markersize=8)
         text = label(case).replace("$\\lambda$", "lambda")
-        notes.append(f"{text}: J = {float(case['objective']):.6f}, misfit {float(case['misfit']):.6f}")
+        notes.append(
+            f"{text}: J = {float(case['objective']):.6f}, misfit {float(case['misfit']):.6f}"
+        )
     values = case_parameters(cases[0])
-    left.plot(float(values["target_1"]), float(values["target_2"]), "*", color=BLACK, markersize=13, label="target")
+    left.plot(
+        float(values["target_1"]),
+        float(values["target_2"]),
+        "*",
+        color=BLACK,
+        markersize=13,
+        label="target",
+    )
     left.set_xlabel("block 1, $f_1$")
     left.set_ylabel("block 2, $f_2$")
     left.set_title("states of the two blocks")
@@ -76,7 +92,9 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     right.margins(0.1)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    pictures.append(Picture("states", "States, and misfit against norm. " + "; ".join(notes) + ".", figure))
+    pictures.append(
+        Picture("states", "States, and misfit against norm. " + "; ".join(notes) + ".", figure)
+    )
     return pictures
 
 
@@ -96,14 +114,17 @@ def box_against_tikhonov(
     target_2: float = 0.0,
     layers: int = 60,
 ) -> xr.Dataset:
-    """Box or Tikhonov: the same target with bounded, with penalised, and with bounded and penalised controls.
+    """Box or Tikhonov: the same target with bounded, with penalised, and with bounded and penalised
+    controls.
 
-    minimise |f(T) - target|^2 / 2 + strength int |a|^2 + |b|^2 dt, f_t = a - Bf on two halves of (0, 1), T = 1; the
-    box is -1 <= a, b <= 1.  In the box alone controls jump between its corners (LM-54); with the penalty alone they
-    are continuous (and known in closed form where the target is a multiple of f(0), LM-50); with both they are
-    continuous too, and some of the time at the bounds.
+    minimise |f(T) - target|^2 / 2 + strength int |a|^2 + |b|^2 dt, f_t = a - Bf on two halves of
+    (0, 1), T = 1; the box is -1 <= a, b <= 1.  In the box alone controls jump between its corners
+    (LM-54); with the penalty alone they are continuous (and known in closed form where the target
+    is a multiple of f(0), LM-50); with both they are continuous too, and some of the time at the
+    bounds.
 
-    objective: J; misfit: its first term; norm: |(a, b)| in L^2; largest: of all entries; by L-BFGS and RK4 from zero.
+    objective: J; misfit: its first term; norm: |(a, b)| in L^2; largest: of all entries; by L-BFGS
+    and RK4 from zero.
     """
     if strength <= 0 and constraint != "box":
         raise ValueError(f"strength must be > 0, got {strength}")
@@ -124,13 +145,19 @@ def box_against_tikhonov(
         {
             "objective": described("objective", best.objective, "1", "J"),
             "misfit": described("misfit", misfit, "1", "|f(T) - target|^2 / 2"),
-            "norm": described("norm", space.length(control), "1", "|(a, b)| in L^2"),
+            "norm": described("norm", space.norm(control), "1", "|(a, b)| in L^2"),
             "largest": described("largest", np.max(np.abs(flat)), "1", "largest entry of (a, b)"),
-            "control": described("control", flat, "1", "a_1, a_2, b_11, b_12, b_21, b_22", ("layer", "entry")),
+            "control": described(
+                "control", flat, "1", "a_1, a_2, b_11, b_12, b_21, b_22", ("layer", "entry")
+            ),
             "state": described("state", run.states[:, :, 0], "1", "f", ("time", "block")),
         },
         coords={
-            "layer": ("layer", posed.mesh.nodes[:-1], {"units": "time", "long_name": "start of the layer"}),
+            "layer": (
+                "layer",
+                posed.mesh.nodes[:-1],
+                {"units": "time", "long_name": "start of the layer"},
+            ),
             "time": ("time", run.times, {"units": "time", "long_name": "time along the network"}),
         },
     )

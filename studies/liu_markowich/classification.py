@@ -49,9 +49,15 @@ SQUARE = Interval(0, 1) * Interval(0, 1)
 READOUT = ("readout.W", "readout.mu")
 INNER = ("bias", "kernel")
 MethodName: TypeAlias = Literal[
-    "gradient descent", "Nesterov", "Adam", "L-BFGS", "Newton-CG", "proximal alternating", "successive approximation",
+    "gradient descent",
+    "Nesterov",
+    "Adam",
+    "L-BFGS",
+    "Newton-CG",
+    "proximal alternating",
+    "successive approximation",
     "linear classifier",
-]  # fmt: skip
+]
 METHODS: tuple[MethodName, ...] = get_args(MethodName)
 WeightsName: TypeAlias = Literal["free", "box", "binary", "ternary"]
 LEVELS: Mapping[str, tuple[float, ...]] = {"binary": (-1.0, 1.0), "ternary": (-1.0, 0.0, 1.0)}
@@ -65,14 +71,18 @@ ITERATIONS: Mapping[MethodName, int] = {
     "successive approximation": 60,
     "linear classifier": 300,
 }
-"""Iterations at effort 1, epochs for Adam: a few seconds of one core each, on 1437 images of 8 x 8 in 8 layers."""
+"""Iterations at effort 1, epochs for Adam: a few seconds of one core each, on 1437 images of 8 x 8
+in 8 layers.
+"""
 SCALE = 4.0
 """Standard deviation of the kernel's entries at the start; everything else starts from zero."""
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Images as states (N, M) with entries in [-1, 1], and labels (M,), for training and for the test."""
+    """Images as states (N, M) with entries in [-1, 1], and labels (M,), for training and for the
+    test.
+    """
 
     train: np.ndarray
     train_labels: np.ndarray
@@ -81,7 +91,9 @@ class Samples:
 
 
 def averaged(images: np.ndarray, side: int) -> np.ndarray:
-    """Images (M, n, n) averaged over blocks of pixels: (M, side, side).  Raises ValueError unless side divides n."""
+    """Images (M, n, n) averaged over blocks of pixels: (M, side, side).  Raises ValueError unless
+    side divides n.
+    """
     pixels = images.shape[1]
     if side < 1 or pixels % side:
         raise ValueError(f"side must divide the {pixels} pixels of an image, got {side}")
@@ -99,7 +111,9 @@ def split(images: np.ndarray, labels: np.ndarray, samples: int, seed: int) -> Sa
     if seed < 0:
         raise ValueError(f"seed must be >= 0, got {seed}")
     kept = labels[:samples]
-    train, test = train_test_split(np.arange(samples), test_size=0.2, random_state=seed, stratify=kept)
+    train, test = train_test_split(
+        np.arange(samples), test_size=0.2, random_state=seed, stratify=kept
+    )
     states = 2.0 * images[:samples].reshape(samples, -1).T - 1.0
     return Samples(states[:, train], kept[train], states[:, test], kept[test])
 
@@ -107,19 +121,26 @@ def split(images: np.ndarray, labels: np.ndarray, samples: int, seed: int) -> Sa
 def classifier(
     side: int, layers: int, horizon: float, strength: float, states: np.ndarray, labels: np.ndarray
 ) -> LearningProblem:
-    """The LearningProblem of the images: f_t = tanh(a - int b f) on the square, softmax of int W f + mu at T.
+    """The LearningProblem of the images: f_t = tanh(a - int b f) on the square, softmax of int W f
+    + mu at T.
 
     raises ValueError for layers < 1, or horizon or strength that are not positive
     """
     if layers < 1 or not horizon > 0 or not strength > 0:
         raise ValueError(
-            f"layers must be >= 1, horizon and strength > 0, got {layers}, horizon {horizon}, strength {strength}"
+            f"layers must be >= 1, horizon and strength > 0, got {layers}, horizon {horizon}, "
+            f"strength {strength}"
         )
     network = WidthDepth(midpoint(SQUARE, side), tanh)
     return LearningProblem(
-        network, states, labels, TimeMesh(horizon, layers), readout=Affine(CLASSES), terminal=CrossEntropy(),
+        network,
+        states,
+        labels,
+        TimeMesh(horizon, layers),
+        readout=Affine(CLASSES),
+        terminal=CrossEntropy(),
         penalty=Tikhonov(strength),
-    )  # fmt: skip
+    )
 
 
 def starting_control(problem: LearningProblem, seed: int) -> Control:
@@ -129,11 +150,15 @@ def starting_control(problem: LearningProblem, seed: int) -> Control:
     return problem.space.sample(kernel=kernel)
 
 
-def accuracy(problem: LearningProblem, control: Control, states: np.ndarray, labels: np.ndarray) -> float:
+def accuracy(
+    problem: LearningProblem, control: Control, states: np.ndarray, labels: np.ndarray
+) -> float:
     """The share of states (N, M) that the ResNet of this control gives their label."""
     final = integrate(problem.network, control, states, Euler()).trajectory.final
     values = {**problem.space.fixed, **control.at(problem.mesh.horizon)}
-    return float(np.mean(np.argmax(problem.readout.output(problem.network, final, values), axis=0) == labels))
+    return float(
+        np.mean(np.argmax(problem.readout.output(problem.network, final, values), axis=0) == labels)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,10 +178,12 @@ class Trained:
     def then(self, other: "Trained") -> "Trained":
         """This run and the one that went on from it."""
         return Trained(
-            other.control, f"{self.status} Then: {other.status}",
+            other.control,
+            f"{self.status} Then: {other.status}",
             np.concatenate([self.seconds, self.seconds[-1] + other.seconds]),
-            np.concatenate([self.objective, other.objective]), [*self.controls, *other.controls],
-        )  # fmt: skip
+            np.concatenate([self.objective, other.objective]),
+            [*self.controls, *other.controls],
+        )
 
 
 class _Iterates:
@@ -171,8 +198,12 @@ class _Iterates:
         return False
 
 
-def recorded(run: Callable[[Sequence[Monitor]], Solution], whole: Callable[[Control], Control]) -> Trained:
-    """Runs a solver with a monitor that keeps its iterates; `whole` completes them to controls of the whole problem."""
+def recorded(
+    run: Callable[[Sequence[Monitor]], Solution], whole: Callable[[Control], Control]
+) -> Trained:
+    """Runs a solver with a monitor that keeps its iterates; `whole` completes them to controls of
+    the whole problem.
+    """
     kept = _Iterates()
     solution = run([Monitor(kept, EverySteps(1))])
     space = solution.control.space
@@ -180,17 +211,26 @@ def recorded(run: Callable[[Sequence[Monitor]], Solution], whole: Callable[[Cont
     controls = [whole(space.unflatten(x)) for x in kept.found[:count]]
     status = solution.status.value + (f" ({solution.detail})" if solution.detail else "")
     return Trained(
-        whole(solution.control), status, solution.history["seconds"], solution.history["objective"], controls
+        whole(solution.control),
+        status,
+        solution.history["seconds"],
+        solution.history["objective"],
+        controls,
     )
 
 
 def train(
-    problem: LearningProblem, method: MethodName, start: Control, *, effort: float = 1.0, seed: int = 0
+    problem: LearningProblem,
+    method: MethodName,
+    start: Control,
+    *,
+    effort: float = 1.0,
+    seed: int = 0,
 ) -> Trained:
     """One method for ITERATIONS * effort iterations from a start.
 
-    successive approximation, which cannot choose blocks that are constant in time, holds the readout of the linear
-    classifier; "linear classifier" trains the readout alone, on the inputs.
+    successive approximation, which cannot choose blocks that are constant in time, holds the
+    readout of the linear classifier; "linear classifier" trains the readout alone, on the inputs.
     raises ValueError unless effort > 0
     """
     if not effort > 0:
@@ -207,32 +247,50 @@ def train(
         inner = Control(held.space, {name: start[name] for name in INNER})
         found = recorded(
             lambda monitors: successive_approximation(
-                held, initial=inner, relaxation="search", max_iterations=most, inner_iterations=5, monitors=monitors,
+                held,
+                initial=inner,
+                relaxation="search",
+                max_iterations=most,
+                inner_iterations=5,
+                monitors=monitors,
                 raise_on_failure=False,
             ),
             lambda c: Control(problem.space, {**dict(linear.items()), **dict(c.items())}),
-        )  # fmt: skip
+        )
         extra = np.array([_readout_penalty(problem, linear)])
         return replace(found, seconds=found.seconds + before, objective=found.objective + extra)
     if method == "proximal alternating":
         groups = (INNER, READOUT)
         return recorded(
             lambda monitors: proximal_alternating(
-                problem, step=100.0, groups=groups, inner=LBFGS(max_iterations=10), initial=start, max_iterations=most,
-                monitors=monitors, raise_on_failure=False,
+                problem,
+                step=100.0,
+                groups=groups,
+                inner=LBFGS(max_iterations=10),
+                initial=start,
+                max_iterations=most,
+                monitors=monitors,
+                raise_on_failure=False,
             ),
             lambda c: c,
-        )  # fmt: skip
+        )
     batch = min(64, problem.initial.shape[1])
     chosen = {
         "gradient descent": GradientDescent(max_iterations=most),
         "Nesterov": Nesterov(max_iterations=most),
-        "Adam": Adam(max_iterations=most, batch=batch, step=lambda epoch: 0.3 * (1.0 - epoch / most), rng=seed),
+        "Adam": Adam(
+            max_iterations=most,
+            batch=batch,
+            step=lambda epoch: 0.3 * (1.0 - epoch / most),
+            rng=seed,
+        ),
         "L-BFGS": LBFGS(max_iterations=most),
         "Newton-CG": NewtonCG(max_iterations=most),
     }[method]
     return recorded(
-        lambda monitors: minimize(problem, chosen, initial=start, monitors=monitors, raise_on_failure=False),
+        lambda monitors: minimize(
+            problem, chosen, initial=start, monitors=monitors, raise_on_failure=False
+        ),
         lambda c: c,
     )
 
@@ -250,7 +308,9 @@ def _linear(problem: LearningProblem, most: int) -> Trained:
     space = problem.network.controls(problem.mesh, fixed=dict.fromkeys(INNER, 0.0))
     readout = replace(problem, controls=space, target=problem.target, admissible=None)
     return recorded(
-        lambda monitors: minimize(readout, LBFGS(max_iterations=most), monitors=monitors, raise_on_failure=False),
+        lambda monitors: minimize(
+            readout, LBFGS(max_iterations=most), monitors=monitors, raise_on_failure=False
+        ),
         lambda c: problem.space.sample(**{name: c[name] for name in READOUT}),
     )
 
@@ -268,24 +328,32 @@ def _readout_penalty(problem: LearningProblem, control: Control) -> float:
 
 
 def train_discrete(problem: LearningProblem, trained: Trained, effort: float) -> Trained:
-    """From the kernels of a run on the box to the nearest of the problem's set, and everything else around them.
+    """From the kernels of a run on the box to the nearest of the problem's set, and everything else
+    around them.
 
-    Proximal alternating steps of bias with readout, and of the kernel, which projected gradients move from value to
-    value where that lowers the objective.
+    Proximal alternating steps of bias with readout, and of the kernel, which projected gradients
+    move from value to value where that lowers the objective.
     """
     found = recorded(
         lambda monitors: proximal_alternating(
-            problem, step=100.0, groups=(("bias", *READOUT), ("kernel",)), inner=GradientDescent(max_iterations=30),
-            initial=trained.control, max_iterations=max(1, round(4 * effort)), monitors=monitors,
+            problem,
+            step=100.0,
+            groups=(("bias", *READOUT), ("kernel",)),
+            inner=GradientDescent(max_iterations=30),
+            initial=trained.control,
+            max_iterations=max(1, round(4 * effort)),
+            monitors=monitors,
             raise_on_failure=False,
         ),
         lambda c: c,
-    )  # fmt: skip
+    )
     return trained.then(found)
 
 
 def discrete_kernel(problem: LearningProblem, levels: Sequence[float]) -> LearningProblem:
-    """The same with kernels whose entries are all among some values; bias and readout stay free, penalised."""
+    """The same with kernels whose entries are all among some values; bias and readout stay free,
+    penalised.
+    """
     return replace(problem, admissible=FiniteSet(kernel=tuple(levels)))
 
 
@@ -294,16 +362,22 @@ def boxed_kernel(problem: LearningProblem) -> LearningProblem:
     return replace(problem, admissible=Box(kernel=(-1, 1)))
 
 
-def certificates(problem: LearningProblem, trained: Control) -> tuple[dict[str, float], dict[str, str]]:
+def certificates(
+    problem: LearningProblem, trained: Control
+) -> tuple[dict[str, float], dict[str, str]]:
     """What Pontryagin's principle says with the readout held fixed, on all training images.
 
-    The readout is constant in time, so no time may choose it on its own: it is judged by its gradient alone.
-    returns the total gap and the projected gradient, for the differential equation and for the ResNet, and the texts
+    The readout is constant in time, so no time may choose it on its own: it is judged by its
+    gradient alone.
+    returns the total gap and the projected gradient, for the differential equation and for the
+    ResNet, and the texts
     """
     held = with_readout_held(problem, trained)
     inner = Control(held.space, {name: trained[name] for name in INNER})
     flow = pontryagin_certificate(held, inner, eigenvalues=0, inner_iterations=20)
-    resnet = pontryagin_certificate(held, inner, eigenvalues=0, inner_iterations=20, stepper=Euler(), steps_per_layer=1)
+    resnet = pontryagin_certificate(
+        held, inner, eigenvalues=0, inner_iterations=20, stepper=Euler(), steps_per_layer=1
+    )
     numbers = {
         "gap": flow.total_gap,
         "gap_resnet": resnet.total_gap,
@@ -312,8 +386,10 @@ def certificates(problem: LearningProblem, trained: Control) -> tuple[dict[str, 
         "flow_objective": flow.objective + _readout_penalty(problem, trained),
     }
     texts = {
-        "certificate": f"readout held fixed, all {problem.initial.shape[1]} training images\n{flow}",
-        "certificate_resnet": f"the ResNet itself (Euler, a step per layer), readout held fixed\n{resnet}",
+        "certificate": f"readout held fixed, all {problem.initial.shape[1]} training "
+        f"images\n{flow}",
+        "certificate_resnet": f"the ResNet itself (Euler, a step per layer), readout held "
+        f"fixed\n{resnet}",
     }
     return numbers, texts
 
@@ -324,19 +400,39 @@ def history(problem: LearningProblem, trained: Trained, samples: Samples) -> xr.
     kernel = trained.control["kernel"]
     return xr.Dataset(
         {
-            "seconds": described("seconds", trained.seconds, "s", "wall clock, one core", ("iteration",)),
-            "objective": described("objective", trained.objective, "1", "J of the ResNet", ("iteration",)),
-            "test_accuracy": described("test_accuracy", along, "1", "share of test images right", ("iteration",)),
-            "final_objective": described("final_objective", trained.objective[-1], "1", "J at the end"),
+            "seconds": described(
+                "seconds", trained.seconds, "s", "wall clock, one core", ("iteration",)
+            ),
+            "objective": described(
+                "objective", trained.objective, "1", "J of the ResNet", ("iteration",)
+            ),
+            "test_accuracy": described(
+                "test_accuracy", along, "1", "share of test images right", ("iteration",)
+            ),
+            "final_objective": described(
+                "final_objective", trained.objective[-1], "1", "J at the end"
+            ),
             "final_train_accuracy": described(
-                "final_train_accuracy", accuracy(problem, trained.control, samples.train, samples.train_labels), "1",
+                "final_train_accuracy",
+                accuracy(problem, trained.control, samples.train, samples.train_labels),
+                "1",
                 "share of training images right",
             ),
             "final_test_accuracy": described(
-                "final_test_accuracy", accuracy(problem, trained.control, samples.test, samples.test_labels), "1",
+                "final_test_accuracy",
+                accuracy(problem, trained.control, samples.test, samples.test_labels),
+                "1",
                 "share of test images right",
             ),
-            "nonzero": described("nonzero", np.mean(np.abs(kernel) > 1e-6), "1", "share of |kernel| > 1e-6"),
+            "nonzero": described(
+                "nonzero", np.mean(np.abs(kernel) > 1e-6), "1", "share of |kernel| > 1e-6"
+            ),
         },
-        coords={"iteration": ("iteration", np.arange(len(trained.seconds)), {"units": "1", "long_name": "iteration"})},
-    )  # fmt: skip
+        coords={
+            "iteration": (
+                "iteration",
+                np.arange(len(trained.seconds)),
+                {"units": "1", "long_name": "iteration"},
+            )
+        },
+    )

@@ -10,9 +10,9 @@ import xarray as xr
 from continuum import FunctionControl, TimeMesh, WidthDepth, exact, gauss_legendre, identity, tanh
 from solvers import RK4, integrate, linearize, propagator
 
-from ..figures import BLACK, new_figure
-from ..registry import Picture, study
-from ..store import case_parameters
+from ..bench.registry import Picture, study
+from ..bench.store import case_parameters
+from ..draw.figures import BLACK, new_figure
 from .shared import PAPER, UNIT, described
 
 TITLES = {
@@ -22,7 +22,9 @@ TITLES = {
 }
 
 
-def setup(problem: str, shear: float, horizon: float, layers: int) -> tuple[WidthDepth, FunctionControl, np.ndarray]:
+def setup(
+    problem: str, shear: float, horizon: float, layers: int
+) -> tuple[WidthDepth, FunctionControl, np.ndarray]:
     """Network, control and initial state; `shear` couples the two modes of the kernel of rank 2."""
     mesh = TimeMesh(horizon, layers)
     if problem == "decay":
@@ -71,11 +73,16 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             ax.set_ylim(bottom=0.0)
         norms = case["norm"].values
         peak = int(np.flatnonzero(norms >= (1 - 1e-9) * norms.max())[0])
-        text = f"norm at most {float(case['norm'][peak]):.4g}, at t = {float(case['time'][peak]):.3g}"
-        text += f", and {float(case['norm'][-1]):.6g} at T; condition {float(case['condition'][-1]):.4g}"
+        text = (
+            f"norm at most {float(case['norm'][peak]):.4g}, at t = {float(case['time'][peak]):.3g}"
+        )
+        text += f", and {float(case['norm'][-1]):.6g} at T"
+        text += f"; condition {float(case['condition'][-1]):.4g}"
         text += f"; |M| - |M*| = {float(case['adjoint_gap']):.1e}"
         notes.append(f"{title.replace('$', '').replace(chr(92), '')}: {text}")
-    caption = "The propagator M(t, 0) of small perturbations: its norm and its condition in L^2(Y). "
+    caption = (
+        "The propagator M(t, 0) of small perturbations: its norm and its condition in L^2(Y). "
+    )
     return [Picture("propagators", caption + ". ".join(notes) + ".", figure)]
 
 
@@ -98,13 +105,13 @@ def conditioning(
 ) -> xr.Dataset:
     """Norm and condition of the propagator along the network.
 
-    By how much can a small perturbation grow on its way through the network, w_t = -sigma'(u) B w, and how much
-    relative accuracy is lost? decay: f' = -tanh f (LM-01, LM-39). moving: the data of LM-38. shear: f_t = -Bf, B of
-    rank 2 with eigenvalues 1 and 2; coupled by a shear s, perturbations first grow as s (e^-t - e^-2t) although both
-    eigenvalues are stable.
+    By how much can a small perturbation grow on its way through the network, w_t = -sigma'(u) B w,
+    and how much relative accuracy is lost? decay: f' = -tanh f (LM-01, LM-39). moving: the data of
+    LM-38. shear: f_t = -Bf, B of rank 2 with eigenvalues 1 and 2; coupled by a shear s,
+    perturbations first grow as s (e^-t - e^-2t) although both eigenvalues are stable.
 
-    norm, condition: of M(t, 0) in L^2(Y), by RK4 in 4 steps a layer; adjoint_gap: |M(T, 0)| - |M(T, 0)*|, each
-    integrated by itself.
+    norm, condition: of M(t, 0) in L^2(Y), by RK4 in 4 steps a layer; adjoint_gap: |M(T, 0)| - |M(T,
+    0)*|, each integrated by itself.
     """
     network, control, initial = setup(problem, shear, horizon, layers)
     run = integrate(network, control, initial, RK4(), save="layers", steps_per_layer=4).trajectory
@@ -115,8 +122,14 @@ def conditioning(
     return xr.Dataset(
         {
             "norm": described("norm", values[:, 0], "1", "norm of M(t, 0) in L^2(Y)", ("time",)),
-            "condition": described("condition", values[:, 0] / values[:, -1], "1", "condition of M(t, 0)", ("time",)),
-            "adjoint_gap": described("adjoint_gap", last.norm - last.adjoint_norm, "1", "|M(T, 0)| - |M(T, 0)*|"),
+            "condition": described(
+                "condition", values[:, 0] / values[:, -1], "1", "condition of M(t, 0)", ("time",)
+            ),
+            "adjoint_gap": described(
+                "adjoint_gap", last.norm - last.adjoint_norm, "1", "|M(T, 0)| - |M(T, 0)*|"
+            ),
         },
-        coords={"time": ("time", run.times, {"units": "time", "long_name": "time along the network"})},
+        coords={
+            "time": ("time", run.times, {"units": "time", "long_name": "time along the network"})
+        },
     )

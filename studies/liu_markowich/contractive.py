@@ -8,9 +8,9 @@ import xarray as xr
 from continuum import SymmetricLayer, TimeMesh, gauss_legendre, tanh
 from solvers import DormandPrince, Euler, integrate
 
-from ..figures import new_figure
-from ..registry import Picture, study
-from ..store import case_parameters
+from ..bench.registry import Picture, study
+from ..bench.store import case_parameters
+from ..draw.figures import new_figure
 from .shared import PAPER, UNIT, described, legend_outside
 
 BOUND = 0.5
@@ -24,17 +24,30 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         share = float(case_parameters(case)["share"])
         label = "flow" if share == 0.0 else f"Euler, $\\tau$ = {share * BOUND:g}"
         shown = case["distance"].where(case["distance"] > 1e-14)
-        ax.semilogy(case["time"], shown, label=label, markersize=3.5, linewidth=2.4 if share == 0.0 else 1.2)
+        ax.semilogy(
+            case["time"], shown, label=label, markersize=3.5, linewidth=2.4 if share == 0.0 else 1.2
+        )
         text = label.replace("$", "").replace("\\tau", "tau")
-        rate = f"rate {-float(case['rate']):.3f}" if share == 0.0 else f"factor {float(case['factor']):.3f} a step"
+        rate = (
+            f"rate {-float(case['rate']):.3f}"
+            if share == 0.0
+            else f"factor {float(case['factor']):.3f} a step"
+        )
         notes.append(f"{text}: {rate}, final distance {float(case['distance'][-1]):.2g}")
     ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
     ax.set_ylabel("distance $|f - g|$ in $L^2(Y)$")
     ax.set_title(f"$f_t = 2 \\tanh(1 - 2f)$; Euler contracts up to $\\tau$ = {BOUND:g}")
     ax.grid(True)
     legend_outside(ax)
-    caption = f"Two solutions of f_t = B* tanh(a - Bf), b = 2, a = 1; the bound on the step is {BOUND:g}. "
-    return [Picture("distance", caption + "; ".join(notes) + ". Distances below 1e-14 are left out.", figure)]
+    caption = (
+        f"Two solutions of f_t = B* tanh(a - Bf), b = 2, a = 1; the bound on the step is "
+        f"{BOUND:g}. "
+    )
+    return [
+        Picture(
+            "distance", caption + "; ".join(notes) + ". Distances below 1e-14 are left out.", figure
+        )
+    ]
 
 
 @study(
@@ -47,16 +60,20 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 def contractive(share: float = 0.0, apart: float = 0.01, horizon: float = 6.0) -> xr.Dataset:
     """The symmetric layer contracts, and Euler's method with it up to a step of 2 / (Lip |B|^2).
 
-    What becomes of the distance of two solutions of f_t = B* sigma(a - Bf)? Here b = 2, a = 1 and tanh (LM-42):
-    u = 1 - 2f = asinh(e^(-4t) sinh u_0), with the starts 1/2 - apart/2 and 1/2 + apart/2 on either side of rest.
+    What becomes of the distance of two solutions of f_t = B* sigma(a - Bf)? Here b = 2, a = 1 and
+    tanh (LM-42): u = 1 - 2f = asinh(e^(-4t) sinh u_0), with the starts 1/2 - apart/2 and 1/2 +
+    apart/2 on either side of rest.
 
-    share: Euler's step over the bound 1/2, 0 for the flow itself; near rest a step multiplies distances by
-    |1 - 2 share|. factor: of the distance over the first step; rate: of its logarithm over the run's first half.
+    share: Euler's step over the bound 1/2, 0 for the flow itself; near rest a step multiplies
+    distances by |1 - 2 share|. factor: of the distance over the first step; rate: of its logarithm
+    over the run's first half.
     """
     if share != 0.0 and not 0.01 <= share <= 4.0:
         raise ValueError(f"share must be 0 or between 0.01 and 4, got {share}")
     if not 0.0 < apart <= 2.0 or not horizon >= BOUND:
-        raise ValueError(f"apart must be in (0, 2] and horizon >= {BOUND}, got {apart} and {horizon}")
+        raise ValueError(
+            f"apart must be in (0, 2] and horizon >= {BOUND}, got {apart} and {horizon}"
+        )
     layers = 60 if share == 0.0 else max(2, round(horizon / (share * BOUND)))
     end = horizon if share == 0.0 else layers * share * BOUND
     network = SymmetricLayer(gauss_legendre(UNIT, 1), tanh)
@@ -69,9 +86,18 @@ def contractive(share: float = 0.0, apart: float = 0.01, horizon: float = 6.0) -
     rate = np.log(max(distance[half], 1e-300) / distance[0]) / run.times[half]
     return xr.Dataset(
         {
-            "distance": described("distance", distance, "1", "distance of two solutions in L^2(Y)", ("time",)),
-            "factor": described("factor", distance[1] / distance[0], "1", "distance after the first step over before"),
+            "distance": described(
+                "distance", distance, "1", "distance of two solutions in L^2(Y)", ("time",)
+            ),
+            "factor": described(
+                "factor",
+                distance[1] / distance[0],
+                "1",
+                "distance after the first step over before",
+            ),
             "rate": described("rate", rate, "1/time", "rate of the distance's logarithm"),
         },
-        coords={"time": ("time", run.times, {"units": "time", "long_name": "time along the network"})},
+        coords={
+            "time": ("time", run.times, {"units": "time", "long_name": "time along the network"})
+        },
     )

@@ -9,16 +9,30 @@ import xarray as xr
 from continuum import Control, FunctionControl, WidthDepth, exact, gauss_legendre
 from solvers import integrate
 
-from ..figures import convergence_plot, new_figure
-from ..registry import Picture, study
-from ..store import case_parameters
-from .shared import PAPER, ROUNDING, STEPPERS, UNIT, described, doubled, last_order, legend_outside, order_triangles
+from ..bench.registry import Picture, study
+from ..bench.store import case_parameters
+from ..draw.figures import convergence_plot, new_figure
+from .shared import (
+    PAPER,
+    ROUNDING,
+    STEPPERS,
+    UNIT,
+    described,
+    doubled,
+    last_order,
+    legend_outside,
+    order_triangles,
+)
 
 PROBLEMS = {"moving bias": exact.moving_bias, "scalar decay": exact.scalar_decay}
 
 
-def frozen(network: WidthDepth, control: FunctionControl, case: exact.ExactCase, where: str) -> Control:
-    """Coefficients constant on every layer, with their values at its "left" end or in its "middle"."""
+def frozen(
+    network: WidthDepth, control: FunctionControl, case: exact.ExactCase, where: str
+) -> Control:
+    """Coefficients constant on every layer, with their values at its "left" end or in its
+    "middle".
+    """
     middle = network.controls(control.mesh).sample(bias=case.bias, kernel=case.kernel)
     if where == "middle" or case is exact.scalar_decay:
         return middle
@@ -41,12 +55,20 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             order, label = float(case["order"]), str(given["method"])
             if given["coefficients"] != "moving":
                 label += f", a from the {given['coefficients']}\nof each layer"
-            notes.append(f"{label.replace(chr(10), ' ')}: {'at rounding' if np.isnan(order) else format(order, '.2f')}")
+            notes.append(
+                f"{label.replace(chr(10), ' ')}: "
+                f"{'at rounding' if np.isnan(order) else format(order, '.2f')}"
+            )
             if kept.sum() < 2:
                 continue
             x, y = layers[kept], errors[kept]
             convergence_plot(
-                ax, x.tolist(), y.tolist(), xlabel="depth [layers]", ylabel="largest error of $f$ at $T$", label=label
+                ax,
+                x.tolist(),
+                y.tolist(),
+                xlabel="depth [layers]",
+                ylabel="largest error of $f$ at $T$",
+                label=label,
             )
             curves.append((x, y))
         order_triangles(ax, curves)
@@ -54,7 +76,10 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         ax.set_xticks(every, [str(n) for n in every])
         ax.set_title(f"$T$ = {PROBLEMS[problem].horizon:g}, {problem}")
         legend_outside(ax)
-        caption = f"Errors against depth, {PROBLEMS[problem].name}. Orders observed at the deepest networks: "
+        caption = (
+            f"Errors against depth, {PROBLEMS[problem].name}. Orders observed at the "
+            f"deepest networks: "
+        )
         caption += "; ".join(notes) + f". Errors below {ROUNDING:g} are rounding and are left out."
         pictures.append(Picture(name, caption, figure))
     return pictures
@@ -79,13 +104,14 @@ def depth_convergence(
 ) -> xr.Dataset:
     """Errors of networks against their depth, for steppers of orders 1 to 5.
 
-    How fast does a network of n layers approach the flow, if every layer is one step of a method? The flows have
-    closed forms: f = y + sin(t) / 2, whose bias moves with time (LM-02), and f = asinh(e^-t sinh 1) (LM-01).
+    How fast does a network of n layers approach the flow, if every layer is one step of a method?
+    The flows have closed forms: f = y + sin(t) / 2, whose bias moves with time (LM-02), and f =
+    asinh(e^-t sinh 1) (LM-01).
 
-    coefficients: the bias as it moves in each layer, or frozen there at its value at the left end or in the middle,
-    which limits every method to order 1 or 2.
-    error: the largest over nodes at the horizon, for coarsest, 2 coarsest, ... layers; order: between the last two
-    errors above rounding.
+    coefficients: the bias as it moves in each layer, or frozen there at its value at the left end
+    or in the middle, which limits every method to order 1 or 2.
+    error: the largest over nodes at the horizon, for coarsest, 2 coarsest, ... layers; order:
+    between the last two errors above rounding.
     """
     layers = doubled(coarsest, doublings)
     case, grid = PROBLEMS[problem], gauss_legendre(UNIT, 3)

@@ -19,9 +19,9 @@ from continuum import (
 )
 from solvers import DormandPrince, growth_class, integrate
 
-from ..figures import BLACK, new_figure
-from ..registry import Picture, study
-from ..store import case_parameters
+from ..bench.registry import Picture, study
+from ..bench.store import case_parameters
+from ..draw.figures import BLACK, new_figure
 from .shared import PAPER, UNIT, described
 
 TITLES = {
@@ -32,17 +32,28 @@ TITLES = {
 }
 
 
-def setup(problem: str, horizon: float) -> tuple[WidthDepth, FunctionControl, np.ndarray, np.ndarray | None]:
+def setup(
+    problem: str, horizon: float
+) -> tuple[WidthDepth, FunctionControl, np.ndarray, np.ndarray | None]:
     """Network, control, initial state, and a solution of Bf = a where the theorem asks for one."""
     mesh = TimeMesh(horizon, 1)
     if problem == "exponential":
         network = WidthDepth(gauss_legendre(UNIT, 1), identity)
         return network, network.control(mesh, kernel=-1.0), np.ones((1, 1)), None
-    case = {"bounded": exact.poisson_circle(), "decay": exact.scalar_decay, "linear": exact.linear_growth}[problem]
+    case = {
+        "bounded": exact.poisson_circle(),
+        "decay": exact.scalar_decay,
+        "linear": exact.linear_growth,
+    }[problem]
     grid = periodic(Circle(), 64) if problem == "bounded" else gauss_legendre(UNIT, 64)
     network = WidthDepth(grid, case.activation)
     control = network.control(mesh, bias=case.bias, kernel=case.kernel)
-    return network, control, grid.sample(case.initial), np.zeros((64, 1)) if problem == "bounded" else None
+    return (
+        network,
+        control,
+        grid.sample(case.initial),
+        np.zeros((64, 1)) if problem == "bounded" else None,
+    )
 
 
 def norm(grid: Grid, f: np.ndarray) -> float:
@@ -67,8 +78,14 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         ax.grid(True)
         ax.legend(loc="best", frameon=False)
         reached = f"|f(T)| = {float(case['norm'][-1]):.4g} under {float(case['bound'][-1]):.4g}"
-        speed = f"rate {float(case['rate']):.4f}" if problem == "exponential" else f"speed {float(case['speed']):.4f}"
-        notes.append(f"{problem}: {reached} ({case['bound'].attrs['theorem']}), {speed} in the second half")
+        speed = (
+            f"rate {float(case['rate']):.4f}"
+            if problem == "exponential"
+            else f"speed {float(case['speed']):.4f}"
+        )
+        notes.append(
+            f"{problem}: {reached} ({case['bound'].attrs['theorem']}), {speed} in the second half"
+        )
     caption = "The norm of the state along the network, and the bound of the theorem that applies. "
     return [Picture("growth", caption + "; ".join(notes) + ".", figure)]
 
@@ -86,33 +103,51 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     ],
 )
 def growth(
-    problem: Literal["bounded", "decay", "linear", "exponential"] = "linear", horizon: float = 10.0, times: int = 101
+    problem: Literal["bounded", "decay", "linear", "exponential"] = "linear",
+    horizon: float = 10.0,
+    times: int = 101,
 ) -> xr.Dataset:
     """Growth of states with depth: bounded, linear, exponential.
 
-    How far does |f(t)| get, and how sharp are the bounds of the theorems? bounded: the Poisson kernel on the circle,
-    linear, B >= 0 (LM-13). decay: f' = -tanh f (LM-01), for which the theorem allows linear growth. linear:
-    f = f_I + t tanh(phi), a state that grows although sigma is bounded (LM-11). exponential: f' = f, where Gronwall
-    is attained.
+    How far does |f(t)| get, and how sharp are the bounds of the theorems? bounded: the Poisson
+    kernel on the circle, linear, B >= 0 (LM-13). decay: f' = -tanh f (LM-01), for which the theorem
+    allows linear growth. linear: f = f_I + t tanh(phi), a state that grows although sigma is
+    bounded (LM-11). exponential: f' = f, where Gronwall is attained.
 
-    norm: |f(t)| in L^2(Y); bound: of `growth_class`; speed: |f(T) - f(T/2)| / (T/2); rate: of log |f| from T/2 to T.
+    norm: |f(t)| in L^2(Y); bound: of `growth_class`; speed: |f(T) - f(T/2)| / (T/2); rate: of log
+    |f| from T/2 to T.
     """
     if times < 3 or times % 2 == 0:
         raise ValueError(f"times must be odd and >= 3, so that T/2 is among them, got {times}")
     network, control, initial, steady = setup(problem, horizon)
     found = growth_class(network, control, initial, steady=steady)
     at = np.linspace(0.0, horizon, times)
-    states = integrate(network, control, initial, DormandPrince(rtol=1e-12, atol=1e-13), save=at).trajectory.states
+    states = integrate(
+        network, control, initial, DormandPrince(rtol=1e-12, atol=1e-13), save=at
+    ).trajectory.states
     norms = [norm(network.grid, f) for f in states]
     half, last = states[times // 2], states[-1]
-    bound = described("bound", [found.bound(float(t)) for t in at], "1", "largest norm the theorem allows", ("time",))
+    bound = described(
+        "bound",
+        [found.bound(float(t)) for t in at],
+        "1",
+        "largest norm the theorem allows",
+        ("time",),
+    )
     bound.attrs |= {"kind": found.kind, "theorem": found.theorem}
     return xr.Dataset(
         {
             "norm": described("norm", norms, "1", "norm of the state in L^2(Y)", ("time",)),
             "bound": bound,
-            "speed": described("speed", 2 * norm(network.grid, last - half) / horizon, "1/time", "mean speed"),
-            "rate": described("rate", 2 * np.log(norms[-1] / norms[times // 2]) / horizon, "1/time", "rate of log |f|"),
+            "speed": described(
+                "speed", 2 * norm(network.grid, last - half) / horizon, "1/time", "mean speed"
+            ),
+            "rate": described(
+                "rate",
+                2 * np.log(norms[-1] / norms[times // 2]) / horizon,
+                "1/time",
+                "rate of log |f|",
+            ),
         },
         coords={"time": ("time", at, {"units": "time", "long_name": "time along the network"})},
     )

@@ -1,4 +1,6 @@
-"""One problem, several controls that satisfy the maximum principle: which of them are minima, and who finds them."""
+"""One problem, several controls that satisfy the maximum principle: which of them are minima, and
+who finds them.
+"""
 
 from collections.abc import Sequence
 
@@ -8,8 +10,8 @@ import xarray as xr
 from continuum import Control, LearningProblem
 from solvers import LBFGS, RK4, Extremal, Multistart, discretize, multistart, shoot, sign_flips
 
-from ..figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, new_figure
-from ..registry import Picture, study
+from ..bench.registry import Picture, study
+from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, new_figure
 from .shared import PAPER, boxed, described
 
 NAMES = ("switching", "singular arc", "mirror image")
@@ -17,13 +19,18 @@ COLORS = (BLUE, ORANGE, GREEN)
 
 
 def pushed(problem: LearningProblem, push: float) -> Control:
-    """A start that sends block 2 one way for two thirds of the time, and back then; 0 leaves it at rest."""
+    """A start that sends block 2 one way for two thirds of the time, and back then; 0 leaves it at
+    rest.
+    """
     layers = problem.mesh.layers
     early = np.arange(layers) < 2 * layers // 3
     bias = np.stack([np.full(layers, 0.9), np.where(early, push, -push)], axis=1)
     kernel = np.zeros((layers, 2, 2))
     kernel[:, 0, 0], kernel[:, 0, 1] = -0.9, -push
-    kernel[:, 1, 0], kernel[:, 1, 1] = np.where(early, -push, push), np.where(early, -abs(push), abs(push))
+    kernel[:, 1, 0], kernel[:, 1, 1] = (
+        np.where(early, -push, push),
+        np.where(early, -abs(push), abs(push)),
+    )
     return problem.space.sample(bias=bias, kernel=kernel)
 
 
@@ -33,16 +40,23 @@ def extremals(problem: LearningProblem) -> list[Extremal]:
 
 
 def corners(found: Sequence[Extremal]) -> np.ndarray:
-    """(extremal, S, 2): f at the ends of the steps, switches among them, the last repeated to equal length."""
+    """(extremal, S, 2): f at the ends of the steps, switches among them, the last repeated to equal
+    length.
+    """
     most = max(len(one.state.times) for one in found)
     return np.stack(
-        [np.pad(one.state.states[:, :, 0], ((0, most - len(one.state.times)), (0, 0)), "edge") for one in found]
+        [
+            np.pad(one.state.states[:, :, 0], ((0, most - len(one.state.times)), (0, 0)), "edge")
+            for one in found
+        ]
     )
 
 
 def table(found: Multistart) -> tuple[np.ndarray, np.ndarray]:
     """Objectives of the clusters, the lowest first, and how many starts led to each."""
-    return np.array([c.best.objective for c in found.clusters]), np.array([c.count for c in found.clusters])
+    return np.array([c.best.objective for c in found.clusters]), np.array(
+        [c.count for c in found.clusters]
+    )
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
@@ -51,7 +65,9 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         figure, axes = new_figure(1, 3, width=12.6, height=4.3)
         ax = axes[0, 0]
         ax.plot(case["along"], case["landscape"], color=BLACK)
-        for x, name, color, y in zip((0, 1, 2), NAMES, COLORS, case["landscape_at"].values, strict=True):
+        for x, name, color, y in zip(
+            (0, 1, 2), NAMES, COLORS, case["landscape_at"].values, strict=True
+        ):
             ax.plot(x, y, "o", color=color, markersize=8, label=name)
         ax.set_xticks([0, 1, 2], ["switching", "singular", "mirror"])
         ax.set_xlabel("along the segments of controls")
@@ -78,7 +94,12 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
                 at = x + 0.18 * len(twins)
                 ax.plot(at, value, "o", color=color, markersize=9)
                 ax.annotate(
-                    f"{int(count)}", (at, value), xytext=(0, 8), textcoords="offset points", ha="center", color=color
+                    f"{int(count)}",
+                    (at, value),
+                    xytext=(0, 8),
+                    textcoords="offset points",
+                    ha="center",
+                    color=color,
                 )
         ax.set_xticks([0, 1], ["as they are", "up to\nsign flips"])
         ax.set_xlim(-0.5, 1.5)
@@ -90,17 +111,26 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
         rows = "; ".join(
             f"{k + 1}. J = {value:.7f} from {int(count)} starts"
-            for k, (value, count) in enumerate(zip(folded, case["folded_counts"].values, strict=True))
+            for k, (value, count) in enumerate(
+                zip(folded, case["folded_counts"].values, strict=True)
+            )
         )
-        shot = ", ".join(f"{name} {float(j):.9f}" for name, j in zip(NAMES, case["objective"].values, strict=True))
+        shot = ", ".join(
+            f"{name} {float(j):.9f}"
+            for name, j in zip(NAMES, case["objective"].values, strict=True)
+        )
         turn = float(case["switching_time"])
         caption = (
-            f"Extremals by shooting: {shot}; block 2 switches at {turn:.9f}. Descents on {case.attrs['layers']} "
-            f"layers, ranked, up to the sign of block 2: {rows}. Without that symmetry there are {len(plain)} ends. "
+            f"Extremals by shooting: {shot}; block 2 switches at {turn:.9f}. Descents on "
+            f"{case.attrs['layers']} "
+            f"layers, ranked, up to the sign of block 2: {rows}. Without that symmetry there are "
+            f"{len(plain)} ends. "
             "The zero control never leaves the singular arc, which is no minimum. "
             f"{int(case['failed'])} starts did not converge."
         )
-        pictures.append(Picture("extremals" if len(cases) == 1 else f"extremals_{n}", caption, figure))
+        pictures.append(
+            Picture("extremals" if len(cases) == 1 else f"extremals_{n}", caption, figure)
+        )
     return pictures
 
 
@@ -110,18 +140,20 @@ def many_extremals(
 ) -> xr.Dataset:
     """The maximum principle has several solutions, and only some are minima (LM-55).
 
-    minimise |f(T) - (target, 0)|^2 / 2 over -1 <= a, b <= 1, f_t = a - Bf on two halves of (0, 1), f(0) = 0, T = 2.
-    With block 2 at rest f_1 = 2 (e^t - 1) cannot be exceeded by block 1 alone; pushing block 2 either way and back
-    speeds block 1 up.  Changing the sign of block 2 changes nothing in J.
+    minimise |f(T) - (target, 0)|^2 / 2 over -1 <= a, b <= 1, f_t = a - Bf on two halves of (0, 1),
+    f(0) = 0, T = 2. With block 2 at rest f_1 = 2 (e^t - 1) cannot be exceeded by block 1 alone;
+    pushing block 2 either way and back speeds block 1 up.  Changing the sign of block 2 changes
+    nothing in J.
 
-    objective, path: of the three extremals, by shooting; landscape: J (RK4, `layers`) along the segments switching ->
-    singular -> mirror image of their controls averaged over layers; clusters, counts: ends of L-BFGS from zero and
-    from `starts` - 1 random controls, the lowest first; folded_...: the same up to the sign of block 2; failed: how
-    many did not converge.
+    objective, path: of the three extremals, by shooting; landscape: J (RK4, `layers`) along the
+    segments switching -> singular -> mirror image of their controls averaged over layers; clusters,
+    counts: ends of L-BFGS from zero and from `starts` - 1 random controls, the lowest first;
+    folded_...: the same up to the sign of block 2; failed: how many did not converge.
     """
     if not 6 <= layers <= 400 or not 2 <= starts <= 200 or points < 3:
         raise ValueError(
-            f"layers must be from 6 to 400, starts from 2 to 200, points >= 3, got {layers}, {starts}, {points}"
+            f"layers must be from 6 to 400, starts from 2 to 200, points >= 3, got {layers}, "
+            f"{starts}, {points}"
         )
     problem = boxed([0.0, 0.0], [target, 0.0], horizon=2.0, layers=layers)
     objective = discretize(problem, RK4())
@@ -138,25 +170,52 @@ def many_extremals(
     method = LBFGS(gtol=1e-6, max_iterations=2000)
     plain = multistart(objective, method, begins, tolerance=1e-2)
     ends_found = [cluster.best.control for cluster in plain.clusters]
-    # the ends of the first runs are minimisers already: their counts carry over to the clusters up to symmetry
-    folded = multistart(objective, method, ends_found, symmetries=sign_flips(problem), tolerance=1e-2)
+    # the ends of the first runs are minimisers already: their counts carry over to the clusters up
+    # to symmetry
+    folded = multistart(
+        objective, method, ends_found, symmetries=sign_flips(problem), tolerance=1e-2
+    )
     values, counts = table(plain)
     folded_values = np.array([c.best.objective for c in folded.clusters])
     folded_counts = np.array([sum(counts[i] for i in c.starts) for c in folded.clusters])
     return xr.Dataset(
         {
-            "objective": described("objective", [one.objective for one in found], "1", "J", ("extremal",)),
-            "switching_time": described("switching_time", found[0].switching_times()[0], "time", "block 2 turns"),
-            "final": described("final", [one.state.final[:, 0] for one in found], "1", "f(T)", ("extremal", "block")),
-            "path": described("path", corners(found), "1", "f along the extremals", ("extremal", "step", "block")),
-            "landscape": described("landscape", [between(s) for s in shares], "1", "J along segments", ("along",)),
-            "landscape_at": described("landscape_at", [between(s) for s in range(3)], "1", "J there", ("extremal",)),
+            "objective": described(
+                "objective", [one.objective for one in found], "1", "J", ("extremal",)
+            ),
+            "switching_time": described(
+                "switching_time", found[0].switching_times()[0], "time", "block 2 turns"
+            ),
+            "final": described(
+                "final",
+                [one.state.final[:, 0] for one in found],
+                "1",
+                "f(T)",
+                ("extremal", "block"),
+            ),
+            "path": described(
+                "path", corners(found), "1", "f along the extremals", ("extremal", "step", "block")
+            ),
+            "landscape": described(
+                "landscape", [between(s) for s in shares], "1", "J along segments", ("along",)
+            ),
+            "landscape_at": described(
+                "landscape_at", [between(s) for s in range(3)], "1", "J there", ("extremal",)
+            ),
             "clusters": described("clusters", values, "1", "J of the minimisers", ("cluster",)),
             "counts": described("counts", counts, "1", "starts", ("cluster",)),
-            "folded_clusters": described("folded_clusters", folded_values, "1", "J up to symmetry", ("folded",)),
+            "folded_clusters": described(
+                "folded_clusters", folded_values, "1", "J up to symmetry", ("folded",)
+            ),
             "folded_counts": described("folded_counts", folded_counts, "1", "starts", ("folded",)),
             "failed": described("failed", len(plain.failed), "1", "starts that did not converge"),
         },
-        coords={"along": ("along", shares, {"units": "1", "long_name": "0 switching, 1 singular, 2 mirror image"})},
+        coords={
+            "along": (
+                "along",
+                shares,
+                {"units": "1", "long_name": "0 switching, 1 singular, 2 mirror image"},
+            )
+        },
         attrs={"target": [target, 0.0], "layers": layers},
     )

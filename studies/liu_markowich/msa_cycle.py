@@ -10,9 +10,9 @@ import xarray as xr
 from continuum import Box, LearningProblem, TimeMesh, WidthDepth, gauss_legendre, identity
 from solvers import LBFGS, Solution, minimize, successive_approximation
 
-from ..figures import OKABE_ITO, new_figure
-from ..registry import Picture, study
-from ..store import case_parameters
+from ..bench.registry import Picture, study
+from ..bench.store import case_parameters
+from ..draw.figures import OKABE_ITO, new_figure
 from .shared import PAPER, UNIT, boxed, described
 
 Problem: TypeAlias = Literal["one unit", "two blocks"]
@@ -27,11 +27,17 @@ def posed(problem: Problem, layers: int) -> LearningProblem:
         return boxed([0.5, 0.5], [4.0, 0.0], layers=layers)
     network = WidthDepth(gauss_legendre(UNIT, 1), identity)
     space = network.controls(TimeMesh(1.0, layers), fixed={"kernel": 0.0})
-    return LearningProblem(network, np.zeros((1, 1)), np.full((1, 1), 0.5), space, admissible=Box(bias=(-1, 1)))
+    return LearningProblem(
+        network, np.zeros((1, 1)), np.full((1, 1), 0.5), space, admissible=Box(bias=(-1, 1))
+    )
 
 
-def remedied(problem: LearningProblem, remedy: Remedy, strength: float, iterations: int) -> Solution:
-    """Successive approximation from zero with one remedy; its failures are what the study is about."""
+def remedied(
+    problem: LearningProblem, remedy: Remedy, strength: float, iterations: int
+) -> Solution:
+    """Successive approximation from zero with one remedy; its failures are what the study is
+    about.
+    """
     relaxation: float | Literal["search"] | None = None
     augmentation: float | Literal["adaptive"] | None = None
     if remedy == "share":
@@ -43,7 +49,11 @@ def remedied(problem: LearningProblem, remedy: Remedy, strength: float, iteratio
     elif remedy == "adaptive":
         augmentation = "adaptive"
     return successive_approximation(
-        problem, relaxation=relaxation, augmentation=augmentation, max_iterations=iterations, raise_on_failure=False
+        problem,
+        relaxation=relaxation,
+        augmentation=augmentation,
+        max_iterations=iterations,
+        raise_on_failure=False,
     )
 
 
@@ -72,10 +82,25 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             best = float(case["best"])
             found = case["objective"].values[np.isfinite(case["objective"].values)] - best
             shown = np.maximum(found, LEAST)
-            ax.semilogy(shown, marker=marker, markersize=4, linewidth=1.2, color=color, label=text, alpha=0.85)
+            ax.semilogy(
+                shown,
+                marker=marker,
+                markersize=4,
+                linewidth=1.2,
+                color=color,
+                label=text,
+                alpha=0.85,
+            )
             rest = np.arange(len(found) - 1, case.sizes["iteration"])
             if case.attrs["ended"] == "two cycle":
-                ax.semilogy(rest, shown[-1 - (rest - rest[0]) % 2], ":", color=color, linewidth=1.2, alpha=0.85)
+                ax.semilogy(
+                    rest,
+                    shown[-1 - (rest - rest[0]) % 2],
+                    ":",
+                    color=color,
+                    linewidth=1.2,
+                    alpha=0.85,
+                )
             plain = text.replace("$\\rho$", "rho")
             notes.append(f"{plain}: {case.attrs['ended']}, J from {cycle_text(case)}")
         ax.set_xlabel("iteration")
@@ -120,15 +145,18 @@ def msa_cycle(
     layers: int = 100,
     iterations: int = 24,
 ) -> xr.Dataset:
-    """Successive approximation need not converge: two-cycles (LM-64), and which remedies break them (LM-65).
+    """Successive approximation need not converge: two-cycles (LM-64), and which remedies break them
+    (LM-65).
 
-    c_k <- argmin over A of H_k(c), H_k the Hamiltonian of layer k along the last state and costate: for "one unit",
-    f' = a in [-1, 1] from 0 to 1/2, a goes from 1 to -1 and back; for "two blocks" (LM-54) J alternates between 1.25
-    and 2.0288.  Remedies: only a share of the way; a line search for that share; or the Hamiltonian augmented by
-    rho/2 times the squared changes of f' and p', which descends for rho large enough, here above T/2 for one unit.
+    c_k <- argmin over A of H_k(c), H_k the Hamiltonian of layer k along the last state and costate:
+    for "one unit", f' = a in [-1, 1] from 0 to 1/2, a goes from 1 to -1 and back; for "two blocks"
+    (LM-54) J alternates between 1.25 and 2.0288.  Remedies: only a share of the way; a line search
+    for that share; or the Hamiltonian augmented by rho/2 times the squared changes of f' and p',
+    which descends for rho large enough, here above T/2 for one unit.
 
-    remedy, strength: "share" takes strength as the share, "augmented" as rho; others do not look at it.
-    objective: J by iteration, NaN after the end; gap: int H - min H; best: the lowest J known, by L-BFGS.
+    remedy, strength: "share" takes strength as the share, "augmented" as rho; others do not look at
+    it. objective: J by iteration, NaN after the end; gap: int H - min H; best: the lowest J known,
+    by L-BFGS.
     """
     if iterations < 2:
         raise ValueError(f"iterations must be >= 2, got {iterations}")
@@ -137,14 +165,17 @@ def msa_cycle(
     given = posed(problem, layers)
     run = remedied(given, remedy, strength, iterations)
     best = min(
-        minimize(given, LBFGS(gtol=1e-8), raise_on_failure=False).objective, float(min(run.history["objective"]))
+        minimize(given, LBFGS(gtol=1e-8), raise_on_failure=False).objective,
+        float(min(run.history["objective"])),
     )
     columns = {name: np.full(iterations + 1, np.nan) for name in ("objective", "gap")}
     for name, column in columns.items():
         column[: len(run.history[name])] = run.history[name]
     return xr.Dataset(
         {
-            "objective": described("objective", columns["objective"], "1", "J by iteration", ("iteration",)),
+            "objective": described(
+                "objective", columns["objective"], "1", "J by iteration", ("iteration",)
+            ),
             "gap": described("gap", columns["gap"], "1", "int H - min H", ("iteration",)),
             "best": described("best", best, "1", "lowest J known"),
         },

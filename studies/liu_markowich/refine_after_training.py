@@ -1,4 +1,6 @@
-"""Train coarse, refine, train on: digits in a network that grows in width and depth, and in one fine at once."""
+"""Train coarse, refine, train on: digits in a network that grows in width and depth, and in one
+fine at once.
+"""
 
 import time
 from collections.abc import Sequence
@@ -13,10 +15,10 @@ from continuum import Control, LearningProblem, WidthDepth, change_depth, change
 from continuum.transfers import prolongation
 from solvers import RK4, discretize
 
+from ..bench.registry import Picture, study
+from ..bench.store import case_parameters
 from ..datasets import load_digits
-from ..figures import BLACK, OKABE_ITO, new_figure
-from ..registry import Picture, study
-from ..store import case_parameters
+from ..draw.figures import BLACK, OKABE_ITO, new_figure
 from .classification import (
     INNER,
     READOUT,
@@ -26,7 +28,7 @@ from .classification import (
     split,
     starting_control,
     train,
-)  # fmt: skip
+)
 from .shared import PAPER, described
 from .train_digits import against_seconds, percent, seeds_of
 
@@ -35,11 +37,14 @@ NUMBERS = ("before", "after", "resnet_before", "resnet_after")
 STRATEGIES = ("fine at once", "piecewise constant", "bilinear")
 
 
-def refined(control: Control, coarse: LearningProblem, fine: LearningProblem, transfer: str) -> Control:
+def refined(
+    control: Control, coarse: LearningProblem, fine: LearningProblem, transfer: str
+) -> Control:
     """A control of the coarse problem as one of the fine problem, readout included.
 
-    transfer : "bilinear", by change_width and change_depth, the readout by the same prolongation P as W P^T; or
-        "piecewise constant": each pixel of the coarse grid becomes a block with its values
+    transfer : "bilinear", by change_width and change_depth, the readout by the same prolongation P
+        as W P^T; or "piecewise constant": each pixel of the coarse grid becomes a block with its
+        values
     """
     inner_space = coarse.network.controls(coarse.mesh)
     inner = change_depth(Control(inner_space, {name: control[name] for name in INNER}), fine.mesh)
@@ -49,13 +54,20 @@ def refined(control: Control, coarse: LearningProblem, fine: LearningProblem, tr
         matrix = prolongation(coarse.network.grid, fine.network.grid)
         moved = dict(change_width(inner, coarse.network, fine.network).items())
     else:
-        matrix = blocks(round(len(coarse.network.grid) ** 0.5), round(len(fine.network.grid) ** 0.5))
+        matrix = blocks(
+            round(len(coarse.network.grid) ** 0.5), round(len(fine.network.grid) ** 0.5)
+        )
         moved = {"bias": inner["bias"] @ matrix.T, "kernel": matrix @ inner["kernel"] @ matrix.T}
-    return Control(fine.space, {**moved, READOUT[0]: control[READOUT[0]] @ matrix.T, READOUT[1]: control[READOUT[1]]})
+    return Control(
+        fine.space,
+        {**moved, READOUT[0]: control[READOUT[0]] @ matrix.T, READOUT[1]: control[READOUT[1]]},
+    )
 
 
 def blocks(coarse: int, fine: int) -> np.ndarray:
-    """(fine^2, coarse^2): 1 where a pixel of the fine square lies in one of the coarse square, else 0."""
+    """(fine^2, coarse^2): 1 where a pixel of the fine square lies in one of the coarse square, else
+    0.
+    """
     side = np.kron(np.eye(coarse), np.ones((fine // coarse, 1)))
     return np.kron(side, side)
 
@@ -67,31 +79,49 @@ def _strategy(case: xr.Dataset) -> str:
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     chosen = sorted(cases, key=lambda case: STRATEGIES.index(_strategy(case)))
     figure, axes = new_figure(1, 2, width=11.0, height=4.2)
-    labels = [name if (name := _strategy(case)) == STRATEGIES[0] else f"refined, {name}" for case in chosen]
+    labels = [
+        name if (name := _strategy(case)) == STRATEGIES[0] else f"refined, {name}"
+        for case in chosen
+    ]
     colors = [OKABE_ITO[STRATEGIES.index(_strategy(case))] for case in chosen]
     against_seconds(list(axes[0]), chosen, labels, colors, lowest=70.0)
     for case in chosen:
         at = int(case["refined_at"])
-        for ax, name, factor in ((axes[0, 0], "objective", 1.0), (axes[0, 1], "test_accuracy", 100.0)):
+        for ax, name, factor in (
+            (axes[0, 0], "objective", 1.0),
+            (axes[0, 1], "test_accuracy", 100.0),
+        ):
             if at > 0:
-                ax.plot(case["seconds"][at], factor * case[name][at], "s", color=BLACK, markerfacecolor="none")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False)
+                ax.plot(
+                    case["seconds"][at],
+                    factor * case[name][at],
+                    "s",
+                    color=BLACK,
+                    markerfacecolor="none",
+                )
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False
+    )
     notes = []
     for case, label in zip(chosen, labels, strict=True):
         text = (
-            f"{label}: J = {float(case['final_objective']):.3f}, test {percent(case['final_test_accuracy'])}, "
+            f"{label}: J = {float(case['final_objective']):.3f}, test "
+            f"{percent(case['final_test_accuracy'])}, "
             f"{float(case['seconds'][-1]):.1f} s"
         )
         if int(case["refined_at"]) > 0:
             text += (
-                f", J of the differential equation {float(case['before']):.4f} before and {float(case['after']):.4f} "
+                f", J of the differential equation {float(case['before']):.4f} before and "
+                f"{float(case['after']):.4f} "
                 "after refining"
             )
         notes.append(text)
     caption = (
-        f"Coarse training ({COARSE} x {COARSE} nodes), refining (square) and training on ({FINE} x {FINE} nodes), "
+        f"Coarse training ({COARSE} x {COARSE} nodes), refining (square) and training on ({FINE} "
+        f"x {FINE} nodes), "
         f"against training fine at once ({seeds_of(chosen)}). " + "; ".join(notes) + ". "
-        "The objective of the ResNets jumps at the square, since shorter Euler steps are another ResNet."
+        "The objective of the ResNets jumps at the square, since shorter Euler steps are another "
+        "ResNet."
     )
     return [Picture("refinement", caption, figure)]
 
@@ -115,22 +145,26 @@ def refine_after_training(
 ) -> xr.Dataset:
     """Training coarse, refining in width and depth, and training on, against training fine at once.
 
-    The problem of train_digits, by L-BFGS. Coarse: images averaged to 4 x 4, `coarse_layers` layers; fine: 8 x 8 and
-    `layers`. A control on the coarse grid is one on the fine grid in two ways. piecewise constant: each coarse pixel
-    is a block of 2 x 2; means over blocks then obey the coarse equation exactly, so J of the differential equation,
-    penalty included, does not change. bilinear: change_width, which is smooth, and changes J by the error of the
-    width. change_depth changes nothing but the Euler steps. `effort` is split in halves between the two trainings.
+    The problem of train_digits, by L-BFGS. Coarse: images averaged to 4 x 4, `coarse_layers`
+    layers; fine: 8 x 8 and `layers`. A control on the coarse grid is one on the fine grid in two
+    ways. piecewise constant: each coarse pixel is a block of 2 x 2; means over blocks then obey the
+    coarse equation exactly, so J of the differential equation, penalty included, does not change.
+    bilinear: change_width, which is smooth, and changes J by the error of the width. change_depth
+    changes nothing but the Euler steps. `effort` is split in halves between the two trainings.
 
-    objective, test_accuracy, seconds: along the run, those of the coarse problem first; refined_at: the iteration
-    that is the first fine one (0 for fine at once); before, after: J by RK4, 4 steps a layer of the coarse mesh, at
-    the refinement; resnet_before, resnet_after: J of the ResNets there.
+    objective, test_accuracy, seconds: along the run, those of the coarse problem first; refined_at:
+    the iteration that is the first fine one (0 for fine at once); before, after: J by RK4, 4 steps
+    a layer of the coarse mesh, at the refinement; resnet_before, resnet_after: J of the ResNets
+    there.
     """
     if not 1 <= coarse_layers <= layers or layers % coarse_layers:
         raise ValueError(f"coarse_layers must divide layers, got {coarse_layers} and {layers}")
     digits = load_digits()
     data = split(digits.inputs, digits.labels, samples, seed)
     fine = classifier(FINE, layers, horizon, strength, data.train, data.train_labels)
-    with threadpool_limits(limits=1):  # small matrices: one thread is faster, and its sums have one order
+    with threadpool_limits(
+        limits=1
+    ):  # small matrices: one thread is faster, and its sums have one order
         if strategy == STRATEGIES[0]:
             trained = train(fine, "L-BFGS", starting_control(fine, seed), effort=effort, seed=seed)
             answer = history(fine, trained, data)
@@ -138,8 +172,12 @@ def refine_after_training(
             numbers = {name: float("nan") for name in NUMBERS}
             return _with(answer, 0, numbers)
         rough = split(averaged(digits.inputs, COARSE), digits.labels, samples, seed)
-        coarse = classifier(COARSE, coarse_layers, horizon, strength, rough.train, rough.train_labels)
-        first = train(coarse, "L-BFGS", starting_control(coarse, seed), effort=effort / 2, seed=seed)
+        coarse = classifier(
+            COARSE, coarse_layers, horizon, strength, rough.train, rough.train_labels
+        )
+        first = train(
+            coarse, "L-BFGS", starting_control(coarse, seed), effort=effort / 2, seed=seed
+        )
         began = time.perf_counter()
         start = refined(first.control, coarse, fine, strategy)
         moving = time.perf_counter() - began
@@ -160,16 +198,24 @@ def refine_after_training(
         answer = answer.drop_vars(name)
     along = np.concatenate([before["test_accuracy"].values, answer["test_accuracy"].values])
     answer = answer.drop_vars(["test_accuracy", "iteration"])
-    answer["seconds"] = described("seconds", both.seconds, "s", "wall clock, one core", ("iteration",))
-    answer["objective"] = described("objective", both.objective, "1", "J of the ResNet", ("iteration",))
-    answer["test_accuracy"] = described("test_accuracy", along, "1", "share of test images right", ("iteration",))
+    answer["seconds"] = described(
+        "seconds", both.seconds, "s", "wall clock, one core", ("iteration",)
+    )
+    answer["objective"] = described(
+        "objective", both.objective, "1", "J of the ResNet", ("iteration",)
+    )
+    answer["test_accuracy"] = described(
+        "test_accuracy", along, "1", "share of test images right", ("iteration",)
+    )
     answer["coarse_test_accuracy"] = before["final_test_accuracy"]
     answer.attrs["status"] = both.status
     return _with(answer, len(first.seconds), numbers)
 
 
 def _with(answer: xr.Dataset, refined_at: int, numbers: dict[str, float]) -> xr.Dataset:
-    answer["refined_at"] = described("refined_at", refined_at, "1", "first iteration on the fine grid")
+    answer["refined_at"] = described(
+        "refined_at", refined_at, "1", "first iteration on the fine grid"
+    )
     for name, value in numbers.items():
         answer[name] = described(name, value, "1", name.replace("_", " "))
     return answer

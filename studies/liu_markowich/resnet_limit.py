@@ -7,12 +7,12 @@ import xarray as xr
 
 from continuum import Grid, Interval, TimeMesh, WidthDepth, gauss_legendre, midpoint, tanh
 from solvers import DormandPrince, Euler, integrate, observed_orders
-from solvers.steppers import Stepper
+from solvers.steps.tableaux import Stepper
 
+from ..bench.registry import Picture, study
+from ..bench.store import case_parameters
 from ..datasets import Dataset, load_digits
-from ..figures import convergence_plot, new_figure
-from ..registry import Picture, study
-from ..store import case_parameters
+from ..draw.figures import convergence_plot, new_figure
 
 SQUARE = Interval(0, 1) * Interval(0, 1)
 PIXELS = 8
@@ -23,11 +23,14 @@ SHOWN = 3
 def pixel_function(images: np.ndarray, nodes: np.ndarray) -> np.ndarray:
     """Images as continuous functions on the unit square, at some points.
 
-    f is bilinear on every pixel, with the mean of the adjacent pixels at each pixel's corners, so its kinks lie on
-    the lines y_i = k / 8.  images : (M, 8, 8), rows downwards along y[0]; nodes : (N, 2); returns (N, M)
+    f is bilinear on every pixel, with the mean of the adjacent pixels at each pixel's corners, so
+    its kinks lie on the lines y_i = k / 8.  images : (M, 8, 8), rows downwards along y[0]; nodes :
+    (N, 2); returns (N, M)
     """
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    corners = (padded[:, :-1, :-1] + padded[:, 1:, :-1] + padded[:, :-1, 1:] + padded[:, 1:, 1:]) / 4
+    corners = (
+        padded[:, :-1, :-1] + padded[:, 1:, :-1] + padded[:, :-1, 1:] + padded[:, 1:, 1:]
+    ) / 4
     at = np.clip(nodes, 0.0, 1.0) * images.shape[1]
     cell = np.minimum(at.astype(int), images.shape[1] - 1)
     (i, j), (s, t) = cell.T, (at - cell).T
@@ -36,16 +39,20 @@ def pixel_function(images: np.ndarray, nodes: np.ndarray) -> np.ndarray:
     return ((1 - s) * top + s * bottom).T
 
 
-def flow(grid: Grid, digits: Dataset, images: int, mesh: TimeMesh, length: float, stepper: Stepper) -> np.ndarray:
+def flow(
+    grid: Grid, digits: Dataset, images: int, mesh: TimeMesh, length: float, stepper: Stepper
+) -> np.ndarray:
     """The first images at the horizon: (N, images).
 
-    f_t = tanh(a - int b f), a the mean image, b(y, z) = exp(-|y - z|^2 / (2 length^2)) + phi(y) psi(z) / 2
-    with phi = sin(2 pi y_1) and psi = cos(pi z_0).
+    f_t = tanh(a - int b f), a the mean image, b(y, z) = exp(-|y - z|^2 / (2 length^2)) + phi(y)
+    psi(z) / 2 with phi = sin(2 pi y_1) and psi = cos(pi z_0).
     """
 
     def kernel(y: np.ndarray, z: np.ndarray) -> np.ndarray:
         distance = (y[0] - z[0]) ** 2 + (y[1] - z[1]) ** 2
-        return np.exp(-distance / (2 * length**2)) + 0.5 * np.sin(2 * np.pi * y[1]) * np.cos(np.pi * z[0])
+        return np.exp(-distance / (2 * length**2)) + 0.5 * np.sin(2 * np.pi * y[1]) * np.cos(
+            np.pi * z[0]
+        )
 
     network = WidthDepth(grid, tanh)
     mean = pixel_function(digits.inputs.mean(axis=0, keepdims=True), grid.nodes)[:, 0]
@@ -77,15 +84,26 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             floor = max(float(case[f"{along}_reference_error"]) for case in sizes.values())
             unit = "layers" if along == "depth" else "nodes per side"
             convergence_plot(
-                ax, list(sizes), errors, order={"depth": 1.0, "width": 2.0}[along], floor=floor,
-                xlabel=f"{along} [{unit}]", ylabel=r"$L^2$ error at $T$, RMS over images",
-            )  # fmt: skip
+                ax,
+                list(sizes),
+                errors,
+                order={"depth": 1.0, "width": 2.0}[along],
+                floor=floor,
+                xlabel=f"{along} [{unit}]",
+                ylabel=r"$L^2$ error at $T$, RMS over images",
+            )
             other = "width" if along == "depth" else "depth"
-            ax.set_title(f"{along} at fixed {other} {case_parameters(next(iter(sizes.values())))[other]}")
+            ax.set_title(
+                f"{along} at fixed {other} {case_parameters(next(iter(sizes.values())))[other]}"
+            )
             orders = ", ".join(f"{order:.2f}" for order in observed_orders(list(sizes), errors))
             fitted = -np.polyfit(np.log(list(sizes)), np.log(errors), 1)[0]
             notes.append(f"observed orders in {along}: {orders} (fitted line: {fitted:.2f})")
-        caption = "Errors of ResNets against the limit. " + "; ".join(notes) + ". The triangles have slopes 1 and 2."
+        caption = (
+            "Errors of ResNets against the limit. "
+            + "; ".join(notes)
+            + ". The triangles have slopes 1 and 2."
+        )
         pictures.append(Picture("convergence", caption, figure))
     if by_depth:
         pictures.append(_digit(by_depth))
@@ -98,7 +116,10 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         axes[0, 0].set_xlabel("depth [layers]")
         axes[0, 0].set_ylabel("labels changed [% of images]")
         axes[0, 0].grid(True)
-        caption = "Share of images whose nearest class mean the ResNet changes against its limit in depth."
+        caption = (
+            "Share of images whose nearest class mean the ResNet changes against its limit "
+            "in depth."
+        )
         pictures.append(Picture("labels", caption, figure))
     return pictures
 
@@ -158,18 +179,22 @@ def resnet_limit(
 ) -> xr.Dataset:
     """ResNets on images of digits, against their limits in depth and in width.
 
-    The images of scikit-learn's digits are functions on the unit square, bilinear on every pixel. They go through
-    f_t = tanh(a - int b f) to the time T, with a the mean image and b a Gaussian of a given length plus half an
-    asymmetric product. A case is one ResNet: `depth` Euler steps on width x width midpoint nodes, aligned with pixels.
+    The images of scikit-learn's digits are functions on the unit square, bilinear on every pixel.
+    They go through f_t = tanh(a - int b f) to the time T, with a the mean image and b a Gaussian of
+    a given length plus half an asymmetric product. A case is one ResNet: `depth` Euler steps on
+    width x width midpoint nodes, aligned with pixels.
 
-    depth_error: against the differential equation on the same nodes (Dormand-Prince, tolerance 1e-10); its reference
-    error is the distance to a run with tolerance 1e-8. width_error: against as many Euler steps on 8 x 8 panels of
-    4 x 4 Gauss nodes, which carry the ResNet's nodes with weight zero; its reference error is the distance to panels of
-    3 x 3. Both errors are root mean squares over images of the norm in L^2. labels_changed: the share of images whose
-    nearest class mean (means of the limit in depth) changes between the limit and the ResNet.
+    depth_error: against the differential equation on the same nodes (Dormand-Prince, tolerance
+    1e-10); its reference error is the distance to a run with tolerance 1e-8. width_error: against
+    as many Euler steps on 8 x 8 panels of 4 x 4 Gauss nodes, which carry the ResNet's nodes with
+    weight zero; its reference error is the distance to panels of 3 x 3. Both errors are root mean
+    squares over images of the norm in L^2. labels_changed: the share of images whose nearest class
+    mean (means of the limit in depth) changes between the limit and the ResNet.
     """
     if width < PIXELS or width % PIXELS:
-        raise ValueError(f"width must be a multiple of {PIXELS}, so that pixels are whole cells, got {width}")
+        raise ValueError(
+            f"width must be a multiple of {PIXELS}, so that pixels are whole cells, got {width}"
+        )
     digits = load_digits()
     if not 1 <= images <= len(digits.labels):
         raise ValueError(f"images must be from 1 to {len(digits.labels)}, got {images}")
@@ -177,7 +202,8 @@ def resnet_limit(
     grid = midpoint(SQUARE, width)
     resnet = flow(grid, digits, images, mesh, length, Euler())
     limit, rough = (
-        flow(grid, digits, images, mesh, length, DormandPrince(rtol=tol, atol=tol)) for tol in (1e-10, 1e-8)
+        flow(grid, digits, images, mesh, length, DormandPrince(rtol=tol, atol=tol))
+        for tol in (1e-10, 1e-8)
     )
     wide, less_wide = (
         flow(panels.observed_at(grid.nodes), digits, images, mesh, length, Euler())[len(panels) :]
@@ -197,7 +223,10 @@ def resnet_limit(
             "width_reference_error": distance(grid, wide, less_wide),
             "labels_changed": float(np.mean(before != after)),
             "labels_right": float(np.mean(np.unique(labels)[after] == labels)),
-            "input": (pixels, pixel_function(digits.inputs[shown : shown + 1], grid.nodes).reshape(square)),
+            "input": (
+                pixels,
+                pixel_function(digits.inputs[shown : shown + 1], grid.nodes).reshape(square),
+            ),
             "resnet": (pixels, resnet[:, shown].reshape(square)),
             "continuum": (pixels, limit[:, shown].reshape(square)),
         }

@@ -1,4 +1,6 @@
-"""The selection of one of two modes on a ring: who wins from which start, and what stays of it at infinity."""
+"""The selection of one of two modes on a ring: who wins from which start, and what stays of it at
+infinity.
+"""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -13,22 +15,26 @@ from continuum import Circle, Convolution, LowRank, TimeMesh, WidthDepth, period
 from continuum.exact import TwoModeRing
 from solvers import DormandPrince, exact_reduction, integrate, velocity_jump
 
-from ..figures import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILION, new_figure
-from ..registry import Picture, study
-from ..store import case_parameters
+from ..bench.registry import Picture, study
+from ..bench.store import case_parameters
+from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILION, new_figure
 from .shared import PAPER, described
 
 PRECISE = DormandPrince(rtol=1e-9, atol=1e-11)
 FINE = 4096
 """Nodes of the reduced flow in which separatrices are located."""
 UNRESOLVED = 0.25
-"""The grid no longer resolves a front across which two neighbours lie further apart than this share of the range."""
+"""The grid no longer resolves a front across which two neighbours lie further apart than this share
+of the range.
+"""
 NAMES = ("first", "mixed", "second")
 COLORS = (BLUE, GREEN, VERMILION)
 
 
 def winner(ring: TwoModeRing, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Which attracting ray the directions (x, y) belong to: 0 the first mode, 1 a mixture, 2 the second mode."""
+    """Which attracting ray the directions (x, y) belong to: 0 the first mode, 1 a mixture, 2 the
+    second mode.
+    """
     slope = ring.second * np.abs(y) / np.maximum(ring.first * np.abs(x), 1e-300)
     rays = ring.rays()
     inner = [m for m, _ in rays[1:-1]]
@@ -40,9 +46,11 @@ def winner(ring: TwoModeRing, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def boundary(ring: TwoModeRing, amplitude: float, horizon: float = 120.0, rounds: int = 5) -> float:
-    """The angle of the start amplitude (cos(angle) cos y + sin(angle) cos 2y) no mode wins; NaN if one always does.
+    """The angle of the start amplitude (cos(angle) cos y + sin(angle) cos 2y) no mode wins; NaN if
+    one always does.
 
-    By what becomes of 33 starts of the reduced flow at the horizon, again between the two where it changes.
+    By what becomes of 33 starts of the reduced flow at the horizon, again between the two where it
+    changes.
     """
     if not 0.5 < ring.ratio < 2.0:
         return float("nan")
@@ -59,7 +67,8 @@ def boundary(ring: TwoModeRing, amplitude: float, horizon: float = 120.0, rounds
 
 
 def separatrix(ring: TwoModeRing, far: float = 400.0) -> OdeSolution | None:
-    """The path from the repelling ray at infinity, where x = far, backwards in time to 0; None if there is no ray.
+    """The path from the repelling ray at infinity, where x = far, backwards in time to 0; None if
+    there is no ray.
 
     The equation of the even modes, its integrals by FINE nodes on the ring: no network is asked.
     """
@@ -79,7 +88,14 @@ def separatrix(ring: TwoModeRing, far: float = 400.0) -> OdeSolution | None:
     at_rest.terminal = True  # type: ignore[attr-defined]
     start = far * np.array([1.0, repelling[0] / ring.ratio])
     run = solve_ivp(
-        backwards, (0.0, 10.0 * far), start, "DOP853", events=at_rest, dense_output=True, rtol=1e-10, atol=1e-12
+        backwards,
+        (0.0, 10.0 * far),
+        start,
+        "DOP853",
+        events=at_rest,
+        dense_output=True,
+        rtol=1e-10,
+        atol=1e-12,
     )
     return run.sol
 
@@ -88,7 +104,9 @@ def crossing(path: OdeSolution | None, radius: float) -> float:
     """The angle at which a path towards 0 meets the circle of this radius, NaN if it does not."""
     if path is None or not np.hypot(*path(path.t_max)) < radius < np.hypot(*path(path.t_min)):
         return float("nan")
-    x, y = path(brentq(lambda t: float(np.hypot(*path(t))) - radius, path.t_min, path.t_max, xtol=1e-12))
+    x, y = path(
+        brentq(lambda t: float(np.hypot(*path(t))) - radius, path.t_min, path.t_max, xtol=1e-12)
+    )
     return float(np.arctan2(y, x))
 
 
@@ -129,22 +147,29 @@ def _diagram(ax: Axes, cases: Sequence[xr.Dataset]) -> None:
         rays = TwoModeRing(1.0, float(ratio)).rays()
         for i, (slope, attracts) in enumerate(rays):
             kind = "first" if i == 0 else "second" if i == len(rays) - 1 else "mixed"
-            curves.setdefault((kind, attracts), []).append((float(ratio), np.degrees(np.arctan(slope))))
+            curves.setdefault((kind, attracts), []).append(
+                (float(ratio), np.degrees(np.arctan(slope)))
+            )
     named: set[bool] = set()
     for (_, attracts), points in curves.items():
         label = None if attracts in named else "attracts" if attracts else "repels"
         named.add(attracts)
         ax.plot(
-            *np.array(points).T, color=BLACK, linestyle="-" if attracts else "--", label=label,
+            *np.array(points).T,
+            color=BLACK,
+            linestyle="-" if attracts else "--",
+            label=label,
             linewidth=2.2 if attracts else 1.4,
-        )  # fmt: skip
+        )
     for n, case in enumerate(cases):
         ratio = float(case_parameters(case)["ratio"])
         speed = case["growth_angle"].values
         who = case["winner"].values.astype(int)
         for m in range(len(speed)):
             label = "angle at $T$" if n == 0 and m == 0 else None
-            ax.plot(ratio, speed[m], "o", color=COLORS[who[m]], markersize=4, alpha=0.7, label=label)
+            ax.plot(
+                ratio, speed[m], "o", color=COLORS[who[m]], markersize=4, alpha=0.7, label=label
+            )
     ax.set_xlabel("ratio $\\rho$ of the gains, second over first")
     ax.set_ylabel("direction of $u$ [degrees]")
     ax.set_title("invariant rays at infinity")
@@ -153,7 +178,9 @@ def _diagram(ax: Axes, cases: Sequence[xr.Dataset]) -> None:
 
 
 def _gaps(ax: Axes, cases: Sequence[xr.Dataset]) -> None:
-    for case, marker, color in zip(cases, cycle("osD^v"), cycle((BLUE, GREEN, SKY, VERMILION, BLACK)), strict=False):
+    for case, marker, color in zip(
+        cases, cycle("osD^v"), cycle((BLUE, GREEN, SKY, VERMILION, BLACK)), strict=False
+    ):
         t, gap = case["time"].values[1:], case["infinity_gap"].values[1:]
         label = f"$\\rho$ = {float(case_parameters(case)['ratio']):g}"
         ax.loglog(t, gap, marker=marker, markevery=12, markersize=4.5, color=color, label=label)
@@ -171,22 +198,37 @@ def _gaps(ax: Axes, cases: Sequence[xr.Dataset]) -> None:
 def _fronts(axes: Sequence[Axes], cases: Sequence[xr.Dataset]) -> list[str]:
     jumps, profile = axes
     notes = []
-    for case, marker, color in zip(cases, cycle("osD^v"), cycle((ORANGE, GREEN, BLUE, BLACK)), strict=False):
+    for case, marker, color in zip(
+        cases, cycle("osD^v"), cycle((ORANGE, GREEN, BLUE, BLACK)), strict=False
+    ):
         nodes = int(case_parameters(case)["nodes"])
         label = f"{nodes} nodes"
         jumps.loglog(
-            case["time"][1:], case["jump"][1:], marker=marker, markevery=12, markersize=4.5, color=color, label=label
+            case["time"][1:],
+            case["jump"][1:],
+            marker=marker,
+            markevery=12,
+            markersize=4.5,
+            color=color,
+            label=label,
         )
         final = case["profile"].values
         for m in range(final.shape[1]):
             profile.plot(
-                case["position"], final[:, m] / float(case["time"][-1]), color=color, marker=marker, markersize=3,
-                linewidth=1.0, linestyle="-" if m == 0 else "--", markevery=max(1, nodes // 64),
+                case["position"],
+                final[:, m] / float(case["time"][-1]),
+                color=color,
+                marker=marker,
+                markersize=3,
+                linewidth=1.0,
+                linestyle="-" if m == 0 else "--",
+                markevery=max(1, nodes // 64),
                 label=label if m == 0 else None,
-            )  # fmt: skip
+            )
         lost = float(case["lost_at"])
         notes.append(
-            f"{nodes} nodes: {'resolved throughout' if np.isnan(lost) else f'unresolved from t = {lost:.3g} on'}"
+            f"{nodes} nodes: "
+            + ("resolved throughout" if np.isnan(lost) else f"unresolved from t = {lost:.3g} on")
         )
     jumps.axhline(UNRESOLVED, color=BLACK, linestyle=":", label="no longer resolved")
     jumps.set_xlim(left=float(cases[0]["time"][-1]) / 300)
@@ -211,22 +253,32 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     for ax in axes.flat[len(main) :]:
         ax.set_visible(False)
     notes = [_plane(ax, case) for ax, case in zip(axes.flat, main, strict=False)]
-    handles = {label: h for ax in axes.flat for h, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    handles = {
+        label: h
+        for ax in axes.flat
+        for h, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
-    caption = "Which mode wins from which start, in the plane of the two even modes, and the separatrix that runs in "
+    caption = (
+        "Which mode wins from which start, in the plane of the two even modes, and the "
+        "separatrix that runs in "
+    )
     pictures = [Picture("fates", caption + "from infinity. " + "; ".join(notes) + ".", figure)]
     figure, axes = new_figure(1, 2, width=10.4, height=4.4)
     _diagram(axes[0, 0], main)
     _gaps(axes[0, 1], main)
     located = [
-        f"rho = {float(case_parameters(case)['ratio']):g}: {float(case['boundary']):.6f} found by bisection, "
+        f"rho = {float(case_parameters(case)['ratio']):g}: {float(case['boundary']):.6f} found "
+        f"by bisection, "
         f"{float(case['boundary_from_infinity']):.6f} from infinity"
         for case in main
         if np.isfinite(float(case["boundary"]))
     ]
     caption = (
-        "Left: the invariant rays at infinity in closed form, and the direction in which u grows at T from each start. "
-        "Right: the largest gap between the velocity of the modes and that at infinity; it rises again once the grid "
+        "Left: the invariant rays at infinity in closed form, and the direction in which u grows "
+        "at T from each start. "
+        "Right: the largest gap between the velocity of the modes and that at infinity; it rises "
+        "again once the grid "
         "no longer resolves the fronts. Starts that no mode wins, as angles: "
     )
     pictures.append(Picture("infinity", caption + ("; ".join(located) or "none") + ".", figure))
@@ -236,12 +288,15 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         by_ratio.setdefault(float(case_parameters(case)["ratio"]), []).append(case)
     chosen = by_ratio[pick] if pick is not None else max(by_ratio.values(), key=len)
     figure, axes = new_figure(1, 2, width=10.4, height=4.4)
-    lost = _fronts(list(axes[0]), sorted(chosen, key=lambda case: int(case_parameters(case)["nodes"])))
+    lost = _fronts(
+        list(axes[0]), sorted(chosen, key=lambda case: int(case_parameters(case)["nodes"]))
+    )
     largest = max(float(case["dense_gap"]) for case in cases)
     shifted = max(float(case["shift_gap"]) for case in cases)
     caption = (
         "Fronts sharpen like 1/t until the grid no longer resolves them: " + "; ".join(lost) + ". "
-        f"Dense and FFT products give states within {largest:.1e} of each other, and starts shifted by a node the "
+        f"Dense and FFT products give states within {largest:.1e} of each other, and starts "
+        f"shifted by a node the "
         f"shifted states within {shifted:.1e}."
     )
     pictures.append(Picture("fronts", caption, figure))
@@ -266,24 +321,28 @@ def selection(
 ) -> xr.Dataset:
     """Two modes on a ring compete: which one wins, from which start, and what is left at infinity.
 
-    f_t = tanh(-Bf) with b(y, z) = -first (cos(y - z) + ratio cos 2(y - z)) on a ring. Even states have the coordinates
-    x = (f, cos y), y = (f, cos 2y), and from amplitude (cos(angle) cos y + sin(angle) cos 2y) they grow without bound.
-    At infinity tanh is a sign; there the direction of u = first x cos s + first ratio y cos 2s alone moves, between the
-    rays of continuum.exact.TwoModeRing: for ratio < 1/2 the first mode wins always, for ratio > 2 the second, in
-    between each has its starts, and for 1 < ratio the first mode's place is taken by a mixture.
+    f_t = tanh(-Bf) with b(y, z) = -first (cos(y - z) + ratio cos 2(y - z)) on a ring. Even states
+    have the coordinates x = (f, cos y), y = (f, cos 2y), and from amplitude (cos(angle) cos y +
+    sin(angle) cos 2y) they grow without bound. At infinity tanh is a sign; there the direction of u
+    = first x cos s + first ratio y cos 2s alone moves, between the rays of
+    continuum.exact.TwoModeRing: for ratio < 1/2 the first mode wins always, for ratio > 2 the
+    second, in between each has its starts, and for 1 < ratio the first mode's place is taken by a
+    mixture.
 
-    x, y: along the runs; winner: 0 first, 1 mixture, 2 second; growth_angle: of the velocity (first x', second y')
-    at the horizon, in degrees; boundary: the angle of the start that no mode wins, by bisection, and
-    boundary_from_infinity: where the separatrix, run back from the repelling ray, meets the same starts; infinity_gap:
-    largest difference of (x', y') from its closed form at infinity; jump: largest share of the velocity's range
-    between neighbouring nodes, lost_at: when it first exceeds 1/4; dense_gap, shift_gap: largest differences from
-    dense products, and from shifted states for starts shifted by a node.
+    x, y: along the runs; winner: 0 first, 1 mixture, 2 second; growth_angle: of the velocity (first
+    x', second y') at the horizon, in degrees; boundary: the angle of the start that no mode wins,
+    by bisection, and boundary_from_infinity: where the separatrix, run back from the repelling ray,
+    meets the same starts; infinity_gap: largest difference of (x', y') from its closed form at
+    infinity; jump: largest share of the velocity's range between neighbouring nodes, lost_at: when
+    it first exceeds 1/4; dense_gap, shift_gap: largest differences from dense products, and from
+    shifted states for starts shifted by a node.
     """
     if not 32 <= nodes <= 4096:
         raise ValueError(f"nodes must be from 32 to 4096, got {nodes}")
     if not (0.05 <= ratio <= 20 and first > 0 and amplitude > 0 and horizon > 0):
         raise ValueError(
-            f"ratio must be in [0.05, 20], first, amplitude, horizon > 0, got {ratio}, {first}, {amplitude}, {horizon}"
+            f"ratio must be in [0.05, 20], first, amplitude, horizon > 0, got {ratio}, {first}, "
+            f"{amplitude}, {horizon}"
         )
     if not (starts >= 2 and times >= 2):
         raise ValueError(f"starts and times must be >= 2, got {starts} and {times}")
@@ -319,27 +378,59 @@ def selection(
         {
             "x": described("x", x, "rad", "first mode", ("time", "start")),
             "y": described("y", y, "rad", "second mode", ("time", "start")),
-            "winner": described("winner", who, "1", "0 first mode, 1 mixture, 2 second mode", ("start",)),
-            "growth_angle": described(
-                "growth_angle", np.degrees(np.arctan2(ratio * speeds[-1, 1], speeds[-1, 0])), "degree",
-                "direction in which u grows", ("start",),
+            "winner": described(
+                "winner", who, "1", "0 first mode, 1 mixture, 2 second mode", ("start",)
             ),
-            "boundary": described("boundary", boundary(ring, amplitude), "rad", "start that no mode wins"),
+            "growth_angle": described(
+                "growth_angle",
+                np.degrees(np.arctan2(ratio * speeds[-1, 1], speeds[-1, 0])),
+                "degree",
+                "direction in which u grows",
+                ("start",),
+            ),
+            "boundary": described(
+                "boundary", boundary(ring, amplitude), "rad", "start that no mode wins"
+            ),
             "boundary_from_infinity": described(
-                "boundary_from_infinity", crossing(separatrix(ring), np.pi * amplitude), "rad", "the same from infinity"
+                "boundary_from_infinity",
+                crossing(separatrix(ring), np.pi * amplitude),
+                "rad",
+                "the same from infinity",
             ),
             "infinity_gap": described(
-                "infinity_gap", np.abs(speeds - ahead).max(axis=(1, 2)), "rad/time", "gap to infinity", ("time",)
+                "infinity_gap",
+                np.abs(speeds - ahead).max(axis=(1, 2)),
+                "rad/time",
+                "gap to infinity",
+                ("time",),
             ),
-            "jump": described("jump", jump, "1", "share of the velocity's range between neighbours", ("time",)),
-            "lost_at": described("lost_at", at[lost[0]] if len(lost) else np.nan, "time", "fronts no longer resolved"),
-            "profile": described("profile", f[-1][:, shown], "1", "final states of two starts", ("position", "shown")),
-            "dense_gap": described("dense_gap", np.abs(products).max(), "1", "dense against FFT products"),
-            "shift_gap": described("shift_gap", np.abs(rolled - np.roll(f[-1], 1, axis=0)).max(), "1", "shifted start"),
+            "jump": described(
+                "jump", jump, "1", "share of the velocity's range between neighbours", ("time",)
+            ),
+            "lost_at": described(
+                "lost_at", at[lost[0]] if len(lost) else np.nan, "time", "fronts no longer resolved"
+            ),
+            "profile": described(
+                "profile", f[-1][:, shown], "1", "final states of two starts", ("position", "shown")
+            ),
+            "dense_gap": described(
+                "dense_gap", np.abs(products).max(), "1", "dense against FFT products"
+            ),
+            "shift_gap": described(
+                "shift_gap", np.abs(rolled - np.roll(f[-1], 1, axis=0)).max(), "1", "shifted start"
+            ),
         },
         coords={
             "time": ("time", at, {"units": "time", "long_name": "time along the network"}),
-            "start": ("start", np.degrees(angles), {"units": "degree", "long_name": "angle of the start"}),
-            "position": ("position", grid.coordinates, {"units": "rad", "long_name": "position on the ring"}),
+            "start": (
+                "start",
+                np.degrees(angles),
+                {"units": "degree", "long_name": "angle of the start"},
+            ),
+            "position": (
+                "position",
+                grid.coordinates,
+                {"units": "rad", "long_name": "position on the ring"},
+            ),
         },
-    )  # fmt: skip
+    )

@@ -1,4 +1,6 @@
-"""What the studies of this paper share: the paper, the steppers by name, and observed orders above rounding."""
+"""What the studies of this paper share: the paper, the steppers by name, and observed orders above
+rounding.
+"""
 
 from collections.abc import Sequence
 from itertools import cycle, pairwise
@@ -7,11 +9,22 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from continuum import Activation, Ball, Box, Grid, Interval, LearningProblem, TimeMesh, WidthDepth, identity, midpoint
+from continuum import (
+    Activation,
+    Ball,
+    Box,
+    Grid,
+    Interval,
+    LearningProblem,
+    TimeMesh,
+    WidthDepth,
+    identity,
+    midpoint,
+)
 from solvers import RK4, Euler, Heun, ImplicitMidpoint, RadauIIA5, observed_orders
-from solvers.steppers import Stepper
+from solvers.steps.tableaux import Stepper
 
-from ..figures import order_triangle
+from ..draw.figures import order_triangle
 
 PAPER = "Liu and Markowich, Selection dynamics for deep neural networks"
 UNIT = Interval(0, 1)
@@ -27,7 +40,9 @@ ROUNDING = 1e-11
 
 
 def last_order(sizes: Sequence[float] | np.ndarray, errors: Sequence[float] | np.ndarray) -> float:
-    """The order observed between the last two sizes whose errors are above rounding, NaN if there are none."""
+    """The order observed between the last two sizes whose errors are above rounding, NaN if there
+    are none.
+    """
     pairs = [
         float(observed_orders([m, n], [d, e])[0])
         for (m, d), (n, e) in pairwise(zip(sizes, errors, strict=True))
@@ -36,15 +51,23 @@ def last_order(sizes: Sequence[float] | np.ndarray, errors: Sequence[float] | np
     return pairs[-1] if pairs else float("nan")
 
 
-def described(name: str, values: object, units: str, long_name: str, dims: Sequence[str] = ()) -> xr.DataArray:
+def described(
+    name: str, values: object, units: str, long_name: str, dims: Sequence[str] = ()
+) -> xr.DataArray:
     """A variable with its units and what it is."""
-    return xr.DataArray(values, dims=tuple(dims), name=name, attrs={"units": units, "long_name": long_name})
+    return xr.DataArray(
+        values, dims=tuple(dims), name=name, attrs={"units": units, "long_name": long_name}
+    )
 
 
 def doubled(coarsest: int, doublings: int) -> list[int]:
-    """coarsest, 2 coarsest, ...: raises ValueError unless coarsest >= 2 and 1 <= doublings <= 10."""
+    """coarsest, 2 coarsest, ...: raises ValueError unless coarsest >= 2 and 1 <= doublings <=
+    10.
+    """
     if coarsest < 2 or not 1 <= doublings <= 10:
-        raise ValueError(f"coarsest must be >= 2 and doublings from 1 to 10, got {coarsest} and {doublings}")
+        raise ValueError(
+            f"coarsest must be >= 2 and doublings from 1 to 10, got {coarsest} and {doublings}"
+        )
     return [coarsest * 2**k for k in range(doublings + 1)]
 
 
@@ -64,7 +87,9 @@ def legend_outside(ax: Axes) -> None:
 
 
 def order_triangles(ax: Axes, curves: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-    """A triangle for every whole order seen, under the lowest of the curves (sizes, errors) that have it."""
+    """A triangle for every whole order seen, under the lowest of the curves (sizes, errors) that
+    have it.
+    """
     lowest: dict[int, tuple[np.ndarray, np.ndarray]] = {}
     for x, y in curves:
         order = round(last_order(x, y))
@@ -84,13 +109,17 @@ def boxed(
     layers: int = 60,
     admissible: Box | Ball | None = None,
 ) -> LearningProblem:
-    """min 1/2 |f(T) - target|^2 over -1 <= a, b <= 1, one sample: the examples of section 4.2 (LM-52 to LM-56).
+    """min 1/2 |f(T) - target|^2 over -1 <= a, b <= 1, one sample: the examples of section 4.2
+    (LM-52 to LM-56).
 
     initial, target : a value for each half of (0, 1), or for each node of `grid`
     admissible : another set than the box
     """
     network = WidthDepth(midpoint(UNIT, 2) if grid is None else grid, activation)
     return LearningProblem(
-        network, np.array(initial, dtype=float)[:, None], np.array(target, dtype=float)[:, None],
-        TimeMesh(horizon, layers), admissible=admissible or Box(bias=(-1, 1), kernel=(-1, 1)),
-    )  # fmt: skip
+        network,
+        np.array(initial, dtype=float)[:, None],
+        np.array(target, dtype=float)[:, None],
+        TimeMesh(horizon, layers),
+        admissible=admissible or Box(bias=(-1, 1), kernel=(-1, 1)),
+    )

@@ -1,4 +1,6 @@
-"""The sine of Li, Chen, Tai and E: a narrow network learns a function of one number, by five methods."""
+"""The sine of Li, Chen, Tai and E: a narrow network learns a function of one number, by five
+methods.
+"""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
@@ -7,7 +9,16 @@ import numpy as np
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
-from continuum import Control, LearningProblem, NeuralODE, Projection, SquaredError, Tikhonov, TimeMesh, tanh
+from continuum import (
+    Control,
+    LearningProblem,
+    NeuralODE,
+    Projection,
+    SquaredError,
+    Tikhonov,
+    TimeMesh,
+    tanh,
+)
 from solvers import (
     LBFGS,
     Adam,
@@ -19,11 +30,11 @@ from solvers import (
     minimize,
     pontryagin_certificate,
     successive_approximation,
-)  # fmt: skip
+)
 
-from ..figures import OKABE_ITO, new_figure
-from ..registry import Picture, study
-from ..store import case_parameters
+from ..bench.registry import Picture, study
+from ..bench.store import case_parameters
+from ..draw.figures import OKABE_ITO, new_figure
 from .shared import PAPER, described
 
 Method: TypeAlias = Literal["E-MSA", "gradient descent", "Adam", "L-BFGS", "Newton-CG"]
@@ -34,21 +45,33 @@ ITERATIONS = {"E-MSA": 100, "gradient descent": 200, "Adam": 300, "L-BFGS": 200,
 
 
 def sine_problem(units: int, strength: float) -> LearningProblem:
-    """Half the mean over 100 points x of (mean of the units at T - sin x)^2, every unit starting at x."""
+    """Half the mean over 100 points x of (mean of the units at T - sin x)^2, every unit starting at
+    x.
+    """
     x = np.linspace(-np.pi, np.pi, POINTS)
     return LearningProblem(
-        NeuralODE(units, tanh), np.tile(x, (units, 1)), np.sin(x)[None], TimeMesh(HORIZON, LAYERS),
-        readout=Projection(np.full((1, units), 1.0 / units)), terminal=SquaredError(),
+        NeuralODE(units, tanh),
+        np.tile(x, (units, 1)),
+        np.sin(x)[None],
+        TimeMesh(HORIZON, LAYERS),
+        readout=Projection(np.full((1, units), 1.0 / units)),
+        terminal=SquaredError(),
         penalty=Tikhonov(strength),
-    )  # fmt: skip
+    )
 
 
-def _solve(problem: LearningProblem, method: Method, start: Control, most: int, augmentation: float) -> Solution:
+def _solve(
+    problem: LearningProblem, method: Method, start: Control, most: int, augmentation: float
+) -> Solution:
     if method == "E-MSA":
         return successive_approximation(
-            problem, initial=start, augmentation=augmentation, max_iterations=most, inner_iterations=10,
+            problem,
+            initial=start,
+            augmentation=augmentation,
+            max_iterations=most,
+            inner_iterations=10,
             raise_on_failure=False,
-        )  # fmt: skip
+        )
     chosen = {
         "gradient descent": GradientDescent(max_iterations=most),
         "Adam": Adam(max_iterations=most, step=0.02),
@@ -59,7 +82,9 @@ def _solve(problem: LearningProblem, method: Method, start: Control, most: int, 
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
-    starts = [start for start in STARTS if any(case_parameters(case)["start"] == start for case in cases)]
+    starts = [
+        start for start in STARTS if any(case_parameters(case)["start"] == start for case in cases)
+    ]
     figure, axes = new_figure(len(starts), 2, width=10.0, height=1.0 + 3.1 * len(starts))
     notes = []
     for row, start in zip(axes, starts, strict=True):
@@ -84,15 +109,24 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         seeds = sorted({int(case_parameters(case)["seed"]) for case in ranked})
         said = "" if start == "zero" else " (seed " + ", ".join(map(str, seeds)) + ")"
         notes.append(f"{start} start{said}: " + "; ".join(lines))
-        for ax, label in zip(row, ("1 + iterations (epochs of Adam) [1]", "wall clock, one core [s]"), strict=True):
+        for ax, label in zip(
+            row, ("1 + iterations (epochs of Adam) [1]", "wall clock, one core [s]"), strict=True
+        ):
             ax.set_title(f"{start} start")
             ax.set_xlabel(label)
             ax.set_ylabel("objective $J$ [1]")
             ax.grid(True)
-    found = {label: h for row in axes for h, label in zip(*row[0].get_legend_handles_labels(), strict=True)}
-    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=len(METHODS), frameon=False)
+    found = {
+        label: h
+        for row in axes
+        for h, label in zip(*row[0].get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        found.values(), found.keys(), loc="outside lower center", ncols=len(METHODS), frameon=False
+    )
     caption = (
-        "Learning sin x with units that all start at x. From the zero control units stay copies of one, and biases 0, "
+        "Learning sin x with units that all start at x. From the zero control units stay copies "
+        "of one, and biases 0, "
         "unless rounding breaks these symmetries. Mean squared errors: " + ". ".join(notes) + "."
     )
     return [Picture("loss", caption, figure)]
@@ -114,44 +148,65 @@ def sine_toy(
     strength: float = 1e-6,
     seed: int = 0,
 ) -> xr.Dataset:
-    """The sine toy of Li, Chen, Tai and E (2018): five methods from the zero and from a random start.
+    """The sine toy of Li, Chen, Tai and E (2018): five methods from the zero and from a random
+    start.
 
-    x' = tanh(w x + b) with `units` units, 20 Euler steps of 0.25; 100 points in [-pi, pi], each copied to all units;
-    J = mean of (mean of the units at T - sin x)^2 / 2 + strength int |w|^2 + |b|^2 dt. With 100 samples no closed form
-    minimises the Hamiltonian, so successive approximation is inexact; E-MSA minimises the augmented one with rho =
-    `augmentation`. The zero control is no stationary point, but there the
-    gradient treats all units alike, and odd data keep the bias 0: what keeps both symmetries trains one odd unit in
-    `units` copies, and no more; rounding may break them. random: entries with standard deviation 0.3, from `seed`.
+    x' = tanh(w x + b) with `units` units, 20 Euler steps of 0.25; 100 points in [-pi, pi], each
+    copied to all units; J = mean of (mean of the units at T - sin x)^2 / 2 + strength int |w|^2 +
+    |b|^2 dt. With 100 samples no closed form minimises the Hamiltonian, so successive approximation
+    is inexact; E-MSA minimises the augmented one with rho = `augmentation`. The zero control is no
+    stationary point, but there the gradient treats all units alike, and odd data keep the bias 0:
+    what keeps both symmetries trains one odd unit in `units` copies, and no more; rounding may
+    break them. random: entries with standard deviation 0.3, from `seed`.
 
-    objective, seconds: at every iteration (E-MSA may rise, and returns the best one); final_loss: the mean squared
-    error of the control returned; spread: how far its units are apart at T, at most; bias: its largest
-    entry in size; gap: int (H - min H) dt of the
+    objective, seconds: at every iteration (E-MSA may rise, and returns the best one); final_loss:
+    the mean squared error of the control returned; spread: how far its units are apart at T, at
+    most; bias: its largest entry in size; gap: int (H - min H) dt of the
     differential equation, a lower bound; output: the function learned.
     """
     if not 1 <= units <= 50:
         raise ValueError(f"units must be from 1 to 50, got {units}")
     if not (effort > 0 and augmentation > 0 and strength > 0):
-        raise ValueError(f"effort, augmentation and strength must be > 0, got {effort}, {augmentation} and {strength}")
+        raise ValueError(
+            f"effort, augmentation and strength must be > 0, got {effort}, {augmentation} and "
+            f"{strength}"
+        )
     if seed < 0:
         raise ValueError(f"seed must be >= 0, got {seed}")
     problem = sine_problem(units, strength)
     space = problem.space
     begin = space.zeros() if start == "zero" else space.random(np.random.default_rng(seed), 0.3)
     with threadpool_limits(limits=1):  # tiny matrices
-        found = _solve(problem, method, begin, max(1, round(effort * ITERATIONS[method])), augmentation)
-        certificate = pontryagin_certificate(problem, found.control, eigenvalues=0, inner_iterations=20)
+        found = _solve(
+            problem, method, begin, max(1, round(effort * ITERATIONS[method])), augmentation
+        )
+        certificate = pontryagin_certificate(
+            problem, found.control, eigenvalues=0, inner_iterations=20
+        )
     final = _final(problem, found.control)
     output = final.mean(axis=0)
     x = problem.initial[0]
     status = found.status.value + (f" ({found.detail})" if found.detail else "")
     return xr.Dataset(
         {
-            "objective": described("objective", found.history["objective"], "1", "J of the ResNet", ("iteration",)),
-            "seconds": described("seconds", found.history["seconds"], "s", "wall clock, one core", ("iteration",)),
-            "final_loss": described("final_loss", np.mean((output - np.sin(x)) ** 2), "1", "mean squared error"),
-            "spread": described("spread", np.max(np.ptp(final, axis=0)), "1", "largest distance of units"),
-            "bias": described("bias", np.max(np.abs(found.control["bias"])), "1", "largest bias in size"),
-            "gap": described("gap", certificate.total_gap, "1", "int (H - min H) dt, a lower bound"),
+            "objective": described(
+                "objective", found.history["objective"], "1", "J of the ResNet", ("iteration",)
+            ),
+            "seconds": described(
+                "seconds", found.history["seconds"], "s", "wall clock, one core", ("iteration",)
+            ),
+            "final_loss": described(
+                "final_loss", np.mean((output - np.sin(x)) ** 2), "1", "mean squared error"
+            ),
+            "spread": described(
+                "spread", np.max(np.ptp(final, axis=0)), "1", "largest distance of units"
+            ),
+            "bias": described(
+                "bias", np.max(np.abs(found.control["bias"])), "1", "largest bias in size"
+            ),
+            "gap": described(
+                "gap", certificate.total_gap, "1", "int (H - min H) dt, a lower bound"
+            ),
             "output": described("output", output, "1", "function learned", ("point",)),
         },
         coords={
@@ -159,7 +214,7 @@ def sine_toy(
             "point": ("point", x, {"units": "rad", "long_name": "x"}),
         },
         attrs={"status": status, "certificate": str(certificate)},
-    )  # fmt: skip
+    )
 
 
 def _final(problem: LearningProblem, control: Control) -> np.ndarray:

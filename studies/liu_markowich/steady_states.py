@@ -10,13 +10,18 @@ import xarray as xr
 from continuum import FunctionControl, Grid, TimeMesh, WidthDepth, midpoint, tanh
 from solvers import steady_state
 
-from ..figures import new_figure
-from ..registry import Picture, study
-from ..store import case_parameters
+from ..bench.registry import Picture, study
+from ..bench.store import case_parameters
+from ..draw.figures import new_figure
 from .shared import PAPER, UNIT, described, legend_outside, mark_curves
 
 BIASES = {"parabola": lambda y: y - y**2 / 2, "ramp": lambda y: y, "constant": np.ones_like}
-TITLES = {"parabola": "$a = y - y^2/2$", "ramp": "$a = y$", "constant": "$a = 1$", "orthogonal": "$a = \\cos \\pi y$"}
+TITLES = {
+    "parabola": "$a = y - y^2/2$",
+    "ramp": "$a = y$",
+    "constant": "$a = 1$",
+    "orthogonal": "$a = \\cos \\pi y$",
+}
 
 
 def setup(bias: str, grid: Grid) -> tuple[WidthDepth, FunctionControl]:
@@ -37,9 +42,13 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             if seen:
                 ax.loglog(case["points"], case[name], "-", label=TITLES[bias])
         if not seen:
-            notes.append(f"{bias}: left out, its sums are 0, as a share {float(case['outside']):.2g} of |a| is outside")
+            notes.append(
+                f"{bias}: left out, its sums are 0, as a share {float(case['outside']):.2g} of "
+                f"|a| is outside"
+            )
             continue
-        text = f"{bias}: {', '.join(f'{x:.4g}' for x in case['sums'].values)} ({case['sums'].attrs['verdict']})"
+        sums = ", ".join(f"{x:.4g}" for x in case["sums"].values)
+        text = f"{bias}: {sums} ({case['sums'].attrs['verdict']})"
         text += f", with mu {', '.join(f'{x:.4g}' for x in case['root_sums'].values)}"
         text += f" ({case['root_sums'].attrs['verdict']})"
         notes.append(text)
@@ -57,7 +66,9 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         ax.grid(True)
     mark_curves(axes[0, 0])
     legend_outside(axes[0, 1])
-    caption = "Picard's sums on three grids: level where Bf = a is solvable, growing where it is not. "
+    caption = (
+        "Picard's sums on three grids: level where Bf = a is solvable, growing where it is not. "
+    )
     pictures = [Picture("sums", caption + "; ".join(notes) + ".", figure)]
     figure, axes = new_figure(1, len(cases), width=3.0 * len(cases) + 0.4, height=3.3)
     notes = []
@@ -70,8 +81,14 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         largest = float(np.abs(case["solution"]).max())
         ax.set_ylim(-0.1 * max(largest, 1.0), 1.15 * max(largest, 1.0))
         ax.grid(True)
-        notes.append(f"{bias}: largest |f| = {largest:.4g}, |Bf - a| = {float(case['residual']):.1e}")
-    caption = "What the finest grid offers as solution of Bf = a, solvable or not: " + "; ".join(notes) + "."
+        notes.append(
+            f"{bias}: largest |f| = {largest:.4g}, |Bf - a| = {float(case['residual']):.1e}"
+        )
+    caption = (
+        "What the finest grid offers as solution of Bf = a, solvable or not: "
+        + "; ".join(notes)
+        + "."
+    )
     pictures.append(Picture("solutions", caption, figure))
     return pictures
 
@@ -83,22 +100,27 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     plot=_plot,
     cases=[{"bias": ["parabola", "ramp", "constant", "orthogonal"]}],
 )
-def steady_states(bias: Literal["parabola", "ramp", "constant", "orthogonal"] = "ramp", points: int = 50) -> xr.Dataset:
+def steady_states(
+    bias: Literal["parabola", "ramp", "constant", "orthogonal"] = "ramp", points: int = 50
+) -> xr.Dataset:
     """Steady states, which one grid always has and the limit need not.
 
-    Is a in the range of B, or of B^1/2? With b = min(y, z): a = y - y^2/2 = B1 is in R(B), a = y in R(B^1/2) but not in
-    R(B) (LM-29, LM-31), a = 1 in neither. With b = 1, a = cos(pi y) is orthogonal to R(B) (LM-30). Asked of midpoint
-    rules with points, 2 points and 4 points nodes.
+    Is a in the range of B, or of B^1/2? With b = min(y, z): a = y - y^2/2 = B1 is in R(B), a = y in
+    R(B^1/2) but not in R(B) (LM-29, LM-31), a = 1 in neither. With b = 1, a = cos(pi y) is
+    orthogonal to R(B) (LM-30). Asked of midpoint rules with points, 2 points and 4 points nodes.
 
-    sums, root_sums: sum (a, phi_l)^2 / mu_l^2 and sum (a, phi_l)^2 / mu_l; outside: the share of |a| outside the span
-    of the phi_l; solution: of least norm on the finest grid, residual: |B solution - a|.
+    sums, root_sums: sum (a, phi_l)^2 / mu_l^2 and sum (a, phi_l)^2 / mu_l; outside: the share of
+    |a| outside the span of the phi_l; solution: of least norm on the finest grid, residual: |B
+    solution - a|.
     """
     if not 2 <= points <= 250:
         raise ValueError(f"points must be from 2 to 250, got {points}")
     found = steady_state(lambda grid: setup(bias, grid), lambda n: midpoint(UNIT, n), points)
     sums = described("sums", found.sums, "1", "Picard's sum for R(B)", ("points",))
     sums.attrs["verdict"] = found.verdict
-    root_sums = described("root_sums", found.root_sums, "1", "Picard's sum for R(B^1/2)", ("points",))
+    root_sums = described(
+        "root_sums", found.root_sums, "1", "Picard's sum for R(B^1/2)", ("points",)
+    )
     root_sums.attrs["verdict"] = found.root_verdict
     finest = midpoint(UNIT, found.points[2])
     return xr.Dataset(
@@ -106,11 +128,17 @@ def steady_states(bias: Literal["parabola", "ramp", "constant", "orthogonal"] = 
             "sums": sums,
             "root_sums": root_sums,
             "outside": described("outside", found.outside, "1", "share of |a| outside the span"),
-            "solution": described("solution", found.solution[:, 0], "1", "solution of least norm", ("y",)),
+            "solution": described(
+                "solution", found.solution[:, 0], "1", "solution of least norm", ("y",)
+            ),
             "residual": described("residual", found.residual, "1", "|Bf - a| in L^2(Y)"),
         },
         coords={
-            "points": ("points", list(found.points), {"units": "1", "long_name": "number of nodes"}),
+            "points": (
+                "points",
+                list(found.points),
+                {"units": "1", "long_name": "number of nodes"},
+            ),
             "y": ("y", finest.coordinates, {"units": "1", "long_name": "position"}),
         },
     )

@@ -1,4 +1,6 @@
-"""Digits learned by a ResNet that is an infinitely wide network's: every method, and weights of few values."""
+"""Digits learned by a ResNet that is an infinitely wide network's: every method, and weights of few
+values.
+"""
 
 from collections.abc import Sequence
 
@@ -8,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from threadpoolctl import threadpool_limits
 
+from ..bench.registry import Picture, study
+from ..bench.store import case_parameters
 from ..datasets import load_digits
-from ..figures import OKABE_ITO, new_figure
-from ..registry import Picture, study
-from ..store import case_parameters
+from ..draw.figures import OKABE_ITO, new_figure
 from .classification import (
     LEVELS,
     METHODS,
@@ -26,7 +28,7 @@ from .classification import (
     starting_control,
     train,
     train_discrete,
-)  # fmt: skip
+)
 from .shared import PAPER, described
 
 PIXELS = 8
@@ -60,7 +62,8 @@ def against_seconds(
     colors: Sequence[str],
     lowest: float = 90.0,
 ) -> None:
-    """Objective on the first axes, test accuracy on the second, against seconds; a point at the end of each run.
+    """Objective on the first axes, test accuracy on the second, against seconds; a point at the end
+    of each run.
 
     lowest : where the axis of accuracies starts, in percent, if all ends are well above
     """
@@ -93,7 +96,9 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     groups: dict[str, list[xr.Dataset]] = {}
     for case in cases:
         groups.setdefault(method_name(case), []).append(case)
-    largest = max(groups.values(), key=lambda group: len({case_parameters(case)["weights"] for case in group}))
+    largest = max(
+        groups.values(), key=lambda group: len({case_parameters(case)["weights"] for case in group})
+    )
     if len({case_parameters(case)["weights"] for case in largest}) >= 2:
         pictures.append(_weights(largest))
     return pictures
@@ -114,14 +119,18 @@ def _methods(cases: Sequence[xr.Dataset]) -> Picture:
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right center", frameon=False)
     numbers = "; ".join(
-        f"{label}: J = {float(case['final_objective']):.3f}, test {percent(case['final_test_accuracy'])}, "
+        f"{label}: J = {float(case['final_objective']):.3f}, test "
+        f"{percent(case['final_test_accuracy'])}, "
         f"train {percent(case['final_train_accuracy'])}, {float(case['seconds'][-1]):.1f} s"
         for label, case in zip(labels, cases, strict=True)
     )
     caption = (
-        f"Objective (Tikhonov strength {common:g} unless the name says another) and test accuracy of every method "
-        f"against seconds ({seeds_of(cases)}). {numbers}. Successive approximation holds the readout of the linear "
-        "classifier. Strength, horizon and layers were chosen on other splits of the same images (seeds 1 to 3)."
+        f"Objective (Tikhonov strength {common:g} unless the name says another) and test "
+        f"accuracy of every method "
+        f"against seconds ({seeds_of(cases)}). {numbers}. Successive approximation holds the "
+        f"readout of the linear "
+        "classifier. Strength, horizon and layers were chosen on other splits of the same images "
+        "(seeds 1 to 3)."
     )
     return Picture("methods", caption, figure)
 
@@ -130,7 +139,10 @@ def _weights(cases: Sequence[xr.Dataset]) -> Picture:
     chosen = sorted(cases, key=lambda case: KINDS.index(str(case_parameters(case)["weights"])))  # type: ignore[arg-type]
     names = [str(case_parameters(case)["weights"]) for case in chosen]
     if len({case_parameters(case)["seed"] for case in chosen}) > 1:
-        names = [f"{name}\nseed {case_parameters(case)['seed']}" for name, case in zip(names, chosen, strict=True)]
+        names = [
+            f"{name}\nseed {case_parameters(case)['seed']}"
+            for name, case in zip(names, chosen, strict=True)
+        ]
     figure, axes = new_figure(1, 2, width=9.0, height=4.0)
     place = np.arange(len(chosen))
     train_share, test_share, nonzero = (
@@ -139,14 +151,17 @@ def _weights(cases: Sequence[xr.Dataset]) -> Picture:
     )
     left, right = axes[0]
     for shift, values, label, color in (
-        (-0.2, train_share, "training", OKABE_ITO[5]), (0.2, test_share, "test", OKABE_ITO[0])
-    ):  # fmt: skip
+        (-0.2, train_share, "training", OKABE_ITO[5]),
+        (0.2, test_share, "test", OKABE_ITO[0]),
+    ):
         bars = left.bar(place + shift, values, 0.38, color=color, label=label)
         left.bar_label(bars, fmt="%.1f", fontsize=9)
     lowest = min([*train_share, *test_share])
     left.set_ylim(max(0.0, 5 * np.floor(lowest / 5) - 5), 101)
     left.set_ylabel("accuracy [%]")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False)
+    figure.legend(
+        *left.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False
+    )
     bars = right.bar(place, nonzero, 0.6, color=OKABE_ITO[2])
     right.bar_label(bars, fmt="%.1f", fontsize=9)
     right.set_ylim(0, 110)
@@ -162,7 +177,8 @@ def _weights(cases: Sequence[xr.Dataset]) -> Picture:
         for name, case in zip(names, chosen, strict=True)
     )
     caption = (
-        f"Accuracies (the axis does not start at 0) and share of kernel entries that are not zero, by the values the "
+        f"Accuracies (the axis does not start at 0) and share of kernel entries that are not "
+        f"zero, by the values the "
         f"kernel may take, trained by {method_name(chosen[0])} ({seeds_of(chosen)}). {numbers}."
     )
     return Picture("weights", caption, figure)
@@ -191,30 +207,36 @@ def train_digits(
 ) -> xr.Dataset:
     """Digits learned by every method, and with weights of few values: accuracy against seconds.
 
-    f_t = tanh(a - int_Y b f) on the square with 8 x 8 midpoint nodes, f(0) = 2 image - 1; scores o = int W f(T) + mu;
-    J = mean of log sum_c exp o_c - o_label, plus strength (int_0^T |a|^2 + |b|^2 dt + |W|^2 + |mu|^2), for the ResNet
-    (Euler, `layers` steps to T = horizon). A fifth of scikit-learn's digits is the test, drawn class by class; kernels
-    start at random, all else at zero; `seed` is that of the split, the start and the batches.
+    f_t = tanh(a - int_Y b f) on the square with 8 x 8 midpoint nodes, f(0) = 2 image - 1; scores o
+    = int W f(T) + mu; J = mean of log sum_c exp o_c - o_label, plus strength (int_0^T |a|^2 + |b|^2
+    dt + |W|^2 + |mu|^2), for the ResNet (Euler, `layers` steps to T = horizon). A fifth of
+    scikit-learn's digits is the test, drawn class by class; kernels start at random, all else at
+    zero; `seed` is that of the split, the start and the batches.
 
-    method: see classification.ITERATIONS for iterations at effort 1. Successive approximation (relaxation "search",
-    inexact) cannot choose the readout, which is constant in time: it holds the one of the linear classifier trained on
-    the inputs. weights: the values of b: free, box [-1, 1], binary {-1, 1}, ternary {-1, 0, 1}; the last two train on
-    the box first, take the nearest values, and train the rest around them by proximal alternating steps.
+    method: see classification.ITERATIONS for iterations at effort 1. Successive approximation
+    (relaxation "search", inexact) cannot choose the readout, which is constant in time: it holds
+    the one of the linear classifier trained on the inputs. weights: the values of b: free, box [-1,
+    1], binary {-1, 1}, ternary {-1, 0, 1}; the last two train on the box first, take the nearest
+    values, and train the rest around them by proximal alternating steps.
 
-    objective, test_accuracy, seconds: along the run, accuracies taken after it, off the clock; at_bound: share of
-    |b| >= 1 - 1e-6; gap: int (H - min H) dt at the end, readout held fixed, a lower bound (local search), for the
-    differential equation (RK4) and, gap_resnet, for the ResNet; flow_objective: J of the differential equation.
+    objective, test_accuracy, seconds: along the run, accuracies taken after it, off the clock;
+    at_bound: share of |b| >= 1 - 1e-6; gap: int (H - min H) dt at the end, readout held fixed, a
+    lower bound (local search), for the differential equation (RK4) and, gap_resnet, for the ResNet;
+    flow_objective: J of the differential equation.
     """
     if weights != "free" and method in WEIGHTLESS:
         raise ValueError(
-            f"weights must be 'free' for method {method!r}, which takes no admissible set, got {weights!r}"
+            f"weights must be 'free' for method {method!r}, which takes no admissible set, got "
+            f"{weights!r}"
         )
     if weights in LEVELS and method == "successive approximation":
         raise ValueError(f"weights must be 'free' or 'box' for method {method!r}, got {weights!r}")
     digits = load_digits()
     data = split(digits.inputs, digits.labels, samples, seed)
     problem = classifier(PIXELS, layers, horizon, strength, data.train, data.train_labels)
-    with threadpool_limits(limits=1):  # the matrices are small: one thread is faster, and its sums have one order
+    with threadpool_limits(
+        limits=1
+    ):  # the matrices are small: one thread is faster, and its sums have one order
         bounded = problem if weights == "free" else boxed_kernel(problem)
         start = starting_control(problem, seed)
         if bounded.admissible is not None:
@@ -225,12 +247,18 @@ def train_digits(
             trained = train_discrete(bounded, trained, effort)
         answer = history(problem, trained, data)
         kernel = np.abs(trained.control["kernel"])
-        answer["at_bound"] = described("at_bound", np.mean(kernel >= 1 - 1e-6), "1", "share of |kernel| >= 1")
+        answer["at_bound"] = described(
+            "at_bound", np.mean(kernel >= 1 - 1e-6), "1", "share of |kernel| >= 1"
+        )
         if weights in LEVELS:
-            answer["kernel"] = described("kernel", trained.control["kernel"], "1", "b", ("layer", "unit", "source"))
+            answer["kernel"] = described(
+                "kernel", trained.control["kernel"], "1", "b", ("layer", "unit", "source")
+            )
         answer.attrs["status"] = trained.status
         if method == "linear classifier":
-            answer.attrs["certificate"] = "no certificate: only the readout was trained, which is constant in time"
+            answer.attrs["certificate"] = (
+                "no certificate: only the readout was trained, which is constant in time"
+            )
             return answer
         numbers, texts = certificates(bounded, trained.control)
     for name, value in numbers.items():

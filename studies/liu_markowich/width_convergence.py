@@ -20,9 +20,9 @@ from continuum import (
 )
 from solvers import DormandPrince, integrate
 
-from ..figures import convergence_plot, new_figure
-from ..registry import Picture, study
-from ..store import case_parameters
+from ..bench.registry import Picture, study
+from ..bench.store import case_parameters
+from ..draw.figures import convergence_plot, new_figure
 from .shared import PAPER, ROUNDING, described, doubled, last_order, legend_outside, order_triangles
 
 PROBLEMS = {"line": exact.rank_one, "square": exact.smooth_square, "jump": exact.volterra}
@@ -36,13 +36,17 @@ def grid_of(problem: str, rule: str, cells: int) -> Grid:
     return RULES[rule](PROBLEMS[problem].domain, nodes)
 
 
-def setup(problem: str, grid: Grid, diagonal: float) -> tuple[WidthDepth, FunctionControl, np.ndarray]:
+def setup(
+    problem: str, grid: Grid, diagonal: float
+) -> tuple[WidthDepth, FunctionControl, np.ndarray]:
     """Network, control and initial state; `diagonal` is b(y, y) of the kernel that jumps."""
     case = PROBLEMS[problem]
     if problem != "jump":
         return case.setup(grid, 1)
     network = WidthDepth(grid, case.activation)
-    control = network.control(TimeMesh(case.horizon, 1), kernel=jump_kernel(grid, 1.0, 0.0, diagonal=diagonal))
+    control = network.control(
+        TimeMesh(case.horizon, 1), kernel=jump_kernel(grid, 1.0, 0.0, diagonal=diagonal)
+    )
     return network, control, grid.sample(case.initial)
 
 
@@ -65,7 +69,9 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             errors = c["error"].values
             kept = errors > ROUNDING
             notes.append(
-                f"{text}: {errors.min():.1e} reached, faster than any order" if spectral else f"{text}: {order:.2f}"
+                f"{text}: {errors.min():.1e} reached, faster than any order"
+                if spectral
+                else f"{text}: {order:.2f}"
             )
             if kept.sum() < 2:
                 continue
@@ -85,8 +91,13 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         ax.set_xticks(every, [str(n) for n in every])
         ax.set_title(f"{TITLES[problem]}, $T$ = {case.horizon:g}")
         legend_outside(ax)
-        caption = f"Errors against width, {case.name}. Orders observed at the widest networks: " + "; ".join(notes)
-        pictures.append(Picture(problem, f"{caption}. Errors below {ROUNDING:g} are left out.", figure))
+        caption = (
+            f"Errors against width, {case.name}. Orders observed at the widest networks: "
+            + "; ".join(notes)
+        )
+        pictures.append(
+            Picture(problem, f"{caption}. Errors below {ROUNDING:g} are left out.", figure)
+        )
     return pictures
 
 
@@ -98,7 +109,13 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     cases=[
         {"problem": "line", "rule": list(RULES), "coarsest": 2, "doublings": 6},
         {"problem": "square", "rule": list(RULES), "coarsest": 2, "doublings": 4},
-        {"problem": "jump", "rule": ["midpoint", "Gauss"], "diagonal": [0.0, 0.5], "coarsest": 8, "doublings": 4},
+        {
+            "problem": "jump",
+            "rule": ["midpoint", "Gauss"],
+            "diagonal": [0.0, 0.5],
+            "coarsest": 8,
+            "doublings": 4,
+        },
         {"problem": "jump", "rule": "trapezoid", "diagonal": 0.5, "coarsest": 8, "doublings": 4},
     ],
 )
@@ -111,24 +128,30 @@ def width_convergence(
 ) -> xr.Dataset:
     """Errors of networks against their width, for four quadrature rules.
 
-    How fast does a network whose units are quadrature nodes approach the limit of infinite width? The limits have
-    closed forms: kernels that are smooth, on an interval (LM-10) and on a square (LM-18), and b = 1 for z < y, 0 for
-    z > y (LM-16), where f = J_0(2 sqrt(t y)).
+    How fast does a network whose units are quadrature nodes approach the limit of infinite width?
+    The limits have closed forms: kernels that are smooth, on an interval (LM-10) and on a square
+    (LM-18), and b = 1 for z < y, 0 for z > y (LM-16), where f = J_0(2 sqrt(t y)).
 
-    diagonal: b(y, y) of the kernel that jumps; the average 1/2 keeps the midpoint rule at order 2, 0 costs an order,
-    and the trapezoid rule loses it in the corners. Steps are Dormand-Prince's with tolerance 1e-13.
-    error: the largest over nodes at the horizon, for coarsest, 2 coarsest, ... cells (Gauss: points) per dimension.
+    diagonal: b(y, y) of the kernel that jumps; the average 1/2 keeps the midpoint rule at order 2,
+    0 costs an order, and the trapezoid rule loses it in the corners. Steps are Dormand-Prince's
+    with tolerance 1e-13. error: the largest over nodes at the horizon, for coarsest, 2 coarsest,
+    ... cells (Gauss: points) per dimension.
     raises ValueError for Simpson's rule with an odd number of cells, or more than 5000 nodes
     """
     cells = doubled(coarsest, doublings)
     case = PROBLEMS[problem]
     errors = []
     if cells[-1] ** (2 if problem == "square" else 1) > 5000:
-        raise ValueError(f"coarsest and doublings ask for {cells[-1]} cells per dimension, more than 5000 nodes in all")
+        raise ValueError(
+            f"coarsest and doublings ask for {cells[-1]} cells per dimension, more than 5000 "
+            f"nodes in all"
+        )
     for n in cells:
         grid = grid_of(problem, rule, n)
         network, control, initial = setup(problem, grid, diagonal)
-        final = integrate(network, control, initial, DormandPrince(rtol=1e-13, atol=1e-14)).trajectory.final
+        final = integrate(
+            network, control, initial, DormandPrince(rtol=1e-13, atol=1e-14)
+        ).trajectory.final
         errors.append(float(np.abs(final - case.final(grid)).max()))
     return xr.Dataset(
         {

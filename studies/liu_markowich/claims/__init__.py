@@ -1,4 +1,6 @@
-"""The ledger of claims on Liu and Markowich, by its sections, through the public functions of the package."""
+"""The ledger of claims on Liu and Markowich, by its sections, through the public functions of the
+package.
+"""
 
 from . import algorithms as algorithms
 from . import discretisation as discretisation

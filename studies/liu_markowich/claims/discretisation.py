@@ -15,7 +15,7 @@ from continuum import (
 )
 from solvers import RK4, DormandPrince, Euler, Heun, ImplicitMidpoint, integrate, picard
 
-from ...registry import claim
+from ...bench.registry import claim
 from .common import PAPER, SEVEN_DIGITS, UNIT, rounded
 
 DEPTH = {
@@ -40,7 +40,8 @@ DEPTH = {
 
 @claim(
     "LM-01",
-    statement="Depth limit (Theorem 2.1): f' = -tanh f, f(0) = 1: error at T = 1 of n steps of each method.",
+    statement="Depth limit (Theorem 2.1): f' = -tanh f, f(0) = 1: error at T = 1 of n steps of "
+    "each method.",
     paper=PAPER,
     references=DEPTH,
     relative_tolerance=rounded(DEPTH),
@@ -79,7 +80,8 @@ MOVING = {
 
 @claim(
     "LM-02",
-    statement="Coefficients that move with time: error at T = 2 of n steps, and what freezing a on layers costs.",
+    statement="Coefficients that move with time: error at T = 2 of n steps, and what freezing a "
+    "on layers costs.",
     paper=PAPER,
     references=MOVING,
     relative_tolerance=rounded(MOVING),
@@ -127,9 +129,14 @@ def _scalar(activation: Activation) -> WidthDepth:
 
 @claim(
     "LM-03",
-    statement="Without a Lipschitz sigma the limit in depth is not unique (E03): sigma = sgn sqrt, a^tau = 0 or tau^2.",
+    statement="Without a Lipschitz sigma the limit in depth is not unique (E03): sigma = sgn "
+    "sqrt, a^tau = 0 or tau^2.",
     paper=PAPER,
-    references={"a = 0": 0.0, "a = tau^2, tau = 1e-4": 0.24988726758, "a = tau^2, tau = 1e-5": 0.24998296974},
+    references={
+        "a = 0": 0.0,
+        "a = tau^2, tau = 1e-4": 0.24988726758,
+        "a = tau^2, tau = 1e-5": 0.24998296974,
+    },
     tolerance=5e-12,
     reason="the ledger prints eleven digits; 1e5 steps round to about 1e-13",
 )
@@ -150,7 +157,8 @@ def two_limits() -> dict[str, float]:
 
 @claim(
     "LM-04",
-    statement="Weak convergence of the coefficients is not enough: a_l = (-1)^l, B = 0, ReLU: z(T) - z(0) = T / 2.",
+    statement="Weak convergence of the coefficients is not enough: a_l = (-1)^l, B = 0, ReLU: "
+    "z(T) - z(0) = T / 2.",
     paper=PAPER,
     references={"L = 10": 1.5, "L = 100": 1.5, "L = 1000": 1.5},
     tolerance=1e-12,
@@ -171,9 +179,14 @@ def weak_is_not_enough() -> dict[str, float]:
 
 @claim(
     "LM-05",
-    statement="Picard's iteration converges on any horizon (E08): f' = f, T = 5: f^n(5) = sum of 5^k / k!, k <= n.",
+    statement="Picard's iteration converges on any horizon (E08): f' = f, T = 5: f^n(5) = sum of "
+    "5^k / k!, k <= n.",
     paper=PAPER,
-    references={"n = 10": 146.38060102513228, "n = 25": 148.41315909805004, "limit": 148.4131591025766},
+    references={
+        "n = 10": 146.38060102513228,
+        "n = 25": 148.41315909805004,
+        "limit": 148.4131591025766,
+    },
     relative_tolerance=1e-13,
     reason="polynomials of degree below 48 are integrated exactly, up to rounding",
 )
@@ -183,16 +196,22 @@ def picard_iterates() -> dict[str, float]:
     control = network.control(TimeMesh(5.0, 1), kernel=-1.0)
     iterates = {"n = 10": 10, "n = 25": 25, "limit": 45}
     return {
-        name: float(picard(network, control, np.ones((1, 1)), n).trajectory.final[0, 0]) for name, n in iterates.items()
+        name: float(picard(network, control, np.ones((1, 1)), n).trajectory.final[0, 0])
+        for name, n in iterates.items()
     }
 
 
-SINGULAR = {"uniform, n = 100": -0.080855, "uniform, n = 1000": -0.025870, "uniform, n = 10000": -0.0082089}
+SINGULAR = {
+    "uniform, n = 100": -0.080855,
+    "uniform, n = 1000": -0.025870,
+    "uniform, n = 10000": -0.0082089,
+}
 
 
 @claim(
     "LM-06",
-    statement="The stability factor exp(Lip int |B|) is attained (E06): b = -t^-1/2 / 2, implicit midpoint, T = 1.",
+    statement="The stability factor exp(Lip int |B|) is attained (E06): b = -t^-1/2 / 2, "
+    "implicit midpoint, T = 1.",
     paper=PAPER,
     references={
         **SINGULAR,
@@ -204,7 +223,8 @@ SINGULAR = {"uniform, n = 100": -0.080855, "uniform, n = 1000": -0.025870, "unif
         "factor on graded layers": 1e-6,
         "ln(factor) / t at t = 1e-4": 1e-6,
     },
-    reason="five printed digits for the errors; on 2000 layers graded by t = s^5 the order is 2 again",
+    reason="five printed digits for the errors; on 2000 layers graded by t = s^5 the order is 2 "
+    "again",
 )
 def singular_in_time() -> dict[str, float]:
     """f(1) - e on uniform layers (order 1/2), and f(t) / f(0) = exp(sqrt t) on graded ones."""
@@ -214,17 +234,22 @@ def singular_in_time() -> dict[str, float]:
         control = network.control(
             mesh, kernel=lambda y, z, t: -0.5 * t**-0.5 + 0.0 * y * z if t > 0 else -1.0 + 0.0 * y
         )
-        return float(integrate(network, control, np.ones((1, 1)), ImplicitMidpoint()).trajectory.final[0, 0])
+        return float(
+            integrate(network, control, np.ones((1, 1)), ImplicitMidpoint()).trajectory.final[0, 0]
+        )
 
     computed = {f"uniform, n = {n}": factor(TimeMesh(1.0, n)) - np.e for n in (100, 1000, 10_000)}
     computed["factor on graded layers"] = factor(TimeMesh(1.0, 2000, grading=5.0))
-    computed["ln(factor) / t at t = 1e-4"] = np.log(factor(TimeMesh(1e-4, 2000, grading=5.0))) / 1e-4
+    computed["ln(factor) / t at t = 1e-4"] = (
+        np.log(factor(TimeMesh(1e-4, 2000, grading=5.0))) / 1e-4
+    )
     return computed
 
 
 @claim(
     "LM-08",
-    statement="A kink in time makes RK4 second order unless a step ends there: f' = max(t - 0.3, 0), T = 1.",
+    statement="A kink in time makes RK4 second order unless a step ends there: f' = max(t - 0.3, "
+    "0), T = 1.",
     paper=PAPER,
     references={
         "n = 8": -2.083333e-4,
@@ -239,15 +264,24 @@ def kink_in_time() -> dict[str, float]:
     """f_n(1) - 0.245."""
     network = _scalar(identity)
     computed = {}
-    for name, n in (("n = 8", 8), ("n = 16", 16), ("n = 32", 32), ("n = 10, a step ends at the kink", 10)):
+    for name, n in (
+        ("n = 8", 8),
+        ("n = 16", 16),
+        ("n = 32", 32),
+        ("n = 10, a step ends at the kink", 10),
+    ):
         control = network.control(TimeMesh(1.0, n), bias=lambda y, t: max(t - 0.3, 0.0) + 0.0 * y)
-        computed[name] = float(integrate(network, control, np.zeros((1, 1)), RK4()).trajectory.final[0, 0]) - 0.245
+        computed[name] = (
+            float(integrate(network, control, np.zeros((1, 1)), RK4()).trajectory.final[0, 0])
+            - 0.245
+        )
     return computed
 
 
 @claim(
     "LM-09",
-    statement="A stiff kernel: f' = tanh(-1000 f), f(0) = 1, adaptively, and Euler's chatter with tau = 0.02.",
+    statement="A stiff kernel: f' = tanh(-1000 f), f(0) = 1, adaptively, and Euler's chatter "
+    "with tau = 0.02.",
     paper=PAPER,
     references={
         "f(0.5)": 0.5,
@@ -256,8 +290,15 @@ def kink_in_time() -> dict[str, float]:
         "f(1.001)": 1.829179710e-4,
         "Euler, tau = 0.02: f(2)": -4.06249e-3,
     },
-    tolerance={"f(0.5)": 1e-9, "f(0.999)": 1e-9, "f(1)": 1e-9, "f(1.001)": 1e-9, "Euler, tau = 0.02: f(2)": 5e-9},
-    reason="Dormand-Prince at 1e-12 per step loses some digits in the passage through the layer; Euler as printed",
+    tolerance={
+        "f(0.5)": 1e-9,
+        "f(0.999)": 1e-9,
+        "f(1)": 1e-9,
+        "f(1.001)": 1e-9,
+        "Euler, tau = 0.02: f(2)": 5e-9,
+    },
+    reason="Dormand-Prince at 1e-12 per step loses some digits in the passage through the layer; "
+    "Euler as printed",
 )
 def stiff_kernel() -> dict[str, float]:
     """The state before, in and after the layer at t = 1."""
@@ -265,7 +306,9 @@ def stiff_kernel() -> dict[str, float]:
     control = network.control(TimeMesh(1.001, 1), kernel=1000.0)
     times = [0.5, 0.999, 1.0, 1.001]
     stepper = DormandPrince(rtol=1e-12, atol=1e-14)
-    states = integrate(network, control, np.ones((1, 1)), stepper, save=times).trajectory.states[:, 0, 0]
+    states = integrate(network, control, np.ones((1, 1)), stepper, save=times).trajectory.states[
+        :, 0, 0
+    ]
     chatter = network.control(TimeMesh(2.0, 100), kernel=1000.0)
     final = integrate(network, chatter, np.ones((1, 1)), Euler()).trajectory.final[0, 0]
     return {

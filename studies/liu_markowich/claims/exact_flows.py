@@ -21,17 +21,23 @@ from continuum import (
 )
 from solvers import RK4, DormandPrince, Euler, ImplicitMidpoint, integrate, richardson
 
-from ...registry import claim
+from ...bench.registry import claim
 from .common import PAPER, TIGHT, UNIT
 
 
 @claim(
     "LM-10",
-    statement="A kernel of rank one: the closed form of f_t = 1 - e^y int e^-z f, at T = 2 on 8 Gauss nodes.",
+    statement="A kernel of rank one: the closed form of f_t = 1 - e^y int e^-z f, at T = 2 on 8 "
+    "Gauss nodes.",
     paper=PAPER,
-    references={"f(1/2, 2)": 0.940064439113745182, "|f(2)|": 0.8931788275099649, "largest error": 0.0},
+    references={
+        "f(1/2, 2)": 0.940064439113745182,
+        "|f(2)|": 0.8931788275099649,
+        "largest error": 0.0,
+    },
     tolerance=1e-12,
-    reason="8 Gauss nodes are at rounding for these data; what is left is the stepper's tolerance of 1e-13 per step",
+    reason="8 Gauss nodes are at rounding for these data; what is left is the stepper's "
+    "tolerance of 1e-13 per step",
 )
 def rank_one() -> dict[str, float]:
     """The state at y = 1/2, its norm, and the largest error at the nodes."""
@@ -46,7 +52,8 @@ def rank_one() -> dict[str, float]:
 
 @claim(
     "LM-11",
-    statement="Linear growth with a bounded activation: f = f_I + t tanh(phi), T = 10, on 64 Gauss or midpoint nodes.",
+    statement="Linear growth with a bounded activation: f = f_I + t tanh(phi), T = 10, on 64 "
+    "Gauss or midpoint nodes.",
     paper=PAPER,
     references={
         "f(1/4, 10)": 9.883855615856605,
@@ -56,7 +63,8 @@ def rank_one() -> dict[str, float]:
         "largest error, midpoint": 0.0,
     },
     tolerance=1e-12,
-    reason="the flow is linear in t, so every step is exact; what is left is rounding over 100 steps",
+    reason="the flow is linear in t, so every step is exact; what is left is rounding over 100 "
+    "steps",
 )
 def linear_growth() -> dict[str, float]:
     """State, norm and growth rate at T = 10."""
@@ -86,11 +94,19 @@ ASYMMETRIC = {
 
 @claim(
     "LM-12",
-    statement="Linear growth of an asymmetric equation: largest error at T = 10 of f = f_I + t tanh(phi), by rule.",
+    statement="Linear growth of an asymmetric equation: largest error at T = 10 of f = f_I + t "
+    "tanh(phi), by rule.",
     paper=PAPER,
     references=ASYMMETRIC,
-    tolerance={"Gauss 8": 6e-12, "Gauss 16": 1e-13, "midpoint 16": 6e-7, "midpoint 64": 6e-8, "midpoint 256": 6e-8},
-    reason="half a unit in the last printed digit; orthogonality holds up to quadrature, and steps are exact",
+    tolerance={
+        "Gauss 8": 6e-12,
+        "Gauss 16": 1e-13,
+        "midpoint 16": 6e-7,
+        "midpoint 64": 6e-8,
+        "midpoint 256": 6e-8,
+    },
+    reason="half a unit in the last printed digit; orthogonality holds up to quadrature, and "
+    "steps are exact",
 )
 def asymmetric_growth() -> dict[str, float]:
     """max over nodes of |f(10) - f_I - 10 tanh(sqrt(3) y)|."""
@@ -99,18 +115,26 @@ def asymmetric_growth() -> dict[str, float]:
     computed = {}
     for name, grid in grids.items():
         case = exact.asymmetric_growth
-        final = integrate(*case.setup(grid, 1), DormandPrince(rtol=1e-11, atol=1e-12)).trajectory.final
+        final = integrate(
+            *case.setup(grid, 1), DormandPrince(rtol=1e-11, atol=1e-12)
+        ).trajectory.final
         computed[name] = float(np.abs(final - case.final(grid)).max())
     return computed
 
 
 @claim(
     "LM-13",
-    statement="The Poisson kernel on the circle, rho = 1/2: f = sum I_|n|(1) exp(-rho^|n| t + i n y), t = 5.",
+    statement="The Poisson kernel on the circle, rho = 1/2: f = sum I_|n|(1) exp(-rho^|n| t + i "
+    "n y), t = 5.",
     paper=PAPER,
-    references={"f(0)": 0.207343685357224869, "f(pi/2)": -0.0652903948672724391, "f(pi)": -0.0266192155983136507},
+    references={
+        "f(0)": 0.207343685357224869,
+        "f(pi/2)": -0.0652903948672724391,
+        "f(pi)": -0.0266192155983136507,
+    },
     tolerance=1e-12,
-    reason="128 periodic nodes resolve the series to rounding; the rest is the stepper's tolerance of 1e-13 per step",
+    reason="128 periodic nodes resolve the series to rounding; the rest is the stepper's "
+    "tolerance of 1e-13 per step",
 )
 def poisson_kernel() -> dict[str, float]:
     """The state at three of the nodes."""
@@ -121,7 +145,8 @@ def poisson_kernel() -> dict[str, float]:
 
 @claim(
     "LM-14",
-    statement="An antisymmetric kernel turns: f = cos(y + t); implicit midpoint keeps the norm, Euler multiplies it.",
+    statement="An antisymmetric kernel turns: f = cos(y + t); implicit midpoint keeps the norm, "
+    "Euler multiplies it.",
     paper=PAPER,
     references={
         "largest error, adaptive": 0.0,
@@ -133,7 +158,8 @@ def poisson_kernel() -> dict[str, float]:
         "norm, implicit midpoint": 1e-12,
         "norm, Euler, relative to the start": 5e-10,
     },
-    reason="a quadratic invariant is kept to rounding; nine printed digits of (1 + tau^2)^50 with tau = 0.1",
+    reason="a quadratic invariant is kept to rounding; nine printed digits of (1 + tau^2)^50 "
+    "with tau = 0.1",
 )
 def turning_kernel() -> dict[str, float]:
     """sqrt(pi) is the norm of cos y."""
@@ -153,7 +179,8 @@ def turning_kernel() -> dict[str, float]:
 
 @claim(
     "LM-15",
-    statement="Scalar nonlinear flows in closed form: tanh with b = -1, sigmoid, ELU and leaky ReLU with b = 1.",
+    statement="Scalar nonlinear flows in closed form: tanh with b = -1, sigmoid, ELU and leaky "
+    "ReLU with b = 1.",
     paper=PAPER,
     references={
         "tanh, b = -1, f_I = 0.1: f(3)": 1.44894600175735968,
@@ -170,7 +197,9 @@ def scalar_flows() -> dict[str, float]:
     def final(activation: Activation, kernel: float, start: float, horizon: float) -> float:
         network = WidthDepth(gauss_legendre(UNIT, 1), activation)
         control = network.control(TimeMesh(horizon, 1), kernel=kernel)
-        return float(integrate(network, control, np.full((1, 1), start), TIGHT).trajectory.final[0, 0])
+        return float(
+            integrate(network, control, np.full((1, 1), start), TIGHT).trajectory.final[0, 0]
+        )
 
     return {
         "tanh, b = -1, f_I = 0.1: f(3)": final(tanh, -1.0, 0.1, 3.0),
@@ -199,7 +228,8 @@ def _extrapolated(value: Callable[[int], float], sizes: tuple[int, int, int]) ->
         "int I_0": 4.87973257685222495,
     },
     tolerance=1e-10,
-    reason="midpoint rule with the average on the diagonal, h^2 and h^4 removed from 100, 200 and 400 nodes",
+    reason="midpoint rule with the average on the diagonal, h^2 and h^4 removed from 100, 200 "
+    "and 400 nodes",
 )
 def volterra() -> dict[str, float]:
     """The state at y = 1, a node of weight zero, and its integral."""
@@ -208,7 +238,9 @@ def volterra() -> dict[str, float]:
         grid = midpoint(UNIT, n).observed_at(np.array([[1.0]]))
         network = WidthDepth(grid, activation)
         control = network.control(TimeMesh(4.0, 1), kernel=lambda y, z: sign * exact.below(y, z))
-        state = integrate(network, control, np.ones((n + 1, 1)), DormandPrince(rtol=1e-12, atol=1e-13)).trajectory.final
+        state = integrate(
+            network, control, np.ones((n + 1, 1)), DormandPrince(rtol=1e-12, atol=1e-13)
+        ).trajectory.final
         return float(state[-1, 0]), float(grid.integrate(state)[0])
 
     sizes = (100, 200, 400)
@@ -227,7 +259,8 @@ def volterra() -> dict[str, float]:
     paper=PAPER,
     references={"f((1/2, 1/2), 4)": 2.12970254898330642, "int f(4)": 2.24149816835674966},
     tolerance=2e-8,
-    reason="midpoint rule, 1/2 on the diagonal of each factor, h^2 and h^4 removed from 6, 12 and 24 nodes per axis",
+    reason="midpoint rule, 1/2 on the diagonal of each factor, h^2 and h^4 removed from 6, 12 "
+    "and 24 nodes per axis",
 )
 def volterra_square() -> dict[str, float]:
     """The state at the centre, a node of weight zero, and its integral."""
@@ -251,9 +284,12 @@ def volterra_square() -> dict[str, float]:
     paper=PAPER,
     references={"f((1/2, 1/2), 1)": 0.3134151312632406},
     tolerance=1e-12,
-    reason="7 Gauss nodes per axis are at rounding; the rest is the stepper's tolerance of 1e-13 per step",
+    reason="7 Gauss nodes per axis are at rounding; the rest is the stepper's tolerance of 1e-13 "
+    "per step",
 )
 def smooth_square() -> dict[str, float]:
     """The state at the centre, the middle node of an odd rule."""
-    final = integrate(*exact.smooth_square.setup(gauss_legendre(UNIT * UNIT, 7), 1), TIGHT).trajectory.final
+    final = integrate(
+        *exact.smooth_square.setup(gauss_legendre(UNIT * UNIT, 7), 1), TIGHT
+    ).trajectory.final
     return {"f((1/2, 1/2), 1)": float(final[24, 0])}

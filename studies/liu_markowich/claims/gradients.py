@@ -19,23 +19,33 @@ from continuum import (
 )
 from solvers import RK4, discretize, integrate
 
-from ...registry import claim
+from ...bench.registry import claim
 from .common import PAPER, UNIT
 
 
-def along(problem: LearningProblem, control: Control) -> tuple[np.ndarray, list[dict[str, np.ndarray]]]:
-    """The ends of the layers, and the gradient of J in every block there as a function of position (RK4)."""
+def along(
+    problem: LearningProblem, control: Control
+) -> tuple[np.ndarray, list[dict[str, np.ndarray]]]:
+    """The ends of the layers, and the gradient of J in every block there as a function of position
+    (RK4).
+    """
     costates = discretize(problem, RK4()).costates(control)
-    states = integrate(problem.network, control, problem.initial, RK4(), save="layers").trajectory.states
+    states = integrate(
+        problem.network, control, problem.initial, RK4(), save="layers"
+    ).trajectory.states
     times = [float(t) for t in costates.times]
     network = problem.network
-    gradients = [network.vjp(f, control.at(t), t, p)[1] for t, f, p in zip(times, states, costates.states, strict=True)]
+    gradients = [
+        network.vjp(f, control.at(t), t, p)[1]
+        for t, f, p in zip(times, states, costates.states, strict=True)
+    ]
     return costates.times, gradients
 
 
 @claim(
     "LM-43",
-    statement="Gradient of J = 1/2 |f(T)|^2 along LM-10, T = 1, from the adjoint (section 4.1 with E33: sigma').",
+    statement="Gradient of J = 1/2 |f(T)|^2 along LM-10, T = 1, from the adjoint (section 4.1 "
+    "with E33: sigma').",
     paper=PAPER,
     references={
         "J": 0.335526647909711,
@@ -79,7 +89,8 @@ def adjoint_gradient() -> dict[str, float]:
 
 @claim(
     "LM-44",
-    statement="Costate and gradients of J = f(T)^2 / 2 along LM-01 in closed form (E33 prints sigma for sigma').",
+    statement="Costate and gradients of J = f(T)^2 / 2 along LM-01 in closed form (E33 prints "
+    "sigma for sigma').",
     paper=PAPER,
     references={
         "D_a J(0)": 0.0918836834958935,
@@ -121,11 +132,16 @@ DISCRETE = {
 
 @claim(
     "LM-45",
-    statement="Discretise then optimise: gradient in a of the ResNet's own J, by adjoint and differences.",
+    statement="Discretise then optimise: gradient in a of the ResNet's own J, by adjoint and "
+    "differences.",
     paper=PAPER,
     references={**DISCRETE, "largest difference from finite differences": 0.0},
-    tolerance={**dict.fromkeys(DISCRETE, 1e-14), "largest difference from finite differences": 1e-9},
-    reason="the adjoint is exact up to rounding; central differences with h = 1e-5 are off by h^2 J''' and 1e-16 / h",
+    tolerance={
+        **dict.fromkeys(DISCRETE, 1e-14),
+        "largest difference from finite differences": 1e-9,
+    },
+    reason="the adjoint is exact up to rounding; central differences with h = 1e-5 are off by "
+    "h^2 J''' and 1e-16 / h",
 )
 def discrete_gradient() -> dict[str, float]:
     """f' = -tanh f with J = f(1)^2 / 2 by L Euler steps."""
@@ -141,14 +157,17 @@ def discrete_gradient() -> dict[str, float]:
         h = 1e-5
         for k in range(layers):
             nudge = problem.space.sample(bias=h * (np.arange(layers) == k)[:, None])
-            difference = (objective.value(control + nudge) - objective.value(control - nudge)) / (2 * h)
+            difference = (objective.value(control + nudge) - objective.value(control - nudge)) / (
+                2 * h
+            )
             worst = max(worst, abs(difference * layers - float(gradient[k])))
     return {**computed, "largest difference from finite differences": worst}
 
 
 @claim(
     "LM-46",
-    statement="Gradients without a kernel: D_a J = sech^2 y (2 tanh y - 1/2), D_b J = -s tanh z D_a J.",
+    statement="Gradients without a kernel: D_a J = sech^2 y (2 tanh y - 1/2), D_b J = -s tanh z "
+    "D_a J.",
     paper=PAPER,
     references={"D_a J(0.3)": 0.07561339728813975, "D_b J(0.3, 0.8, 1)": -0.05021007612419605},
     tolerance=1e-13,
@@ -170,7 +189,8 @@ def gradient_without_kernel() -> dict[str, float]:
 
 @claim(
     "LM-47",
-    statement="Classification: the orientation of W(y, z) in the output and in the costate (Remark 4.3 with E25).",
+    statement="Classification: the orientation of W(y, z) in the output and in the costate "
+    "(Remark 4.3 with E25).",
     paper=PAPER,
     references={
         "J": 0.0520186121373831,
@@ -183,7 +203,8 @@ def gradient_without_kernel() -> dict[str, float]:
         "cross-entropy: p(1/4, T)": 0.1088230106467174,
     },
     tolerance=1e-13,
-    reason="Gauss-Legendre with 20 points is exact to rounding for these analytic data, and Euler for a linear state",
+    reason="Gauss-Legendre with 20 points is exact to rounding for these analytic data, and "
+    "Euler for a linear state",
 )
 def classification() -> dict[str, float]:
     """f = t tanh y, T = 1, W = y e^z, mu = y - 1/2, C = y^2, logistic link."""
@@ -193,9 +214,17 @@ def classification() -> dict[str, float]:
     target = grid.sample(lambda y: y * y)
     readout = {"readout.W": lambda y, z: y * np.exp(z), "readout.mu": lambda y: y - 0.5}
     found = {}
-    for name, link, loss in (("", sigmoid, SquaredError()), ("cross-entropy: ", identity, Logistic())):
+    for name, link, loss in (
+        ("", sigmoid, SquaredError()),
+        ("cross-entropy: ", identity, Logistic()),
+    ):
         problem = LearningProblem(
-            network, np.zeros_like(target), target, TimeMesh(1.0, 2), readout=Integral(link=link), terminal=loss
+            network,
+            np.zeros_like(target),
+            target,
+            TimeMesh(1.0, 2),
+            readout=Integral(link=link),
+            terminal=loss,
         )
         control = problem.space.sample(bias=lambda y: y, **readout)
         objective = discretize(problem)

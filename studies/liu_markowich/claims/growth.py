@@ -26,15 +26,16 @@ from solvers import (
     integrate,
     l1_bound,
 )
-from solvers.steppers import Stepper
+from solvers.steps.tableaux import Stepper
 
-from ...registry import claim
+from ...bench.registry import claim
 from .common import PAPER, TIGHT, UNIT
 
 
 @claim(
     "LM-33",
-    statement="ReLU, rank one and symmetric: f = f_I + 2 c_0 (1 - e^(-t/2)) phi^+, with a limit that depends on f_I.",
+    statement="ReLU, rank one and symmetric: f = f_I + 2 c_0 (1 - e^(-t/2)) phi^+, with a limit "
+    "that depends on f_I.",
     paper=PAPER,
     references={
         "f(0, 3)": 2.164608741251639,
@@ -43,7 +44,8 @@ from .common import PAPER, TIGHT, UNIT
         "c_0 = 0.5: f(0, 80)": (0.7 + 0.5) * sqrt(2.0),
     },
     tolerance=1e-11,
-    reason="panels end at the kink y = 1/2, where u vanishes at all times; steps have a tolerance of 1e-13",
+    reason="panels end at the kink y = 1/2, where u vanishes at all times; steps have a "
+    "tolerance of 1e-13",
 )
 def relu_rank_one() -> dict[str, float]:
     """phi = sqrt 2 cos pi y, a = 0.7 phi, f_I = (0.7 - c_0) phi."""
@@ -54,7 +56,9 @@ def relu_rank_one() -> dict[str, float]:
         bias=lambda y: 0.7 * sqrt(2.0) * np.cos(pi * y),
         kernel=lambda y, z: 2 * np.cos(pi * y) * np.cos(pi * z),
     )
-    initial = grid.sample(*(lambda y, c=c: (0.7 - c) * sqrt(2.0) * np.cos(pi * y) for c in (1.5, 0.5)))
+    initial = grid.sample(
+        *(lambda y, c=c: (0.7 - c) * sqrt(2.0) * np.cos(pi * y) for c in (1.5, 0.5))
+    )
     early, late = integrate(network, control, initial, TIGHT, save=[3.0, 80.0]).trajectory.states
     return {
         "f(0, 3)": float(early[-1, 0]),
@@ -66,7 +70,8 @@ def relu_rank_one() -> dict[str, float]:
 
 @claim(
     "LM-34",
-    statement="ReLU: u = 0 is stable but does not attract: b = 1, a = 0: f_I = 1 stays, f_I = -1 gives -e^-t.",
+    statement="ReLU: u = 0 is stable but does not attract: b = 1, a = 0: f_I = 1 stays, f_I = -1 "
+    "gives -e^-t.",
     paper=PAPER,
     references={"f_I = 1: f(3)": 1.0, "f_I = -1: f(3)": -exp(-3.0)},
     tolerance=1e-12,
@@ -82,7 +87,8 @@ def relu_at_rest() -> dict[str, float]:
 
 @claim(
     "LM-36",
-    statement="ReLU in L^1: sharp for |Y| = 1; on (0, 2) the printed bound 2e is exceeded, the corrected one attained.",
+    statement="ReLU in L^1: sharp for |Y| = 1; on (0, 2) the printed bound 2e is exceeded, the "
+    "corrected one attained.",
     paper=PAPER,
     references={
         "|Y| = 1: int f(1)": e,
@@ -103,15 +109,20 @@ def l1_growth() -> dict[str, float]:
         control = network.control(TimeMesh(1.0, 1), kernel=-1.0)
         final = integrate(network, control, np.ones((2, 1)), TIGHT).trajectory.final
         computed[f"|Y| = {size}: int f(1)"] = float(network.grid.integrate(final)[0])
-        computed[f"|Y| = {size}: corrected bound"] = l1_bound(network, control, np.ones((2, 1)), 1.0)
+        computed[f"|Y| = {size}: corrected bound"] = l1_bound(
+            network, control, np.ones((2, 1)), 1.0
+        )
         rate = growth_class(network, control, np.ones((2, 1))).rate
-        printed = float(network.grid.integrate(np.ones(2)) * np.exp(np.abs(control.at(0.0)["kernel"]).max()))
+        printed = float(
+            network.grid.integrate(np.ones(2)) * np.exp(np.abs(control.at(0.0)["kernel"]).max())
+        )
     return {**computed, "|Y| = 2: printed bound": printed, "|Y| = 2: rate of the L^2 bound": rate}
 
 
 @claim(
     "LM-37",
-    statement="Proposition 3.5: |f| <= |f_I| + t |u_I^+| for ReLU, B_s >= 0; linear growth is attained, B_s = 0.",
+    statement="Proposition 3.5: |f| <= |f_I| + t |u_I^+| for ReLU, B_s >= 0; linear growth is "
+    "attained, B_s = 0.",
     paper=PAPER,
     references={
         "|f(4 pi)|": 10.181972184624312,
@@ -120,7 +131,8 @@ def l1_growth() -> dict[str, float]:
         "largest |f(4 pi) - cos y - 4|": 0.0,
     },
     tolerance=2e-6,
-    reason="the kink of u^+ moves over nodes and steps, whose numbers have no common factor so that errors average out",
+    reason="the kink of u^+ moves over nodes and steps, whose numbers have no common factor so "
+    "that errors average out",
 )
 def antisymmetric_relu() -> dict[str, float]:
     """b = sin(y - z) / pi on the circle, f_I = cos y: u = -sin(y + t/2)."""
@@ -149,20 +161,29 @@ CONTRACTED = {
 
 @claim(
     "LM-42",
-    statement="f_t = B* sigma(a - Bf) contracts if sigma' >= 0 and expands if not; Euler up to tau = 2 / (Lip |B|^2).",
+    statement="f_t = B* sigma(a - Bf) contracts if sigma' >= 0 and expands if not; Euler up to "
+    "tau = 2 / (Lip |B|^2).",
     paper=PAPER,
     references=CONTRACTED,
     tolerance=1e-11,
-    reason="scalar equations integrated with a tolerance of 1e-13 per step; the Euler step is linear here",
+    reason="scalar equations integrated with a tolerance of 1e-13 per step; the Euler step is "
+    "linear here",
 )
 def contraction() -> dict[str, float]:
-    """b = 2, a = 1, tanh: f' = 2 tanh(1 - 2f), starts 0 and 1; one Euler step of the linear layer."""
+    """b = 2, a = 1, tanh: f' = 2 tanh(1 - 2f), starts 0 and 1; one Euler step of the linear
+    layer.
+    """
     grid = gauss_legendre(UNIT, 1)
     starts = np.array([[0.0, 1.0]])
     against = user_activation(
-        "-tanh", lambda s: -tanh.value(s), lambda s: -tanh.derivative(s), lambda s: -tanh.second(s),
-        lambda s: -tanh.antiderivative(s), lipschitz=1.0, bounded=True,
-    )  # fmt: skip
+        "-tanh",
+        lambda s: -tanh.value(s),
+        lambda s: -tanh.derivative(s),
+        lambda s: -tanh.second(s),
+        lambda s: -tanh.antiderivative(s),
+        lipschitz=1.0,
+        bounded=True,
+    )
 
     def final(sigma: Activation, horizon: float, stepper: Stepper) -> Array:
         network = SymmetricLayer(grid, sigma)

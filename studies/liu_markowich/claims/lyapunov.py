@@ -29,13 +29,14 @@ from solvers import (
     steady_state,
 )
 
-from ...registry import claim
+from ...bench.registry import claim
 from .common import PAPER, TIGHT, UNIT
 
 
 @claim(
     "LM-28",
-    statement="Theorem 3.2 (i), (ii), (iv): dissipated integrals for b = 1, a = 0: tanh from 1, sigmoid from 0.",
+    statement="Theorem 3.2 (i), (ii), (iv): dissipated integrals for b = 1, a = 0: tanh from 1, "
+    "sigmoid from 0.",
     paper=PAPER,
     references={
         "tanh: int sigma(u)^2": 0.433780830483027187,
@@ -45,10 +46,13 @@ from .common import PAPER, TIGHT, UNIT
         "sigmoid: int_0^50 sigma^2, and the rest Sigma(u(50)) - inf Sigma": log(2.0),
     },
     tolerance=1e-10,
-    reason="4000 steps of RK4 and Simpson's rule over [0, 40] or [0, 50]; tanh leaves a tail of e^-80",
+    reason="4000 steps of RK4 and Simpson's rule over [0, 40] or [0, 50]; tanh leaves a tail of "
+    "e^-80",
 )
 def dissipation() -> dict[str, float]:
-    """f' = sigma(-f); the sigmoid has no steady state, and what remains after t = 50 is known in closed form."""
+    """f' = sigma(-f); the sigmoid has no steady state, and what remains after t = 50 is known in
+    closed form.
+    """
     grid = gauss_legendre(UNIT, 1)
     network = WidthDepth(grid, tanh)
     control = network.control(TimeMesh(40.0, 4000), kernel=1.0)
@@ -62,7 +66,9 @@ def dissipation() -> dict[str, float]:
         "tanh: int sigma(u)^2": float(simpson(along.dissipation[:, 0], x=along.times)),
         "tanh: int sigma(u) u": float(simpson(along.power[:, 0], x=along.times)),
         "tanh: int Sigma(u_I)": float(along.potential[0, 0]),
-        "tanh: int Sigma(u) rises by at most": max(0.0, float(np.diff(along.potential[:, 0]).max())),
+        "tanh: int Sigma(u) rises by at most": max(
+            0.0, float(np.diff(along.potential[:, 0]).max())
+        ),
         "sigmoid: int_0^50 sigma^2, and the rest Sigma(u(50)) - inf Sigma": float(
             simpson(rest.dissipation[:, 0], x=rest.times) + rest.potential[-1, 0] + log(2.0)
         ),
@@ -88,14 +94,17 @@ BOUNDED = {
 
 @claim(
     "LM-29",
-    statement="Theorem 3.2 (iii): |B^1/2 f| stays below |g| + |B^1/2 f_I - g|, g = B^-1/2 a, for a not in R(B).",
+    statement="Theorem 3.2 (iii): |B^1/2 f| stays below |g| + |B^1/2 f_I - g|, g = B^-1/2 a, for "
+    "a not in R(B).",
     paper=PAPER,
     references=BOUNDED,
     tolerance=dict(zip(BOUNDED, (1e-8, 1e-6, 1e-6, 1e-8, 1e-8, 1e-12), strict=True)),
     reason="extrapolated from 100 and 200 midpoints; |g|^2 = 1 - h/2 and sum = 1/h there, exactly",
 )
 def half_range() -> dict[str, float]:
-    """Errors of the midpoint rule are extrapolated away with the order each has, 2 for states and 1 for |g|^2."""
+    """Errors of the midpoint rule are extrapolated away with the order each has, 2 for states and 1
+    for |g|^2.
+    """
     computed, rise, before = {}, 0.0, [0.5, 0.5]
     for key, horizon in zip(BOUNDED, (1.0, 10.0, 100.0), strict=False):
         squares, sizes = [], []
@@ -118,7 +127,8 @@ def half_range() -> dict[str, float]:
 
 @claim(
     "LM-30",
-    statement="a outside R(B^1/2): b = 1, a = cos pi y, tanh: f = t tanh(cos pi y), (a, f) grows linearly, Bf = 0.",
+    statement="a outside R(B^1/2): b = 1, a = cos pi y, tanh: f = t tanh(cos pi y), (a, f) grows "
+    "linearly, Bf = 0.",
     paper=PAPER,
     references={
         "(a, f(10)) / 10": 0.405837842565779483,
@@ -134,7 +144,9 @@ def outside_the_range() -> dict[str, float]:
 
     def case(grid: Grid) -> tuple[WidthDepth, FunctionControl]:
         network = WidthDepth(grid, tanh)
-        return network, network.control(TimeMesh(10.0, 10), bias=lambda y: np.cos(pi * y), kernel=1.0)
+        return network, network.control(
+            TimeMesh(10.0, 10), bias=lambda y: np.cos(pi * y), kernel=1.0
+        )
 
     grid = gauss_legendre(UNIT, 32)
     network, control = case(grid)
@@ -160,11 +172,13 @@ ROOT = {
 
 @claim(
     "LM-31",
-    statement="In LM-29 |f| tends to infinity although N(B) = {0}: |f|^2 ~ (4 / sqrt pi) (1 - 1 / sqrt 2) sqrt t.",
+    statement="In LM-29 |f| tends to infinity although N(B) = {0}: |f|^2 ~ (4 / sqrt pi) (1 - 1 "
+    "/ sqrt 2) sqrt t.",
     paper=PAPER,
     references=ROOT,
     relative_tolerance=dict(zip(ROOT, (1e-8, 1e-6, 1e-6, 1e-4), strict=True)),
-    reason="extrapolated from 200 and 400 midpoints, whose error is O(t h^2); what is left is its square",
+    reason="extrapolated from 200 and 400 midpoints, whose error is O(t h^2); what is left is "
+    "its square",
 )
 def slow_growth() -> dict[str, float]:
     """|f(t)|^2, extrapolated in the width."""
@@ -181,7 +195,8 @@ def slow_growth() -> dict[str, float]:
 
 @claim(
     "LM-32",
-    statement="Equilibria have sigma(u_e) in N(B); Lemma 3.3, u_e sigma(u_e) = 0, needs B symmetric, fails for LM-11.",
+    statement="Equilibria have sigma(u_e) in N(B); Lemma 3.3, u_e sigma(u_e) = 0, needs B "
+    "symmetric, fails for LM-11.",
     paper=PAPER,
     references={
         "LM-11: int u_e sigma(u_e)": 0.6962909296667769,
@@ -199,15 +214,21 @@ def equilibria() -> dict[str, float]:
     run = integrate(network, control, initial, RK4(), save="layers").trajectory
     power = lyapunov(network, control, run).power[:, 0]
     values = control.at(0.0)
-    moved = network.kernel.apply(values["kernel"], network.velocity(initial, values, 0.0), network.weights)
+    moved = network.kernel.apply(
+        values["kernel"], network.velocity(initial, values, 0.0), network.weights
+    )
     symmetric = WidthDepth(grid, tanh)
     still = symmetric.control(TimeMesh(40.0, 400), kernel=1.0)
-    end = integrate(symmetric, still, grid.sample(lambda y: 1 + np.cos(pi * y)), RK4(), save="layers").trajectory
+    end = integrate(
+        symmetric, still, grid.sample(lambda y: 1 + np.cos(pi * y)), RK4(), save="layers"
+    ).trajectory
     return {
         "LM-11: int u_e sigma(u_e)": float(power[0]),
         "LM-11: the same at t = 10": float(power[-1]),
         "LM-11: |B sigma(u_e)|": float(np.sqrt(grid.integrate(moved**2)[0])),
-        "LM-24, symmetric: int u sigma(u) at t = 40": float(lyapunov(symmetric, still, end).power[-1, 0]),
+        "LM-24, symmetric: int u sigma(u) at t = 40": float(
+            lyapunov(symmetric, still, end).power[-1, 0]
+        ),
     }
 
 
@@ -229,14 +250,17 @@ GRAM = {
 
 @claim(
     "LM-35",
-    statement="Theorem 3.4 as corrected: DT > 0 gives decay of V = 1/2 sum (u_l / mu_l)^2, int Sigma(u) may rise.",
+    statement="Theorem 3.4 as corrected: DT > 0 gives decay of V = 1/2 sum (u_l / mu_l)^2, int "
+    "Sigma(u) may rise.",
     paper=PAPER,
     references=GRAM,
     tolerance={key: 1e-12 if key.startswith(("sym(DT),", "L", "V(0)")) else 5e-9 for key in GRAM},
     reason="as many digits as the ledger prints; 64 Gauss nodes are at rounding for these data",
 )
 def gram_matrices() -> dict[str, float]:
-    """D = diag(10, 1), T = 0.85 [[0.4, -0.09], [0.9, 0.4]], phi_l and psi_l among sqrt 2 cos k pi y."""
+    """D = diag(10, 1), T = 0.85 [[0.4, -0.09], [0.9, 0.4]], phi_l and psi_l among sqrt 2 cos k pi
+    y.
+    """
     grid = gauss_legendre(UNIT, 64)
     modes = np.stack([sqrt(2.0) * np.cos(k * pi * grid.coordinates) for k in range(1, 5)], axis=1)
     gram = 0.85 * np.array([[0.4, -0.09], [0.9, 0.4]])

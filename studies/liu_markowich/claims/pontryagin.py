@@ -17,16 +17,20 @@ from continuum import (
 from continuum.sets import AdmissibleSet
 from solvers import RK4, discretize, shoot
 
-from ...registry import claim
+from ...bench.registry import claim
 from ..shared import boxed
 from .common import PAPER, UNIT
 
-EXTREMAL = "states, costates and switching times solve the two-point problem with integrators at rtol 1e-11"
+EXTREMAL = (
+    "states, costates and switching times solve the two-point problem with integrators at "
+    "rtol 1e-11"
+)
 
 
 @claim(
     "LM-51",
-    statement="Largest and least preactivation over K_A for a box, the disc and finite sets, f = y - 0.3 (4.10, E27).",
+    statement="Largest and least preactivation over K_A for a box, the disc and finite sets, f = "
+    "y - 0.3 (4.10, E27).",
     paper=PAPER,
     references={
         "box: largest": 2.2575,
@@ -42,7 +46,9 @@ EXTREMAL = "states, costates and switching times solve the two-point problem wit
     reason="f is linear on both panels of the rule, so every integral is exact",
 )
 def preactivations() -> dict[str, float]:
-    """a - int b f at the support points of (1, -f) and (-1, f); two pairs (a, b) are two sections, each one point."""
+    """a - int b f at the support points of (1, -f) and (-1, f); two pairs (a, b) are two sections,
+    each one point.
+    """
     grid = split(UNIT, [0.3], lambda panel: gauss_legendre(panel, 3))
     space = WidthDepth(grid, identity).controls(TimeMesh(1.0, 1))
     f = grid.evaluate(lambda y: y - 0.3)
@@ -73,11 +79,16 @@ def preactivations() -> dict[str, float]:
     "LM-52",
     statement="The disc: controls vary smoothly, H is constant, p = D_v F (corrected section 4.2).",
     paper=PAPER,
-    references={"f(1)": 2.085455195520839, "J": 0.4181960996999136, "H": 2.115174948416109, "r(0)": 1.891869987585212,
-                "drift of H": 0.0},
+    references={
+        "f(1)": 2.085455195520839,
+        "J": 0.4181960996999136,
+        "H": 2.115174948416109,
+        "r(0)": 1.891869987585212,
+        "drift of H": 0.0,
+    },
     tolerance=1e-8,
     reason=EXTREMAL,
-)  # fmt: skip
+)
 def disc() -> dict[str, float]:
     """Linear, f(0) = 1/2, target 3: f = sinh(t + asinh 1/2)."""
     found = shoot(boxed([0.5], [3.0], grid=gauss_legendre(UNIT, 1), layers=8, admissible=Ball(1.0)))
@@ -109,7 +120,9 @@ def box() -> dict[str, float]:
     """f(0) = 1/2, target 4."""
     rows = {}
     for name, activation in (("linear", identity), ("tanh", tanh)):
-        found = shoot(boxed([0.5], [4.0], grid=gauss_legendre(UNIT, 1), activation=activation, layers=8))
+        found = shoot(
+            boxed([0.5], [4.0], grid=gauss_legendre(UNIT, 1), activation=activation, layers=8)
+        )
         rows[f"{name}: f(1)"] = float(found.state.final[0, 0])
         rows[f"{name}: J"] = found.objective
         rows[f"{name}: H"] = -float(found.hamiltonian[0])
@@ -131,11 +144,17 @@ def box() -> dict[str, float]:
         "switching times": 1.0,
     },
     tolerance={
-        "t_s": 1e-9, "f_1(T)": 1e-9, "f_2(T)": 1e-9, "J": 1e-9, "H": 1e-8, "r_1(0)": 1e-8, "r_2(0)": 1e-8,
+        "t_s": 1e-9,
+        "f_1(T)": 1e-9,
+        "f_2(T)": 1e-9,
+        "J": 1e-9,
+        "H": 1e-8,
+        "r_1(0)": 1e-8,
+        "r_2(0)": 1e-8,
         "switching times": 0.0,
     },
     reason=EXTREMAL,
-)  # fmt: skip
+)
 def switching() -> dict[str, float]:
     """From the zero control."""
     found = shoot(boxed([0.5, 0.5], [4.0, 0.0]), tolerance=1e-11)
@@ -156,7 +175,8 @@ def switching() -> dict[str, float]:
 
 @claim(
     "LM-55",
-    statement="Several extremals of one problem: one along a singular arc, and two mirror images that are better.",
+    statement="Several extremals of one problem: one along a singular arc, and two mirror images "
+    "that are better.",
     paper=PAPER,
     references={
         "singular arc: J": 1.642801471258288,
@@ -173,7 +193,9 @@ def switching() -> dict[str, float]:
     reason=EXTREMAL,
 )
 def several_extremals() -> dict[str, float]:
-    """f(0) = 0, target (6, 0), T = 2: from the zero control, and from controls that push block 2 either way."""
+    """f(0) = 0, target (6, 0), T = 2: from the zero control, and from controls that push block 2
+    either way.
+    """
     problem = boxed([0.0, 0.0], [6.0, 0.0], horizon=2.0)
     rows = {}
     for name, push in (("singular arc", 0.0), ("switching", 1.0), ("mirror image", -1.0)):
@@ -181,7 +203,10 @@ def several_extremals() -> dict[str, float]:
         bias = np.stack([np.full(60, 0.9), np.where(early, push, -push)], axis=1)
         kernel = np.zeros((60, 2, 2))
         kernel[:, 0, 0], kernel[:, 0, 1] = -0.9, -push
-        kernel[:, 1, 0], kernel[:, 1, 1] = np.where(early, -push, push), np.where(early, -abs(push), abs(push))
+        kernel[:, 1, 0], kernel[:, 1, 1] = (
+            np.where(early, -push, push),
+            np.where(early, -abs(push), abs(push)),
+        )
         found = shoot(problem, initial=problem.space.sample(bias=bias, kernel=kernel))
         rows[f"{name}: J"] = found.objective
         if push >= 0.0:
@@ -196,9 +221,14 @@ def several_extremals() -> dict[str, float]:
 
 @claim(
     "LM-56",
-    statement="A target that is reached: the costate vanishes, so every control that hits it is extremal.",
+    statement="A target that is reached: the costate vanishes, so every control that hits it is "
+    "extremal.",
     paper=PAPER,
-    references={f"{name}: {what}": 0.0 for name in ("a = 1/2", "a = 1 for t < 1/2") for what in ("J", "largest |p|")},
+    references={
+        f"{name}: {what}": 0.0
+        for name in ("a = 1/2", "a = 1 for t < 1/2")
+        for what in ("J", "largest |p|")
+    },
     tolerance=1e-15,
     reason="the states are polynomials of degree one on every layer: rounding alone is left",
 )
@@ -208,7 +238,10 @@ def silent_principle() -> dict[str, float]:
     problem = LearningProblem(network, np.zeros((1, 1)), np.full((1, 1), 0.5), TimeMesh(1.0, 8))
     objective = discretize(problem, RK4())
     rows = {}
-    for name, bias in (("a = 1/2", np.full((8, 1), 0.5)), ("a = 1 for t < 1/2", 1.0 * (np.arange(8) < 4)[:, None])):
+    for name, bias in (
+        ("a = 1/2", np.full((8, 1), 0.5)),
+        ("a = 1 for t < 1/2", 1.0 * (np.arange(8) < 4)[:, None]),
+    ):
         control = problem.space.sample(bias=bias)
         rows[f"{name}: J"] = objective.value(control)
         rows[f"{name}: largest |p|"] = float(np.max(np.abs(objective.costates(control).states)))

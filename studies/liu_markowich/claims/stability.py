@@ -32,7 +32,7 @@ from solvers import (
     richardson,
 )
 
-from ...registry import claim
+from ...bench.registry import claim
 from .common import PAPER, TIGHT, UNIT
 
 
@@ -43,7 +43,8 @@ def _unstable(horizon: float) -> tuple[WidthDepth, FunctionControl, Array]:
 
 @claim(
     "LM-23",
-    statement="A negative eigenvalue of B: f' = tanh f, f(0) = 0.1 grows like e^t, then linearly, below the bound.",
+    statement="A negative eigenvalue of B: f' = tanh f, f(0) = 0.1 grows like e^t, then "
+    "linearly, below the bound.",
     paper=PAPER,
     references={
         "largest real part of -sigma'(0) B": 1.0,
@@ -53,7 +54,8 @@ def _unstable(horizon: float) -> tuple[WidthDepth, FunctionControl, Array]:
         "bound at t = 3": 3.1,
     },
     tolerance=1e-11,
-    reason="a scalar equation integrated with a tolerance of 1e-13 per step, amplified by e^3 while it is exponential",
+    reason="a scalar equation integrated with a tolerance of 1e-13 per step, amplified by e^3 "
+    "while it is exponential",
 )
 def negative_eigenvalue() -> dict[str, float]:
     """asinh(e^t sinh 0.1), and |f| <= |f_I| + t sup |sigma| |Y|^1/2."""
@@ -61,7 +63,9 @@ def negative_eigenvalue() -> dict[str, float]:
     states = integrate(network, control, initial, TIGHT, save=[19.0, 20.0]).trajectory.states
     bound = growth_class(network, control, initial)
     return {
-        "largest real part of -sigma'(0) B": float(linearized_spectrum(network, control).eigenvalues[0].real),
+        "largest real part of -sigma'(0) B": float(
+            linearized_spectrum(network, control).eigenvalues[0].real
+        ),
         "f(3)": float(integrate(*_unstable(3.0), TIGHT).trajectory.final[0, 0]),
         "f(20) - f(19)": float(states[1, 0, 0] - states[0, 0, 0]),
         "slope of the bound": bound.slope,
@@ -71,7 +75,8 @@ def negative_eigenvalue() -> dict[str, float]:
 
 @claim(
     "LM-24",
-    statement="B symmetric with a null space: stable, not asymptotically; components in N(B) persist exactly.",
+    statement="B symmetric with a null space: stable, not asymptotically; components in N(B) "
+    "persist exactly.",
     paper=PAPER,
     references={
         "f(0, 1)": 1.419885257562055,
@@ -80,7 +85,8 @@ def negative_eigenvalue() -> dict[str, float]:
         "least eigenvalue of -sigma'(0) B": -1.0,
     },
     tolerance=1e-12,
-    reason="16 Gauss nodes integrate cos pi y to rounding; the scalar equation for the mean has tolerance 1e-13",
+    reason="16 Gauss nodes integrate cos pi y to rounding; the scalar equation for the mean has "
+    "tolerance 1e-13",
 )
 def persistent_null_space() -> dict[str, float]:
     """b = 1, a = 0, tanh, f_I = 1 + cos pi y: f = cos pi y + asinh(e^-t sinh 1)."""
@@ -102,7 +108,9 @@ def persistent_null_space() -> dict[str, float]:
 def _frozen(points: int) -> tuple[WidthDepth, FunctionControl, Array]:
     """u = (y^2 + 2y)^1/2, so sigma'(u) = (1 + y)^-2 for arctan, and b = min(y, z)."""
     network = WidthDepth(midpoint(UNIT, points), arctan)
-    control = network.control(TimeMesh(1.0, 1), bias=lambda y: np.sqrt(y * y + 2 * y), kernel=np.minimum)
+    control = network.control(
+        TimeMesh(1.0, 1), bias=lambda y: np.sqrt(y * y + 2 * y), kernel=np.minimum
+    )
     return network, control, np.zeros((points, 1))
 
 
@@ -123,11 +131,13 @@ FROZEN = {
 
 @claim(
     "LM-25",
-    statement="The frozen spectrum of sigma'(u) B is real, >= 0 for B symmetric >= 0, sigma' > 0: arctan, min(y, z).",
+    statement="The frozen spectrum of sigma'(u) B is real, >= 0 for B symmetric >= 0, sigma' > "
+    "0: arctan, min(y, z).",
     paper=PAPER,
     references=FROZEN,
     tolerance=dict(zip(FROZEN, (1e-10, 1e-10, 2e-10, 5e-9, 1e-12), strict=True)),
-    reason="extrapolating the midpoint rule from 200 and 400 nodes leaves O(h^4); the fourth is printed to 8 digits",
+    reason="extrapolating the midpoint rule from 200 and 400 nodes leaves O(h^4); the fourth is "
+    "printed to 8 digits",
 )
 def frozen_spectrum() -> dict[str, float]:
     """lambda = 1 / (nu^2 + 1/4) with sin(nu ln 2) / 2 + nu cos(nu ln 2) = 0."""
@@ -138,7 +148,11 @@ def frozen_spectrum() -> dict[str, float]:
     limit = np.asarray(richardson(leading[0], leading[1], order=2)[0])
     computed = {f"lambda_{k + 1}": float(limit[k]) for k in range(3)}
     imaginary = np.abs(np.imag(np.linalg.eigvals(_frozen_jacobian(200)))).max()
-    return {**computed, "lambda_1, midpoint 400": float(leading[1][0]), "largest imaginary part": float(imaginary)}
+    return {
+        **computed,
+        "lambda_1, midpoint 400": float(leading[1][0]),
+        "largest imaginary part": float(imaginary),
+    }
 
 
 NO_RATE = {
@@ -151,11 +165,13 @@ NO_RATE = {
 
 @claim(
     "LM-26",
-    statement="No exponential rate in infinite rank: b = min(y, z), linear, f_I = 1: |f|^2 ~ (2 pi t)^-1/2.",
+    statement="No exponential rate in infinite rank: b = min(y, z), linear, f_I = 1: |f|^2 ~ (2 "
+    "pi t)^-1/2.",
     paper=PAPER,
     references=NO_RATE,
     relative_tolerance=dict(zip(NO_RATE, (1e-9, 1e-8, 1e-6, 1e-4), strict=True)),
-    reason="the midpoint rule errs by t h^2 / 2 (its B has a spectral gap); extrapolating leaves about (t h^2)^2",
+    reason="the midpoint rule errs by t h^2 / 2 (its B has a spectral gap); extrapolating leaves "
+    "about (t h^2)^2",
 )
 def no_exponential_rate() -> dict[str, float]:
     """|f(t)|^2, extrapolated from 200 and 400 midpoints."""
@@ -182,10 +198,15 @@ def no_exponential_rate() -> dict[str, float]:
 def decaying_kernel() -> dict[str, float]:
     """b = -1 / (1 + t), linear."""
     network = WidthDepth(gauss_legendre(UNIT, 1), identity)
-    control = network.control(TimeMesh(100.0, 1), kernel=lambda y, z, t: -1.0 / (1.0 + t) + 0.0 * y * z)
+    control = network.control(
+        TimeMesh(100.0, 1), kernel=lambda y, z, t: -1.0 / (1.0 + t) + 0.0 * y * z
+    )
     final = integrate(network, control, np.ones((1, 1)), TIGHT).trajectory.final
     spectrum = linearized_spectrum(network, control, final, t=100.0)
-    return {"f(100)": float(final[0, 0]), "frozen eigenvalue at t = 100": float(spectrum.eigenvalues[0].real)}
+    return {
+        "f(100)": float(final[0, 0]),
+        "frozen eigenvalue at t = 100": float(spectrum.eigenvalues[0].real),
+    }
 
 
 def _moving(layers: int) -> tuple[WidthDepth, FunctionControl, FunctionControl, Trajectory, Array]:
@@ -212,7 +233,8 @@ ENERGY = {
 
 @claim(
     "LM-38",
-    statement="Energy identity of the linearised equation: the rate with u_t integrates to E(2) - E(0), with u not.",
+    statement="Energy identity of the linearised equation: the rate with u_t integrates to E(2) "
+    "- E(0), with u not.",
     paper=PAPER,
     references=ENERGY,
     tolerance=2e-12,
@@ -264,19 +286,27 @@ def conditioning() -> dict[str, float]:
     }
 
 
-NORMS = {"|B|": 0.4052847345693511, "|b| in L^2(Y x Y)": 0.408248290463863, "chain of inequalities violated by": 0.0}
+NORMS = {
+    "|B|": 0.4052847345693511,
+    "|b| in L^2(Y x Y)": 0.408248290463863,
+    "chain of inequalities violated by": 0.0,
+}
 
 
 @claim(
     "LM-40",
-    statement="lambda_1 <= |sigma'(u) B| <= sup sigma' |B| <= sup sigma' |b|, for the data of LM-25.",
+    statement="lambda_1 <= |sigma'(u) B| <= sup sigma' |B| <= sup sigma' |b|, for the data of "
+    "LM-25.",
     paper=PAPER,
     references=NORMS,
     tolerance=dict(zip(NORMS, (1e-9, 1e-9, 0.0), strict=True)),
-    reason="extrapolated from 100 and 200 midpoints; inequalities hold by margins far above rounding",
+    reason="extrapolated from 100 and 200 midpoints; inequalities hold by margins far above "
+    "rounding",
 )
 def norms() -> dict[str, float]:
-    """Norms of operators in L^2(Y) on midpoints, whose equal weights make them those of matrices."""
+    """Norms of operators in L^2(Y) on midpoints, whose equal weights make them those of
+    matrices.
+    """
     operator, kernel = [], []
     for points in (100, 200):
         s = operator_matrix(*_frozen(points)[:2])
@@ -302,7 +332,8 @@ def _turning(y: Array, z: Array, t: float) -> Array:
 
 @claim(
     "LM-41",
-    statement="Frozen spectra mislead: eigenvalues -1/4 +- 0.66144 i at all times, and a solution like e^(t/2).",
+    statement="Frozen spectra mislead: eigenvalues -1/4 +- 0.66144 i at all times, and a "
+    "solution like e^(t/2).",
     paper=PAPER,
     references={
         "f_1(10)": 124.52925634,
@@ -318,7 +349,8 @@ def _turning(y: Array, z: Array, t: float) -> Array:
         "imaginary part at t = 7": 5e-6,
         "real part at t = 0": 1e-14,
     },
-    reason="as many digits as the ledger prints; the tolerance of 1e-13 per step is amplified by e^5",
+    reason="as many digits as the ledger prints; the tolerance of 1e-13 per step is amplified by "
+    "e^5",
 )
 def turning_kernel() -> dict[str, float]:
     """e^(t/2) (-cos t, sin t)."""
@@ -326,7 +358,9 @@ def turning_kernel() -> dict[str, float]:
     control = network.control(TimeMesh(10.0, 1), kernel=_turning)
     initial = np.array([[-1.0], [0.0]])
     final = integrate(network, control, initial, TIGHT).trajectory.final
-    late, early = (linearized_spectrum(network, control, initial, t=t).eigenvalues for t in (7.0, 0.0))
+    late, early = (
+        linearized_spectrum(network, control, initial, t=t).eigenvalues for t in (7.0, 0.0)
+    )
     return {
         "f_1(10)": float(final[0, 0]),
         "f_2(10)": float(final[1, 0]),

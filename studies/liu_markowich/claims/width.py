@@ -21,7 +21,7 @@ from continuum import (
 from continuum.kernels import KernelFormat
 from solvers import RK4, DormandPrince, integrate, richardson
 
-from ...registry import claim
+from ...bench.registry import claim
 from .common import PAPER, UNIT, rounded
 
 WIDTH = {
@@ -43,11 +43,13 @@ WIDTH = {
 
 @claim(
     "LM-19",
-    statement="Width limit (Theorem 2.2): largest nodal error at T = 1 of LM-10 by rule and cells (Gauss: nodes).",
+    statement="Width limit (Theorem 2.2): largest nodal error at T = 1 of LM-10 by rule and "
+    "cells (Gauss: nodes).",
     paper=PAPER,
     references=WIDTH,
     relative_tolerance=rounded(WIDTH, rounding=1e-14),
-    reason="the ledger prints seven digits; rounding over 1000 steps leaves about 1e-14 in the states beside them",
+    reason="the ledger prints seven digits; rounding over 1000 steps leaves about 1e-14 in the "
+    "states beside them",
 )
 def width_limit() -> dict[str, float]:
     """max_i |f_i(1) - f(y_i, 1)| with 1000 steps of RK4, whose own error is 1e-14."""
@@ -86,7 +88,8 @@ JUMP = {
 
 @claim(
     "LM-20",
-    statement="A kernel that jumps, b = 1_(z<y): the value on the diagonal decides the order; errors at T = 4.",
+    statement="A kernel that jumps, b = 1_(z<y): the value on the diagonal decides the order; "
+    "errors at T = 4.",
     paper=PAPER,
     references=JUMP,
     relative_tolerance=dict.fromkeys(JUMP, 2e-6),
@@ -95,7 +98,9 @@ JUMP = {
 def jump_kernel() -> dict[str, float]:
     """max (or L^2 norm) over nodes of the error against J_0(2 sqrt(ty))."""
 
-    def error(grid: Grid, diagonal: float, corners: tuple[float, float] | None = None, mean: bool = False) -> float:
+    def error(
+        grid: Grid, diagonal: float, corners: tuple[float, float] | None = None, mean: bool = False
+    ) -> float:
         network = WidthDepth(grid, identity)
         kernel = np.tril(np.ones((len(grid), len(grid))), -1) + diagonal * np.eye(len(grid))
         if corners is not None:
@@ -110,8 +115,13 @@ def jump_kernel() -> dict[str, float]:
     computed |= {f"midpoint {n}, d = 1/2": error(midpoint(UNIT, n), 0.5) for n in (16, 32, 64)}
     computed |= {f"Gauss {n}, d = 1/2": error(gauss_legendre(UNIT, n), 0.5) for n in (16, 32, 64)}
     computed |= {f"trapezoid {n}, d = 1/2": error(trapezoid(UNIT, n + 1), 0.5) for n in (16, 32)}
-    computed |= {f"trapezoid {n}, corners 0 and 1": error(trapezoid(UNIT, n + 1), 0.5, (0.0, 1.0)) for n in (16, 32)}
-    computed |= {f"midpoint {n}, d = 0, in L^2": error(midpoint(UNIT, n), 0.0, mean=True) for n in (16, 32)}
+    computed |= {
+        f"trapezoid {n}, corners 0 and 1": error(trapezoid(UNIT, n + 1), 0.5, (0.0, 1.0))
+        for n in (16, 32)
+    }
+    computed |= {
+        f"midpoint {n}, d = 0, in L^2": error(midpoint(UNIT, n), 0.0, mean=True) for n in (16, 32)
+    }
     return computed
 
 
@@ -131,7 +141,8 @@ SQUARE_SMOOTH = {
 
 @claim(
     "LM-21",
-    statement="Width on the square, smooth kernel (LM-18), T = 1: largest nodal error by rule and cells per axis.",
+    statement="Width on the square, smooth kernel (LM-18), T = 1: largest nodal error by rule "
+    "and cells per axis.",
     paper=PAPER,
     references=SQUARE_SMOOTH,
     relative_tolerance={
@@ -141,7 +152,8 @@ SQUARE_SMOOTH = {
         "Gauss 4": 5e-4,
         "Gauss 5": 5e-2,
     },
-    reason="half a unit in the last printed digit; Gauss 5 is printed to two digits and carries rounding of 1e-14",
+    reason="half a unit in the last printed digit; Gauss 5 is printed to two digits and carries "
+    "rounding of 1e-14",
 )
 def width_on_the_square() -> dict[str, float]:
     """max over nodes of the error of 400 steps of RK4, whose own error is below 1e-12."""
@@ -172,14 +184,20 @@ SQUARE_JUMP = {
 
 @claim(
     "LM-22",
-    statement="Width on the square, a kernel that jumps (LM-17), T = 4, midpoint rule, by the diagonal of each factor.",
+    statement="Width on the square, a kernel that jumps (LM-17), T = 4, midpoint rule, by the "
+    "diagonal of each factor.",
     paper=PAPER,
     references=SQUARE_JUMP,
-    relative_tolerance={**dict.fromkeys(SQUARE_JUMP, 2e-6), **{f"d = 0, n = {n}": 1e-4 for n in (8, 16, 24)}},
+    relative_tolerance={
+        **dict.fromkeys(SQUARE_JUMP, 2e-6),
+        **{f"d = 0, n = {n}": 1e-4 for n in (8, 16, 24)},
+    },
     reason="half a unit in the last printed digit; the time error is at 1e-10",
 )
 def jump_on_the_square() -> dict[str, float]:
-    """Largest nodal error and error of the integral, by the diagonal value d of the one-dimensional factor."""
+    """Largest nodal error and error of the integral, by the diagonal value d of the one-dimensional
+    factor.
+    """
     total = 2.24149816835674966
     computed = {}
     for d in (0.5, 0.0):
@@ -199,7 +217,8 @@ def jump_on_the_square() -> dict[str, float]:
 
 @claim(
     "LM-07",
-    statement="The operator norm is at most the L^2 norm of b, with equality only for rank one or less (E07).",
+    statement="The operator norm is at most the L^2 norm of b, with equality only for rank one "
+    "or less (E07).",
     paper=PAPER,
     references={
         "min(y, z): operator": 0.4052847345693511,
@@ -208,7 +227,8 @@ def jump_on_the_square() -> dict[str, float]:
         "two sine modes: Hilbert-Schmidt": 1.4142135623730951,
     },
     tolerance=1e-13,
-    reason="sines are exact on Gauss nodes; for min(y, z) h^2 and h^4 are removed from 50, 100, 200 nodes",
+    reason="sines are exact on Gauss nodes; for min(y, z) h^2 and h^4 are removed from 50, 100, "
+    "200 nodes",
 )
 def norms() -> dict[str, float]:
     """Of W^1/2 b W^1/2; 4 / pi^2, 1 / sqrt 6, 1 and sqrt 2."""

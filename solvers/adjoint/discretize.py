@@ -1,0 +1,204 @@
+"""The learning problem, discretized: an objective with derivatives that are exact for the discrete
+problem.
+
+Forward and backward sweeps are those of `tape.py`, their steps those of `step_derivatives.py`, for
+explicit and implicit Runge-Kutta methods.  Adaptive runs are differentiated on their accepted
+steps, held fixed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from continuum.arrays import Array, like, namespace
+from continuum.checks import check_count, check_name
+from continuum.controls import Control, ControlSpace
+from continuum.problem import LearningProblem
+
+from ..flow.advance import Steps
+from ..run.solution import SolveError, Trajectory
+from ..steps.embedded import AdaptiveRungeKutta
+from ..steps.implicit import ImplicitRungeKutta
+from ..steps.tableaux import Euler, RungeKutta, Stepper
+from .checkpoints import Plan
+from .step_derivatives import Tableau
+from .tape import Backward, Sweeps, Tape, adaptive_steps, prepare, second_order
+
+RunningOn = Literal["layers", "steps"]
+
+
+def discretize(
+    problem: LearningProblem,
+    stepper: Stepper | None = None,
+    steps_per_layer: int = 1,
+    running_on: RunningOn = "layers",
+    memory: int | None = None,
+) -> "ReducedObjective":
+    """The problem with its equation solved by `stepper` (Euler, the ResNet, unless said otherwise).
+
+    running_on : whether the trapezoid rule of a running cost has its nodes at the ends of "layers"
+        or of "steps"
+    memory : bytes for the states and slopes that the gradient keeps, besides a few arrays of a
+        state's size and the gradient itself; others are computed again (binomial checkpointing).
+        None keeps all
+    raises TypeError for a method that is not a Runge-Kutta method, ValueError for steps_per_layer <
+        1 and, with fixed steps, for memory too small for one step
+    """
+    return ReducedObjective(
+        problem, Euler() if stepper is None else stepper, steps_per_layer, running_on, memory
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class ReducedObjective:
+    """J(c) of a LearningProblem as a function of the control alone, with gradient and
+    Hessian-vector product.
+    """
+
+    problem: LearningProblem
+    stepper: Stepper
+    steps_per_layer: int = 1
+    running_on: RunningOn = "layers"
+    memory: int | None = None
+
+    def __post_init__(self) -> None:
+        check_name("running_on", self.running_on, ("layers", "steps"))
+        if not isinstance(self.stepper, RungeKutta | ImplicitRungeKutta):
+            raise TypeError(
+                "stepper must be a Runge-Kutta method, explicit or implicit: only of these the "
+                "adjoint is known; "
+                f"got {self.stepper!r}"
+            )
+        check_count("steps_per_layer", self.steps_per_layer)
+        if self.memory is not None:
+            check_count("memory", self.memory)
+            if not isinstance(self.stepper, AdaptiveRungeKutta):
+                self._plan(self.problem.mesh.layers * self.steps_per_layer, compiled=False)
+
+    @property
+    def space(self) -> ControlSpace:
+        """The space of the controls."""
+        return self.problem.space
+
+    @property
+    def samples(self) -> int:
+        """How many samples J is a mean over."""
+        return self.problem.initial.shape[1]
+
+    def batch(self, indices: Sequence[int] | Array) -> "ReducedObjective":
+        """The objective on some of the samples."""
+        return replace(self, problem=self.problem.batch(indices))
+
+    def value(self, control: Control) -> float:
+        """J(control); infinite if the state does not stay finite, or an implicit step has no
+        solution.
+        """
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                value = self._value(control)
+        except SolveError:
+            return float("inf")
+        return value if np.isfinite(value) else float("inf")
+
+    def _value(self, control: Control) -> float:
+        sweeps, tape = self._start(control, keep=self.memory is None)
+        if tape is not None:
+            return sweeps.cost(tape) + self._penalty(control)
+        f, at, total = self.problem.initial, 0, 0.0
+        for n in sorted(sweeps.costs.terms):
+            f, at = (sweeps.advance(f, at, n) if n > at else f), n
+            total += sweeps.costs.value(n, f)
+        return total + self._penalty(control)
+
+    def gradient(self, control: Control) -> Control:
+        """The gradient of J in the product of the space."""
+        return self.value_and_gradient(control)[1]
+
+    def value_and_gradient(self, control: Control) -> tuple[float, Control]:
+        """J and its gradient from one forward and one backward sweep, or more steps forward if
+        `memory` is given.
+
+        raises SolveError if the state does not stay finite, or an implicit step has no solution;
+            ValueError if `memory` is too small for one step
+        """
+        sweeps, tape = self._start(control, keep=self.memory is None)
+        backward = Backward(sweeps, self.space.cotangents(self.problem.initial))
+        costs = [self._penalty(control)]
+
+        def turn(part: Tape) -> None:
+            costs.append(sweeps.cost(part))
+            backward(part)
+
+        count = len(sweeps.steps)
+        if self.memory is None:
+            turn(tape if tape is not None else sweeps.record(self.problem.initial, 0, count))
+        else:
+            plan = self._plan(count, sweeps.data is not None)
+            plan.reverse(
+                self.problem.initial,
+                count,
+                sweeps.advance,
+                lambda f, start, stop: turn(sweeps.record(f, start, stop)),
+            )
+        gradient = self.space.riesz(backward.total)
+        if self.problem.penalty is not None:
+            gradient = gradient.plus(self.problem.penalty.gradient(control))
+        return sum(costs), gradient
+
+    def costates(self, control: Control) -> Trajectory:
+        """The costates p of every sample at the ends of the steps: states (S + 1, N, M).
+
+        p is the derivative of the sample's own cost in its state, represented in the weights of the
+        units; J's derivative is its mean over samples.  All states are kept, whatever `memory`.
+        """
+        sweeps, tape = self._whole(control)
+        backward = Backward(sweeps, self.space.cotangents(self.problem.initial), keep=True)
+        backward(tape)
+        p = backward.costates[::-1]
+        times = np.append(sweeps.steps.start, self.problem.mesh.horizon)
+        return Trajectory(times, namespace(p[0]).stack(p) / like(self.problem.sample_weights, p[0]))
+
+    def hvp(self, control: Control, direction: Control) -> Control:
+        """The Hessian of J at `control` applied to `direction`, in the product of the space.
+
+        All states are kept, whatever `memory`.
+        raises SolveError if the state does not stay finite, or an implicit step has no solution
+        """
+        sweeps, tape = self._whole(control)
+        total = self.space.cotangents(self.problem.initial)
+        second_order(sweeps, tape, direction, total)
+        product = self.space.riesz(total)
+        if self.problem.penalty is not None:
+            product = product.plus(self.problem.penalty.hvp(control, direction))
+        return product
+
+    def _start(self, control: Control, keep: bool) -> tuple[Sweeps, Tape | None]:
+        """The sweeps, and the tape of the whole run where choosing the steps has made one."""
+        problem, stepper = self.problem, self._tableau
+        if not isinstance(stepper, AdaptiveRungeKutta):
+            steps = Steps.equal(problem.mesh, self.steps_per_layer)
+            return prepare(problem, control, stepper, steps, self.running_on), None
+        steps, states = adaptive_steps(problem, control, stepper, keep)
+        sweeps = replace(prepare(problem, control, stepper, steps, self.running_on), data=None)
+        return sweeps, Tape(0, steps, states) if keep else None
+
+    def _whole(self, control: Control) -> tuple[Sweeps, Tape]:
+        sweeps, tape = self._start(control, keep=True)
+        return sweeps, tape if tape is not None else sweeps.record(
+            self.problem.initial, 0, len(sweeps.steps)
+        )
+
+    @property
+    def _tableau(self) -> Tableau:
+        return self.stepper  # type: ignore[return-value]  # so says __post_init__
+
+    def _plan(self, steps: int, compiled: bool) -> Plan:
+        units, samples = self.problem.initial.shape
+        return Plan.within(
+            self.memory or 0, steps, 8 * units * samples, len(self._tableau.b) if compiled else 0
+        )
+
+    def _penalty(self, control: Control) -> float:
+        return self.problem.penalty.value(control) if self.problem.penalty is not None else 0.0

@@ -1,0 +1,1 @@
+"""Minimizers of an objective: first and second order, proximal, from many starts."""

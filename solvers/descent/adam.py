@@ -1,0 +1,144 @@
+"""Adam: steps from batches of the samples, scaled entry by entry."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from continuum.arrays import Array, namespace
+from continuum.checks import check_count, check_positive
+from continuum.controls import Control
+
+from ..adjoint.discretize import ReducedObjective
+from ..run.solution import Solution, SolveError
+from ..run.status import Status
+from .objective import Composite, Objective, SampledObjective
+from .run import Minimizer, Run, refuse
+
+
+@dataclass(frozen=True)
+class Adam(Minimizer):
+    """x <- P(x - step m^ / (v^^(1/2) + epsilon)),  m = decay_1 m + (1 - decay_1) g,  v = decay_2 v
+    + (1 - decay_2) g^2.
+
+    m^ = m / (1 - decay_1^k), v^ = v / (1 - decay_2^k) after k steps; g is the gradient on a batch
+    of the samples, in the product of the space, and all is entry by entry in the values of the
+    control, not in flat coordinates: so neither `step` nor `epsilon` depends on the mesh.  P is the
+    projection in the norm of the space.
+
+    step : a number, or a function of the epoch 0, 1, ...; noise from batches stays as long as it
+        does not fall
+    batch : how many samples a step sees, shuffled anew in each epoch; None for all of them.  A run
+        on batches that has made its epochs ends with Status.ITERATED, which claims no convergence
+        and is no failure
+    rng : seed or Generator of the shuffling; the same seed gives the same run
+    max_iterations : how many epochs, passes over the samples; the history has one row per `report`
+        of them
+    gtol : compared with |P(x - g) - x| of the whole objective at each report: nothing else counts
+        as convergence
+    decays : (decay_1, decay_2), each in [0, 1)
+    With sample weights that differ, each batch is averaged by its own weights.  Sets must be
+    convex.
+    raises ValueError for numbers out of range; when used, TypeError for a penalty without a
+        gradient, a set that is not convex, a batch of an objective without samples
+    Source: Kingma and Ba, ICLR 2015.
+    """
+
+    step: float | Callable[[int], float] = 1e-2
+    batch: int | None = None
+    rng: int | np.random.Generator = 0
+    report: int = 1
+    decays: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not callable(self.step):
+            check_positive("step", self.step)
+        if self.batch is not None:
+            check_count("batch", self.batch)
+        check_count("report", self.report)
+        check_positive("epsilon", self.epsilon)
+        if len(self.decays) != 2 or not all(0.0 <= d < 1.0 for d in self.decays):
+            raise ValueError(f"decays must be two numbers in [0, 1), got {self.decays!r}")
+
+    def check(self, problem: Composite) -> None:
+        """Raises TypeError, ValueError for sets, penalties and batches it cannot treat."""
+        if problem.penalty is not None:
+            raise refuse(
+                self, problem.penalty, "GradientDescent() or Nesterov(), which take proximal steps"
+            )
+        if problem.admissible is not None and not problem.admissible.convex:
+            raise refuse(self, problem.admissible, "GradientDescent(), which needs no convex set")
+        if self.batch is not None:
+            samples = _samples(problem.objective)
+            if self.batch > samples:
+                raise ValueError(
+                    f"batch must be at most the number of samples, {samples}, got {self.batch}"
+                )
+
+    def descend(self, run: Run, start: Control) -> Solution:
+        """The run from an admissible start."""
+        objective, rng = run.problem.objective, np.random.default_rng(self.rng)
+        control, count = start, 0
+        first = {name: namespace(x).zeros_like(x) for name, x in start.items()}
+        second = dict(first)
+        for epoch in range(self.max_iterations + 1):
+            last = epoch == self.max_iterations
+            if epoch % self.report == 0 or last:
+                try:
+                    value, gradient = run.evaluate(control)
+                except SolveError:
+                    return run.solution(kept, Status.NON_FINITE, f"in epoch {epoch}")  # noqa: F821
+                kept = run.space.flatten(control)
+                status = run.accept(kept, value, gradient)
+                if status is Status.MAX_ITERATIONS or (last and status is None):
+                    status = Status.MAX_ITERATIONS if self.batch is None else Status.ITERATED
+                if status is not None:
+                    return run.solution(kept, status, f"{epoch} epochs")
+            step = check_positive("step", self.step(epoch) if callable(self.step) else self.step)
+            for part in self._batches(objective, rng):
+                count += 1
+                run.evaluations += 1
+                try:
+                    gradient = part.value_and_gradient(control)[1]
+                except SolveError:
+                    return run.solution(
+                        kept, Status.NON_FINITE, f"in epoch {epoch}; try a smaller step"
+                    )
+                moved = {}
+                for name, g in gradient.items():
+                    moved[name] = control[name] - step * self._direction(
+                        name, g, first, second, count
+                    )
+                control = Control(run.space, moved, trusted=True)
+                if run.problem.admissible is not None:
+                    control = run.problem.admissible.project(control)
+        raise RuntimeError("unreachable: the last epoch returns")
+
+    def _direction(
+        self, name: str, g: Array, first: dict[str, Array], second: dict[str, Array], count: int
+    ) -> Array:
+        (a, b) = self.decays
+        first[name] = a * first[name] + (1.0 - a) * g
+        second[name] = b * second[name] + (1.0 - b) * g * g
+        root = namespace(g).sqrt(second[name] / (1.0 - b**count))
+        return first[name] / (1.0 - a**count) / (root + self.epsilon)
+
+    def _batches(self, objective: Objective, rng: np.random.Generator) -> Iterator[Objective]:
+        if self.batch is None:
+            yield objective
+            return
+        order = rng.permutation(_samples(objective))
+        for begin in range(0, len(order), self.batch):
+            yield objective.batch(order[begin : begin + self.batch])  # type: ignore[attr-defined]
+
+
+def _samples(objective: Objective) -> int:
+    if isinstance(objective, ReducedObjective):
+        return objective.problem.initial.shape[1]
+    if isinstance(objective, SampledObjective):
+        return objective.samples
+    raise TypeError(
+        f"batches need an objective with `samples` and `batch`, got {objective!r}; use batch=None"
+    )

@@ -1,0 +1,273 @@
+"""Methods that ask for gradients alone: proximal gradient, its accelerated form, conditional
+gradient.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from scipy.optimize import root_scalar
+
+from continuum.arrays import Array
+from continuum.checks import check_name, check_positive
+from continuum.controls import Control
+
+from ..run.solution import Solution, SolveError
+from ..run.status import Status
+from .objective import Composite
+from .run import Minimizer, Run, dot, norm, refuse
+
+ROUNDING = 1e-9
+"""Relative changes of the objective below this are not read off its values, which cancel, but off
+gradients.
+"""
+
+
+def _curved(run: Run, x: Array, gradient: Array, new: Array) -> float:
+    """(g_new - g, d) / |d|^2, the mean curvature of the objective from x to new = x + d; 0 if they
+    are one point.
+    """
+    d = new - x
+    if not dot(d, d) > 0:
+        return 0.0
+    return dot(run.evaluate(run.space.unflatten(new))[1] - gradient, d) / dot(d, d)
+
+
+@dataclass(frozen=True)
+class GradientDescent(Minimizer):
+    """x <- prox_s(x - s g), with s halved until J falls by 1e-4 |d|^2 / s (Armijo), d = x_new - x,
+    then tried doubled.
+
+    Where J changes by less than 1e-9 of itself, (g_new - g, d) <= |d|^2 / (2 s) is asked instead:
+    it gives J(x_new) - J(x) <= -|d|^2 / (4 s) up to terms of third order, and does not suffer from
+    cancellation.
+
+    prox_s is the proximal map of a penalty that has no gradient, and the projection on the
+    admissible set. Converged when |prox_1(x - g) - x| <= gtol in the space's norm.  On a FiniteSet,
+    which is not convex, that is a point no step of length at most 1 leaves, not a minimum.
+    """
+
+    initial_step: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("initial_step", self.initial_step)
+
+    def descend(self, run: Run, start: Control) -> Solution:
+        """The run from an admissible start."""
+        x = run.space.flatten(start)
+        smooth, gradient = run.evaluate(start)
+        value = smooth + run.problem.extra(start)
+        step = self.initial_step
+        while True:
+            status = run.accept(x, value, gradient)
+            if status is not None:
+                return run.solution(x, status)
+            while True:
+                trial = run.prox(x - step * gradient, step)
+                moved = norm(trial - x)
+                if moved <= 1e-16 * (1 + norm(x)):
+                    return run.solution(x, Status.LINE_SEARCH_FAILED)
+                control = run.space.unflatten(trial)
+                found = run.value(control)
+                if found <= value - 1e-4 * moved**2 / step:
+                    break
+                if (
+                    abs(found - value) <= ROUNDING * abs(value)
+                    and _curved(run, x, gradient, trial) <= 0.5 / step
+                ):
+                    break
+                step /= 2
+            x = trial
+            smooth, gradient = run.evaluate(control)
+            value = smooth + run.problem.extra(control)
+            step *= 2
+
+
+@dataclass(frozen=True)
+class Nesterov(Minimizer):
+    """x_new = prox_s(y - s g(y)),  y = x_new + beta_k (x_new - x),  beta_k = (theta_k - 1) /
+    theta_{k+1}.
+
+    theta_{k+1} = (1 + (1 + 4 theta_k^2)^(1/2)) / 2: accelerated proximal gradient (FISTA).  s is
+    halved until J(x_new) <= J(y) + (g(y), d) + |d|^2 / (2 s), d = x_new - y (where values cancel,
+    see GradientDescent, (g_new - g(y), d) <= |d|^2 / s), and tried doubled when the momentum
+    restarts.
+
+    restart : theta = 1 again when (y - x_new, x_new - x) > 0 ("gradient"), when J rises, and the
+        step is then taken back ("function"), or never ("none")
+    Converged when |prox_1(x - g) - x| <= gtol, for which each iteration takes the gradient at x
+    besides that at y. Sets must be convex.  For convex J the error falls like 1/k^2, with restart
+    linearly if J is strongly convex. Source: Beck and Teboulle, SIAM J. Imaging Sci. 2 (2009);
+    O'Donoghue and Candes, Found. Comput. Math. 15 (2015).
+    """
+
+    initial_step: float = 1.0
+    restart: Literal["gradient", "function", "none"] = "gradient"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("initial_step", self.initial_step)
+        check_name("restart", self.restart, ("gradient", "function", "none"))
+
+    def check(self, problem: Composite) -> None:
+        """Raises TypeError for a set that is not convex."""
+        if problem.admissible is not None and not problem.admissible.convex:
+            raise refuse(self, problem.admissible, "GradientDescent(), which needs no convex set")
+
+    def descend(self, run: Run, start: Control) -> Solution:
+        """The run from an admissible start."""
+        x = run.space.flatten(start)
+        smooth, gradient = run.evaluate(start)
+        value = smooth + run.problem.extra(start)
+        y, smooth_y, gradient_y, theta = x, smooth, gradient, 1.0
+        step = self._first_step(run, x, smooth, gradient)
+        while True:
+            status = run.accept(x, value, gradient)
+            if status is not None:
+                return run.solution(x, status)
+            while True:
+                new, step = self._step(run, y, smooth_y, gradient_y, step)
+                if new is None:
+                    return run.solution(x, Status.LINE_SEARCH_FAILED)
+                control = run.space.unflatten(new)
+                smooth, gradient = run.evaluate(control)
+                rose = smooth + run.problem.extra(control) > value
+                if self.restart != "function" or not rose or theta == 1.0:
+                    break
+                y, theta, step = x, 1.0, 2.0 * step
+                smooth_y, gradient_y = run.evaluate(run.space.unflatten(x))
+            value = smooth + run.problem.extra(control)
+            following = 0.5 * (1.0 + (1.0 + 4.0 * theta**2) ** 0.5)
+            ahead = new + ((theta - 1.0) / following) * (new - x)
+            if self.restart == "gradient" and dot(y - new, new - x) > 0:
+                ahead, following, step = new, 1.0, 2.0 * step
+            try:
+                y, (smooth_y, gradient_y) = ahead, run.evaluate(run.space.unflatten(ahead))
+            except SolveError:  # the momentum left where the state is finite
+                y, smooth_y, gradient_y, following = new, smooth, gradient, 1.0
+            x, theta = new, following
+
+    def _step(
+        self, run: Run, y: Array, smooth: float, gradient: Array, step: float, least: float = 1e-30
+    ) -> tuple[Array | None, float]:
+        """The proximal step from y and its length; None if no step is short enough."""
+        while step > least:
+            new = run.prox(y - step * gradient, step)
+            run.evaluations += 1
+            d = new - y
+            change = run.problem.objective.value(run.space.unflatten(new)) - smooth
+            if abs(change) > ROUNDING * abs(smooth):
+                close = change <= dot(gradient, d) + dot(d, d) / (2.0 * step)
+            else:
+                close = _curved(run, y, gradient, new) <= 1.0 / step
+            if close:
+                return new, step
+            step /= 2.0
+        return None, step
+
+    def _first_step(self, run: Run, x: Array, smooth: float, gradient: Array) -> float:
+        """The initial step, doubled as long as the bound holds there too."""
+        step = self.initial_step
+        while step < 1e6 * self.initial_step:
+            if self._step(run, x, smooth, gradient, 2.0 * step, least=1.5 * step)[0] is None:
+                break
+            step *= 2.0
+        return step
+
+
+@dataclass(frozen=True)
+class FrankWolfe(Minimizer):
+    """x <- x + gamma (s - x),  s in A with (g, s) least: the gradient-sign vertex.
+
+    Converged when the duality gap (g, x - s), which bounds J(x) - min J where J is convex, is at
+    most gtol; the history holds it as "gap".  The gap falls like 1/k, no faster in general, and
+    steps need no projection.
+
+    line_search : "armijo", gamma halved until J falls by 0.3 gamma gap, or "exact", a root of
+        dJ/dgamma (which costs gradients)
+    Needs a convex, bounded set for every trained block, and no penalty without a gradient.
+    Source: Jaggi, ICML 2013.
+    """
+
+    line_search: Literal["armijo", "exact"] = "armijo"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_name("line_search", self.line_search, ("armijo", "exact"))
+
+    @property
+    def measure(self) -> str:
+        """The duality gap."""
+        return "gap"
+
+    def check(self, problem: Composite) -> None:
+        """Raises TypeError unless every trained block lies in a bounded convex set."""
+        if problem.penalty is not None:
+            raise refuse(self, problem.penalty, "GradientDescent() or Nesterov()")
+        free = [b.name for b in problem.space.trained]
+        if problem.admissible is not None:
+            free = [name for name in free if name not in problem.admissible.names]
+        if free:
+            raise TypeError(
+                f"FrankWolfe needs a bounded set for every trained block, {', '.join(free)} has "
+                f"none; "
+                "use GradientDescent()"
+            )
+        if problem.admissible is not None and not (
+            problem.admissible.convex and problem.admissible.bounded
+        ):
+            raise refuse(self, problem.admissible, "a bounded convex set, or GradientDescent()")
+
+    def descend(self, run: Run, start: Control) -> Solution:
+        """The run from an admissible start."""
+        space, admissible = run.space, run.problem.admissible
+        if admissible is None:
+            raise TypeError("FrankWolfe needs an admissible set")
+        x, gamma = space.flatten(start), 0.5
+        value, gradient = run.evaluate(start)
+        while True:
+            vertex = space.flatten(
+                admissible.support_point(space.unflatten(-gradient), space.unflatten(x))
+            )
+            d = vertex - x
+            gap = -dot(gradient, d)
+            status = run.accept(x, value, gradient, gap)
+            if status is not None:
+                return run.solution(x, status)
+            found = self._exact(run, x, d, value) if self.line_search == "exact" else None
+            if found is None:
+                found = self._armijo(run, x, d, value, gap, min(1.0, 2.0 * gamma))
+            if found is None:
+                return run.solution(x, Status.LINE_SEARCH_FAILED)
+            gamma = found
+            x = vertex if gamma == 1.0 else x + gamma * d
+            value, gradient = run.evaluate(space.unflatten(x))
+
+    def _armijo(
+        self, run: Run, x: Array, d: Array, value: float, gap: float, gamma: float
+    ) -> float | None:
+        while gamma > 1e-16:
+            if run.value(run.space.unflatten(x + gamma * d)) <= value - 0.3 * gamma * gap:
+                return gamma
+            gamma /= 2.0
+        return None
+
+    def _exact(self, run: Run, x: Array, d: Array, value: float) -> float | None:
+        """Where (g(x + gamma d), d) = 0, or 1; None if J is not lower there, or not finite on the
+        way.
+        """
+
+        def slope(gamma: float) -> float:
+            return dot(run.evaluate(run.space.unflatten(x + gamma * d))[1], d)
+
+        try:
+            if slope(0.0) >= 0.0:
+                return None
+            gamma = (
+                1.0
+                if slope(1.0) <= 0.0
+                else float(root_scalar(slope, bracket=(0.0, 1.0), method="brentq").root)
+            )
+        except SolveError:
+            return None
+        return gamma if run.value(run.space.unflatten(x + gamma * d)) < value else None

@@ -1,0 +1,128 @@
+"""What optimizers ask of an objective, and what a penalty without a gradient and an admissible set
+add to it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Protocol, runtime_checkable
+
+from continuum.admissible import AdmissibleSet
+from continuum.arrays import Array
+from continuum.controls import Control, ControlSpace
+from continuum.penalties import L1, BlockPenalty, Penalty
+from continuum.sets import Box
+
+
+class Objective(Protocol):
+    """A differentiable function of a control; gradients represent derivatives in the product of its
+    space.
+    """
+
+    @property
+    def space(self) -> ControlSpace:
+        """The space of the unknown."""
+        ...
+
+    def value(self, control: Control) -> float:
+        """J(control); infinite where the state is not finite."""
+        ...
+
+    def value_and_gradient(self, control: Control) -> tuple[float, Control]:
+        """J and its gradient: dJ = (gradient, d control).  Raises SolveError where the state is not
+        finite.
+        """
+        ...
+
+    def hvp(self, control: Control, direction: Control) -> Control:
+        """The derivative of the gradient in a direction."""
+        ...
+
+
+@runtime_checkable
+class SampledObjective(Protocol):
+    """What `Adam` asks besides: an objective that is a mean over samples."""
+
+    @property
+    def samples(self) -> int:
+        """How many samples."""
+        ...
+
+    def batch(self, indices: Sequence[int] | Array) -> Objective:
+        """The mean over these samples."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Composite:
+    """minimise  objective(x) + penalty(x)  over x in the admissible set.
+
+    The penalty and the set are met by `prox`, their joint proximal map; penalties that have a
+    gradient are better kept in the objective.  `minimize` makes one of a LearningProblem by itself.
+    raises ValueError if they do not fit the objective's space; TypeError where their proximal map
+        is not known: two terms, or a term and a set, on one block, but for L1 by entries in a Box,
+        which is exact
+    """
+
+    objective: Objective
+    penalty: Penalty | None = None
+    admissible: AdmissibleSet | None = None
+
+    def __post_init__(self) -> None:
+        space = self.space
+        if self.admissible is not None:
+            self.admissible.check(space)
+        if self.penalty is None:
+            return
+        self.penalty.formula(space)
+        counted = [(term, _names(term, space)) for term in self.penalty.terms]
+        for i, (term, names) in enumerate(counted):
+            for other, more in counted[:i]:
+                if names & more:
+                    raise TypeError(
+                        f"no proximal map is known for {other!r} and {term!r} together, "
+                        f"which share {_list(names & more)}: keep one of them for it"
+                    )
+        parts = self.admissible.parts if self.admissible is not None else ()
+        for (term, names), part in product(counted, parts):
+            entries = isinstance(term, L1) and term.groups == "entries" and isinstance(part, Box)
+            if names & set(part.names) and not entries:
+                raise TypeError(
+                    f"no proximal map is known for {term!r} and {part!r} together on "
+                    f"{_list(names & set(part.names))}: L1 by entries in a Box has one"
+                )
+
+    @property
+    def space(self) -> ControlSpace:
+        """The space of the unknown."""
+        return self.objective.space
+
+    def extra(self, control: Control) -> float:
+        """The penalty: what is added to the objective."""
+        return 0.0 if self.penalty is None else self.penalty.value(control)
+
+    def value(self, control: Control) -> float:
+        """objective + penalty; infinite where the state is not finite."""
+        return self.objective.value(control) + self.extra(control)
+
+    def prox(self, control: Control, step: float) -> Control:
+        """argmin over admissible z of |z - control|^2 / 2 + step penalty(z): a nearest point if
+        there is no penalty.
+
+        In one dimension the minimum of a convex function over an interval is the free minimum,
+        clipped.
+        """
+        if self.penalty is not None:
+            control = self.penalty.prox(control, step)
+        return control if self.admissible is None else self.admissible.project(control)
+
+
+def _names(term: Penalty, space: ControlSpace) -> set[str]:
+    """The blocks a penalty counts; all of them if it does not say."""
+    return {
+        b.name for b in (term.penalised(space) if isinstance(term, BlockPenalty) else space.trained)
+    }
+
+
+def _list(names: set[str]) -> str:
+    return ", ".join(map(repr, sorted(names)))

@@ -1,0 +1,229 @@
+"""Steps of a known sequence: generic (any network, any method, any array library), or compiled.
+
+Both stop at the first state that is not finite.  The generic advance is the reference of the
+compiled one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from continuum.arrays import Array, is_numpy, namespace
+from continuum.controls import Control, ControlPath, FunctionControl
+from continuum.kernels import Dense
+from continuum.meshes import TimeMesh
+from continuum.networks import Network, WidthDepth
+
+from ..run.solution import States
+from ..steps.tableaux import RungeKutta, Stepper
+from . import dense_loops
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """The steps of a run: step n lies in layer[n], starts at start[n], has length size[n].
+
+    theta, dtheta : the same start and length as shares of the layer
+    """
+
+    layer: Array
+    start: Array
+    size: Array
+    theta: Array
+    dtheta: Array
+
+    def __len__(self) -> int:
+        return self.size.shape[0]
+
+    def __getitem__(self, chosen: slice) -> "Steps":
+        return Steps(
+            *(x[chosen] for x in (self.layer, self.start, self.size, self.theta, self.dtheta))
+        )
+
+    @staticmethod
+    def equal(mesh: TimeMesh, per_layer: int) -> "Steps":
+        """`per_layer` equal steps in each layer."""
+        share = np.tile(np.arange(per_layer) / per_layer, mesh.layers)
+        layer = np.repeat(np.arange(mesh.layers), per_layer)
+        tau = mesh.steps[layer]
+        return Steps(
+            layer,
+            mesh.nodes[layer] + share * tau,
+            tau / per_layer,
+            share,
+            np.full(len(share), 1 / per_layer),
+        )
+
+    @staticmethod
+    def accepted(mesh: TimeMesh, steps: Sequence[tuple[int, float, float]]) -> "Steps":
+        """From (layer, start, size) of an adaptive run."""
+        layer = np.array([s[0] for s in steps], dtype=np.int64)
+        start, size = np.array([s[1] for s in steps]), np.array([s[2] for s in steps])
+        tau = mesh.steps[layer]
+        return Steps(layer, start, size, (start - mesh.nodes[layer]) / tau, size / tau)
+
+
+class Advance(Protocol):
+    """Makes steps of a known sequence."""
+
+    def __call__(self, f: Array, first: int, count: int, keep: bool) -> tuple[Array, int, States]:
+        """(state, first step whose result is not finite or -1, states before and after each step if
+        kept).
+        """
+        ...
+
+
+class GenericAdvance:
+    """Steps of any method on any network, in the array library of the state: the reference."""
+
+    def __init__(
+        self, network: Network, control: ControlPath, stepper: Stepper, steps: Steps
+    ) -> None:
+        self.network, self.control, self.stepper, self.steps = network, control, stepper, steps
+
+    def __call__(self, f: Array, first: int, count: int, keep: bool) -> tuple[Array, int, States]:
+        states = [f] if keep else []
+        for n in range(first, first + count):
+            layer = int(self.steps.layer[n])
+            f = self.stepper.step(
+                lambda t, g: velocity(self.network, self.control, layer, t, g),  # noqa: B023
+                lambda t, g, dg: tangent(self.network, self.control, layer, t, g, dg),  # noqa: B023
+                float(self.steps.start[n]),
+                float(self.steps.size[n]),
+                f,
+            )
+            if keep:
+                states.append(f)
+            if not is_finite(f):
+                return f, n, states
+        return f, -1, states
+
+
+def velocity(network: Network, control: ControlPath, layer: int, t: float, f: Array) -> Array:
+    """F(f, c(t), t) inside a layer."""
+    return network.velocity(f, control.at_layer(layer, t), t)
+
+
+def tangent(
+    network: Network, control: ControlPath, layer: int, t: float, f: Array, df: Array
+) -> Array:
+    """D_f F(f, c(t), t) df inside a layer."""
+    return network.jvp(f, control.at_layer(layer, t), t, df, {})
+
+
+def is_finite(f: Array) -> bool:
+    """True if no entry is NaN or infinite."""
+    xp = namespace(f)
+    return bool(xp.all(xp.isfinite(f)))
+
+
+@dataclass(frozen=True, eq=False)
+class DenseData:
+    """What the compiled loops take of a network, a control and a tableau."""
+
+    bias: Array
+    bias_kind: int
+    kernel: Array
+    kernel_kind: int
+    w: Array
+    code: int
+    a: Array
+    b: Array
+    c: Array
+
+    @staticmethod
+    def of(
+        network: Network, control: ControlPath, stepper: Stepper, state: Array
+    ) -> "DenseData | None":
+        """None where only the generic loop applies."""
+        if not (
+            isinstance(network, WidthDepth)
+            and isinstance(network.kernel, Dense)
+            and network.activation.code is not None
+            and isinstance(stepper, RungeKutta)
+            and is_numpy(state)
+        ):
+            return None
+        blocks: list[tuple[Array, int]] = []
+        for name in ("bias", "kernel"):
+            if isinstance(control, FunctionControl) and control.constant:
+                values, kind = control.at_layer(0, 0.0)[name], "static"
+            elif isinstance(control, Control):
+                values = control[name]
+                kind = next(b.time for b in control.space.blocks if b.name == name)
+            else:
+                return None
+            if not is_numpy(values):
+                return None
+            codes = {
+                "static": dense_loops.STATIC,
+                "layers": dense_loops.LAYERS,
+                "nodes": dense_loops.NODES,
+            }
+            blocks.append(
+                (np.ascontiguousarray(values[None] if kind == "static" else values), codes[kind])
+            )
+        (bias, bias_kind), (kernel, kernel_kind) = blocks
+        return DenseData(
+            bias,
+            bias_kind,
+            kernel,
+            kernel_kind,
+            network.weights,
+            network.activation.code,
+            stepper.a,
+            stepper.b,
+            stepper.c,
+        )
+
+    def advance(self, f: Array, steps: Steps, states: Array, slopes: Array) -> int:
+        """Advances f in place; see dense_loops.advance."""
+        return dense_loops.advance(
+            f,
+            self.bias,
+            self.bias_kind,
+            self.kernel,
+            self.kernel_kind,
+            self.w,
+            self.code,
+            self.a,
+            self.b,
+            self.c,
+            steps.layer,
+            steps.size,
+            steps.theta,
+            steps.dtheta,
+            states,
+            slopes,
+        )
+
+
+class CompiledAdvance:
+    """The same steps by the compiled loop."""
+
+    def __init__(self, data: DenseData, steps: Steps) -> None:
+        self.data, self.steps = data, steps
+
+    def __call__(self, f: Array, first: int, count: int, keep: bool) -> tuple[Array, int, States]:
+        f = np.array(f, order="C")
+        states = np.empty((count + 1 if keep else 0, *f.shape))
+        failed = self.data.advance(
+            f, self.steps[first : first + count], states, np.empty((0, 1, *f.shape))
+        )
+        if failed >= 0:
+            return f, first + failed, states[: failed + 2]
+        return f, -1, states
+
+
+def make_advance(
+    network: Network, control: ControlPath, stepper: Stepper, steps: Steps, state: Array
+) -> Advance:
+    """The compiled loop where it applies, else the generic one."""
+    data = DenseData.of(network, control, stepper, state)
+    return (
+        CompiledAdvance(data, steps)
+        if data is not None
+        else GenericAdvance(network, control, stepper, steps)
+    )

@@ -1,0 +1,347 @@
+"""Every scheme is an architecture: the layers, skips and fixed points that the steps of a run are.
+
+On f_t = sigma(a - Bf), with W = -b diag(w), value 0 is the input and layer l makes value l, one of
+
+    hidden        v = sigma(W x + a),  x = sum_j inputs_j v_j
+    sum           v = x  (the skip connections)
+    equilibrium   v = x + sum_j feedback_j sigma(W_j v_j + a_j),
+                  j itself or a layer solved together with it
+
+An explicit step of s stages is s hidden layers and a sum (Euler: the ResNet); an implicit one has
+equilibrium layers.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from continuum.activations import Activation
+from continuum.arrays import Array, like, namespace
+from continuum.checks import check_array, check_count
+from continuum.controls import ControlPath
+from continuum.networks import WidthDepth
+
+from ..steps.embedded import AdaptiveRungeKutta
+from ..steps.implicit import ImplicitRungeKutta
+from ..steps.newton import Field, Newton
+from ..steps.tableaux import RungeKutta, Stepper
+from .integrate import integrate
+
+Inputs = tuple[tuple[int, float], ...]
+"""(which value, its coefficient)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer.
+
+    kind : "hidden", "sum" or "equilibrium"; see the top of this file
+    step : the step of the scheme that it belongs to
+    inputs : the values before it that are added up, with coefficients
+    weight, bias : W (N, N) and a (N,); None for a sum.  Layers with equal ones hold the same array
+    activation : sigma
+    feedback : for an equilibrium layer, the values on both sides of its equation
+    """
+
+    kind: Literal["hidden", "sum", "equilibrium"]
+    step: int
+    inputs: Inputs
+    activation: Activation
+    weight: Array | None = None
+    bias: Array | None = None
+    feedback: Inputs = ()
+
+    def unit(self, x: Array) -> Array:
+        """sigma(W x + a); raises ValueError for a sum, which has no units."""
+        return self.activation.value(self._argument(x))
+
+    def unit_tangent(self, x: Array, dx: Array) -> Array:
+        """sigma'(W x + a) W dx."""
+        slope = self.activation.derivative(self._argument(x))
+        return slope * (self.weight @ dx)
+
+    def _argument(self, x: Array) -> Array:
+        if self.weight is None or self.bias is None:
+            raise ValueError(
+                f"kind must be 'hidden' or 'equilibrium' for a layer with units, got {self.kind!r}"
+            )
+        return self.weight @ x + self.bias[:, None]
+
+
+@dataclass(frozen=True, eq=False)
+class Architecture:
+    """A feed-forward graph with skip connections, and fixed points where the scheme was implicit.
+
+    layers : in the order in which they are evaluated; value 0 is the input, the last layer's is the
+        output
+    units : N
+    newton : how equilibrium layers are solved
+    """
+
+    layers: tuple[Layer, ...]
+    units: int
+    newton: Newton = field(default_factory=Newton)
+
+    def __call__(self, initial: Array) -> Array:
+        """The output for inputs (N, M), where they are: the final state of the run it was made
+        from, to rounding.
+
+        raises ValueError if the input does not fit, StepFailed if an equilibrium is not found
+        """
+        values = {0: check_array("initial", initial, (self.units, "M"))}
+        layers = self._like(values[0])
+        last_use = {j: n for n, layer in enumerate(self.layers, 1) for j, _ in layer.inputs}
+        n = 1
+        while n <= len(self.layers):
+            layer = layers[n - 1]
+            group = [n] if layer.kind != "equilibrium" else [j for j, _ in layer.feedback]
+            if layer.kind == "equilibrium":
+                values.update(
+                    zip(
+                        group,
+                        self._equilibrium([layers[j - 1] for j in group], group, values),
+                        strict=True,
+                    )
+                )
+            else:
+                x = _sum(layer.inputs, values)
+                values[n] = layer.unit(x) if layer.kind == "hidden" else x
+            n = group[-1] + 1
+            values = {j: v for j, v in values.items() if j >= group[0] or last_use.get(j, 0) >= n}
+        return values[len(self.layers)]
+
+    def _like(self, example: Array) -> list[Layer]:
+        """The layers with weights and biases where `example` is; what layers share is carried
+        once.
+        """
+        own = {
+            id(x): x for layer in self.layers for x in (layer.weight, layer.bias) if x is not None
+        }
+        there = {None: None, **{key: like(x, example) for key, x in own.items()}}
+        keys = [
+            [None if x is None else id(x) for x in (layer.weight, layer.bias)]
+            for layer in self.layers
+        ]
+        return [
+            replace(layer, weight=there[w], bias=there[b])
+            for layer, (w, b) in zip(self.layers, keys, strict=True)
+        ]
+
+    def _equilibrium(
+        self, layers: list[Layer], group: Sequence[int], values: dict[int, Array]
+    ) -> list[Array]:
+        gains = np.array([[dict(layer.feedback)[j] for j in group] for layer in layers])
+        fields = [Field(layer.unit, layer.unit_tangent) for layer in layers]
+        known = [_sum(layer.inputs, values) for layer in layers]
+        return self.newton.solve(fields, known, gains, values[layers[0].inputs[0][0]])
+
+    @property
+    def depth(self) -> int:
+        """The number of layers with units: hidden and equilibrium ones."""
+        return sum(layer.weight is not None for layer in self.layers)
+
+    @property
+    def products(self) -> int:
+        """Products W x in one evaluation; an equilibrium layer counts once and needs one for every
+        iteration.
+        """
+        return self.depth
+
+    @property
+    def parameters(self) -> int:
+        """The numbers in weights and biases; what layers share counts once."""
+        arrays = {
+            id(x): x for layer in self.layers for x in (layer.weight, layer.bias) if x is not None
+        }
+        return sum(int(np.prod(x.shape)) for x in arrays.values())
+
+    def table(self, rows: int | None = None) -> str:
+        """The first `rows` layers (all of them, unless said otherwise), one to a line."""
+        chosen = self.layers if rows is None else self.layers[: check_count("rows", rows)]
+        weighted = [layer.weight for layer in self.layers if layer.weight is not None]
+        names = {key: f"W{n}" for n, key in enumerate(dict.fromkeys(map(id, weighted)), 1)}
+        lines = [f"{'layer':>6}  {'step':>5}  {'kind':<12} {'weights':<8} value"]
+        for n, layer in enumerate(chosen, 1):
+            name = names.get(id(layer.weight), "")
+            x = _text([(c, f"v{j}") for j, c in layer.inputs])
+            if layer.kind == "hidden":
+                x = f"{layer.activation}({name} ({x}) + a)"
+            elif layer.kind == "equilibrium":
+                others = [(c, j, names[id(self.layers[j - 1].weight)]) for j, c in layer.feedback]
+                x = _text(
+                    [(1.0, x), *((c, f"{layer.activation}({w} v{j} + a)") for c, j, w in others)]
+                )
+            lines.append(f"{n:>6}  {layer.step + 1:>5}  {layer.kind:<12} {name:<8} {x}")
+        if len(chosen) < len(self.layers):
+            lines.append(f"   ... {len(self.layers) - len(chosen)} more")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        head = (
+            f"{self.depth} layers of {self.units} units, {self.parameters} parameters, "
+            f"{self.products} products"
+        )
+        return f"{head}\n{self.table(20)}"
+
+
+def architecture(
+    stepper: Stepper,
+    network: WidthDepth,
+    control: ControlPath,
+    *,
+    steps_per_layer: int = 1,
+    initial: Array | None = None,
+) -> Architecture:
+    """The layered architecture that integrate(network, control, ., stepper) is.
+
+    stepper : any explicit or implicit Runge-Kutta method
+    initial : for an adaptive method, the state whose accepted steps are taken; with other states
+        the architecture makes these same steps
+    raises TypeError for another method or network, or an adaptive method without `initial`
+    """
+    if not isinstance(stepper, RungeKutta | ImplicitRungeKutta):
+        raise TypeError(
+            f"stepper must be a Runge-Kutta method such as RK4() or BackwardEuler(), got "
+            f"{stepper!r}"
+        )
+    if not isinstance(network, WidthDepth):
+        raise TypeError(f"network must be a WidthDepth, got {type(network).__name__}")
+    check_count("steps_per_layer", steps_per_layer)
+    network.check_blocks("control", control.blocks)
+    builder = _Builder(network, control)
+    for layer, t, h in _steps(stepper, network, control, steps_per_layer, initial):
+        if isinstance(stepper, RungeKutta):
+            builder.explicit(stepper, layer, t, h)
+        else:
+            builder.implicit(stepper, layer, t, h)
+    newton = stepper.newton if isinstance(stepper, ImplicitRungeKutta) else Newton()
+    return Architecture(tuple(builder.layers), len(network.weights), newton)
+
+
+def _steps(
+    stepper: Stepper,
+    network: WidthDepth,
+    control: ControlPath,
+    per_layer: int,
+    initial: Array | None,
+) -> list[tuple[int, float, float]]:
+    """(layer, start, length) of every step."""
+    mesh = control.mesh
+    if isinstance(stepper, AdaptiveRungeKutta):
+        if initial is None:
+            raise TypeError(
+                "initial must be given for an adaptive method, whose steps depend on it"
+            )
+        times = integrate(network, control, initial, stepper, save="steps").trajectory.times
+        return [
+            (mesh.layer_of(0.5 * float(s + t)), float(s), float(t - s))
+            for s, t in itertools.pairwise(times)
+        ]
+    return [
+        (k, float(mesh.nodes[k]) + float(tau) * i / per_layer, float(tau) / per_layer)
+        for k, tau in enumerate(mesh.steps)
+        for i in range(per_layer)
+    ]
+
+
+class _Builder:
+    """Appends the layers of step after step; `at` is the value that holds the state."""
+
+    def __init__(self, network: WidthDepth, control: ControlPath) -> None:
+        self.network, self.control = network, control
+        self.layers: list[Layer] = []
+        self.at, self.step = 0, 0
+        self.latest: dict[str, tuple[Array, Array]] = {}
+
+    def explicit(self, method: RungeKutta, layer: int, t: float, h: float) -> None:
+        """A hidden layer for every stage that is used, and the sum."""
+        where: dict[int, int] = {}
+        for i in _used(method.a, method.b):
+            stage = ((where[j], h * float(method.a[i, j])) for j in where if method.a[i, j])
+            inputs = ((self.at, 1.0), *stage)
+            where[i] = self._append("hidden", inputs, layer, t + float(method.c[i]) * h)
+        total = ((where[i], h * float(method.b[i])) for i in where if method.b[i])
+        self._close(((self.at, 1.0), *total))
+
+    def implicit(self, method: ImplicitRungeKutta, layer: int, t: float, h: float) -> None:
+        """An equilibrium layer for every stage, and the sum unless the last stage is the new
+        state.
+        """
+        form, first = method.form, len(self.layers) + 1
+        for group in form.groups:
+            for i in group:
+                earlier = [(j, float(form.known[i, j])) for j in range(i) if form.known[i, j]]
+                inputs = (
+                    (self.at, 1.0 - sum(x for _, x in earlier)),
+                    *((first + j, x) for j, x in earlier),
+                )
+                feedback = tuple((first + j, h * float(form.gains[i, j])) for j in group)
+                self._append("equilibrium", inputs, layer, t + float(method.c[i]) * h, feedback)
+        if method.stiffly_accurate:
+            self.at, self.step = len(self.layers), self.step + 1
+            return
+        total = ((first + i, float(x)) for i, x in enumerate(form.final))
+        self._close(((self.at, 1.0 - float(np.sum(form.final))), *total))
+
+    def _append(
+        self,
+        kind: Literal["hidden", "equilibrium"],
+        inputs: Inputs,
+        layer: int,
+        t: float,
+        feedback: Inputs = (),
+    ) -> int:
+        c = self.control.at_layer(layer, t)
+        weight, bias = self._shared("kernel", c["kernel"]), self._shared("bias", c["bias"])
+        self.layers.append(
+            Layer(kind, self.step, inputs, self.network.activation, weight, bias, feedback)
+        )
+        return len(self.layers)
+
+    def _close(self, inputs: Inputs) -> None:
+        self.layers.append(Layer("sum", self.step, inputs, self.network.activation))
+        self.at, self.step = len(self.layers), self.step + 1
+
+    def _shared(self, name: str, value: Array) -> Array:
+        """W or a for a block's value: the same array as before if the value has not changed."""
+        xp = namespace(value)
+        if name in self.latest:
+            before, made = self.latest[name]
+            if before is value or bool(xp.all(before == value)):
+                return made
+        made = value
+        if name == "kernel":
+            matrix = self.network.kernel.matrix(value)
+            made = -matrix * self.network.weights_like(matrix)
+        self.latest[name] = (value, made)
+        return made
+
+
+def _used(a: Array, b: Array) -> list[int]:
+    """The stages that the new state depends on."""
+    needed = np.asarray(b) != 0
+    for i in range(len(b) - 1, -1, -1):
+        if needed[i]:
+            needed |= a[i] != 0
+    return [int(i) for i in np.flatnonzero(needed)]
+
+
+def _sum(inputs: Inputs, values: dict[int, Array]) -> Array:
+    (first, share), *others = inputs
+    x = values[first] if share == 1.0 else share * values[first]
+    for j, coefficient in others:
+        x = x + coefficient * values[j]
+    return x
+
+
+def _text(terms: Sequence[tuple[float, str]]) -> str:
+    """v0 - 0.05 v1: without coefficients of one and terms of zero."""
+    kept = [(c, term) for c, term in terms if c]
+    parts = [f"{abs(c):.6g} {term}" if abs(c) != 1.0 else term for c, term in kept]
+    signs = ["-" if c < 0 else "+" for c, _ in kept]
+    return " ".join(f"{sign} {part}" for sign, part in zip(signs, parts, strict=True)).removeprefix(
+        "+ "
+    )

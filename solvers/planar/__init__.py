@@ -1,0 +1,1 @@
+"""Planar networks: equilibria and their manifolds, and the behaviour at infinity."""

@@ -1,0 +1,1 @@
+"""Pontryagin's principle: the Hamiltonian, successive approximation, shooting, the certificate."""

@@ -1,0 +1,105 @@
+"""One iteration of successive approximation where the velocity is affine in the control, for any
+number of samples.
+
+H_k(c) = (g_k, c) + lambda |c|^2 + a constant, with g_k the gradient of the objective on layer k
+without its penalty: so one forward and one backward sweep say all there is to know, and what is
+left is one pass over the control.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+
+from continuum.arrays import Array
+from continuum.controls import Control
+from continuum.problem import LearningProblem
+from continuum.sets import Box
+
+from ..adjoint.discretize import ReducedObjective
+from .hamiltonian import affine_minimiser, tikhonov_strengths
+from .row_loops import box_step
+
+_WORTH_THREADS = 1_000_000
+"""Entries of a block above which layers are worked on in parallel."""
+
+
+def affine_step(
+    objective: ReducedObjective, control: Control
+) -> tuple[float, float, bool, Control]:
+    """(objective, gap, True, the minimiser of all Hamiltonians), exact where `closed_form` is not
+    "local".
+    """
+    problem, space, tau = objective.problem, objective.space, objective.problem.mesh.steps
+    bare = ReducedObjective(without_penalty(problem), objective.stepper)
+    value, gradient = bare.value_and_gradient(control)
+    strengths = tikhonov_strengths(problem)
+    if problem.penalty is not None:
+        value += problem.penalty.value(control)
+    boxes = () if problem.admissible is None else problem.admissible.parts
+    bounds = {n: b for part in boxes if isinstance(part, Box) for n, b in part.bounds.items()}
+    found, gap = {}, 0.0
+    for block in space.trained:
+        if block.name in bounds and strengths[block.name] == 0.0:
+            factors = _factors(np.broadcast_to(block.weights, block.shape))
+            if factors is not None:
+                g = gradient[block.name]
+                gap += _box_pass(g, control[block.name], factors, bounds[block.name], tau)
+                found[block.name] = g  # the vertex by now
+    rest = [b for b in space.trained if b.name not in found]
+    if rest:
+        values = affine_minimiser(problem, gradient, control)
+        for block in rest:
+            x, y, lam = control[block.name], values[block.name], strengths[block.name]
+            density = block.weights * (gradient[block.name] * (x - y) + lam * (x * x - y * y))
+            gap += float(tau @ density.reshape(len(x), -1).sum(axis=1))
+            found[block.name] = y
+    return value, max(gap, 0.0), True, Control(space, found, trusted=True)
+
+
+def without_penalty(problem: LearningProblem) -> LearningProblem:
+    """The same problem without its penalty."""
+    if problem.penalty is None:
+        return problem
+    return LearningProblem(
+        problem.network,
+        problem.initial,
+        problem.target,
+        problem.space,
+        readout=problem.readout,
+        terminal=problem.terminal,
+        running=problem.running,
+        sample_weights=problem.sample_weights,
+    )
+
+
+def _factors(weights: Array) -> tuple[Array, Array] | None:
+    """Row (R,) and column (C,) with weights = row column^T, None if there are none; a block with
+    one axis is a row.
+    """
+    table = weights.reshape(1, -1) if weights.ndim == 1 else weights
+    if table.ndim != 2 or not table[0, 0] > 0:
+        return None
+    row, column = np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[0] / table[0, 0])
+    return (
+        (row, column) if np.allclose(row[:, None] * column, table, rtol=1e-13, atol=0.0) else None
+    )
+
+
+def _box_pass(
+    g: Array, x: Array, factors: tuple[Array, Array], bounds: tuple[float, float], tau: Array
+) -> float:
+    """g <- the vertices of the box against its signs, on all layers; returns the gap."""
+    row, column = factors
+    shape = (len(g), len(row), len(column))
+    slopes, at = g.reshape(shape), x.reshape(shape)
+
+    def layer(k: int) -> float:
+        return float(tau[k]) * box_step(
+            slopes[k], at[k], row, column, bounds[0], bounds[1], slopes[k]
+        )
+
+    if g.size < _WORTH_THREADS:
+        return sum(layer(k) for k in range(len(g)))
+    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
+        return sum(pool.map(layer, range(len(g))))

@@ -1,0 +1,133 @@
+"""Successive approximation on batches of samples, for weights that take a few values."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from continuum.arrays import Array
+from continuum.checks import check_count
+from continuum.controls import Control
+from continuum.problem import LearningProblem
+from continuum.sets import Box, FiniteSet
+
+from ..adjoint.discretize import ReducedObjective
+from ..run.monitors import Snapshot, Watch
+from ..run.solution import Solution
+from ..run.status import Status
+from .hamiltonian import closed_form, tikhonov_strengths
+from .msa_affine import without_penalty
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """Batches of samples for `successive_approximation`, meant for weights from a FiniteSet.
+
+    With g the gradient of the Hamiltonians of a batch (penalty apart) and m its moving mean,
+
+        m <- memory m + (1 - memory) g   (divided by 1 - memory^n while it fills),
+        c <- argmin_{x in A} (m, x) + inertia |x - c|^2 + lambda |x|^2,    entry by entry,
+
+    and an entry changes only where that is strictly less than at c: a weight in {-1, 1} flips where
+    |m| > 2 inertia. Exact if the velocity is affine in the control, else H is linearised at the
+    control at hand, and is called inexact.
+
+    size : samples of a batch; memory in [0, 1); inertia >= 0
+    Source: Li and Hao, An optimal control approach to deep learning and applications to
+    discrete-weight neural networks (2018), section 4; the moving mean and the inertia are theirs,
+    the form here is ours.
+    """
+
+    size: int
+    memory: float = 0.9
+    inertia: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_count("size", self.size)
+        if not 0.0 <= self.memory < 1.0:
+            raise ValueError(f"memory must be in [0, 1), got {self.memory}")
+        if not 0.0 <= self.inertia < float("inf"):
+            raise ValueError(f"inertia must be finite and >= 0, got {self.inertia}")
+
+
+def minibatch_run(
+    objective: ReducedObjective,
+    start: Control,
+    batch: Minibatch,
+    iterations: int,
+    rng: np.random.Generator,
+    watch: Watch,
+) -> Solution:
+    """`iterations` batches from `start`; see Minibatch."""
+    problem, space, began = objective.problem, objective.space, time.perf_counter()
+    bare = ReducedObjective(without_penalty(problem), objective.stepper)
+    strengths, samples = tikhonov_strengths(problem), problem.initial.shape[1]
+    mean = {n: np.zeros_like(x) for n, x in start.items()}
+    control, values, order = start, [], np.empty(0, dtype=np.int64)
+    status = Status.ITERATED
+    for n in range(iterations):
+        if len(order) < batch.size:
+            order = rng.permutation(samples)
+        chosen, order = order[: batch.size], order[batch.size :]
+        value, gradient = bare.batch(chosen).value_and_gradient(control)
+        values.append(
+            value + (problem.penalty.value(control) if problem.penalty is not None else 0.0)
+        )
+        if watch.monitors and watch.look(
+            Snapshot(n, iterations, float(n), space.flatten(control), {"objective": values[-1]}),
+            last=n == iterations - 1,
+        ):
+            status = Status.STOPPED
+            break
+        for name, g in gradient.items():
+            mean[name] = batch.memory * mean[name] + (1.0 - batch.memory) * g
+        filled = 1.0 - batch.memory ** (n + 1)
+        control = _inert_step(
+            problem, control, {k: m / filled for k, m in mean.items()}, batch.inertia, strengths
+        )
+    exact = closed_form(problem) != "local" and problem.network.affine_in_control
+    detail = f"{len(values)} batches of {batch.size}" + (
+        "" if exact else ", inexact: H is linearised"
+    )
+    return Solution(
+        control,
+        status,
+        detail,
+        objective=objective.value(control),
+        history={"objective": np.array(values), **watch.history()},
+        statistics={
+            "iterations": float(len(values)),
+            "exact": float(exact),
+            "seconds": time.perf_counter() - began,
+        },
+    )
+
+
+def _inert_step(
+    problem: LearningProblem,
+    control: Control,
+    mean: Mapping[str, Array],
+    inertia: float,
+    strengths: Mapping[str, float],
+) -> Control:
+    """argmin (m, x) + inertia |x - c|^2 + lambda |x|^2 over the set; entries of Box and FiniteSet
+    move if it pays.
+    """
+    weight = {n: inertia + s for n, s in strengths.items()}
+    wanted = {
+        n: (inertia * control[n] - 0.5 * m) / weight[n] for n, m in mean.items() if weight[n] > 0.0
+    }
+    found = {**control, **wanted}
+    for part in problem.admissible.parts if problem.admissible is not None else ():
+        if all(n in wanted for n in part.names):
+            moved = part.nearest(wanted, problem.space)
+        else:
+            moved = part.support({n: -mean[n] for n in part.names}, control, problem.space)
+        for name, x in moved.items():
+            if isinstance(part, Box | FiniteSet):
+                c, lam = control[name], strengths[name]
+                change = mean[name] * (x - c) + inertia * (x - c) ** 2 + lam * (x * x - c * c)
+                x = np.where(change < 0.0, x, c)
+            found[name] = x
+    return Control(control.space, found, trusted=True)

@@ -1,0 +1,3 @@
+"""One-step methods: explicit tableaux, embedded pairs, implicit methods, and Newton for their
+equations.
+"""

@@ -1,0 +1,207 @@
+"""Newton's iteration for the stages of an implicit step, all samples at once.
+
+    x_i = known_i + sum_j gains_ij F_j(x_j),    (delta_ij I - gains_ij D F_j)(correction) = residual
+
+by dense matrices, sample by sample, or by GMRES without matrices where these would be large.  GMRES
+is SciPy's, for NumPy arrays alone; for arrays of other libraries it is always dense matrices, in
+that library, a few samples at a time.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse.linalg
+from scipy.sparse.linalg import LinearOperator
+
+from continuum.arrays import Array, is_numpy, like, namespace
+from continuum.checks import check_count, check_positive
+
+from .tableaux import StepFailed
+
+_ENTRIES = 2**23
+
+
+@dataclass(frozen=True)
+class Field:
+    """One of the F_j: N units to N units, sample by sample.
+
+    value : x -> F(x), (N, M) to (N, M)
+    tangent : (x, dx) -> D F(x) dx
+    """
+
+    value: Callable[[Array], Array]
+    tangent: Callable[[Array, Array], Array]
+
+    def jacobian(self, x: Array) -> Array:
+        """(M, N, N): D F at every sample, column by column."""
+        xp = namespace(x)
+        units, samples = x.shape
+        eye = like(np.eye(units), x)
+        columns = self.tangent(xp.repeat(x, units, axis=1), xp.tile(eye, (1, samples)))
+        return xp.permute_dims(xp.reshape(columns, (units, samples, units)), (1, 0, 2))
+
+
+@dataclass(frozen=True)
+class Newton:
+    """How the iteration is run.
+
+    tolerance : of the last correction, relative to 1 + |x|, in the maximum norm
+    max_iterations : corrections, each shortened until the residual of its sample falls
+    krylov_above : more units than this are solved for by GMRES with F's tangent, without matrices,
+        if the arrays are NumPy's; those of other libraries by matrices, however many units
+    """
+
+    tolerance: float = 1e-13
+    max_iterations: int = 50
+    krylov_above: int = 256
+
+    def __post_init__(self) -> None:
+        check_positive("tolerance", self.tolerance)
+        check_count("max_iterations", self.max_iterations)
+        check_count("krylov_above", self.krylov_above, least=0)
+
+    def solve(
+        self, fields: Sequence[Field], known: Sequence[Array], gains: Array, guess: Array
+    ) -> list[Array]:
+        """The x_i of x_i = known_i + sum_j gains_ij F_j(x_j), from x_i = guess.
+
+        raises StepFailed if a matrix is singular, GMRES fails, or the corrections do not become
+            small (or finite, which is how a singular matrix shows in CuPy)
+        """
+        xp = namespace(guess)
+        system = _System(
+            fields,
+            xp.stack(list(known)),
+            gains,
+            is_numpy(guess) and guess.shape[0] > self.krylov_above,
+        )
+        x = xp.stack([guess] * len(fields))
+        size = np.inf
+        with np.errstate(over="ignore", invalid="ignore"):
+            residual = system.residual(x)
+            for _ in range(self.max_iterations):
+                if not bool(xp.all(xp.isfinite(residual))):
+                    raise StepFailed("a stage is infinite or NaN")
+                correction = system.correction(x, residual)
+                before, size = size, float(xp.max(xp.abs(correction)))
+                if not np.isfinite(size):
+                    break
+                scale = 1.0 + float(xp.max(xp.abs(x + correction)))
+                if size <= self.tolerance * scale or (
+                    # rounding errors, which no longer fall
+                    size <= 1e3 * self.tolerance * scale and size > 0.1 * before
+                ):
+                    x = x + correction
+                    return [x[i, ...] for i in range(len(fields))]
+                if size <= 1e-8 * scale:
+                    x = x + correction
+                    residual = system.residual(x)
+                else:
+                    x, residual = _shortened(system, x, residual, correction)
+        raise StepFailed(f"last correction {size:.3g}")
+
+
+@dataclass(frozen=True, eq=False)
+class _System:
+    fields: Sequence[Field]
+    known: Array
+    gains: Array
+    krylov: bool
+
+    def residual(self, x: Array) -> Array:
+        """known_i + sum_j gains_ij F_j(x_j) - x_i: (s, N, M)."""
+        values = [field.value(x[j, ...]) for j, field in enumerate(self.fields)]
+        return self.known + self._mixed(values) - x
+
+    def _mixed(self, values: Sequence[Array]) -> Array:
+        """sum_j gains_ij values_j, stacked over i."""
+        count = len(self.fields)
+        rows = [
+            sum(float(self.gains[i, j]) * values[j] for j in range(count)) for i in range(count)
+        ]
+        return namespace(values[0]).stack(rows)
+
+    def correction(self, x: Array, residual: Array) -> Array:
+        """Newton's correction: (s, N, M); matrices are formed for as many samples at a time as fit
+        in _ENTRIES.
+        """
+        if self.krylov:
+            return self._by_gmres(x, residual)
+        count, units, samples = x.shape
+        chunk = max(1, _ENTRIES // (count * units) ** 2)
+        if chunk >= samples:
+            return self._by_matrices(x, residual)
+        parts = [slice(m, min(m + chunk, samples)) for m in range(0, samples, chunk)]
+        return namespace(x).concat(
+            [self._by_matrices(x[:, :, p], residual[:, :, p]) for p in parts], axis=2
+        )
+
+    def _by_matrices(self, x: Array, residual: Array) -> Array:
+        xp = namespace(x)
+        count, units, samples = x.shape
+        eye = like(np.eye(units), x)
+        blocks = [field.jacobian(x[j, ...]) for j, field in enumerate(self.fields)]
+        rows = [
+            xp.concat(
+                [float(i == j) * eye - float(self.gains[i, j]) * blocks[j] for j in range(count)],
+                axis=2,
+            )
+            for i in range(count)
+        ]
+        right = xp.permute_dims(xp.reshape(residual, (count * units, samples)), (1, 0))
+        try:
+            solved = xp.linalg.solve(xp.concat(rows, axis=1), right[..., None])
+        except np.linalg.LinAlgError as error:
+            raise StepFailed("singular Newton matrix") from error
+        return xp.reshape(xp.permute_dims(solved[..., 0], (1, 0)), (count, units, samples))
+
+    def _by_gmres(self, x: Array, residual: Array) -> Array:
+        count, units, samples = x.shape
+        result = np.empty_like(x)
+        for m in range(samples):
+            at = x[:, :, m : m + 1]
+
+            def matrix(v: Array, at: Array = at) -> Array:
+                dx = np.reshape(v, (count, units, 1))
+                return np.ravel(
+                    dx - self._mixed([f.tangent(at[j], dx[j]) for j, f in enumerate(self.fields)])
+                )
+
+            size = count * units
+            shape = (size, size)
+            operator = LinearOperator(shape, matvec=matrix, dtype=x.dtype)  # type: ignore[call-arg]
+            # 1e-8 is enough: what is left over is the next correction
+            v, failed = scipy.sparse.linalg.gmres(
+                operator,
+                np.ravel(residual[:, :, m]),
+                rtol=1e-8,
+                atol=0.0,
+                restart=min(size, 60),
+                maxiter=10,
+            )
+            if failed:
+                raise StepFailed("GMRES did not solve a Newton equation")
+            result[:, :, m] = np.reshape(v, (count, units))
+        return result
+
+
+def _shortened(
+    system: _System, x: Array, residual: Array, correction: Array
+) -> tuple[Array, Array]:
+    """x + factor correction, factor = 1, 1/2, ... per sample until its residual falls; and the new
+    residual.
+    """
+    xp = namespace(x)
+    old = xp.max(xp.abs(residual), axis=(0, 1))
+    factor = xp.ones_like(old)
+    for _ in range(40):
+        trial = x + factor * correction
+        new_residual = system.residual(trial)
+        falls = xp.max(xp.abs(new_residual), axis=(0, 1)) <= (1.0 - 1e-4 * factor) * old
+        if bool(xp.all(falls)):
+            return trial, new_residual
+        factor = xp.where(falls, factor, 0.5 * factor)
+    raise StepFailed(
+        f"no step along Newton's correction lowers the residual {float(xp.max(old)):.3g}"
+    )

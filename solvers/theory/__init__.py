@@ -1,0 +1,1 @@
+"""What theorems say of a network: stability, growth, functionals along runs."""

@@ -1,0 +1,398 @@
+"""Steady states and linear stability of f_t = sigma(a - Bf), f in L^2(Y), with a and b constant in
+time.
+
+A grid of N nodes represents B by S = W^1/2 b W^1/2 in coordinates W^1/2 f that are orthonormal in
+L^2(Y); nodes of weight zero act on nothing and are left out.  Source: Liu and Markowich, sections
+3.2 and 3.3, as corrected.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from continuum.activations import Activation
+from continuum.arrays import Array, to_host
+from continuum.checks import check_array, check_count
+from continuum.controls import Control, ControlPath, FunctionControl
+from continuum.networks import WidthDepth
+from continuum.networks.network import Values
+from continuum.quadrature import Grid
+
+Verdict = Literal["converges", "grows", "undecided"]
+ROUNDING = 1e-10
+"""Singular values below this share of the largest count as zero."""
+
+
+def constant_values(control: ControlPath) -> Values | None:
+    """The value of every block if none depends on time, else None."""
+    if isinstance(control, FunctionControl):
+        constant = control.constant
+    elif isinstance(control, Control):
+        timed = (control[b.name] for b in control.space.blocks if b.time != "static")
+        constant = all(bool((to_host(x) == to_host(x)[0]).all()) for x in timed)
+    else:
+        raise TypeError(
+            f"control must be made by network.control or network.controls, got {control!r}"
+        )
+    return control.at_layer(0, 0.0) if constant else None
+
+
+def values_at(network: WidthDepth, control: ControlPath, t: float) -> Values:
+    """The value of every block at t.  Raises TypeError for another network, ValueError for
+    another's control.
+    """
+    if not isinstance(network, WidthDepth):
+        raise TypeError(f"network must be a WidthDepth, got {network!r}")
+    network.check_blocks("control", control.blocks)
+    return control.at_layer(control.mesh.layer_of(t), t)
+
+
+def steady_values(network: WidthDepth, control: ControlPath) -> Values:
+    """The value of every block, the same at all times; raises ValueError for a control that depends
+    on time.
+    """
+    values = values_at(network, control, 0.0)
+    if constant_values(control) is None:
+        raise ValueError(
+            "control must be constant in time: steady states and autonomous theorems ask for it"
+        )
+    return values
+
+
+def operator_matrix(network: WidthDepth, control: ControlPath, t: float = 0.0) -> Array:
+    """S_ij = w_i^1/2 b(y_i, z_j) w_j^1/2: B in an orthonormal basis of L^2(Y).
+
+    returns (P, P) over the P nodes of positive weight; its norm, singular values and spectrum are
+    those of B at time t
+    raises TypeError for another network, ValueError for a control that is not its
+    """
+    values = values_at(network, control, t)
+    kernel = to_host(network.kernel.matrix(values["kernel"]))
+    roots = np.sqrt(network.weights[network.weights > 0])
+    active = np.flatnonzero(network.weights > 0)
+    return roots[:, None] * kernel[np.ix_(active, active)] * roots
+
+
+def coordinates(network: WidthDepth, functions: Array) -> Array:
+    """W^1/2 f at the nodes of positive weight: (N, K) -> (P, K), with Euclidean products those of
+    L^2(Y).
+    """
+    active = network.weights > 0
+    return np.sqrt(network.weights[active])[:, None] * to_host(functions)[active]
+
+
+def functions_of(network: WidthDepth, vectors: Array) -> Array:
+    """The inverse of `coordinates`: (P, K) -> (N, K), 0 at nodes of weight zero."""
+    active = network.weights > 0
+    values = np.zeros((len(active), vectors.shape[1]))
+    values[active] = vectors / np.sqrt(network.weights[active])[:, None]
+    return values
+
+
+def is_symmetric(s: Array) -> bool:
+    """B = B* to rounding."""
+    return bool(np.abs(s - s.T).max() <= 1e-12 * max(np.abs(s).max(), np.finfo(float).tiny))
+
+
+def least_eigenvalue(s: Array) -> float:
+    """The least eigenvalue of the symmetric part, 0 if it is negative by no more than rounding of
+    S.
+    """
+    least = float(np.linalg.eigvalsh(0.5 * (s + s.T))[0])
+    return 0.0 if -len(s) * 1e-15 * float(np.linalg.norm(s)) <= least < 0.0 else least
+
+
+def zeros_of(activation: Activation) -> Literal["only at 0", "at 0 and elsewhere", "not at 0"]:
+    """Where sigma vanishes, looked for at 0 and at 2000 points of [-10, 10]."""
+    if float(activation.value(np.zeros(1))[0]) != 0.0:
+        return "not at 0"
+    s = np.linspace(-10.0, 10.0, 2000)
+    return "at 0 and elsewhere" if bool((activation.value(s) == 0.0).any()) else "only at 0"
+
+
+@dataclass(frozen=True, eq=False)
+class SteadyState:
+    """Bf = a, asked of a family of grids.
+
+    verdict : "converges" speaks for a in R(B), "grows" against it; extrapolated from three grids,
+        never proved
+    root_verdict : the same for a in R(B^1/2) or, if B is not symmetric, R(|B*|^1/2)
+    points : (3,) N, 2N, 4N
+    sums, root_sums : (3,) sum (a, phi_l)^2 / mu_l^2 and sum (a, phi_l)^2 / mu_l over B = sum mu_l
+        (psi_l, .) phi_l
+    outside : the share of |a| outside the span of the phi_l, on the finest grid
+    solution : (4N nodes, 1) the solution of least norm there (of least squares if a is not in the
+        range)
+    residual : |B solution - a| in L^2(Y)
+    null_space : (4N nodes, K) an orthonormal basis of N(B) there; steady states are non-unique if K
+        > 0
+    zeros : where sigma vanishes; only "only at 0" makes Bf = a the equation of all steady states
+    sentence : all this in words
+    """
+
+    verdict: Verdict
+    root_verdict: Verdict
+    points: tuple[int, int, int]
+    sums: Array
+    root_sums: Array
+    outside: float
+    solution: Array
+    residual: float
+    null_space: Array
+    zeros: str
+    sentence: str
+
+
+def steady_state(
+    case: Callable[[Grid], tuple[WidthDepth, ControlPath]], rule: Callable[[int], Grid], points: int
+) -> SteadyState:
+    """Bf = a: sum_l (a, phi_l)^2 / mu_l^2 < infinity?  Asked at N, 2N and 4N, because one grid
+    cannot say.
+
+    On one grid a matrix of full rank solves everything; a is in the range of the compact operator B
+    if and only if it is orthogonal to N(B*) and Picard's sum is finite, which shows in how the sum
+    moves with N.
+
+    case : grid -> (network, control), the same functions on any grid, constant in time
+    rule : points -> Grid
+    points : N >= 2
+    raises ValueError for a control that depends on time
+    Source: Liu and Markowich section 3.2 with errata E09 (zeros of sigma) and E14 (a in R(B^1/2)).
+    """
+    sizes = (check_count("points", points, 2), 2 * points, 4 * points)
+    sums, root_sums, outside, clear = np.zeros(3), np.zeros(3), 0.0, True
+    for k, n in enumerate(sizes):
+        network, control = case(rule(n))
+        bias = steady_values(network, control)["bias"]
+        a = coordinates(network, to_host(bias)[:, None])
+        left, mu, right = np.linalg.svd(operator_matrix(network, control))
+        kept = mu > ROUNDING * max(mu[0], np.finfo(float).tiny)
+        clear = clear and bool((mu[~kept] <= 1e-14 * len(mu) * mu[0]).all())
+        parts = (left.T @ a)[:, 0]
+        sums[k] = np.sum((parts[kept] / mu[kept]) ** 2)
+        root_sums[k] = np.sum(parts[kept] ** 2 / mu[kept])
+        size = float(np.linalg.norm(a))
+        outside = float(np.linalg.norm(parts[~kept])) / size if size > 0 else 0.0
+        if n == sizes[2]:
+            x = right[kept].T @ (parts[kept] / mu[kept])[:, None]
+            solution, null = functions_of(network, x), functions_of(network, right[~kept].T)
+            residual = float(np.linalg.norm(operator_matrix(network, control) @ x - a))
+            zeros = zeros_of(network.activation)
+    verdict, root_verdict = _verdict(sums, outside, clear), _verdict(root_sums, outside, clear)
+    sentence = _sentence(verdict, sums, sizes, outside, null.shape[1], zeros)
+    return SteadyState(
+        verdict,
+        root_verdict,
+        sizes,
+        sums,
+        root_sums,
+        outside,
+        solution,
+        residual,
+        null,
+        zeros,
+        sentence,
+    )
+
+
+def _verdict(sums: Array, outside: float, clear: bool) -> Verdict:
+    """From three sums; a part of a outside the range is decisive only where the singular values
+    show a gap.
+    """
+    if outside > 1e-8:
+        return "grows" if clear else "undecided"
+    first, second = abs(sums[1] - sums[0]), sums[2] - sums[1]
+    if abs(second) <= 1e-8 * sums[2] and first <= 1e-8 * sums[2]:
+        return "converges"
+    if abs(second) <= 0.75 * first:
+        return "converges"
+    return "grows" if second >= 0.95 * first else "undecided"
+
+
+def _sentence(
+    verdict: Verdict,
+    sums: Array,
+    sizes: tuple[int, int, int],
+    outside: float,
+    null: int,
+    zeros: str,
+) -> str:
+    listed = ", ".join(f"{s:.6g}" for s in sums)
+    text = f"Picard's sum is {listed} at {', '.join(map(str, sizes))} points per dimension"
+    if outside > 1e-8:
+        text += (
+            f", and a share {outside:.3g} of |a| lies outside the span of the singular functions"
+        )
+    text += {
+        "converges": ": Bf = a is solvable as far as three grids can tell",
+        "grows": ": Bf = a has no solution in L^2(Y) as far as three grids can tell",
+        "undecided": ": these grids do not decide whether Bf = a is solvable",
+    }[verdict]
+    if null:
+        text += f"; N(B) has {null} dimensions on the finest grid, so solutions are not unique"
+    return (
+        text
+        + {
+            "only at 0": ". sigma vanishes only at 0, so these are all steady states.",
+            "at 0 and elsewhere": ". sigma vanishes elsewhere too, so other f with sigma(a - Bf) "
+            "= 0 may be steady.",
+            "not at 0": ". sigma(0) is not 0, so solutions of Bf = a are not steady.",
+        }[zeros]
+    )
+
+
+FROZEN = (
+    "a spectrum frozen along a moving state or a control that depends on time does not decide "
+    "stability: "
+    "solutions can grow while every frozen eigenvalue decays, and decay while one grows (LM-41)"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """The eigenvalues of w_t = -sigma'(u) Bw.
+
+    eigenvalues : (P,) complex, the largest real part first
+    frozen : taken at a given state, not at u = 0, or of a control that depends on time
+    sentence : what follows, and what does not
+    """
+
+    eigenvalues: Array
+    frozen: bool
+    sentence: str
+
+
+def linearized_spectrum(
+    network: WidthDepth, control: ControlPath, state: Array | None = None, t: float = 0.0
+) -> Spectrum:
+    """w_t = -sigma'(0) B w at a steady state Bf = a, or w_t = -sigma'(u) B w at u = a - Bf frozen.
+
+    state : (N, 1), where to freeze; None for a steady state, where u = 0
+    t : the time at which a and b are taken
+    raises ValueError for a state that does not fit, or without one if sigma has no derivative or no
+    zero at 0 Source: Liu and Markowich sections 3.2 and 3.5 with errata E10, E11 and E19.
+    """
+    s = operator_matrix(network, control, t)
+    if state is None:
+        slope = np.full(len(s), _slope_at_zero(network.activation))
+    else:
+        f = check_array("state", state, (len(network.weights), 1))
+        u = network.preactivation(f, values_at(network, control, t))
+        slope = to_host(network.activation.derivative(u))[network.weights > 0, 0]
+    if is_symmetric(s) and bool(
+        (slope >= 0).all()
+    ):  # similar to a symmetric matrix, so real (LM-25)
+        roots = np.sqrt(slope)
+        eigenvalues = -np.linalg.eigvalsh(roots[:, None] * s * roots).astype(np.complex128)
+    else:
+        eigenvalues = np.linalg.eigvals(-slope[:, None] * s).astype(np.complex128)
+    eigenvalues = eigenvalues[np.lexsort((eigenvalues.imag, -eigenvalues.real))]
+    frozen = state is not None or constant_values(control) is None
+    return Spectrum(eigenvalues, frozen, _spectral_sentence(eigenvalues, frozen, is_symmetric(s)))
+
+
+def _slope_at_zero(activation: Activation) -> float:
+    """sigma'(0), or ValueError."""
+    if zeros_of(activation) == "not at 0":
+        raise ValueError(
+            f"{activation}(0) is not 0, so u = 0 is no steady state: give the state to linearise at"
+        )
+    left, right = (float(activation.derivative(np.array([s]))[0]) for s in (-1e-9, 1e-9))
+    if abs(left - right) > 1e-6:
+        raise ValueError(
+            f"{activation} has no derivative at 0 ({left:g} from the left, {right:g} from the "
+            f"right)"
+        )
+    return float(activation.derivative(np.zeros(1))[0])
+
+
+def _spectral_sentence(eigenvalues: Array, frozen: bool, symmetric: bool) -> str:
+    top, scale = float(eigenvalues[0].real), float(np.abs(eigenvalues).max())
+    text = f"The largest real part is {top:.6g}: "
+    if frozen:
+        return text + FROZEN + "."
+    if top > ROUNDING * scale:
+        return text + "the linearised equation is exponentially unstable."
+    if top >= -ROUNDING * scale:
+        stable = (
+            "stable, because B is symmetric, but not asymptotically"
+            if symmetric
+            else "not asymptotically stable"
+        )
+        return text + f"the linearised equation is {stable}; components in N(B) stay for ever."
+    return text + (
+        "asymptotically stable on this grid; if Y is a continuum then 0 is in the spectrum of "
+        "the compact operator B "
+        "and no exponential rate survives refinement (LM-26)."
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class GramTest:
+    """B = sum_l mu_l (psi_l, .) phi_l of finite rank, T_kl = (phi_k, psi_l), D = diag(mu).
+
+    singular_values : (R,) mu_1 >= ... >= mu_R > 0
+    gram : (R, R) T
+    symmetric_dt : (R,) eigenvalues of (D T + T^T D) / 2, increasing; all > 0: Theorem 3.4 applies
+    symmetric_dtt : (R,) eigenvalues of (D T^T + T D) / 2; all > 0: int Sigma(u) decreases near u =
+        0
+    eigenvalues : (R,) complex, of D T, by real part; times sigma'(0), the asymptotic rates of decay
+        of u
+    applies : sigma'(0) > 0, T invertible and D T positive definite: u = 0 is locally exponentially
+        stable
+    decreases : whether int Sigma(u) is a Lyapunov function near 0
+    sentence : the verdict
+    """
+
+    singular_values: Array
+    gram: Array
+    symmetric_dt: Array
+    symmetric_dtt: Array
+    eigenvalues: Array
+    applies: bool
+    decreases: bool
+    sentence: str
+
+
+def gram_test(network: WidthDepth, control: ControlPath) -> GramTest:
+    """u' = -sigma'(0) D T^T u near u = 0: Theorem 3.4 as corrected, for B of finite rank.
+
+    D T positive definite makes V = 1/2 sum (u_l / mu_l)^2 decrease near 0; int Sigma(u) decreases
+    only if D T^T + T D is positive definite, which is another matrix.  a in R(B) is assumed.
+
+    raises ValueError for a control that depends on time, a kernel that is zero, sigma(0) != 0, or
+        sigma not differentiable at 0
+    Source: Liu and Markowich Theorem 3.4 with errata E16, E17.
+    """
+    steady_values(network, control)
+    left, mu, right = np.linalg.svd(operator_matrix(network, control))
+    if mu[0] == 0.0:
+        raise ValueError("kernel is zero: there is nothing to test")
+    slope = _slope_at_zero(network.activation)
+    rank = int(np.count_nonzero(mu > ROUNDING * mu[0]))
+    clear = rank < len(mu) and bool(mu[rank] <= 1e-14 * len(mu) * mu[0])
+    mu, gram = mu[:rank], (right[:rank] @ left[:, :rank]).T
+    dt, dtt = mu[:, None] * gram, mu[:, None] * gram.T
+    eigenvalues = np.linalg.eigvals(dt).astype(np.complex128)
+    eigenvalues = eigenvalues[np.lexsort((eigenvalues.imag, eigenvalues.real))]
+    first, second = (np.linalg.eigvalsh(0.5 * (m + m.T)) for m in (dt, dtt))
+    positive = [bool(x[0] > ROUNDING * mu[0]) for x in (first, second)]
+    applies = positive[0] and slope > 0
+    text = f"Rank {rank}: sym(DT) has least eigenvalue {first[0]:.6g}, sym(DT^T) {second[0]:.6g}. "
+    if applies:
+        rate = slope * float(eigenvalues[0].real)
+        text += "Theorem 3.4 applies: u = 0 is locally exponentially stable, "
+        text += f"with asymptotic rate {rate:.6g}; "
+        text += "int Sigma(u) decreases near 0." if positive[1] else "int Sigma(u) may first grow."
+    else:
+        text += "Theorem 3.4 does not apply: " + (
+            "DT is not positive definite." if slope > 0 else "sigma'(0) = 0."
+        )
+    if not clear:
+        text += (
+            " The singular values show no gap on this grid: if the rank is infinite, the theorem "
+            "is false (LM-26)."
+        )
+    return GramTest(mu, gram, first, second, eigenvalues, applies, positive[1], text)

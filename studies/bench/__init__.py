@@ -1,0 +1,1 @@
+"""The workbench of studies: registry, sweep, store, report, verification of claims."""

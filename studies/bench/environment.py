@@ -1,0 +1,109 @@
+"""What a result depends on besides its parameters: versions, cores, threads, and the code
+itself.
+"""
+
+import hashlib
+import inspect
+import os
+import platform
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+
+from threadpoolctl import threadpool_info
+
+import continuum
+import solvers
+from continuum.arrays import find_gpu
+
+PACKAGES = (
+    "continuum-networks",
+    "numpy",
+    "scipy",
+    "numba",
+    "h5py",
+    "h5netcdf",
+    "xarray",
+    "matplotlib",
+    "scikit-learn",
+)
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the packages that a result can depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def cores() -> int:
+    """The number of processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def gpu() -> str:
+    """The GPUs that device="gpu" computes on, or "no" and the reason, in one line."""
+    carry, found = find_gpu()
+    return found if carry is not None else f"no ({found})"
+
+
+def thread_pools() -> list[str]:
+    """One line for each BLAS and OpenMP library loaded: its name, version and number of threads."""
+    return [
+        f"{pool['internal_api']} {pool.get('version') or ''}".strip()
+        + f", {pool['num_threads']} threads"
+        for pool in threadpool_info()
+    ]
+
+
+def code_hash(function: Callable[..., object]) -> str:
+    """SHA-256 of the source that a study's answer comes from.
+
+    It covers every Python file of `continuum` and `solvers`, the file of `function`, those beside
+    it whose functions, classes or modules it imports by name, and `studies.datasets`.
+    raises ValueError if `function` was not read from a file
+    """
+    source = inspect.getsourcefile(inspect.unwrap(function))
+    if source is None or not Path(source).is_file():
+        raise ValueError(
+            f"study function {function.__qualname__} must be defined in a file, for its code to "
+            f"be hashed"
+        )
+    digest = hashlib.sha256()
+    for package in (continuum, solvers):
+        root = Path(inspect.getfile(package)).parent
+        for path in sorted(root.rglob("*.py")):
+            _add(digest, f"{package.__name__}/{path.relative_to(root).as_posix()}", path)
+    _add(digest, "study", Path(source))
+    for path in _beside(function, Path(source)):
+        _add(digest, path.name, path)
+    _add(digest, "studies/datasets.py", Path(__file__).parent.parent / "datasets.py")
+    return digest.hexdigest()
+
+
+def _beside(function: Callable[..., object], source: Path) -> list[Path]:
+    """The other files of its folder from which the module of `function` imports."""
+    found = set()
+    for value in inspect.unwrap(function).__globals__.values():
+        module = (
+            value
+            if isinstance(value, ModuleType)
+            else sys.modules.get(str(getattr(value, "__module__", "")))
+        )
+        file = Path(getattr(module, "__file__", None) or os.devnull)
+        if file.parent == source.parent and file != source:
+            found.add(file)
+    return sorted(found)
+
+
+def _add(digest: "hashlib._Hash", name: str, path: Path) -> None:
+    content = path.read_bytes()
+    digest.update(f"{name}\0{len(content)}\0".encode() + content)

@@ -1,0 +1,289 @@
+"""Studies and claims: questions asked of the solvers, registered under a name so that they can be
+run and checked.
+"""
+
+import inspect
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import ParamSpec, TypeAlias
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from continuum.checks import check_name
+
+from .parameters import ParameterGrid, Parameters, Value
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One figure of a study: `name` is the PNG's, `caption` says what is seen, in one or two
+    sentences.
+    """
+
+    name: str
+    caption: str
+    figure: Figure
+
+
+Plot: TypeAlias = Callable[[Sequence[xr.Dataset]], list[Picture]]
+"""The figures of a study, from its finished cases; `store.case_parameters` gives the parameters of
+each.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A question: a function that answers one case with a Dataset, and the cases it is usually
+    asked for.
+
+    name : "paper/question", as on the command line
+    title : the first line of the function's docstring
+    paper, figure : where the question comes from
+    plot : draws the answers; None if there is nothing to draw
+    parameters : types and defaults, from the signature
+    cases : the default sweep, a union of grids
+    """
+
+    name: str
+    function: Callable[..., xr.Dataset]
+    title: str
+    paper: str
+    figure: str
+    plot: Plot | None
+    parameters: Parameters
+    cases: tuple[ParameterGrid, ...]
+
+    def expand(self, grids: Sequence[ParameterGrid] | None = None) -> list[dict[str, Value]]:
+        """All parameters of every case of `grids`, or of the default sweep; raises ValueError
+        (Parameters.expand).
+        """
+        return self.parameters.expand(self.cases if grids is None else grids)
+
+    def overlay(self, given: ParameterGrid) -> list[ParameterGrid]:
+        """The default sweep with the values `given` in place of its own."""
+        return [{**grid, **given} for grid in self.cases or ({},)]
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """A statement of a paper as computation: reference values, and a function that computes them.
+
+    id : as in the theory, "LM-01"
+    references : case -> the literal value the theory gives
+    tolerances : case -> largest accepted error, relative to |reference| if `relative`
+    reason : why the tolerance is what it is
+    slow : left out unless asked for
+    """
+
+    id: str
+    function: Callable[[], Mapping[str, float]]
+    statement: str
+    paper: str
+    references: Mapping[str, float]
+    tolerances: Mapping[str, float]
+    relative: bool
+    reason: str
+    slow: bool
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """One case of a claim, judged: passed means error <= tolerance, so never for NaN.
+
+    seconds : for the whole claim, all its cases together
+    note : what went wrong, if the claim could not be computed; else empty
+    """
+
+    id: str
+    case: str
+    statement: str
+    reference: float
+    computed: float
+    error: float
+    tolerance: float
+    relative: bool
+    passed: bool
+    seconds: float
+    note: str = field(default="")
+
+
+_studies: dict[str, Study] = {}
+_claims: dict[str, Claim] = {}
+
+
+def study(
+    name: str,
+    *,
+    paper: str,
+    figure: str = "",
+    plot: Plot | None = None,
+    cases: Sequence[ParameterGrid] = (),
+) -> Callable[[Callable[P, xr.Dataset]], Callable[P, xr.Dataset]]:
+    """Registers a function, which stays as it is, as a study.
+
+    It takes keyword parameters with type hints and defaults and returns the Dataset of one case; a
+    text attribute "status" of that Dataset becomes the status of the case.
+
+    name : "paper/question"
+    cases : the default sweep, the union of these grids; the one default case if there is none
+    raises ValueError if the name is taken or ill-formed or the cases do not fit the signature,
+        TypeError for a parameter without hint or default or a function without docstring
+    """
+
+    def register(function: Callable[P, xr.Dataset]) -> Callable[P, xr.Dataset]:
+        if name in _studies:
+            raise ValueError(
+                f"a study named {name!r} is registered already, by "
+                f"{_where(_studies[name].function)}"
+            )
+        if name.count("/") != 1 or not all(part.isidentifier() for part in name.split("/")):
+            raise ValueError(
+                f"a study is named paper/question, two words of letters, digits and _, got {name!r}"
+            )
+        title = (inspect.getdoc(function) or "").split("\n")[0].strip()
+        if not title:
+            raise TypeError(f"study {name!r} needs a docstring: its first line is the title")
+        parameters = Parameters.of(name, function)
+        parameters.expand(cases)
+        _studies[name] = Study(name, function, title, paper, figure, plot, parameters, tuple(cases))
+        return function
+
+    return register
+
+
+def claim(
+    id: str,
+    *,
+    statement: str,
+    paper: str,
+    references: Mapping[str, float],
+    tolerance: float | Mapping[str, float] | None = None,
+    relative_tolerance: float | Mapping[str, float] | None = None,
+    reason: str,
+    slow: bool = False,
+) -> Callable[[Callable[[], Mapping[str, float]]], Callable[[], Mapping[str, float]]]:
+    """Registers a function without arguments that computes, for every key of `references`, a
+    number.
+
+    tolerance, relative_tolerance : exactly one of them; a number, or one for each key
+    reason : why the tolerance is what it is
+    raises ValueError if the id is taken, a reference or tolerance is missing or not finite, or the
+    reason empty
+    """
+
+    def register(function: Callable[[], Mapping[str, float]]) -> Callable[[], Mapping[str, float]]:
+        if id in _claims:
+            raise ValueError(
+                f"a claim {id!r} is registered already, by {_where(_claims[id].function)}"
+            )
+        if not reason.strip() or not statement.strip():
+            raise ValueError(f"claim {id!r} needs a statement and a reason for its tolerance")
+        if not references or not all(math.isfinite(value) for value in references.values()):
+            raise ValueError(
+                f"claim {id!r} needs finite reference values, got {dict(references)!r}"
+            )
+        given = relative_tolerance if tolerance is None else tolerance
+        if given is None or (tolerance is not None and relative_tolerance is not None):
+            raise ValueError(f"claim {id!r} needs either tolerance or relative_tolerance")
+        tolerances = dict(given) if isinstance(given, Mapping) else dict.fromkeys(references, given)
+        if tolerances.keys() != references.keys():
+            raise ValueError(
+                f"claim {id!r} has references {list(references)} but tolerances {list(tolerances)}"
+            )
+        if not all(math.isfinite(value) and value >= 0 for value in tolerances.values()):
+            raise ValueError(
+                f"claim {id!r} needs tolerances that are finite and >= 0, got {tolerances}"
+            )
+        if tolerance is None and not all(references.values()):
+            raise ValueError(
+                f"claim {id!r} has a reference 0, to which no error is relative: use tolerance"
+            )
+        _claims[id] = Claim(
+            id,
+            function,
+            statement,
+            paper,
+            MappingProxyType(dict(references)),
+            MappingProxyType(tolerances),
+            tolerance is None,
+            reason,
+            slow,
+        )
+        return function
+
+    return register
+
+
+def check(claim: Claim) -> list[ClaimResult]:
+    """Computes a claim and judges every case.
+
+    A claim that raises, or returns other keys than its references, fails with a note in every row.
+    """
+    start = time.perf_counter()
+    computed: Mapping[str, float] = {}
+    note = ""
+    try:
+        computed = claim.function()
+        if computed.keys() != claim.references.keys():
+            note = f"computed {list(computed)} but the references are {list(claim.references)}"
+    # a claim may run any solver: one that breaks must not hide the verdict on the others
+    except Exception as error:
+        note = describe(error)
+    seconds = time.perf_counter() - start
+    rows = []
+    for case, reference in claim.references.items():
+        value = float(computed.get(case, math.nan)) if not note else math.nan
+        error = abs(value - reference) / (abs(reference) if claim.relative else 1.0)
+        tolerance = claim.tolerances[case]
+        passed = error <= tolerance
+        row = ClaimResult(
+            claim.id,
+            case,
+            claim.statement,
+            reference,
+            value,
+            error,
+            tolerance,
+            claim.relative,
+            passed,
+            seconds,
+            note,
+        )
+        rows.append(row)
+    return rows
+
+
+def describe(error: BaseException) -> str:
+    """One line for an exception: its type and its message."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
+
+
+def find_study(name: str) -> Study:
+    """The study of that name; raises ValueError, offering the nearest, if there is none."""
+    return _studies[check_name("study", name, list(_studies))]
+
+
+def studies() -> list[Study]:
+    """All registered studies, by name."""
+    return [_studies[name] for name in sorted(_studies)]
+
+
+def claims(paper: str | None = None, slow: bool = False) -> list[Claim]:
+    """The registered claims of one paper, or of all, by id; slow ones only if `slow`.
+
+    raises ValueError, offering the nearest, for a paper without claims
+    """
+    if paper is not None:
+        check_name("paper", paper, sorted({c.paper for c in _claims.values()}))
+    chosen = (c for c in _claims.values() if paper in (None, c.paper) and (slow or not c.slow))
+    return sorted(chosen, key=lambda c: c.id)
+
+
+def _where(function: Callable[..., object]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"

@@ -1,0 +1,334 @@
+"""A sweep: the cases of a study, each run once, kept in a file of its own, resumed where it was
+left.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shlex
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import xarray as xr
+from threadpoolctl import threadpool_limits
+
+from continuum.checks import check_count
+
+from .environment import code_hash, cores, thread_pools, versions
+from .parameters import ParameterGrid, Value, label, spell, varying
+from .progress import ProgressKind, reporter
+from .registry import Study, describe
+from .store import (
+    DONE,
+    CaseHeader,
+    StoreError,
+    check_writable,
+    now,
+    read_header,
+    remove_leftovers,
+    write_case,
+    write_text,
+)
+from .workers import in_processes, settled, submit
+
+SWEEP_FORMAT = "continuum sweep 1"
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """What became of one case.
+
+    outcome : "done" (run now), "skipped" (its file was there already), "failed"
+    path : its HDF5 file; None if it failed
+    sentence : the status of the case, or why it failed
+    """
+
+    parameters: Mapping[str, Value]
+    case_hash: str
+    outcome: Literal["done", "skipped", "failed"]
+    path: Path | None
+    sentence: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What became of a sweep; rows in the order of the cases."""
+
+    study: str
+    folder: Path
+    rows: tuple[CaseRow, ...]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files of the finished cases, run now or before."""
+        return [row.path for row in self.rows if row.path is not None]
+
+    def count(self, outcome: Literal["done", "skipped", "failed"]) -> int:
+        """How many cases came out so."""
+        return sum(row.outcome == outcome for row in self.rows)
+
+    @property
+    def exit_code(self) -> int:
+        """0 if every case has an answer, else 1."""
+        return int(self.count("failed") > 0)
+
+    @property
+    def status(self) -> str:
+        """One sentence."""
+        done, skipped, failed = self.count("done"), self.count("skipped"), self.count("failed")
+        before = f", {skipped} were finished before" if skipped else ""
+        bad = f", {failed} failed" if failed else ""
+        return f"Of {len(self.rows)} cases {done} were run{before}{bad}."
+
+
+class SweepInterrupted(KeyboardInterrupt):
+    """Ctrl-C in mid-sweep; finished cases are intact, and the same sweep resumes.
+
+    finished, total : cases
+    """
+
+    def __init__(self, finished: int, total: int) -> None:
+        self.finished, self.total = finished, total
+        super().__init__(f"{finished} of {total} cases are finished; the same command resumes")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """All that a worker needs to run one case and write its file."""
+
+    function: Callable[..., xr.Dataset]
+    header: CaseHeader
+    path: Path
+    threads: int | None
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    sentence: str
+    seconds: float
+    failed: bool
+    details: str = ""
+
+
+def run_sweep(
+    study: Study,
+    grids: Sequence[ParameterGrid] | None = None,
+    out: str | os.PathLike[str] = "results",
+    *,
+    executor: Executor | None = None,
+    workers: int = 1,
+    progress: ProgressKind = "auto",
+    command: str | None = None,
+) -> SweepResult:
+    """Runs every case of a study that has no file yet, in `out`/paper-question/case-HASH.h5.
+
+    The hash is of the study's name, all parameters and the code (`environment.code_hash`), so a
+    file is found again only for the same question asked of the same code.  Parameters, hashes and
+    versions are in sweep.json before the first case runs.  A case that raises is a row, and a file
+    failed/HASH.json; the others go on. So is one whose answer cannot be written, and, with workers
+    > 1, one that ends its process: the cases in hand when a process dies run once more, each alone.
+    Temporary files of a killed sweep are removed.
+
+    grids : the cases, a union of grids; None for the study's own
+    executor : any concurrent.futures.Executor, left running; how many threads its workers use is
+        its own affair
+    workers : processes to start if no executor is given, each with cores // workers threads; 1 runs
+        here
+    progress : "auto" (a bar on a terminal, else lines), "bar", "lines", "none", on standard error
+    command : how to run the same sweep again, for the report; None composes it
+    raises ValueError for bad parameters or workers, StoreError if the folder cannot be written to,
+        both before any case runs; SweepInterrupted on Ctrl-C
+    """
+    cases = study.expand(grids)
+    check_count("workers", workers)
+    if workers > cores():
+        raise ValueError(
+            f"workers must be at most {cores()}, the cores of this machine, got {workers}"
+        )
+    folder = check_writable(Path(out) / study.name.replace("/", "-"))
+    check_writable(folder / "failed")
+    remove_leftovers(folder, folder / "failed")
+    code, found = code_hash(study.function), versions()
+    headers = [
+        CaseHeader(study.name, case, case_hash(study, case, code), code, found) for case in cases
+    ]
+    paths = [folder / f"case-{header.case_hash[:12]}.h5" for header in headers]
+    plan = {
+        "format": SWEEP_FORMAT,
+        "study": study.name,
+        "title": study.title,
+        "question": study.function.__doc__,
+        "paper": study.paper,
+        "figure": study.figure,
+        "command": command or _command(study, grids, cases),
+        "code_hash": code,
+        "created": now(),
+        "versions": found,
+        "cores": cores(),
+        "workers": workers if executor is None else type(executor).__name__,
+        "thread_pools": thread_pools(),
+        "cases": [
+            {"case_hash": h.case_hash, "file": path.name, "parameters": h.parameters}
+            for h, path in zip(headers, paths, strict=True)
+        ],
+    }
+    write_text(folder / "sweep.json", json.dumps(plan, indent=1))
+
+    threads = None if executor is not None or workers == 1 else cores() // workers
+    jobs = [
+        _Job(study.function, header, path, threads)
+        for header, path in zip(headers, paths, strict=True)
+    ]
+    rows: dict[str, CaseRow] = {}
+    for job in jobs:
+        if is_finished(job.path, job.header.case_hash):
+            rows[job.header.case_hash] = _row(
+                job, _Outcome("It was finished before.", 0.0, False), "skipped"
+            )
+    todo = [job for job in jobs if job.header.case_hash not in rows]
+    shown = varying(cases)
+    try:
+        with (
+            reporter(progress, len(jobs)) as report,
+            _outcomes(todo, executor, workers) as outcomes,
+        ):
+            for job, outcome in outcomes:
+                row = _row(job, outcome, "failed" if outcome.failed else "done")
+                _keep_failure(folder, row, outcome.details)
+                rows[row.case_hash] = row
+                said = f"failed: {row.sentence}" if outcome.failed else f"{row.seconds:.1f} s"
+                with contextlib.suppress(OSError):  # standard error may be a file on the full disk
+                    report.report(
+                        len(rows), f"{label(row.parameters, shown)} {said}", outcome.failed
+                    )
+    except KeyboardInterrupt:
+        finished = sum(is_finished(job.path, job.header.case_hash) for job in jobs)
+        raise SweepInterrupted(finished, len(jobs)) from None
+    finally:
+        remove_leftovers(folder, folder / "failed")
+    return SweepResult(study.name, folder, tuple(rows[h.case_hash] for h in headers))
+
+
+def case_hash(study: Study, case: Mapping[str, Value], code: str) -> str:
+    """SHA-256 of the canonical JSON of study name, all parameters and code hash."""
+    key = {"study": study.name, "parameters": dict(case), "code": code}
+    return hashlib.sha256(
+        json.dumps(key, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()
+
+
+def is_finished(path: Path, case_hash: str) -> bool:
+    """True if `path` is an intact case file with that hash."""
+    try:
+        return read_header(path).case_hash == case_hash
+    except StoreError:
+        return False
+
+
+def _run_case(job: _Job) -> _Outcome:
+    """Runs one case and writes its file; called here or in a worker."""
+    start = time.perf_counter()
+    limits = (
+        contextlib.nullcontext() if job.threads is None else threadpool_limits(limits=job.threads)
+    )
+    try:
+        with limits:
+            answer = job.function(**job.header.parameters)
+        if not isinstance(answer, xr.Dataset):
+            raise TypeError(
+                f"study {job.header.study!r} must return an xarray.Dataset, got "
+                f"{type(answer).__name__}"
+            )
+        seconds = time.perf_counter() - start
+        write_case(job.path, answer, job.header, seconds)
+        return _Outcome(str(answer.attrs.get("status", DONE)), seconds, False)
+    except (
+        Exception
+    ) as error:  # whatever a study raises is the row of its own case: the others must go on
+        return _Outcome(describe(error), time.perf_counter() - start, True, traceback.format_exc())
+
+
+@contextlib.contextmanager
+def _outcomes(
+    jobs: Sequence[_Job], executor: Executor | None, workers: int
+) -> Iterator[Iterator[tuple[_Job, _Outcome]]]:
+    """The outcomes as they come, from this process, from `executor`, or from processes started for
+    the purpose.
+    """
+    if executor is not None:
+        futures: dict[Future[_Outcome], _Job] = {}
+        try:
+            for job in jobs:
+                futures[submit(executor, _run_case, job)] = job
+            yield ((futures[future], _told(settled(future))) for future in as_completed(futures))
+        finally:
+            for future in futures:
+                future.cancel()
+    elif workers == 1:
+        yield ((job, _run_case(job)) for job in jobs)
+    else:
+        with contextlib.closing(
+            in_processes(_run_case, jobs, workers, cores() // workers, _found)
+        ) as results:
+            yield ((job, _told(result)) for job, result in results)
+
+
+def _told(result: _Outcome | Exception) -> _Outcome:
+    """The outcome of a case, also of one that could not be run."""
+    return _Outcome(describe(result), 0.0, True) if isinstance(result, Exception) else result
+
+
+def _found(job: _Job) -> _Outcome | None:
+    """The outcome of a case whose process wrote the file but did not live to tell."""
+    return _Outcome(DONE, 0.0, False) if is_finished(job.path, job.header.case_hash) else None
+
+
+def _row(job: _Job, outcome: _Outcome, kind: Literal["done", "skipped", "failed"]) -> CaseRow:
+    path = None if outcome.failed else job.path
+    return CaseRow(
+        job.header.parameters, job.header.case_hash, kind, path, outcome.sentence, outcome.seconds
+    )
+
+
+def _keep_failure(folder: Path, row: CaseRow, details: str) -> None:
+    """failed/HASH.json for a case that failed, if the disk takes it; nothing there for one that did
+    not.
+    """
+    path = folder / "failed" / f"{row.case_hash[:12]}.json"
+    if row.outcome == "failed":
+        kept = {
+            "case_hash": row.case_hash,
+            "parameters": row.parameters,
+            "sentence": row.sentence,
+            "details": details,
+        }
+        with contextlib.suppress(
+            StoreError
+        ):  # the row has the sentence, and the other cases must go on
+            write_text(path, json.dumps(kept, indent=1))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _command(
+    study: Study, grids: Sequence[ParameterGrid] | None, cases: Sequence[Mapping[str, Value]]
+) -> str:
+    """The `continuum run` line for these cases, or the Python call where no such line gives
+    them.
+    """
+    if grids is None:
+        return f"continuum run {study.name}"
+    if len(grids) == 1:
+        axes = {name: dict.fromkeys(case[name] for case in cases) for name in cases[0]}
+        given = [
+            shlex.quote(f"{name}={','.join(map(spell, values))}") for name, values in axes.items()
+        ]
+        return " ".join(["continuum run", study.name, *given])
+    return f"run_sweep(find_study({study.name!r}), {[dict(grid) for grid in grids]!r})"

@@ -1,0 +1,61 @@
+"""Claims checked and told: a table line by line, and the same as JSON."""
+
+import json
+import math
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from .registry import Claim, ClaimResult, check
+from .store import write_text
+
+
+def verify(claims: Sequence[Claim], say: Callable[[str], None]) -> list[ClaimResult]:
+    """Checks the claims one after the other; `say` hears each one's lines as soon as it is
+    computed.
+    """
+    results: list[ClaimResult] = []
+    for claim in claims:
+        rows = check(claim)
+        results += rows
+        passed = all(row.passed for row in rows)
+        verdict = "passed" if passed else "FAILED"
+        say(f"{claim.id}  {verdict}  {rows[0].seconds:.1f} s  {claim.paper}")
+        say(textwrap.fill(claim.statement, 110, initial_indent="    ", subsequent_indent="    "))
+        width = max(len(row.case) for row in rows)
+        for row in rows:
+            say(_line(row, width))
+        if not passed:
+            say(f"    the tolerance is what it is because: {claim.reason}")
+    failed = sum(not row.passed for row in results)
+    say(f"{len(claims)} claims, {len(results)} numbers, {failed} outside tolerance")
+    return results
+
+
+def write_json(results: Sequence[ClaimResult], path: Path) -> None:
+    """A list of {id, case, statement, reference, computed, error, tolerance, relative, passed,
+    seconds, note}.
+
+    A number that could not be computed is null.  raises StoreError if the file cannot be written
+    """
+    write_text(
+        path,
+        json.dumps([{k: _finite(v) for k, v in asdict(row).items()} for row in results], indent=1),
+    )
+
+
+def _line(row: ClaimResult, width: int) -> str:
+    if row.note:
+        return f"    {row.case:<{width}}  not computed: {row.note}"
+    kind = "relative " if row.relative else ""
+    sign = "<=" if row.passed else "> "
+    return (
+        f"    {row.case:<{width}}  reference {row.reference:< 22.15g}  "
+        f"computed {row.computed:< 22.15g}  "
+        f"{kind}error {row.error:.1e} {sign} {row.tolerance:.1e}"
+    )
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,1 @@
+"""Plotting functions: figures and phase portraits."""

@@ -1,0 +1,180 @@
+"""One style for all figures: colours every eye can tell apart, sizes that survive print, orders as
+triangles.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal
+
+import matplotlib
+import numpy as np
+from cycler import cycler
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Polygon
+from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFormatter
+
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+OKABE_ITO = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW)
+"""The palette of Okabe and Ito (2008), strongest contrast on white first."""
+
+STYLE: dict[str, object] = {
+    "axes.prop_cycle": cycler(color=OKABE_ITO),
+    "figure.facecolor": "white",
+    "figure.dpi": 150,
+    "savefig.dpi": 150,
+    "font.size": 11,
+    "axes.titlesize": 11,
+    "axes.labelsize": 11,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 6,
+    "image.cmap": "viridis",
+    "image.interpolation": "nearest",
+}
+
+
+def styled() -> AbstractContextManager[None]:
+    """The style, inside a with statement; nothing of it outlasts the block."""
+    return matplotlib.rc_context(STYLE)  # type: ignore[arg-type]
+
+
+def new_figure(
+    rows: int = 1, columns: int = 1, *, width: float = 6.4, height: float = 4.2
+) -> tuple[Figure, np.ndarray]:
+    """An empty figure in the style, `width` x `height` inches, and its axes as an array (rows,
+    columns).
+
+    It belongs to no window and to no global list: it is gone when its last name is.
+    """
+    with styled():
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, columns, squeeze=False)
+    return figure, axes
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Writes the figure as PNG, 150 dots per inch, in the style."""
+    with styled():
+        figure.savefig(path, format="png")
+
+
+def order_triangle(
+    axes: Axes,
+    x: tuple[float, float],
+    y: float,
+    order: float,
+    *,
+    against: Literal["size", "step"] = "size",
+    color: str = BLACK,
+) -> Polygon:
+    """The right triangle of a convergence plot: its long side has slope -order (against sizes) or
+    order (steps).
+
+    x : where it starts and ends, x[0] < x[1]; y : the long side's height at x[0]
+    order : the number written beside it
+    returns the triangle, whose first and second corners are the ends of the long side
+    raises ValueError unless 0 < x[0] < x[1] and y > 0
+    """
+    left, right = x
+    if not (0 < left < right and y > 0):
+        raise ValueError(f"a triangle needs 0 < x[0] < x[1] and y > 0, got x={x!r}, y={y!r}")
+    slope = -order if against == "size" else order
+    end = y * (right / left) ** slope
+    corner, level = (
+        (left if slope < 0 else right),
+        min(y, end),
+    )  # the right angle is below the long side
+    triangle = Polygon(
+        [(left, y), (right, end), (corner, level)],
+        closed=True,
+        facecolor="none",
+        edgecolor=color,
+        linewidth=1.0,
+    )
+    axes.add_patch(triangle)
+    axes.annotate(
+        f"{order:g}",
+        (corner, np.sqrt(y * end)),
+        xytext=(-5 if corner == left else 5, 0),
+        textcoords="offset points",
+        ha="right" if corner == left else "left",
+        va="center",
+        color=color,
+    )
+    axes.annotate(
+        "1",
+        (np.sqrt(left * right), level),
+        xytext=(0, -4),
+        textcoords="offset points",
+        ha="center",
+        va="top",
+        color=color,
+    )
+    return triangle
+
+
+def convergence_plot(
+    axes: Axes,
+    sizes: Sequence[float],
+    errors: Sequence[float],
+    *,
+    xlabel: str,
+    ylabel: str,
+    label: str = "",
+    order: float | None = None,
+    floor: float | None = None,
+) -> None:
+    """Errors against sizes (depth, width), both logarithmic, with the triangle of the declared
+    order.
+
+    order : draws the triangle under the last points
+    floor : the error of the reference itself, as a dashed line: below it errors mean nothing
+    raises ValueError unless sizes and errors are positive, finite and equally many, at least two
+    """
+    x, y = np.asarray(sizes, dtype=float), np.asarray(errors, dtype=float)
+    if x.shape != y.shape or x.ndim != 1 or len(x) < 2:
+        raise ValueError(
+            f"sizes and errors must be equally many, at least two, got {x.shape} and {y.shape}"
+        )
+    if not (np.all(np.isfinite(x) & np.isfinite(y)) and np.all(x > 0) and np.all(y > 0)):
+        raise ValueError("sizes and errors must be finite and positive for logarithmic axes")
+    ranked = np.argsort(x)
+    x, y = x[ranked], y[ranked]
+    axes.loglog(x, y, "o-", label=label or None)
+    if floor is not None and floor > 0:
+        axes.axhline(
+            floor, color=BLACK, linestyle="--", linewidth=1.0, label="error of the reference"
+        )
+    if order is not None:
+        middle = max(0, len(x) - 3)
+        order_triangle(axes, (float(x[middle]), float(x[-1])), float(y[middle]) / 2.5, order)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.xaxis.set_major_locator(FixedLocator([float(size) for size in x]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.grid(True, which="major")
+    if label or floor is not None:
+        axes.legend(loc="upper right", frameon=False)
