@@ -97,6 +97,7 @@ class LearningProblem:
         chosen = np.asarray(indices)
         return replace(
             self,
+            network=self.network.batch(chosen),
             initial=self.initial[:, chosen],
             target=self.target[:, chosen],
             sample_weights=self.sample_weights[chosen],
