@@ -126,12 +126,11 @@ class Tikhonov(BlockPenalty):
 
     def prox(self, control: Control, step: float) -> Control:
         space, factor = control.space, 2.0 * step * self.strength
-        return _changed(
-            control,
-            {
+        return control.replaced(
+            **{
                 b.name: space.axes[b.name].prox(control[b.name], factor, 0.0)
                 for b in self.penalised(space)
-            },
+            }
         )
 
     def formula(self, space: ControlSpace) -> str:
@@ -188,12 +187,11 @@ class SobolevPenalty(BlockPenalty):
 
     def prox(self, control: Control, step: float) -> Control:
         space, factor = control.space, 2.0 * step * self.strength
-        return _changed(
-            control,
-            {
+        return control.replaced(
+            **{
                 b.name: space.axes[b.name].prox(control[b.name], factor, factor)
                 for b in self.penalised(space)
-            },
+            }
         )
 
     def formula(self, space: ControlSpace) -> str:
@@ -256,7 +254,7 @@ class L1(BlockPenalty):
                 1.0 - step * self.strength / xp.maximum(size, 1e-300), xp.zeros_like(size)
             )
             found[block.name] = x * (share[..., None] if len(size.shape) < len(x.shape) else share)
-        return _changed(control, found)
+        return control.replaced(**found)
 
     def _sizes(self, x: Array, block: Block) -> tuple[Array, Array]:
         """The root mean square of every group, in the time axis and one axis less for rows, and its
@@ -341,10 +339,6 @@ def restricted(
         if chosen:
             kept.append(replace(term, blocks=chosen))
     return None if not kept else kept[0] if len(kept) == 1 else PenaltySum(tuple(kept))
-
-
-def _changed(control: Control, blocks: dict[str, Array]) -> Control:
-    return Control(control.space, {**dict(control.items()), **blocks}, trusted=True)
 
 
 def _total(gradients: list[dict[str, Array]]) -> dict[str, Array]:

@@ -142,10 +142,9 @@ class ReducedObjective:
                 sweeps.advance,
                 lambda f, start, stop: turn(sweeps.record(f, start, stop)),
             )
-        gradient = self.space.riesz(backward.total)
-        if self.problem.penalty is not None:
-            gradient = gradient.plus(self.problem.penalty.gradient(control))
-        return sum(costs), gradient
+        penalty = self.problem.penalty
+        further = None if penalty is None else penalty.gradient(control)
+        return sum(costs), self.space.riesz(backward.total, further)
 
     def costates(self, control: Control) -> Trajectory:
         """The costates p of every sample at the ends of the steps: states (S + 1, N, M).
@@ -169,10 +168,8 @@ class ReducedObjective:
         sweeps, tape = self._whole(control)
         total = self.space.cotangents(self.problem.initial)
         second_order(sweeps, tape, direction, total)
-        product = self.space.riesz(total)
-        if self.problem.penalty is not None:
-            product = product.plus(self.problem.penalty.hvp(control, direction))
-        return product
+        penalty = self.problem.penalty
+        return self.space.riesz(total, None if penalty is None else penalty.hvp(control, direction))
 
     def _start(self, control: Control, keep: bool) -> tuple[Sweeps, Tape | None]:
         """The sweeps, and the tape of the whole run where choosing the steps has made one."""
