@@ -134,7 +134,7 @@ class ControlSpace:
         if not isinstance(control, Control):
             hint = ""
             if isinstance(control, FunctionControl):
-                hint = ": functions have no coefficients, space.sample(...) makes a control that has"
+                hint = ": functions cannot be trained, space.sample(...) makes a control that can"
             raise TypeError(f"{name} must be a Control, got {type(control).__name__}{hint}")
         if control.space is self:
             return control
