@@ -11,7 +11,7 @@ import numpy as np
 
 from .arrays import Array
 from .checks import check_name
-from .controls import Control, ControlSpace
+from .controls import Control, ControlSpace, check_control
 
 Blocks = Mapping[str, Array]
 """Coefficients by name, (..., *block.shape): any leading axes, of time or none."""
@@ -109,10 +109,9 @@ class AdmissibleSet(ABC):
 
     def _space(self, control: Control) -> ControlSpace:
         """The space of a control that the set fits.  Raises TypeError, ValueError otherwise."""
-        if not isinstance(control, Control):
-            raise TypeError(f"control must be a Control, got {type(control).__name__}")
-        self.check(control.space)
-        return control.space
+        space = check_control("control", control).space
+        self.check(space)
+        return space
 
     def __and__(self, other: "AdmissibleSet") -> "AdmissibleSet":
         if not isinstance(other, AdmissibleSet):

@@ -131,17 +131,13 @@ class ControlSpace:
         at different values.  Blocks that are fixed in this space alone are read from it.
         raises TypeError for what is no Control of numbers, ValueError for one of another space
         """
-        if not isinstance(control, Control):
-            hint = ""
-            if isinstance(control, FunctionControl):
-                hint = ": functions cannot be trained, space.sample(...) makes a control that can"
-            raise TypeError(f"{name} must be a Control, got {type(control).__name__}{hint}")
-        if control.space is self:
-            return control
-        difference = self._difference(control.space)
+        given = check_control(name, control)
+        if given.space is self:
+            return given
+        difference = self._difference(given.space)
         if difference:
             raise ValueError(f"{name} lives in another space: {difference}")
-        return Control(self, {b.name: control[b.name] for b in self.trained}, trusted=True)
+        return Control(self, {b.name: given[b.name] for b in self.trained}, trusted=True)
 
     def _difference(self, other: "ControlSpace") -> str:
         """What `other` has that this space has not, in words; empty if they are the same."""
@@ -451,6 +447,19 @@ class Control(Mapping[str, Array]):
         return Control(self.space, {n: number * x for n, x in self.items()}, trusted=True)
 
     __rmul__ = __mul__
+
+
+def check_control(name: str, control: object) -> Control:
+    """`control` if it is a Control, for those who have no space to compare it with.
+
+    raises TypeError for anything else, and so for a control made of functions
+    """
+    if isinstance(control, Control):
+        return control
+    hint = ""
+    if isinstance(control, FunctionControl):
+        hint = ": functions cannot be trained, space.sample(...) makes a control that can"
+    raise TypeError(f"{name} must be a Control, got {type(control).__name__}{hint}")
 
 
 def _same(one: Array, other: Array) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from .arrays import Array, like, namespace
 from .blocks import Block
 from .checks import check_name
-from .controls import Control, ControlSpace
+from .controls import Control, ControlSpace, check_control
 
 
 class Penalty(ABC):
@@ -108,24 +108,24 @@ class Tikhonov(BlockPenalty):
 
     def value(self, control: Control) -> float:
         total = 0.0
-        for block in self.penalised(control.space):
+        for block in self.penalised(check_control("control", control).space):
             x = control[block.name]
             mass = control.space.axes[block.name].mass(x)
             total += float(namespace(x).sum(like(block.weights, x) * x * mass))
         return self.strength * total
 
     def gradient(self, control: Control) -> dict[str, Array]:
-        space = control.space
+        space = check_control("control", control).space
         represented = {
             b.name: space.axes[b.name].from_l2(control[b.name]) for b in self.penalised(space)
         }
         return {name: 2.0 * self.strength * x for name, x in represented.items()}
 
     def hvp(self, control: Control, direction: Control) -> dict[str, Array]:
-        return self.gradient(direction)
+        return self.gradient(check_control("control", control).space.check("direction", direction))
 
     def prox(self, control: Control, step: float) -> Control:
-        space, factor = control.space, 2.0 * step * self.strength
+        space, factor = check_control("control", control).space, 2.0 * step * self.strength
         return control.replaced(
             **{
                 b.name: space.axes[b.name].prox(control[b.name], factor, 0.0)
@@ -168,7 +168,7 @@ class SobolevPenalty(BlockPenalty):
 
     def value(self, control: Control) -> float:
         total = 0.0
-        for block in self.penalised(control.space):
+        for block in self.penalised(check_control("control", control).space):
             x, axis = control[block.name], control.space.axes[block.name]
             total += float(
                 namespace(x).sum(like(block.weights, x) * x * (axis.mass(x) + axis.stiffness(x)))
@@ -177,16 +177,16 @@ class SobolevPenalty(BlockPenalty):
 
     def gradient(self, control: Control) -> dict[str, Array]:
         found = {}
-        for block in self.penalised(control.space):
+        for block in self.penalised(check_control("control", control).space):
             x, axis = control[block.name], control.space.axes[block.name]
             found[block.name] = axis.riesz(2.0 * self.strength * (axis.mass(x) + axis.stiffness(x)))
         return found
 
     def hvp(self, control: Control, direction: Control) -> dict[str, Array]:
-        return self.gradient(direction)
+        return self.gradient(check_control("control", control).space.check("direction", direction))
 
     def prox(self, control: Control, step: float) -> Control:
-        space, factor = control.space, 2.0 * step * self.strength
+        space, factor = check_control("control", control).space, 2.0 * step * self.strength
         return control.replaced(
             **{
                 b.name: space.axes[b.name].prox(control[b.name], factor, factor)
@@ -231,7 +231,7 @@ class L1(BlockPenalty):
 
     def value(self, control: Control) -> float:
         total = 0.0
-        for block in self.penalised(control.space):
+        for block in self.penalised(check_control("control", control).space):
             x = control[block.name]
             size, measure = self._sizes(x, block)
             total += float(namespace(x).sum(control.space.axes[block.name].mass(size * measure)))
@@ -247,7 +247,7 @@ class L1(BlockPenalty):
 
     def prox(self, control: Control, step: float) -> Control:
         found = {}
-        for block in self.penalised(control.space):
+        for block in self.penalised(check_control("control", control).space):
             x = control[block.name]
             xp, (size, _) = namespace(x), self._sizes(x, block)
             share = xp.maximum(

@@ -44,8 +44,14 @@ OTHERS = {
         NETWORK.controls(MESH, in_time="nodes"),
         "its bias has in_time='nodes', expected 'layers'",
     ),
-    "blocks": (NeuralODE2(5, tanh).controls(MESH), "its blocks are weight, bias, expected bias"),
-    "fixed": (NETWORK.controls(MESH, fixed={"kernel": 1.0}), "its blocks are bias, expected bias"),
+    "blocks": (
+        NeuralODE2(5, tanh).controls(MESH),
+        "its blocks are bias, weight, expected bias, kernel",
+    ),
+    "fixed": (
+        NETWORK.controls(MESH, fixed={"kernel": 1.0}),
+        "its blocks are bias, expected bias, kernel",
+    ),
 }
 EACH = pytest.mark.parametrize(("other", "words"), OTHERS.values(), ids=OTHERS.keys())
 
@@ -172,7 +178,7 @@ def test_replaced_blocks(rng):
 
 
 def test_a_set_is_asked_only_of_controls_it_fits():
-    for admissible in (Ball(), L1Ball(kernel=1.0), NormBall(bias=1.0), FiniteSet(kernel=(0, 1))):
+    for admissible in (Ball(), L1Ball(kernel=1.0), NormBall(kernel=1.0), FiniteSet(kernel=(0, 1))):
         for ask in (admissible.project, admissible.violation, admissible.contains):
             with pytest.raises(ValueError, match="unknown block"):
                 ask(NeuralODE2(5, tanh).controls(MESH).zeros())
