@@ -11,7 +11,7 @@ import numpy as np
 from .arrays import Array, like, namespace
 from .blocks import Block
 from .checks import check_name
-from .controls import Control, ControlSpace
+from .controls import Control, ControlSpace, check_control
 
 Values = Mapping[str, Array]
 
@@ -146,30 +146,29 @@ class Tikhonov(BlockPenalty):
 
     def value(self, control: Control) -> float:
         total = 0.0
-        for block in self.penalised(control.space):
+        for block in self.penalised(check_control("control", control).space):
             x = control[block.name]
             mass = control.space.axes[block.name].mass(x)
             total += float(namespace(x).sum(like(block.weights, x) * x * mass))
         return self.strength * total
 
     def gradient(self, control: Control) -> dict[str, Array]:
-        space = control.space
+        space = check_control("control", control).space
         represented = {
             b.name: space.axes[b.name].from_l2(control[b.name]) for b in self.penalised(space)
         }
         return {name: 2.0 * self.strength * x for name, x in represented.items()}
 
     def hvp(self, control: Control, direction: Control) -> dict[str, Array]:
-        return self.gradient(direction)
+        return self.gradient(check_control("control", control).space.check("direction", direction))
 
     def prox(self, control: Control, step: float) -> Control:
-        space, factor = control.space, 2.0 * step * self.strength
-        return _changed(
-            control,
-            {
+        space, factor = check_control("control", control).space, 2.0 * step * self.strength
+        return control.replaced(
+            **{
                 b.name: space.axes[b.name].prox(control[b.name], factor, 0.0)
                 for b in self.penalised(space)
-            },
+            }
         )
 
     def density(self, space: ControlSpace, values: Values) -> Array:
@@ -233,7 +232,7 @@ class SobolevPenalty(BlockPenalty):
 
     def value(self, control: Control) -> float:
         total = 0.0
-        for block in self.penalised(control.space):
+        for block in self.penalised(check_control("control", control).space):
             x, axis = control[block.name], control.space.axes[block.name]
             applied = axis.mass(x) + self.slope * axis.stiffness(x)
             total += float(namespace(x).sum(like(block.weights, x) * x * applied))
@@ -241,23 +240,22 @@ class SobolevPenalty(BlockPenalty):
 
     def gradient(self, control: Control) -> dict[str, Array]:
         found = {}
-        for block in self.penalised(control.space):
+        for block in self.penalised(check_control("control", control).space):
             x, axis = control[block.name], control.space.axes[block.name]
             applied = axis.mass(x) + self.slope * axis.stiffness(x)
             found[block.name] = axis.riesz(2.0 * self.strength * applied)
         return found
 
     def hvp(self, control: Control, direction: Control) -> dict[str, Array]:
-        return self.gradient(direction)
+        return self.gradient(check_control("control", control).space.check("direction", direction))
 
     def prox(self, control: Control, step: float) -> Control:
-        space, factor = control.space, 2.0 * step * self.strength
-        return _changed(
-            control,
-            {
+        space, factor = check_control("control", control).space, 2.0 * step * self.strength
+        return control.replaced(
+            **{
                 b.name: space.axes[b.name].prox(control[b.name], factor, factor * self.slope)
                 for b in self.penalised(space)
-            },
+            }
         )
 
     def formula(self, space: ControlSpace) -> str:
@@ -299,7 +297,7 @@ class L1(BlockPenalty):
 
     def value(self, control: Control) -> float:
         total = 0.0
-        for block in self.penalised(control.space):
+        for block in self.penalised(check_control("control", control).space):
             x = control[block.name]
             size, measure = self._sizes(x, block)
             total += float(namespace(x).sum(control.space.axes[block.name].mass(size * measure)))
@@ -314,8 +312,8 @@ class L1(BlockPenalty):
         raise TypeError("L1 has no second derivative")
 
     def prox(self, control: Control, step: float) -> Control:
-        blocks = self.penalised(control.space)
-        return _changed(control, {b.name: self._shrunk(control[b.name], b, step) for b in blocks})
+        blocks = self.penalised(check_control("control", control).space)
+        return control.replaced(**{b.name: self._shrunk(control[b.name], b, step) for b in blocks})
 
     def density(self, space: ControlSpace, values: Values) -> Array:
         sizes = []
@@ -486,10 +484,6 @@ def _sum(terms: list[Array], space: ControlSpace, values: Values) -> Array:
         if name in shapes:
             return namespace(x).zeros_like(_leading_sum(x, len(shapes[name])))
     return np.zeros(())
-
-
-def _changed(control: Control, blocks: dict[str, Array]) -> Control:
-    return Control(control.space, {**dict(control.items()), **blocks}, trusted=True)
 
 
 def _total(gradients: list[dict[str, Array]]) -> dict[str, Array]:

@@ -120,9 +120,9 @@ class ReducedObjective:
 
     def value(self, control: Control) -> float:
         """J(control); infinite if the state does not stay finite, or an implicit step has no
-        solution.
+        solution.  Raises TypeError, ValueError for what is no control of the problem's space.
         """
-        self._check("control", control)
+        control = self.space.check("control", control)
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 value = self._value(control)
@@ -151,7 +151,7 @@ class ReducedObjective:
         raises SolveError if the state does not stay finite, or an implicit step has no solution;
             ValueError if `memory` is too small for one step
         """
-        self._check("control", control)
+        control = self.space.check("control", control)
         sweeps, tape = self._start(control, keep=self.memory is None)
         backward = Backward(sweeps, self.space.cotangents(self.problem.initial))
         costs = [self._penalty(control)]
@@ -179,7 +179,7 @@ class ReducedObjective:
         All states are kept, whatever `memory`.
         raises SolveError if the state does not stay finite, or an implicit step has no solution
         """
-        self._check("control", control)
+        control = self.space.check("control", control)
         weights = self.problem.sample_weights
         sweeps, tape = self._whole(control)
         backward = Backward(sweeps, self.space.cotangents(self.problem.initial), keep=True)
@@ -217,15 +217,13 @@ class ReducedObjective:
         All states are kept, whatever `memory`.
         raises SolveError if the state does not stay finite, or an implicit step has no solution
         """
-        self._check("control", control)
-        self._check("direction", direction)
+        control = self.space.check("control", control)
+        direction = self.space.check("direction", direction)
         sweeps, tape = self._whole(control)
         total = self.space.cotangents(self.problem.initial)
         second_order(sweeps, tape, direction, total)
-        product = self.space.riesz(total)
-        if self.problem.penalty is not None:
-            product = product.plus(self.problem.penalty.hvp(control, direction))
-        return product
+        penalty = self.problem.penalty
+        return self.space.riesz(total, None if penalty is None else penalty.hvp(control, direction))
 
     def _start(self, control: Control, keep: bool) -> tuple[Sweeps, Tape | None]:
         """The sweeps, and the tape of the whole run where choosing the steps has made one."""
@@ -257,19 +255,9 @@ class ReducedObjective:
         """The gradient of J from the cotangents that a backward sweep collected, which are used
         up.
         """
-        gradient = self.space.riesz(total)
-        if self.problem.penalty is None:
-            return gradient
-        return gradient.plus(self.problem.penalty.gradient(control))
-
-    def _check(self, name: str, control: Control) -> None:
-        """Raises TypeError or ValueError for what is no control of the problem's space."""
-        if not isinstance(control, Control):
-            raise TypeError(f"{name} must be a Control, got {type(control).__name__}")
-        space = self.space
-        for block in space.trained:
-            if block.name not in control or control[block.name].shape != space.shape(block):
-                raise ValueError(f"{name} is not of the problem's space: {block.name} does not fit")
+        penalty = self.problem.penalty
+        further = None if penalty is None else penalty.gradient(control)
+        return self.space.riesz(total, further)
 
     def _penalty(self, control: Control) -> float:
         return self.problem.penalty.value(control) if self.problem.penalty is not None else 0.0
