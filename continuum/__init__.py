@@ -17,6 +17,7 @@ from .blocks import Block
 from .controls import Control, ControlSpace, FunctionControl
 from .domains import Circle, Interval, Line, Product
 from .feed_forward import FeedForward
+from .functional import Functional, RunningCost, Tracking
 from .kernels import (
     Convolution,
     Dense,
@@ -84,6 +85,7 @@ __all__ = [
     "FeedForward",
     "FiniteSet",
     "FunctionControl",
+    "Functional",
     "Grid",
     "Inputs",
     "Integral",
@@ -104,12 +106,14 @@ __all__ = [
     "Product",
     "Projection",
     "ResNet",
+    "RunningCost",
     "SobolevPenalty",
     "SquaredError",
     "State",
     "SymmetricLayer",
     "Tikhonov",
     "TimeMesh",
+    "Tracking",
     "WidthDepth",
     "arctan",
     "change_depth",
