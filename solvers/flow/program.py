@@ -1,13 +1,14 @@
-"""From networks, controls and methods to what the compiled loops of chains take.
+"""What the compiled loops of chains take: a network as a table of links, a control as arrays, a
+method as a tableau.
 
-A chain whose maps are all dense, of a trained control or one that is constant in time, with an
-explicit tableau and NumPy's arrays, is lowered once: the table of links depends on the network
-alone.  Everything else stays on the generic path, which is the reference.
+A chain whose maps are all dense (matrices, Dense kernels, offsets, activations of the package) runs
+compiled, with an explicit tableau, NumPy's arrays, and a control that is trained or constant in
+time.  Everything else stays on the generic path, which is the reference.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -16,14 +17,28 @@ from continuum.arrays import Array, is_numpy
 from continuum.compiled import FROM_VALUE, IDENTITY
 from continuum.controls import Control, ControlPath, FunctionControl
 from continuum.kernels import Dense
-from continuum.networks import Bottleneck, Network, NeuralODE, NeuralODE2, SymmetricLayer, WidthDepth
+from continuum.networks import Adjoint, Chain, Linear, Network, Offset, Pointwise
 
 from ..steps.tableaux import RungeKutta, Stepper
 from . import chain_loops as loops
 from .chain_loops import Blocks, Method, Program
 
-KINDS = {"static": loops.STATIC, "layers": loops.LAYERS, "nodes": loops.NODES}
-_NUMBERS = np.empty(0)
+_KINDS = {"static": loops.STATIC, "layers": loops.LAYERS, "nodes": loops.NODES}
+_ABSENT = np.empty((0, 1, 1))
+
+
+@dataclass(eq=False)
+class _Link:
+    """u = sign P (w x) + offset, x <- sigma(u), as it is put together; see `chain_loops`."""
+
+    rows: int
+    columns: int
+    product: int = loops.NOTHING
+    matrix: int = 0
+    sign: float = 1.0
+    measures: tuple[Array | None, Array | None] = (None, None)
+    offset: int = -1
+    activation: Activation | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,124 +46,172 @@ class Lowered:
     """A network as a program.
 
     shapes : name of every block, in the order of the program -> its shape (R, C), C = 1 for offsets
-    rows : rows of the tape, for each stage
-    changed : rows of the tape of tangents
+    units : N
+    rows, varied : rows of the tape of a stage, and of that of its tangents
+    largest, inside, matrix : of the rows of any link, of the inputs and outputs of all products, of
+        the entries of any matrix
     """
 
     program: Program
     shapes: Mapping[str, tuple[int, int]]
+    units: int
     rows: int
-    changed: int
+    varied: int
+    largest: int
+    inside: int
+    matrix: int
 
-    def arrays(self, blocks: Mapping[str, Array], static: Sequence[bool]) -> tuple[Array, ...]:
-        """(T, R, C) of every block, (0, R, C) for those that are not among `blocks`."""
+    def arrays(self, blocks: Mapping[str, Array]) -> tuple[Array, ...]:
+        """(T, R, C) of every block, time first; (0, 1, 1) for those that are not among `blocks`."""
         found = [_ABSENT] * loops.WIDTH
-        for k, (name, (rows, columns)) in enumerate(self.shapes.items()):
-            x = blocks.get(name)
-            if x is not None:
-                found[k] = np.ascontiguousarray(x).reshape(-1, rows, columns)
+        for k, (name, shape) in enumerate(self.shapes.items()):
+            if name in blocks:
+                found[k] = _plain(blocks[name]).reshape(-1, *shape)
         return tuple(found)
 
-
-_ABSENT = np.empty((0, 1, 1))
-
-
-def _maps(network):
-    if isinstance(network, WidthDepth | SymmetricLayer):
-        w = network.weights
-        n = len(w)
-        maps = [("linear", "kernel", n, n, -1.0, w, w), ("offset", "bias"), ("pointwise", network.activation)]
-        if isinstance(network, SymmetricLayer):
-            maps.append(("adjoint", "kernel", n, n, 1.0, w, w))
-        return maps
-    d = network.units
-    if isinstance(network, NeuralODE):
-        return [("linear", "weight", d, d, 1.0, None, None), ("offset", "bias"), ("pointwise", network.activation)]
-    if isinstance(network, NeuralODE2):
-        return [("pointwise", network.activation), ("linear", "weight", d, d, 1.0, None, None), ("offset", "bias")]
-    if isinstance(network, Bottleneck):
-        h = network.hidden
-        return [("linear", "weight1", h, d, 1.0, None, None), ("offset", "bias1"), ("pointwise", network.activation),
-                ("linear", "weight2", d, h, 1.0, None, None), ("offset", "bias2")]
-    return None
+    def room(self, samples: int, stages: int, columns: int) -> Array:
+        """What `chain_loops` carves up for a sweep that collects `columns` stages at a time."""
+        size = self.largest * samples
+        return np.empty(
+            (3 + columns) * size
+            + (columns * self.inside + 2 * stages * self.units) * samples
+            + 2 * (self.matrix + stages + columns)
+        )
 
 
-@lru_cache(maxsize=64)
+def _plain(x: Array) -> Array:
+    """x, or a copy, as the one kind of array that loops are compiled for."""
+    return x if x.flags.c_contiguous and x.flags.writeable else np.array(x, order="C")
+
+
+_lowered: WeakKeyDictionary[Network, Lowered | None] = WeakKeyDictionary()
+
+
 def lower(network: Network) -> Lowered | None:
-    """The program of a network, None if it is not a chain of dense maps."""
-    if not isinstance(network, WidthDepth|SymmetricLayer|NeuralODE|NeuralODE2|Bottleneck):
-        return None
-    if hasattr(network, "kernel") and not isinstance(network.kernel, Dense):
-        return None
-    units = len(network.weights)
-    links, numbers, shapes, weights = [], [], {}, [_NUMBERS]
-    names = {}
+    """The program of a network, made once; None for what is no chain of dense maps."""
+    if network not in _lowered:
+        _lowered[network] = _lower(network)
+    return _lowered[network]
 
-    def measure(w):
-        if w is None or np.all(w == 1.0):
-            return -1
-        start = sum(len(x) for x in weights)
-        weights.append(w)
-        return start
 
-    def block(name, shape):
+def _lower(network: Network) -> Lowered | None:
+    shapes: dict[str, tuple[int, int]] = {}
+    links: list[_Link] = []
+    rows = len(network.weights)
+
+    def place(name: str, shape: tuple[int, int]) -> int:
         shapes.setdefault(name, shape)
         return list(shapes).index(name)
 
-    current = None
-    rows_now = units
-
-    def fresh(product=loops.NOTHING, matrix=0, rows=None, w_in=-1, w_out=-1, sign=1.0):
-        return dict(product=product, matrix=matrix, offset=-1, activation=None, rows=rows,
-                    columns=rows_now, w_in=w_in, w_out=w_out, sign=sign)
-
-    table = []
-    for m in _maps(network):
-        kind = m[0]
-        if kind in ("linear", "adjoint"):
-            _, name, r, c, sign, w_in, w_out = m
-            k = block(name, (r, c))
-            if kind == "linear":
-                link = fresh(loops.FORWARD, k, r, measure(w_in), measure(w_out), sign)
-            else:
-                link = fresh(loops.ADJOINT, k, c, measure(w_out), measure(w_in), sign)
-            table.append(link)
-            rows_now = link["rows"]
-        elif kind == "offset":
-            if not table or table[-1]["offset"] >= 0 or table[-1]["activation"] is not None:
-                table.append(fresh(rows=rows_now))
-            table[-1]["offset"] = block(m[1], (rows_now, 1))
+    for one in network.maps if isinstance(network, Chain) else (None,):
+        if isinstance(one, Linear | Adjoint):
+            linear = one if isinstance(one, Linear) else one.of
+            if not isinstance(linear.operator, Dense):
+                return None
+            forward = one is linear
+            across, down = (_size(space) for space in (linear.source, linear.target))
+            measures = tuple(
+                None if isinstance(space, int) else space.weights
+                for space in (linear.source, linear.target)
+            )
+            links.append(
+                _Link(
+                    down if forward else across,
+                    rows,
+                    loops.FORWARD if forward else loops.ADJOINT,
+                    place(one.block, (down, across)),
+                    float(one.sign),
+                    measures if forward else measures[::-1],
+                )
+            )
+            rows = links[-1].rows
+        elif isinstance(one, Offset):
+            if not links or links[-1].offset >= 0 or links[-1].activation is not None:
+                links.append(_Link(rows, rows))
+            links[-1].offset = place(one.block, (rows, 1))
+        elif isinstance(one, Pointwise) and one.activation.code is not None:
+            if not links or links[-1].activation is not None:
+                links.append(_Link(rows, rows))
+            links[-1].activation = one.activation
         else:
-            if not table or table[-1]["activation"] is not None:
-                table.append(fresh(rows=rows_now))
-            table[-1]["activation"] = m[1]
-    tape = units
-    change = units
-    inside = 0
-    at, dat = 0, 0
-    for n, link in enumerate(table):
-        act = link["activation"]
-        code = IDENTITY if act is None else act.code
-        if code is None:
             return None
-        parameter = 0.0 if act is None else getattr(act, "parameter", 0.0)
-        last = n == len(table) - 1
-        argument = output = -1
+    return _laid_out(len(network.weights), links, shapes) if len(shapes) <= loops.WIDTH else None
+
+
+def _size(space) -> int:  # noqa: ANN001
+    return space if isinstance(space, int) else len(space)
+
+
+def _laid_out(units: int, links: list[_Link], shapes: Mapping[str, tuple[int, int]]) -> Lowered:
+    """The table, with a place on the tapes for all that derivatives read."""
+    table, numbers, measures = [], [], []
+    rows = varied = units  # the state of the stage comes first
+    at = change_at = inside = 0
+    for link in links:
+        code, parameter, last = IDENTITY, 0.0, link is links[-1]
+        if link.activation is not None and link.activation.code is not None:
+            code, parameter = link.activation.code, link.activation.parameter
+        argument = output = changed = -1
         if code not in FROM_VALUE:
-            argument, tape = tape, tape + link["rows"]
+            argument, rows = rows, rows + link.rows
         if not last or (code in FROM_VALUE and code != IDENTITY):
-            output, tape = tape, tape + link["rows"]
-        dchange, change = change, change + link["rows"]
-        doutput = -1
+            output, rows = rows, rows + link.rows
+        change, varied = varied, varied + link.rows
         if not last:
-            doutput = dchange
+            changed = change
             if code != IDENTITY:
-                doutput, change = change, change + link["rows"]
-        links.append([link["product"], link["matrix"], link["offset"], code, link["rows"], link["columns"],
-                      at, output, argument, link["w_in"], link["w_out"], inside, dat, dchange, doutput])
-        numbers.append([link["sign"], parameter])
-        at, dat = output, doutput
-        if link["product"] != loops.NOTHING:
-            inside += link["rows"] + link["columns"]
-    program = Program(np.array(links, dtype=np.int64), np.array(numbers), np.concatenate(weights))
-    return Lowered(program, shapes, tape, change)
+                changed, varied = varied, varied + link.rows
+        weights = []
+        for w in link.measures:
+            weights.append(-1 if w is None else sum(len(x) for x in measures))
+            measures += [] if w is None else [w]
+        row = [link.product, link.matrix, link.offset, code, link.rows, link.columns]
+        row += [at, output, argument, *weights, inside, change_at, change, changed]
+        table.append(row)
+        numbers.append([link.sign, parameter])
+        at, change_at = output, changed
+        inside += link.rows + link.columns if link.product != loops.NOTHING else 0
+    program = Program(
+        np.array(table, dtype=np.int64),
+        np.array(numbers),
+        np.concatenate([np.zeros(1), *measures])[1:].copy(),
+    )
+    return Lowered(
+        program,
+        dict(shapes),
+        units,
+        rows,
+        varied,
+        max(max(x.rows, x.columns) for x in links),
+        inside,
+        max([1, *(x.rows * x.columns for x in links if x.product != loops.NOTHING)]),
+    )
+
+
+def method_of(stepper: RungeKutta) -> Method:
+    """The tableau of a method, in arrays of its own."""
+    a = np.array(stepper.a, order="C")
+    return Method(a, np.array(a.T, order="C"), np.array(stepper.b), np.array(stepper.c))
+
+
+def blocks_of(lowered: Lowered, control: ControlPath) -> Blocks | None:
+    """The arrays of a control, None if it depends on time by functions or is not NumPy's."""
+    kinds = np.zeros(loops.WIDTH, dtype=np.int64)
+    values: Mapping[str, Array] = {}
+    if isinstance(control, FunctionControl) and control.constant:
+        values = control.at_layer(0, 0.0)
+    elif isinstance(control, Control):
+        values = {name: control[name] for name in lowered.shapes}
+        times = {b.name: b.time for b in control.space.blocks}
+        for k, name in enumerate(lowered.shapes):
+            kinds[k] = _KINDS[times[name]]
+    if not values or not is_numpy(*(values[name] for name in lowered.shapes)):
+        return None
+    return Blocks(kinds, lowered.arrays(values))
+
+
+def can_run(network: Network, stepper: Stepper, state: Array) -> Lowered | None:
+    """The program if the compiled loops apply to this network, method and state."""
+    if not isinstance(stepper, RungeKutta) or not is_numpy(state):
+        return None
+    return lower(network)
