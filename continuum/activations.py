@@ -30,7 +30,8 @@ class Activation:
     smooth : sigma is C^2 (orders of convergence and second derivatives hold everywhere)
     bounded, vanishes_at_zero : sup |sigma| < infinity; sigma(0) = 0
     monotone : sigma never decreases
-    code : which branch of the compiled loops evaluates it; None if none does
+    code, parameter : which branch of the compiled loops evaluates it, and with which number (the
+        slope of leaky_relu, the alpha of elu); code None if none does
     """
 
     name: str
@@ -43,6 +44,7 @@ class Activation:
     bounded: bool
     vanishes_at_zero: bool
     code: int | None = None
+    parameter: float = 0.0
     monotone: bool = True
 
     def __call__(self, s: Array) -> Array:
@@ -246,6 +248,7 @@ arctan = Activation(
     smooth=True,
     bounded=True,
     vanishes_at_zero=True,
+    code=compiled.ARCTAN,
 )
 """arctan s; Sigma = s arctan s - log(1 + s^2) / 2."""
 
@@ -259,6 +262,7 @@ softplus = Activation(
     smooth=True,
     bounded=False,
     vanishes_at_zero=False,
+    code=compiled.SOFTPLUS,
 )
 """log(1 + exp s), positive everywhere; Sigma = -Li_2(-e^s) - pi^2 / 12."""
 
@@ -273,6 +277,7 @@ gelu = Activation(
     bounded=False,
     vanishes_at_zero=True,
     monotone=False,
+    code=compiled.GELU,
 )
 """s Phi(s), Phi the normal distribution function; not monotone.
 
@@ -301,6 +306,8 @@ def leaky_relu(slope: float = 0.01) -> Activation:
         smooth=False,
         bounded=False,
         vanishes_at_zero=True,
+        code=compiled.LEAKY_RELU,
+        parameter=slope,
     )
 
 
@@ -333,6 +340,8 @@ def elu(alpha: float = 1.0) -> Activation:
         smooth=False,
         bounded=False,
         vanishes_at_zero=True,
+        code=compiled.ELU,
+        parameter=alpha,
     )
 
 

@@ -6,8 +6,9 @@ compiled, with an explicit tableau, NumPy's arrays, and a control that is traine
 time.  Everything else stays on the generic path, which is the reference.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,7 +22,7 @@ from continuum.networks import Adjoint, Chain, Linear, Network, Offset, Pointwis
 
 from ..steps.tableaux import RungeKutta, Stepper
 from . import chain_loops as loops
-from .chain_loops import Blocks, Method, Program
+from .chain_loops import Blocks, Method, Moments, Program
 
 _KINDS = {"static": loops.STATIC, "layers": loops.LAYERS, "nodes": loops.NODES}
 _ABSENT = np.empty((0, 1, 1))
@@ -70,12 +71,13 @@ class Lowered:
         return tuple(found)
 
     def room(self, samples: int, stages: int, columns: int) -> Array:
-        """What `chain_loops` carves up for a sweep that collects `columns` stages at a time."""
+        """What the loops carve up for a sweep that collects `columns` stages at a time."""
         size = self.largest * samples
         return np.empty(
-            (3 + columns) * size
-            + (columns * self.inside + 2 * stages * self.units) * samples
-            + 2 * (self.matrix + stages + columns)
+            (6 + columns) * size
+            + (columns * self.inside + 2 * (stages + 1) * self.units) * samples
+            + 2 * self.matrix
+            + 3 * stages
         )
 
 
@@ -188,13 +190,57 @@ def _laid_out(units: int, links: list[_Link], shapes: Mapping[str, tuple[int, in
     )
 
 
-def method_of(stepper: RungeKutta) -> Method:
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """The compiled loops with a network, a control and a method put in."""
+
+    lowered: Lowered
+    blocks: Blocks
+    method: Method
+
+    @staticmethod
+    def of(network: Network, control: ControlPath, stepper: Stepper, state: Array) -> "Loop | None":
+        """None where only the generic path applies."""
+        if not isinstance(stepper, RungeKutta) or not is_numpy(state):
+            return None
+        lowered = lower(network)
+        blocks = None if lowered is None else _blocks(lowered, control)
+        if lowered is None or blocks is None:
+            return None
+        return Loop(lowered, blocks, _method(type(stepper)))
+
+    def advance(self, f: Array, moments: Moments, states: Array, tape: Array | None = None) -> int:
+        """Steps the flat f in place; the states (S + 1, N M) or (0, N M), and the tape if there is
+        one, are filled.  Returns the index of the first step whose result is not finite, or -1.
+        """
+        samples, stages = f.size // self.lowered.units, self.method.b.size
+        if tape is None:
+            tape = self.tape(1, samples)
+        room = self.lowered.room(samples, stages, 0)
+        return loops.advance(
+            f, samples, room, self.lowered.program, self.blocks, self.method, moments, tape, states
+        )
+
+    def tape(self, steps: int, samples: int) -> Array:
+        """Room for what the adjoint of so many steps reads."""
+        return np.empty((steps, self.method.b.size, self.lowered.rows * samples))
+
+    def fresh(self, collected: Collection[str]) -> Array:
+        """(WIDTH, longest T): where nothing was collected yet, which is so but for these blocks."""
+        fresh = np.ones((loops.WIDTH, max(len(x) for x in self.blocks.values)), dtype=np.bool_)
+        for k, name in enumerate(self.lowered.shapes):
+            fresh[k] = name not in collected
+        return fresh
+
+
+@cache
+def _method(stepper: type[RungeKutta]) -> Method:
     """The tableau of a method, in arrays of its own."""
     a = np.array(stepper.a, order="C")
     return Method(a, np.array(a.T, order="C"), np.array(stepper.b), np.array(stepper.c))
 
 
-def blocks_of(lowered: Lowered, control: ControlPath) -> Blocks | None:
+def _blocks(lowered: Lowered, control: ControlPath) -> Blocks | None:
     """The arrays of a control, None if it depends on time by functions or is not NumPy's."""
     kinds = np.zeros(loops.WIDTH, dtype=np.int64)
     values: Mapping[str, Array] = {}
@@ -208,10 +254,3 @@ def blocks_of(lowered: Lowered, control: ControlPath) -> Blocks | None:
     if not values or not is_numpy(*(values[name] for name in lowered.shapes)):
         return None
     return Blocks(kinds, lowered.arrays(values))
-
-
-def can_run(network: Network, stepper: Stepper, state: Array) -> Lowered | None:
-    """The program if the compiled loops apply to this network, method and state."""
-    if not isinstance(stepper, RungeKutta) or not is_numpy(state):
-        return None
-    return lower(network)

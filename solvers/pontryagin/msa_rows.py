@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from continuum.arrays import Array
+from continuum.compiled import FROM_VALUE
 from continuum.controls import Control, ControlSpace
 from continuum.networks import WidthDepth
 from continuum.problem import LearningProblem
@@ -58,7 +59,10 @@ class RowSweeps:
             "kernel",
         } or problem.running is not None:
             return None
-        if not isinstance(network, WidthDepth) or network.activation.code is None:
+        if not isinstance(network, WidthDepth):
+            return None
+        activation = network.activation
+        if activation.code not in FROM_VALUE or activation.parameter != 0.0:
             return None
         return RowSweeps(problem, network)
 
