@@ -8,11 +8,10 @@ state, and what the columns CHANGE and CHANGED of the links name: those of u and
 
 import numpy as np
 
-from continuum.compiled import IDENTITY, bend_row, borrowed, compiled, slope_row, unfolded
+from continuum.compiled import IDENTITY, bend_row, borrowed, compiled, unfolded
 
 from ..flow.chain_loops import (
     ADJOINT,
-    ARGUMENT,
     BACK_WEIGHT,
     CHANGE,
     CHANGE_INPUT,
@@ -22,11 +21,11 @@ from ..flow.chain_loops import (
     FORWARD,
     INPUT,
     INSIDE,
+    KNOWN,
     LAYERS,
     MATRIX,
     NOTHING,
     OFFSET,
-    OUTPUT,
     PRODUCT,
     ROWS,
     WEIGHT,
@@ -38,8 +37,15 @@ from ..flow.chain_loops import (
     combine,
     finish,
     multiply,
+    scale_by_slope,
     weighed,
 )
+
+
+@compiled
+def add_bend(code, parameter, at, du, r, dr):
+    """dr <- dr + sigma''(u) du r; see `bend_row`."""
+    bend_row(code, parameter, at, du, r, dr)
 
 
 @unfolded
@@ -77,10 +83,10 @@ def stage_tangent(program, blocks, changes, layer, at, samples, store, dstore, s
         if link[CHANGED] >= 0:
             out = dstore[link[CHANGED] * samples : link[CHANGED] * samples + size]
         if link[CHANGED] != link[CHANGE]:
-            known = max(link[ARGUMENT], link[OUTPUT], 0) * samples
+            known = link[KNOWN] * samples
             for m in range(size):
                 out[m] = du[m]
-            slope_row(link[CODE], numbers[n, 1], store[known : known + size], out)
+            scale_by_slope(link[CODE], numbers[n, 1], store[known : known + size], out)
 
 
 @compiled
@@ -135,12 +141,12 @@ def stage_back_derivative(program, blocks, changes, moment, place, stores, bars,
         lowest += 1
     for n in range(links.shape[0] - 1, -1, -1):
         link, parameter = links[n], numbers[n, 1]
-        known = max(link[ARGUMENT], link[OUTPUT], 0) * samples
+        known = link[KNOWN] * samples
         value = store[known : known + r.size]
         du = dstore[link[CHANGE] * samples : link[CHANGE] * samples + r.size]
-        slope_row(link[CODE], parameter, value, dr)
-        bend_row(link[CODE], parameter, value, du, r, dr)
-        slope_row(link[CODE], parameter, value, r)
+        scale_by_slope(link[CODE], parameter, value, dr)
+        add_bend(link[CODE], parameter, value, du, r, dr)
+        scale_by_slope(link[CODE], parameter, value, r)
         k = link[OFFSET]
         if k >= 0 and bars[k].shape[0] > 0:
             collect_offset(bars[k], kinds[k], layer, at, h, dtheta, dr, samples)

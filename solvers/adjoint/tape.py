@@ -4,7 +4,6 @@ apply.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import overload
 
 import numpy as np
 
@@ -34,16 +33,10 @@ class Kept(Sequence[Array]):
     def __len__(self) -> int:
         return len(self.tape) + 1
 
-    @overload
-    def __getitem__(self, n: int) -> Array: ...
-    @overload
-    def __getitem__(self, n: slice) -> list[Array]: ...
-    def __getitem__(self, n: int | slice) -> Array | list[Array]:
-        if isinstance(n, slice):
-            return [self[i] for i in range(*n.indices(len(self)))]
-        if n % len(self) == len(self.tape):
+    def __getitem__(self, n: int) -> Array:  # type: ignore[override]  # no slices
+        if n == len(self.tape):
             return self.final
-        return self.tape[n % len(self), 0, : self.final.size].reshape(self.final.shape)
+        return self.tape[n, 0, : self.final.size].reshape(self.final.shape)
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,13 +42,14 @@ NOTHING, FORWARD, ADJOINT = range(3)
     INPUT,  # row of the tape at which the input starts
     OUTPUT,  # that of the output, or -1: a slope that nothing but the step reads
     ARGUMENT,  # that of u, or -1: the activation's derivatives are known from its value
+    KNOWN,  # that of what `slope_row` reads: one of the two
     WEIGHT,  # where the measure of the input starts in `weights`, or -1: all ones
     BACK_WEIGHT,  # the same for the output
     INSIDE,  # place of the link's inputs and cotangents among those of all products of a step
     CHANGE_INPUT,  # row of the tangent tape at which the derivative of the input starts
     CHANGE,  # row of the tangent tape at which the derivative of u starts
     CHANGED,  # that of the derivative of the output, or -1
-) = range(15)
+) = range(16)
 WIDTH = 16  # how many blocks the tuples hold, so that one compilation serves all networks
 _BLOCK = 1024  # entries worked on at a time, so that all arrays of a block stay in the first cache
 _BLAS = 20_000  # multiplications above which a product is left to BLAS
@@ -56,7 +57,7 @@ _LARGEST = np.finfo(np.float64).max
 
 
 class Program(NamedTuple):
-    """A chain: links (L, 15) of integers, numbers (L, 2) sign and activation parameter, weights."""
+    """A chain: links (L, 16) of integers, numbers (L, 2) sign and activation parameter, weights."""
 
     links: Array
     numbers: Array
@@ -135,19 +136,25 @@ def block_at(x, kind, layer, theta, blend):
     return mean
 
 
+@compiled
+def _multiply_large(matrix, transposed, x, samples, out):
+    rows, columns = matrix.shape
+    if transposed and samples == 1:
+        np.dot(matrix.T, x, out)
+    elif samples == 1:
+        np.dot(matrix, x, out)
+    elif transposed:
+        np.dot(matrix.T, x.reshape(rows, samples), out.reshape(columns, samples))
+    else:
+        np.dot(matrix, x.reshape(columns, samples), out.reshape(rows, samples))
+
+
 @inlined
 def multiply(matrix, transposed, x, samples, out):
     """out <- matrix x, or its transpose times x."""
     rows, columns = matrix.shape
     if rows * columns * samples > _BLAS:
-        if transposed and samples == 1:
-            np.dot(matrix.T, x, out)
-        elif samples == 1:
-            np.dot(matrix, x, out)
-        elif transposed:
-            np.dot(matrix.T, x.reshape(rows, samples), out.reshape(columns, samples))
-        else:
-            np.dot(matrix, x.reshape(columns, samples), out.reshape(rows, samples))
+        _multiply_large(matrix, transposed, x, samples, out)
     elif samples == 1 and not transposed:
         _by_rows(matrix, x, out)
     elif samples == 1:
@@ -178,6 +185,12 @@ def multiply(matrix, transposed, x, samples, out):
                 else:
                     for m in range(samples):
                         target[m] += factor * source[m]
+
+
+@compiled
+def scale_by_slope(code, parameter, at, r):
+    """r <- sigma'(u) r; see `slope_row`."""
+    slope_row(code, parameter, at, r)
 
 
 @inlined
@@ -242,7 +255,7 @@ def velocity(program, values, kinds, layer, theta, samples, store, slope, arrang
         finish(x, numbers[n, 0], offset, samples, code, numbers[n, 1], argument, into)
 
 
-@inlined
+@compiled
 def finish(x, sign, offset, samples, code, parameter, argument, into):
     """argument <- sign x + offset, into <- sigma(argument), in one pass over blocks of rows."""
     rows = x.size // samples
@@ -330,6 +343,14 @@ def arrange(source, factor, samples, columns, i, out):
             into[m] = factor * row[m]
 
 
+@compiled
+def _accumulate_large(left, right, width, fresh, added, out):
+    target = out if fresh else added[: out.size].reshape(out.shape)
+    np.dot(left.reshape(-1, width), right.reshape(-1, width).T, target)
+    if not fresh:
+        out += target
+
+
 @inlined
 def accumulate(left, right, samples, columns, fresh, added, out):
     """out <- left right^T, added to what is there unless `fresh`; left and right by `arrange`."""
@@ -348,10 +369,7 @@ def accumulate(left, right, samples, columns, fresh, added, out):
     elif out.size * width <= _BLAS:
         _pairs(left, right, width, not fresh, out)
     else:
-        target = out if fresh else added[: out.size].reshape(out.shape)
-        np.dot(left.reshape(rows, width), right.reshape(out.shape[1], width).T, target)
-        if not fresh:
-            out += target
+        _accumulate_large(left, right, width, fresh, added, out)
 
 
 @inlined
@@ -453,8 +471,8 @@ def stage_back(program, values, kinds, moment, place, store, bars, room, q):
     r = here[: q.size]
     for n in range(links.shape[0] - 1, -1, -1):
         link = links[n]
-        known = max(link[ARGUMENT], link[OUTPUT], 0) * samples
-        slope_row(link[CODE], numbers[n, 1], store[known : known + r.size], r)
+        known = link[KNOWN] * samples
+        scale_by_slope(link[CODE], numbers[n, 1], store[known : known + r.size], r)
         if link[OFFSET] >= 0 and bars[link[OFFSET]].shape[0] > 0:
             kind = kinds[link[OFFSET]]
             collect_offset(bars[link[OFFSET]], kind, layer, at, h, dtheta, r, samples)

@@ -168,7 +168,8 @@ def _laid_out(units: int, links: list[_Link], shapes: Mapping[str, tuple[int, in
             weights.append(-1 if w is None else sum(len(x) for x in measures))
             measures += [] if w is None else [w]
         row = [link.product, link.matrix, link.offset, code, link.rows, link.columns]
-        row += [at, output, argument, *weights, inside, change_at, change, changed]
+        known = max(output, 0) if argument < 0 else argument
+        row += [at, output, argument, known, *weights, inside, change_at, change, changed]
         table.append(row)
         numbers.append([link.sign, parameter])
         at, change_at = output, changed
