@@ -1,4 +1,4 @@
-"""Section F of the ledger: Pontryagin's principle, extremals and where it is silent."""
+"""Section F of the ledger: Pontryagin's principle, extremals and where it decides nothing."""
 
 import numpy as np
 
