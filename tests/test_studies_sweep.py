@@ -16,7 +16,6 @@ import xarray as xr
 from studies_toys import register
 
 import studies.catalogue  # noqa: F401
-
 from studies.bench import environment, registry, sweep
 from studies.bench.environment import code_hash, cores
 from studies.bench.progress import Bar, Lines, Silence, reporter
