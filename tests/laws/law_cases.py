@@ -5,7 +5,7 @@ degree one in the control where `activation` is the identity.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -27,9 +27,7 @@ from continuum import (
     identity,
     tanh,
 )
-from continuum.networks.kernel_network import KernelNetwork
 
-TIMES = ("autonomous", "in time")
 READOUTS = ("State", "Projection", "Affine", "Integral")
 COSTS = ("terminal", "running", "both")
 ALL = [" ".join(case) for case in product(("autonomous", "timed"), READOUTS, COSTS)]
@@ -46,19 +44,27 @@ def swing(t):
     return 1.0 + 0.5 * np.sin(4.0 * t)
 
 
-class Pace(Network):
-    """f_t = rate(t) F(f, c), F the velocity of `inner`; needs t, and does not broadcast."""
+@dataclass(frozen=True, eq=False)
+class Paced(Network):
+    """f_t = rate(t) F(f, c), F the velocity of `inner`; it needs t, and does not broadcast."""
 
     inner: Network
     rate: Callable[[float], float]
 
     @property
-    def affine_in_control(self):
-        return self.inner.affine_in_control
+    def weights(self):
+        return self.inner.weights
 
     @property
-    def broadcasts(self):
-        return False
+    def grid(self):
+        return getattr(self.inner, "grid", None)
+
+    def blocks(self, in_time="layers"):
+        return self.inner.blocks(in_time)
+
+    @property
+    def affine_in_control(self):
+        return self.inner.affine_in_control
 
     def velocity(self, f, c, t):
         return self.rate(t) * self.inner.velocity(f, c, t)
@@ -74,32 +80,6 @@ class Pace(Network):
 
     def formula(self):
         return f"{self.inner.formula()}, times rate(t)"
-
-
-@dataclass(frozen=True, eq=False)
-class Paced(Pace):
-    """Any network with a rate."""
-
-    inner: Network
-    rate: Callable[[float], float]
-
-    @property
-    def weights(self):
-        return self.inner.weights
-
-    def blocks(self, in_time="layers"):
-        return self.inner.blocks(in_time)
-
-
-@dataclass(frozen=True, eq=False)
-class PacedOnGrid(Pace, KernelNetwork):
-    """WidthDepth with a rate: on a grid, as the readout Integral asks."""
-
-    rate: Callable[[float], float] = field(default=swing, kw_only=True)
-
-    @property
-    def inner(self):
-        return WidthDepth(self.grid, self.activation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,10 +130,8 @@ class Gain(Network):
 
 def network(kind, activation=identity, rate=swing):
     """On a grid of two nodes with uneven weights: autonomous, or with a rate."""
-    grid = gauss_legendre(Interval(0, 1), UNITS)
-    if kind == "autonomous":
-        return WidthDepth(grid, activation)
-    return PacedOnGrid(grid, activation, rate=rate)
+    inner = WidthDepth(gauss_legendre(Interval(0, 1), UNITS), activation)
+    return inner if kind == "autonomous" else Paced(inner, rate)
 
 
 def readout(name):
