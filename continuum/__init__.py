@@ -15,8 +15,10 @@ from .activations import (
 )
 from .blocks import Block
 from .controls import Control, ControlSpace, FunctionControl
+from .derivative_checks import DerivativeCheck, check_derivatives
 from .domains import Circle, Interval, Line, Product
 from .feed_forward import FeedForward
+from .functional import Functional, RunningCost, Tracking
 from .kernels import (
     Convolution,
     Dense,
@@ -66,9 +68,11 @@ __all__ = [
     "Convolution",
     "CrossEntropy",
     "Dense",
+    "DerivativeCheck",
     "FeedForward",
     "FiniteSet",
     "FunctionControl",
+    "Functional",
     "Grid",
     "Integral",
     "Interval",
@@ -85,16 +89,19 @@ __all__ = [
     "Product",
     "Projection",
     "ResNet",
+    "RunningCost",
     "SobolevPenalty",
     "SquaredError",
     "State",
     "SymmetricLayer",
     "Tikhonov",
     "TimeMesh",
+    "Tracking",
     "WidthDepth",
     "arctan",
     "change_depth",
     "change_width",
+    "check_derivatives",
     "clenshaw_curtis",
     "eigenvalues",
     "elu",

@@ -1,6 +1,7 @@
 """What networks with a kernel on a grid share: u = a - Bf."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from ..activations import Activation
 from ..arrays import Array
@@ -46,7 +47,7 @@ class KernelNetwork(Network):
                 in_time,
                 grid.weights,
                 positions=1,
-                evaluate=lambda function, t: grid.evaluate(function, t, name="bias"),
+                evaluate=partial(grid.evaluate, name="bias"),
             ),
             Block(
                 "kernel",
@@ -54,10 +55,8 @@ class KernelNetwork(Network):
                 in_time,
                 kernel.weights(grid),
                 positions=kernel.positions,
-                evaluate=lambda function, t: kernel.evaluate(grid, function, t),
-                prepare=None
-                if kernel.stored
-                else (lambda function, timed: kernel.prepare(grid, function, timed)),
+                evaluate=partial(kernel.evaluate, grid),
+                prepare=None if kernel.stored else partial(kernel.prepare, grid),
                 last=grid.weights if kernel.shape(grid) == (len(grid), len(grid)) else None,
             ),
         )
