@@ -1,5 +1,7 @@
 """`check_derivatives` names the part that is wrong, and no other."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -100,7 +102,7 @@ def test_a_network_that_is_right():
 def test_the_part_that_is_wrong_is_named(wrong, names, error):
     report = check_derivatives(Gains(wrong, error))
     assert {c.what for c in report.failures} == names
-    assert "order 1." in str(report)
+    assert re.search(r"order (0\.9|1\.)\d", str(report))
 
 
 @pytest.mark.parametrize("wrong", ["vjp f", "vjp gain"])
