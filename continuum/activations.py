@@ -25,6 +25,7 @@ class Activation:
     smooth : sigma is C^2 (orders of convergence and second derivatives hold everywhere)
     bounded, vanishes_at_zero : sup |sigma| < infinity; sigma(0) = 0
     monotone : sigma never decreases
+    turns : the points between which sigma' is monotone; None if they are not known
     code : which branch of the compiled loops evaluates it; None if none does
     """
 
@@ -39,6 +40,7 @@ class Activation:
     vanishes_at_zero: bool
     code: int | None = None
     monotone: bool = True
+    turns: tuple[float, ...] | None = None
 
     def __call__(self, s: Array) -> Array:
         """sigma(s), entrywise."""
@@ -92,6 +94,7 @@ tanh = Activation(
     bounded=True,
     vanishes_at_zero=True,
     code=compiled.TANH,
+    turns=(0.0,),
 )
 """tanh s; Sigma = log cosh s."""
 
@@ -106,6 +109,7 @@ identity = Activation(
     bounded=False,
     vanishes_at_zero=True,
     code=compiled.IDENTITY,
+    turns=(),
 )
 """s; Sigma = s^2 / 2: the linear network."""
 
@@ -120,6 +124,7 @@ relu = Activation(
     bounded=False,
     vanishes_at_zero=True,
     code=compiled.RELU,
+    turns=(),
 )
 """max(s, 0), with sigma'(0) = 0."""
 
@@ -134,6 +139,7 @@ sigmoid = Activation(
     bounded=True,
     vanishes_at_zero=False,
     code=compiled.SIGMOID,
+    turns=(0.0,),
 )
 """1 / (1 + exp(-s)); sigma(0) = 1/2, so it has no steady states."""
 
@@ -147,6 +153,7 @@ arctan = Activation(
     smooth=True,
     bounded=True,
     vanishes_at_zero=True,
+    turns=(0.0,),
 )
 """arctan s; Sigma = s arctan s - log(1 + s^2) / 2."""
 
@@ -160,6 +167,7 @@ softplus = Activation(
     smooth=True,
     bounded=False,
     vanishes_at_zero=False,
+    turns=(),
 )
 """log(1 + exp s), positive everywhere; Sigma = -Li_2(-e^s) - pi^2 / 12."""
 
@@ -176,6 +184,7 @@ gelu = Activation(
     bounded=False,
     vanishes_at_zero=True,
     monotone=False,
+    turns=(-math.sqrt(2.0), math.sqrt(2.0)),
 )
 """s Phi(s), Phi the normal distribution function; not monotone; Sigma = ((s^2 - 1) Phi + s phi) / 2
 + 1/4.
@@ -203,6 +212,7 @@ def leaky_relu(slope: float = 0.01) -> Activation:
         smooth=False,
         bounded=False,
         vanishes_at_zero=True,
+        turns=(),
     )
 
 
@@ -229,6 +239,7 @@ def elu(alpha: float = 1.0) -> Activation:
         smooth=False,
         bounded=False,
         vanishes_at_zero=True,
+        turns=(0.0,),
     )
 
 
