@@ -11,7 +11,7 @@ import numpy as np
 from .arrays import Array, like, namespace
 from .blocks import Block
 from .checks import check_name
-from .controls import Control, ControlSpace
+from .controls import Control, ControlSpace, check_control
 
 
 class Penalty(ABC):
@@ -108,30 +108,29 @@ class Tikhonov(BlockPenalty):
 
     def value(self, control: Control) -> float:
         total = 0.0
-        for block in self.penalised(control.space):
+        for block in self.penalised(check_control("control", control).space):
             x = control[block.name]
             mass = control.space.axes[block.name].mass(x)
             total += float(namespace(x).sum(like(block.weights, x) * x * mass))
         return self.strength * total
 
     def gradient(self, control: Control) -> dict[str, Array]:
-        space = control.space
+        space = check_control("control", control).space
         represented = {
             b.name: space.axes[b.name].from_l2(control[b.name]) for b in self.penalised(space)
         }
         return {name: 2.0 * self.strength * x for name, x in represented.items()}
 
     def hvp(self, control: Control, direction: Control) -> dict[str, Array]:
-        return self.gradient(direction)
+        return self.gradient(check_control("control", control).space.check("direction", direction))
 
     def prox(self, control: Control, step: float) -> Control:
-        space, factor = control.space, 2.0 * step * self.strength
-        return _changed(
-            control,
-            {
+        space, factor = check_control("control", control).space, 2.0 * step * self.strength
+        return control.replaced(
+            **{
                 b.name: space.axes[b.name].prox(control[b.name], factor, 0.0)
                 for b in self.penalised(space)
-            },
+            }
         )
 
     def formula(self, space: ControlSpace) -> str:
@@ -169,7 +168,7 @@ class SobolevPenalty(BlockPenalty):
 
     def value(self, control: Control) -> float:
         total = 0.0
-        for block in self.penalised(control.space):
+        for block in self.penalised(check_control("control", control).space):
             x, axis = control[block.name], control.space.axes[block.name]
             total += float(
                 namespace(x).sum(like(block.weights, x) * x * (axis.mass(x) + axis.stiffness(x)))
@@ -178,22 +177,21 @@ class SobolevPenalty(BlockPenalty):
 
     def gradient(self, control: Control) -> dict[str, Array]:
         found = {}
-        for block in self.penalised(control.space):
+        for block in self.penalised(check_control("control", control).space):
             x, axis = control[block.name], control.space.axes[block.name]
             found[block.name] = axis.riesz(2.0 * self.strength * (axis.mass(x) + axis.stiffness(x)))
         return found
 
     def hvp(self, control: Control, direction: Control) -> dict[str, Array]:
-        return self.gradient(direction)
+        return self.gradient(check_control("control", control).space.check("direction", direction))
 
     def prox(self, control: Control, step: float) -> Control:
-        space, factor = control.space, 2.0 * step * self.strength
-        return _changed(
-            control,
-            {
+        space, factor = check_control("control", control).space, 2.0 * step * self.strength
+        return control.replaced(
+            **{
                 b.name: space.axes[b.name].prox(control[b.name], factor, factor)
                 for b in self.penalised(space)
-            },
+            }
         )
 
     def formula(self, space: ControlSpace) -> str:
@@ -233,7 +231,7 @@ class L1(BlockPenalty):
 
     def value(self, control: Control) -> float:
         total = 0.0
-        for block in self.penalised(control.space):
+        for block in self.penalised(check_control("control", control).space):
             x = control[block.name]
             size, measure = self._sizes(x, block)
             total += float(namespace(x).sum(control.space.axes[block.name].mass(size * measure)))
@@ -249,14 +247,14 @@ class L1(BlockPenalty):
 
     def prox(self, control: Control, step: float) -> Control:
         found = {}
-        for block in self.penalised(control.space):
+        for block in self.penalised(check_control("control", control).space):
             x = control[block.name]
             xp, (size, _) = namespace(x), self._sizes(x, block)
             share = xp.maximum(
                 1.0 - step * self.strength / xp.maximum(size, 1e-300), xp.zeros_like(size)
             )
             found[block.name] = x * (share[..., None] if len(size.shape) < len(x.shape) else share)
-        return _changed(control, found)
+        return control.replaced(**found)
 
     def _sizes(self, x: Array, block: Block) -> tuple[Array, Array]:
         """The root mean square of every group, in the time axis and one axis less for rows, and its
@@ -341,10 +339,6 @@ def restricted(
         if chosen:
             kept.append(replace(term, blocks=chosen))
     return None if not kept else kept[0] if len(kept) == 1 else PenaltySum(tuple(kept))
-
-
-def _changed(control: Control, blocks: dict[str, Array]) -> Control:
-    return Control(control.space, {**dict(control.items()), **blocks}, trusted=True)
 
 
 def _total(gradients: list[dict[str, Array]]) -> dict[str, Array]:

@@ -55,6 +55,7 @@ def evaluate(
         readout is not the state
     """
     check_positive("rtol", rtol)
+    control = problem.space.check("control", control)
     value, error = _continuous(problem, control, rtol)
     width = float("nan")
     if refined is not None:

@@ -104,12 +104,8 @@ class _Backward:
                 space.scatter(total, layer, at, bars, weight * h)
                 if problem.running is not None:
                     self._collect(total, self._of_cost(problem.running, state(s))[1], weight * h)
-        gradient = space.riesz(total)
-        return (
-            gradient.plus(problem.penalty.gradient(self.control))
-            if problem.penalty is not None
-            else gradient
-        )
+        penalty = problem.penalty
+        return space.riesz(total, None if penalty is None else penalty.gradient(self.control))
 
     def _step(self, layer: int, t: float, h: float, state: "_Cubic", p: Array) -> Array:
         """p at t from p at t + h, in the time s = t + h - t' that runs backwards."""

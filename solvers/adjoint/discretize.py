@@ -93,8 +93,9 @@ class ReducedObjective:
 
     def value(self, control: Control) -> float:
         """J(control); infinite if the state does not stay finite, or an implicit step has no
-        solution.
+        solution.  Raises TypeError, ValueError for what is no control of the problem's space.
         """
+        control = self.space.check("control", control)
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 value = self._value(control)
@@ -123,6 +124,7 @@ class ReducedObjective:
         raises SolveError if the state does not stay finite, or an implicit step has no solution;
             ValueError if `memory` is too small for one step
         """
+        control = self.space.check("control", control)
         sweeps, tape = self._start(control, keep=self.memory is None)
         backward = Backward(sweeps, self.space.cotangents(self.problem.initial))
         costs = [self._penalty(control)]
@@ -142,10 +144,9 @@ class ReducedObjective:
                 sweeps.advance,
                 lambda f, start, stop: turn(sweeps.record(f, start, stop)),
             )
-        gradient = self.space.riesz(backward.total)
-        if self.problem.penalty is not None:
-            gradient = gradient.plus(self.problem.penalty.gradient(control))
-        return sum(costs), gradient
+        penalty = self.problem.penalty
+        further = None if penalty is None else penalty.gradient(control)
+        return sum(costs), self.space.riesz(backward.total, further)
 
     def costates(self, control: Control) -> Trajectory:
         """The costates p of every sample at the ends of the steps: states (S + 1, N, M).
@@ -153,7 +154,7 @@ class ReducedObjective:
         p is the derivative of the sample's own cost in its state, represented in the weights of the
         units; J's derivative is its mean over samples.  All states are kept, whatever `memory`.
         """
-        sweeps, tape = self._whole(control)
+        sweeps, tape = self._whole(self.space.check("control", control))
         backward = Backward(sweeps, self.space.cotangents(self.problem.initial), keep=True)
         backward(tape)
         p = backward.costates[::-1]
@@ -166,13 +167,13 @@ class ReducedObjective:
         All states are kept, whatever `memory`.
         raises SolveError if the state does not stay finite, or an implicit step has no solution
         """
+        control = self.space.check("control", control)
+        direction = self.space.check("direction", direction)
         sweeps, tape = self._whole(control)
         total = self.space.cotangents(self.problem.initial)
         second_order(sweeps, tape, direction, total)
-        product = self.space.riesz(total)
-        if self.problem.penalty is not None:
-            product = product.plus(self.problem.penalty.hvp(control, direction))
-        return product
+        penalty = self.problem.penalty
+        return self.space.riesz(total, None if penalty is None else penalty.hvp(control, direction))
 
     def _start(self, control: Control, keep: bool) -> tuple[Sweeps, Tape | None]:
         """The sweeps, and the tape of the whole run where choosing the steps has made one."""
