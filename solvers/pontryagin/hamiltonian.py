@@ -8,7 +8,7 @@ running cost.  Where `closed_form` knows the minimiser it is exact; elsewhere pr
 descend from the control at hand, and what they find is called inexact.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 

@@ -31,11 +31,12 @@ import numpy as np
 
 from continuum.activations import identity
 from continuum.arrays import Array, is_numpy
-from continuum.networks.chain import Rows
 from continuum.problem import LearningProblem
 from continuum.sets import AdmissibleSet
 
 from .row_problems import multipliers
+from .rows_stub import Rows
+from .rows_stub import rows as network_rows
 
 Values = Mapping[str, Array]
 """One value of every trained block for each of L points: (L, *block.shape)."""
@@ -101,11 +102,12 @@ def closed_form(problem: LearningProblem) -> Form:
     """
     trained, strengths = {b.name for b in problem.space.trained}, quadratic(problem)
     terms = problem.penalty.terms if problem.penalty is not None else ()
+    coupled = [part for part in sets(problem) if not part.by_entries]
     if (
         unbounded(problem)
         or trained & set(problem.functional.running_reads)
         or any(term.quadratic(problem.space) is None for term in terms)
-        or any(len({strengths[n] for n in part.names}) > 1 for part in sets(problem) if not part.by_entries)
+        or any(len({strengths[n] for n in part.names}) > 1 for part in coupled)
     ):
         return "local"
     rows = rows_of(problem)
@@ -120,7 +122,7 @@ def closed_form(problem: LearningProblem) -> Form:
 
 def rows_of(problem: LearningProblem) -> Rows | None:
     """The rows of a network with one sample, where the set bounds each on its own; else None."""
-    rows = problem.network.rows
+    rows = network_rows(problem.network)
     if rows is None or problem.initial.shape[1] != 1:
         return None
     whole = problem.admissible is None or problem.admissible.by_rows(problem.space)

@@ -31,15 +31,8 @@ from ..adjoint.discretize import ReducedObjective, discretize
 from ..run.monitors import Monitor, Snapshot, Watch
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
-from .hamiltonian import (
-    AugmentedHamiltonian,
-    Hamiltonian,
-    Minimum,
-    closed_form,
-    layer_hamiltonian,
-    obstacle,
-    unbounded,
-)
+from .hamiltonian import AugmentedHamiltonian, Hamiltonian, Minimum, of_layers
+from .minimisers import closed_form, obstacle, unbounded
 from .msa_affine import affine_step
 from .msa_batches import Minibatch, minibatch_run
 from .msa_rows import Rows, RowSweeps
@@ -55,7 +48,7 @@ def successive_approximation(
     augmentation: float | Literal["adaptive"] | None = None,
     batch: Minibatch | None = None,
     max_iterations: int = 100,
-    tolerance: float = 1e-10,
+    gtol: float = 1e-10,
     inner_iterations: int = 50,
     rng: np.random.Generator | None = None,
     monitors: Sequence[Monitor] = (),
@@ -72,7 +65,7 @@ def successive_approximation(
         "adaptive" doubles rho until the objective falls, and halves it after each success
     batch : Minibatch(size) takes batches of samples, drawn without repetition by `rng`, which it
         then needs; all `max_iterations` are made
-    tolerance : converged when the gap is at most this; inner_iterations : projected gradients per
+    gtol : converged when the gap is at most this; inner_iterations : projected gradients per
         layer and iteration
     monitors : see a Snapshot with values "objective" and "gap" at every iteration
     returns Solution; history "objective", "gap" (a lower bound of the true one where inexact),
@@ -85,7 +78,7 @@ def successive_approximation(
     """
     check_count("max_iterations", max_iterations)
     check_count("inner_iterations", inner_iterations)
-    check_positive("tolerance", tolerance)
+    check_positive("gtol", gtol)
     _check(problem, relaxation, augmentation, batch, rng)
     start = _start(problem, initial)
     watch = Watch(monitors, max_iterations)
@@ -96,7 +89,7 @@ def successive_approximation(
         solution = minibatch_run(objective, start, batch, max_iterations, rng, watch)
     else:
         method = _Method(
-            objective, relaxation, augmentation, max_iterations, tolerance, inner_iterations, watch
+            objective, relaxation, augmentation, max_iterations, gtol, inner_iterations, watch
         )
         solution = method.run(start)
     return solution.raise_if_failed(raise_on_failure)
@@ -169,16 +162,16 @@ class _Method:
         relaxation: float | str | None,
         augmentation: float | str | None,
         max_iterations: int,
-        tolerance: float,
+        gtol: float,
         inner: int,
         watch: Watch,
     ) -> None:
         self.objective, self.problem, self.space = objective, objective.problem, objective.space
         self.relaxation, self.augmentation, self.inner = relaxation, augmentation, inner
-        self.max_iterations, self.tolerance, self.watch = max_iterations, tolerance, watch
+        self.max_iterations, self.gtol, self.watch = max_iterations, gtol, watch
         self.form, self.tau = closed_form(self.problem), self.problem.mesh.steps
         plain = relaxation is None and augmentation is None
-        self.sweeps = RowSweeps.of(self.problem) if plain and self.form == "single" else None
+        self.sweeps = RowSweeps.of(self.problem) if plain and self.form == "rows" else None
         self.rho = 1.0 if isinstance(augmentation, str) else augmentation
 
     def run(self, start: Control) -> Solution:
@@ -206,7 +199,7 @@ class _Method:
                     self.space.flatten(self.control(here)),
                     {"objective": look.value, "gap": look.gap},
                 ),
-                last=max(look.gap, look.residual) <= self.tolerance or count == self.max_iterations,
+                last=max(look.gap, look.residual) <= self.gtol or count == self.max_iterations,
             )
             status = self.status(look, here, seen, count, bool(stop))
             if status is not None:
@@ -248,7 +241,7 @@ class _Method:
         self, look: _Look, here: Iterate, seen: list[tuple[float, Iterate]], count: int, stop: bool
     ) -> Status | None:
         """How the run ends here, if it does."""
-        if max(look.gap, look.residual) <= self.tolerance:
+        if max(look.gap, look.residual) <= self.gtol:
             return Status.EXTREMAL if look.exact else Status.EXTREMAL_INEXACT
         if stop:
             return Status.STOPPED
@@ -283,14 +276,15 @@ class _Method:
             and self.augmentation is None
         ):
             return _Look(*affine_step(self.objective, control), {})
-        hamiltonian = layer_hamiltonian(self.objective, control)
-        blocks, value = dict(control.items()), self.objective.value(control)
+        path = self.objective.run(control)
+        hamiltonian = of_layers(self.problem, control, path.times, path.states, path.costates)
+        blocks, value = dict(control.items()), path.value
         gap, exact, values, residual = np.inf, False, blocks, 0.0
         if self.augmentation is None or self.form != "local":
             best = hamiltonian.minimiser(blocks, self.inner)
             gap, exact, values = float(self.tau @ best.gap), best.exact, best.values
             residual = 0.0 if best.residual is None else float(self.tau @ best.residual)
-        if self.augmentation is not None and gap > self.tolerance:
+        if self.augmentation is not None and gap > self.gtol:
             if isinstance(self.augmentation, str):
                 return self.adapt(hamiltonian, control, value, gap, exact)
             best = self.augmented(hamiltonian, float(self.rho or 0.0), blocks)
@@ -303,8 +297,9 @@ class _Method:
         self, hamiltonian: Hamiltonian, rho: float, blocks: Mapping[str, Array]
     ) -> Minimum:
         """What a local search makes of the augmented Hamiltonian."""
+        h = hamiltonian
         return AugmentedHamiltonian(
-            self.problem, hamiltonian.states, hamiltonian.costates, rho, blocks
+            self.problem, h.times, h.states, h.costates, rho, blocks, after=h.after
         ).descend(blocks, self.inner)
 
     def move(self, here: Iterate, look: _Look) -> tuple[Iterate, Mapping[str, float]] | None:
@@ -335,7 +330,7 @@ class _Method:
             decrease = float(self.tau @ best.gap)
             if not exact and best.residual is not None:
                 gap, residual = decrease, float(self.tau @ best.residual)
-            settled = not exact and max(gap, residual) <= self.tolerance
+            settled = not exact and max(gap, residual) <= self.gtol
             if settled or (
                 decrease > 0.0 and self.objective.value(proposal) <= value - 1e-4 * decrease
             ):

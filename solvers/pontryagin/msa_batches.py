@@ -10,13 +10,12 @@ from continuum.arrays import Array
 from continuum.checks import check_count
 from continuum.controls import Control
 from continuum.problem import LearningProblem
-from continuum.sets import Box, FiniteSet
 
 from ..adjoint.discretize import ReducedObjective
 from ..run.monitors import Snapshot, Watch
 from ..run.solution import Solution
 from ..run.status import Status
-from .hamiltonian import closed_form, tikhonov_strengths
+from .minimisers import closed_form, quadratic
 from .msa_affine import without_penalty
 
 
@@ -62,7 +61,7 @@ def minibatch_run(
     """`iterations` batches from `start`; see Minibatch."""
     problem, space, began = objective.problem, objective.space, time.perf_counter()
     bare = ReducedObjective(without_penalty(problem), objective.stepper)
-    strengths, samples = tikhonov_strengths(problem), problem.initial.shape[1]
+    strengths, samples = quadratic(problem), problem.initial.shape[1]
     mean = {n: np.zeros_like(x) for n, x in start.items()}
     control, values, order = start, [], np.empty(0, dtype=np.int64)
     status = Status.ITERATED
@@ -125,7 +124,7 @@ def _inert_step(
         else:
             moved = part.support({n: -mean[n] for n in part.names}, control, problem.space)
         for name, x in moved.items():
-            if isinstance(part, Box | FiniteSet):
+            if part.by_entries:
                 c, lam = control[name], strengths[name]
                 change = mean[name] * (x - c) + inertia * (x - c) ** 2 + lam * (x * x - c * c)
                 x = np.where(change < 0.0, x, c)

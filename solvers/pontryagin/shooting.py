@@ -12,14 +12,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from continuum.arrays import Array
-from continuum.checks import check_control, check_count, check_positive
+from continuum.checks import check_count, check_positive
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import discretize
-from ..descent.first_order import LBFGS, GradientDescent
+from ..descent.first_order import GradientDescent
 from ..descent.minimize import minimize
 from ..descent.run import composite
+from ..descent.second_order import LBFGS
 from ..run.monitors import Monitor, Snapshot, Watch
 from ..run.solution import Trajectory
 from ..run.status import Status
@@ -77,8 +78,9 @@ def shoot(
     max_evaluations = check_count("max_evaluations", max_evaluations)
     rtol, atol = check_positive("rtol", rtol), check_positive("atol", atol)
     if initial is not None:
-        initial = problem.space.check("initial", check_control("initial", initial))
-    search = _Search(problem, segments, rtol, atol, max_evaluations, Watch(monitors, max_iterations))
+        initial = problem.space.check("initial", initial)
+    watch = Watch(monitors, max_iterations)
+    search = _Search(problem, segments, rtol, atol, max_evaluations, watch)
     return search.run(initial, max_iterations).raise_if_failed(raise_on_failure)
 
 
@@ -277,8 +279,7 @@ def _hamiltonians(
     moments, points = np.append(times, middles), np.concatenate([ends, inside])
     signs = [p.signs for p in [*pieces, pieces[-1], *pieces]]
     rows = [
-        system.control(float(t), z, held)
-        for t, z, held in zip(moments, points, signs, strict=True)
+        system.control(float(t), z, held) for t, z, held in zip(moments, points, signs, strict=True)
     ]
     values = {b.name: np.stack([c[b.name] for c in rows]) for b in problem.space.trained}
     f, p = np.moveaxis(points.reshape(len(points), 2, *problem.initial.shape), 1, 0)
@@ -291,7 +292,7 @@ def _averages(system: TwoPoint, pieces: list[Piece]) -> tuple[Control, float]:
     """The control averaged over layers, and the integral of running cost and penalty, by Gauss's
     rule with six points on every piece of a layer.
     """
-    problem, mesh, space = system.problem, system.mesh, system.space
+    mesh, space = system.mesh, system.space
     integral = 0.0
     total = {b.name: np.zeros(space.shape(b)) for b in space.trained}
     points, weights = np.polynomial.legendre.leggauss(6)
