@@ -37,7 +37,7 @@ class Curvature:
     """The lowest eigenvalues of the Hessian of the discrete objective, in the product of the space.
 
     eigenvalues : increasing; morse_index : how many of them lie below -tolerance
-    tolerance : 1e-7 of the largest size of an eigenvalue of the Hessian, and at least ten times the
+    tolerance : 1e-6 of the largest size of an eigenvalue of the Hessian, and at least ten times the
         asymmetry of its products; what is smaller counts as zero
     complete : True if at least one of them is not negative, so that the index is that of the whole
         Hessian
@@ -345,7 +345,7 @@ def _curvature(
         found, largest, defect = _lowest(product, size, count, rng)
     except scipy.sparse.linalg.ArpackError as error:
         return None, f"Lanczos' method did not converge: {error}"
-    tolerance = max(1e-7 * largest, 10.0 * defect)
+    tolerance = max(1e-6 * largest, 10.0 * defect)
     negative = int(np.count_nonzero(found < -tolerance))
     complete = negative < len(found) or len(found) == size
     return Curvature(found, tolerance, negative, complete, size, where), ""
