@@ -109,8 +109,8 @@ class Tracking(RunningCost):
     loss: Loss
     readout: Readout | None = None
     target: Array | MovingTarget | None = None
-    shared: bool = field(default=False, kw_only=True, repr=False)
-    """The target is that of the problem: only for `formula`; set by `completed`."""
+    shared: bool = field(default=False, init=False, repr=False)
+    """The target is the problem's, so that `formula` names it so; set by `completed`."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.loss, Loss):
@@ -167,7 +167,9 @@ class Tracking(RunningCost):
             self._at(given, 0.0, outputs, samples)
         else:
             given = self.loss.check_target(given, outputs, samples)
-        return Tracking(self.loss, readout, given, shared=self.target is None)
+        found = Tracking(self.loss, readout, given)
+        object.__setattr__(found, "shared", self.target is None)
+        return found
 
     def batch(self, indices: Array) -> "Tracking":
         if self.target is None:
@@ -282,7 +284,7 @@ class Functional:
         """The derivative of `running_vjp` in the direction (df, dc)."""
         return self._vjp_derivative(self.running, f, c, t, df, dc, q)
 
-    @cached_property
+    @property
     def running_reads(self) -> tuple[str, ...]:
         """The names of the blocks on which the running cost depends, fixed ones too."""
         return self._reads(self.running)
@@ -290,10 +292,7 @@ class Functional:
     @cached_property
     def running_jumps(self) -> bool:
         """True if the running cost depends on a block that may jump between layers."""
-        return any(
-            b.name in self.running_reads and b.time == "layers" and b.name not in self.space.fixed
-            for b in self.space.blocks
-        )
+        return any(b.name in self.running_reads and b.time == "layers" for b in self.space.blocks)
 
     def running_values(self, control: Control, layer: int, t: float) -> dict[str, Array]:
         """The values at t of the blocks that the running cost reads, continued from inside the
@@ -357,14 +356,14 @@ class Functional:
     def _costs(self, cost: RunningCost | None, f: Array, c: Values, t: float) -> Array:
         if cost is None:
             return namespace(f).zeros_like(f[0, :])
-        return cost.density(self.network, f, self._completed(c, f), t)
+        return cost.density(self.network, f, self._completed(cost, c, t), t)
 
     def _vjp(
         self, cost: RunningCost | None, f: Array, c: Values, t: float, q: Array | None
     ) -> tuple[Array, dict[str, Array]]:
         if cost is None:
             return namespace(f).zeros_like(f), {}
-        return cost.vjp(self.network, f, self._completed(c, f), t, self._weights(q, f))
+        return cost.vjp(self.network, f, self._completed(cost, c, t), t, self._weights(q, f))
 
     def _vjp_derivative(
         self,
@@ -378,13 +377,20 @@ class Functional:
     ) -> tuple[Array, dict[str, Array]]:
         if cost is None:
             return namespace(f).zeros_like(f), {}
-        given, weights = self._completed(c, f), self._weights(q, f)
+        given, weights = self._completed(cost, c, t), self._weights(q, f)
         return cost.vjp_derivative(self.network, f, given, t, weights, df, dc)
 
-    def _completed(self, c: Values, f: Array) -> Values:
-        """c with the blocks that are not trained."""
-        missing = {n: like(x, f) for n, x in self.space.fixed.items() if n not in c}
-        return {**c, **missing} if missing else c
+    def _completed(self, cost: RunningCost, c: Values, t: float) -> Values:
+        """c with the blocks that the cost reads and that are not trained, from the right at the
+        ends of layers.
+        """
+        space, names = self.space, self._reads(cost)
+        missing = {n: x for n, x in space.fixed.items() if n in names and n not in c}
+        if not missing:
+            return c
+        layer = space.mesh.layer_of(t)
+        theta = space.local_time(layer, t)
+        return {**c, **{n: space.axes[n].at(x, layer, theta) for n, x in missing.items()}}
 
     def _weights(self, q: Array | None, f: Array) -> Array:
         return like(self.sample_weights if q is None else q, f)
@@ -393,11 +399,23 @@ class Functional:
         return float(namespace(costs).sum(like(self.sample_weights, costs) * costs))
 
     def _reads(self, cost: RunningCost | None) -> tuple[str, ...]:
-        names = () if cost is None else cost.reads(self.network)
-        return tuple(b.name for b in self.space.blocks if names is None or b.name in names)
+        return self._read[cost is self.running] if cost is not None else ()
+
+    @cached_property
+    def _read(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The names of the blocks that the terminal and the running cost read."""
+        found = []
+        for cost in (self.terminal, self.running):
+            names = () if cost is None else cost.reads(self.network)
+            found.append(
+                tuple(b.name for b in self.space.blocks if names is None or b.name in names)
+            )
+        return found[0], found[1]
 
     def _values(
         self, names: Collection[str], control: Control, layer: int, t: float
     ) -> dict[str, Array]:
+        if not names:
+            return {}
         theta, axes = self.space.local_time(layer, t), self.space.axes
         return {name: axes[name].at(control[name], layer, theta) for name in names}

@@ -256,7 +256,8 @@ class ReducedObjective:
         up.
         """
         penalty = self.problem.penalty
-        return self.space.riesz(total, None if penalty is None else penalty.gradient(control))
+        further = None if penalty is None else penalty.gradient(control)
+        return self.space.riesz(total, further)
 
     def _penalty(self, control: Control) -> float:
         return self.problem.penalty.value(control) if self.problem.penalty is not None else 0.0
