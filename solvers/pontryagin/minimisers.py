@@ -31,12 +31,11 @@ import numpy as np
 
 from continuum.activations import identity
 from continuum.arrays import Array, is_numpy
+from continuum.networks import Chain, Rows
 from continuum.problem import LearningProblem
 from continuum.sets import AdmissibleSet
 
 from .row_problems import multipliers
-from .rows_stub import Rows
-from .rows_stub import rows as network_rows
 
 Values = Mapping[str, Array]
 """One value of every trained block for each of L points: (L, *block.shape)."""
@@ -122,7 +121,8 @@ def closed_form(problem: LearningProblem) -> Form:
 
 def rows_of(problem: LearningProblem) -> Rows | None:
     """The rows of a network with one sample, where the set bounds each on its own; else None."""
-    rows = network_rows(problem.network)
+    network = problem.network
+    rows = network.rows if isinstance(network, Chain) else None
     if rows is None or problem.initial.shape[1] != 1:
         return None
     whole = problem.admissible is None or problem.admissible.by_rows(problem.space)
