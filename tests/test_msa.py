@@ -433,7 +433,7 @@ def test_ties_in_rows_agree_with_the_kernels(rng):
         if found is not None:
             said += 1
             here = dict(rows.control(problem.space).items())
-            best = Hamiltonian(problem, f[..., None], p[..., None]).minimiser(here).values
+            best = Hamiltonian(problem, 0.0, f[..., None], p[..., None]).minimiser(here).values
             for name, x in found.control(problem.space).items():
                 np.testing.assert_array_equal(x, best[name])
     assert 30 < said < 200

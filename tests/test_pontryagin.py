@@ -81,9 +81,7 @@ def test_its_derivative_is_that_of_its_value(network, rng):
     problem = learning(network, rng, Tikhonov(0.3))
     control, other, way = ({**problem.space.random(rng, 0.5)} for _ in range(3))
     plain = layer_hamiltonian(discretize(problem), problem.space.random(rng, 0.5))
-    augmented = AugmentedHamiltonian(
-        problem, plain.times, plain.states, plain.costates, 0.7, other
-    )
+    augmented = AugmentedHamiltonian(problem, plain.times, plain.states, plain.costates, 0.7, other)
     for hamiltonian in (plain, augmented):
         slope = inner(problem, hamiltonian.gradient(control), way)
         ends = [

@@ -6,8 +6,8 @@ switching times are located, are in two_point.
 """
 
 import contextlib
-import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,9 +19,10 @@ from continuum.problem import LearningProblem
 from ..adjoint.discretize import discretize
 from ..descent.first_order import GradientDescent
 from ..descent.minimize import minimize
-from ..descent.run import composite
+from ..descent.run import Minimizer, composite
 from ..descent.second_order import LBFGS
-from ..run.monitors import Monitor, Snapshot, Watch
+from ..run.iteration import Run
+from ..run.monitors import Monitor
 from ..run.solution import Trajectory
 from ..run.status import Status
 from ..steps.tableaux import RK4
@@ -31,6 +32,9 @@ from .two_point import Chatter, Exhausted, Overflow, Piece, TwoPoint, Values
 
 _DESCENTS = 100
 """Iterations of the descent that starts the search, at most."""
+
+_STUCK = 1e-2
+"""int (H - min H) dt, relative to 1 + |J|, above which the descent is taken to be stuck."""
 
 _GAP = 1e-6
 """H - min H, relative to 1 + |H|, above which the control found is no minimiser."""
@@ -44,7 +48,7 @@ def shoot(
     rtol: float = 1e-11,
     atol: float = 1e-9,
     max_iterations: int = 50,
-    max_evaluations: int = 300_000,
+    max_evaluations: int = 200_000,
     monitors: Sequence[Monitor] = (),
     raise_on_failure: bool = True,
 ) -> Extremal:
@@ -64,13 +68,14 @@ def shoot(
     max_evaluations : of the right-hand side of the equations, in all
     monitors : see a Snapshot with values "residual" and "evaluations" at every iteration
     returns Extremal with statistics "iterations", "integrations", "evaluations", "seconds" and
-        "gap", the largest H - min H met; history "residual"
+        "gap", the largest H - min H met; history "residual", "evaluations", "seconds"; after a
+        failure the control with the lowest J among what it had and the one it started from
     raises TypeError where the minimiser of the Hamiltonian is not explicit (it is without penalty
         for a Box, Ball or L1Ball, and for Tikhonov terms with convex sets, where the velocity is
         affine in the control; without penalty also for one sample of a network whose units read
         rows through a monotone activation); ValueError for trained blocks without time;
-        SolveError if it ends otherwise, unless told not.  KeyboardInterrupt, with the best so far
-        as its attribute `solution`, if interrupted
+        SolveError if it ends otherwise, unless told not; Interrupted, with the best so far, if
+        interrupted from the keyboard
     Source: Liu and Markowich section 4.2; multiple shooting as in Stoer and Bulirsch, 7.3.5.
     """
     segments = check_count("segments", segments)
@@ -79,93 +84,96 @@ def shoot(
     rtol, atol = check_positive("rtol", rtol), check_positive("atol", atol)
     if initial is not None:
         initial = problem.space.check("initial", initial)
-    watch = Watch(monitors, max_iterations)
-    search = _Search(problem, segments, rtol, atol, max_evaluations, watch)
-    return search.run(initial, max_iterations).raise_if_failed(raise_on_failure)
+    search = _Search(problem, segments, rtol, atol, max_evaluations)
+    return search.run(initial, max_iterations, monitors).raise_if_failed(raise_on_failure)
 
 
 class _Search:
     """Newton's method for the gaps between the segments and the condition at T."""
 
     def __init__(
-        self,
-        problem: LearningProblem,
-        segments: int,
-        rtol: float,
-        atol: float,
-        most: int,
-        watch: Watch,
+        self, problem: LearningProblem, segments: int, rtol: float, atol: float, most: int
     ) -> None:
-        self.problem, self.atol, self.watch = problem, atol, watch
+        self.problem, self.atol = problem, atol
         self.system = TwoPoint(problem, rtol, most)
         self.cuts = np.linspace(0.0, problem.mesh.horizon, segments + 1)
-        self.began, self.residuals = time.perf_counter(), []
-        self.unknowns = np.empty(0)
 
-    def run(self, initial: Control | None, most: int) -> Extremal:
-        """The search from a control, or from what a descent finds."""
+    def run(self, initial: Control | None, most: int, monitors: Sequence[Monitor]) -> Extremal:
+        """The search from a control, or from what descents find."""
         control = descended(self.problem, self.atol) if initial is None else initial
         path = discretize(self.problem, RK4()).run(control)
+        start = Extremal(
+            control,
+            Status.COSTATE_VANISHES,
+            objective=path.value,
+            state=Trajectory(path.times, path.states),
+            costate=Trajectory(path.times, self.problem.sample_weights * path.remaining),
+        )
         size = float(np.max(np.abs(path.remaining)))
         if size <= 100.0 * self.atol * (1.0 + float(np.max(np.abs(path.states)))):
-            return Extremal(
-                control,
-                Status.COSTATE_VANISHES,
-                f"|p| is at most {size:.2g}, J = {path.value:.3g}",
-                path.value,
-                statistics=self._counts(),
-                state=Trajectory(path.times, path.states),
-                costate=Trajectory(path.times, path.remaining),
-            )
-        self.unknowns = self._guess(path.times, path.states, path.remaining)
-        try:
-            status, detail = self._newton(most)
-        except KeyboardInterrupt as interrupt:
-            detail = f"interrupted after {len(self.residuals)} iterations"
-            interrupt.solution = self._extremal(Status.STOPPED, detail)  # type: ignore[attr-defined]
-            raise
-        return self._extremal(status, detail)
+            return replace(start, detail=f"|p| is at most {size:.2g}, J = {path.value:.3g}")
+        unknowns = self._guess(path.times, path.states, start.costate.states)
+        record = Run(
+            unknowns, lambda _: control, most, monitors, flat=lambda z: z, merit="residual"
+        )
+        with record.interruptible(lambda: self._ended(record, start, Status.INTERRUPTED)):
+            status = self._newton(record, unknowns)
+            return self._ended(record, start, status)
 
-    def _newton(self, most: int) -> tuple[Status, str]:
-        """How Newton's method ends; `unknowns` are the best it had."""
-        status, size = Status.NEWTON_SHOOTING_FAILED, np.inf
+    def _newton(self, record: Run[Array], unknowns: Array) -> Status:
+        """How Newton's method ends."""
         try:
-            gap = self._residual(self.unknowns)
+            gap = self._residual(unknowns)
             while True:
                 size = float(np.max(np.abs(gap)))
-                self.residuals.append(size)
-                count = len(self.residuals) - 1
-                solved = size <= self.atol * (1.0 + float(np.max(np.abs(self.unknowns))))
-                numbers = {"residual": size, "evaluations": float(self.system.evaluations)}
-                moment = Snapshot(count, most, float(count), self.unknowns, numbers)
-                stopped = self.watch.look(moment, last=solved or count == most)
-                if solved or stopped or count == most:
-                    status = (
-                        Status.CONVERGED_SHOOTING
-                        if solved
-                        else (Status.STOPPED if stopped else status)
-                    )
-                    break
-                found = self._better(gap, size)
-                if found is None:
-                    break
-                self.unknowns, gap = found
+                solved = size <= self.atol * (1.0 + float(np.max(np.abs(unknowns))))
+                record.evaluations = self.system.evaluations
+                numbers = {"residual": size, "evaluations": float(record.evaluations)}
+                stopped = record.record(unknowns, numbers, solved)
+                if solved or stopped:
+                    return Status.CONVERGED_SHOOTING if solved else Status.STOPPED
+                found = self._better(unknowns, gap, size)
+                if found is None or record.iterations == record.max_iterations:
+                    return Status.NEWTON_SHOOTING_FAILED
+                unknowns, gap = found
         except Overflow:
-            status = Status.NON_FINITE
+            return Status.NON_FINITE
         except Chatter:
-            status = Status.SINGULAR_ARC
+            return Status.SINGULAR_ARC
         except Exhausted:
-            status = Status.MAX_EVALUATIONS
-        reason = f", {self.watch.reason}" if status is Status.STOPPED and self.watch.reason else ""
-        count = max(len(self.residuals) - 1, 0)
-        return status, f"after {count} iterations, residual {size:.3g}{reason}"
+            return Status.MAX_EVALUATIONS
 
-    def _better(self, gap: Array, size: float) -> tuple[Array, Array] | None:
+    def _ended(self, record: Run[Array], start: Extremal, status: Status) -> Extremal:
+        """What is returned: the extremal, or of a failure the better of the best unknowns and the
+        control from which they were sought.
+        """
+        sizes = record.columns.get("residual", [float("inf")])
+        detail = f"after {record.iterations} iterations, residual {min(sizes):.3g}"
+        if status is Status.STOPPED and record.watch.reason:
+            detail += f", {record.watch.reason}"
+        self.system.most = self.system.evaluations + 100_000  # for one run more
+        try:
+            found = self._extremal(record.best, status, detail)
+        except (Overflow, Chatter, Exhausted):
+            found = replace(start, status=status, detail=detail)
+        if not found.status.ok and not found.objective < start.objective:
+            detail = f"{found.detail}; the control from which it started is returned"
+            found = replace(start, status=found.status, detail=detail)
+        statistics = {
+            **record.statistics(),
+            "integrations": float(self.system.integrations),
+            "evaluations": float(self.system.evaluations),
+        }
+        return replace(
+            found, history=record.history(), statistics={**found.statistics, **statistics}
+        )
+
+    def _better(self, unknowns: Array, gap: Array, size: float) -> tuple[Array, Array] | None:
         """Newton's step, halved until the residual falls; None if it does not."""
-        jacobian = _differences(self._residual, self.unknowns, gap)
+        jacobian = _differences(self._residual, unknowns, gap)
         step, factor = np.linalg.lstsq(jacobian, -gap, rcond=1e-13)[0], 1.0
         while factor > 1e-4:
-            trial = self.unknowns + factor * step
+            trial = unknowns + factor * step
             with contextlib.suppress(Overflow, Chatter):
                 found = self._residual(trial)
                 if float(np.max(np.abs(found))) < (1.0 - 0.1 * factor) * size:
@@ -175,10 +183,9 @@ class _Search:
 
     def _guess(self, times: Array, states: Array, costates: Array) -> Array:
         """The unknowns of a run: its costate at 0, state and costate at the other cuts."""
-        weighted = self.problem.sample_weights * costates
-        parts = [weighted[0]]
+        parts = [costates[0]]
         for n in np.rint(np.interp(self.cuts[1:-1], times, np.arange(len(times)))).astype(int):
-            parts += [states[n], weighted[n]]
+            parts += [states[n], costates[n]]
         return np.concatenate([np.ravel(x) for x in parts])
 
     def _starts(self, unknowns: Array) -> list[Array]:
@@ -201,25 +208,10 @@ class _Search:
         gaps = [end - start for end, start in zip(ends[:-1], starts[1:], strict=True)]
         return np.concatenate([*gaps, self.system.end_gap(ends[-1])])
 
-    def _counts(self, gap: float = float("nan")) -> dict[str, float]:
-        return {
-            "iterations": float(max(len(self.residuals) - 1, 0)),
-            "integrations": float(self.system.integrations),
-            "evaluations": float(self.system.evaluations),
-            "gap": gap,
-            "seconds": time.perf_counter() - self.began,
-        }
-
-    def _extremal(self, status: Status, detail: str) -> Extremal:
-        """What is returned of the unknowns."""
+    def _extremal(self, unknowns: Array, status: Status, detail: str) -> Extremal:
+        """The run of some unknowns.  Raises Overflow, Chatter, Exhausted."""
         problem, system = self.problem, self.system
-        history = {"residual": np.array(self.residuals), **self.watch.history()}
-        system.most += system.evaluations + 100_000  # one more integration, whatever was spent
-        try:
-            pieces = [piece for run in self._runs(self.unknowns) for piece in run]
-        except (Overflow, Chatter, Exhausted):
-            zero = problem.space.zeros()
-            return Extremal(zero, status, detail, np.inf, history, self._counts())
+        pieces = [piece for run in self._runs(unknowns) for piece in run]
         times = np.array([p.t0 for p in pieces] + [pieces[-1].t1])
         ends = np.stack(
             [np.asarray(p.z(p.t0)) for p in pieces] + [np.asarray(pieces[-1].z(pieces[-1].t1))]
@@ -235,8 +227,7 @@ class _Search:
             status,
             detail,
             problem.functional.terminal_cost(paths[-1, 0]) + integral,
-            history,
-            self._counts(gap),
+            statistics={"gap": gap},
             state=Trajectory(times, paths[:, 0]),
             costate=Trajectory(times, paths[:, 1]),
             switches=system.switches(pieces),
@@ -245,14 +236,34 @@ class _Search:
 
 
 def descended(problem: LearningProblem, gtol: float) -> Control:
-    """The control that a few iterations of a descent find from zero, by RK4, one step per layer."""
+    """The control that a few iterations of a descent find from zero, by RK4, one step per layer.
+
+    Where the minimiser of H along the run of that control promises more, as where the gradient
+    vanishes but H does not rest, a second descent starts on the way to it.
+    """
     objective = discretize(problem, RK4())
-    method = LBFGS(gtol=gtol, max_iterations=_DESCENTS)
+    method: Minimizer = LBFGS(gtol=gtol, max_iterations=_DESCENTS)
     try:
         method.check(composite(objective))
     except TypeError:
         method = GradientDescent(gtol=gtol, max_iterations=_DESCENTS)
-    return minimize(objective, method, raise_on_failure=False).control
+    found = minimize(objective, method, raise_on_failure=False)
+    if not np.isfinite(found.objective):
+        return found.control
+    path = objective.run(found.control)
+    blocks = {n: x for n, x in found.control.items()}
+    hamiltonian = Hamiltonian(problem, path.times[:-1], path.states[:-1], path.remaining[:-1])
+    best = hamiltonian.minimiser(blocks)
+    if not float(problem.mesh.steps @ best.gap) > _STUCK * (1.0 + abs(path.value)):
+        return found.control
+    way, share = found.control.replaced(**best.values) - found.control, 1.0
+    while share > 1e-6:
+        trial = found.control + share * way
+        if objective.value(trial) < path.value * (1.0 - 1e-6):
+            again = minimize(objective, method, initial=trial, raise_on_failure=False)
+            return min(found, again, key=lambda solution: solution.objective).control
+        share *= 0.5
+    return found.control
 
 
 def _differences(function: Callable[[Array], Array], x: Array, value: Array) -> Array:
