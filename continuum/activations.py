@@ -26,6 +26,7 @@ class Activation:
     smooth : sigma is C^2 (orders of convergence and second derivatives hold everywhere)
     bounded, vanishes_at_zero : sup |sigma| < infinity; sigma(0) = 0
     monotone : sigma never decreases
+    turns : the points between which sigma' is monotone; None if they are not known
     code : which branch of the compiled loops evaluates it; None if none does
     recipe : the function that makes it and its arguments, for pickle; None if it has a name of its
         own here, or is the user's
@@ -42,6 +43,7 @@ class Activation:
     vanishes_at_zero: bool
     code: int | None = None
     monotone: bool = True
+    turns: tuple[float, ...] | None = None
     recipe: "tuple[Callable[..., Activation], tuple[float, ...]] | None" = None
 
     def __reduce__(self) -> object:
@@ -109,6 +111,7 @@ tanh = Activation(
     bounded=True,
     vanishes_at_zero=True,
     code=compiled.TANH,
+    turns=(0.0,),
 )
 """tanh s; Sigma = log cosh s."""
 
@@ -123,6 +126,7 @@ identity = Activation(
     bounded=False,
     vanishes_at_zero=True,
     code=compiled.IDENTITY,
+    turns=(),
 )
 """s; Sigma = s^2 / 2: the linear network."""
 
@@ -137,6 +141,7 @@ relu = Activation(
     bounded=False,
     vanishes_at_zero=True,
     code=compiled.RELU,
+    turns=(),
 )
 """max(s, 0), with sigma'(0) = 0."""
 
@@ -151,6 +156,7 @@ sigmoid = Activation(
     bounded=True,
     vanishes_at_zero=False,
     code=compiled.SIGMOID,
+    turns=(0.0,),
 )
 """1 / (1 + exp(-s)); sigma(0) = 1/2, so it has no steady states."""
 
@@ -164,6 +170,7 @@ arctan = Activation(
     smooth=True,
     bounded=True,
     vanishes_at_zero=True,
+    turns=(0.0,),
 )
 """arctan s; Sigma = s arctan s - log(1 + s^2) / 2."""
 
@@ -177,6 +184,7 @@ softplus = Activation(
     smooth=True,
     bounded=False,
     vanishes_at_zero=False,
+    turns=(),
 )
 """log(1 + exp s), positive everywhere; Sigma = -Li_2(-e^s) - pi^2 / 12."""
 
@@ -193,6 +201,7 @@ gelu = Activation(
     bounded=False,
     vanishes_at_zero=True,
     monotone=False,
+    turns=(-math.sqrt(2.0), math.sqrt(2.0)),
 )
 """s Phi(s), Phi the normal distribution function; not monotone; Sigma = ((s^2 - 1) Phi + s phi) / 2
 + 1/4.
@@ -221,6 +230,7 @@ def leaky_relu(slope: float = 0.01) -> Activation:
         bounded=False,
         vanishes_at_zero=True,
         recipe=(leaky_relu, (slope,)),
+        turns=(),
     )
 
 
@@ -248,6 +258,7 @@ def elu(alpha: float = 1.0) -> Activation:
         bounded=False,
         vanishes_at_zero=True,
         recipe=(elu, (alpha,)),
+        turns=(0.0,),
     )
 
 
