@@ -30,8 +30,10 @@ class Loss(ABC):
         """(P, M): the second derivative in o, applied to do, represented in the measure v."""
 
     @abstractmethod
-    def formula(self, output: str) -> str:
-        """How `print(problem)` writes the loss of an output."""
+    def formula(self, output: str, target: str = "target") -> str:
+        """How `print(problem)` writes the loss of an output and its target, named by these
+        words.
+        """
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ class SquaredError(WeightedLoss):
     def hvp(self, o: Array, y: Array, v: Array, do: Array) -> Array:
         return 2.0 * self.weight * do
 
-    def formula(self, output: str) -> str:
-        return f"{self.weight:g} |{output} - target|^2"
+    def formula(self, output: str, target: str = "target") -> str:
+        return f"{self.weight:g} |{output} - {target}|^2"
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ class AbsoluteError(WeightedLoss):
     def hvp(self, o: Array, y: Array, v: Array, do: Array) -> Array:
         return namespace(o).zeros_like(do)
 
-    def formula(self, output: str) -> str:
-        return f"{self.weight:g} |{output} - target|_1"
+    def formula(self, output: str, target: str = "target") -> str:
+        return f"{self.weight:g} |{output} - {target}|_1"
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,8 @@ class Logistic(WeightedLoss):
     def hvp(self, o: Array, y: Array, v: Array, do: Array) -> Array:
         return self.weight * sigmoid.derivative(o) * do
 
-    def formula(self, output: str) -> str:
-        return f"{self.weight:g} sum_i v_i (log(1 + exp o_i) - target_i o_i), o = {output}"
+    def formula(self, output: str, target: str = "target") -> str:
+        return f"{self.weight:g} sum_i v_i (log(1 + exp o_i) - {target}_i o_i), o = {output}"
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,8 @@ class CrossEntropy(WeightedLoss):
         change = do - xp.sum(xp.where(top, do, 0.0), axis=0, keepdims=True)
         return self.weight * p * (change - xp.sum(p * change, axis=0, keepdims=True)) / v[:, None]
 
-    def formula(self, output: str) -> str:
-        return f"{self.weight:g} (log sum_c exp o_c - sum_c target_c o_c), o = {output}"
+    def formula(self, output: str, target: str = "target") -> str:
+        return f"{self.weight:g} (log sum_c exp o_c - sum_c {target}_c o_c), o = {output}"
 
 
 def _compared(o: Array) -> tuple[Array, Array, Array]:

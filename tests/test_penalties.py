@@ -49,7 +49,7 @@ def test_gradient_and_second_derivative(kind, penalty, rng):
     for _ in range(3):
         x, d = space.random(rng), space.random(rng)
         gradient, bend = (
-            space.zeros().plus(part) for part in (penalty.gradient(x), penalty.hvp(x, d))
+            space.zeros().replaced(**part) for part in (penalty.gradient(x), penalty.hvp(x, d))
         )
         taylor = penalty.value(x) + space.inner(gradient, d) + 0.5 * space.inner(bend, d)
         assert penalty.value(x + d) == pytest.approx(taylor, rel=1e-13)
