@@ -8,7 +8,7 @@ derivatives that are constant.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import scipy.special
@@ -17,6 +17,7 @@ from numpy.polynomial.legendre import leggauss
 from . import compiled
 from .arrays import Array, namespace, special
 from .checks import check_positive
+from .pickling import check_importable
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Activation:
     bounded, vanishes_at_zero : sup |sigma| < infinity; sigma(0) = 0
     monotone : sigma never decreases
     code : which branch of the compiled loops evaluates it; None if none does
+    recipe : the function that makes it and its arguments, for pickle; None if it has a name of its
+        own here, or is the user's
     """
 
     name: str
@@ -44,6 +47,20 @@ class Activation:
     vanishes_at_zero: bool
     code: int | None = None
     monotone: bool = True
+    recipe: "tuple[Callable[..., Activation], tuple[float, ...]] | None" = None
+
+    def __reduce__(self) -> object:
+        """For pickle: by name, by recipe, or by the names of its functions."""
+        if globals().get(self.name) is self:
+            return self.name
+        if self.recipe is not None:
+            return self.recipe
+        for name in ("value", "derivative", "second", "antiderivative"):
+            check_importable(f"{name} of the activation {self.name!r}", getattr(self, name))
+        return Activation, tuple(getattr(self, f.name) for f in fields(self))
+
+    def __deepcopy__(self, memo: object) -> "Activation":
+        return self
 
     def __call__(self, s: Array) -> Array:
         """sigma(s), entrywise."""
@@ -301,6 +318,7 @@ def leaky_relu(slope: float = 0.01) -> Activation:
         smooth=False,
         bounded=False,
         vanishes_at_zero=True,
+        recipe=(leaky_relu, (slope,)),
     )
 
 
@@ -333,6 +351,7 @@ def elu(alpha: float = 1.0) -> Activation:
         smooth=False,
         bounded=False,
         vanishes_at_zero=True,
+        recipe=(elu, (alpha,)),
     )
 
 
