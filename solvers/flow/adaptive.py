@@ -75,13 +75,13 @@ def accepted_steps(
                 return
             size = _planned(h, end - t, stepper.max_step)
             reached = end if size == end - t else t + size
-            slopes = [first]
-            for i in range(1, len(stepper.c)):
-                slopes.append(
-                    slope(t + float(stepper.c[i]) * size, combine(f, size, stepper.a[i], slopes))
-                )
-            state = combine(f, size, stepper.b, slopes)
-            error = scaled_error(stepper, size, slopes, f, state, w)
+            with np.errstate(over="ignore", invalid="ignore"):
+                slopes = [first]
+                for i in range(1, len(stepper.c)):
+                    g = combine(f, size, stepper.a[i], slopes)
+                    slopes.append(slope(t + float(stepper.c[i]) * size, g))
+                state = combine(f, size, stepper.b, slopes)
+                error = scaled_error(stepper, size, slopes, f, state, w)
             accepted = error <= 1.0
             yield Attempt(layer, t, reached, state, slopes, accepted, piece)
             factor = _factor(error, stepper.error_order)
