@@ -251,7 +251,7 @@ def test_the_solution_before_an_overflow_is_finite(function_of_time, save, count
     assert len(run.times) == len(run.states) == count
     assert np.all(np.isfinite(run.states))
     assert run.times[-1] <= 15.3 + 1e-12
-    if save == "final" or count == 154:
+    if isinstance(save, str):
         assert run.final[0, 0] == pytest.approx(101.0**153, rel=1e-12)
 
 
@@ -354,7 +354,7 @@ def test_growth_without_a_growing_equation_in_a_nonlinear_network(rng):
 def test_an_overflow_says_whether_steps_were_too_long():
     run = integrate(*linear(-1000.0, 1000, horizon=100.0), Euler(), raise_on_failure=False)
     assert run.status is Status.NON_FINITE
-    assert "the steps are too long: at t = 15.4" in run.detail
+    assert "the steps are too long: at t = 13.3" in run.detail
 
 
 def test_a_state_at_rest_that_is_pushed_far_has_finished():

@@ -25,7 +25,7 @@ from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.tableaux import RungeKutta, StepFailed, Stepper
 from .adaptive import accepted_steps
 from .advance import Steps, is_finite, make_advance, velocity
-from .step_length import has_grown, too_long
+from .step_length import has_grown, largest, too_long
 
 Save = Literal["final", "layers", "steps"]
 
@@ -98,6 +98,7 @@ def integrate(
     saver = _Saver(
         network, control, save if isinstance(save, str) and wanted is None else "times", wanted
     )
+    steps = None
     if isinstance(stepper, AdaptiveRungeKutta):
         watch = Watch(monitors, max_steps)
         pieces = _adaptive_pieces(network, control, stepper, initial, max_steps)
@@ -121,8 +122,9 @@ def integrate(
                     because = f", {watch.reason}" if watch.reason else ""
                     status, detail = Status.STOPPED, f"at t = {piece.times[-1]:.6g}{because}"
                 break
-    if status is Status.FINISHED and has_grown(network, control, initial, saver.latest[1]):
-        detail = _too_long_at_the_end(network, control, stepper, steps_per_layer, saver.latest[1])
+    final = saver.latest[1]
+    if status is Status.FINISHED and steps and has_grown(network, control, initial, final):
+        detail = _too_long(network, control, stepper, steps, len(steps) - 1, final)
         status = Status.STEPS_TOO_LONG if detail else status
     seconds = time.perf_counter() - began
     statistics = {"steps": float(step), "rejected": float(rejected), "seconds": seconds}
@@ -208,40 +210,52 @@ def _fixed_pieces(
             status, detail = None, ""
             if failed >= 0:
                 done, status = failed - first, Status.NON_FINITE
-                f = states[done] if keep else advance(before, first, done, False)[0]
-                states = states[: done + 1]
+                # the last state is near overflow: the cause is looked for some steps before
+                early = max(0, done - 20)
+                if keep:
+                    states = states[: done + 1]
+                    f, cause_at = states[done], states[early]
+                else:
+                    f = advance(before, first, done, False)[0]
+                    cause_at = advance(before, first, early, False)[0]
                 detail = f"in step {failed + 1} of {len(steps)}, at t = {ends[failed]:.6g}"
-                detail += _cause(network, piece, stepper, steps, failed, f)
+                detail += _cause(network, piece, stepper, steps, failed, f, first + early, cause_at)
             times = np.append(steps.start[first], ends[first : first + done])
             yield Piece(done, times, states, f, piece, status, detail)
             first += count
 
 
 def _cause(
-    network: Network, control: ControlPath, stepper: Stepper, steps: Steps, n: int, f: Array
+    network: Network,
+    control: ControlPath,
+    stepper: Stepper,
+    steps: Steps,
+    failed: int,
+    f: Array,
+    early: int,
+    g: Array,
 ) -> str:
-    """Why the n-th step from the finite state f ended at one that is not, if that can be told."""
-    layer, t = int(steps.layer[n]), float(steps.start[n])
+    """Why a step from the finite state f ended at one that is not, as far as that can be told.
+
+    early, g : a step before it and the state where it starts, for a look at the length of steps
+        where the numbers are not near overflow yet
+    """
+    layer, t = int(steps.layer[failed]), float(steps.start[failed])
     with np.errstate(all="ignore"):
         slope = velocity(network, control, layer, t, f)
-    if not is_finite(slope):
+    if largest(f) < 1e100 and not is_finite(slope):
         return f"; the velocity is not finite at t = {t:.6g}, where the state is"
-    if isinstance(stepper, RungeKutta):
-        why = too_long(network, control, stepper, layer, t, float(steps.size[n]), f)
-        return f"; the steps are too long: {why}" if why else ""
-    return ""
+    why = _too_long(network, control, stepper, steps, early, g)
+    return f"; the steps are too long: {why}" if why else ""
 
 
-def _too_long_at_the_end(
-    network: Network, control: ControlPath, stepper: Stepper, per_layer: int, f: Array
+def _too_long(
+    network: Network, control: ControlPath, stepper: Stepper, steps: Steps, n: int, f: Array
 ) -> str:
-    """A phrase if the last of equal steps, taken once more from the last state, is far from the
-    solution.
-    """
-    if isinstance(stepper, AdaptiveRungeKutta) or not isinstance(stepper, RungeKutta):
+    """A phrase if the n-th step of an explicit method, taken from f, is far from the solution."""
+    if not isinstance(stepper, RungeKutta):
         return ""
-    steps = _equal_steps(control, per_layer)
-    layer, t, h = int(steps.layer[-1]), float(steps.start[-1]), float(steps.size[-1])
+    layer, t, h = int(steps.layer[n]), float(steps.start[n]), float(steps.size[n])
     return too_long(network, control.between(t, t + h), stepper, layer, t, h, f)
 
 
@@ -307,8 +321,9 @@ class _Saver:
             for n in range(piece.count):
                 t0, t1 = float(piece.times[n]), float(piece.times[n + 1])
                 inside = self.wanted[(self.wanted > t0) & (self.wanted <= t1)]
-                for t in inside:
-                    self._keep(float(t), self._between(piece, n, t0, t1, float(t)))
+                with np.errstate(over="ignore", invalid="ignore"):
+                    for t in inside:
+                        self._keep(float(t), self._between(piece, n, t0, t1, float(t)))
 
     def _between(self, piece: Piece, n: int, t0: float, t1: float, t: float) -> Array:
         f0, f1, h = piece.states[n], piece.states[n + 1], t1 - t0
