@@ -190,7 +190,7 @@ def _fixed_pieces(
     if isinstance(stepper, RungeKutta):
         units, samples = f.shape
         work = len(stepper.b) * (2 * units**2 * samples + 30 * units * samples + 500)
-        longest = max(1, int(1e10 // work))
+        longest = max(1, int(2e9 // work))
     edges = [0.0, *_kinks(control), mesh.horizon]
     last_of = np.searchsorted(0.5 * (steps.start + ends), edges[1:])
     first = 0
