@@ -17,6 +17,7 @@ from .blocks import Block
 from .controls import Control, ControlSpace, FunctionControl
 from .domains import Circle, Interval, Line, Product
 from .feed_forward import FeedForward
+from .functional import Functional, RunningCost, Tracking
 from .kernels import (
     Convolution,
     Dense,
@@ -69,6 +70,7 @@ __all__ = [
     "FeedForward",
     "FiniteSet",
     "FunctionControl",
+    "Functional",
     "Grid",
     "Integral",
     "Interval",
@@ -85,12 +87,14 @@ __all__ = [
     "Product",
     "Projection",
     "ResNet",
+    "RunningCost",
     "SobolevPenalty",
     "SquaredError",
     "State",
     "SymmetricLayer",
     "Tikhonov",
     "TimeMesh",
+    "Tracking",
     "WidthDepth",
     "arctan",
     "change_depth",

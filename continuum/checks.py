@@ -31,6 +31,15 @@ def check_name(kind: str, name: str, accepted: Collection[str]) -> str:
     raise UnknownName(f"unknown {kind} {name!r}.{hint} Accepted: {', '.join(map(repr, accepted))}.")
 
 
+def check_number(name: str, value: float) -> float:
+    """`value` as a float if it is a finite real number."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a real number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return float(value)
+
+
 def check_positive(name: str, value: float) -> float:
     """`value` as a float if it is a finite number > 0."""
     if not isinstance(value, Real) or isinstance(value, bool):
@@ -47,6 +56,18 @@ def check_count(name: str, value: int, least: int = 1) -> int:
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
     return int(value)
+
+
+def check_rng(name: str, rng: np.random.Generator | None) -> np.random.Generator:
+    """`rng`, or the Generator of seed 0 if None.  Raises TypeError for a seed or anything else."""
+    if rng is None:
+        return np.random.default_rng(0)
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            f"{name} must be a numpy random Generator, such as np.random.default_rng(0), "
+            f"got {rng!r}"
+        )
+    return rng
 
 
 def check_array(name: str, array: Array, shape: Sequence[int | str]) -> Array:

@@ -29,8 +29,10 @@ class Loss(ABC):
         """(P, M): the second derivative in o, applied to do, represented in the measure v."""
 
     @abstractmethod
-    def formula(self, output: str) -> str:
-        """How `print(problem)` writes the loss of an output."""
+    def formula(self, output: str, target: str = "target") -> str:
+        """How `print(problem)` writes the loss of an output and its target, named by these
+        words.
+        """
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,8 @@ class SquaredError(WeightedLoss):
     def hvp(self, o: Array, y: Array, v: Array, do: Array) -> Array:
         return 2.0 * self.weight * do
 
-    def formula(self, output: str) -> str:
-        return f"{self.weight:g} |{output} - target|^2"
+    def formula(self, output: str, target: str = "target") -> str:
+        return f"{self.weight:g} |{output} - {target}|^2"
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ class AbsoluteError(WeightedLoss):
     def hvp(self, o: Array, y: Array, v: Array, do: Array) -> Array:
         return namespace(o).zeros_like(do)
 
-    def formula(self, output: str) -> str:
-        return f"{self.weight:g} |{output} - target|_1"
+    def formula(self, output: str, target: str = "target") -> str:
+        return f"{self.weight:g} |{output} - {target}|_1"
 
 
 @dataclass(frozen=True)
@@ -121,8 +123,8 @@ class Logistic(WeightedLoss):
         t = namespace(o).tanh(0.5 * o)
         return self.weight * 0.25 * (1.0 - t * t) * do
 
-    def formula(self, output: str) -> str:
-        return f"{self.weight:g} sum_i v_i (log(1 + exp o_i) - target_i o_i), o = {output}"
+    def formula(self, output: str, target: str = "target") -> str:
+        return f"{self.weight:g} sum_i v_i (log(1 + exp o_i) - {target}_i o_i), o = {output}"
 
 
 @dataclass(frozen=True)
@@ -170,8 +172,8 @@ class CrossEntropy(WeightedLoss):
         xp, s = namespace(o), _softmax(o)
         return self.weight * s * (do - xp.sum(s * do, axis=0, keepdims=True)) / v[:, None]
 
-    def formula(self, output: str) -> str:
-        return f"{self.weight:g} (log sum_c exp o_c - sum_c target_c o_c), o = {output}"
+    def formula(self, output: str, target: str = "target") -> str:
+        return f"{self.weight:g} (log sum_c exp o_c - sum_c {target}_c o_c), o = {output}"
 
 
 def _softmax(o: Array) -> Array:

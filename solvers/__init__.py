@@ -1,7 +1,7 @@
 """Algorithms on networks, controls and problems; each returns a Solution with a status."""
 
 from .adjoint.continuous import continuous_adjoint
-from .adjoint.discretize import ReducedObjective, discretize
+from .adjoint.discretize import Path, ReducedObjective, discretize
 from .compare import Attempt, Comparison, compare
 from .descent.adam import Adam
 from .descent.first_order import FrankWolfe, GradientDescent, Nesterov
@@ -98,6 +98,7 @@ __all__ = [
     "Nesterov",
     "NewtonCG",
     "Objective",
+    "Path",
     "Progress",
     "Propagator",
     "RadauIIA5",

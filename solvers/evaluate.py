@@ -6,6 +6,7 @@ import numpy as np
 
 from continuum.checks import check_positive
 from continuum.controls import Control
+from continuum.functional import Tracking
 from continuum.networks.kernel_network import KernelNetwork
 from continuum.problem import LearningProblem
 from continuum.quadrature import Grid
@@ -55,6 +56,7 @@ def evaluate(
         readout is not the state
     """
     check_positive("rtol", rtol)
+    control = problem.space.check("control", control)
     value, error = _continuous(problem, control, rtol)
     width = float("nan")
     if refined is not None:
@@ -89,6 +91,16 @@ def _on(grid: Grid, problem: LearningProblem, control: Control) -> tuple[Learnin
     network = problem.network
     if not isinstance(network, KernelNetwork) or not isinstance(problem.readout, State):
         raise TypeError("refined needs a network on a grid and the readout State()")
+    running = problem.running
+    if running is not None and not (
+        isinstance(running, Tracking)
+        and isinstance(running.readout, State | None)
+        and running.target is None
+    ):
+        raise TypeError(
+            f"refined needs a running loss of the state and the problem's target: "
+            f"{running!r} says nothing of other grids"
+        )
     finer = type(network)(grid, network.activation, network.kernel)
     transfer = prolongation(network.grid, grid)
     moved = change_width(control, network, finer)
@@ -96,7 +108,7 @@ def _on(grid: Grid, problem: LearningProblem, control: Control) -> tuple[Learnin
         problem,
         network=finer,
         initial=transfer @ problem.initial,
-        target=transfer @ problem.target,
+        target=None if problem.target is None else transfer @ problem.target,
         controls=moved.space,
         admissible=None,
     )

@@ -226,9 +226,9 @@ class FrankWolfe(Minimizer):
         x, gamma = space.flatten(start), 0.5
         value, gradient = run.evaluate(start)
         while True:
-            vertex = space.flatten(
-                admissible.support_point(space.unflatten(-gradient), space.unflatten(x))
-            )
+            here = space.unflatten(x)
+            wanted = admissible.support(space.unflatten(-gradient), here, space)
+            vertex = space.flatten(here.replaced(**wanted))
             d = vertex - x
             gap = -dot(gradient, d)
             status = run.accept(x, value, gradient, gap)

@@ -11,7 +11,7 @@ from ..run.monitors import Monitor
 from ..run.solution import Solution
 from ..run.status import Status
 from .objective import Composite, Objective
-from .run import Minimizer, Run, composite, starting_point
+from .run import Minimizer, Run, composite
 
 
 def minimize(
@@ -45,7 +45,8 @@ def minimize(
             f"FrankWolfe(), got {method!r}"
         )
     method.check(problem)
-    start = starting_point(problem.space, initial)
+    space = problem.space
+    start = space.zeros() if initial is None else space.check("initial", initial)
     if problem.admissible is not None:
         start = problem.admissible.project(start)
     run = Run(problem, method, monitors)

@@ -11,7 +11,7 @@ import numpy as np
 
 from continuum.arrays import Array, namespace
 from continuum.checks import check_count, check_positive
-from continuum.controls import Control, ControlSpace
+from continuum.controls import Control
 from continuum.penalties import Penalty
 from continuum.problem import LearningProblem
 from continuum.sets import Box
@@ -154,25 +154,6 @@ def composite(given: LearningProblem | Objective | Composite) -> Composite:
             target, problem=replace(problem, penalty=_sum([t for t in terms if t.smooth]))
         )
     return Composite(target, _sum(rough), problem.admissible)
-
-
-def starting_point(space: ControlSpace, initial: Control | None) -> Control:
-    """`initial` as a control of this very space; zero if None.
-
-    raises TypeError for what is no Control of numbers, ValueError for one of another space
-    """
-    if initial is None:
-        return space.zeros()
-    if not isinstance(initial, Control):
-        raise TypeError(
-            f"initial must be a Control of the problem's space, got {type(initial).__name__}; "
-            "a control made of functions cannot be trained: space.sample(...) makes one that can"
-        )
-    if initial.space is not space and [(b.name, space.shape(b)) for b in space.trained] != [
-        (b.name, initial.space.shape(b)) for b in initial.space.trained
-    ]:
-        raise ValueError("initial lives in another space than the problem's controls")
-    return Control(space, {name: initial[name] for name in initial}, trusted=True)
 
 
 def norm(x: Array) -> float:

@@ -10,14 +10,13 @@ import numpy as np
 import scipy.sparse.linalg
 from scipy.sparse.linalg import LinearOperator
 
-from continuum.arrays import Array, namespace
+from continuum.arrays import Array
 from continuum.checks import check_count, check_positive
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 from continuum.sets import Box
 
 from ..adjoint.discretize import ReducedObjective, discretize
-from ..flow.integrate import integrate
 from ..steps.tableaux import RK4, RungeKutta
 from .hamiltonian import Hamiltonian, closed_form, obstacle, unbounded
 
@@ -264,44 +263,9 @@ def _moved(problem: LearningProblem, control: Control, gradient: Control) -> flo
 
 
 def _run(objective: ReducedObjective, control: Control) -> tuple[Array, Array, Array]:
-    """Times (S + 1,), states and costates (S + 1, N, M), the latter without the running cost of the
-    step before.
-
-    The trapezoid rule adds half of it at the end of its step; the derivative of the cost to come
-    has not seen it.
-    """
-    problem = objective.problem
-    path = objective.costates(control)
-    states = integrate(
-        problem.network,
-        control,
-        problem.initial,
-        objective.stepper,
-        save="steps",
-        steps_per_layer=objective.steps_per_layer,
-    ).trajectory.states
-    costates = path.states
-    if problem.running is not None:
-        step = np.append(0.0, np.diff(path.times))
-        costates = costates - np.stack(
-            [0.5 * h * _running(problem, f)[1] for h, f in zip(step, states, strict=True)]
-        )
-    return path.times, states, costates
-
-
-def _running(problem: LearningProblem, f: Array) -> tuple[float, Array]:
-    """The running cost of states (N, M), averaged, and its derivative for each sample."""
-    if problem.running is None:
-        return 0.0, namespace(f).zeros_like(f)
-    network = problem.network
-    parameters = {b.name: problem.space.fixed[b.name] for b in problem.readout.blocks(network)}
-    output, measure = (
-        problem.readout.output(network, f, parameters),
-        problem.readout.measure(network),
-    )
-    value = float(problem.sample_weights @ problem.running.value(output, problem.target, measure))
-    q = problem.running.gradient(output, problem.target, measure)
-    return value, problem.readout.vjp(network, f, parameters, q)[0]
+    """Times (S + 1,), states and costates (S + 1, N, M), the latter of the time that remains."""
+    path = objective.run(control)
+    return path.times, path.states, path.remaining
 
 
 def _hamiltonians(
@@ -322,7 +286,13 @@ def _hamiltonians(
         values = [control.variation(layer, float(t)) for t in times[ends]]
         stacked = {n: np.stack([v[n] for v in values]) for n in values[0]}
         hamiltonian = Hamiltonian(problem, states[ends], costates[ends])
-        running = np.array([_running(problem, f)[0] for f in states[ends]])
+        functional = problem.functional
+        running = np.array(
+            [
+                functional.running_cost(f, control.at_layer(layer, float(t)), float(t))
+                for f, t in zip(states[ends], times[ends], strict=True)
+            ]
+        )
         grid.append(times[ends])
         energies.append(hamiltonian.value(stacked) + running)
         gaps.append(hamiltonian.gap(stacked, inner).gap)

@@ -98,15 +98,9 @@ class RowSweeps:
             raise SolveError(
                 Solution(path, Status.NON_FINITE, f"at t = {mesh.nodes[failed + 1]:.6g}")
             )
-        final, fixed = states[-1][:, None], problem.space.fixed
-        parameters = {b.name: fixed[b.name] for b in problem.readout.blocks(network)}
-        output, measure = (
-            problem.readout.output(network, final, parameters),
-            problem.readout.measure(network),
-        )
-        value = float(problem.terminal.value(output, problem.target, measure)[0])
-        q = problem.terminal.gradient(output, problem.target, measure)
-        costates[-1] = problem.readout.vjp(network, final, parameters, q)[0][:, 0]
+        final, functional = states[-1][:, None], problem.functional
+        value = functional.terminal_cost(final)
+        costates[-1] = functional.terminal_vjp(final)[0][:, 0]
         row_loops.adjoint(rows.beta, rows.kind, w, mesh.steps, code or 0, rates, costates)
         f, p = states[:-1], costates[1:]
         best = self._best(rows, f, p)

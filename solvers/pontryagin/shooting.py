@@ -28,7 +28,6 @@ from continuum.problem import LearningProblem
 from continuum.sets import Box
 
 from ..adjoint.discretize import discretize
-from ..flow.integrate import integrate
 from ..run.solution import SolveError, Trajectory
 from ..run.status import Status
 from ..steps.tableaux import RK4
@@ -160,6 +159,7 @@ class _System:
 
     def __init__(self, problem: LearningProblem, rtol: float) -> None:
         self.problem, self.rtol, self.integrations = problem, rtol, 0
+        self.functional = problem.functional
         self.network, self.space, self.mesh = problem.network, problem.space, problem.mesh
         self.units, self.samples = problem.initial.shape
         wrong = obstacle(problem)
@@ -211,25 +211,8 @@ class _System:
         f, p = self.split(z)
         values = self.control(t, z, signs)
         back = self.network.vjp(f, values, t, p)[0]
-        if self.problem.running is not None:
-            back = back + self._cost_gradient(f, running=True)
+        back = back + self.functional.running_vjp(f, values, t)[0]
         return np.stack([self.network.velocity(f, values, t), -back]).ravel()
-
-    def _cost_gradient(self, f: Array, running: bool) -> Array:
-        problem = self.problem
-        loss = problem.running if running and problem.running is not None else problem.terminal
-        output = problem.readout.output(self.network, f, {})
-        q = loss.gradient(output, problem.target, problem.readout.measure(self.network))
-        return problem.readout.vjp(self.network, f, {}, problem.sample_weights * q)[0]
-
-    def _cost(self, f: Array, running: bool) -> float:
-        problem = self.problem
-        loss = problem.running if running and problem.running is not None else problem.terminal
-        output = problem.readout.output(self.network, f, {})
-        return float(
-            loss.value(output, problem.target, problem.readout.measure(self.network))
-            @ problem.sample_weights
-        )
 
     # -- integration
     # -----------------------------------------------------------------------------------
@@ -330,16 +313,11 @@ class _System:
 
     def guess(self, control: Control, cuts: Array) -> Array:
         """The unknowns of a control: its own states and costates (RK4)."""
-        costates = discretize(self.problem, RK4()).costates(control)
-        states = integrate(
-            self.network, control, self.problem.initial, RK4(), save="layers"
-        ).trajectory.states
-        shares = self.problem.sample_weights
-        parts = [shares * costates.states[0]]
-        for n in np.rint(
-            np.interp(cuts[1:-1], costates.times, np.arange(len(costates.times)))
-        ).astype(int):
-            parts += [states[n], shares * costates.states[n]]
+        path = discretize(self.problem, RK4()).run(control)
+        weights = self.problem.sample_weights
+        parts = [weights * path.remaining[0]]
+        for n in np.rint(np.interp(cuts[1:-1], path.times, np.arange(len(path.times)))).astype(int):
+            parts += [path.states[n], weights * path.remaining[n]]
         return np.concatenate([np.ravel(x) for x in parts])
 
     def starts(self, unknowns: Array) -> list[Array]:
@@ -359,7 +337,7 @@ class _System:
                 gaps.append(end - starts[n + 1])
             else:
                 f, p = self.split(end)
-                gaps.append((p - self._cost_gradient(f, running=False)).ravel())
+                gaps.append((p - self.functional.terminal_vjp(f)[0]).ravel())
         return np.concatenate(gaps)
 
     def extremal(
@@ -379,7 +357,7 @@ class _System:
             [np.asarray(p.z(p.t0)) for p in pieces] + [np.asarray(pieces[-1].z(pieces[-1].t1))]
         )
         paths = ends.reshape(len(times), 2, self.units, self.samples)
-        objective = self._cost(paths[-1, 0], running=False)
+        objective = self.functional.terminal_cost(paths[-1, 0])
         total = {b.name: np.zeros(self.space.shape(b)) for b in self.space.trained}
         points, weights = np.polynomial.legendre.leggauss(6)
         for piece in pieces:
@@ -393,7 +371,7 @@ class _System:
                     share = 0.5 * (right - left) * w
                     z = np.asarray(piece.z(t))
                     values = self.control(t, z, piece.signs)
-                    objective += share * self._density(z, values)
+                    objective += share * self._density(t, z, values)
                     for name in total:
                         total[name][layer] += share / self.mesh.steps[layer] * values[name]
         energies = [self._hamiltonian(p.t0, ends[n], p.signs) for n, p in enumerate(pieces)]
@@ -410,11 +388,9 @@ class _System:
             hamiltonian=np.array(energies),
         )
 
-    def _density(self, z: Array, values: Values) -> float:
-        """The integrand of the cost: running loss and penalty."""
-        density = (
-            self._cost(self.split(z)[0], running=True) if self.problem.running is not None else 0.0
-        )
+    def _density(self, t: float, z: Array, values: Values) -> float:
+        """The integrand of the cost: running cost and penalty."""
+        density = self.functional.running_cost(self.split(z)[0], values, t)
         for block in self.space.trained:
             density += self.strengths[block.name] * float(
                 np.sum(block.weights * values[block.name] ** 2)
@@ -425,7 +401,7 @@ class _System:
         f, p = self.split(z)
         values = self.control(t, z, signs)
         power = np.sum(self.network.weights[:, None] * p * self.network.velocity(f, values, t))
-        return float(power) + self._density(z, values)
+        return float(power) + self._density(t, z, values)
 
     def _switches(self, pieces: list[_Piece]) -> tuple[Switch, ...]:
         found = []

@@ -58,7 +58,8 @@ def preactivations() -> dict[str, float]:
         for section in sections:
             for sign in (1.0, -1.0):
                 wish = space.sample(bias=sign, kernel=-sign * np.broadcast_to(f, (len(f), len(f))))
-                point = section.support_point(wish, space.zeros())
+                tie = space.zeros()
+                point = tie.replaced(**section.support(wish, tie, space))
                 found.append(point["bias"][0, 0] - point["kernel"][0, 0] @ (grid.weights * f))
         return float(max(found)), float(min(found))
 
