@@ -76,7 +76,7 @@ class Sweeps:
         with np.errstate(over="ignore", invalid="ignore"):
             failed = self.data.advance(np.array(f, order="C"), steps, states, slopes)
         if failed >= 0:
-            raise self._failure(states[: failed + 2], start, Status.NON_FINITE)
+            raise self._failure(states[: failed + 1], start, Status.NON_FINITE)
         return Tape(start, steps, states, slopes)
 
     def _run(self, f: Array, start: int, stop: int, keep: bool) -> tuple[Array, States]:
@@ -91,9 +91,7 @@ class Sweeps:
         except StepFailed as error:
             raise self._failure([f], start, Status.NEWTON_FAILED, str(error)) from error
         if failed >= 0:
-            raise self._failure(
-                states if keep else [final], start if keep else failed + 1, Status.NON_FINITE
-            )
+            raise self._failure(states[:-1] if keep else [f], start, Status.NON_FINITE)
         return final, states
 
     def _failure(self, states: States, first: int, status: Status, detail: str = "") -> SolveError:
