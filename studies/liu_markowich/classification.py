@@ -282,7 +282,7 @@ def train(
             max_iterations=most,
             batch=batch,
             step=lambda epoch: 0.3 * (1.0 - epoch / most),
-            rng=seed,
+            rng=np.random.default_rng(seed),
         ),
         "L-BFGS": LBFGS(max_iterations=most),
         "Newton-CG": NewtonCG(max_iterations=most),
