@@ -2,8 +2,11 @@
 run and checked.
 """
 
+import ast
 import inspect
 import math
+import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -146,7 +149,7 @@ def study(
             raise ValueError(
                 f"a study is named paper/question, two words of letters, digits and _, got {name!r}"
             )
-        title = (inspect.getdoc(function) or "").split("\n")[0].strip()
+        title = documentation(function).split("\n")[0].strip()
         if not title:
             raise TypeError(f"study {name!r} needs a docstring: its first line is the title")
         parameters = Parameters.of(name, function)
@@ -283,6 +286,22 @@ def claims(paper: str | None = None, slow: bool = False) -> list[Claim]:
         check_name("paper", paper, sorted({c.paper for c in _claims.values()}))
     chosen = (c for c in _claims.values() if paper in (None, c.paper) and (slow or not c.slow))
     return sorted(chosen, key=lambda c: c.id)
+
+
+def documentation(function: Callable[..., object]) -> str:
+    """The docstring; read from the source where `python -OO` has left it out, "" if there is none.
+
+    raises TypeError where it was left out and there is no source
+    """
+    found = inspect.getdoc(function)
+    if found is not None or sys.flags.optimize < 2:
+        return found or ""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
+    except OSError as error:
+        raise TypeError(f"{_where(function)} was read without docstring and source") from error
+    (definition,) = tree.body
+    return ast.get_docstring(definition) or ""  # type: ignore[arg-type]
 
 
 def _where(function: Callable[..., object]) -> str:
