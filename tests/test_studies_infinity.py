@@ -19,9 +19,10 @@ from continuum import (
 from solvers import DormandPrince, integrate
 from solvers.planar.equilibria import equilibria
 from solvers.planar.infinity import from_disc, points_at_infinity, to_disc
+from studies.bench.registry import portraits
 from studies.draw.disc import poincare_disc
 from studies.draw.figures import new_figure
-from studies.draw.portraits import portraits, selection
+from studies.gallery.ring import selection
 
 MESH = TimeMesh(1.0, 1)
 

@@ -19,8 +19,9 @@ from continuum import (
 )
 from solvers.planar import equilibria as planar
 from solvers.planar.equilibria import classify, deflated_step, equilibria
+from studies.bench.registry import portraits
 from studies.draw.figures import OKABE_ITO, convergence_plot, new_figure, order_triangle, save_png
-from studies.draw.portraits import phase_portrait, portraits
+from studies.draw.portraits import phase_portrait
 
 MESH = TimeMesh(1.0, 1)
 

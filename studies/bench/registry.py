@@ -1,5 +1,5 @@
-"""Studies and claims: questions asked of the solvers, registered under a name so that they can be
-run and checked.
+"""Studies, claims and portraits: questions asked of the solvers, registered under a name so that
+they can be run, checked and drawn.
 """
 
 import ast
@@ -118,6 +118,7 @@ class ClaimResult:
 
 _studies: dict[str, Study] = {}
 _claims: dict[str, Claim] = {}
+_portraits: dict[str, Callable[[], Figure]] = {}
 
 
 def study(
@@ -223,6 +224,20 @@ def claim(
     return register
 
 
+def portrait(function: Callable[[], Figure]) -> Callable[[], Figure]:
+    """Registers a function that draws a figure, as the portrait of its name.
+
+    raises ValueError if the name is taken
+    """
+    name = function.__name__
+    if name in _portraits:
+        raise ValueError(
+            f"a portrait {name!r} is registered already, by {_where(_portraits[name])}"
+        )
+    _portraits[name] = function
+    return function
+
+
 def check(claim: Claim) -> list[ClaimResult]:
     """Computes a claim and judges every case.
 
@@ -286,6 +301,11 @@ def claims(paper: str | None = None, slow: bool = False) -> list[Claim]:
         check_name("paper", paper, sorted({c.paper for c in _claims.values()}))
     chosen = (c for c in _claims.values() if paper in (None, c.paper) and (slow or not c.slow))
     return sorted(chosen, key=lambda c: c.id)
+
+
+def portraits() -> Mapping[str, Callable[[], Figure]]:
+    """The registered portraits, by name."""
+    return MappingProxyType(_portraits)
 
 
 def documentation(function: Callable[..., object]) -> str:
