@@ -22,7 +22,7 @@ from continuum import (
     tanh,
 )
 from solvers import LBFGS, RK4, SolveError, Status, discretize, evaluate, minimize, shoot
-from studies.liu_markowich.shared import boxed
+from studies.liu_markowich.paper import boxed
 
 ONE = gauss_legendre(Interval(0, 1), 1)
 

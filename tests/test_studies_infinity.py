@@ -21,7 +21,9 @@ from solvers.planar.equilibria import equilibria
 from solvers.planar.infinity import from_disc, points_at_infinity, to_disc
 from studies.draw.disc import poincare_disc
 from studies.draw.figures import new_figure
-from studies.draw.portraits import portraits, selection
+from studies.gallery.neural_ode import relu_disc
+from studies.gallery.ring import selection
+from studies.gallery.two_nodes import saddle_disc
 
 MESH = TimeMesh(1.0, 1)
 
@@ -232,7 +234,7 @@ def drawn(figure, gid: str) -> list[np.ndarray]:
 
 
 def test_the_saddle_on_the_disc():
-    figure = portraits()["saddle_disc"]()
+    figure = saddle_disc()
     r = np.sqrt(0.5)
     for name, normal in (("stable separatrix", [1, -1]), ("unstable separatrix", [1, 1])):
         branches = drawn(figure, name)
@@ -329,7 +331,7 @@ def test_the_stream_is_tangent_to_the_circle_and_follows_the_field(monkeypatch: 
 
 
 def test_an_arc_at_rest_is_drawn():
-    figure = portraits()["relu_disc"]()
+    figure = relu_disc()
     (arc,) = drawn(figure, "at rest")
     np.testing.assert_allclose(np.hypot(*arc), 1.0, atol=1e-12)
     np.testing.assert_allclose(arc[:, [0, -1]], [[-1, 0], [0, -1]], atol=3e-6)
