@@ -2,6 +2,7 @@
 certificate.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -146,12 +147,10 @@ def compare(
         began = time.perf_counter()
         solution = _run(problem, method)
         seconds = time.perf_counter() - began
-        try:
-            judged = evaluate(problem, solution.control, rtol, refined)
-        except SolveError:
-            judged = None
-        if solution.status is Status.RAISED:
-            judged = None
+        judged = None
+        if solution.status is not Status.RAISED:
+            with contextlib.suppress(SolveError):
+                judged = evaluate(problem, solution.control, rtol, refined)
         done.append((name, seconds, solution, judged))
     done.sort(key=lambda row: float("inf") if row[3] is None else row[3].objective)
     known: list[list[np.ndarray]] = []
@@ -206,7 +205,7 @@ def _run(
         solution = minimize(problem, method) if isinstance(method, Minimizer) else method(problem)
         if not isinstance(getattr(solution, "value", None), Control):
             raise TypeError(f"the method returned no Solution of a control but {solution!r}")
-    except Exception as error:  # noqa: BLE001 - whatever a user's method raises
+    except Exception as error:  # whatever a user's method raises
         if isinstance(error, SolveError) and isinstance(error.solution.value, Control):
             return error.solution
         words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
