@@ -9,9 +9,10 @@ import numpy as np
 from .arrays import Array, like, namespace
 from .controls import Control
 from .domains import Circle, factors
-from .kernels import Dense, LowRank
+from .kernels import KernelFormat
 from .meshes import TimeMesh
 from .networks import Chain
+from .networks.maps import Linear
 from .quadrature import Grid
 
 
@@ -80,11 +81,8 @@ def change_width(control: Control, source: Chain, target: Chain) -> Control:
     old, new = source.grid, target.grid
     if old is None or new is None:
         raise TypeError(f"source and target must be networks on grids, got {source!r}, {target!r}")
-    if (
-        type(source) is not type(target)
-        or source.kernel != target.kernel
-        or source.activation != target.activation
-    ):
+    kernels, others = _kernels(source), _kernels(target)
+    if source.formula() != target.formula() or kernels != others:
         raise ValueError("source and target must be the same network on different grids")
     if len(new) >= len(old):
         transfer = prolongation(old, new)
@@ -98,17 +96,18 @@ def change_width(control: Control, source: Chain, target: Chain) -> Control:
     blocks = {}
     for name, x in control.items():
         t = like(transfer, x)
-        if name == "bias":
-            blocks[name] = x @ t.T
-        elif isinstance(source.kernel, Dense):
-            blocks[name] = t @ x @ t.T
-        elif isinstance(source.kernel, LowRank):
-            blocks[name] = t @ x
-        else:
-            raise ValueError(
-                f"kernel must be Dense or LowRank to change grids, got {source.kernel!r}"
-            )
+        kernel = kernels.get(name)
+        moved = x @ t.T if kernel is None else kernel.transfer(x, t)
+        if moved is None:
+            raise ValueError(f"kernel must be Dense or LowRank to change grids, got {kernel!r}")
+        blocks[name] = moved
     return Control(target.controls(space.mesh, in_time=kind, norm=space.time_norm), blocks)
+
+
+def _kernels(network: Chain) -> dict[str, KernelFormat]:
+    """The formats of the blocks that are kernels."""
+    found = ((m.block, m.operator) for m in network.maps if isinstance(m, Linear))
+    return {name: kernel for name, kernel in found if isinstance(kernel, KernelFormat)}
 
 
 def change_depth(control: Control, mesh: TimeMesh) -> Control:

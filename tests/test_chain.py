@@ -122,9 +122,7 @@ def test_jvp_is_the_derivative_and_vjp_its_adjoint(chain, seed):
     rng = np.random.default_rng(seed)
     (f, c), (df, dc), (p, _) = (point(chain, rng) for _ in range(3))
     jvp = chain.jvp(f, c, 0.7, df, dc)
-    close(
-        jvp, central(lambda s: chain.velocity(along(f, df, s), along(c, dc, s), 0.7)), rtol=1e-8
-    )
+    close(jvp, central(lambda s: chain.velocity(along(f, df, s), along(c, dc, s), 0.7)), rtol=1e-8)
     w, (back, cotangents) = chain.weights[:, None], chain.vjp(f, c, 0.7, p)
     pulled = np.sum(w * back * df)
     for block in chain.blocks():

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import scipy.fft
 
-from ..arrays import Array, like, namespace
+from ..arrays import Array, like, namespace, to_host
 from ..domains import Circle, factors
 from ..quadrature import Grid
 from .format import KernelFormat, KernelFunction, weighted
@@ -37,7 +37,7 @@ class Convolution(KernelFormat):
     """
 
     positions: ClassVar[int] = 1
-    lattice: "Lattice | None" = field(default=None, repr=False)
+    lattice: "Lattice | None" = field(default=None, repr=False, compare=False)
 
     def bind(self, grid: Grid) -> "Convolution":
         return Convolution(Lattice(grid))
@@ -96,6 +96,14 @@ class Convolution(KernelFormat):
         xp, count = namespace(b), len(self._lattice.grid)
         pairs = like(self._lattice.pairs.ravel(), b)
         return xp.reshape(xp.take(b, pairs, axis=0), (count, count))
+
+    def norm(self, b: Array, grid: Grid) -> float:
+        """On circles with equal weights h the singular values are h |k^|, k^ the FFT of k."""
+        bound = self.bind(grid)
+        if all(bound._lattice.circles) and np.ptp(grid.weights) <= 1e-14 * np.max(grid.weights):
+            spectrum = np.fft.fftn(np.reshape(to_host(b), bound._lattice.sizes))
+            return float(np.max(np.abs(spectrum)) * grid.weights[0])
+        return super().norm(b, grid)
 
 
 class Lattice:

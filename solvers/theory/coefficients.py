@@ -7,7 +7,6 @@ import numpy as np
 
 from continuum.arrays import Array, to_host
 from continuum.controls import ControlPath, FunctionControl
-from continuum.kernels import LowRank
 from continuum.meshes import TimeMesh
 from continuum.networks import WidthDepth
 
@@ -66,6 +65,8 @@ class CoefficientHypotheses:
         self.highest = self.asymmetry = self.scale = self.drift = 0.0
         self.least = np.inf
         last = 0.5 * float(nodes[-2] + nodes[-1])
+        kernel = self.control.at_layer(0, last)["kernel"]
+        self.factored = self.network.kernel.factors(kernel) is not None
         self.s, self.a = self._sample(mesh.layers - 1, float(nodes[-1]) if linear else last)
         for k, step in enumerate(mesh.steps.tolist()):
             start, end = float(nodes[k]), float(nodes[k + 1])
@@ -184,7 +185,7 @@ class CoefficientHypotheses:
         """Of finite rank by its format, or by a gap in the singular values."""
         name, mu = "B of finite rank", np.linalg.svd(self.s, compute_uv=False)
         rank, gap, _ = numerical_rank(mu)
-        if isinstance(self.network.kernel, LowRank):
+        if self.factored:
             phrase = "rank; b is stored as a finite sum of products"
             return Hypothesis(name, "yes", float(rank), phrase)
         if gap:
@@ -207,7 +208,7 @@ class CoefficientHypotheses:
         left, mu, _ = np.linalg.svd(self.s)
         rank, gap, error = numerical_rank(mu)
         parts = left.T @ self.a
-        if gap or (isinstance(self.network.kernel, LowRank) and rank < len(mu)):
+        if gap or (self.factored and rank < len(mu)):
             outside = float(np.linalg.norm(parts[rank:])) / size
             phrase = "share of |a| outside R(B), B being of finite rank"
             if error > 1e-8:
