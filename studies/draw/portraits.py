@@ -27,7 +27,7 @@ from continuum import (
 from continuum.checks import check_array
 from continuum.exact import TwoModeRing
 from solvers import DormandPrince, exact_reduction, integrate
-from solvers.planar.equilibria import Box, check_box, check_planar, check_times, equilibria
+from solvers.planar.fields import Box, check_box, check_planar, check_times, equilibria
 
 from .disc import poincare_disc
 from .figures import BLACK, new_figure, styled

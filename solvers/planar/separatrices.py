@@ -7,7 +7,7 @@ from scipy.integrate import solve_ivp
 
 from continuum import Network
 
-from .equilibria import Box, linearized
+from .fields import Box, linearized
 from .infinity import PointAtInfinity
 
 
