@@ -1,6 +1,4 @@
-"""The same control on another grid or another mesh: refining and coarsening in width and in
-depth.
-"""
+"""The same control on another grid or mesh, finer or coarser in width or in depth."""
 
 import itertools
 
@@ -17,8 +15,7 @@ from .quadrature import Grid
 
 
 def prolongation(coarse: Grid, fine: Grid) -> Array:
-    """(N_fine, N_coarse): values at the nodes of one grid from those of another, by multilinear
-    interpolation.
+    """(N_fine, N_coarse): values at fine nodes from coarse ones, multilinear between them.
 
     Constant beyond the outermost nodes of an interval, periodic on circles; rows sum to 1.  Order 2
     if smooth.
@@ -58,8 +55,9 @@ def _neighbours(x: Array, at: Array, part: object) -> tuple[Array, Array, Array]
 
 
 def restriction(fine: Grid, coarse: Grid) -> Array:
-    """(N_coarse, N_fine): W_coarse^-1 P^T W_fine, the adjoint of prolongation in L^2(Y).  It keeps
-    integrals.
+    """(N_coarse, N_fine): W_coarse^-1 P^T W_fine, the adjoint of prolongation in L^2(Y).
+
+    Integrals are unchanged by it.
 
     raises ValueError as `prolongation`, or if `coarse` has nodes of weight zero
     """
@@ -69,8 +67,7 @@ def restriction(fine: Grid, coarse: Grid) -> Array:
 
 
 def change_width(control: Control, source: Chain, target: Chain) -> Control:
-    """The control of one network as a control of another on a finer or coarser grid, T b T* by the
-    transfer T.
+    """The control of a network on one grid as a control of it on another: T b T*, T a.
 
     T is the prolongation to a grid with at least as many nodes, else the restriction over its row
     sums.

@@ -111,7 +111,7 @@ class Lattice:
 
     counts, sizes, lengths : per dimension the numbers n of nodes and of differences, and the length
         of the FFT
-    shifts : where the difference 0 stands among the differences: n - 1 on an interval, 0 on a
+    shifts : the index of the difference 0: n - 1 on an interval, 0 on a
         circle
     """
 
@@ -180,8 +180,7 @@ class Lattice:
         return found
 
     def transform(self, b: Array) -> Array:
-        """The FFT of k with an axis for samples; computed once for each of the last values of the
-        block.
+        """The FFT of k with an axis for samples, kept for the last values of the block.
 
         Values are compared, not identities, since arrays may be changed and the same layer may come
         as another view; an array that owns its memory and is read-only, as `evaluate` gives it, is

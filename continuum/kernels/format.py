@@ -31,9 +31,7 @@ class Kernel(ABC):
     """Whether b is the matrix b(y_i, z_j), and `apply` takes stacks (L, N, N) of them."""
 
     def bind(self, grid: Grid) -> "Kernel":
-        """This kernel for one grid, whose `apply` may need to know more of it than w.  Networks
-        call it.
-        """
+        """This kernel for one grid, of which `apply` may need more than w; networks call it."""
         return self
 
     @abstractmethod
@@ -103,11 +101,11 @@ class KernelFormat(Kernel):
         """The cotangent of b in its own shape: the Riesz representer of c -> (r, (D_b B)[c] f)."""
 
     def apply_derivative(self, b: Array, db: Array, f: Array, w: Array | None) -> Array:
-        """(D_b B)[db] f: (N, M); as it stands for formats that are linear in b."""
+        """(D_b B)[db] f: (N, M); this default is for formats linear in b."""
         return self.apply(db, f, w)
 
     def adjoint_derivative(self, b: Array, db: Array, r: Array, w: Array | None) -> Array:
-        """(D_b B*)[db] r: (N, M); as it stands for formats that are linear in b."""
+        """(D_b B*)[db] r: (N, M); this default is for formats linear in b."""
         return self.adjoint(db, r, w)
 
     def outer_derivative(

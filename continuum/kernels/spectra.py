@@ -35,8 +35,9 @@ def operator_norm(kernel: Kernel, b: Array, grid: Grid) -> float:
 
 
 def hilbert_schmidt_norm(kernel: Kernel, b: Array, grid: Grid) -> float:
-    """(int int b(y, z)^2 dy dz)^1/2 >= |B|, by quadrature; nothing of size N^2 is made of formats
-    that store less.
+    """(int int b(y, z)^2 dy dz)^1/2 >= |B|, by quadrature.
+
+    Nothing of size N^2 is made of formats that store less.
     """
     w = grid.weights
     if isinstance(b, KernelLaw):
@@ -71,8 +72,7 @@ def singular_values(kernel: Kernel, b: Array, grid: Grid, count: int | None = No
 
 
 def eigenvalues(kernel: Kernel, b: Array, grid: Grid, count: int | None = None) -> Array:
-    """The `count` eigenvalues of B of largest modulus, or all N, in descending order of modulus;
-    complex.
+    """The `count` eigenvalues of B of largest modulus, or all N, complex, largest first.
 
     Computed as `singular_values` are.  raises ValueError unless 1 <= count <= N
     """
@@ -94,11 +94,9 @@ def jump_kernel(
     *,
     diagonal: str | float | Array | None = None,
 ) -> Array:
-    """b(y, z) = below(y, z) for z < y and above(y, z) for z > y, on a one-dimensional grid: (N, N),
-    dense.
+    """below(y, z) for z < y and above(y, z) for z > y, on a one-dimensional grid: (N, N).
 
-    What stands on the diagonal decides the order of convergence in width (LM-20), and only the
-    caller knows it.
+    The diagonal decides the order of convergence in width (LM-20), and only the caller knows it.
 
     below, above : functions of (y, z), finite at all pairs of nodes, or numbers
     diagonal : "average" of the two (order 2 with the midpoint rule, where one of the two gives

@@ -44,8 +44,9 @@ def points_at_infinity(
     time: float = 0.0,
     radius: float | None = None,
 ) -> list[PointAtInfinity]:
-    """Zeros of g(theta) = V_inf . e_perp, V_inf(theta) = lim V(R e) / R^d, of the field frozen at
-    `time`, by angle.
+    """Zeros of g(theta) = V_inf . e_perp by angle, V_inf(theta) = lim V(R e) / R^d.
+
+    V is the field frozen at `time`.
 
     Far out theta' = R^(d-1) g and R' = R^d V_inf . e.  The growth d is 0 for bounded activations, 1
     for relu and the identity.  Where V_inf jumps and g changes sign, radial is that of Filippov's
@@ -141,9 +142,7 @@ def _default_radius(network: Network) -> float:
 
 
 def even_directions(count: int) -> np.ndarray:
-    """Even angles, none of which is a simple part of the circle: there symmetric networks have
-    their jumps.
-    """
+    """Even angles, none a simple part of the circle, where symmetric networks have jumps."""
     return 2.0 * np.pi * (np.arange(count) + 0.3819660112501051) / count
 
 
@@ -161,7 +160,7 @@ def _points(limit: Callable[[np.ndarray], np.ndarray]) -> list[PointAtInfinity]:
     sign = np.sign(g).astype(int)
     if not np.any(sign):
         return [_point(limit, 0.0, "degenerate at infinity", (0.0, 2.0 * np.pi))]
-    first = int(np.flatnonzero(sign)[0])  # go round from a direction that moves
+    first = int(np.flatnonzero(sign)[0])  # begin where g is not 0
     theta = np.concatenate([theta[first:], theta[: first + 1] + 2.0 * np.pi])
     g, sign = np.append(np.roll(g, -first), g[first]), np.append(np.roll(sign, -first), sign[first])
     moving = np.flatnonzero(sign)
@@ -197,9 +196,7 @@ def _points(limit: Callable[[np.ndarray], np.ndarray]) -> list[PointAtInfinity]:
 def _touching(
     limit: Callable[[np.ndarray], np.ndarray], theta: np.ndarray, g: np.ndarray
 ) -> list[PointAtInfinity]:
-    """Where g touches 0 between directions in which it has one sign, (M,) each and all round the
-    circle.
-    """
+    """Where g touches 0 between directions (M,), all round the circle, in which it has one sign."""
 
     def size(t: float) -> float:
         return float(abs(tangential_speed(limit, np.array([t]))[0]))
@@ -215,9 +212,7 @@ def _touching(
 
 
 def _golden(function: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
-    """The least value of a function with one minimum in [low, high], by golden sections, and where
-    it is.
-    """
+    """Where a function with one minimum in [low, high] is least, and its value there."""
     ratio = 0.5 * (np.sqrt(5.0) - 1.0)
     for _ in range(60):
         left, right = high - ratio * (high - low), low + ratio * (high - low)
@@ -241,8 +236,9 @@ def _bisect(
 def _crossing(
     limit: Callable[[np.ndarray], np.ndarray], angle: float, before: int
 ) -> PointAtInfinity:
-    """The point where g changes from the sign `before`; at a jump of V_inf with Filippov's radial
-    speed.
+    """The point where g changes from the sign `before`.
+
+    At a jump of V_inf the radial speed is Filippov's.
     """
     sides = angle + np.array([-_BESIDE, _BESIDE])
     velocity = limit(sides)
@@ -269,12 +265,12 @@ def _point(
 ) -> PointAtInfinity:
     if radial is None:
         radial = float((np.array([np.cos(angle), np.sin(angle)]) @ limit(np.array([angle])))[0])
-    turned = float(np.mod(angle + 1e-11, 2.0 * np.pi) - 1e-11)  # 0, not 2 pi less rounding
-    turned = max(turned, 0.0)
-    shift = turned - angle
+    reduced = float(np.mod(angle + 1e-11, 2.0 * np.pi) - 1e-11)  # 0, not 2 pi less rounding
+    reduced = max(reduced, 0.0)
+    shift = reduced - angle
     return PointAtInfinity(
-        turned,
+        reduced,
         radial,
         kind,
-        (turned, turned) if arc is None else (float(arc[0] + shift), float(arc[1] + shift)),
+        (reduced, reduced) if arc is None else (float(arc[0] + shift), float(arc[1] + shift)),
     )

@@ -61,7 +61,7 @@ class CoefficientHypotheses:
         linear = not (self.constant or self.functions) and any(b.time == "nodes" for b in blocks)
         nodes, norms, weights = mesh.nodes, [], []
         recent: deque[tuple[Array, Array]] = deque(maxlen=5)
-        moves, sizes = np.zeros((3, 2)), np.zeros(2)
+        variation, sizes = np.zeros((3, 2)), np.zeros(2)
         self.highest = self.asymmetry = self.scale = self.drift = 0.0
         self.least = np.inf
         last = 0.5 * float(nodes[-2] + nodes[-1])
@@ -88,8 +88,8 @@ class CoefficientHypotheses:
                 if k and k % stride == 0:
                     old = recent[-1 - stride]
                     change = np.array([np.linalg.norm(s - old[0]), np.linalg.norm(a - old[1])])
-                    moves[level] += stride * step * change
-        self.changes = (moves / np.where(sizes > 0.0, sizes, 1.0)).max(axis=1)
+                    variation[level] += stride * step * change
+        self.changes = (variation / np.where(sizes > 0.0, sizes, 1.0)).max(axis=1)
         self.integrals = dict(
             zip(INTEGRALS, (np.array(weights) @ np.array(norms)).tolist(), strict=True)
         )
@@ -100,7 +100,7 @@ class CoefficientHypotheses:
 
     def _integrate(self) -> None:
         """The integrals again, of functions of time."""
-        looks = min(4096, max(1024, 2**22 // len(self.network.grid) ** 2))
+        samples = min(4096, max(1024, 2**22 // len(self.network.grid) ** 2))
 
         def size(t: float) -> float:
             s, a = self._sample(self.control.mesh.layer_of(t), t)
@@ -110,10 +110,10 @@ class CoefficientHypotheses:
             return self._norms(*self._sample(self.control.mesh.layer_of(t), t))
 
         ends = np.array([0.0, *self.control.breakpoints, self.horizon])
-        found = time_integrals(norms, cuts_at_changes(size, ends, looks))
+        found = time_integrals(norms, cuts_at_changes(size, ends, samples))
         self.integrals = dict(zip(INTEGRALS, found.values.tolist(), strict=True))
         self.settled = dict(zip(INTEGRALS, found.settled.tolist(), strict=True))
-        self.how = f"adaptive in time; peaks that {looks} even times all miss are not seen"
+        self.how = f"adaptive in time; peaks between {samples} even times are not seen"
 
     def _sample(self, layer: int, t: float) -> tuple[Array, Array]:
         """B and a at t in orthonormal coordinates."""
@@ -163,8 +163,9 @@ class CoefficientHypotheses:
         )
 
     def converging(self) -> Hypothesis:
-        """a^tau -> a and B^tau -> B in L^1(0, T), which sum of changes times tau -> 0 stands for
-        (E02).
+        """a^tau -> a and B^tau -> B in L^1(0, T) as the layers tau shrink (E02).
+
+        Read from the sum of changes times tau, which must tend to 0.
         """
         name, number = "coefficients converge strongly in depth", float(self.changes[0])
         if self.constant:
@@ -212,13 +213,13 @@ class CoefficientHypotheses:
             outside = float(np.linalg.norm(parts[rank:])) / size
             phrase = "share of |a| outside R(B), B being of finite rank"
             if error > 1e-8:
-                phrase += f"; rounding of b moves R(B) by {error:.2g}"
+                phrase += f"; rounding of b changes R(B) by {error:.2g}"
             if error > 1e-4 or max(error, 1e-8) < outside <= 10.0 * error:
                 return Hypothesis(name, "undecided", outside, phrase)
             return judged(name, outside <= max(error, 1e-8), outside, phrase)
         total = float(np.sum(parts[:rank] ** 2 / mu[:rank] ** power))
         phrase = (
             "Picard's sum on this grid, finite on every grid: ask `steady_state` how it "
-            "moves with N"
+            "changes with N"
         )
         return Hypothesis(name, "undecided", total, phrase)

@@ -144,8 +144,9 @@ def _gronwall(network: WidthDepth, control: ControlPath, start: float, constant:
 
 
 def l1_bound(network: WidthDepth, control: ControlPath, initial: Array, t: float) -> float:
-    """int |f(t)| <= (int |f_I| + L t int |a|) exp(L t sup_z int |b(y, z)| dy), for sigma(0) = 0, L
-    = sup |sigma'|.
+    """int |f(t)| <= (int |f_I| + L t int |a|) exp(L t sup_z int |b(y, z)| dy).
+
+    For sigma(0) = 0 and L = sup |sigma'|.
 
     initial : (N, M); the worst sample is meant
     raises ValueError for a control that depends on time, sigma(0) != 0, t < 0 or states that do not
