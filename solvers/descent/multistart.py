@@ -13,7 +13,6 @@ from continuum.arrays import Array, to_host
 from continuum.checks import check_count, check_positive, check_rng
 from continuum.controls import Control, ControlSpace
 from continuum.functional import Tracking
-from continuum.kernels import Dense
 from continuum.losses import AbsoluteError, SquaredError
 from continuum.networks.width_depth import WidthDepth
 from continuum.problem import LearningProblem
@@ -284,7 +283,7 @@ def _check_kind(problem: LearningProblem, name: str) -> None:
     if not isinstance(problem, LearningProblem):
         raise TypeError(f"{name} needs a LearningProblem, got {problem!r}")
     network = problem.network
-    if not isinstance(network, WidthDepth) or not isinstance(network.kernel, Dense):
+    if not isinstance(network, WidthDepth) or not network.kernel.is_matrix:
         raise TypeError(f"{name} is known for WidthDepth with a Dense() kernel, got {network!r}")
     if not isinstance(problem.readout, State):
         raise TypeError(f"{name} is known for the readout State(), got {problem.readout!r}")
