@@ -22,7 +22,8 @@ class Status(Enum):
         True,
     )
     CONVERGED = (
-        "Converged: the projected gradient is below the tolerance.",
+        "Stationary: the projected gradient is below the tolerance. A minimum, a saddle and a "
+        "maximum all are; this run does not tell them apart.",
         True,
     )
     GAP_CLOSED = (
@@ -89,6 +90,16 @@ class Status(Enum):
         "control, such as that of minimize, or use more segments.",
         False,
     )
+    MAX_EVALUATIONS = (
+        "The cap on evaluations of the state-costate equations was reached before they were "
+        "solved. Start from a better control, or raise max_evaluations.",
+        False,
+    )
+    COSTATE_VANISHES = (
+        "The costate of the control at hand vanishes at every time, so that H does not depend on "
+        "the control and every control is extremal there: Pontryagin's principle decides nothing.",
+        True,
+    )
     SINGULAR_ARC = (
         "The control switches without end: the path runs along a singular arc, which "
         "switching times do not describe. Add a Tikhonov term, or judge the control with "
@@ -96,7 +107,24 @@ class Status(Enum):
         False,
     )
     NON_FINITE_START = (
-        "The objective is infinite or NaN at the initial control. Start from a smaller control.",
+        "The objective or its gradient is infinite or NaN at the initial control. Start from a "
+        "smaller control.",
+        False,
+    )
+    NON_FINITE_OBJECTIVE = (
+        "The objective or its gradient became infinite or NaN in mid-run; the control is the best "
+        "before that. Take shorter steps or start elsewhere; if the objective is your own, look "
+        "at its derivative there.",
+        False,
+    )
+    INTERRUPTED = (
+        "Interrupted from the keyboard; the control is the best until then.",
+        False,
+    )
+    SADDLE = (
+        "Stationary, but no minimum: the gradient is below the tolerance, the curvature is "
+        "negative along some direction, and no step along it lowers the objective by more than "
+        "rounding. Start elsewhere.",
         False,
     )
     MAX_ITERATIONS = (
