@@ -127,6 +127,10 @@ class Status(Enum):
         "rounding. Start elsewhere.",
         False,
     )
+    RAISED = (
+        "The method raised an error, which the detail repeats; the control is zero.",
+        False,
+    )
     MAX_ITERATIONS = (
         "The cap on the number of iterations was reached before convergence. Raise max_iterations.",
         False,
