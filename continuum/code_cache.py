@@ -37,7 +37,7 @@ class _Forgiving(FunctionCache):
             self.disable()
 
 
-def keep_on_disk(dispatcher: Any, function: Callable[..., object]) -> None:  # noqa: ANN401
+def keep_on_disk(dispatcher: Any, function: Callable[..., object]) -> None:
     """Lets a Numba dispatcher keep the code of its function on disk, if there is a place for it."""
     try:
         dispatcher._cache = _Forgiving(function)
