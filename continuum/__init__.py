@@ -15,7 +15,7 @@ from .activations import (
 )
 from .blocks import Block
 from .controls import Control, ControlSpace, FunctionControl
-from .derivative_checks import DerivativeCheck, check_derivatives
+from .derivatives import check_derivatives
 from .domains import Circle, Interval, Line, Product
 from .feed_forward import FeedForward
 from .functional import Functional, RunningCost, Tracking
@@ -32,7 +32,20 @@ from .kernels import (
 )
 from .losses import AbsoluteError, CrossEntropy, Logistic, SquaredError
 from .meshes import TimeMesh
-from .networks import Bottleneck, Network, NeuralODE, NeuralODE2, SymmetricLayer, WidthDepth
+from .networks import (
+    Adjoint,
+    Bottleneck,
+    Chain,
+    Inputs,
+    Linear,
+    Network,
+    NeuralODE,
+    NeuralODE2,
+    Offset,
+    Pointwise,
+    SymmetricLayer,
+    WidthDepth,
+)
 from .penalties import L1, SobolevPenalty, Tikhonov
 from .problem import LearningProblem
 from .quadrature import (
@@ -57,35 +70,40 @@ __all__ = [
     "L1",
     "AbsoluteError",
     "Activation",
+    "Adjoint",
     "Affine",
     "Ball",
     "Block",
     "Bottleneck",
     "Box",
+    "Chain",
     "Circle",
     "Control",
     "ControlSpace",
     "Convolution",
     "CrossEntropy",
     "Dense",
-    "DerivativeCheck",
     "FeedForward",
     "FiniteSet",
     "FunctionControl",
     "Functional",
     "Grid",
+    "Inputs",
     "Integral",
     "Interval",
     "L1Ball",
     "LearningProblem",
     "Line",
+    "Linear",
     "Logistic",
     "LowRank",
     "Network",
     "NeuralODE",
     "NeuralODE2",
     "NormBall",
+    "Offset",
     "OnTheFly",
+    "Pointwise",
     "Product",
     "Projection",
     "ResNet",

@@ -150,6 +150,7 @@ class LearningProblem:
         chosen, running = np.asarray(indices), self.running
         return replace(
             self,
+            network=self.network.batch(chosen),
             initial=self.initial[:, chosen],
             target=None if self.target is None else self.target[:, chosen],
             running=running.batch(chosen) if isinstance(running, RunningCost) else running,

@@ -11,7 +11,7 @@ from .controls import Control
 from .domains import Circle, factors
 from .kernels import Dense, LowRank
 from .meshes import TimeMesh
-from .networks.kernel_network import KernelNetwork
+from .networks import Chain
 from .quadrature import Grid
 
 
@@ -67,7 +67,7 @@ def restriction(fine: Grid, coarse: Grid) -> Array:
     return prolongation(coarse, fine).T * fine.weights / coarse.weights[:, None]
 
 
-def change_width(control: Control, source: KernelNetwork, target: KernelNetwork) -> Control:
+def change_width(control: Control, source: Chain, target: Chain) -> Control:
     """The control of one network as a control of another on a finer or coarser grid, T b T* by the
     transfer T.
 
@@ -77,16 +77,19 @@ def change_width(control: Control, source: KernelNetwork, target: KernelNetwork)
     Dense and LowRank
     """
     source.check_blocks("control", control.blocks)
+    old, new = source.grid, target.grid
+    if old is None or new is None:
+        raise TypeError(f"source and target must be networks on grids, got {source!r}, {target!r}")
     if (
         type(source) is not type(target)
         or source.kernel != target.kernel
         or source.activation != target.activation
     ):
         raise ValueError("source and target must be the same network on different grids")
-    if len(target.grid) >= len(source.grid):
-        transfer = prolongation(source.grid, target.grid)
+    if len(new) >= len(old):
+        transfer = prolongation(old, new)
     else:
-        transfer = restriction(source.grid, target.grid)
+        transfer = restriction(old, new)
         transfer = transfer / transfer.sum(axis=1, keepdims=True)
     space = control.space
     kind = space.blocks[0].time

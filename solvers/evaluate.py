@@ -7,7 +7,7 @@ import numpy as np
 from continuum.checks import check_positive
 from continuum.controls import Control
 from continuum.functional import Tracking
-from continuum.networks.kernel_network import KernelNetwork
+from continuum.networks import Chain
 from continuum.problem import LearningProblem
 from continuum.quadrature import Grid
 from continuum.readouts import State
@@ -89,7 +89,11 @@ def _continuous(problem: LearningProblem, control: Control, rtol: float) -> tupl
 def _on(grid: Grid, problem: LearningProblem, control: Control) -> tuple[LearningProblem, Control]:
     """The problem and the control on another grid."""
     network = problem.network
-    if not isinstance(network, KernelNetwork) or not isinstance(problem.readout, State):
+    if (
+        not isinstance(network, Chain)
+        or network.grid is None
+        or not isinstance(problem.readout, State)
+    ):
         raise TypeError("refined needs a network on a grid and the readout State()")
     running = problem.functional.running
     if running is not None and not (
@@ -99,7 +103,7 @@ def _on(grid: Grid, problem: LearningProblem, control: Control) -> tuple[Learnin
             f"refined needs a running loss of the state and the problem's target: "
             f"{running!r} says nothing of other grids"
         )
-    finer = type(network)(grid, network.activation, network.kernel)
+    finer = network.on(grid)
     transfer = prolongation(network.grid, grid)
     moved = change_width(control, network, finer)
     there = replace(

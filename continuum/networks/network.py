@@ -1,17 +1,16 @@
 """What every network answers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Self
 
-import numpy as np
-
-from ..activations import Activation
-from ..arrays import Array, like, namespace
+from ..arrays import Array, like
 from ..blocks import Block, Coefficient
-from ..checks import check_array, check_count, check_name
+from ..checks import check_array, check_name
 from ..controls import ControlSpace, FunctionControl
 from ..meshes import TimeMesh
+from ..quadrature import Grid
 from ..time_axes import Norm, TimeKind
 
 Values = Mapping[str, Array]
@@ -30,6 +29,11 @@ class Network(ABC):
     @abstractmethod
     def weights(self) -> Array:
         """(N,): the measure of the units, w_i on a grid, 1 for a Euclidean state."""
+
+    @property
+    def grid(self) -> Grid | None:
+        """The grid that the units stand on, None where the state is a vector of R^d."""
+        return None
 
     @property
     def affine_in_control(self) -> bool:
@@ -68,6 +72,10 @@ class Network(ABC):
     @abstractmethod
     def formula(self) -> str:
         """The equation, as `print(problem)` writes it."""
+
+    def batch(self, indices: Sequence[int] | Array) -> Self:
+        """This network for some of the samples, where it holds data of each; itself where not."""
+        return self
 
     def weights_like(self, example: Array) -> Array:
         """The weights in the library, and on the device, of `example`."""
@@ -141,42 +149,3 @@ class Network(ABC):
     def check_state(self, name: str, state: Array) -> Array:
         """`state` as (N, M) float64.  Raises ValueError if it does not fit this network."""
         return check_array(name, state, (len(self.weights), "M"))
-
-
-@dataclass(frozen=True, eq=False)
-class EuclideanNetwork(Network):
-    """A network whose state is a vector of R^d with the Euclidean product.
-
-    units : d >= 1
-    activation : sigma
-    """
-
-    units: int
-    activation: Activation
-
-    def __post_init__(self) -> None:
-        check_count("units", self.units)
-        if not isinstance(self.activation, Activation):
-            raise TypeError(f"activation must be an Activation, got {self.activation!r}")
-
-    @property
-    def weights(self) -> Array:
-        return euclidean(self.units)
-
-
-def euclidean(*shape: int) -> Array:
-    """Weights of a block whose entries all count 1."""
-    return np.ones(shape)
-
-
-def square_blocks(units: int, in_time: TimeKind) -> tuple[Block, ...]:
-    """The Euclidean blocks "bias" (d,) and "weight" (d, d)."""
-    return (
-        Block("bias", (units,), in_time, euclidean(1)),
-        Block("weight", (units, units), in_time, euclidean(1, 1), last=euclidean(units)),
-    )
-
-
-def transpose(x: Array) -> Array:
-    """The last two axes exchanged."""
-    return namespace(x).matrix_transpose(x)

@@ -265,13 +265,10 @@ def energy_identity(
         values, f = values_at(network, control, float(t)), states[:, sample : sample + 1]
         u, measure = network.preactivation(f, values), network.weights_like(f)
         apply = network.kernel.apply
-        u_t = -apply(values["kernel"], sigma.value(u), measure)
-        if control_rate is not None:
-            moving = values_at(network, control_rate, float(t))
-            u_t = u_t + moving["bias"][:, None]
-            u_t = u_t - network.kernel.apply_derivative(
-                values["kernel"], moving["kernel"], f, measure
-            )
+        rate = {} if control_rate is None else values_at(network, control_rate, float(t))
+        u_t = sigma.value(u)
+        for one in network.maps[:2]:  # u = a - Bf
+            u_t = one.jvp(f, values, u_t, rate)
         slope = sigma.derivative(u)
         if not bool((slope > 0).all()):
             raise ValueError(
