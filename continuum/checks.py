@@ -6,11 +6,13 @@ import difflib
 import math
 from collections.abc import Callable, Collection, Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .arrays import Array, is_array, namespace
+
+Kind = TypeVar("Kind")
 
 
 class UnknownName(ValueError, KeyError):
@@ -30,6 +32,13 @@ def check_name(kind: str, name: str, accepted: Collection[str]) -> str:
     near = difflib.get_close_matches(str(name), list(accepted), n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise UnknownName(f"unknown {kind} {name!r}.{hint} Accepted: {', '.join(map(repr, accepted))}.")
+
+
+def check_type(name: str, value: object, kind: type[Kind]) -> Kind:
+    """`value` if it is of this class."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}")
+    return value
 
 
 def check_number(name: str, value: float) -> float:

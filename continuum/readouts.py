@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -12,7 +13,6 @@ from .arrays import Array, like, namespace
 from .blocks import Block, Coefficient
 from .checks import check_array, check_count, check_name
 from .networks import Network
-from .networks.kernel_network import KernelNetwork
 from .networks.network import Values
 
 WEIGHT, OFFSET = "readout.W", "readout.mu"
@@ -201,7 +201,7 @@ class Integral(TrainableReadout):
     """
 
     def blocks(self, network: Network) -> tuple[Block, ...]:
-        if not isinstance(network, KernelNetwork):
+        if network.grid is None:
             raise TypeError(
                 f"an Integral readout needs a network on a grid, such as WidthDepth, got "
                 f"{network!r}"
@@ -215,7 +215,7 @@ class Integral(TrainableReadout):
                 w[:, None] * w,
                 positions=2,
                 last=w,
-                evaluate=lambda function, t: grid.evaluate_kernel(function, t, name=WEIGHT),
+                evaluate=partial(grid.evaluate_kernel, name=WEIGHT),
             ),
             Block(
                 OFFSET,
@@ -223,7 +223,7 @@ class Integral(TrainableReadout):
                 "static",
                 w,
                 positions=1,
-                evaluate=lambda function, t: grid.evaluate(function, t, name=OFFSET),
+                evaluate=partial(grid.evaluate, name=OFFSET),
             ),
         )
 

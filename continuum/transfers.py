@@ -11,7 +11,7 @@ from .controls import Control
 from .domains import Circle, factors
 from .kernels import Dense, LowRank
 from .meshes import TimeMesh
-from .networks.kernel_network import KernelNetwork
+from .networks import Chain
 from .quadrature import Grid
 
 
@@ -67,7 +67,7 @@ def restriction(fine: Grid, coarse: Grid) -> Array:
     return prolongation(coarse, fine).T * fine.weights / coarse.weights[:, None]
 
 
-def change_width(control: Control, source: KernelNetwork, target: KernelNetwork) -> Control:
+def change_width(control: Control, source: Chain, target: Chain) -> Control:
     """The control of one network as a control of another on a finer or coarser grid, T b T* by the
     transfer T.
 
@@ -77,16 +77,19 @@ def change_width(control: Control, source: KernelNetwork, target: KernelNetwork)
     Dense and LowRank
     """
     source.check_blocks("control", control.blocks)
+    old, new = source.grid, target.grid
+    if old is None or new is None:
+        raise TypeError(f"source and target must be networks on grids, got {source!r}, {target!r}")
     if (
         type(source) is not type(target)
         or source.kernel != target.kernel
         or source.activation != target.activation
     ):
         raise ValueError("source and target must be the same network on different grids")
-    if len(target.grid) >= len(source.grid):
-        transfer = prolongation(source.grid, target.grid)
+    if len(new) >= len(old):
+        transfer = prolongation(old, new)
     else:
-        transfer = restriction(source.grid, target.grid)
+        transfer = restriction(old, new)
         transfer = transfer / transfer.sum(axis=1, keepdims=True)
     space = control.space
     kind = space.blocks[0].time
@@ -114,25 +117,39 @@ def change_depth(control: Control, mesh: TimeMesh) -> Control:
     "layers": its averages over the new layers, so refining changes nothing; "nodes": its values at
     the new nodes; "static": itself.  raises ValueError for another horizon
     """
-    space = control.space
-    old = space.mesh
+    space, old = control.space, control.space.mesh
     if mesh.horizon != old.horizon:
         raise ValueError(
             f"mesh must have the horizon {old.horizon:g} of the control, got {mesh.horizon:g}"
         )
-    changed = type(space)(mesh, space.blocks, space.fixed, space.time_norm)
-    low, high = (
-        np.maximum.outer(mesh.nodes[:-1], old.nodes[:-1]),
-        np.minimum.outer(mesh.nodes[1:], old.nodes[1:]),
-    )
-    averages = np.maximum(high - low, 0.0) / mesh.steps[:, None]
-    averages /= averages.sum(axis=1, keepdims=True)  # to rounding 1
-    hats = np.stack([np.interp(mesh.nodes, old.nodes, e) for e in np.eye(old.layers + 1)], axis=1)
+    change = {"layers": _averages, "nodes": _interpolated}
     blocks = {}
     for block in space.trained:
         x = control[block.name]
-        matrix = {"layers": averages, "nodes": hats}.get(block.time)
-        blocks[block.name] = (
-            x if matrix is None else namespace(x).tensordot(like(matrix, x), x, axes=1)
-        )
-    return Control(changed, blocks)
+        blocks[block.name] = change[block.time](x, old, mesh) if block.time in change else x
+    return Control(type(space)(mesh, space.blocks, space.fixed, space.time_norm), blocks)
+
+
+def _averages(x: Array, old: TimeMesh, new: TimeMesh) -> Array:
+    """(K_new, ...): the averages over new layers of what is constant on old ones, (K_old, ...).
+
+    One addition per interval of the common refinement, at most K_old + K_new of them.
+    """
+    times = np.union1d(old.nodes, new.nodes)
+    middles, lengths = 0.5 * (times[1:] + times[:-1]), np.diff(times)
+    source = np.searchsorted(old.nodes, middles, side="right") - 1
+    target = np.searchsorted(new.nodes, middles, side="right") - 1
+    parts = lengths / np.bincount(target, lengths, new.layers)[target]  # of each layer, sum 1
+    result = like(np.zeros((new.layers, *x.shape[1:])), x)
+    for k, j, part in zip(target.tolist(), source.tolist(), parts.tolist(), strict=True):
+        result[k, ...] += part * x[j, ...]
+    return result
+
+
+def _interpolated(x: Array, old: TimeMesh, new: TimeMesh) -> Array:
+    """(K_new + 1, ...): the values at new nodes of what is linear between old ones."""
+    left = np.clip(np.searchsorted(old.nodes, new.nodes, side="right") - 1, 0, old.layers - 1)
+    part = (new.nodes - old.nodes[left]) / old.steps[left]
+    xp, share = namespace(x), like(part.reshape((-1,) + (1,) * (len(x.shape) - 1)), x)
+    before, after = (xp.take(x, like(k, x), axis=0) for k in (left, left + 1))
+    return (1.0 - share) * before + share * after

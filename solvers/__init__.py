@@ -1,7 +1,7 @@
 """Algorithms on networks, controls and problems; each returns a Solution with a status."""
 
 from .adjoint.continuous import continuous_adjoint
-from .adjoint.discretize import ReducedObjective, discretize
+from .adjoint.discretize import Path, ReducedObjective, discretize
 from .compare import Attempt, Comparison, compare
 from .descent.adam import Adam
 from .descent.first_order import FrankWolfe, GradientDescent, Nesterov
@@ -36,19 +36,20 @@ from .run.status import Status
 from .steps.embedded import DOP853, DormandPrince
 from .steps.implicit import SDIRK3, BackwardEuler, ImplicitMidpoint, RadauIIA5
 from .steps.tableaux import RK4, Euler, ExplicitMidpoint, Heun
-from .theory.explain import Explanation, Hypothesis, Theorem, explain
+from .theory.explain import Explanation, Theorem, explain
 from .theory.functionals import (
     EnergyIdentity,
     Lyapunov,
     Propagator,
     energy_identity,
     linearize,
-    lyapunov,
+    lyapunov_functional,
     propagator,
     root_energy,
     singular_energy,
 )
 from .theory.growth import Growth, growth_class, l1_bound
+from .theory.hypotheses import Hypothesis
 from .theory.stability import (
     GramTest,
     Spectrum,
@@ -98,6 +99,7 @@ __all__ = [
     "Nesterov",
     "NewtonCG",
     "Objective",
+    "Path",
     "Progress",
     "Propagator",
     "RadauIIA5",
@@ -132,7 +134,7 @@ __all__ = [
     "layer_hamiltonian",
     "linearize",
     "linearized_spectrum",
-    "lyapunov",
+    "lyapunov_functional",
     "minimize",
     "multistart",
     "observed_orders",

@@ -6,7 +6,8 @@ import numpy as np
 
 from continuum.checks import check_positive
 from continuum.controls import Control
-from continuum.networks.kernel_network import KernelNetwork
+from continuum.functional import Tracking
+from continuum.networks import Chain
 from continuum.problem import LearningProblem
 from continuum.quadrature import Grid
 from continuum.readouts import State
@@ -88,16 +89,30 @@ def _continuous(problem: LearningProblem, control: Control, rtol: float) -> tupl
 def _on(grid: Grid, problem: LearningProblem, control: Control) -> tuple[LearningProblem, Control]:
     """The problem and the control on another grid."""
     network = problem.network
-    if not isinstance(network, KernelNetwork) or not isinstance(problem.readout, State):
+    if (
+        not isinstance(network, Chain)
+        or network.grid is None
+        or not isinstance(problem.readout, State)
+    ):
         raise TypeError("refined needs a network on a grid and the readout State()")
-    finer = type(network)(grid, network.activation, network.kernel)
+    running = problem.running
+    if running is not None and not (
+        isinstance(running, Tracking)
+        and isinstance(running.readout, State | None)
+        and running.target is None
+    ):
+        raise TypeError(
+            f"refined needs a running loss of the state and the problem's target: "
+            f"{running!r} says nothing of other grids"
+        )
+    finer = network.on(grid)
     transfer = prolongation(network.grid, grid)
     moved = change_width(control, network, finer)
     there = replace(
         problem,
         network=finer,
         initial=transfer @ problem.initial,
-        target=transfer @ problem.target,
+        target=None if problem.target is None else transfer @ problem.target,
         controls=moved.space,
         admissible=None,
     )

@@ -48,7 +48,8 @@ def test_print_writes_the_functional():
         "            + 0.001 (int_0^T |bias|^2 dt (piecewise constant))",
         "over      bias (4,) constant on layers, kernel (4, 4) fixed",
         "in        Box(bias=(-1, 2))",
-        "where     f_t = tanh(bias - sum_j w_j kernel_ij f_j), f(0) = initial,",
+        "where     f_t = tanh(bias - kernel f), (kernel g)_i = sum_j w_j kernel_ij g_j, "
+        "f(0) = initial,",
         "          T = 2, 5 layers, 4 units, 3 samples",
         "norms     |g|^2 = sum_i w_i g_i^2 over units, the same with w_i w_j over pairs of "
         "units; L2 in time",

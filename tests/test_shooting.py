@@ -32,7 +32,7 @@ def test_the_switching_time_is_where_the_closed_form_has_it():
     t = np.linspace(0.5, 0.6, 100_001)
     m = 1.5 * np.exp(t) - 1
     cost = 0.25 * ((m + (1 + m) * (1 - t) - 4) ** 2 + (m - (1 + m) * (1 - t)) ** 2)
-    found = shoot(boxed([0.5, 0.5], [4.0, 0.0]), tolerance=1e-11)
+    found = shoot(boxed([0.5, 0.5], [4.0, 0.0]), atol=1e-11)
     assert found.status is Status.CONVERGED_SHOOTING
     assert found.objective == pytest.approx(cost.min(), abs=1e-10)
     assert found.switching_times()[0] == pytest.approx(t[cost.argmin()], abs=2e-6)

@@ -12,7 +12,7 @@ import scipy.fft
 from ..arrays import Array, like, namespace
 from ..domains import Circle, factors
 from ..quadrature import Grid
-from .format import KernelFormat, KernelFunction
+from .format import KernelFormat, KernelFunction, weighted
 
 _KEPT = 2  # transforms of values of the block kept: the kernel and one direction
 
@@ -70,21 +70,21 @@ class Convolution(KernelFormat):
         values.flags.writeable = False  # so that its transform is known by identity
         return values
 
-    def apply(self, b: Array, f: Array, w: Array) -> Array:
+    def apply(self, b: Array, f: Array, w: Array | None) -> Array:
         on = self._lattice
-        spectrum = on.forth(w[:, None] * f)
+        spectrum = on.forth(weighted(w, f))
         spectrum *= on.transform(b)
         return on.back(spectrum, -1)
 
-    def adjoint(self, b: Array, r: Array, w: Array) -> Array:
+    def adjoint(self, b: Array, r: Array, w: Array | None) -> Array:
         on = self._lattice
-        spectrum = on.forth(w[:, None] * r)
+        spectrum = on.forth(weighted(w, r))
         spectrum *= namespace(b).conj(on.transform(b))
         return on.back(spectrum, 1)
 
-    def outer(self, b: Array, r: Array, f: Array, w: Array) -> Array:
+    def outer(self, b: Array, r: Array, f: Array, w: Array | None) -> Array:
         on, xp = self._lattice, namespace(r)
-        spectrum = on.forth(w[:, None] * r) * xp.conj(on.forth(w[:, None] * f))
+        spectrum = on.forth(weighted(w, r)) * xp.conj(on.forth(weighted(w, f)))
         pairs = on.correlation(xp.sum(spectrum, axis=-1, keepdims=True))
         measure = on.differences.weights_like(pairs)
         seen = measure > 0

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ..arrays import Array, namespace
 from ..quadrature import Grid
-from .format import KernelFormat
+from .format import KernelFormat, weighted
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Dense(KernelFormat):
     def evaluate(self, grid: Grid, function, *time: float) -> Array:  # noqa: ANN001
         return grid.evaluate_kernel(function, *time)
 
-    def apply(self, b: Array, f: Array, w: Array) -> Array:
-        return b @ (w[:, None] * f)
+    def apply(self, b: Array, f: Array, w: Array | None) -> Array:
+        return b @ weighted(w, f)
 
-    def adjoint(self, b: Array, r: Array, w: Array) -> Array:
-        return namespace(b).matrix_transpose(b) @ (w[:, None] * r)
+    def adjoint(self, b: Array, r: Array, w: Array | None) -> Array:
+        return namespace(b).matrix_transpose(b) @ weighted(w, r)
 
-    def outer(self, b: Array, r: Array, f: Array, w: Array) -> Array:
+    def outer(self, b: Array, r: Array, f: Array, w: Array | None) -> Array:
         return r @ namespace(f).matrix_transpose(f)
 
     def matrix(self, b: Array) -> Array:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numba
 import numpy as np
@@ -16,7 +16,7 @@ from numba.np.unsafe.ndarray import to_fixed_tuple
 from ..arrays import Array, is_array, is_numpy, like, namespace
 from ..checks import check_count
 from ..quadrature import Grid
-from .format import KernelFormat, KernelFunction
+from .format import Kernel, KernelFunction, weighted
 
 _ROWS, _COLUMNS = (
     32,
@@ -28,7 +28,7 @@ _SERIAL = 2**16  # pairs below which threads do not pay
 
 
 @dataclass(frozen=True)
-class OnTheFly(KernelFormat):
+class OnTheFly(Kernel):
     """b(y, z) or b(y, z, t) given by a function and never stored: O(N^2) evaluations, O(N M)
     memory.
 
@@ -45,19 +45,12 @@ class OnTheFly(KernelFormat):
     to train it
     """
 
-    stored: ClassVar[bool] = False
     compiled: bool = True
     threads: int | None = None
 
     def __post_init__(self) -> None:
         if self.threads is not None:
             check_count("threads", self.threads)
-
-    def shape(self, grid: Grid) -> tuple[int, ...]:
-        return ()
-
-    def weights(self, grid: Grid) -> Array:
-        return np.ones(())
 
     def prepare(
         self, grid: Grid, function: KernelFunction, timed: bool
@@ -71,32 +64,14 @@ class OnTheFly(KernelFormat):
     def evaluate(self, grid: Grid, function: KernelFunction, *time: float) -> "KernelLaw":
         return self.prepare(grid, function, bool(time))(*(time or (0.0,)))
 
-    def apply(self, b: "KernelLaw", f: Array, w: Array) -> Array:
-        return b.product(w[:, None] * f, adjoint=False)
+    def apply(self, b: "KernelLaw", f: Array, w: Array | None) -> Array:
+        return b.product(weighted(w, f), adjoint=False)
 
-    def adjoint(self, b: "KernelLaw", r: Array, w: Array) -> Array:
-        return b.product(w[:, None] * r, adjoint=True)
+    def adjoint(self, b: "KernelLaw", r: Array, w: Array | None) -> Array:
+        return b.product(weighted(w, r), adjoint=True)
 
     def matrix(self, b: "KernelLaw") -> Array:
         return b.rows(0, len(b))
-
-    def outer(self, b: Array, r: Array, f: Array, w: Array) -> Array:
-        raise TypeError(_NOT_TRAINABLE)
-
-    def apply_derivative(self, b: Array, db: Array, f: Array, w: Array) -> Array:
-        raise TypeError(_NOT_TRAINABLE)
-
-    def adjoint_derivative(self, b: Array, db: Array, r: Array, w: Array) -> Array:
-        raise TypeError(_NOT_TRAINABLE)
-
-    def outer_derivative(self, b: Array, db: Array, r: Array, f: Array, w: Array) -> Array | None:
-        raise TypeError(_NOT_TRAINABLE)
-
-
-_NOT_TRAINABLE = (
-    "an OnTheFly kernel is a function without numbers to train: use Dense(), "
-    "Convolution() or LowRank(rank)"
-)
 
 
 class Product(Protocol):

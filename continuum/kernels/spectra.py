@@ -15,7 +15,7 @@ from ..arrays import Array, to_host
 from ..checks import check_count
 from ..quadrature import Grid
 from .convolution import Convolution
-from .format import KernelFormat
+from .format import Kernel
 from .low_rank import LowRank
 from .on_the_fly import KernelLaw
 
@@ -23,12 +23,12 @@ _DENSE_UNITS = 512  # up to here LAPACK finds all faster than an iteration finds
 _ROWS = 64  # rows of a kernel that is not stored, held at a time
 
 
-def operator_norm(kernel: KernelFormat, b: Array, grid: Grid) -> float:
+def operator_norm(kernel: Kernel, b: Array, grid: Grid) -> float:
     """|B| = sup |Bf| / |f| in L^2(Y), the largest singular value."""
     return float(singular_values(kernel, b, grid, 1)[0])
 
 
-def hilbert_schmidt_norm(kernel: KernelFormat, b: Array, grid: Grid) -> float:
+def hilbert_schmidt_norm(kernel: Kernel, b: Array, grid: Grid) -> float:
     """(int int b(y, z)^2 dy dz)^1/2 >= |B|, by quadrature; nothing of size N^2 is made of formats
     that store less.
     """
@@ -50,7 +50,7 @@ def hilbert_schmidt_norm(kernel: KernelFormat, b: Array, grid: Grid) -> float:
     return float(w @ (matrix**2 @ w)) ** 0.5
 
 
-def singular_values(kernel: KernelFormat, b: Array, grid: Grid, count: int | None = None) -> Array:
+def singular_values(kernel: Kernel, b: Array, grid: Grid, count: int | None = None) -> Array:
     """The `count` largest singular values of B, or all N, in descending order.
 
     All of them, or any of a small grid, come from LAPACK and a matrix (N, N); a few of a large one
@@ -66,7 +66,7 @@ def singular_values(kernel: KernelFormat, b: Array, grid: Grid, count: int | Non
     return np.sort(found)[::-1]
 
 
-def eigenvalues(kernel: KernelFormat, b: Array, grid: Grid, count: int | None = None) -> Array:
+def eigenvalues(kernel: Kernel, b: Array, grid: Grid, count: int | None = None) -> Array:
     """The `count` eigenvalues of B of largest modulus, or all N, in descending order of modulus;
     complex.
 
@@ -152,12 +152,12 @@ def _start(grid: Grid) -> Array:
     return np.random.default_rng(0).standard_normal(len(grid))
 
 
-def _matrix(kernel: KernelFormat, b: Array, grid: Grid) -> Array:
+def _matrix(kernel: Kernel, b: Array, grid: Grid) -> Array:
     root = np.sqrt(grid.weights)
     return root[:, None] * to_host(kernel.bind(grid).matrix(b)) * root
 
 
-def _operator(kernel: KernelFormat, b: Array, grid: Grid) -> LinearOperator:
+def _operator(kernel: Kernel, b: Array, grid: Grid) -> LinearOperator:
     """x -> W^1/2 b W^1/2 x by products with B, on NumPy arrays."""
     bound, root, ones = kernel.bind(grid), np.sqrt(grid.weights), np.ones(len(grid))
     held = b if isinstance(b, KernelLaw) else to_host(b)

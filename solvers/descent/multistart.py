@@ -12,6 +12,7 @@ import numpy as np
 from continuum.arrays import Array, to_host
 from continuum.checks import check_count, check_positive, check_rng
 from continuum.controls import Control, ControlSpace
+from continuum.functional import Tracking
 from continuum.kernels import Dense
 from continuum.losses import AbsoluteError, SquaredError
 from continuum.networks.width_depth import WidthDepth
@@ -287,6 +288,16 @@ def _check_kind(problem: LearningProblem, name: str) -> None:
         raise TypeError(f"{name} is known for WidthDepth with a Dense() kernel, got {network!r}")
     if not isinstance(problem.readout, State):
         raise TypeError(f"{name} is known for the readout State(), got {problem.readout!r}")
+    running = problem.running
+    if running is not None and not (
+        isinstance(running, Tracking)
+        and isinstance(running.readout, State | None)
+        and running.target is None
+    ):
+        raise TypeError(
+            f"{name} is known for a running loss of the state and the problem's target, got "
+            f"{running!r}"
+        )
 
 
 def _check_odd(problem: LearningProblem) -> None:
@@ -294,14 +305,16 @@ def _check_odd(problem: LearningProblem) -> None:
     s = np.array([0.0, 1e-3, 0.3, 1.0, 2.7, 9.0])
     if not np.allclose(activation.value(-s), -activation.value(s), rtol=0, atol=1e-14):
         raise TypeError(f"sign_flips needs an odd activation, such as tanh, got {activation}")
-    for loss in (problem.terminal, problem.running):
+    running = problem.running.loss if isinstance(problem.running, Tracking) else None
+    for loss in (problem.terminal, running):
         if loss is not None and not isinstance(loss, SquaredError | AbsoluteError):
             raise TypeError(f"sign_flips needs a loss of |output - target|, got {loss!r}")
 
 
 def _data(problem: LearningProblem) -> Array:
     """(N, 2 M): initial values and targets of each unit."""
-    return np.concatenate([to_host(problem.initial), to_host(problem.target)], axis=1)
+    known = [to_host(x) for x in (problem.initial, problem.target) if x is not None]
+    return np.concatenate(known, axis=1)
 
 
 def _units(problem: LearningProblem, units: Sequence[int]) -> list[int]:

@@ -86,6 +86,16 @@ class Status(Enum):
         "control, such as that of minimize, or use more segments.",
         False,
     )
+    MAX_EVALUATIONS = (
+        "The cap on evaluations of the state-costate equations was reached before they were "
+        "solved. Start from a better control, or raise max_evaluations.",
+        False,
+    )
+    COSTATE_VANISHES = (
+        "The costate of the control at hand vanishes at every time, so that H does not depend on "
+        "the control and every control is extremal there: Pontryagin's principle decides nothing.",
+        True,
+    )
     SINGULAR_ARC = (
         "The control switches without end: the path runs along a singular arc, which "
         "switching times do not describe. Add a Tikhonov term, or judge the control with "

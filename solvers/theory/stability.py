@@ -68,11 +68,34 @@ def operator_matrix(network: WidthDepth, control: ControlPath, t: float = 0.0) -
     those of B at time t
     raises TypeError for another network, ValueError for a control that is not its
     """
-    values = values_at(network, control, t)
+    return matrix_of(network, values_at(network, control, t))
+
+
+def matrix_of(network: WidthDepth, values: Values) -> Array:
+    """`operator_matrix` for given values of the blocks."""
     kernel = to_host(network.kernel.matrix(values["kernel"]))
-    roots = np.sqrt(network.weights[network.weights > 0])
     active = np.flatnonzero(network.weights > 0)
+    roots = np.sqrt(network.weights[active])
     return roots[:, None] * kernel[np.ix_(active, active)] * roots
+
+
+def numerical_rank(mu: Array) -> tuple[int, bool, float]:
+    """(rank, whether a gap in the singular values shows it, rounding error of the range).
+
+    mu : (P,), descending; those below 1e-15 P mu_0, to which they are known, count as zero if there
+        is a gap of 1e4 between them and the others, else those below 1e-10 mu_0 do
+    The singular vectors that span the range are known to |E| / mu_r, where mu_r is the least
+    singular value above the gap and E the rounding error of B, whose norm is taken to be ten times
+    the largest one below it, or 10 eps mu_0.
+    """
+    if mu[0] == 0.0:
+        return 0, True, 0.0
+    rank = int(np.count_nonzero(mu > 1e-15 * len(mu) * mu[0]))
+    if rank < len(mu) and mu[rank] <= 1e-4 * mu[rank - 1]:
+        floor = max(float(mu[rank]), float(np.finfo(float).eps * mu[0]))
+        return rank, True, 10.0 * floor / float(mu[rank - 1])
+    rank = int(np.count_nonzero(mu > ROUNDING * mu[0]))
+    return rank, False, 10.0 * float(np.finfo(float).eps * mu[0] / mu[rank - 1])
 
 
 def coordinates(network: WidthDepth, functions: Array) -> Array:
@@ -122,7 +145,8 @@ class SteadyState:
     points : (3,) N, 2N, 4N
     sums, root_sums : (3,) sum (a, phi_l)^2 / mu_l^2 and sum (a, phi_l)^2 / mu_l over B = sum mu_l
         (psi_l, .) phi_l
-    outside : the share of |a| outside the span of the phi_l, on the finest grid
+    outside : the share of |a| outside the span of the phi_l, on the finest grid; 0 if it is no more
+        than rounding of B moves that span, or 1e-8
     solution : (4N nodes, 1) the solution of least norm there (of least squares if a is not in the
         range)
     residual : |B solution - a| in L^2(Y)
@@ -162,24 +186,25 @@ def steady_state(
     Source: Liu and Markowich section 3.2 with errata E09 (zeros of sigma) and E14 (a in R(B^1/2)).
     """
     sizes = (check_count("points", points, 2), 2 * points, 4 * points)
-    sums, root_sums, outside, clear = np.zeros(3), np.zeros(3), 0.0, True
+    sums, root_sums, outside, clear, error = np.zeros(3), np.zeros(3), 0.0, True, 1e-8
     for k, n in enumerate(sizes):
         network, control = case(rule(n))
         bias = steady_values(network, control)["bias"]
         a = coordinates(network, to_host(bias)[:, None])
         left, mu, right = np.linalg.svd(operator_matrix(network, control))
-        kept = mu > ROUNDING * max(mu[0], np.finfo(float).tiny)
-        clear = clear and bool((mu[~kept] <= 1e-14 * len(mu) * mu[0]).all())
+        rank, gap, rounding = numerical_rank(mu)
+        clear, error = clear and gap, max(error, rounding)
         parts = (left.T @ a)[:, 0]
-        sums[k] = np.sum((parts[kept] / mu[kept]) ** 2)
-        root_sums[k] = np.sum(parts[kept] ** 2 / mu[kept])
+        sums[k] = np.sum((parts[:rank] / mu[:rank]) ** 2)
+        root_sums[k] = np.sum(parts[:rank] ** 2 / mu[:rank])
         size = float(np.linalg.norm(a))
-        outside = float(np.linalg.norm(parts[~kept])) / size if size > 0 else 0.0
+        outside = float(np.linalg.norm(parts[rank:])) / size if size > 0 else 0.0
         if n == sizes[2]:
-            x = right[kept].T @ (parts[kept] / mu[kept])[:, None]
-            solution, null = functions_of(network, x), functions_of(network, right[~kept].T)
+            x = right[:rank].T @ (parts[:rank] / mu[:rank])[:, None]
+            solution, null = functions_of(network, x), functions_of(network, right[rank:].T)
             residual = float(np.linalg.norm(operator_matrix(network, control) @ x - a))
             zeros = zeros_of(network.activation)
+    outside = outside if outside > error else 0.0
     verdict, root_verdict = _verdict(sums, outside, clear), _verdict(root_sums, outside, clear)
     sentence = _sentence(verdict, sums, sizes, outside, null.shape[1], zeros)
     return SteadyState(
@@ -201,7 +226,7 @@ def _verdict(sums: Array, outside: float, clear: bool) -> Verdict:
     """From three sums; a part of a outside the range is decisive only where the singular values
     show a gap.
     """
-    if outside > 1e-8:
+    if outside > 0.0:
         return "grows" if clear else "undecided"
     first, second = abs(sums[1] - sums[0]), sums[2] - sums[1]
     if abs(second) <= 1e-8 * sums[2] and first <= 1e-8 * sums[2]:
@@ -221,7 +246,7 @@ def _sentence(
 ) -> str:
     listed = ", ".join(f"{s:.6g}" for s in sums)
     text = f"Picard's sum is {listed} at {', '.join(map(str, sizes))} points per dimension"
-    if outside > 1e-8:
+    if outside > 0.0:
         text += (
             f", and a share {outside:.3g} of |a| lies outside the span of the singular functions"
         )
@@ -342,6 +367,7 @@ class GramTest:
         of u
     applies : sigma'(0) > 0, T invertible and D T positive definite: u = 0 is locally exponentially
         stable
+    decided : False if rounding of B could make D T positive definite, or not
     decreases : whether int Sigma(u) is a Lyapunov function near 0
     sentence : the verdict
     """
@@ -352,6 +378,7 @@ class GramTest:
     symmetric_dtt: Array
     eigenvalues: Array
     applies: bool
+    decided: bool
     decreases: bool
     sentence: str
 
@@ -371,14 +398,19 @@ def gram_test(network: WidthDepth, control: ControlPath) -> GramTest:
     if mu[0] == 0.0:
         raise ValueError("kernel is zero: there is nothing to test")
     slope = _slope_at_zero(network.activation)
-    rank = int(np.count_nonzero(mu > ROUNDING * mu[0]))
-    clear = rank < len(mu) and bool(mu[rank] <= 1e-14 * len(mu) * mu[0])
+    rank, clear, error = numerical_rank(mu)
     mu, gram = mu[:rank], (right[:rank] @ left[:, :rank]).T
     dt, dtt = mu[:, None] * gram, mu[:, None] * gram.T
     eigenvalues = np.linalg.eigvals(dt).astype(np.complex128)
     eigenvalues = eigenvalues[np.lexsort((eigenvalues.imag, eigenvalues.real))]
     first, second = (np.linalg.eigvalsh(0.5 * (m + m.T)) for m in (dt, dtt))
-    positive = [bool(x[0] > ROUNDING * mu[0]) for x in (first, second)]
+    # D T is positive definite if D^1/2 T D^-1/2 is, which depends less on rounding of B
+    roots = np.sqrt(mu)
+    scaled = (roots[:, None] * m / roots for m in (gram, gram.T))
+    least = [float(np.linalg.eigvalsh(0.5 * (m + m.T))[0]) for m in scaled]
+    doubt = error * float(roots[0] / roots[-1])
+    positive = [x > ROUNDING + doubt for x in least]
+    decided = doubt <= ROUNDING or abs(least[0]) > ROUNDING + doubt
     applies = positive[0] and slope > 0
     text = f"Rank {rank}: sym(DT) has least eigenvalue {first[0]:.6g}, sym(DT^T) {second[0]:.6g}. "
     if applies:
@@ -387,12 +419,16 @@ def gram_test(network: WidthDepth, control: ControlPath) -> GramTest:
         text += f"with asymptotic rate {rate:.6g}; "
         text += "int Sigma(u) decreases near 0." if positive[1] else "int Sigma(u) may first grow."
     else:
-        text += "Theorem 3.4 does not apply: " + (
-            "DT is not positive definite." if slope > 0 else "sigma'(0) = 0."
+        text += (
+            "Theorem 3.4 does not apply: sigma'(0) = 0."
+            if slope == 0.0
+            else "Theorem 3.4 does not apply: DT is not positive definite."
+            if decided
+            else "Theorem 3.4 may apply: rounding does not decide whether DT is positive definite."
         )
     if not clear:
         text += (
             " The singular values show no gap on this grid: if the rank is infinite, the theorem "
             "is false (LM-26)."
         )
-    return GramTest(mu, gram, first, second, eigenvalues, applies, positive[1], text)
+    return GramTest(mu, gram, first, second, eigenvalues, applies, decided, positive[1], text)

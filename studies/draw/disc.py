@@ -185,11 +185,11 @@ def _draw_circle(
     else:
         middles = list(np.arange(8) * np.pi / 4.0)
     for angle in middles:
-        turn = np.sign(tangential_speed(limit, np.array([angle]))[0])
+        direction = np.sign(tangential_speed(limit, np.array([angle]))[0])
         ax.plot(
             np.cos(angle),
             np.sin(angle),
-            marker=(3, 0, np.degrees(angle) + (0.0 if turn > 0 else 180.0)),
+            marker=(3, 0, np.degrees(angle) + (0.0 if direction > 0 else 180.0)),
             markersize=9,
             color=BLACK,
             linestyle="none",

@@ -119,9 +119,9 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             f"{name} {float(j):.9f}"
             for name, j in zip(NAMES, case["objective"].values, strict=True)
         )
-        turn = float(case["switching_time"])
+        switching = float(case["switching_time"])
         caption = (
-            f"Extremals by shooting: {shot}; block 2 switches at {turn:.9f}. Descents on "
+            f"Extremals by shooting: {shot}; block 2 switches at {switching:.9f}. Descents on "
             f"{case.attrs['layers']} "
             f"layers, ranked, up to the sign of block 2: {rows}. Without that symmetry there are "
             f"{len(plain)} ends. "
