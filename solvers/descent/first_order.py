@@ -120,11 +120,12 @@ class Nesterov(Minimizer):
         smooth, gradient = run.evaluate(start)
         value = smooth + run.problem.extra(start)
         y, smooth_y, gradient_y, theta = x, smooth, gradient, 1.0
-        step = self._first_step(run, x, smooth, gradient)
+        step = 0.0
         while True:
             status = run.accept(x, value, gradient)
             if status is not None:
                 return run.solution(status)
+            step = step or self._first_step(run, x, smooth, gradient)
             while True:
                 new, step = self._step(run, y, smooth_y, gradient_y, step)
                 if new is None:

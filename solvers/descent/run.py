@@ -98,22 +98,41 @@ class Descent(Run[Array]):
         if not self._seen(value) < np.inf:
             raise OutOfDomain(self.trouble)
         flat = self.space.flatten(gradient)
-        if not bool(namespace(flat).all(namespace(flat).isfinite(flat))):
+        if not _finite(flat):
             raise NotFinite("the gradient has entries that are infinite or NaN")
         return float(value), flat
 
     def smooth(self, control: Control) -> float:
-        """The objective without its penalty; +infinity where it is NaN.  Raises NotFinite where it
-        is -infinity.
+        """The objective without its penalty; +infinity where it is NaN or cannot be computed.
+        Raises NotFinite where it is -infinity.
         """
         self.evaluations += 1
-        return self._seen(self.problem.objective.value(control))
+        try:
+            return self._seen(self.problem.objective.value(control))
+        except SolveError as error:
+            self.trouble = str(error)
+            return np.inf
 
     def value(self, control: Control) -> float:
-        """The whole objective; +infinity where it is NaN.  Raises NotFinite where it is
-        -infinity.
+        """The whole objective; +infinity where it is NaN or cannot be computed.  Raises NotFinite
+        where it is -infinity.
         """
-        return self._seen(self.smooth(control) + self.problem.extra(control))
+        smooth = self.smooth(control)
+        return self._seen(smooth + self.problem.extra(control)) if smooth < np.inf else np.inf
+
+    def product(self, x: Array, direction: Array) -> Array:
+        """The Hessian at x applied to a direction, all flat.  Raises NotFinite where it is not
+        finite or cannot be computed.
+        """
+        self.evaluations += 1
+        at, along = self.space.unflatten(x), self.space.unflatten(direction)
+        try:
+            flat = self.space.flatten(self.problem.objective.hvp(at, along))
+        except SolveError as error:
+            raise NotFinite(str(error)) from error
+        if not _finite(flat):
+            raise NotFinite("the Hessian-vector product has entries that are infinite or NaN")
+        return flat
 
     def prox(self, x: Array, step: float) -> Array:
         """The joint proximal map of penalty and set, on flat vectors."""
@@ -189,6 +208,10 @@ def composite(given: LearningProblem | Objective | Composite) -> Composite:
             target, problem=replace(problem, penalty=_sum([t for t in terms if t.smooth]))
         )
     return Composite(target, _sum(rough), problem.admissible)
+
+
+def _finite(x: Array) -> bool:
+    return bool(namespace(x).all(namespace(x).isfinite(x)))
 
 
 def norm(x: Array) -> float:

@@ -12,7 +12,6 @@ from continuum.arrays import Array, to_host
 from continuum.checks import check_count, check_positive, store
 from continuum.controls import Control
 
-from ..run.iteration import NotFinite
 from ..run.solution import Solution
 from ..run.status import Status
 from .objective import Composite
@@ -118,7 +117,7 @@ class NewtonCG(Minimizer):
                 return run.solution(status)
             x = to_host(run.last)
             least, largest, direction = lowest_curvature(
-                lambda v, x=x: _product(run, x, v), len(x), self.products
+                lambda v, x=x: to_host(run.product(x, v)), len(x), self.products
             )
             words = f"least curvature met {least:.3g}"
             if least >= -NEGATIVE * largest:
@@ -174,17 +173,6 @@ def lowest_curvature(
     return float(values[0]), float(np.max(np.abs(values))), vectors[:, 0] @ q
 
 
-def _product(run: Descent, x: Array, direction: Array) -> Array:
-    """The Hessian at x applied to a direction.  Raises NotFinite for entries that are not."""
-    space = run.space
-    run.evaluations += 1
-    found = run.problem.objective.hvp(space.unflatten(x), space.unflatten(direction))
-    flat = to_host(space.flatten(found))
-    if not np.all(np.isfinite(flat)):
-        raise NotFinite("the Hessian-vector product has entries that are infinite or NaN")
-    return flat
-
-
 class _Ended(Exception):
     """Leaves SciPy's loop once an iterate is the last."""
 
@@ -198,7 +186,12 @@ class _Bridge:
         self.kept: tuple[Array, float, Array] | None = None
 
     def evaluate(self, x: Array) -> tuple[float, Array]:
-        """J and its gradient; infinity where the state is not finite, which shortens the step."""
+        """J and its gradient; infinity where the state is not finite, which shortens the step.
+
+        SciPy asks again for the start, which is known.
+        """
+        if self.kept is not None and np.array_equal(self.kept[0], x):
+            return self.kept[1:]
         try:
             value, gradient = self.run.evaluate(self.run.space.unflatten(x))
         except OutOfDomain:
@@ -240,7 +233,7 @@ def _scipy(
         bridge.visit(intermediate_result.x)
 
     def hessp(at: Array, direction: Array) -> Array:
-        return _product(run, at, direction)
+        return to_host(run.product(at, direction))
 
     curvature = {"hessp": hessp} if name == "trust-ncg" else {"bounds": bounds}
     try:
