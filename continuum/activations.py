@@ -8,7 +8,7 @@ derivatives that are constant.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import scipy.special
@@ -17,6 +17,7 @@ from numpy.polynomial.legendre import leggauss
 from . import compiled
 from .arrays import Array, namespace, special
 from .checks import check_positive
+from .pickling import check_importable
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,11 @@ class Activation:
     smooth : sigma is C^2 (orders of convergence and second derivatives hold everywhere)
     bounded, vanishes_at_zero : sup |sigma| < infinity; sigma(0) = 0
     monotone : sigma never decreases
+    turns : the points between which sigma' is monotone; None if they are not known
     code, parameter : which branch of the compiled loops evaluates it, and with which number (the
         slope of leaky_relu, the alpha of elu); code None if none does
+    recipe : the function that makes it and its arguments, for pickle; None if it has a name of its
+        own here, or is the user's
     """
 
     name: str
@@ -46,6 +50,21 @@ class Activation:
     code: int | None = None
     parameter: float = 0.0
     monotone: bool = True
+    turns: tuple[float, ...] | None = None
+    recipe: "tuple[Callable[..., Activation], tuple[float, ...]] | None" = None
+
+    def __reduce__(self) -> object:
+        """For pickle: by name, by recipe, or by the names of its functions."""
+        if globals().get(self.name) is self:
+            return self.name
+        if self.recipe is not None:
+            return self.recipe
+        for name in ("value", "derivative", "second", "antiderivative"):
+            check_importable(f"{name} of the activation {self.name!r}", getattr(self, name))
+        return Activation, tuple(getattr(self, f.name) for f in fields(self))
+
+    def __deepcopy__(self, memo: object) -> "Activation":
+        return self
 
     def __call__(self, s: Array) -> Array:
         """sigma(s), entrywise."""
@@ -193,6 +212,7 @@ tanh = Activation(
     bounded=True,
     vanishes_at_zero=True,
     code=compiled.TANH,
+    turns=(0.0,),
 )
 """tanh s; Sigma = log cosh s."""
 
@@ -207,6 +227,7 @@ identity = Activation(
     bounded=False,
     vanishes_at_zero=True,
     code=compiled.IDENTITY,
+    turns=(),
 )
 """s; Sigma = s^2 / 2: the linear network."""
 
@@ -221,6 +242,7 @@ relu = Activation(
     bounded=False,
     vanishes_at_zero=True,
     code=compiled.RELU,
+    turns=(),
 )
 """max(s, 0), with sigma'(0) = 0."""
 
@@ -235,6 +257,7 @@ sigmoid = Activation(
     bounded=True,
     vanishes_at_zero=False,
     code=compiled.SIGMOID,
+    turns=(0.0,),
 )
 """1 / (1 + exp(-s)); sigma(0) = 1/2, so it has no steady states."""
 
@@ -249,6 +272,7 @@ arctan = Activation(
     bounded=True,
     vanishes_at_zero=True,
     code=compiled.ARCTAN,
+    turns=(0.0,),
 )
 """arctan s; Sigma = s arctan s - log(1 + s^2) / 2."""
 
@@ -263,6 +287,7 @@ softplus = Activation(
     bounded=False,
     vanishes_at_zero=False,
     code=compiled.SOFTPLUS,
+    turns=(),
 )
 """log(1 + exp s), positive everywhere; Sigma = -Li_2(-e^s) - pi^2 / 12."""
 
@@ -278,6 +303,7 @@ gelu = Activation(
     vanishes_at_zero=True,
     monotone=False,
     code=compiled.GELU,
+    turns=(-math.sqrt(2.0), math.sqrt(2.0)),
 )
 """s Phi(s), Phi the normal distribution function; not monotone.
 
@@ -308,6 +334,8 @@ def leaky_relu(slope: float = 0.01) -> Activation:
         vanishes_at_zero=True,
         code=compiled.LEAKY_RELU,
         parameter=slope,
+        recipe=(leaky_relu, (slope,)),
+        turns=(),
     )
 
 
@@ -342,6 +370,8 @@ def elu(alpha: float = 1.0) -> Activation:
         vanishes_at_zero=True,
         code=compiled.ELU,
         parameter=alpha,
+        recipe=(elu, (alpha,)),
+        turns=(0.0,),
     )
 
 

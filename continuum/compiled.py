@@ -15,8 +15,10 @@ that is not in the list raises ValueError.
 """
 
 import hashlib
+import inspect
 import math
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -25,8 +27,11 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
+
+from .code_cache import keep_on_disk
 
 TANH, IDENTITY, RELU, SIGMOID, LEAKY_RELU, ELU, ARCTAN, SOFTPLUS, GELU = range(9)
 FROM_VALUE = frozenset({TANH, IDENTITY, RELU, SIGMOID, LEAKY_RELU})
@@ -34,18 +39,29 @@ FROM_VALUE = frozenset({TANH, IDENTITY, RELU, SIGMOID, LEAKY_RELU})
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_OWN_SOURCE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+
+@cache
+def _hash(files: tuple[str, ...]) -> str:
+    return hashlib.sha256(b"".join(Path(f).read_bytes() for f in files)).hexdigest()[:8]
+
+
+def _is_compiled(x: object) -> bool:
+    return isinstance(x, Dispatcher)
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Compiles a leaf loop at its first call and keeps the machine code on disk.
+    """Compiles a leaf loop at its first call and keeps the machine code on disk, if it can.
 
-    Numba renews what it keeps when the file of the loop changes, but not when this one does, whose
-    row kernels are inlined there: so the hash of this file is part of the name under which it is
-    kept.
+    Numba renews what it keeps when the file of the loop changes, but not when another one does whose
+    functions are inlined there: so the hash of this file, and of those of all compiled functions
+    that the loop's file imports, is part of the name under which it is kept.
     """
-    function.__qualname__ = f"{function.__qualname__}_{_OWN_SOURCE}"
-    return numba.njit(cache=True, error_model="numpy", nogil=True)(function)
+    files = {inspect.getfile(g.py_func) for g in function.__globals__.values() if _is_compiled(g)}
+    files = sorted(files - {inspect.getfile(function)} | {__file__})
+    function.__qualname__ = f"{function.__qualname__}_{_hash(tuple(files))}"
+    dispatcher = numba.njit(error_model="numpy", nogil=True)(function)
+    keep_on_disk(dispatcher, function)
+    return dispatcher
 
 
 inlined = numba.njit(error_model="numpy", forceinline=True)

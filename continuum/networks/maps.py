@@ -8,6 +8,7 @@ R^n with the Euclidean one; adjoints are taken in these products, and in the blo
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import ClassVar, Self, TypeAlias
 
 import numpy as np
@@ -39,7 +40,8 @@ class Map(ABC):
 
     jvp : D_x y dx + D_b y db, db = dc[block] if it is there
     back : (D_x y)* p;  cotangent : (D_b y)* p, summed over samples, None without a block
-    back_derivative, cotangent_derivative : their derivatives in the direction (dx, dc, dp)
+    back_derivative, cotangent_derivative : their derivatives in the direction (dx, dc, dp); as they
+        stand for maps y = x + b and the like, whose D_x y and D_b y are constant
     """
 
     block: str | None
@@ -62,18 +64,18 @@ class Map(ABC):
     @abstractmethod
     def back(self, x: Array, c: Values, p: Array) -> Array: ...
 
-    @abstractmethod
-    def back_derivative(
-        self, x: Array, c: Values, p: Array, dx: Array, dc: Values, dp: Array
-    ) -> Array: ...
-
     def cotangent(self, x: Array, c: Values, p: Array) -> Array | None:
         return None
+
+    def back_derivative(
+        self, x: Array, c: Values, p: Array, dx: Array, dc: Values, dp: Array
+    ) -> Array:
+        return self.back(x, c, dp)
 
     def cotangent_derivative(
         self, x: Array, c: Values, p: Array, dx: Array, dc: Values, dp: Array
     ) -> Array | None:
-        return None
+        return self.cotangent(x, c, dp)
 
     def own_block(self, in_time: TimeKind) -> Block | None:
         """The block, or None."""
@@ -180,24 +182,12 @@ class Linear(Product):
             last, product = measure(grid), _short(self.target)[:, None] * _short(grid)
             return Block(name, (len(measure(self.target)), len(last)), in_time, product, last=last)
         if not isinstance(kernel, KernelFormat):
-            return Block(
-                name,
-                (),
-                in_time,
-                np.ones(()),
-                positions=kernel.positions,
-                prepare=lambda function, timed: kernel.prepare(grid, function, timed),
-            )
+            prepare = partial(kernel.prepare, grid)
+            return Block(name, (), in_time, np.ones(()), kernel.positions, prepare=prepare)
         shape = kernel.shape(grid)
-        return Block(
-            name,
-            shape,
-            in_time,
-            kernel.weights(grid),
-            positions=kernel.positions,
-            evaluate=lambda function, t: kernel.evaluate(grid, function, t),
-            last=grid.weights if shape == (len(grid), len(grid)) else None,
-        )
+        last = grid.weights if shape == (len(grid), len(grid)) else None
+        evaluate, weights = partial(kernel.evaluate, grid), kernel.weights(grid)
+        return Block(name, shape, in_time, weights, kernel.positions, evaluate, last=last)
 
     def forth(self, b: Array, x: Array, db: Array | None = None) -> Array:
         w = self._signed(self.source, x)
@@ -298,14 +288,8 @@ class Offset(Map):
         grid, name = self.space, self.block
         if not isinstance(grid, Grid):
             return Block(name, (grid,), in_time, np.ones(1))
-        return Block(
-            name,
-            (len(grid),),
-            in_time,
-            grid.weights,
-            positions=1,
-            evaluate=lambda function, t: grid.evaluate(function, t, name=name),
-        )
+        evaluate = partial(grid.evaluate, name=name)
+        return Block(name, (len(grid),), in_time, grid.weights, 1, evaluate)
 
     def value(self, x: Array, c: Values, t: float) -> Array:
         return x + c[self.block][..., None]
@@ -316,18 +300,8 @@ class Offset(Map):
     def back(self, x: Array, c: Values, p: Array) -> Array:
         return p
 
-    def back_derivative(
-        self, x: Array, c: Values, p: Array, dx: Array, dc: Values, dp: Array
-    ) -> Array:
-        return dp
-
     def cotangent(self, x: Array, c: Values, p: Array) -> Array:
         return namespace(p).sum(p, axis=-1)
-
-    def cotangent_derivative(
-        self, x: Array, c: Values, p: Array, dx: Array, dc: Values, dp: Array
-    ) -> Array:
-        return namespace(dp).sum(dp, axis=-1)
 
     def formula(self, x: str) -> str:
         return f"{self.block} - {x[1:]}" if x.startswith("-") else f"{x} + {self.block}"
@@ -415,11 +389,6 @@ class Inputs(Map):
 
     def back(self, x: Array, c: Values, p: Array) -> Array:
         return p[..., : self.units, :]
-
-    def back_derivative(
-        self, x: Array, c: Values, p: Array, dx: Array, dc: Values, dp: Array
-    ) -> Array:
-        return dp[..., : self.units, :]
 
     def formula(self, x: str) -> str:
         rows = [x] + ["t"] * self.time + ["data"] * (self.data is not None)

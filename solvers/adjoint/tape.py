@@ -93,7 +93,7 @@ class Sweeps:
         failed = self.compiled.advance(final.reshape(-1), steps.moments, none, record)
         states = Kept(record if failed < 0 else record[: failed + 1], final)
         if failed >= 0:
-            raise self._failure(list(states), start, Status.NON_FINITE)
+            raise self._failure(list(states)[:-1], start, Status.NON_FINITE)
         return Tape(start, steps, states, record)
 
     def _run(self, f: Array, start: int, stop: int, keep: bool) -> tuple[Array, States]:
@@ -108,9 +108,7 @@ class Sweeps:
         except StepFailed as error:
             raise self._failure([f], start, Status.NEWTON_FAILED, str(error)) from error
         if failed >= 0:
-            raise self._failure(
-                states if keep else [final], start if keep else failed + 1, Status.NON_FINITE
-            )
+            raise self._failure(states[:-1] if keep else [f], start, Status.NON_FINITE)
         return final, states
 
     def _failure(self, states: States, first: int, status: Status, detail: str = "") -> SolveError:
