@@ -29,8 +29,8 @@ from continuum import (
     tanh,
 )
 from continuum.activations import user_activation
-from continuum.networks import Adjoint, Chain, Linear, Offset, Pointwise
 from continuum.kernels import Dense
+from continuum.networks import Adjoint, Chain, Linear, Offset, Pointwise
 from solvers import RK4, Euler, ExplicitMidpoint, Heun, discretize, integrate
 from solvers.adjoint import chain_second_order
 from solvers.flow import chain_loops

@@ -13,7 +13,6 @@ from continuum import (
     Interval,
     LowRank,
     NeuralODE2,
-    SymmetricLayer,
     TimeMesh,
     WidthDepth,
     exact,
