@@ -6,7 +6,6 @@ The references are the sweeps of `step_derivatives.py`; a test holds them togeth
 state, and what the columns CHANGE and CHANGED of the links name: those of u and of the outputs.
 """
 
-
 from continuum.compiled import IDENTITY, bend_row, borrowed, compiled, unfolded
 
 from ..flow.chain_loops import (
@@ -77,7 +76,7 @@ def stage_tangent(program, blocks, changes, layer, at, samples, store, dstore, s
         offset, k = room.blend[:0], link[OFFSET]
         if k >= 0 and changes[k].shape[0] > 0:
             offset = block_at(changes[k], kinds[k], layer, at, room.blend).reshape(-1)
-        finish(dx, numbers[n, 0], offset, samples, IDENTITY, 0.0, du, du)
+        finish(dx, numbers[n, 0], offset, samples, IDENTITY, 0.0, du[:0], du)
         out = slope
         if link[CHANGED] >= 0:
             out = dstore[link[CHANGED] * samples : link[CHANGED] * samples + size]

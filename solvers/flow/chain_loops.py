@@ -53,7 +53,6 @@ NOTHING, FORWARD, ADJOINT = range(3)
 WIDTH = 16  # how many blocks the tuples hold, so that one compilation serves all networks
 _BLOCK = 1024  # entries worked on at a time, so that all arrays of a block stay in the first cache
 _BLAS = 20_000  # multiplications above which a product is left to BLAS
-_LARGEST = np.finfo(np.float64).max
 
 
 class Program(NamedTuple):
@@ -95,6 +94,14 @@ def _total(x):
     for m in range(x.size):
         total += x[m]
     return total
+
+
+@summing
+def _is_finite(x):
+    total = 0.0
+    for m in range(x.size):
+        total += 0.0 * x[m]
+    return total == 0.0
 
 
 @summing
@@ -238,44 +245,49 @@ def velocity(program, values, kinds, layer, theta, samples, store, slope, arrang
         into = slope[:size]
         if link[OUTPUT] >= 0:
             into = store[link[OUTPUT] * samples : link[OUTPUT] * samples + size]
-        argument = into
+        argument = store[:0]
         if link[ARGUMENT] >= 0:
             argument = store[link[ARGUMENT] * samples : link[ARGUMENT] * samples + size]
         x = store[link[INPUT] * samples : (link[INPUT] + link[COLUMNS]) * samples]
         if link[PRODUCT] != NOTHING:
             matrix = block_at(values[link[MATRIX]], kinds[link[MATRIX]], layer, theta, blend)
             y = weighed(x, 1.0, weights, link[WEIGHT], samples, arranged)
-            multiply(matrix, link[PRODUCT] == ADJOINT, y, samples, argument)
-            x = argument
+            multiply(matrix, link[PRODUCT] == ADJOINT, y, samples, into)
+            x = into
         offset = blend[:0]
         if link[OFFSET] >= 0:
-            offset = block_at(
-                values[link[OFFSET]], kinds[link[OFFSET]], layer, theta, blend
-            ).reshape(-1)
+            k = link[OFFSET]
+            offset = block_at(values[k], kinds[k], layer, theta, blend).reshape(-1)
         finish(x, numbers[n, 0], offset, samples, code, numbers[n, 1], argument, into)
 
 
 @compiled
 def finish(x, sign, offset, samples, code, parameter, argument, into):
-    """argument <- sign x + offset, into <- sigma(argument), in one pass over blocks of rows."""
-    rows = x.size // samples
-    together = max(1, _BLOCK // samples)
-    for start in range(0, rows, together):
-        stop = min(start + together, rows)
+    """argument <- u = sign x + offset, if there is room for it, and into <- sigma(u), in one pass
+    over blocks of rows.
+    """
+    together = _BLOCK // samples * samples if samples < _BLOCK else samples
+    for start in range(0, x.size, together):
+        stop = min(start + together, x.size)
         if offset.size == 0:
-            for m in range(start * samples, stop * samples):
-                argument[m] = sign * x[m]
+            for m in range(start, stop):
+                into[m] = sign * x[m]
         elif samples == 1:
-            for y in range(start, stop):
-                argument[y] = sign * x[y] + offset[y]
+            for m in range(start, stop):
+                into[m] = sign * x[m] + offset[m]
         else:
-            for y in range(start, stop):
+            first, y = start, start // samples
+            while first < stop:
                 value = offset[y]
-                for m in range(y * samples, (y + 1) * samples):
-                    argument[m] = sign * x[m] + value
-        for m in range(start * samples, stop * samples):
-            into[m] = argument[m]
-        activate_row(code, parameter, into[start * samples : stop * samples])
+                for m in range(first, first + samples):
+                    into[m] = sign * x[m] + value
+                first, y = first + samples, y + 1
+        part = into[start:stop]
+        if argument.size > 0:
+            kept = argument[start:stop]
+            for m in range(part.size):
+                kept[m] = part[m]
+        activate_row(code, parameter, part)
 
 
 @compiled
@@ -318,10 +330,7 @@ def advance(f, samples, work, program, blocks, method, moments, tape, states):
         combine(1.0, f, h, b, 0, stages, slopes, max(at, 0), f)
         if states.shape[0] > 0:
             states[n + 1] = f
-        bad = 0
-        for m in range(entries):
-            bad |= not (abs(f[m]) <= _LARGEST)
-        if bad:
+        if not _is_finite(f):
             return n
     return -1
 

@@ -7,7 +7,7 @@ time.  Everything else stays on the generic path, which is the reference.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from weakref import WeakKeyDictionary
 
@@ -16,7 +16,7 @@ import numpy as np
 from continuum.activations import Activation
 from continuum.arrays import Array, is_numpy
 from continuum.compiled import FROM_VALUE, IDENTITY
-from continuum.controls import Control, ControlPath, FunctionControl
+from continuum.controls import Control, ControlPath, ControlSpace, FunctionControl
 from continuum.kernels import Dense
 from continuum.networks import Adjoint, Chain, Linear, Network, Offset, Pointwise
 
@@ -61,6 +61,8 @@ class Lowered:
     largest: int
     inside: int
     matrix: int
+    kinds: WeakKeyDictionary[ControlSpace, Array] = field(default_factory=WeakKeyDictionary)
+    """How the blocks depend on time, for the spaces met so far."""
 
     def arrays(self, blocks: Mapping[str, Array]) -> tuple[Array, ...]:
         """(T, R, C) of every block, time first; (0, 1, 1) for those that are not among `blocks`."""
@@ -91,9 +93,10 @@ _lowered: WeakKeyDictionary[Network, Lowered | None] = WeakKeyDictionary()
 
 def lower(network: Network) -> Lowered | None:
     """The program of a network, made once; None for what is no chain of dense maps."""
-    if network not in _lowered:
-        _lowered[network] = _lower(network)
-    return _lowered[network]
+    try:
+        return _lowered[network]
+    except KeyError:
+        return _lowered.setdefault(network, _lower(network))
 
 
 def _lower(network: Network) -> Lowered | None:
@@ -228,9 +231,11 @@ class Loop:
 
     def fresh(self, collected: Collection[str]) -> Array:
         """(WIDTH, longest T): where nothing was collected yet, which is so but for these blocks."""
-        fresh = np.ones((loops.WIDTH, max(len(x) for x in self.blocks.values)), dtype=np.bool_)
-        for k, name in enumerate(self.lowered.shapes):
-            fresh[k] = name not in collected
+        longest = max((len(x) for x in self.blocks.values[: len(self.lowered.shapes)]), default=1)
+        fresh = np.ones((loops.WIDTH, longest), dtype=np.bool_)
+        for name in collected:
+            if name in self.lowered.shapes:
+                fresh[list(self.lowered.shapes).index(name)] = False
         return fresh
 
 
@@ -243,15 +248,18 @@ def _method(stepper: type[RungeKutta]) -> Method:
 
 def _blocks(lowered: Lowered, control: ControlPath) -> Blocks | None:
     """The arrays of a control, None if it depends on time by functions or is not NumPy's."""
-    kinds = np.zeros(loops.WIDTH, dtype=np.int64)
-    values: Mapping[str, Array] = {}
     if isinstance(control, FunctionControl) and control.constant:
-        values = control.at_layer(0, 0.0)
+        values, kinds = control.at_layer(0, 0.0), np.zeros(loops.WIDTH, dtype=np.int64)
     elif isinstance(control, Control):
         values = {name: control[name] for name in lowered.shapes}
-        times = {b.name: b.time for b in control.space.blocks}
-        for k, name in enumerate(lowered.shapes):
-            kinds[k] = _KINDS[times[name]]
-    if not values or not is_numpy(*(values[name] for name in lowered.shapes)):
+        kinds = lowered.kinds.get(control.space)
+        if kinds is None:
+            times = {b.name: _KINDS[b.time] for b in control.space.blocks}
+            kinds = np.zeros(loops.WIDTH, dtype=np.int64)
+            kinds[: len(lowered.shapes)] = [times[name] for name in lowered.shapes]
+            lowered.kinds[control.space] = kinds
+    else:
+        return None
+    if not is_numpy(*(values[name] for name in lowered.shapes)):
         return None
     return Blocks(kinds, lowered.arrays(values))
