@@ -15,6 +15,7 @@ from .activations import (
 )
 from .blocks import Block
 from .controls import Control, ControlSpace, FunctionControl
+from .derivatives import check_derivatives
 from .domains import Circle, Interval, Line, Product
 from .feed_forward import FeedForward
 from .functional import Functional, RunningCost, Tracking
@@ -118,6 +119,7 @@ __all__ = [
     "arctan",
     "change_depth",
     "change_width",
+    "check_derivatives",
     "clenshaw_curtis",
     "eigenvalues",
     "elu",

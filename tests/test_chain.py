@@ -1,4 +1,4 @@
-"""Chains drawn at random: derivatives, adjoints, stacked evaluation and rows follow from the maps."""
+"""Random chains: derivatives, adjoints, stacked evaluation and rows follow from the maps."""
 
 import numpy as np
 import pytest
@@ -252,6 +252,15 @@ def test_time_and_data_are_rows_of_the_state(rng):
     problem = LearningProblem(chain, f, f, TimeMesh(1.0, 2)).batch([2, 0])
     np.testing.assert_array_equal(problem.network.maps[0].data, data[:, [2, 0]])
     assert NeuralODE(2, tanh).batch([0]) is not None
+
+
+@pytest.mark.parametrize(("sign", "back"), [(1, 1), (1, -1), (-1, 1), (-1, -1)])
+def test_the_adjoint_has_a_sign_of_its_own(sign, back, rng):
+    chain = Chain(GRID, (Linear("b", Dense(), sign), Pointwise(tanh), Adjoint("b", back)))
+    f, c = point(chain, rng)
+    w, b = GRID.weights[:, None], c["b"]
+    by_hand = back * (b.T @ (w * np.tanh(sign * (b @ (w * f)))))
+    np.testing.assert_allclose(chain.velocity(f, c, 0.0), by_hand, rtol=0, atol=1e-14)
 
 
 def test_a_chain_on_another_grid(rng):

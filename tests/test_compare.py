@@ -17,7 +17,7 @@ from continuum import (
     tanh,
 )
 from solvers import LBFGS, GradientDescent, compare, evaluate, minimize, shoot, sign_flips
-from studies.liu_markowich.shared import boxed
+from studies.liu_markowich.paper import boxed
 
 PROBLEM = boxed([0.0, 0.0], [6.0, 0.0], horizon=2.0, layers=60)
 

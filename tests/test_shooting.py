@@ -39,7 +39,7 @@ from solvers import (
     shoot,
 )
 from solvers.run.iteration import Interrupted
-from studies.liu_markowich.shared import boxed
+from studies.liu_markowich.paper import boxed
 
 ONE = gauss_legendre(Interval(0, 1), 1)
 

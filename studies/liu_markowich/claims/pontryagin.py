@@ -1,4 +1,4 @@
-"""Section F of the ledger: Pontryagin's principle, extremals and where it is silent."""
+"""Section F of the ledger: Pontryagin's principle, extremals and where it decides nothing."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from continuum.sets import AdmissibleSet
 from solvers import RK4, discretize, shoot
 
 from ...bench.registry import claim
-from ..shared import boxed
+from ..paper import boxed
 from .common import PAPER, UNIT
 
 EXTREMAL = (
