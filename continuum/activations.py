@@ -4,7 +4,7 @@ of them.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import scipy.special
@@ -12,6 +12,7 @@ import scipy.special
 from . import compiled
 from .arrays import Array, namespace, special
 from .checks import check_positive
+from .pickling import check_importable
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Activation:
     bounded, vanishes_at_zero : sup |sigma| < infinity; sigma(0) = 0
     monotone : sigma never decreases
     code : which branch of the compiled loops evaluates it; None if none does
+    recipe : the function that makes it and its arguments, for pickle; None if it has a name of its
+        own here, or is the user's
     """
 
     name: str
@@ -39,6 +42,20 @@ class Activation:
     vanishes_at_zero: bool
     code: int | None = None
     monotone: bool = True
+    recipe: "tuple[Callable[..., Activation], tuple[float, ...]] | None" = None
+
+    def __reduce__(self) -> object:
+        """For pickle: by name, by recipe, or by the names of its functions."""
+        if globals().get(self.name) is self:
+            return self.name
+        if self.recipe is not None:
+            return self.recipe
+        for name in ("value", "derivative", "second", "antiderivative"):
+            check_importable(f"{name} of the activation {self.name!r}", getattr(self, name))
+        return Activation, tuple(getattr(self, f.name) for f in fields(self))
+
+    def __deepcopy__(self, memo: object) -> "Activation":
+        return self
 
     def __call__(self, s: Array) -> Array:
         """sigma(s), entrywise."""
@@ -203,6 +220,7 @@ def leaky_relu(slope: float = 0.01) -> Activation:
         smooth=False,
         bounded=False,
         vanishes_at_zero=True,
+        recipe=(leaky_relu, (slope,)),
     )
 
 
@@ -229,6 +247,7 @@ def elu(alpha: float = 1.0) -> Activation:
         smooth=False,
         bounded=False,
         vanishes_at_zero=True,
+        recipe=(elu, (alpha,)),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from .arrays import Array, is_array
 from .checks import check_array
+from .pickling import check_importable
 from .time_axes import TimeKind
 
 Function: TypeAlias = Callable[..., Array | float]
@@ -55,20 +56,15 @@ class Block:
                     f"{type(given).__name__}"
                 )
             constant, _ = self._with_time(given)
-            return constant, self.prepare(given, not constant)
+            return constant, _Prepared(self.name, self.prepare, given, not constant)
         if callable(given) or (isinstance(given, tuple | list) and _leaf_callable(given)):
             constant, timed = self._with_time(given)
-            evaluate = self.evaluate or (lambda g, t: g(t))
-
-            def value(t: float) -> Array:
-                return check_array(self.name, evaluate(timed, t), self.shape)
-
-            return constant, value
+            return constant, _Evaluated(self.name, self.shape, self.evaluate, timed)
         array = given if is_array(given) else np.asarray(given)
         if array.shape == ():  # type: ignore[union-attr]
             array = np.full(self.shape, float(array))  # type: ignore[arg-type]
         checked = check_array(self.name, array, self.shape)  # type: ignore[arg-type]
-        return True, lambda t: checked
+        return True, _Held(checked)
 
     def _with_time(self, given: Coefficient) -> tuple[bool, Coefficient]:
         """The same function(s), each taking t as last argument, and whether none of them looks at
@@ -83,17 +79,95 @@ class Block:
         try:
             signature = inspect.signature(given)
         except ValueError:  # a NumPy ufunc: a function of position
-            return True, lambda *args: given(*args[:-1])
+            return True, _Timeless(given)
         for arguments, constant in ((self.positions, True), (self.positions + 1, False)):
             try:
                 signature.bind(*range(arguments))
             except TypeError:
                 continue
-            return constant, (lambda *args: given(*args[:-1])) if constant else given
+            return constant, _Timeless(given) if constant else given
         wanted = ", ".join("yz"[: self.positions])
         raise ValueError(
             f"{self.name} must be a function of ({wanted}) or ({wanted}, t)".replace("(, t)", "(t)")
         )
+
+
+@dataclass(frozen=True)
+class _Held:
+    """An array, at all times."""
+
+    array: Array
+
+    def __call__(self, t: float) -> Array:
+        return self.array
+
+
+@dataclass(frozen=True)
+class _Timeless:
+    """A function without time, as one that takes t as last argument."""
+
+    function: Function
+
+    def __call__(self, *arguments: Array | float) -> Array | float:
+        return self.function(*arguments[:-1])
+
+
+@dataclass(frozen=True)
+class _OfFunctions:
+    """What pickle and copies ask of values that the user's functions give; those do not change."""
+
+    name: str
+
+    def functions(self) -> "list[Function]":
+        """The user's functions."""
+        raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, object]:
+        for function in self.functions():
+            check_importable(f"the function for block {self.name!r}", function)
+        return self.__dict__
+
+    def __deepcopy__(self, memo: object) -> "_OfFunctions":
+        return self
+
+
+@dataclass(frozen=True)
+class _Evaluated(_OfFunctions):
+    """The array of a block at t, from functions that take t."""
+
+    shape: tuple[int, ...]
+    evaluate: Callable[..., Array] | None
+    timed: Coefficient
+
+    def functions(self) -> list[Function]:
+        leaves = [self.timed] if callable(self.timed) else [g for side in self.timed for g in side]  # type: ignore[union-attr]
+        return [g.function if isinstance(g, _Timeless) else g for g in leaves]
+
+    def __call__(self, t: float) -> Array:
+        found = self.timed(t) if self.evaluate is None else self.evaluate(self.timed, t)  # type: ignore[operator]
+        return check_array(self.name, found, self.shape)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Prepared(_OfFunctions):
+    """The value of a block that is never stored; prepared again where it is unpickled."""
+
+    prepare: Callable[..., Callable[[float], Array]]
+    given: Function
+    timed: bool
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_value", self.prepare(self.given, self.timed))
+
+    def functions(self) -> list[Function]:
+        return [self.given]
+
+    def __reduce__(self) -> object:
+        self.__getstate__()
+        return _Prepared, (self.name, self.prepare, self.given, self.timed)
+
+    def __call__(self, t: float) -> Array:
+        return self._value(t)  # type: ignore[attr-defined]
 
 
 def _leaf_callable(given: Sequence[object]) -> bool:

@@ -18,6 +18,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from .code_cache import keep_on_disk
+
 TANH, IDENTITY, RELU, SIGMOID = range(4)
 
 P = ParamSpec("P")
@@ -27,14 +29,16 @@ _OWN_SOURCE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Compiles a leaf loop at its first call and keeps the machine code on disk.
+    """Compiles a leaf loop at its first call and keeps the machine code on disk, if it can.
 
     Numba renews what it keeps when the file of the loop changes, but not when this one does, whose
     row kernels are inlined there: so the hash of this file is part of the name under which it is
     kept.
     """
     function.__qualname__ = f"{function.__qualname__}_{_OWN_SOURCE}"
-    return numba.njit(cache=True, error_model="numpy", nogil=True)(function)
+    dispatcher = numba.njit(error_model="numpy", nogil=True)(function)
+    keep_on_disk(dispatcher, function)
+    return dispatcher
 
 
 _inlined = numba.njit(

@@ -71,6 +71,10 @@ class FunctionControl:
         """True if no block depends on time."""
         return all(constant for constant, _ in self.values.values())
 
+    def __getstate__(self) -> dict[str, object]:
+        """Without the values of functions without t, which are evaluated again."""
+        return {**self.__dict__, "_constants": {}}
+
     def at_layer(self, layer: int, t: float) -> Mapping[str, Array]:
         """The value of every block at time t; functions without t are evaluated once."""
         return {name: self._value(name, t) for name in self.values}

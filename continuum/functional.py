@@ -110,7 +110,7 @@ class Tracking(RunningCost):
     readout: Readout | None = None
     target: Array | MovingTarget | None = None
     shared: bool = field(default=False, init=False, repr=False)
-    """The target is the problem's, so that `formula` names it so; set by `completed`."""
+    """True if the target is the problem's; set by `completed`."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.loss, Loss):
@@ -235,7 +235,7 @@ class Functional:
 
     network: Network
     space: ControlSpace
-    terminal: Tracking | None
+    terminal: RunningCost | None
     running: RunningCost | None
     penalty: Penalty | None
     sample_weights: Array
@@ -284,10 +284,15 @@ class Functional:
         """The derivative of `running_vjp` in the direction (df, dc)."""
         return self._vjp_derivative(self.running, f, c, t, df, dc, q)
 
-    @property
+    @cached_property
     def running_reads(self) -> tuple[str, ...]:
         """The names of the blocks on which the running cost depends, fixed ones too."""
         return self._reads(self.running)
+
+    @cached_property
+    def terminal_reads(self) -> tuple[str, ...]:
+        """The same of the terminal cost: blocks of the readout."""
+        return self._reads(self.terminal)
 
     @cached_property
     def running_jumps(self) -> bool:
@@ -308,12 +313,12 @@ class Functional:
     def terminal_values(self, control: Control) -> dict[str, Array]:
         """The values at the horizon of the blocks that the terminal cost reads."""
         mesh = self.space.mesh
-        return self._values(self._reads(self.terminal), control, mesh.layers - 1, mesh.horizon)
+        return self._values(self.terminal_reads, control, mesh.layers - 1, mesh.horizon)
 
     def terminal_variation(self, direction: Control) -> dict[str, Array]:
         """The same of a direction in the space: trained blocks alone."""
         mesh = self.space.mesh
-        trained = [name for name in self._reads(self.terminal) if name in direction]
+        trained = [name for name in self.terminal_reads if name in direction]
         return self._values(trained, direction, mesh.layers - 1, mesh.horizon)
 
     # -- the penalty, where it is the integral of a density
@@ -384,7 +389,8 @@ class Functional:
         """c with the blocks that the cost reads and that are not trained, from the right at the
         ends of layers.
         """
-        space, names = self.space, self._reads(cost)
+        space = self.space
+        names = self.running_reads if cost is self.running else self.terminal_reads
         missing = {n: x for n, x in space.fixed.items() if n in names and n not in c}
         if not missing:
             return c
@@ -399,18 +405,8 @@ class Functional:
         return float(namespace(costs).sum(like(self.sample_weights, costs) * costs))
 
     def _reads(self, cost: RunningCost | None) -> tuple[str, ...]:
-        return self._read[cost is self.running] if cost is not None else ()
-
-    @cached_property
-    def _read(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The names of the blocks that the terminal and the running cost read."""
-        found = []
-        for cost in (self.terminal, self.running):
-            names = () if cost is None else cost.reads(self.network)
-            found.append(
-                tuple(b.name for b in self.space.blocks if names is None or b.name in names)
-            )
-        return found[0], found[1]
+        names = () if cost is None else cost.reads(self.network)
+        return tuple(b.name for b in self.space.blocks if names is None or b.name in names)
 
     def _values(
         self, names: Collection[str], control: Control, layer: int, t: float

@@ -36,6 +36,10 @@ class Grid:
         object.__setattr__(self, "nodes", nodes)
         object.__setattr__(self, "weights", weights)
 
+    def __getstate__(self) -> dict[str, object]:
+        """Without what was carried to other libraries, which pickle does not know."""
+        return {**self.__dict__, "_carried": {}}
+
     def __len__(self) -> int:
         return self.weights.shape[0]
 

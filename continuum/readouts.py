@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -214,7 +215,7 @@ class Integral(TrainableReadout):
                 w[:, None] * w,
                 positions=2,
                 last=w,
-                evaluate=lambda function, t: grid.evaluate_kernel(function, t, name=WEIGHT),
+                evaluate=partial(grid.evaluate_kernel, name=WEIGHT),
             ),
             Block(
                 OFFSET,
@@ -222,7 +223,7 @@ class Integral(TrainableReadout):
                 "static",
                 w,
                 positions=1,
-                evaluate=lambda function, t: grid.evaluate(function, t, name=OFFSET),
+                evaluate=partial(grid.evaluate, name=OFFSET),
             ),
         )
 

@@ -12,6 +12,7 @@ from continuum import (
     Line,
     TimeMesh,
     WidthDepth,
+    elu,
     gauss_hermite,
     gauss_legendre,
     identity,
@@ -265,6 +266,15 @@ def test_linear_growth_takes_the_better_bound():
     assert large.slope == 1.0
     assert large.theorem == "bounded activation"
     assert large.bound(2.0) == pytest.approx(11.0, rel=1e-14)
+
+
+def test_linear_growth_counts_the_lipschitz_constant():
+    """elu(2), |sigma'| <= 2: from f = 1, u = -1, Sigma(-1) = int_-1^0 2 (1 - e^s) ds = 2 / e."""
+    network, control = family(elu(2.0), 0.0, 1.0)(gauss(3))
+    found = growth_class(network, control, np.ones((3, 1)))
+    assert found.kind == "linear"
+    assert found.rate == 0.0
+    assert found.slope == pytest.approx(sqrt(2 * 2 * 2 / e), rel=1e-13)
 
 
 def test_a_bounded_activation_needs_no_theorem_on_the_kernel():

@@ -15,10 +15,12 @@ import pytest
 import xarray as xr
 from studies_toys import register
 
+import studies.catalogue  # noqa: F401
 from studies.bench import environment, registry, sweep
 from studies.bench.environment import code_hash, cores
 from studies.bench.progress import Bar, Lines, Silence, reporter
 from studies.bench.registry import find_study, study
+from studies.bench.sources import local_imports
 from studies.bench.store import StoreError, read_case
 from studies.bench.sweep import SweepInterrupted, run_sweep
 
@@ -168,6 +170,62 @@ def test_the_code_hash_covers_packages_and_study(tmp_path: Path, monkeypatch: py
     (tmp_path / "solvers" / "inner" / "part.py").rename(tmp_path / "solvers" / "part.py")
     seen.append(code_hash(function))
     assert len(set(seen)) == 7
+
+
+def helpers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """A study with helpers of every kind, and the file that each of its imports leads to."""
+    sources = {
+        "deep_study.py": "from deep_first import one\nimport numpy\n\ndef answer():\n"
+        "    from deep_lazy import two\n    return one() + two\n",
+        "deep_first.py": "from deep_second import base as b\n\ndef one():\n    return b()\n",
+        "deep_second.py": "import deep_pack.low.leaf as leaf\n\ndef base():\n    return leaf.X\n",
+        "deep_lazy.py": "two = 2\n",
+        "deep_pack/__init__.py": "",
+        "deep_pack/low/__init__.py": "from ..upper import Y\n",
+        "deep_pack/low/leaf.py": "from . import twig\nX = twig.Z\n",
+        "deep_pack/low/twig.py": "from ..upper import Y as Z\n",
+        "deep_pack/upper.py": "Y = 1\n",
+        "deep_pack/alone.py": "nothing = 0\n",
+        "deep_stranger.py": "nothing = 0\n",
+    }
+    for name, text in sources.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    monkeypatch.syspath_prepend(folder)
+    return {name: folder / name for name in sources}
+
+
+def test_the_code_hash_follows_helpers_to_any_depth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    files = helpers(tmp_path, monkeypatch)
+    function = __import__("deep_study").answer
+    assert function() == 3
+    first = code_hash(function)
+    for name, path in files.items():
+        content = path.read_text()
+        path.write_text(content + "# changed\n")
+        changed = code_hash(function) != first
+        path.write_text(content)
+        assert changed is (name not in ("deep_pack/alone.py", "deep_stranger.py")), name
+    assert code_hash(function) == first
+
+
+def test_helpers_are_found_before_they_are_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """And nothing is executed: one of them would raise."""
+    files = helpers(tmp_path, monkeypatch)
+    files["deep_lazy.py"].write_text("raise RuntimeError\n")
+    for name in [m for m in sys.modules if m.startswith("deep_")]:
+        monkeypatch.delitem(sys.modules, name)
+    found = local_imports(files["deep_study.py"])
+    assert set(found) == set(files) - {"deep_study.py", "deep_pack/alone.py", "deep_stranger.py"}
+    assert not any(m.startswith("deep_") for m in sys.modules)
+
+
+def test_a_study_of_this_package_counts_what_it_shares():
+    own = local_imports(Path(sys.modules["studies.liu_markowich.bang_bang"].__file__ or ""))
+    assert "studies/liu_markowich/shared.py" in own
+    assert not any("numpy" in name or "pathlib" in name for name in own)
 
 
 def test_a_failing_case_is_a_row_and_the_others_go_on(

@@ -88,3 +88,6 @@ class SolveError(RuntimeError):
         detail = f" ({solution.detail})" if solution.detail else ""
         super().__init__(solution.status.value + detail)
         self.solution = solution
+
+    def __reduce__(self) -> tuple[type["SolveError"], tuple[Solution]]:
+        return type(self), (self.solution,)

@@ -6,17 +6,17 @@ import hashlib
 import inspect
 import os
 import platform
-import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType
 
 from threadpoolctl import threadpool_info
 
 import continuum
 import solvers
 from continuum.arrays import find_gpu
+
+from .sources import local_imports
 
 PACKAGES = (
     "continuum-networks",
@@ -29,6 +29,9 @@ PACKAGES = (
     "matplotlib",
     "scikit-learn",
 )
+
+_APART = ("continuum", "solvers", "studies.bench", "studies.draw")
+"""Packages whose files do not count as helpers of a study: the first two count whole."""
 
 
 def versions() -> dict[str, str]:
@@ -67,8 +70,10 @@ def thread_pools() -> list[str]:
 def code_hash(function: Callable[..., object]) -> str:
     """SHA-256 of the source that a study's answer comes from.
 
-    It covers every Python file of `continuum` and `solvers`, the file of `function`, those beside
-    it whose functions, classes or modules it imports by name, and `studies.datasets`.
+    It covers every Python file of `continuum` and `solvers`, the file of `function`, and what that
+    file imports, directly or through others, that is neither of the standard library nor an
+    installed package (those are told by their versions).  What runs and draws studies
+    (`studies.bench`, `studies.draw`) is left out.
     raises ValueError if `function` was not read from a file
     """
     source = inspect.getsourcefile(inspect.unwrap(function))
@@ -82,26 +87,11 @@ def code_hash(function: Callable[..., object]) -> str:
         root = Path(inspect.getfile(package)).parent
         for path in sorted(root.rglob("*.py")):
             _add(digest, f"{package.__name__}/{path.relative_to(root).as_posix()}", path)
-    _add(digest, "study", Path(source))
-    for path in _beside(function, Path(source)):
-        _add(digest, path.name, path)
-    _add(digest, "studies/datasets.py", Path(__file__).parent.parent / "datasets.py")
+    file = Path(source).resolve()
+    _add(digest, "study", file)
+    for name, path in sorted(local_imports(file, _APART).items()):
+        _add(digest, name, path)
     return digest.hexdigest()
-
-
-def _beside(function: Callable[..., object], source: Path) -> list[Path]:
-    """The other files of its folder from which the module of `function` imports."""
-    found = set()
-    for value in inspect.unwrap(function).__globals__.values():
-        module = (
-            value
-            if isinstance(value, ModuleType)
-            else sys.modules.get(str(getattr(value, "__module__", "")))
-        )
-        file = Path(getattr(module, "__file__", None) or os.devnull)
-        if file.parent == source.parent and file != source:
-            found.add(file)
-    return sorted(found)
 
 
 def _add(digest: "hashlib._Hash", name: str, path: Path) -> None:

@@ -1,0 +1,53 @@
+"""Machine code kept on disk between processes, where that is possible; compiled again where not.
+
+Numba refuses to decorate a function if it finds no folder to write in, and raises whatever it meets
+in a damaged file.  Neither should keep anybody from computing: it costs the compilation, and one
+warning.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from numba.core.caching import FunctionCache
+
+_warned: list[str] = []
+
+
+class _Forgiving(FunctionCache):
+    """Numba's cache of one function; a file that cannot be read or written counts as absent."""
+
+    def load_overload(self, sig: object, target_context: object) -> object:
+        try:
+            return super().load_overload(sig, target_context)
+        # a truncated file raises EOFError, UnpicklingError, ValueError, ... as its bytes happen to be
+        except Exception as error:
+            _warn(f"a file in {self.cache_path} is damaged ({type(error).__name__})")
+        try:
+            self.flush()  # the index names no file any more: all are written anew
+        except OSError:
+            self.disable()
+        return None
+
+    def save_overload(self, sig: object, data: object) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            _warn(f"{self.cache_path} cannot be written to ({type(error).__name__})")
+            self.disable()
+
+
+def keep_on_disk(dispatcher: Any, function: Callable[..., object]) -> None:
+    """Lets a Numba dispatcher keep the code of its function on disk, if there is a place for it."""
+    try:
+        dispatcher._cache = _Forgiving(function)
+    except (RuntimeError, OSError):
+        _warn("no folder can be written to; NUMBA_CACHE_DIR can name one")
+
+
+def _warn(reason: str) -> None:
+    """One line, once in a process."""
+    if not _warned:
+        _warned.append(reason)
+        message = f"compiled loops are compiled again in this process: {reason}"
+        warnings.warn_explicit(message, RuntimeWarning, "continuum", 1)
