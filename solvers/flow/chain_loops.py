@@ -335,6 +335,81 @@ def advance(f, samples, work, program, blocks, method, moments, tape, states):
     return -1
 
 
+class Pair(NamedTuple):
+    """errors (E, s) of e_i = h sum_j errors_ij k_j, measure (N,) of sum 1, (rtol, atol)."""
+
+    errors: Array
+    measure: Array
+    tolerances: Array
+
+
+@compiled
+def slope_at(f, samples, work, program, blocks, layer, theta, slope):
+    """slope <- F(f, c) in a layer, at a time given as a share of it."""
+    program, work = borrowed(program), borrowed(work)
+    values, kinds, f = borrowed(blocks.values), borrowed(blocks.kinds), borrowed(f)
+    slope = borrowed(slope)
+    room, store = carve(work, program.links, samples, 0)
+    store[: f.size] = f
+    velocity(program, values, kinds, layer, theta, samples, store, slope, room.weighed, room.blend)
+    at = program.links[-1, OUTPUT] * samples
+    if at >= 0:
+        slope[:] = store[at : at + slope.size]
+
+
+@compiled
+def attempt(f, samples, work, program, blocks, method, pair, moment, slopes, state):
+    """One step of an embedded pair: fills slopes (s, N M), of which the first is given, and state.
+
+    moment : layer, h, start and length as shares of the layer
+    Returns the scaled error of the worst sample: |e_1|, or |e_1|^2 / sqrt(|e_1|^2 + |e_2|^2 / 100)
+    where there are two estimates, with |e|^2 = sum_i measure_i (e_i / (atol + rtol max(|f_i|,
+    |state_i|)))^2.
+    """
+    program, method, work = borrowed(program), borrowed(method), borrowed(work)
+    values, kinds, f = borrowed(blocks.values), borrowed(blocks.kinds), borrowed(f)
+    pair, slopes, state = borrowed(pair), borrowed(slopes), borrowed(state)
+    layer, h, theta, dtheta = moment
+    stages, entries = method.b.size, f.size
+    room, store = carve(work, program.links, samples, 0)
+    at = program.links[-1, OUTPUT] * samples
+    for i in range(1, stages):
+        combine(1.0, f, h, method.a[i], 0, i, slopes, 0, store[:entries])
+        share = theta + method.c[i] * dtheta
+        velocity(
+            program,
+            values,
+            kinds,
+            layer,
+            share,
+            samples,
+            store,
+            slopes[i],
+            room.weighed,
+            room.blend,
+        )
+        if at >= 0:
+            slopes[i] = store[at : at + entries]
+    combine(1.0, f, h, method.b, 0, stages, slopes, 0, state)
+    rtol, atol = pair.tolerances[0], pair.tolerances[1]
+    first, second = room.here, room.there
+    combine(0.0, f, h, pair.errors[0], 0, stages, slopes, 0, first[:entries])
+    if pair.errors.shape[0] > 1:
+        combine(0.0, f, h, pair.errors[1], 0, stages, slopes, 0, second[:entries])
+    worst = 0.0
+    for m in range(samples):
+        one = two = 0.0
+        for y in range(pair.measure.size):
+            e = y * samples + m
+            scale = atol + rtol * max(abs(f[e]), abs(state[e]))
+            one += pair.measure[y] * (first[e] / scale) ** 2
+            two += pair.measure[y] * (second[e] / scale) ** 2
+        if pair.errors.shape[0] > 1 and one > 0.0:
+            one *= one / (one + 0.01 * two)
+        worst = one if not one <= worst else worst
+    return np.sqrt(worst)
+
+
 @inlined
 def arrange(source, factor, samples, columns, i, out):
     """Puts factor source as the i-th of `columns` where `accumulate` reads it: (R, columns M), or
@@ -441,7 +516,7 @@ class Room(NamedTuple):
 
 @unfolded
 def carve(work, links, samples, columns):
-    """The room for a sweep that collects `columns` stages at a time, in `work`, and what is left."""
+    """Room for a sweep that collects `columns` stages at a time, in `work`; and what is left."""
     largest = inside = matrix = 0
     for n in range(links.shape[0]):
         rows, across = links[n, ROWS], links[n, COLUMNS]
@@ -538,11 +613,22 @@ def collect_matrices(links, kinds, layer, shares, samples, store, bars, fresh, r
 
 @compiled
 def adjoint(
-    samples, work, program, blocks, method, moments, tape, seed_of, seeds, bars, fresh, p, costates
+    samples,
+    work,
+    program,
+    blocks,
+    method,
+    moments,
+    tape,
+    seed_of,
+    seeds,
+    bars,
+    fresh,
+    p,
+    costates,
 ):
-    """The adjoint of `advance`: p_n = p_{n+1} + h sum_i q_i, q_i = (D_f F)* lambda_i, in place of p.
-
-    lambda_i = b_i p_{n+1} + h sum_{j > i} a_ji q_j.  Collects the cotangents as time axes do
+    """The adjoint of `advance`, in place of p: p_n = p_{n+1} + h sum_i q_i,
+    q_i = (D_f F)* lambda_i, lambda_i = b_i p_{n+1} + h sum_{j > i} a_ji q_j.  Collects the cotangents as time axes do
     (divided by the layer's length for LAYERS).
 
     seed_of : (S + 1,), which seed is added to p after step n, or -1

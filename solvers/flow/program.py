@@ -18,11 +18,13 @@ from continuum.arrays import Array, is_numpy
 from continuum.compiled import FROM_VALUE, IDENTITY
 from continuum.controls import Control, ControlPath, ControlSpace, FunctionControl
 from continuum.kernels import Dense
-from continuum.networks import Adjoint, Chain, Linear, Network, Offset, Pointwise
+from continuum.networks import Adjoint, Chain, Linear, Offset, Pointwise
 
+from ..steps import dop853_table
+from ..steps.embedded import DOP853, AdaptiveRungeKutta, DormandPrince
 from ..steps.tableaux import RungeKutta, Stepper
 from . import chain_loops as loops
-from .chain_loops import Blocks, Method, Moments, Program
+from .chain_loops import Blocks, Method, Moments, Pair, Program
 
 _KINDS = {"static": loops.STATIC, "layers": loops.LAYERS, "nodes": loops.NODES}
 _ABSENT = np.empty((0, 1, 1))
@@ -88,10 +90,10 @@ def _plain(x: Array) -> Array:
     return x if x.flags.c_contiguous and x.flags.writeable else np.array(x, order="C")
 
 
-_lowered: WeakKeyDictionary[Network, Lowered | None] = WeakKeyDictionary()
+_lowered: WeakKeyDictionary[Chain, Lowered | None] = WeakKeyDictionary()
 
 
-def lower(network: Network) -> Lowered | None:
+def lower(network: Chain) -> Lowered | None:
     """The program of a network, made once; None for what is no chain of dense maps."""
     try:
         return _lowered[network]
@@ -99,7 +101,7 @@ def lower(network: Network) -> Lowered | None:
         return _lowered.setdefault(network, _lower(network))
 
 
-def _lower(network: Network) -> Lowered | None:
+def _lower(network: Chain) -> Lowered | None:
     shapes: dict[str, tuple[int, int]] = {}
     links: list[_Link] = []
     rows = len(network.weights)
@@ -108,7 +110,7 @@ def _lower(network: Network) -> Lowered | None:
         shapes.setdefault(name, shape)
         return list(shapes).index(name)
 
-    for one in network.maps if isinstance(network, Chain) else (None,):
+    for one in network.maps:
         if isinstance(one, Linear | Adjoint):
             linear = one if isinstance(one, Linear) else one.of
             if not isinstance(linear.operator, Dense):
@@ -203,9 +205,9 @@ class Loop:
     method: Method
 
     @staticmethod
-    def of(network: Network, control: ControlPath, stepper: Stepper, state: Array) -> "Loop | None":
+    def of(network: object, control: ControlPath, stepper: Stepper, state: Array) -> "Loop | None":
         """None where only the generic path applies."""
-        if not isinstance(stepper, RungeKutta) or not is_numpy(state):
+        if not (isinstance(network, Chain) and isinstance(stepper, RungeKutta) and is_numpy(state)):
             return None
         lowered = lower(network)
         blocks = None if lowered is None else _blocks(lowered, control)
@@ -225,6 +227,51 @@ class Loop:
             f, samples, room, self.lowered.program, self.blocks, self.method, moments, tape, states
         )
 
+    def slope(self, f: Array, layer: int, theta: float) -> Array:
+        """F(f, c) in a layer, at a time given as a share of it: (N, M)."""
+        slope = np.empty(f.size)
+        room = self._step_room(f.shape[1])
+        loops.slope_at(
+            _plain(f).reshape(-1),
+            f.shape[1],
+            room,
+            self.lowered.program,
+            self.blocks,
+            layer,
+            theta,
+            slope,
+        )
+        return slope.reshape(f.shape)
+
+    def attempt(
+        self, pair: Pair, f: Array, first: Array, moment: tuple[int, float, float, float]
+    ) -> tuple[Array, list[Array], float]:
+        """(state, slopes, scaled error) of a step of an embedded pair from f, whose slope
+        `first` is known; see `chain_loops.attempt`.
+        """
+        samples, stages = f.shape[1], self.method.b.size
+        slopes, state = np.empty((stages, *f.shape)), np.empty(f.shape)
+        slopes[0] = first
+        error = loops.attempt(
+            _plain(f).reshape(-1),
+            samples,
+            self._step_room(samples),
+            self.lowered.program,
+            self.blocks,
+            self.method,
+            pair,
+            moment,
+            slopes.reshape(stages, -1),
+            state.reshape(-1),
+        )
+        return state, list(slopes), float(error)
+
+    def _step_room(self, samples: int) -> Array:
+        """The room for a forward step, and one stage's part of a tape behind it."""
+        lowered = self.lowered
+        size = 3 * lowered.largest * samples + 2 * lowered.matrix + lowered.rows * samples
+        return np.empty(size)
+
     def tape(self, steps: int, samples: int) -> Array:
         """Room for what the adjoint of so many steps reads."""
         return np.empty((steps, self.method.b.size, self.lowered.rows * samples))
@@ -237,6 +284,16 @@ class Loop:
             if name in self.lowered.shapes:
                 fresh[list(self.lowered.shapes).index(name)] = False
         return fresh
+
+
+def pair_of(stepper: AdaptiveRungeKutta, weights: Array) -> Pair | None:
+    """The error estimates of a pair of the package; None for another one."""
+    if type(stepper) not in (DormandPrince, DOP853):
+        return None
+    errors = [stepper.error]
+    if isinstance(stepper, DOP853):
+        errors.append(dop853_table.ERROR_3)
+    return Pair(np.stack(errors), weights / weights.sum(), np.array(stepper.tolerances))
 
 
 @cache
