@@ -20,7 +20,7 @@ import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numba
 import numpy as np
@@ -73,7 +73,7 @@ summing = numba.njit(error_model="numpy", forceinline=True, fastmath={"contract"
 
 
 @intrinsic
-def borrowed(context, value):
+def _borrowed(context, value):
     """The same array, or tuple of arrays, without a count of references, which costs more than
     small products do.  Only of arguments, which their caller keeps alive.
     """
@@ -94,6 +94,9 @@ def borrowed(context, value):
         return given
 
     return value(value), generate
+
+
+borrowed: Callable[[Any], Any] = _borrowed
 
 
 _inlined = numba.njit(

@@ -69,7 +69,7 @@ def stage_tangent(program, blocks, changes, layer, at, samples, store, dstore, s
                 x = store[link[INPUT] * samples : link[INPUT] * samples + across]
                 y = weighed(x, 1.0, program.weights, start, samples, room.weighed)
                 matrix = block_at(changes[k], kinds[k], layer, at, room.blend)
-                multiply(matrix, transposed, y, samples, more)
+                multiply(matrix, transposed, y, samples, more[:size])
                 for m in range(size):
                     du[m] += more[m]
             dx = du
@@ -172,7 +172,7 @@ def stage_back_derivative(program, blocks, changes, moment, place, stores, bars,
         multiply(matrix, transposed, y, samples, r)
         if changes[k].shape[0] > 0:
             matrix = block_at(changes[k], kinds[k], layer, at, room.blend)
-            multiply(matrix, transposed, y, samples, extra)
+            multiply(matrix, transposed, y, samples, extra[:size])
             for m in range(size):
                 dr[m] += extra[m]
         here, there, dhere, dthere = there, here, dthere, dhere

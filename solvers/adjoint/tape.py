@@ -51,7 +51,7 @@ class Tape:
 
     first: int
     steps: Steps
-    states: Sequence[Array]
+    states: Sequence[Array] | States
     record: Array | None = None
 
 
@@ -302,7 +302,7 @@ class _CompiledSecondOrder:
     ) -> None:
         """Collects the derivatives of the cotangents in `total`."""
         loop, steps = self.sweeps.loop, self.tape.steps
-        samples, stages = self.dstates.shape[2], loop.method.b.size
+        samples, stages = self.dstates.shape[-1], loop.method.b.size
         size = self.dstates[0].size
         chain_second_order.second_order(
             samples,

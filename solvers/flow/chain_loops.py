@@ -64,7 +64,7 @@ class Program(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """kinds (WIDTH,), each STATIC, LAYERS or NODES; values, WIDTH arrays (T, R, C), T = 0 if absent."""
+    """kinds (WIDTH,), STATIC, LAYERS or NODES; values, WIDTH arrays (T, R, C), T = 0 if absent."""
 
     kinds: Array
     values: tuple[Array, ...]
@@ -127,7 +127,7 @@ def _pairs(left, right, columns, add, out):
 
 @inlined
 def block_at(x, kind, layer, theta, blend):
-    """The block at this time, (R, C): a view where there is one, else the mean of two in `blend`."""
+    """The block at this time, (R, C): a view where there is one, else a mean in `blend`."""
     if kind == STATIC:
         return x[0]
     if kind == LAYERS or theta == 0.0:
@@ -478,7 +478,8 @@ def collect(bar, fresh, kind, moment, shares, left, right, samples, scaled, adde
                     start = (y * columns + i) * samples
                     for m in range(start, start + samples):
                         scaled[m] = share * left[m]
-        accumulate(scaled, right, samples, columns, fresh[layer + end], added, bar[layer + end])
+        part = scaled[: left.size]
+        accumulate(part, right, samples, columns, fresh[layer + end], added, bar[layer + end])
         fresh[layer + end] = False
 
 
@@ -628,8 +629,9 @@ def adjoint(
     costates,
 ):
     """The adjoint of `advance`, in place of p: p_n = p_{n+1} + h sum_i q_i,
-    q_i = (D_f F)* lambda_i, lambda_i = b_i p_{n+1} + h sum_{j > i} a_ji q_j.  Collects the cotangents as time axes do
-    (divided by the layer's length for LAYERS).
+
+    q_i = (D_f F)* lambda_i, lambda_i = b_i p_{n+1} + h sum_{j > i} a_ji q_j.  Collects the
+    cotangents as time axes do (divided by the layer's length for LAYERS).
 
     seed_of : (S + 1,), which seed is added to p after step n, or -1
     seeds : (., N M)

@@ -117,7 +117,7 @@ def _lower(network: Chain) -> Lowered | None:
                 return None
             forward = one is linear
             across, down = (_size(space) for space in (linear.source, linear.target))
-            measures = tuple(
+            before, behind = (
                 None if isinstance(space, int) else space.weights
                 for space in (linear.source, linear.target)
             )
@@ -128,7 +128,7 @@ def _lower(network: Chain) -> Lowered | None:
                     loops.FORWARD if forward else loops.ADJOINT,
                     place(one.block, (down, across)),
                     float(one.sign),
-                    measures if forward else measures[::-1],
+                    (before, behind) if forward else (behind, before),
                 )
             )
             rows = links[-1].rows
