@@ -96,7 +96,7 @@ def _borrowed(context, value):
     return value(value), generate
 
 
-borrowed: Callable[[Any], Any] = _borrowed
+borrowed: Any = _borrowed
 
 
 _inlined = numba.njit(
@@ -147,15 +147,15 @@ def _tanh(s):
     """tanh s = (1 - e) / (1 + e), e = exp(-2|s|), with the sign of s; 3 units in the last place;
     keeps NaN.
     """
-    power, c, r = _exp_parts(-2.0 * abs(s))
+    power, c, r = _exp_parts(-2.0 * abs(s))  # type: ignore[misc]
     less, more = 1.0 - power, 1.0 + power
     return math.copysign((less * c - more * r) / (more * c - less * r), s)
 
 
 @_inlined
 def _sigmoid(s):
-    """1 / (1 + exp(-s)) = 1 / (1 + e) for s > 0, e / (1 + e) for s <= 0, e = exp(-|s|); keeps NaN."""
-    power, c, r = _exp_parts(-abs(s))
+    """1 / (1 + e) for s > 0, e / (1 + e) for s <= 0, with e = exp(-|s|); keeps NaN."""
+    power, c, r = _exp_parts(-abs(s))  # type: ignore[misc]
     small, large = power * (c + r), c - r
     return (large if s > 0.0 else small) / (large + small)
 

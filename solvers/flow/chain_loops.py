@@ -223,14 +223,22 @@ def combine(scale, f, h, coefficients, first, last, slopes, at, out):
     for start in range(0, f.size, _BLOCK):
         stop = min(start + _BLOCK, f.size)
         base, target = f[start:stop], out[start:stop]
-        for m in range(target.size):
-            target[m] = scale * base[m]
+        begun = False
         for j in range(first, last):
             factor = h * coefficients[j]
-            if factor != 0.0:
-                source = slopes[j, at + start : at + stop]
+            if factor == 0.0:
+                continue
+            source = slopes[j, at + start : at + stop]
+            if begun:
                 for m in range(target.size):
                     target[m] += factor * source[m]
+            else:
+                for m in range(target.size):
+                    target[m] = scale * base[m] + factor * source[m]
+            begun = True
+        if not begun:
+            for m in range(target.size):
+                target[m] = scale * base[m]
 
 
 @unfolded

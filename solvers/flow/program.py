@@ -264,7 +264,7 @@ class Loop:
             slopes.reshape(stages, -1),
             state.reshape(-1),
         )
-        return state, list(slopes), float(error)
+        return state, [*slopes], float(error)  # type: ignore[return-value]  # of arrays
 
     def _step_room(self, samples: int) -> Array:
         """The room for a forward step, and one stage's part of a tape behind it."""
