@@ -121,7 +121,7 @@ MUTANTS = [
     ),
     (
         "a compiled adjoint with a transposed tableau",
-        "solvers/flow/chain_loops.py",
+        "solvers/adjoint/chain_adjoint.py",
         "method.back[i], i + 1, stages",
         "method.a[i], i + 1, stages",
     ),

@@ -32,7 +32,7 @@ from continuum.activations import user_activation
 from continuum.kernels import Dense
 from continuum.networks import Adjoint, Chain, Linear, Offset, Pointwise
 from solvers import RK4, Euler, ExplicitMidpoint, Heun, discretize, integrate
-from solvers.adjoint import chain_second_order
+from solvers.adjoint import chain_adjoint, chain_second_order
 from solvers.flow import chain_loops
 from solvers.flow.program import Loop, lower
 
@@ -175,7 +175,9 @@ def test_what_is_no_chain_of_dense_maps_stays_generic(rng):
 def test_one_compilation_serves_all():
     loops = (
         chain_loops.advance,
-        chain_loops.adjoint,
+        chain_adjoint.adjoint,
+        chain_loops.attempt,
+        chain_loops.slope_at,
         chain_second_order.tangent,
         chain_second_order.second_order,
     )

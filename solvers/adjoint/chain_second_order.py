@@ -27,17 +27,14 @@ from ..flow.chain_loops import (
     PRODUCT,
     ROWS,
     WEIGHT,
-    arrange,
     block_at,
     carve,
-    collect_matrices,
-    collect_offset,
     combine,
     finish,
     multiply,
-    scale_by_slope,
     weighed,
 )
+from .chain_adjoint import arrange, collect_matrices, collect_offset, scale_by_slope
 
 
 @compiled

@@ -11,7 +11,6 @@ from continuum.arrays import Array, namespace
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
-from ..flow import chain_loops
 from ..flow.adaptive import accepted_steps
 from ..flow.advance import Advance, CompiledAdvance, GenericAdvance, Steps
 from ..flow.program import Loop
@@ -19,7 +18,7 @@ from ..run.solution import Solution, SolveError, States, Trajectory
 from ..run.status import Status
 from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.tableaux import StepFailed
-from . import chain_second_order
+from . import chain_adjoint, chain_second_order
 from .discrete_cost import DiscreteCost, Rule
 from .step_derivatives import StepDerivatives, Tableau
 
@@ -217,7 +216,7 @@ class Backward:
             self.fresh = loop.fresh(self.sweeps.problem.functional.running_reads)
         stages, moments = loop.method.b.size, tape.steps.moments
         costates = np.empty((len(tape.steps) + 1 if self.keep else 0, p.size))
-        chain_loops.adjoint(
+        chain_adjoint.adjoint(
             shape[1],
             loop.lowered.room(shape[1], stages, stages),
             loop.lowered.program,
