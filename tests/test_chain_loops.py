@@ -31,10 +31,20 @@ from continuum import (
 from continuum.activations import user_activation
 from continuum.kernels import Dense
 from continuum.networks import Adjoint, Chain, Linear, Offset, Pointwise
-from solvers import RK4, Euler, ExplicitMidpoint, Heun, discretize, integrate
+from solvers import (
+    DOP853,
+    RK4,
+    DormandPrince,
+    Euler,
+    ExplicitMidpoint,
+    Heun,
+    discretize,
+    integrate,
+)
 from solvers.adjoint import chain_adjoint, chain_second_order
 from solvers.flow import chain_loops
-from solvers.flow.program import Loop, lower
+from solvers.flow.adaptive import _attempt
+from solvers.flow.program import Loop, lower, pair_of
 
 GRID = gauss_legendre(Interval(0.0, 1.0), 3)
 ACTIVATIONS = (
@@ -156,6 +166,48 @@ def test_large_products_are_the_small_ones(samples, rng, monkeypatch):
     expected = objective.gradient(control), objective.hvp(control, direction)
     for ours, theirs in zip(found, expected, strict=True):
         assert relative(ours, theirs) < 1e-12
+
+
+@pytest.mark.parametrize(
+    "stepper", [DormandPrince(rtol=1e-7, atol=1e-9), DOP853(rtol=1e-7, atol=1e-9)]
+)
+@pytest.mark.parametrize("in_time", ["layers", "nodes", "static"])
+def test_adaptive_steps_are_the_generic_ones(stepper, in_time, rng, monkeypatch):
+    maps = (Linear("w", Dense(), -1), Offset("a"), Pointwise(gelu), Adjoint("w"), Offset("b"))
+    network = Chain(GRID, maps)
+    control = network.controls(TimeMesh(2.0, 3, 1.3), in_time=in_time).random(rng)
+    initial = rng.standard_normal((3, 4))
+    compiled = integrate(network, control, initial, stepper, save="steps")
+    monkeypatch.setattr(Loop, "of", staticmethod(lambda *arguments: None))
+    generic = integrate(network, control, initial, stepper, save="steps")
+    assert compiled.statistics["rejected"] == generic.statistics["rejected"]
+    np.testing.assert_allclose(compiled.trajectory.times, generic.trajectory.times, rtol=1e-7)
+    ours, theirs = compiled.trajectory.states, generic.trajectory.states
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(ours[-1], theirs[-1], rtol=0, atol=1e-9)
+
+
+def test_one_attempt_is_the_generic_one(rng):
+    """State, slopes and scaled error, where the estimates are far above rounding."""
+    network = Chain(GRID, (Linear("w", Dense()), Offset("a"), Pointwise(arctan)))
+    control = network.controls(TimeMesh(2.0, 2), in_time="nodes").random(rng, 3.0)
+    f, w = rng.standard_normal((3, 4)), network.weights
+    for stepper in (DormandPrince(rtol=1e-3, atol=1e-2), DOP853(rtol=1e-3, atol=1e-2)):
+        loop, pair = Loop.of(network, control, stepper, f), pair_of(stepper, w)
+        assert loop is not None
+        assert pair is not None
+
+        def slope(t, g):
+            return network.velocity(g, control.at_layer(1, t), t)
+
+        first = loop.slope(f, 1, 0.1)
+        np.testing.assert_allclose(first, slope(1.1, f), rtol=0, atol=1e-14)
+        state, slopes, error = loop.attempt(pair, f, first, (1, 0.8, 0.1, 0.8))
+        expected = _attempt(slope, stepper, 1.1, 0.8, f, first, w)
+        np.testing.assert_allclose(state, expected[0], rtol=0, atol=1e-13)
+        np.testing.assert_allclose(slopes, expected[1], rtol=0, atol=1e-13)
+        assert error > 1e-3
+        assert error == pytest.approx(expected[2], rel=1e-9)
 
 
 def test_what_is_no_chain_of_dense_maps_stays_generic(rng):

@@ -19,6 +19,7 @@ from continuum.controls import Control, ControlSpace
 from continuum.problem import LearningProblem
 
 from ..flow.advance import Steps
+from ..flow.program import Loop
 from ..run.solution import SolveError, Trajectory
 from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.implicit import ImplicitRungeKutta
@@ -104,7 +105,7 @@ class ReducedObjective:
         if self.memory is not None:
             check_count("memory", self.memory)
             if not isinstance(self.stepper, AdaptiveRungeKutta):
-                self._plan(self.problem.mesh.layers * self.steps_per_layer, compiled=False)
+                self._plan(self.problem.mesh.layers * self.steps_per_layer, None)
 
     @property
     def space(self) -> ControlSpace:
@@ -166,7 +167,7 @@ class ReducedObjective:
         if self.memory is None:
             turn(tape if tape is not None else sweeps.record(self.problem.initial, 0, count))
         else:
-            plan = self._plan(count, sweeps.compiled is not None)
+            plan = self._plan(count, sweeps.compiled)
             plan.reverse(
                 self.problem.initial,
                 count,
@@ -253,11 +254,13 @@ class ReducedObjective:
     def _tableau(self) -> Tableau:
         return self.stepper  # type: ignore[return-value]  # so says __post_init__
 
-    def _plan(self, steps: int, compiled: bool) -> Plan:
+    def _plan(self, steps: int, loop: Loop | None) -> Plan:
+        """Where the states that `memory` has room for are kept; a compiled loop records the tapes
+        of all stages.
+        """
         units, samples = self.problem.initial.shape
-        return Plan.within(
-            self.memory or 0, steps, 8 * units * samples, len(self._tableau.b) if compiled else 0
-        )
+        rows = 1 if loop is None else -(-len(self._tableau.b) * loop.lowered.rows // units)
+        return Plan.within(self.memory or 0, steps, 8 * units * samples, rows - 1)
 
     def _gradient(self, control: Control, total: dict[str, Array]) -> Control:
         """The gradient of J from the cotangents that a backward sweep collected, which are used

@@ -71,7 +71,8 @@ def accepted_steps(
     ends = [*breakpoints, mesh.horizon]
     t, h = 0.0, 0.0
     w = network.weights_like(f)
-    loop, pair = Loop.of(network, control, stepper, f), pair_of(stepper, w)
+    loop = Loop.of(network, control, stepper, f)
+    pair = None if loop is None else pair_of(stepper, w)
     for end in ends:
         layer, piece = mesh.layer_of(0.5 * (t + end)), control.between(t, end)
         rejected, error = False, 0.0
