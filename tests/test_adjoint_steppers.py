@@ -294,7 +294,7 @@ def test_memory_stays_within_its_budget_and_steps_are_the_least(rng, monkeypatch
 
 def test_memory_too_small_for_the_compiled_record(rng):
     objective = discretize(problem_for(NETWORKS["dense"], rng), RK4(), memory=5 * 120)
-    with pytest.raises(ValueError, match="memory must be at least 720 bytes"):
+    with pytest.raises(ValueError, match="memory must be at least 1080 bytes"):
         objective.gradient(objective.space.random(rng))
 
 
