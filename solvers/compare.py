@@ -114,7 +114,7 @@ def compare(
     methods: Mapping[str, Minimizer | Callable[[LearningProblem], Solution]],
     *,
     symmetries: Sequence[Symmetry] = (),
-    tolerance: float = 1e-2,
+    path_rtol: float = 1e-2,
     rtol: float = 1e-8,
     refined: Grid | None = None,
 ) -> Comparison:
@@ -122,16 +122,16 @@ def compare(
 
     Objectives are those of the continuous problem, by `evaluate`, whatever discretization a method
     worked on; so they can be ranked.  Two controls are one extremal if their states at the ends of
-    the layers (RK4) differ by at most tolerance (1 + |f|) in L2 over time, up to the symmetries:
+    the layers (RK4) differ by at most path_rtol (1 + |f|) in L2 over time, up to the symmetries:
     only a - Bf moves f, so the controls need not be equal.
 
     methods : name -> a Minimizer, run by `minimize`, or a function of the problem that returns a
         Solution
     symmetries : generators, such as sign_flips(problem)
     rtol, refined : see `evaluate`
-    raises TypeError for what is neither; ValueError for tolerance <= 0 or no methods
+    raises TypeError for what is neither; ValueError for path_rtol <= 0 or no methods
     """
-    check_positive("tolerance", tolerance)
+    path_rtol = check_positive("path_rtol", path_rtol)
     if not methods:
         raise ValueError("methods must name at least one method")
     for name, method in methods.items():
@@ -157,7 +157,7 @@ def compare(
             cluster = -1
         else:
             path = _path(problem, solution.control)
-            near = tolerance * (1.0 + float(np.linalg.norm(path)))
+            near = path_rtol * (1.0 + float(np.linalg.norm(path)))
             same = [
                 n
                 for n, paths in enumerate(known)

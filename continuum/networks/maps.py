@@ -16,7 +16,7 @@ import numpy as np
 from ..activations import Activation
 from ..arrays import Array, like, namespace
 from ..blocks import Block
-from ..checks import check_array, check_count
+from ..checks import check_array, check_count, store
 from ..kernels import Dense, Kernel, KernelFormat
 from ..quadrature import Grid
 from ..time_axes import TimeKind
@@ -156,7 +156,7 @@ class Linear(Product):
 
     def __post_init__(self) -> None:
         if not isinstance(self.into, Kernel):
-            check_count("into", self.into)
+            store(self, check_count, "into")
         _check_map(self.block, self.sign)
 
     def bind(self, space: Space, before: tuple[Map, ...]) -> tuple[Self, Space]:

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from continuum.arrays import Array, like, namespace
-from continuum.checks import check_count, check_name
+from continuum.checks import check_count, check_name, store
 from continuum.controls import Control, ControlSpace
 from continuum.problem import LearningProblem
 
@@ -98,9 +98,9 @@ class ReducedObjective:
                 "adjoint is known; "
                 f"got {self.stepper!r}"
             )
-        check_count("steps_per_layer", self.steps_per_layer)
+        store(self, check_count, "steps_per_layer")
         if self.memory is not None:
-            check_count("memory", self.memory)
+            store(self, check_count, "memory")
             if not isinstance(self.stepper, AdaptiveRungeKutta):
                 self._plan(self.problem.mesh.layers * self.steps_per_layer, compiled=False)
 

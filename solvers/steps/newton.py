@@ -9,13 +9,14 @@ that library, a few samples at a time.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import scipy.sparse.linalg
 from scipy.sparse.linalg import LinearOperator
 
 from continuum.arrays import Array, is_numpy, like, namespace
-from continuum.checks import check_count, check_positive
+from continuum.checks import check_count, check_positive, store
 
 from .tableaux import StepFailed
 
@@ -57,9 +58,9 @@ class Newton:
     krylov_above: int = 256
 
     def __post_init__(self) -> None:
-        check_positive("tolerance", self.tolerance)
-        check_count("max_iterations", self.max_iterations)
-        check_count("krylov_above", self.krylov_above, least=0)
+        store(self, check_positive, "tolerance")
+        store(self, check_count, "max_iterations")
+        store(self, partial(check_count, least=0), "krylov_above")
 
     def solve(
         self, fields: Sequence[Field], known: Sequence[Array], gains: Array, guess: Array
