@@ -26,8 +26,8 @@ def picard(
         history "difference": the largest |f^{n+1} - f^n| of each iteration
     raises ValueError for bad counts, or a control with breakpoints
     """
-    check_count("iterations", iterations)
-    check_count("degree", degree)
+    iterations = check_count("iterations", iterations)
+    degree = check_count("degree", degree)
     network.check_blocks("control", control.blocks)
     initial = network.check_state("initial", initial)
     if control.breakpoints:
