@@ -11,6 +11,7 @@ from .blocks import Block
 from .checks import check_array, check_name, check_number
 from .functional import RunningCost
 from .networks import Network, Values
+from .readouts import State
 
 Derivative = tuple[Array, Mapping[str, Array]]
 Direction = tuple[str, Array, dict[str, Array], Array]
@@ -80,20 +81,26 @@ def check_derivatives(
         random numbers, three samples, for what is not given
     rng : for the point and the directions; of a fixed seed if None
     raise_on_failure : raise ValueError with the failures instead of returning them
-    raises TypeError for another subject, or a running cost without a network
+    raises TypeError for another subject, a running cost without a network, and networks with a
+        block that is never stored, which has no derivative
     """
     rng = np.random.default_rng(0) if rng is None else rng
     if isinstance(subject, Network):
-        network, blocks = subject, subject.blocks()
+        network = subject
     elif not isinstance(subject, RunningCost):
         raise TypeError(f"subject must be a Network or a RunningCost, got {subject!r}")
     elif not isinstance(network, Network):
         raise TypeError(f"network must be the Network of the running cost, got {network!r}")
-    else:
-        blocks = (*network.blocks(), *subject.blocks(network))
-    units = len(network.weights)
-    f = rng.standard_normal((units, 3)) if state is None else state
+    f = rng.standard_normal((len(network.weights), 3)) if state is None else state
     f = to_host(network.check_state("state", f))
+    blocks = {b.name: b for b in network.blocks()}
+    if isinstance(subject, RunningCost):
+        subject = subject.completed(network, State(), None, f.shape[1])
+        blocks.update({b.name: b for b in subject.blocks(network)})
+    for block in blocks.values():
+        if block.prepare is not None:
+            raise TypeError(f"block {block.name!r} is never stored, so it has no derivative")
+    blocks = tuple(blocks.values())
     c = {b.name: rng.standard_normal(b.shape) for b in blocks}
     for name, value in (values or {}).items():
         check_name("block", name, list(c))

@@ -24,6 +24,7 @@ from .flow.refinement import (
     width_error,
 )
 from .flow.resolution import Unresolved, velocity_jump
+from .planar import Equilibrium, PointAtInfinity, equilibria, points_at_infinity
 from .pontryagin.certificate import Certificate, pontryagin_certificate
 from .pontryagin.extremals import Extremal
 from .pontryagin.hamiltonian import Hamiltonian, Minimum, layer_hamiltonian
@@ -76,6 +77,7 @@ __all__ = [
     "Composite",
     "DormandPrince",
     "EnergyIdentity",
+    "Equilibrium",
     "Euler",
     "Evaluation",
     "EverySeconds",
@@ -102,6 +104,7 @@ __all__ = [
     "NewtonCG",
     "Objective",
     "Path",
+    "PointAtInfinity",
     "Progress",
     "Propagator",
     "RadauIIA5",
@@ -126,6 +129,7 @@ __all__ = [
     "depth_error",
     "discretize",
     "energy_identity",
+    "equilibria",
     "evaluate",
     "exact_reduction",
     "explain",
@@ -143,6 +147,7 @@ __all__ = [
     "operator_matrix",
     "permutations",
     "picard",
+    "points_at_infinity",
     "pontryagin_certificate",
     "propagator",
     "proximal_alternating",

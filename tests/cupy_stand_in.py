@@ -11,6 +11,7 @@ import numpy as np
 
 NAMES = (
     "abs",
+    "argmax",
     "all",
     "astype",
     "atan",

@@ -13,7 +13,6 @@ from continuum.arrays import Array, to_host
 from continuum.checks import check_count, check_positive, check_rng
 from continuum.controls import Control, ControlSpace
 from continuum.functional import Tracking
-from continuum.kernels import Dense
 from continuum.losses import AbsoluteError, SquaredError
 from continuum.networks.width_depth import WidthDepth
 from continuum.problem import LearningProblem
@@ -284,15 +283,13 @@ def _check_kind(problem: LearningProblem, name: str) -> None:
     if not isinstance(problem, LearningProblem):
         raise TypeError(f"{name} needs a LearningProblem, got {problem!r}")
     network = problem.network
-    if not isinstance(network, WidthDepth) or not isinstance(network.kernel, Dense):
+    if not isinstance(network, WidthDepth) or not network.kernel.is_matrix:
         raise TypeError(f"{name} is known for WidthDepth with a Dense() kernel, got {network!r}")
     if not isinstance(problem.readout, State):
         raise TypeError(f"{name} is known for the readout State(), got {problem.readout!r}")
-    running = problem.running
+    running = problem.functional.running
     if running is not None and not (
-        isinstance(running, Tracking)
-        and isinstance(running.readout, State | None)
-        and running.target is None
+        isinstance(running, Tracking) and running.shared and isinstance(running.readout, State)
     ):
         raise TypeError(
             f"{name} is known for a running loss of the state and the problem's target, got "
@@ -305,8 +302,8 @@ def _check_odd(problem: LearningProblem) -> None:
     s = np.array([0.0, 1e-3, 0.3, 1.0, 2.7, 9.0])
     if not np.allclose(activation.value(-s), -activation.value(s), rtol=0, atol=1e-14):
         raise TypeError(f"sign_flips needs an odd activation, such as tanh, got {activation}")
-    running = problem.running.loss if isinstance(problem.running, Tracking) else None
-    for loss in (problem.terminal, running):
+    for cost in (problem.functional.terminal, problem.functional.running):
+        loss = cost.loss if isinstance(cost, Tracking) else None
         if loss is not None and not isinstance(loss, SquaredError | AbsoluteError):
             raise TypeError(f"sign_flips needs a loss of |output - target|, got {loss!r}")
 

@@ -3,17 +3,17 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import factorial
+from typing import Protocol
 
 import numpy as np
 
 from continuum.arrays import Array, namespace
 from continuum.controls import ControlPath
-from continuum.networks import Network
+from continuum.networks.network import Values
 
 from ..run.status import Status
 from ..steps.embedded import AdaptiveRungeKutta, mean_square, worst
 from ..steps.tableaux import Velocity, combine
-from .advance import velocity
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +40,20 @@ FIRST_ERROR = 0.05
 """The scaled error that the first step aims at."""
 
 
+class VectorField(Protocol):
+    """What has steps: a network, or one that carries further rows."""
+
+    def velocity(self, f: Array, c: Values, t: float) -> Array:
+        """F(f, c, t): (N, M)."""
+        ...
+
+    def weights_like(self, example: Array) -> Array:
+        """(N,): the weights of the units in the norm of errors."""
+        ...
+
+
 def accepted_steps(
-    network: Network,
+    network: VectorField,
     control: ControlPath,
     stepper: AdaptiveRungeKutta,
     f: Array,
@@ -60,16 +72,17 @@ def accepted_steps(
     w = network.weights_like(f)
     for end in ends:
         layer, piece = mesh.layer_of(0.5 * (t + end)), control.between(t, end)
-        rejected = False
+        rejected, error = False, 0.0
 
         def slope(at: float, state: Array, layer: int = layer, piece: ControlPath = piece) -> Array:
-            return velocity(network, piece, layer, at, state)
+            return network.velocity(state, piece.at_layer(layer, at), at)
 
         first = slope(t, f)
         h = h or min(stepper.max_step, _first_step(slope, stepper, end - t, t, f, first, w))
         while t < end:
             if h <= 16 * np.spacing(max(t, h)):
                 finite = bool(namespace(f).all(namespace(f).isfinite(first)))
+                finite = finite and bool(np.isfinite(error))
                 status = Status.STEP_UNDERFLOW if finite else Status.NON_FINITE
                 yield Attempt(layer, t, t, f, [], False, piece, status)
                 return

@@ -54,8 +54,8 @@ class Status(Enum):
         True,
     )
     NON_FINITE = (
-        "A state became infinite or NaN. Try more steps per layer, or a shorter horizon; if "
-        "the problem is stiff, RadauIIA5() or BackwardEuler().",
+        "A state became infinite or NaN. Where the equation has a solution, shorter steps help, a "
+        "shorter horizon or a smaller control; if it is stiff, RadauIIA5() or BackwardEuler().",
         False,
     )
     STEPS_TOO_LONG = (
@@ -69,6 +69,11 @@ class Status(Enum):
         "The cap on the number of steps was reached before the horizon. Raise max_steps or "
         "the tolerances; if the state hardly changes over so many steps, the problem is "
         "stiff: use RadauIIA5() or BackwardEuler().",
+        False,
+    )
+    NOT_SETTLED = (
+        "The cost could not be computed to rtol: values at smaller and smaller errors of the steps "
+        "do not agree, or ask for too many steps. Give a larger rtol, or a shorter horizon.",
         False,
     )
     STEP_UNDERFLOW = (
@@ -121,6 +126,10 @@ class Status(Enum):
         "Stationary, but no minimum: the gradient is below the tolerance, the curvature is "
         "negative along some direction, and no step along it lowers the objective by more than "
         "rounding. Start elsewhere.",
+        False,
+    )
+    RAISED = (
+        "The method raised an error, which the detail repeats; the control is zero.",
         False,
     )
     MAX_ITERATIONS = (

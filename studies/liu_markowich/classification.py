@@ -42,7 +42,7 @@ from solvers import (
     successive_approximation,
 )
 
-from .shared import described
+from ..shared import described
 
 CLASSES = 10
 SQUARE = Interval(0, 1) * Interval(0, 1)

@@ -12,7 +12,8 @@ from solvers import LBFGS, RK4, Extremal, Multistart, discretize, multistart, sh
 
 from ..bench.registry import Picture, study
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, new_figure
-from .shared import PAPER, boxed, described
+from ..shared import described
+from .paper import PAPER, boxed
 
 NAMES = ("switching", "singular arc", "mirror image")
 COLORS = (BLUE, ORANGE, GREEN)
