@@ -15,8 +15,10 @@ from .activations import (
 )
 from .blocks import Block
 from .controls import Control, ControlSpace, FunctionControl
+from .derivatives import check_derivatives
 from .domains import Circle, Interval, Line, Product
 from .feed_forward import FeedForward
+from .functional import Functional, RunningCost, Tracking
 from .kernels import (
     Convolution,
     Dense,
@@ -30,7 +32,20 @@ from .kernels import (
 )
 from .losses import AbsoluteError, CrossEntropy, Logistic, SquaredError
 from .meshes import TimeMesh
-from .networks import Bottleneck, Network, NeuralODE, NeuralODE2, SymmetricLayer, WidthDepth
+from .networks import (
+    Adjoint,
+    Bottleneck,
+    Chain,
+    Inputs,
+    Linear,
+    Network,
+    NeuralODE,
+    NeuralODE2,
+    Offset,
+    Pointwise,
+    SymmetricLayer,
+    WidthDepth,
+)
 from .penalties import L1, SobolevPenalty, Tikhonov
 from .problem import LearningProblem
 from .quadrature import (
@@ -55,11 +70,13 @@ __all__ = [
     "L1",
     "AbsoluteError",
     "Activation",
+    "Adjoint",
     "Affine",
     "Ball",
     "Block",
     "Bottleneck",
     "Box",
+    "Chain",
     "Circle",
     "Control",
     "ControlSpace",
@@ -69,32 +86,40 @@ __all__ = [
     "FeedForward",
     "FiniteSet",
     "FunctionControl",
+    "Functional",
     "Grid",
+    "Inputs",
     "Integral",
     "Interval",
     "L1Ball",
     "LearningProblem",
     "Line",
+    "Linear",
     "Logistic",
     "LowRank",
     "Network",
     "NeuralODE",
     "NeuralODE2",
     "NormBall",
+    "Offset",
     "OnTheFly",
+    "Pointwise",
     "Product",
     "Projection",
     "ResNet",
+    "RunningCost",
     "SobolevPenalty",
     "SquaredError",
     "State",
     "SymmetricLayer",
     "Tikhonov",
     "TimeMesh",
+    "Tracking",
     "WidthDepth",
     "arctan",
     "change_depth",
     "change_width",
+    "check_derivatives",
     "clenshaw_curtis",
     "eigenvalues",
     "elu",

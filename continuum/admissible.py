@@ -2,13 +2,16 @@
 `sets`.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
+import numpy as np
+
 from .arrays import Array
 from .checks import check_name
-from .controls import Control, ControlSpace
+from .controls import Control, ControlSpace, check_control
 
 Blocks = Mapping[str, Array]
 """Coefficients by name, (..., *block.shape): any leading axes, of time or none."""
@@ -17,12 +20,21 @@ Blocks = Mapping[str, Array]
 class AdmissibleSet(ABC):
     """A closed set A of controls; blocks it does not name are free.
 
-    `pointwise` sets bound the control at each time on its own, so that maxima over them are taken
-    time by time. Sets that name different blocks are joined by &: Box(bias=(-1, 1)) &
-    FiniteSet(kernel=(-1, 0, 1)).
+    `nearest`, `support` and `excess` take values at many points at once; `project`, `violation` and
+    `contains` take a whole control.  Sets that name different blocks are joined by &:
+    Box(bias=(-1, 1)) & FiniteSet(kernel=(-1, 0, 1)).
+
+    What a solver may ask of the kind of set:
+
+    pointwise : it bounds the control at each time on its own, so that extrema over it are taken
+        time by time
+    by_entries : it bounds every entry on its own; `by_rows` is for rows of an operator, `interval`
+        for the bounds of a block
+    convex : as it says
     """
 
     pointwise: ClassVar[bool] = True
+    by_entries: ClassVar[bool] = False
     convex: ClassVar[bool] = True
 
     @property
@@ -32,17 +44,41 @@ class AdmissibleSet(ABC):
 
     @abstractmethod
     def nearest(self, x: Blocks, space: ControlSpace) -> dict[str, Array]:
-        """The nearest point, for the blocks it names."""
+        """The nearest points, for the blocks it names."""
 
     @abstractmethod
     def support(self, gradient: Blocks, tie: Blocks, space: ControlSpace) -> dict[str, Array]:
-        """A maximiser of (gradient, .), for the blocks it names; entries that do not matter are
+        """Maximisers of (gradient, .), for the blocks it names; entries that do not matter are
         those of `tie`.
         """
 
     @abstractmethod
-    def violation(self, control: Control) -> float:
-        """By how much the worst bound is exceeded; <= 0 inside."""
+    def excess(self, x: Blocks, space: ControlSpace) -> float:
+        """By how much the worst bound is exceeded at these points; <= 0 inside."""
+
+    def interval(self, name: str) -> tuple[float, float] | None:
+        """(low, high) if the set bounds every entry of the block by this interval alone; a block it
+        does not name is free, (-inf, inf).  None if it is bounded in another way.
+        """
+        return None if name in self.names else (-math.inf, math.inf)
+
+    def by_rows(self, space: ControlSpace) -> bool:
+        """True if it bounds every row (a_i, b_i.) of a bias and a kernel of this space on its
+        own.
+        """
+        return self.by_entries
+
+    def free_entries(self, control: Control, margin: float) -> dict[str, Array] | None:
+        """For every trained block, which of its entries can move both ways, together, without
+        leaving A: masks of the shape of the coefficients.
+
+        margin : what is nearer to a bound than this counts as lying on it
+        returns None where that cannot be told entry by entry: on the boundary of a set whose bounds
+            couple entries, and for sets that are not convex
+        """
+        if not self.convex or self.violation(control) > -margin:
+            return None
+        return {n: np.ones(x.shape, dtype=bool) for n, x in control.items()}
 
     def check(self, space: ControlSpace) -> None:
         """Raises ValueError if the set does not fit the space."""
@@ -57,18 +93,25 @@ class AdmissibleSet(ABC):
                 )
 
     def project(self, control: Control) -> Control:
-        """The nearest point of A; one of them if A is not convex."""
-        return _changed(control, self.nearest(control, control.space))
-
-    def support_point(self, gradient: Control, tie: Control) -> Control:
-        """A point of A that maximises (gradient, x); entries that do not matter, and free ones, are
-        those of `tie`.
+        """The nearest point of A in the norm of the control's space; one of them if A is not
+        convex.
         """
-        return _changed(tie, self.support(gradient, tie, gradient.space))
+        space = self._space(control)
+        return control.replaced(**self.nearest(control, space))
+
+    def violation(self, control: Control) -> float:
+        """By how much the worst bound is exceeded; <= 0 inside."""
+        return self.excess(control, self._space(control))
 
     def contains(self, control: Control, tolerance: float = 0.0) -> bool:
         """True if no bound is exceeded by more than the tolerance."""
         return self.violation(control) <= tolerance
+
+    def _space(self, control: Control) -> ControlSpace:
+        """The space of a control that the set fits.  Raises TypeError, ValueError otherwise."""
+        space = check_control("control", control).space
+        self.check(space)
+        return space
 
     def __and__(self, other: "AdmissibleSet") -> "AdmissibleSet":
         if not isinstance(other, AdmissibleSet):
@@ -108,6 +151,7 @@ class SetProduct(AdmissibleSet):
         if twice:
             raise ValueError(f"two sets name the same block: {', '.join(twice)}")
         self.pointwise = all(p.pointwise for p in parts)  # type: ignore[misc]
+        self.by_entries = all(p.by_entries for p in parts)  # type: ignore[misc]
         self.convex = all(p.convex for p in parts)  # type: ignore[misc]
 
     def __repr__(self) -> str:
@@ -140,9 +184,21 @@ class SetProduct(AdmissibleSet):
     def support(self, gradient: Blocks, tie: Blocks, space: ControlSpace) -> dict[str, Array]:
         return {n: v for part in self._parts for n, v in part.support(gradient, tie, space).items()}
 
-    def violation(self, control: Control) -> float:
-        return max(part.violation(control) for part in self._parts)
+    def excess(self, x: Blocks, space: ControlSpace) -> float:
+        return max(part.excess(x, space) for part in self._parts)
 
+    def interval(self, name: str) -> tuple[float, float] | None:
+        """See AdmissibleSet."""
+        named = [part for part in self._parts if name in part.names]
+        return named[0].interval(name) if named else super().interval(name)
 
-def _changed(control: Control, blocks: Blocks) -> Control:
-    return Control(control.space, {**dict(control.items()), **blocks}, trusted=True)
+    def by_rows(self, space: ControlSpace) -> bool:
+        """See AdmissibleSet."""
+        return all(part.by_rows(space) for part in self._parts)
+
+    def free_entries(self, control: Control, margin: float) -> dict[str, Array] | None:
+        """See AdmissibleSet."""
+        found = [part.free_entries(control, margin) for part in self._parts]
+        if any(masks is None for masks in found):
+            return None
+        return {n: np.all([m[n] for m in found if m is not None], axis=0) for n in control}

@@ -4,12 +4,15 @@ accepted.
 
 import difflib
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from numbers import Integral, Real
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .arrays import Array, is_array, namespace
+
+Kind = TypeVar("Kind")
 
 
 class UnknownName(ValueError, KeyError):
@@ -31,6 +34,22 @@ def check_name(kind: str, name: str, accepted: Collection[str]) -> str:
     raise UnknownName(f"unknown {kind} {name!r}.{hint} Accepted: {', '.join(map(repr, accepted))}.")
 
 
+def check_type(name: str, value: object, kind: type[Kind]) -> Kind:
+    """`value` if it is of this class."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}")
+    return value
+
+
+def check_number(name: str, value: float) -> float:
+    """`value` as a float if it is a finite real number."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a real number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return float(value)
+
+
 def check_positive(name: str, value: float) -> float:
     """`value` as a float if it is a finite number > 0."""
     if not isinstance(value, Real) or isinstance(value, bool):
@@ -47,6 +66,26 @@ def check_count(name: str, value: int, least: int = 1) -> int:
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}")
     return int(value)
+
+
+def check_rng(name: str, rng: np.random.Generator | None) -> np.random.Generator:
+    """`rng`, or the Generator of seed 0 if None.  Raises TypeError for a seed or anything else."""
+    if rng is None:
+        return np.random.default_rng(0)
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            f"{name} must be a numpy random Generator, such as np.random.default_rng(0), "
+            f"got {rng!r}"
+        )
+    return rng
+
+
+def store(instance: object, check: Callable[[str, Any], object], *names: str) -> None:
+    """Checks these fields of a frozen dataclass and stores what the check returned: a plain int or
+    float, whatever kind of number was given.
+    """
+    for name in names:
+        object.__setattr__(instance, name, check(name, getattr(instance, name)))
 
 
 def check_array(name: str, array: Array, shape: Sequence[int | str]) -> Array:

@@ -14,9 +14,9 @@ from typing import Protocol
 
 import numpy as np
 
-from .arrays import Array, is_array, like, namespace
+from .arrays import Array, is_array, like, namespace, to_host
 from .blocks import Block, Coefficient
-from .checks import check_array, check_name
+from .checks import check_array, check_name, check_number
 from .meshes import TimeMesh
 from .time_axes import Norm, TimeAxis, time_axis
 
@@ -43,6 +43,13 @@ class ControlPath(Protocol):
         """The value of every block at t, continued from inside `layer` to its closed ends."""
         ...
 
+    def between(self, start: float, end: float) -> "ControlPath":
+        """The same control on a piece between two breakpoints, continued to its ends from inside.
+
+        Controls whose breakpoints are ends of layers need nothing: `at_layer` does it.
+        """
+        ...
+
     def like(self, example: Array) -> "ControlPath":
         """The same control with its values in the library, and on the device, of `example`."""
         ...
@@ -54,17 +61,18 @@ class FunctionControl:
 
     So a method keeps its order, whatever the layers.  It has no coefficients and cannot be trained:
     `ControlSpace.sample` makes one that can.  Made by `network.control`.
+
+    breakpoints : interior times at which some function jumps or has a kink, increasing; between
+        them the functions are taken to be smooth
+    piece : the two times between which functions are evaluated, never at them; None for all times
     """
 
     mesh: TimeMesh
     blocks: tuple[Block, ...]
     values: Mapping[str, tuple[bool, Callable[[float], Array]]]
+    breakpoints: tuple[float, ...] = ()
+    piece: tuple[float, float] | None = None
     _constants: dict[str, Array] = field(default_factory=dict, repr=False)
-
-    @property
-    def breakpoints(self) -> tuple[float, ...]:
-        """None: functions given by formula are taken to be smooth in time."""
-        return ()
 
     @property
     def constant(self) -> bool:
@@ -83,6 +91,14 @@ class FunctionControl:
         """The value of every block at time t."""
         return self.at_layer(0, t)
 
+    def between(self, start: float, end: float) -> "FunctionControl":
+        """The same functions on a piece between two breakpoints, by their limits at its ends.
+
+        Limits are values 8 roundings of the horizon inside the piece, so that it does not matter
+        which of its two values a function takes at a jump.
+        """
+        return replace(self, piece=(start, end)) if self.breakpoints else self
+
     def like(self, example: Array) -> "FunctionControl":
         """The same functions, their values carried to where `example` is: constant ones once,
         others at every stage.
@@ -92,7 +108,7 @@ class FunctionControl:
 
         def carried(name: str) -> Callable[[float], Array]:
             def value(t: float) -> Array:
-                found = self._value(name, t)
+                found = self.values[name][1](t)
                 return like(found, example) if is_array(found) else found
 
             return value
@@ -104,7 +120,13 @@ class FunctionControl:
     def _value(self, name: str, t: float) -> Array:
         constant, value = self.values[name]
         if not constant:
-            return value(t)
+            if self.piece is not None:
+                inside = 8.0 * float(np.spacing(self.mesh.horizon))
+                t = min(max(t, self.piece[0] + inside), self.piece[1] - inside)
+            try:
+                return value(t)
+            except ValueError as error:
+                raise ValueError(f"{error}, at t = {t:.6g}") from error
         if name not in self._constants:
             self._constants[name] = value(t)
         return self._constants[name]
@@ -125,6 +147,47 @@ class ControlSpace:
     blocks: tuple[Block, ...]
     fixed: Mapping[str, Array] = field(default_factory=dict)
     time_norm: Norm = "L2"
+
+    def check(self, name: str, control: object) -> "Control":
+        """`control` as a point of this space: what every function that takes a control asks first.
+
+        name : what the caller calls it, for the message
+        Two spaces are the same if their trained blocks have the same names, shapes, weights and
+        dependence on time, on the same mesh and with the same norm, and no block is fixed in both
+        at different values.  Blocks that are fixed in this space alone are read from it.
+        raises TypeError for what is no Control of numbers, ValueError for one of another space
+        """
+        given = check_control(name, control)
+        if given.space is self:
+            return given
+        difference = self._difference(given.space)
+        if difference:
+            raise ValueError(f"{name} lives in another space: {difference}")
+        return Control(self, {b.name: given[b.name] for b in self.trained}, trusted=True)
+
+    def _difference(self, other: "ControlSpace") -> str:
+        """What `other` has that this space has not, in words; empty if they are the same."""
+        for what in ("horizon", "layers", "grading"):
+            given, wanted = getattr(other.mesh, what), getattr(self.mesh, what)
+            if given != wanted:
+                return f"its mesh has {what} {given:g}, expected {wanted:g}"
+        names, theirs = [b.name for b in self.trained], {b.name: b for b in other.trained}
+        if sorted(names) != sorted(theirs):
+            return f"its blocks are {', '.join(theirs)}, expected {', '.join(names)}"
+        for block in self.trained:
+            given = theirs[block.name]
+            if given.shape != block.shape:
+                return f"its {block.name} has shape {given.shape}, expected {block.shape}"
+            if given.time != block.time:
+                return f"its {block.name} has in_time={given.time!r}, expected {block.time!r}"
+            if not _same(given.weights, block.weights):
+                return f"its {block.name} is measured by other weights"
+        if other.time_norm != self.time_norm:
+            return f"its norm in time is {other.time_norm}, expected {self.time_norm}"
+        for name, value in self.fixed.items():
+            if name in other.fixed and not _same(other.fixed[name], value):
+                return f"its {name} is fixed at other values"
+        return ""
 
     def joined(self, blocks: Sequence[Block], fixed: Mapping[str, Coefficient]) -> "ControlSpace":
         """This space with further blocks, unless it has them already; those named in `fixed` are
@@ -211,7 +274,7 @@ class ControlSpace:
 
     def flatten(self, control: "Control") -> Array:
         """Coordinates (size,) in which the Euclidean product is that of the space."""
-        pieces = []
+        control, pieces = self.check("control", control), []
         for block in self.trained:
             x = control[block.name]
             y = self.axes[block.name].flatten(x * like(self._roots[block.name], x))
@@ -243,12 +306,13 @@ class ControlSpace:
 
     def inner(self, x: "Control", y: "Control") -> float:
         """(x, y) in the product of the space."""
-        a, b = self.flatten(x), self.flatten(y)
+        a, b = self.flatten(self.check("x", x)), self.flatten(self.check("y", y))
         return float(namespace(a).sum(a * b))
 
     def norm(self, x: "Control") -> float:
         """The norm of x in the space."""
-        return self.inner(x, x) ** 0.5
+        flat = self.flatten(self.check("x", x))
+        return float(namespace(flat).sum(flat * flat)) ** 0.5
 
     def cotangents(self, example: Array) -> dict[str, Array]:
         """Zeros, in the library of `example`, into which `scatter` collects."""
@@ -270,14 +334,20 @@ class ControlSpace:
             if name in total:
                 self.axes[name].scatter(total[name], layer, theta, c, factor)
 
-    def riesz(self, total: Mapping[str, Array]) -> "Control":
+    def riesz(
+        self, total: Mapping[str, Array], further: Mapping[str, Array] | None = None
+    ) -> "Control":
         """The gradient, in the product of the space, of what was collected in `total`, which is
         used up.
 
         Networks and readouts give cotangents that represent them in the block's weights already;
         what is left is the Gram matrix in time.
+        further : gradients, by block, that are added to it: those of a penalty
         """
-        return Control(self, {n: self.axes[n].riesz(c) for n, c in total.items()}, trusted=True)
+        found = {n: self.axes[n].riesz(c) for n, c in total.items()}
+        for name, x in (further or {}).items():
+            found[name] = found[name] + x
+        return Control(self, found, trusted=True)
 
     def local_time(self, layer: int, t: float) -> float:
         """theta with t = t_layer + theta tau_layer."""
@@ -290,7 +360,8 @@ class Control(Mapping[str, Array]):
     space : where it lives
     blocks : coefficients of every trained block
     raises ValueError for a missing, unknown or ill-shaped block, or entries that are not finite
-    Sums and multiples are controls again; arrays are not copied and must not be changed.
+    Sums and multiples are controls again: of one space, by finite real factors.  Arrays are not
+    copied and must not be changed.
     """
 
     __array_ufunc__ = None  # so that a NumPy number times a control asks the control
@@ -327,6 +398,10 @@ class Control(Mapping[str, Array]):
         if all(b.time == "static" for b in self.space.blocks):
             return ()
         return tuple(float(t) for t in self.mesh.nodes[1:-1])
+
+    def between(self, start: float, end: float) -> "Control":
+        """Itself: its breakpoints are ends of layers."""
+        return self
 
     def __getitem__(self, name: str) -> Array:
         if name in self._blocks:
@@ -367,7 +442,8 @@ class Control(Mapping[str, Array]):
         are not copied.
         """
         fixed = {n: like(x, example) for n, x in self.space.fixed.items()}
-        space = replace(self.space, fixed=fixed) if fixed else self.space
+        moved = any(fixed[n] is not x for n, x in self.space.fixed.items())
+        space = replace(self.space, fixed=fixed) if moved else self.space
         return Control(space, {n: like(x, example) for n, x in self.items()}, trusted=True)
 
     def at(self, t: float) -> Mapping[str, Array]:
@@ -376,18 +452,46 @@ class Control(Mapping[str, Array]):
         """
         return self.at_layer(self.mesh.layer_of(t), t)
 
-    def plus(self, blocks: Mapping[str, Array]) -> "Control":
-        """This control with `blocks` added to those of the same names."""
-        changed = {name: x + blocks[name] if name in blocks else x for name, x in self.items()}
-        return Control(self.space, changed, trusted=True)
+    def replaced(self, **blocks: Array) -> "Control":
+        """This control with other coefficients, time first, for the blocks named.
+
+        raises ValueError for an unknown or fixed block, a wrong shape, or entries that are not
+        finite
+        """
+        for name in blocks:
+            check_name("block", name, list(self._blocks))
+        shapes = {b.name: self.space.shape(b) for b in self.space.trained}
+        checked = {n: check_array(n, x, shapes[n]) for n, x in blocks.items()}
+        return Control(self.space, {**self._blocks, **checked}, trusted=True)
 
     def __add__(self, other: "Control") -> "Control":
-        return self.plus(other)
+        other = self.space.check("the other term of a sum", other)
+        return Control(self.space, {n: x + other[n] for n, x in self.items()}, trusted=True)
 
     def __sub__(self, other: "Control") -> "Control":
+        other = self.space.check("the other term of a difference", other)
         return Control(self.space, {n: x - other[n] for n, x in self.items()}, trusted=True)
 
     def __mul__(self, factor: float) -> "Control":
-        return Control(self.space, {n: factor * x for n, x in self.items()}, trusted=True)
+        number = check_number("the factor of a control", factor)
+        return Control(self.space, {n: number * x for n, x in self.items()}, trusted=True)
 
     __rmul__ = __mul__
+
+
+def check_control(name: str, control: object) -> Control:
+    """`control` if it is a Control, for those who have no space to compare it with.
+
+    raises TypeError for anything else, and so for a control made of functions
+    """
+    if isinstance(control, Control):
+        return control
+    hint = ""
+    if isinstance(control, FunctionControl):
+        hint = ": functions cannot be trained, space.sample(...) makes a control that can"
+    raise TypeError(f"{name} must be a Control, got {type(control).__name__}{hint}")
+
+
+def _same(one: Array, other: Array) -> bool:
+    """True if two arrays hold the same numbers, wherever they are."""
+    return one is other or np.array_equal(to_host(one), to_host(other))

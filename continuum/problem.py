@@ -1,7 +1,8 @@
 """The learning problem: what is wanted of a network, continuous in time."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from .admissible import AdmissibleSet
 from .arrays import Array, to_host
 from .checks import check_array, check_name
 from .controls import Control, ControlSpace
+from .functional import Functional, RunningCost, Tracking
 from .losses import Loss, SquaredError
 from .meshes import TimeMesh
 from .networks import Network
@@ -18,50 +20,45 @@ from .readouts import Readout, State
 
 @dataclass(frozen=True, eq=False)
 class LearningProblem:
-    """minimise  sum_m s_m [ terminal(o_m(T), y_m) + int_0^T running(o_m(t), y_m) dt ] + penalty(c)
+    """minimise  sum_m s_m [ terminal(o_m(T), y_m) + int_0^T running_m(f, c, t) dt ] + penalty(c)
 
     over controls c in the admissible set, where f' = velocity(f, c(t), t), f(0) = initial, o =
     readout(f).
 
     initial : (N, M), one sample per column
-    target : (P, M), P the number of outputs; CrossEntropy() takes labels (M,) too
+    target : (P, M), P the number of outputs; CrossEntropy() takes labels (M,) too.  None if neither
+        terminal nor running cost needs it
     controls : a ControlSpace, or a TimeMesh, short for network.controls(mesh); the blocks of the
         readout join it
-    readout, terminal : State() and SquaredError() unless said otherwise
-    running : a loss on the same readout, or None; its integral is the trapezoid rule on the ends of
-        the layers
+    readout, terminal : State() and SquaredError() unless said otherwise; terminal=None for a cost
+        along the way alone
+    running : a RunningCost, or a loss, short for Tracking(loss): on the same readout, with the same
+        target; None for none.  Its integral is the trapezoid rule on the ends of the layers, with
+        the control continued from inside each layer to both its ends
     penalty, admissible : None for none
     sample_weights : (M,), any positive numbers; the problem holds s_m, which sum to 1; None for the
         mean
-    raises ValueError or TypeError for arguments that do not fit each other
+    raises ValueError or TypeError for arguments that do not fit each other, and if there is neither
+        a terminal nor a running cost
     """
 
     network: Network
     initial: Array
-    target: Array
+    target: Array | None
     controls: ControlSpace | TimeMesh
+    _: KW_ONLY
     readout: Readout = field(default_factory=State)
-    terminal: Loss = field(default_factory=SquaredError)
-    running: Loss | None = None
+    terminal: Loss | None = field(default_factory=SquaredError)
+    running: RunningCost | Loss | None = None
     penalty: Penalty | None = None
     admissible: AdmissibleSet | None = None
     sample_weights: Array = None  # type: ignore[assignment]  # the constructor makes it an array
 
     def __post_init__(self) -> None:
-        controls = self.controls
-        if not isinstance(controls, ControlSpace | TimeMesh):
-            raise TypeError(
-                f"controls must be a ControlSpace or a TimeMesh, got {type(controls).__name__}"
-            )
-        space = self.network.controls(controls) if isinstance(controls, TimeMesh) else controls
-        self.network.check_blocks("controls", space.blocks)
-        controls = space.joined(self.readout.blocks(self.network), self.readout.fixed)
+        self._check_kinds()
+        space = self._joined()
         initial = self.network.check_state("initial", self.initial)
         samples = initial.shape[1]
-        outputs = len(self.readout.measure(self.network))
-        target = self.terminal.check_target(self.target, outputs, samples)
-        if self.running is not None:
-            self.running.check_target(target, outputs, samples)
         weights = np.full(samples, 1.0 / samples)
         if self.sample_weights is not None:
             given = to_host(check_array("sample_weights", self.sample_weights, (samples,)))
@@ -69,16 +66,70 @@ class LearningProblem:
                 raise ValueError("sample_weights must be >= 0 and not all zero")
             weights = given / given.sum()
         if self.admissible is not None:
-            self.admissible.check(controls)
+            self.admissible.check(space)
         if self.penalty is not None:
-            self.penalty.formula(controls)  # so that names that are no block are met here
+            self.penalty.formula(space)  # so that names that are no block are met here
         for name, value in (
-            ("controls", controls),
+            ("controls", space),
             ("initial", initial),
-            ("target", target),
             ("sample_weights", weights),
+            ("target", self._checked_target(samples)),
         ):
             object.__setattr__(self, name, value)
+        self.functional  # noqa: B018 - so that running costs that do not fit are met here
+
+    def _check_kinds(self) -> None:
+        if not isinstance(self.controls, ControlSpace | TimeMesh):
+            raise TypeError(
+                f"controls must be a ControlSpace or a TimeMesh, got {type(self.controls).__name__}"
+            )
+        if self.terminal is None and self.running is None:
+            raise ValueError("terminal and running are both None: the problem has no cost")
+        if self.terminal is not None and not isinstance(self.terminal, Loss):
+            raise TypeError(f"terminal must be a Loss or None, got {self.terminal!r}")
+        if self.running is not None and not isinstance(self.running, Loss | RunningCost):
+            raise TypeError(f"running must be a Loss, a RunningCost or None, got {self.running!r}")
+
+    def _joined(self) -> ControlSpace:
+        """The space of the controls, with the blocks of the readouts."""
+        network, controls = self.network, self.controls
+        space = network.controls(controls) if isinstance(controls, TimeMesh) else controls
+        network.check_blocks("controls", space.blocks)
+        space = space.joined(self.readout.blocks(network), self.readout.fixed)
+        if isinstance(self.running, RunningCost):
+            space = space.joined(self.running.blocks(network), self.running.fixed)
+        return space
+
+    def _checked_target(self, samples: int) -> Array | None:
+        outputs = len(self.readout.measure(self.network))
+        if self.target is None:
+            return None
+        if self.terminal is not None:
+            return self.terminal.check_target(self.target, outputs, samples)
+        running = self.running.loss if isinstance(self.running, Tracking) else self.running
+        if isinstance(running, Loss) and getattr(self.running, "target", None) is None:
+            return running.check_target(self.target, outputs, samples)
+        return check_array("target", self.target, (outputs, samples))
+
+    @cached_property
+    def functional(self) -> Functional:
+        """Its cost as a function of states and control values, with derivatives."""
+        network, samples = self.network, self.initial.shape[1]
+
+        def completed(cost: RunningCost | Loss | None) -> RunningCost | None:
+            if cost is None:
+                return None
+            given = Tracking(cost) if isinstance(cost, Loss) else cost
+            return given.completed(network, self.readout, self.target, samples)
+
+        return Functional(
+            network,
+            self.space,
+            completed(self.terminal),
+            completed(self.running),
+            self.penalty,
+            self.sample_weights,
+        )
 
     @property
     def space(self) -> ControlSpace:
@@ -93,12 +144,16 @@ class LearningProblem:
         return self.space.mesh
 
     def batch(self, indices: Sequence[int] | Array) -> "LearningProblem":
-        """The problem on some of the samples: initial, target and weights are sliced together."""
-        chosen = np.asarray(indices)
+        """The problem on some of the samples: initial, target, weights and the data of the running
+        cost are sliced together.
+        """
+        chosen, running = np.asarray(indices), self.running
         return replace(
             self,
+            network=self.network.batch(chosen),
             initial=self.initial[:, chosen],
-            target=self.target[:, chosen],
+            target=None if self.target is None else self.target[:, chosen],
+            running=running.batch(chosen) if isinstance(running, RunningCost) else running,
             sample_weights=self.sample_weights[chosen],
         )
 
@@ -128,15 +183,17 @@ class LearningProblem:
         samples = self.initial.shape[1]
         even = np.allclose(self.sample_weights, 1 / samples, rtol=1e-12, atol=0.0)
         average = "sum_m s_m " if not even else f"1/{samples} sum_m " if samples > 1 else ""
-        output = self.readout.formula()
-        lines = [f"minimise  J = {average}{self.terminal.formula(f'{output}(T)')}"]
-        if self.running is not None:
-            lines.append(
-                f"            + {average}int_0^T {self.running.formula(f'{output}(t)')} dt"
+        terms = []
+        if self.terminal is not None:
+            terms.append(f"{average}{self.terminal.formula(f'{self.readout.formula()}(T)')}")
+        if self.functional.running is not None:
+            terms.append(
+                f"{average}int_0^T {self.functional.running.formula()} dt"
                 f"   (trapezoid on the {mesh.layers + 1} ends of layers)"
             )
         if self.penalty is not None:
-            lines.append(f"            + {self.penalty.formula(space)}")
+            terms.append(self.penalty.formula(space))
+        lines = ["minimise  J = " + "\n            + ".join(terms)]
         lines.append("over      " + ", ".join(_describe(space, b.name) for b in space.blocks))
         if self.admissible is not None:
             lines.append(f"in        {self.admissible}")

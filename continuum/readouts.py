@@ -13,7 +13,6 @@ from .arrays import Array, like, namespace
 from .blocks import Block, Coefficient
 from .checks import check_array, check_count, check_name
 from .networks import Network
-from .networks.kernel_network import KernelNetwork
 from .networks.network import Values
 
 WEIGHT, OFFSET = "readout.W", "readout.mu"
@@ -202,7 +201,7 @@ class Integral(TrainableReadout):
     """
 
     def blocks(self, network: Network) -> tuple[Block, ...]:
-        if not isinstance(network, KernelNetwork):
+        if network.grid is None:
             raise TypeError(
                 f"an Integral readout needs a network on a grid, such as WidthDepth, got "
                 f"{network!r}"

@@ -7,7 +7,7 @@ from numbers import Real
 import numpy as np
 
 from .admissible import AdmissibleSet, Blocks
-from .arrays import Array, like, namespace
+from .arrays import Array, like, namespace, to_host
 from .checks import check_positive
 from .controls import Control, ControlSpace
 
@@ -20,6 +20,8 @@ class Box(AdmissibleSet):
     raises ValueError unless lower <= upper for each (else the set is empty), or for names that are
     not trained blocks
     """
+
+    by_entries = True
 
     def __init__(self, **bounds: tuple[float, float]) -> None:
         for name, pair in bounds.items():
@@ -62,14 +64,28 @@ class Box(AdmissibleSet):
     def bounded(self) -> bool:
         return all(np.isfinite(pair).all() for pair in self.bounds.values())
 
-    def violation(self, control: Control) -> float:
+    def excess(self, x: Blocks, space: ControlSpace) -> float:
         return max(
             (
-                max(low - _lowest(control[n]), _highest(control[n]) - high)
+                max(low - _lowest(x[n]), _highest(x[n]) - high)
                 for n, (low, high) in self.bounds.items()
             ),
             default=0.0,
         )
+
+    def interval(self, name: str) -> tuple[float, float] | None:
+        """See AdmissibleSet."""
+        return self.bounds.get(name, super().interval(name))
+
+    def free_entries(self, control: Control, margin: float) -> dict[str, Array]:
+        """Those further than margin (high - low) from both bounds, margin where one is infinite."""
+        self._space(control)
+        masks = {}
+        for name, x in control.items():
+            low, high = self.bounds.get(name, (-np.inf, np.inf))
+            near = margin * (high - low if np.isfinite(high - low) else 1.0)
+            masks[name] = to_host((x > low + near) & (x < high - near))
+        return masks
 
 
 class FiniteSet(AdmissibleSet):
@@ -84,6 +100,7 @@ class FiniteSet(AdmissibleSet):
     """
 
     convex = False
+    by_entries = True
 
     def __init__(self, **values: Sequence[float]) -> None:
         self.values: dict[str, Array] = {}
@@ -127,11 +144,9 @@ class FiniteSet(AdmissibleSet):
             for n, v in self.values.items()
         }
 
-    def violation(self, control: Control) -> float:
-        near = self.nearest(control, control.space)
-        return max(
-            (_highest(namespace(x).abs(x - control[n])) for n, x in near.items()), default=0.0
-        )
+    def excess(self, x: Blocks, space: ControlSpace) -> float:
+        near = self.nearest(x, space)
+        return max((_highest(namespace(y).abs(y - x[n])) for n, y in near.items()), default=0.0)
 
 
 class Ball(AdmissibleSet):
@@ -210,10 +225,14 @@ class Ball(AdmissibleSet):
             self.kernel: xp.where(seen[..., None], b, tie[self.kernel]),
         }
 
-    def violation(self, control: Control) -> float:
-        a, b = control[self.bias], control[self.kernel]
+    def excess(self, x: Blocks, space: ControlSpace) -> float:
+        a, b = x[self.bias], x[self.kernel]
         xp = namespace(a)
         return max(_highest(xp.sqrt(a[..., None] ** 2 + b * b)), _highest(xp.abs(a))) - self.radius
+
+    def by_rows(self, space: ControlSpace) -> bool:
+        """True: one bias goes with one row."""
+        return True
 
 
 class BallsByName(AdmissibleSet):
@@ -277,20 +296,18 @@ class L1Ball(BallsByName):
             found[name] = xp.where(xp.max(size, axis=-1, keepdims=True) > 0, peak, tie[name])
         return found
 
-    def violation(self, control: Control) -> float:
-        return max(
-            (
-                _highest(
-                    namespace(x).sum(
-                        self._measure(n, control.space, x) * namespace(x).abs(x), axis=-1
-                    )
-                )
-                - r
-                for n, r in self.radii.items()
-                for x in (control[n],)
-            ),
-            default=0.0,
-        )
+    def excess(self, x: Blocks, space: ControlSpace) -> float:
+        found = []
+        for name, radius in self.radii.items():
+            v = x[name]
+            xp, w = namespace(v), self._measure(name, space, v)
+            found.append(_highest(xp.sum(w * xp.abs(v), axis=-1)) - radius)
+        return max(found, default=0.0)
+
+    def by_rows(self, space: ControlSpace) -> bool:
+        """True for kernels alone: the norm of a bias couples its units."""
+        axes = {b.name: len(b.shape) for b in space.trained}
+        return all(axes[name] == 2 for name in self.radii)
 
     def check(self, space: ControlSpace) -> None:
         super().check(space)
@@ -324,11 +341,8 @@ class NormBall(BallsByName):
             found[name] = gradient[name] * (radius / length) if length > 0 else tie[name]
         return found
 
-    def violation(self, control: Control) -> float:
-        return max(
-            (self._norm(n, control[n], control.space) - r for n, r in self.radii.items()),
-            default=0.0,
-        )
+    def excess(self, x: Blocks, space: ControlSpace) -> float:
+        return max((self._norm(n, x[n], space) - r for n, r in self.radii.items()), default=0.0)
 
     def _norm(self, name: str, x: Array, space: ControlSpace) -> float:
         block = next(b for b in space.blocks if b.name == name)

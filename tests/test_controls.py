@@ -236,7 +236,7 @@ def test_euclidean_blocks():
         (lambda: NETWORK.controls(MESH).zeros()["kernl"], "Did you mean 'kernel'"),
         (lambda: NETWORK.controls(MESH).zeros().at(3.0), r"t must be in \[0, 2.0\]"),
         (lambda: LowRank(0), "rank must be at least 1"),
-        (lambda: WidthDepth(NETWORK.grid, np.tanh), "activation must be a Activation"),
+        (lambda: WidthDepth(NETWORK.grid, np.tanh), "activation must be an Activation"),
         (lambda: NeuralODE2(0, tanh), "units"),
     ],
 )

@@ -33,6 +33,8 @@ CASES = [
     ("static L2", Tikhonov(0.3)),
     ("nodes L2", SobolevPenalty(0.2)),
     ("nodes H1", SobolevPenalty(0.2, ["kernel"])),
+    ("nodes L2", SobolevPenalty(0.2, slope=0.3)),
+    ("nodes H1", SobolevPenalty(0.2, slope=4.0)),
     ("layers L2", L1(0.3)),
     ("static L2", L1(0.3, ["kernel"])),
     ("layers L2", L1(0.3, groups="rows")),
@@ -49,7 +51,7 @@ def test_gradient_and_second_derivative(kind, penalty, rng):
     for _ in range(3):
         x, d = space.random(rng), space.random(rng)
         gradient, bend = (
-            space.zeros().plus(part) for part in (penalty.gradient(x), penalty.hvp(x, d))
+            space.zeros().replaced(**part) for part in (penalty.gradient(x), penalty.hvp(x, d))
         )
         taylor = penalty.value(x) + space.inner(gradient, d) + 0.5 * space.inner(bend, d)
         assert penalty.value(x + d) == pytest.approx(taylor, rel=1e-13)
@@ -113,10 +115,77 @@ def test_values_by_hand(rng):
     for kind in ("nodes L2", "nodes H1"):
         line = SPACES[kind].sample(bias=lambda y, t: 2 * t - 1 + 0 * y)
         assert SobolevPenalty(0.5).value(line) == pytest.approx(0.5 * 2 * (14 / 3 + 8), rel=1e-13)
+        flatter = SobolevPenalty(0.5, slope=0.25)
+        assert flatter.value(line) == pytest.approx(0.5 * 2 * (14 / 3 + 2), rel=1e-13)
         assert Tikhonov(0.5).value(line) == pytest.approx(0.5 * 2 * 14 / 3, rel=1e-13)
     still = SPACES["static L2"].sample(bias=3.0)
     assert Tikhonov(0.5).value(still) == pytest.approx(0.5 * 18, rel=1e-14)
     assert L1(0.5).value(still) == pytest.approx(0.5 * 6, rel=1e-14)
+
+
+POINTWISE = [
+    Tikhonov(0.3),
+    Tikhonov(0.3, ["kernel"]),
+    L1(0.3),
+    L1(0.3, groups="rows"),
+    Tikhonov(0.4, ["bias"]) + L1(0.3, ["kernel"]),
+]
+
+
+@pytest.mark.parametrize("penalty", POINTWISE, ids=map(str, POINTWISE))
+def test_pointwise_penalties_are_integrals_of_their_density(penalty, rng):
+    space = SPACES["layers L2"]
+    x = space.random(rng)
+    assert penalty.pointwise
+    density = penalty.density(space, x)
+    assert density.shape == (3,)
+    assert MESH.steps @ density == pytest.approx(penalty.value(x), rel=1e-14)
+    alone = [penalty.density(space, {n: v[k] for n, v in x.items()}) for k in range(3)]
+    np.testing.assert_allclose(density, alone, rtol=1e-14)
+    # on layers the product of the space is that of the values at each time
+    found, whole = penalty.density_prox(space, x, 0.7), penalty.prox(x, 0.7)
+    assert found.keys() == whole.keys()
+    for name in whole:
+        np.testing.assert_allclose(found[name], whole[name], rtol=0, atol=1e-15)
+    if penalty.smooth:
+        slope, gradient = penalty.density_gradient(space, x), penalty.gradient(x)
+        assert slope.keys() == gradient.keys()
+        for name in gradient:
+            np.testing.assert_allclose(slope[name], gradient[name], rtol=1e-15)
+    else:
+        with pytest.raises(TypeError, match="no density with a derivative"):
+            penalty.density_gradient(space, x)
+
+
+def test_densities_of_blocks_that_are_smooth_in_time_or_constant(rng):
+    nodes, static = SPACES["nodes L2"], SPACES["static L2"]
+    x, still = nodes.random(rng), static.random(rng)
+    points, shares = np.polynomial.legendre.leggauss(2)
+    total = 0.0
+    for layer, tau in enumerate(MESH.steps):
+        for theta, share in zip(0.5 + 0.5 * points, 0.5 * shares * tau, strict=True):
+            values = x.at_layer(layer, MESH.nodes[layer] + theta * tau)
+            total += share * float(Tikhonov(0.3).density(nodes, values))
+    assert total == pytest.approx(Tikhonov(0.3).value(x), rel=1e-13)
+    for penalty in (Tikhonov(0.3), L1(0.3)):
+        assert penalty.density(static, still) == 0.0
+        assert penalty.density_prox(static, still, 1.0) == dict(still.items())
+    assert not SobolevPenalty(0.1).pointwise
+    assert not (SobolevPenalty(0.1) + Tikhonov(0.1)).pointwise
+    for ask in (
+        lambda: SobolevPenalty(0.1).density(nodes, x),
+        lambda: SobolevPenalty(0.1).density_prox(nodes, x, 1.0),
+        lambda: (SobolevPenalty(0.1) + Tikhonov(0.1)).density(nodes, x),
+    ):
+        with pytest.raises(TypeError, match="SobolevPenalty has no density"):
+            ask()
+
+
+def test_quadratic_densities_say_so():
+    space = SPACES["layers L2"]
+    assert TIKHONOV.quadratic(space) == {"bias": 1.0, "kernel": 0.3}
+    assert Tikhonov(0.5, ["bias"]).quadratic(space) == {"bias": 0.5, "kernel": 0.0}
+    assert (TIKHONOV + L1(0.1)).quadratic(space) is None
 
 
 def test_sums(rng):
@@ -149,6 +218,8 @@ def test_formulas():
         == "1 (int_0^T |bias|^2 dt (piecewise linear, exactly))"
     )
     assert SobolevPenalty(2, ["bias"]).formula(nodes) == "2 (int_0^T |bias|^2 + |bias'|^2 dt)"
+    sharp = SobolevPenalty(2, ["bias"], slope=0.5)
+    assert sharp.formula(nodes) == "2 (int_0^T |bias|^2 + 0.5 |bias'|^2 dt)"
     assert L1(2, groups="rows").formula(static) == "2 (|bias|_1 + sum of |rows of kernel|)"
 
 
@@ -169,6 +240,9 @@ def test_another_array_library(rng):
     [
         (lambda: L1(-0.1), "strength must be finite and >= 0"),
         (lambda: SobolevPenalty(np.inf), "strength must be finite and >= 0"),
+        (lambda: SobolevPenalty(0.1, slope=-1.0), "slope must be finite and >= 0"),
+        (lambda: SobolevPenalty(0.1, slope="steep"), "slope must be a number"),
+        (lambda: Tikhonov(0.1, 2.0), "blocks must be a sequence of names"),
         (lambda: L1("much"), "strength must be a number"),
         (lambda: L1(0.1, "kernel"), "blocks must be a sequence of names"),
         (lambda: L1(0.1, groups="columns"), "unknown groups 'columns'"),

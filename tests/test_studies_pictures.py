@@ -17,8 +17,8 @@ from continuum import (
     midpoint,
     tanh,
 )
-from solvers.planar import equilibria as planar
-from solvers.planar.equilibria import classify, deflated_step, equilibria
+from solvers.planar import fields as planar
+from solvers.planar.fields import classify, deflated_step, equilibria
 from studies.draw.figures import OKABE_ITO, convergence_plot, new_figure, order_triangle, save_png
 from studies.draw.portraits import phase_portrait
 from studies.gallery.two_nodes import centre, saddle
@@ -153,7 +153,7 @@ def test_deflation_finds_what_newton_from_the_lattice_misses(
     np.testing.assert_allclose(
         [e.point for e in found], [(x, y) for x in roots for y in roots], atol=1e-9
     )
-    monkeypatch.setattr("solvers.planar.equilibria._ROUNDS", 1)
+    monkeypatch.setattr("solvers.planar.fields._ROUNDS", 1)
     assert len(find()) == alone
 
 

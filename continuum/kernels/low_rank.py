@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..arrays import Array, namespace
+from ..arrays import Array, namespace, to_host
 from ..checks import check_count
 from ..quadrature import Grid
-from .format import KernelFormat, KernelFunction
+from .format import KernelFormat, KernelFunction, weighted
 
 
 @dataclass(frozen=True)
@@ -44,27 +44,39 @@ class LowRank(KernelFormat):
         sides = [[grid.evaluate(g, *time, name="kernel") for g in side] for side in function]
         return np.ascontiguousarray(np.moveaxis(np.asarray(sides), 1, 2))
 
-    def apply(self, b: Array, f: Array, w: Array) -> Array:
-        return b[0, ...] @ (b[1, ...].T @ (w[:, None] * f))
+    def apply(self, b: Array, f: Array, w: Array | None) -> Array:
+        return b[0, ...] @ (b[1, ...].T @ weighted(w, f))
 
-    def adjoint(self, b: Array, r: Array, w: Array) -> Array:
-        return b[1, ...] @ (b[0, ...].T @ (w[:, None] * r))
+    def adjoint(self, b: Array, r: Array, w: Array | None) -> Array:
+        return b[1, ...] @ (b[0, ...].T @ weighted(w, r))
 
-    def outer(self, b: Array, r: Array, f: Array, w: Array) -> Array:
-        left = r @ (b[1, ...].T @ (w[:, None] * f)).T
-        right = f @ (b[0, ...].T @ (w[:, None] * r)).T
+    def outer(self, b: Array, r: Array, f: Array, w: Array | None) -> Array:
+        left = r @ (b[1, ...].T @ weighted(w, f)).T
+        right = f @ (b[0, ...].T @ weighted(w, r)).T
         return namespace(b).stack([left, right])
 
-    def apply_derivative(self, b: Array, db: Array, f: Array, w: Array) -> Array:
-        wf = w[:, None] * f
+    def apply_derivative(self, b: Array, db: Array, f: Array, w: Array | None) -> Array:
+        wf = weighted(w, f)
         return db[0, ...] @ (b[1, ...].T @ wf) + b[0, ...] @ (db[1, ...].T @ wf)
 
-    def adjoint_derivative(self, b: Array, db: Array, r: Array, w: Array) -> Array:
-        wr = w[:, None] * r
+    def adjoint_derivative(self, b: Array, db: Array, r: Array, w: Array | None) -> Array:
+        wr = weighted(w, r)
         return db[1, ...] @ (b[0, ...].T @ wr) + b[1, ...] @ (db[0, ...].T @ wr)
 
-    def outer_derivative(self, b: Array, db: Array, r: Array, f: Array, w: Array) -> Array:
+    def outer_derivative(self, b: Array, db: Array, r: Array, f: Array, w: Array | None) -> Array:
         return self.outer(db, r, f, w)
 
     def matrix(self, b: Array) -> Array:
         return b[0, ...] @ b[1, ...].T
+
+    def norm(self, b: Array, grid: Grid) -> float:
+        """In O(N rank^2): W^1/2 phi = Q R and W^1/2 psi = P S give |B| = |R S^T|."""
+        root = np.sqrt(grid.weights)[:, None]
+        left, right = (np.linalg.qr(root * side)[1] for side in to_host(b))
+        return float(np.linalg.norm(left @ right.T, 2))
+
+    def factors(self, b: Array) -> tuple[Array, Array]:
+        return b[0, ...], b[1, ...]
+
+    def transfer(self, b: Array, carried: Array) -> Array:
+        return carried @ b

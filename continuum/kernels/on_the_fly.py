@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numba
 import numpy as np
@@ -16,7 +16,7 @@ from numba.np.unsafe.ndarray import to_fixed_tuple
 from ..arrays import Array, is_array, is_numpy, like, namespace
 from ..checks import check_count
 from ..quadrature import Grid
-from .format import KernelFormat, KernelFunction
+from .format import Kernel, KernelFunction, weighted
 
 _ROWS, _COLUMNS = (
     32,
@@ -28,9 +28,10 @@ _SERIAL = 2**16  # pairs below which threads do not pay
 
 
 @dataclass(frozen=True)
-class OnTheFly(KernelFormat):
-    """b(y, z) or b(y, z, t) given by a function and never stored: O(N^2) evaluations, O(N M)
-    memory.
+class OnTheFly(Kernel):
+    """b(y, z) or b(y, z, t) given by a function and never stored.
+
+    O(N^2) evaluations and O(N M) memory per application.
 
     Not trainable.  b is evaluated once per pair of nodes and application, for all samples.
 
@@ -39,25 +40,18 @@ class OnTheFly(KernelFormat):
         already; False evaluates it on arrays, as `Dense` does, in chunks of rows; so it is for
         states of other libraries than NumPy, with arrays of that library (CuPy's answer np.exp and
         the like), where it must not ask `if y < z`
-    threads : how many share the rows; as many as Numba would use unless said otherwise
+    threads : how many share the rows; by default as many as Numba would use
     The value of the block at one time is a `KernelLaw`.
     raises ValueError for a function that cannot be compiled, with the reason; TypeError on attempts
     to train it
     """
 
-    stored: ClassVar[bool] = False
     compiled: bool = True
     threads: int | None = None
 
     def __post_init__(self) -> None:
         if self.threads is not None:
             check_count("threads", self.threads)
-
-    def shape(self, grid: Grid) -> tuple[int, ...]:
-        return ()
-
-    def weights(self, grid: Grid) -> Array:
-        return np.ones(())
 
     def prepare(
         self, grid: Grid, function: KernelFunction, timed: bool
@@ -71,38 +65,18 @@ class OnTheFly(KernelFormat):
     def evaluate(self, grid: Grid, function: KernelFunction, *time: float) -> "KernelLaw":
         return self.prepare(grid, function, bool(time))(*(time or (0.0,)))
 
-    def apply(self, b: "KernelLaw", f: Array, w: Array) -> Array:
-        return b.product(w[:, None] * f, adjoint=False)
+    def apply(self, b: "KernelLaw", f: Array, w: Array | None) -> Array:
+        return b.product(weighted(w, f), adjoint=False)
 
-    def adjoint(self, b: "KernelLaw", r: Array, w: Array) -> Array:
-        return b.product(w[:, None] * r, adjoint=True)
+    def adjoint(self, b: "KernelLaw", r: Array, w: Array | None) -> Array:
+        return b.product(weighted(w, r), adjoint=True)
 
     def matrix(self, b: "KernelLaw") -> Array:
         return b.rows(0, len(b))
 
-    def outer(self, b: Array, r: Array, f: Array, w: Array) -> Array:
-        raise TypeError(_NOT_TRAINABLE)
-
-    def apply_derivative(self, b: Array, db: Array, f: Array, w: Array) -> Array:
-        raise TypeError(_NOT_TRAINABLE)
-
-    def adjoint_derivative(self, b: Array, db: Array, r: Array, w: Array) -> Array:
-        raise TypeError(_NOT_TRAINABLE)
-
-    def outer_derivative(self, b: Array, db: Array, r: Array, f: Array, w: Array) -> Array | None:
-        raise TypeError(_NOT_TRAINABLE)
-
-
-_NOT_TRAINABLE = (
-    "an OnTheFly kernel is a function without numbers to train: use Dense(), "
-    "Convolution() or LowRank(rank)"
-)
-
 
 class Product(Protocol):
-    """out_i = sum_j b(y_i, y_j) x_j, or sum_j b(y_j, y_i) x_j if adjoint, for i in [start,
-    stop).
-    """
+    """out_i = sum_j b(y_i, y_j) x_j, start <= i < stop; with b(y_j, y_i) if adjoint."""
 
     def __call__(
         self, nodes: Array, t: float, adjoint: bool, x: Array, start: int, stop: int, out: Array
@@ -164,9 +138,7 @@ class KernelLaw:
 
 
 def _vectorised(function: KernelFunction, nodes: Array, timed: bool) -> tuple[Product, RowValues]:
-    """The reference: the function on arrays, of the library that the nodes come in, a chunk of rows
-    at a time.
-    """
+    """The reference: the function on arrays of the nodes' library, some rows at a time."""
 
     def block(y: Array, z: Array, t: float) -> Array:
         xp, shape = namespace(y), (y.shape[0], z.shape[0])
@@ -191,8 +163,9 @@ def _vectorised(function: KernelFunction, nodes: Array, timed: bool) -> tuple[Pr
 
 
 def _compiled(function: KernelFunction, nodes: Array, timed: bool) -> tuple[Product, RowValues]:
-    """The compiled loops.  Raises ValueError, with the reason in one line, if the function cannot
-    be compiled.
+    """The compiled loops.
+
+    raises ValueError, with the reason in one line, if the function cannot be compiled
     """
     if isinstance(function, Dispatcher):  # frozen by its owner, so that its loops can be kept
         return _loops(function, nodes.shape[1], timed)

@@ -1,17 +1,29 @@
-"""Vector fields, one file each."""
+"""Vector fields: chains of maps, and the open protocol of whatever is none."""
 
 from .bottleneck import Bottleneck
-from .network import Network
+from .chain import Chain, Rows
+from .maps import Adjoint, Inputs, Linear, Map, Offset, Pointwise, Product
+from .network import Network, Values
 from .neural_ode import NeuralODE
 from .neural_ode2 import NeuralODE2
 from .symmetric_layer import SymmetricLayer
 from .width_depth import WidthDepth
 
 __all__ = [
+    "Adjoint",
     "Bottleneck",
+    "Chain",
+    "Inputs",
+    "Linear",
+    "Map",
     "Network",
     "NeuralODE",
     "NeuralODE2",
+    "Offset",
+    "Pointwise",
+    "Product",
+    "Rows",
     "SymmetricLayer",
+    "Values",
     "WidthDepth",
 ]

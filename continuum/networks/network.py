@@ -1,17 +1,17 @@
 """What every network answers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Self
 
-import numpy as np
-
-from ..activations import Activation
-from ..arrays import Array, like, namespace
+from ..arrays import Array, like
 from ..blocks import Block, Coefficient
-from ..checks import check_array, check_count, check_name
+from ..checks import check_array, check_name, check_positive
 from ..controls import ControlSpace, FunctionControl
 from ..meshes import TimeMesh
+from ..quadrature import Grid
 from ..time_axes import Norm, TimeKind
 
 Values = Mapping[str, Array]
@@ -30,6 +30,11 @@ class Network(ABC):
     @abstractmethod
     def weights(self) -> Array:
         """(N,): the measure of the units, w_i on a grid, 1 for a Euclidean state."""
+
+    @property
+    def grid(self) -> Grid | None:
+        """The grid that the units stand on, None where the state is a vector of R^d."""
+        return None
 
     @property
     def affine_in_control(self) -> bool:
@@ -68,6 +73,10 @@ class Network(ABC):
     @abstractmethod
     def formula(self) -> str:
         """The equation, as `print(problem)` writes it."""
+
+    def batch(self, indices: Sequence[int] | Array) -> Self:
+        """This network for some of the samples, where it holds data of each; itself where not."""
+        return self
 
     def weights_like(self, example: Array) -> Array:
         """The weights in the library, and on the device, of `example`."""
@@ -111,18 +120,23 @@ class Network(ABC):
         space.axes  # noqa: B018 - an impossible pair of time and norm is met here
         return space
 
-    def control(self, mesh: TimeMesh, **coefficients: Coefficient) -> FunctionControl:
+    def control(
+        self, mesh: TimeMesh, *, breakpoints: Sequence[float] = (), **coefficients: Coefficient
+    ) -> FunctionControl:
         """A control for simulation, from functions of position and time; blocks not named are zero.
 
         Functions are evaluated at stage times, once if they take no t.  Such a control cannot be
         trained.
-        raises ValueError for unknown names or values that do not fit
+
+        breakpoints : increasing times in (0, T) at which a function of time jumps or has a kink: no
+            step crosses them, and each piece between them sees the limits from inside
+        raises ValueError for unknown names or values that do not fit, or such breakpoints
         """
         blocks = self.blocks()
         for name in coefficients:
             check_name("block", name, [b.name for b in blocks])
         values = {b.name: b.function(coefficients.get(b.name, 0.0)) for b in blocks}
-        control = FunctionControl(mesh, blocks, values)
+        control = FunctionControl(mesh, blocks, values, _breakpoints(mesh, breakpoints))
         control.at_layer(0, 0.0)  # so that values which do not fit are met here
         return control
 
@@ -143,40 +157,12 @@ class Network(ABC):
         return check_array(name, state, (len(self.weights), "M"))
 
 
-@dataclass(frozen=True, eq=False)
-class EuclideanNetwork(Network):
-    """A network whose state is a vector of R^d with the Euclidean product.
-
-    units : d >= 1
-    activation : sigma
-    """
-
-    units: int
-    activation: Activation
-
-    def __post_init__(self) -> None:
-        check_count("units", self.units)
-        if not isinstance(self.activation, Activation):
-            raise TypeError(f"activation must be an Activation, got {self.activation!r}")
-
-    @property
-    def weights(self) -> Array:
-        return euclidean(self.units)
-
-
-def euclidean(*shape: int) -> Array:
-    """Weights of a block whose entries all count 1."""
-    return np.ones(shape)
-
-
-def square_blocks(units: int, in_time: TimeKind) -> tuple[Block, ...]:
-    """The Euclidean blocks "bias" (d,) and "weight" (d, d)."""
-    return (
-        Block("bias", (units,), in_time, euclidean(1)),
-        Block("weight", (units, units), in_time, euclidean(1, 1), last=euclidean(units)),
-    )
-
-
-def transpose(x: Array) -> Array:
-    """The last two axes exchanged."""
-    return namespace(x).matrix_transpose(x)
+def _breakpoints(mesh: TimeMesh, given: Sequence[float]) -> tuple[float, ...]:
+    """`given` as floats, if they increase inside (0, T).  Raises ValueError, TypeError."""
+    times = tuple(check_positive("breakpoints", t) for t in given)
+    ends = (0.0, *times, mesh.horizon)
+    if any(not later > earlier for earlier, later in pairwise(ends)):
+        raise ValueError(
+            f"breakpoints must be increasing times in (0, {mesh.horizon:g}), got {list(given)}"
+        )
+    return times

@@ -1,18 +1,17 @@
 """The gradient by the equations of the continuum, optimise then discretise, to compare with the
 exact discrete one.
 
-    p' = -(D_f F)* p - grad running,    p(T) = grad terminal,    dJ/dc = (D_c F)* p,
+    p' = -(D_f F)* p - D_f L,    p(T) = D terminal,    dJ/dc = (D_c F)* p + D_c L,
 
-p backwards in time by the same method as f, on its own.  The two gradients differ by the order of
-the method.
+L the mean running cost, p backwards in time by the same method as f, on its own.  The two gradients
+differ by the order of the method.
 """
 
 import numpy as np
 
-from continuum.arrays import Array, like, namespace
+from continuum.arrays import Array, namespace
 from continuum.checks import check_count
 from continuum.controls import Control
-from continuum.losses import Loss
 from continuum.problem import LearningProblem
 
 from ..flow.advance import GenericAdvance, Steps, velocity
@@ -49,9 +48,9 @@ def continuous_adjoint(
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             advance = GenericAdvance(problem.network, control, stepper, steps)
-            final, failed, states = advance(problem.initial, 0, len(steps), True)
+            _, failed, states = advance(problem.initial, 0, len(steps), True)
         if failed >= 0:
-            raise _failure(final, float(steps.start[failed]), Status.NON_FINITE)
+            raise _failure(states[-2], float(steps.start[failed]), Status.NON_FINITE)
         return _Backward(problem, control, stepper, steps).gradient(list(states))
     except StepFailed as error:
         raise _failure(problem.initial, 0.0, Status.NEWTON_FAILED, str(error)) from error
@@ -70,14 +69,15 @@ class _Backward:
         self, problem: LearningProblem, control: Control, stepper: Stepper, steps: Steps
     ) -> None:
         self.problem, self.control, self.stepper, self.steps = problem, control, stepper, steps
-        self.parameters = {b.name: control[b.name] for b in problem.readout.blocks(problem.network)}
+        self.functional = problem.functional
 
     def gradient(self, states: list[Array]) -> Control:
         """From the states at the ends of the steps."""
         problem, network, space = self.problem, self.problem.network, self.problem.space
         total = space.cotangents(states[0])
-        p, bars = self._of_cost(problem.terminal, states[-1])
-        self._collect(total, bars, 1.0)
+        values = self.functional.terminal_values(self.control)
+        p, bars = self.functional.terminal_vjp(states[-1], values)
+        space.scatter(total, space.mesh.layers - 1, space.mesh.horizon, bars, 1.0)
         for n in range(len(self.steps) - 1, -1, -1):
             layer, t, h = (
                 int(self.steps.layer[n]),
@@ -102,14 +102,9 @@ class _Backward:
                 at = t + s * h
                 _, bars = network.vjp(state(s), self.control.at_layer(layer, at), at, costate(s))
                 space.scatter(total, layer, at, bars, weight * h)
-                if problem.running is not None:
-                    self._collect(total, self._of_cost(problem.running, state(s))[1], weight * h)
-        gradient = space.riesz(total)
-        return (
-            gradient.plus(problem.penalty.gradient(self.control))
-            if problem.penalty is not None
-            else gradient
-        )
+                space.scatter(total, layer, at, self._running(layer, at, state(s))[1], weight * h)
+        penalty = problem.penalty
+        return space.riesz(total, None if penalty is None else penalty.gradient(self.control))
 
     def _step(self, layer: int, t: float, h: float, state: "_Cubic", p: Array) -> Array:
         """p at t from p at t + h, in the time s = t + h - t' that runs backwards."""
@@ -127,16 +122,11 @@ class _Backward:
     def _implicit(self, layer: int, t: float, h: float, state: "_Cubic", p: Array, m: int) -> Array:
         """The same of sample m alone."""
         network, control = self.problem.network, self.control
-        zero = namespace(p).zeros_like(p)
 
         def rate(s: float, x: Array) -> Array:
             at, f = t + h - s, state(1.0 - s / h)
             moved, _ = network.vjp(f[:, m : m + 1], control.at_layer(layer, at), at, x)
-            return moved + (
-                self._rate(layer, at, f, zero)[:, m : m + 1]
-                if self.problem.running is not None
-                else 0.0
-            )
+            return moved + self._running(layer, at, f)[0][:, m : m + 1]
 
         def tangent(s: float, x: Array, dx: Array) -> Array:
             at = t + h - s
@@ -148,24 +138,12 @@ class _Backward:
     def _rate(self, layer: int, t: float, f: Array, p: Array) -> Array:
         """(D_f F)* p + grad running."""
         rate, _ = self.problem.network.vjp(f, self.control.at_layer(layer, t), t, p)
-        return (
-            rate + self._of_cost(self.problem.running, f)[0]
-            if self.problem.running is not None
-            else rate
-        )
+        return rate + self._running(layer, t, f)[0]
 
-    def _of_cost(self, loss: Loss, f: Array) -> tuple[Array, dict[str, Array]]:
-        """The derivatives of sum_m s_m loss in the state and in the blocks of the readout."""
-        problem, network = self.problem, self.problem.network
-        output = problem.readout.output(network, f, self.parameters)
-        measure = like(problem.readout.measure(network), output)
-        q = like(problem.sample_weights, output) * loss.gradient(output, problem.target, measure)
-        return problem.readout.vjp(network, f, self.parameters, q)
-
-    def _collect(self, total: dict[str, Array], bars: dict[str, Array], factor: float) -> None:
-        for name, bar in bars.items():
-            if name in total:
-                total[name][...] += factor * bar
+    def _running(self, layer: int, t: float, f: Array) -> tuple[Array, dict[str, Array]]:
+        """The derivatives of the mean running cost in the state and, by block, in the control."""
+        values = self.functional.running_values(self.control, layer, t)
+        return self.functional.running_vjp(f, values, t)
 
 
 def _none(t: float, x: Array, dx: Array) -> Array:

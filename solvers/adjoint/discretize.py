@@ -52,6 +52,33 @@ def discretize(
 
 
 @dataclass(frozen=True, eq=False)
+class Path:
+    """A run with its costates: what `ReducedObjective.run` returns.
+
+    times : (S + 1,), the ends of the steps
+    states : (S + 1, N, M), the f_n
+    costates : (S + 1, N, M).  costates[n] is the derivative in f_n, represented in the weights of
+        the units, of each sample's own discrete cost, all later states following f_n: the terminal
+        cost, and the running cost with every factor that a state from f_n on has in the trapezoid
+        rule, so at f_n itself the halves of both intervals that meet there.  J's derivative in f_n
+        is its mean.  It is this costate, one step later, that the gradient of a layer contains
+    remaining : (S + 1, N, M).  The same without the half of the interval that ends at t_n: the
+        derivative of the cost of [t_n, T] alone, which approximates the costate p(t_n) of the
+        differential equation, and is what a Hamiltonian at t_n wants.  The same array as costates
+        if there is no running cost
+    value : J
+    gradient : of J, in the product of the space
+    """
+
+    times: Array
+    states: Array
+    costates: Array
+    remaining: Array
+    value: float
+    gradient: Control
+
+
+@dataclass(frozen=True, eq=False)
 class ReducedObjective:
     """J(c) of a LearningProblem as a function of the control alone, with gradient and
     Hessian-vector product.
@@ -93,8 +120,9 @@ class ReducedObjective:
 
     def value(self, control: Control) -> float:
         """J(control); infinite if the state does not stay finite, or an implicit step has no
-        solution.
+        solution.  Raises TypeError, ValueError for what is no control of the problem's space.
         """
+        control = self.space.check("control", control)
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 value = self._value(control)
@@ -105,11 +133,11 @@ class ReducedObjective:
     def _value(self, control: Control) -> float:
         sweeps, tape = self._start(control, keep=self.memory is None)
         if tape is not None:
-            return sweeps.cost(tape) + self._penalty(control)
+            return sweeps.value(tape) + self._penalty(control)
         f, at, total = self.problem.initial, 0, 0.0
-        for n in sorted(sweeps.costs.terms):
+        for n in sweeps.cost.states:
             f, at = (sweeps.advance(f, at, n) if n > at else f), n
-            total += sweeps.costs.value(n, f)
+            total += sweeps.cost.value(n, f)
         return total + self._penalty(control)
 
     def gradient(self, control: Control) -> Control:
@@ -123,12 +151,13 @@ class ReducedObjective:
         raises SolveError if the state does not stay finite, or an implicit step has no solution;
             ValueError if `memory` is too small for one step
         """
+        control = self.space.check("control", control)
         sweeps, tape = self._start(control, keep=self.memory is None)
         backward = Backward(sweeps, self.space.cotangents(self.problem.initial))
         costs = [self._penalty(control)]
 
         def turn(part: Tape) -> None:
-            costs.append(sweeps.cost(part))
+            costs.append(sweeps.value(part))
             backward(part)
 
         count = len(sweeps.steps)
@@ -142,23 +171,45 @@ class ReducedObjective:
                 sweeps.advance,
                 lambda f, start, stop: turn(sweeps.record(f, start, stop)),
             )
-        gradient = self.space.riesz(backward.total)
-        if self.problem.penalty is not None:
-            gradient = gradient.plus(self.problem.penalty.gradient(control))
-        return sum(costs), gradient
+        return sum(costs), self._gradient(control, backward.total)
 
-    def costates(self, control: Control) -> Trajectory:
-        """The costates p of every sample at the ends of the steps: states (S + 1, N, M).
+    def run(self, control: Control) -> "Path":
+        """States, costates, J and its gradient from one forward and one backward sweep.
 
-        p is the derivative of the sample's own cost in its state, represented in the weights of the
-        units; J's derivative is its mean over samples.  All states are kept, whatever `memory`.
+        All states are kept, whatever `memory`.
+        raises SolveError if the state does not stay finite, or an implicit step has no solution
         """
+        control = self.space.check("control", control)
+        weights = self.problem.sample_weights
         sweeps, tape = self._whole(control)
         backward = Backward(sweeps, self.space.cotangents(self.problem.initial), keep=True)
         backward(tape)
-        p = backward.costates[::-1]
-        times = np.append(sweeps.steps.start, self.problem.mesh.horizon)
-        return Trajectory(times, namespace(p[0]).stack(p) / like(self.problem.sample_weights, p[0]))
+        states, cost = tape.states, sweeps.cost
+        stack = namespace(states[0]).stack
+        if np.all(weights > 0):
+            costates = stack(backward.costates[::-1]) / like(weights, states[0])
+        else:  # a sample that does not count has a cost of its own all the same
+            alone = replace(self.problem, sample_weights=None)
+            costates = replace(self, problem=alone).run(control).costates
+        arriving = [cost.arriving_seed(n, f) for n, f in enumerate(states)]
+        remaining = costates
+        if cost.arriving:
+            remaining = stack(
+                [costates[n, ...] - (0.0 if q is None else q) for n, q in enumerate(arriving)]
+            )
+        return Path(
+            cost.times,
+            stack(list(states)),
+            costates,
+            remaining,
+            sweeps.value(tape) + self._penalty(control),
+            self._gradient(control, backward.total),
+        )
+
+    def costates(self, control: Control) -> Trajectory:
+        """The costates of `run`, on their own: states (S + 1, N, M)."""
+        path = self.run(control)
+        return Trajectory(path.times, path.costates)
 
     def hvp(self, control: Control, direction: Control) -> Control:
         """The Hessian of J at `control` applied to `direction`, in the product of the space.
@@ -166,13 +217,13 @@ class ReducedObjective:
         All states are kept, whatever `memory`.
         raises SolveError if the state does not stay finite, or an implicit step has no solution
         """
+        control = self.space.check("control", control)
+        direction = self.space.check("direction", direction)
         sweeps, tape = self._whole(control)
         total = self.space.cotangents(self.problem.initial)
         second_order(sweeps, tape, direction, total)
-        product = self.space.riesz(total)
-        if self.problem.penalty is not None:
-            product = product.plus(self.problem.penalty.hvp(control, direction))
-        return product
+        penalty = self.problem.penalty
+        return self.space.riesz(total, None if penalty is None else penalty.hvp(control, direction))
 
     def _start(self, control: Control, keep: bool) -> tuple[Sweeps, Tape | None]:
         """The sweeps, and the tape of the whole run where choosing the steps has made one."""
@@ -199,6 +250,14 @@ class ReducedObjective:
         return Plan.within(
             self.memory or 0, steps, 8 * units * samples, len(self._tableau.b) if compiled else 0
         )
+
+    def _gradient(self, control: Control, total: dict[str, Array]) -> Control:
+        """The gradient of J from the cotangents that a backward sweep collected, which are used
+        up.
+        """
+        penalty = self.problem.penalty
+        further = None if penalty is None else penalty.gradient(control)
+        return self.space.riesz(total, further)
 
     def _penalty(self, control: Control) -> float:
         return self.problem.penalty.value(control) if self.problem.penalty is not None else 0.0

@@ -19,7 +19,7 @@ from ..run.status import Status
 from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.tableaux import StepFailed
 from . import dense_second_order
-from .costs import Costs
+from .discrete_cost import DiscreteCost
 from .step_derivatives import StepDerivatives, Tableau
 
 
@@ -47,7 +47,7 @@ class Sweeps:
     control: Control
     stepper: Tableau
     steps: Steps
-    costs: Costs
+    cost: DiscreteCost
     data: DenseData | None
 
     @property
@@ -76,7 +76,7 @@ class Sweeps:
         with np.errstate(over="ignore", invalid="ignore"):
             failed = self.data.advance(np.array(f, order="C"), steps, states, slopes)
         if failed >= 0:
-            raise self._failure(states[: failed + 2], start, Status.NON_FINITE)
+            raise self._failure(states[: failed + 1], start, Status.NON_FINITE)
         return Tape(start, steps, states, slopes)
 
     def _run(self, f: Array, start: int, stop: int, keep: bool) -> tuple[Array, States]:
@@ -91,9 +91,7 @@ class Sweeps:
         except StepFailed as error:
             raise self._failure([f], start, Status.NEWTON_FAILED, str(error)) from error
         if failed >= 0:
-            raise self._failure(
-                states if keep else [final], start if keep else failed + 1, Status.NON_FINITE
-            )
+            raise self._failure(states[:-1] if keep else [f], start, Status.NON_FINITE)
         return final, states
 
     def _failure(self, states: States, first: int, status: Status, detail: str = "") -> SolveError:
@@ -109,16 +107,16 @@ class Sweeps:
         """
         found = {}
         for i in range(0 if tape.first == 0 else 1, len(tape.states)):
-            seed = self.costs.seed(tape.first + i, tape.states[i], total)
+            seed = self.cost.seed(tape.first + i, tape.states[i], total)
             if seed is not None:
                 found[i] = seed
         return found
 
-    def cost(self, tape: Tape) -> float:
+    def value(self, tape: Tape) -> float:
         """The costs of the same states."""
         first = 0 if tape.first == 0 else 1
         return sum(
-            self.costs.value(tape.first + i, tape.states[i]) for i in range(first, len(tape.states))
+            self.cost.value(tape.first + i, tape.states[i]) for i in range(first, len(tape.states))
         )
 
 
@@ -126,14 +124,9 @@ def prepare(
     problem: LearningProblem, control: Control, stepper: Tableau, steps: Steps, running_on: str
 ) -> Sweeps:
     """The sweeps over these steps."""
-    times = np.append(steps.start, problem.mesh.horizon)
-    nodes = (
-        np.searchsorted(times, problem.mesh.nodes)
-        if running_on == "layers"
-        else np.arange(len(times))
-    )
     data = DenseData.of(problem.network, control, stepper, problem.initial)
-    return Sweeps(problem, control, stepper, steps, Costs.of(problem, control, times, nodes), data)
+    cost = DiscreteCost.of(problem, control, steps, running_on)
+    return Sweeps(problem, control, stepper, steps, cost, data)
 
 
 def adaptive_steps(
@@ -203,7 +196,7 @@ class Backward:
         data, steps, shape = self.sweeps.loop, tape.steps, tape.states[0].shape
         bars = _bars(self.total, shape[0])
         if self.fresh is None:
-            self.fresh = np.ones(len(bars[1]), dtype=np.bool_)
+            self.fresh = _fresh(self.sweeps, len(bars[1]))
         costates = np.empty((len(steps) + 1 if self.keep else 0, *shape))
         dense_loops.adjoint(
             tape.states,
@@ -246,8 +239,8 @@ def second_order(sweeps: Sweeps, tape: Tape, direction: Control, total: dict[str
         dstates = moved
     seeds, dseeds = {}, {}
     for n, f in enumerate(tape.states):
-        seed = sweeps.costs.seed(n, f, {})
-        dseed = sweeps.costs.seed_derivative(n, f, dstates[n], direction, total)
+        seed = sweeps.cost.seed(n, f, {})
+        dseed = sweeps.cost.seed_derivative(n, f, dstates[n], direction, total)
         if seed is not None and dseed is not None:
             seeds[n], dseeds[n] = seed, dseed
     if dslopes is not None:
@@ -326,12 +319,19 @@ def _compiled_second_order(
         steps.dtheta,
         _bars(dict(direction.items()), shape[0])[1],
         *bars,
-        np.ones(len(bars[1]), dtype=np.bool_),
+        _fresh(sweeps, len(bars[1])),
     )
 
 
 def _step(tape: Tape, n: int) -> tuple[int, float, float]:
     return int(tape.steps.layer[n]), float(tape.steps.start[n]), float(tape.steps.size[n])
+
+
+def _fresh(sweeps: Sweeps, count: int) -> Array:
+    """(count,): whether nothing was collected yet for each kernel; the running cost collects
+    first, where it depends on them.
+    """
+    return np.full(count, "kernel" not in sweeps.problem.functional.running_reads, dtype=np.bool_)
 
 
 def _bars(blocks: Mapping[str, Array], units: int) -> tuple[Array, Array]:

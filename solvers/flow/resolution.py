@@ -6,14 +6,12 @@ from continuum.arrays import Array, to_host
 from continuum.checks import check_array, check_positive
 from continuum.controls import ControlPath
 from continuum.domains import Circle, Interval, Line
-from continuum.networks.kernel_network import KernelNetwork
+from continuum.networks import Network
 
 from ..run.monitors import Snapshot
 
 
-def velocity_jump(
-    network: KernelNetwork, control: ControlPath, state: Array, t: float = 0.0
-) -> Array:
+def velocity_jump(network: Network, control: ControlPath, state: Array, t: float = 0.0) -> Array:
     """max_i |F_i+1 - F_i| / (max F - min F), F = F(f, c(t), t) on neighbouring nodes: (M,) numbers
     in [0, 1].
 
@@ -26,7 +24,7 @@ def velocity_jump(
     raises TypeError for a network without a grid, ValueError for a domain of more than one
     dimension
     """
-    if not isinstance(network, KernelNetwork):
+    if network.grid is None:
         raise TypeError(f"network must live on a grid, such as WidthDepth, got {network!r}")
     domain = network.grid.domain
     if not isinstance(domain, Circle | Interval | Line):
@@ -57,7 +55,7 @@ class Unresolved:
         "nodes; use more nodes"
     )
 
-    def __init__(self, network: KernelNetwork, control: ControlPath, limit: float = 0.25) -> None:
+    def __init__(self, network: Network, control: ControlPath, limit: float = 0.25) -> None:
         self.network, self.control, self.limit = network, control, check_positive("limit", limit)
 
     def __call__(self, snapshot: Snapshot) -> bool:

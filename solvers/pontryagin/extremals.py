@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from continuum.arrays import Array
+from continuum.controls import Control
 
 from ..run.solution import Solution, Trajectory
 
@@ -19,7 +20,7 @@ class Switch:
 
 
 @dataclass(frozen=True, eq=False)
-class Extremal(Solution):
+class Extremal(Solution[Control]):
     """A solution of the two-point problem.
 
     value : the control, averaged over the layers of the problem's mesh

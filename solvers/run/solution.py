@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Generic, Self, TypeAlias, TypeVar
 
 from continuum.arrays import Array
 from continuum.controls import Control
@@ -35,9 +35,12 @@ History = Mapping[str, Array]
 """What was recorded along a run, by name: one number per iteration or event, in order."""
 
 
+T_co = TypeVar("T_co", bound=Trajectory | Control, covariant=True)
+
+
 @dataclass(frozen=True, eq=False)
-class Solution:
-    """An answer with its status.
+class Solution(Generic[T_co]):
+    """An answer with its status: Solution[Trajectory] or Solution[Control].
 
     value : the Trajectory of `integrate` or the Control of an optimizer
     status : how the run ended
@@ -47,7 +50,7 @@ class Solution:
     statistics : counts (steps, rejected, evaluations, iterations) and seconds
     """
 
-    value: Trajectory | Control
+    value: T_co
     status: Status
     detail: str = ""
     objective: float = float("nan")
@@ -68,7 +71,7 @@ class Solution:
             raise TypeError("this solution is a trajectory, not a control")
         return self.value
 
-    def raise_if_failed(self, wanted: bool = True) -> "Solution":
+    def raise_if_failed(self, wanted: bool = True) -> Self:
         """Itself, or SolveError if its status is a failure and raising is wanted."""
         if wanted and not self.status.ok:
             raise SolveError(self)
@@ -76,9 +79,12 @@ class Solution:
 
 
 class SolveError(RuntimeError):
-    """A solver failed.  `solution` is what it had so far, `solution.status` the reason."""
+    """A solver failed.  `solution` is what it had so far, `solution.status` the reason.
 
-    def __init__(self, solution: Solution) -> None:
+    The states of a trajectory so far are those before the failure, all of them finite.
+    """
+
+    def __init__(self, solution: Solution[Trajectory | Control]) -> None:
         detail = f" ({solution.detail})" if solution.detail else ""
         super().__init__(solution.status.value + detail)
         self.solution = solution

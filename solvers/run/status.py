@@ -4,86 +4,151 @@ from enum import Enum
 
 
 class Status(Enum):
-    """The end of a run.  `ok` ones are answers; the others raise `solution.SolveError` unless asked
-    not to.
+    """The end of a run: `value` is the sentence, `ok` is True for an answer, False for a failure.
+
+    Failures raise `solution.SolveError` unless asked not to.
     """
 
-    FINISHED = "The horizon was reached and every state is finite."
-    CONVERGED = "Converged: the projected gradient is below the tolerance."
-    GAP_CLOSED = "Converged: the duality gap is below the tolerance."
+    ok: bool
+
+    def __new__(cls, sentence: str, ok: bool) -> "Status":
+        member = object.__new__(cls)
+        member._value_ = sentence
+        member.ok = ok
+        return member
+
+    FINISHED = (
+        "The horizon was reached and every state is finite.",
+        True,
+    )
+    CONVERGED = (
+        "Stationary: the projected gradient is below the tolerance. A minimum, a saddle and a "
+        "maximum all are; this run does not tell them apart.",
+        True,
+    )
+    GAP_CLOSED = (
+        "Converged: the duality gap is below the tolerance; where the objective is convex, it "
+        "bounds the distance from the least one.",
+        True,
+    )
     CONVERGED_SHOOTING = (
-        "Converged: state, costate and control satisfy Pontryagin's equations to the tolerance."
+        "Converged: state, costate and control satisfy Pontryagin's equations to the tolerance.",
+        True,
     )
-    EXTREMAL = "Converged: the control minimises the Hamiltonian on every layer, to the tolerance."
+    EXTREMAL = (
+        "Converged: the control minimises the Hamiltonian on every layer, to the tolerance.",
+        True,
+    )
     EXTREMAL_INEXACT = (
-        "Converged, inexact: a local search lowers the Hamiltonian on no layer by more than the "
-        "tolerance; no closed "
-        "form of its minimiser is known here, so the gap is a lower bound of the true one."
+        "Converged, inexact: a local search lowers the Hamiltonian on no layer by more than "
+        "the tolerance; no closed form of its minimiser is known here, so the gap is a lower "
+        "bound of the true one.",
+        True,
     )
-    ITERATED = "All iterations were made; a run on batches of samples shows no convergence."
-    STOPPED = "Stopped by a monitor before the end; this is not convergence."
+    ITERATED = (
+        "All iterations were made; a run on batches of samples shows no convergence.",
+        True,
+    )
+    STOPPED = (
+        "Stopped by a monitor before the end; this is not convergence.",
+        True,
+    )
     NON_FINITE = (
-        "A state became infinite or NaN. Try more steps per layer, or a shorter horizon; if the "
-        "problem is stiff, "
-        "RadauIIA5() or BackwardEuler()."
+        "A state became infinite or NaN. Where the equation has a solution, shorter steps help, a "
+        "shorter horizon or a smaller control; if it is stiff, RadauIIA5() or BackwardEuler().",
+        False,
+    )
+    STEPS_TOO_LONG = (
+        "The steps are too long: the state grew by orders of magnitude, and from the same "
+        "state shorter steps lead elsewhere. Use steps as short as the detail says, a method "
+        "that chooses them, such as DOP853(rtol=1e-8, atol=1e-10), or, if the problem is "
+        "stiff, RadauIIA5().",
+        False,
     )
     MAX_STEPS = (
-        "The cap on the number of steps was reached before the horizon. Raise max_steps or the "
-        "tolerances; if the "
-        "state hardly changes over so many steps, the problem is stiff: use RadauIIA5() or "
-        "BackwardEuler()."
+        "The cap on the number of steps was reached before the horizon. Raise max_steps or "
+        "the tolerances; if the state hardly changes over so many steps, the problem is "
+        "stiff: use RadauIIA5() or BackwardEuler().",
+        False,
+    )
+    NOT_SETTLED = (
+        "The cost could not be computed to rtol: values at smaller and smaller errors of the steps "
+        "do not agree, or ask for too many steps. Give a larger rtol, or a shorter horizon.",
+        False,
     )
     STEP_UNDERFLOW = (
         "The error tolerance asks for steps below the spacing of floating-point numbers: the "
-        "problem is stiff, "
-        "singular or not smooth there. Loosen the tolerances; for a stiff one use RadauIIA5() or "
-        "BackwardEuler()."
+        "problem is stiff, singular or not smooth there. Loosen the tolerances; for a stiff "
+        "one use RadauIIA5() or BackwardEuler().",
+        False,
     )
     NEWTON_FAILED = (
-        "Newton's iteration for an implicit step did not converge. Use more steps per layer."
+        "Newton's iteration for an implicit step did not converge. Use more steps per layer.",
+        False,
     )
     NEWTON_SHOOTING_FAILED = (
         "Newton's iteration for the two-point problem did not converge. Start from a better "
-        "control, such as that of "
-        "minimize, or use more segments."
+        "control, such as that of minimize, or use more segments.",
+        False,
+    )
+    MAX_EVALUATIONS = (
+        "The cap on evaluations of the state-costate equations was reached before they were "
+        "solved. Start from a better control, or raise max_evaluations.",
+        False,
+    )
+    COSTATE_VANISHES = (
+        "The costate of the control at hand vanishes at every time, so that H does not depend on "
+        "the control and every control is extremal there: Pontryagin's principle decides nothing.",
+        True,
     )
     SINGULAR_ARC = (
-        "The control switches without end: the path runs along a singular arc, which switching "
-        "times do not describe. "
-        "Add a Tikhonov term, or judge the control with pontryagin_certificate."
+        "The control switches without end: the path runs along a singular arc, which "
+        "switching times do not describe. Add a Tikhonov term, or judge the control with "
+        "pontryagin_certificate.",
+        False,
     )
     NON_FINITE_START = (
-        "The objective is infinite or NaN at the initial control. Start from a smaller control."
+        "The objective or its gradient is infinite or NaN at the initial control. Start from a "
+        "smaller control.",
+        False,
+    )
+    NON_FINITE_OBJECTIVE = (
+        "The objective or its gradient became infinite or NaN in mid-run; the control is the best "
+        "before that. Take shorter steps or start elsewhere; if the objective is your own, look "
+        "at its derivative there.",
+        False,
+    )
+    INTERRUPTED = (
+        "Interrupted from the keyboard; the control is the best until then.",
+        False,
+    )
+    SADDLE = (
+        "Stationary, but no minimum: the gradient is below the tolerance, the curvature is "
+        "negative along some direction, and no step along it lowers the objective by more than "
+        "rounding. Start elsewhere.",
+        False,
+    )
+    RAISED = (
+        "The method raised an error, which the detail repeats; the control is zero.",
+        False,
     )
     MAX_ITERATIONS = (
-        "The cap on the number of iterations was reached before convergence. Raise max_iterations."
+        "The cap on the number of iterations was reached before convergence. Raise max_iterations.",
+        False,
     )
     TWO_CYCLE = (
-        "Control and objective return after two iterations: successive approximation does not "
-        "converge here. "
-        "Use relaxation='search' or augmentation='adaptive', or a larger augmentation."
+        "Control and objective return after two iterations: successive approximation does "
+        "not converge here. Use relaxation='search' or augmentation='adaptive', or a larger "
+        "augmentation.",
+        False,
     )
     LINE_SEARCH_FAILED = (
         "No step along the search direction lowers the objective: the gradient is at its "
-        "rounding error, "
-        "or wrong. If the tolerance is near rounding, raise gtol."
+        "rounding error, or wrong. If the tolerance is near rounding, raise gtol.",
+        False,
     )
     SUBPROBLEM_FAILED = (
-        "A subproblem ended above its start, so the objective did not fall as it must. Give the "
-        "inner method a smaller "
-        "gtol or more iterations, or take a smaller step."
+        "A subproblem ended above its start, so the objective did not fall as it must. Give "
+        "the inner method a smaller gtol or more iterations, or take a smaller step.",
+        False,
     )
-
-    @property
-    def ok(self) -> bool:
-        """True for an answer, False for a failure."""
-        return self in (
-            Status.FINISHED,
-            Status.CONVERGED,
-            Status.GAP_CLOSED,
-            Status.CONVERGED_SHOOTING,
-            Status.STOPPED,
-            Status.EXTREMAL,
-            Status.EXTREMAL_INEXACT,
-            Status.ITERATED,
-        )

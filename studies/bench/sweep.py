@@ -203,10 +203,10 @@ def run_sweep(
                 row = _row(job, outcome, "failed" if outcome.failed else "done")
                 _keep_failure(folder, row, outcome.details)
                 rows[row.case_hash] = row
-                said = f"failed: {row.sentence}" if outcome.failed else f"{row.seconds:.1f} s"
+                ending = f"failed: {row.sentence}" if outcome.failed else f"{row.seconds:.1f} s"
                 with contextlib.suppress(OSError):  # standard error may be a file on the full disk
                     report.report(
-                        len(rows), f"{label(row.parameters, shown)} {said}", outcome.failed
+                        len(rows), f"{label(row.parameters, shown)} {ending}", outcome.failed
                     )
     except KeyboardInterrupt:
         finished = sum(is_finished(job.path, job.header.case_hash) for job in jobs)

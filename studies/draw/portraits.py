@@ -15,7 +15,7 @@ from continuum import (
 )
 from continuum.checks import check_array
 from solvers import DormandPrince, integrate
-from solvers.planar.equilibria import Box, check_box, check_planar, check_times, equilibria
+from solvers.planar.fields import Box, check_box, check_planar, check_times, equilibria
 
 from .figures import BLACK, new_figure, styled
 from .portrait_layers import draw_level_sets, draw_nullclines, draw_points, draw_separatrices

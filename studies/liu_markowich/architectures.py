@@ -1,15 +1,14 @@
 """Every scheme is an architecture: what accuracy costs in each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import xarray as xr
 
-from continuum import FunctionControl, WidthDepth, exact, gauss_legendre
+from continuum import Activation, FunctionControl, Grid, WidthDepth, exact, gauss_legendre
 from continuum.arrays import Array
-from continuum.networks.network import Values
+from continuum.networks import Values
 from solvers import DOP853, DormandPrince, architecture, integrate
 from solvers.steps.tableaux import Stepper
 
@@ -23,11 +22,12 @@ ADAPTIVE = ("Dormand-Prince", "DOP853")
 IMPLICIT = ("implicit midpoint", "Radau IIA")
 
 
-@dataclass(frozen=True, eq=False)
 class Counted(WidthDepth):
     """The same network, which counts its products W x, one for every column."""
 
-    products: list[int] = field(default_factory=lambda: [0])
+    def __init__(self, grid: Grid, activation: Activation) -> None:
+        super().__init__(grid, activation)
+        self.products = [0]
 
     def velocity(self, f: Array, c: Values, t: float) -> Array:
         self.products[0] += f.shape[1]

@@ -195,7 +195,7 @@ def bang_bang(
     if layers < 2:
         raise ValueError(f"layers must be >= 2, got {layers}")
     problem = boxed([initial_1, initial_2], [target_1, target_2], horizon=horizon, layers=layers)
-    found = shoot(problem, tolerance=1e-11)
+    found = shoot(problem, atol=1e-11)
     times, control = along(found)
     kernels = 0.5 * control[:, 2:].reshape(-1, 2, 2)
     fine, states = between(found.state.states[:, :, 0], control[:, :2], kernels, times)

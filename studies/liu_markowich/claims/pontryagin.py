@@ -1,4 +1,4 @@
-"""Section F of the ledger: Pontryagin's principle, extremals and where it is silent."""
+"""Section F of the ledger: Pontryagin's principle, extremals and where it decides nothing."""
 
 import numpy as np
 
@@ -58,7 +58,8 @@ def preactivations() -> dict[str, float]:
         for section in sections:
             for sign in (1.0, -1.0):
                 wish = space.sample(bias=sign, kernel=-sign * np.broadcast_to(f, (len(f), len(f))))
-                point = section.support_point(wish, space.zeros())
+                tie = space.zeros()
+                point = tie.replaced(**section.support(wish, tie, space))
                 found.append(point["bias"][0, 0] - point["kernel"][0, 0] @ (grid.weights * f))
         return float(max(found)), float(min(found))
 
@@ -157,7 +158,7 @@ def box() -> dict[str, float]:
 )
 def switching() -> dict[str, float]:
     """From the zero control."""
-    found = shoot(boxed([0.5, 0.5], [4.0, 0.0]), tolerance=1e-11)
+    found = shoot(boxed([0.5, 0.5], [4.0, 0.0]), atol=1e-11)
     times = found.switching_times()
     final, costate = found.state.final[:, 0], found.costate.states[0, :, 0]
     # the costate represents the derivative in L2(Y): blocks are functions, so it needs no weight
