@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+from mutants import MUTANTS, TESTS
 from random_mutants import Mutant, chosen, mutants, suite_of
 
 ROOT = Path(__file__).parent.parent
@@ -105,3 +106,14 @@ def test_those_of_this_tree_are_python_and_have_tests():
         changed = mutant.applied((ROOT / mutant.file).read_text())
         assert ast.dump(ast.parse(changed)) != ast.dump(ast.parse((ROOT / mutant.file).read_text()))
         assert suite_of(ROOT, mutant.file), mutant
+
+
+def test_those_picked_by_hand_are_of_this_tree():
+    """Each has its line still, and is Python."""
+    assert all((ROOT / name).is_file() for name in TESTS)
+    for name, file, old, new in MUTANTS:
+        path = ROOT / file
+        assert path.is_file(), name
+        text = path.read_text()
+        assert old in text, f"{name}: {file} has no line with {old!r}"
+        ast.parse(text.replace(old, new, 1))
