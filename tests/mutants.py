@@ -26,6 +26,7 @@ CORE = """
     certificate shooting
 """
 TESTS = [f"tests/test_{name}.py" for name in CORE.split()]
+TESTS.append("tests/laws/test_hamiltonian_and_gradient.py")
 LIMIT = 600.0
 """Seconds for one run of tests; a mutant that takes longer is noticed."""
 
