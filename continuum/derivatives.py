@@ -11,6 +11,7 @@ from .blocks import Block
 from .checks import check_array, check_name, check_number
 from .functional import RunningCost
 from .networks import Network, Values
+from .readouts import State
 
 Derivative = tuple[Array, Mapping[str, Array]]
 Direction = tuple[str, Array, dict[str, Array], Array]
@@ -75,7 +76,8 @@ def check_derivatives(
     A derivative that is right at one point may be wrong at another: errors below about 1e-5 of a
     derivative are not seen, and what a branch not taken there returns is not either.
 
-    network : the network whose state and control a running cost takes; not for a network
+    network : the network whose state and control a running cost takes; not for a network.  A
+        Tracking without a readout of its own is asked with State()
     state, values, t : the point, (N, M), the value of each block by name, and the time; normal
         random numbers, three samples, for what is not given
     rng : for the point and the directions; of a fixed seed if None
@@ -90,10 +92,13 @@ def check_derivatives(
     elif not isinstance(network, Network):
         raise TypeError(f"network must be the Network of the running cost, got {network!r}")
     else:
-        blocks = (*network.blocks(), *subject.blocks(network))
+        own = {b.name: b for b in (*network.blocks(), *subject.blocks(network))}
+        blocks = tuple(own.values())
     units = len(network.weights)
     f = rng.standard_normal((units, 3)) if state is None else state
     f = to_host(network.check_state("state", f))
+    if isinstance(subject, RunningCost):
+        subject = subject.completed(network, State(), None, f.shape[1])
     c = {b.name: rng.standard_normal(b.shape) for b in blocks}
     for name, value in (values or {}).items():
         check_name("block", name, list(c))

@@ -110,7 +110,7 @@ class Tracking(RunningCost):
     readout: Readout | None = None
     target: Array | MovingTarget | None = None
     shared: bool = field(default=False, init=False, repr=False)
-    """The target is the problem's, so that `formula` names it so; set by `completed`."""
+    """True if the target is the problem's; set by `completed`."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.loss, Loss):
@@ -235,7 +235,7 @@ class Functional:
 
     network: Network
     space: ControlSpace
-    terminal: Tracking | None
+    terminal: RunningCost | None
     running: RunningCost | None
     penalty: Penalty | None
     sample_weights: Array

@@ -31,9 +31,7 @@ class Loss(ABC):
 
     @abstractmethod
     def formula(self, output: str, target: str = "target") -> str:
-        """How `print(problem)` writes the loss of an output and its target, named by these
-        words.
-        """
+        """How `print(problem)` writes the loss of what is named output and target."""
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,6 @@ class LearningProblem:
 
     def __post_init__(self) -> None:
         self._check_kinds()
-        if isinstance(self.running, Loss):
-            object.__setattr__(self, "running", Tracking(self.running))
         space = self._joined()
         initial = self.network.check_state("initial", self.initial)
         samples = initial.shape[1]
@@ -108,25 +106,27 @@ class LearningProblem:
             return None
         if self.terminal is not None:
             return self.terminal.check_target(self.target, outputs, samples)
-        if isinstance(self.running, Tracking) and self.running.target is None:
-            return self.running.loss.check_target(self.target, outputs, samples)
+        running = self.running.loss if isinstance(self.running, Tracking) else self.running
+        if isinstance(running, Loss) and getattr(self.running, "target", None) is None:
+            return running.check_target(self.target, outputs, samples)
         return check_array("target", self.target, (outputs, samples))
 
     @cached_property
     def functional(self) -> Functional:
         """Its cost as a function of states and control values, with derivatives."""
         network, samples = self.network, self.initial.shape[1]
-        terminal, running = None, self.running
-        if self.terminal is not None:
-            end = Tracking(self.terminal)
-            terminal = end.completed(network, self.readout, self.target, samples)
-        if isinstance(running, RunningCost):
-            running = running.completed(network, self.readout, self.target, samples)
+
+        def completed(cost: RunningCost | Loss | None) -> RunningCost | None:
+            if cost is None:
+                return None
+            given = Tracking(cost) if isinstance(cost, Loss) else cost
+            return given.completed(network, self.readout, self.target, samples)
+
         return Functional(
             network,
             self.space,
-            terminal,
-            running,  # type: ignore[arg-type]  # the constructor makes a loss a Tracking
+            completed(self.terminal),
+            completed(self.running),
             self.penalty,
             self.sample_weights,
         )

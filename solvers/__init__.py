@@ -24,6 +24,7 @@ from .flow.refinement import (
     width_error,
 )
 from .flow.resolution import Unresolved, velocity_jump
+from .planar import Equilibrium, PointAtInfinity, equilibria, points_at_infinity
 from .pontryagin.certificate import Certificate, pontryagin_certificate
 from .pontryagin.extremals import Extremal
 from .pontryagin.hamiltonian import Hamiltonian, Minimum, layer_hamiltonian
@@ -75,6 +76,7 @@ __all__ = [
     "Composite",
     "DormandPrince",
     "EnergyIdentity",
+    "Equilibrium",
     "Euler",
     "Evaluation",
     "EverySeconds",
@@ -100,6 +102,7 @@ __all__ = [
     "NewtonCG",
     "Objective",
     "Path",
+    "PointAtInfinity",
     "Progress",
     "Propagator",
     "RadauIIA5",
@@ -124,6 +127,7 @@ __all__ = [
     "depth_error",
     "discretize",
     "energy_identity",
+    "equilibria",
     "evaluate",
     "exact_reduction",
     "explain",
@@ -141,6 +145,7 @@ __all__ = [
     "operator_matrix",
     "permutations",
     "picard",
+    "points_at_infinity",
     "pontryagin_certificate",
     "propagator",
     "proximal_alternating",

@@ -170,11 +170,9 @@ def _on(grid: Grid, problem: LearningProblem, control: Control) -> tuple[Learnin
         or not isinstance(problem.readout, State)
     ):
         raise TypeError("refined needs a network on a grid and the readout State()")
-    running = problem.running
+    running = problem.functional.running
     if running is not None and not (
-        isinstance(running, Tracking)
-        and isinstance(running.readout, State | None)
-        and running.target is None
+        isinstance(running, Tracking) and running.shared and isinstance(running.readout, State)
     ):
         raise TypeError(
             f"refined needs a running loss of the state and the problem's target: "

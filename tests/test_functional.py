@@ -25,6 +25,7 @@ from continuum import (
     TimeMesh,
     Tracking,
     WidthDepth,
+    check_derivatives,
     identity,
     tanh,
     trapezoid,
@@ -178,6 +179,18 @@ def test_derivatives_of_a_running_cost(cost, rng):
         np.testing.assert_allclose(
             dbars[name], (there[1][name] - back[1][name]) / (2 * h), rtol=1e-6, atol=1e-8
         )
+
+
+def test_check_derivatives_agrees():
+    own = {
+        **{n: x for n, x in DENSE_COSTS.items() if n not in ("tracking", "moving target")},
+        "state": Tracking(SquaredError(), target=np.ones((4, 3))),
+    }
+    for cost in own.values():
+        report = check_derivatives(cost, DENSE)
+        assert report.ok, str(report)
+    with pytest.raises(ValueError, match="target is needed by SquaredError"):
+        check_derivatives(Tracking(SquaredError()), DENSE)
 
 
 @pytest.mark.parametrize("cost", DENSE_COSTS.values(), ids=DENSE_COSTS.keys())

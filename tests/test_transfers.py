@@ -8,6 +8,8 @@ import pytest
 
 from continuum import (
     Circle,
+    Convolution,
+    Dense,
     Interval,
     LowRank,
     NeuralODE,
@@ -21,6 +23,7 @@ from continuum import (
     trapezoid,
 )
 from continuum.feed_forward import FeedForward
+from continuum.networks import Chain, Linear, Offset, Pointwise
 from continuum.transfers import change_depth, change_width, prolongation, restriction
 from solvers import RK4, integrate, observed_orders
 
@@ -87,6 +90,31 @@ def test_a_control_on_another_grid(kernel, in_time, rng):
         np.testing.assert_allclose(dense[1][::2, ::2], dense[0], rtol=0, atol=1e-14)
     constant = fine.controls(TimeMesh(1.0, 3), in_time=in_time).sample(bias=2.0)
     np.testing.assert_allclose(change_width(constant, fine, back)["bias"], 2.0, rtol=1e-14)
+
+
+def test_any_chain_of_kernels_changes_width(rng):
+    """Two kernels and two offsets; on a finer grid the old nodes keep their values."""
+    maps = (
+        Linear("inner", Dense()),
+        Offset("shift"),
+        Pointwise(tanh),
+        Linear("outer", LowRank(2)),
+        Offset("drift"),
+    )
+    coarse = Chain(trapezoid(UNIT, 5), maps)
+    fine = coarse.on(trapezoid(UNIT, 9))
+    control = coarse.controls(TimeMesh(1.0, 3)).random(rng)
+    refined = change_width(control, coarse, fine)
+    np.testing.assert_allclose(refined["inner"][:, ::2, ::2], control["inner"], atol=1e-14)
+    np.testing.assert_allclose(refined["outer"][:, :, ::2], control["outer"], atol=1e-14)
+    for name in ("shift", "drift"):
+        np.testing.assert_allclose(refined[name][:, ::2], control[name], atol=1e-14)
+    other = Chain(trapezoid(UNIT, 9), (Linear("inner", Dense()), Offset("shift")))
+    with pytest.raises(ValueError, match="same network on different grids"):
+        change_width(control, coarse, other)
+    ring = WidthDepth(periodic(Circle(), 4), tanh, Convolution())
+    with pytest.raises(ValueError, match="kernel must be Dense or LowRank"):
+        change_width(ring.controls(TimeMesh(1.0, 1)).zeros(), ring, ring.on(periodic(Circle(), 8)))
 
 
 @pytest.mark.parametrize("in_time", ["layers", "nodes", "static"])

@@ -17,6 +17,7 @@ class Bottleneck(Chain):
     """
 
     def __init__(self, units: int, activation: Activation, hidden: int = 1) -> None:
+        units = check_count("units", units)
         self.hidden = check_count("hidden", hidden)
         first = (Linear("weight1", hidden), Offset("bias1"), Pointwise(activation))
         super().__init__(units, (*first, Linear("weight2", units), Offset("bias2")))

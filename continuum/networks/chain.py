@@ -9,7 +9,7 @@ from ..activations import Activation, identity
 from ..arrays import Array, like
 from ..blocks import Block
 from ..checks import check_count, check_name
-from ..kernels import Dense, Kernel, KernelFormat
+from ..kernels import Kernel, KernelFormat
 from ..quadrature import Grid
 from ..time_axes import TimeKind
 from .maps import Inputs, Linear, Map, Offset, Pointwise, Product, Space, describe, measure
@@ -184,7 +184,7 @@ class Chain(Network):
     def broadcasts(self) -> bool:
         products = (one for one in self.maps if isinstance(one, Product))
         timed = isinstance(self.maps[0], Inputs) and self.maps[0].time
-        return not timed and all(isinstance(_linear(one).operator, Dense) for one in products)
+        return not timed and all(_linear(one).operator.is_matrix for one in products)
 
     @property
     def rows(self) -> Rows | None:
@@ -197,7 +197,7 @@ class Chain(Network):
             return rest.pop(0) if rest and isinstance(rest[0], kind) else None
 
         phi, linear, offset, psi = (take(kind) for kind in (Pointwise, Linear, Offset, Pointwise))
-        if rest or not isinstance(linear, Linear) or not isinstance(linear.operator, Dense):
+        if rest or not isinstance(linear, Linear) or not linear.operator.is_matrix:
             return None
         return Rows(
             phi.activation if isinstance(phi, Pointwise) else None,
@@ -242,7 +242,9 @@ class Chain(Network):
 
     def vjp(self, f: Array, c: Values, t: float, p: Array) -> tuple[Array, dict[str, Array]]:
         cotangents: dict[str, Array] = {}
-        for one, x in zip(self.maps[::-1], list(self._arguments(f, c, t))[::-1], strict=True):
+        arguments = list(self._arguments(f, c, t))
+        for one in reversed(self.maps):
+            x = arguments.pop()  # and freed
             _add(cotangents, one.block, one.cotangent(x, c, p))
             p = one.back(x, c, p)
         return p, cotangents
@@ -256,19 +258,18 @@ class Chain(Network):
             points.append((one, x, dx))
             dx = one.jvp(x, c, dx, dc) if one is not self.maps[-1] else dx
         cotangents: dict[str, Array] = {}
-        for one, x, dx in reversed(points):
+        while points:
+            one, x, dx = points.pop()
             _add(cotangents, one.block, one.cotangent_derivative(x, c, p, dx, dc, dp))
             dp = one.back_derivative(x, c, p, dx, dc, dp)
             p = one.back(x, c, p) if one is not self.maps[0] else p
         return dp, cotangents
 
     def _arguments(self, f: Array, c: Values, t: float) -> Iterator[Array]:
-        """x_0, ..., x_(L-1), each map's argument; the last ones are left out, that is wrong, where
-        no derivative reads them.
-        """
+        """x_0, ..., x_(L-1), each map's argument; f instead where no derivative reads it."""
         x = f
         for n, one in enumerate(self.maps):
-            yield x
+            yield x if one.reads_argument else f
             if n < self._last_read:  # type: ignore[attr-defined]
                 x = one.value(x, c, t)
 

@@ -1,6 +1,7 @@
 """The network x' = sigma(w x + b)."""
 
 from ..activations import Activation
+from ..checks import check_count
 from .chain import Chain
 from .maps import Linear, Offset, Pointwise
 
@@ -17,5 +18,6 @@ class NeuralODE(Chain):
     """
 
     def __init__(self, units: int, activation: Activation) -> None:
+        units = check_count("units", units)
         maps = (Linear("weight", units), Offset("bias"), Pointwise(activation))
         super().__init__(units, maps, order=("bias", "weight"))

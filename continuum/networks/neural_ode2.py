@@ -1,6 +1,7 @@
 """The network whose velocity is affine in the control: x' = w sigma(x) + b."""
 
 from ..activations import Activation
+from ..checks import check_count
 from .chain import Chain
 from .maps import Linear, Offset, Pointwise
 
@@ -16,5 +17,6 @@ class NeuralODE2(Chain):
     """
 
     def __init__(self, units: int, activation: Activation) -> None:
+        units = check_count("units", units)
         maps = (Pointwise(activation), Linear("weight", units), Offset("bias"))
         super().__init__(units, maps, order=("bias", "weight"))

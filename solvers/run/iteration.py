@@ -72,6 +72,7 @@ class Run(Generic[Iterate]):
         self.evaluations = 0
         self.columns: dict[str, list[float]] = {"seconds": []}
         self.last, self.best, self.best_iteration = start, start, 0
+        self._lowest = math.inf
         self._began = time.perf_counter()
 
     @property
@@ -99,13 +100,12 @@ class Run(Generic[Iterate]):
         merit = float(numbers[self.merit])
         if not math.isfinite(merit):
             raise NotFinite(f"the {self.merit} is {merit}")
-        lowest = min(self.columns.get(self.merit, ()), default=math.inf)
         for name, number in numbers.items():
             self.columns.setdefault(name, []).append(float(number))
         self.columns["seconds"].append(self.seconds)
         self.last = iterate
-        if merit < lowest:
-            self.best, self.best_iteration = iterate, self.iterations
+        if merit < self._lowest:
+            self.best, self.best_iteration, self._lowest = iterate, self.iterations, merit
         if not self.watch.monitors:
             return False
         count = self.iterations

@@ -27,7 +27,8 @@ class Status(Enum):
         True,
     )
     GAP_CLOSED = (
-        "Converged: the duality gap is below the tolerance.",
+        "Converged: the duality gap is below the tolerance; where the objective is convex, it "
+        "bounds the distance from the least one.",
         True,
     )
     CONVERGED_SHOOTING = (

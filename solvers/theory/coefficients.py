@@ -7,7 +7,6 @@ import numpy as np
 
 from continuum.arrays import Array, to_host
 from continuum.controls import ControlPath, FunctionControl
-from continuum.kernels import LowRank
 from continuum.meshes import TimeMesh
 from continuum.networks import WidthDepth
 
@@ -62,10 +61,12 @@ class CoefficientHypotheses:
         linear = not (self.constant or self.functions) and any(b.time == "nodes" for b in blocks)
         nodes, norms, weights = mesh.nodes, [], []
         recent: deque[tuple[Array, Array]] = deque(maxlen=5)
-        moves, sizes = np.zeros((3, 2)), np.zeros(2)
+        variation, sizes = np.zeros((3, 2)), np.zeros(2)
         self.highest = self.asymmetry = self.scale = self.drift = 0.0
         self.least = np.inf
         last = 0.5 * float(nodes[-2] + nodes[-1])
+        kernel = self.control.at_layer(0, last)["kernel"]
+        self.factored = self.network.kernel.factors(kernel) is not None
         self.s, self.a = self._sample(mesh.layers - 1, float(nodes[-1]) if linear else last)
         for k, step in enumerate(mesh.steps.tolist()):
             start, end = float(nodes[k]), float(nodes[k + 1])
@@ -87,8 +88,8 @@ class CoefficientHypotheses:
                 if k and k % stride == 0:
                     old = recent[-1 - stride]
                     change = np.array([np.linalg.norm(s - old[0]), np.linalg.norm(a - old[1])])
-                    moves[level] += stride * step * change
-        self.changes = (moves / np.where(sizes > 0.0, sizes, 1.0)).max(axis=1)
+                    variation[level] += stride * step * change
+        self.changes = (variation / np.where(sizes > 0.0, sizes, 1.0)).max(axis=1)
         self.integrals = dict(
             zip(INTEGRALS, (np.array(weights) @ np.array(norms)).tolist(), strict=True)
         )
@@ -99,7 +100,7 @@ class CoefficientHypotheses:
 
     def _integrate(self) -> None:
         """The integrals again, of functions of time."""
-        looks = min(4096, max(1024, 2**22 // len(self.network.grid) ** 2))
+        samples = min(4096, max(1024, 2**22 // len(self.network.grid) ** 2))
 
         def size(t: float) -> float:
             s, a = self._sample(self.control.mesh.layer_of(t), t)
@@ -109,10 +110,10 @@ class CoefficientHypotheses:
             return self._norms(*self._sample(self.control.mesh.layer_of(t), t))
 
         ends = np.array([0.0, *self.control.breakpoints, self.horizon])
-        found = time_integrals(norms, cuts_at_changes(size, ends, looks))
+        found = time_integrals(norms, cuts_at_changes(size, ends, samples))
         self.integrals = dict(zip(INTEGRALS, found.values.tolist(), strict=True))
         self.settled = dict(zip(INTEGRALS, found.settled.tolist(), strict=True))
-        self.how = f"adaptive in time; peaks that {looks} even times all miss are not seen"
+        self.how = f"adaptive in time; peaks between {samples} even times are not seen"
 
     def _sample(self, layer: int, t: float) -> tuple[Array, Array]:
         """B and a at t in orthonormal coordinates."""
@@ -162,8 +163,9 @@ class CoefficientHypotheses:
         )
 
     def converging(self) -> Hypothesis:
-        """a^tau -> a and B^tau -> B in L^1(0, T), which sum of changes times tau -> 0 stands for
-        (E02).
+        """a^tau -> a and B^tau -> B in L^1(0, T) as the layers tau shrink (E02).
+
+        Read from the sum of changes times tau, which must tend to 0.
         """
         name, number = "coefficients converge strongly in depth", float(self.changes[0])
         if self.constant:
@@ -184,7 +186,7 @@ class CoefficientHypotheses:
         """Of finite rank by its format, or by a gap in the singular values."""
         name, mu = "B of finite rank", np.linalg.svd(self.s, compute_uv=False)
         rank, gap, _ = numerical_rank(mu)
-        if isinstance(self.network.kernel, LowRank):
+        if self.factored:
             phrase = "rank; b is stored as a finite sum of products"
             return Hypothesis(name, "yes", float(rank), phrase)
         if gap:
@@ -207,17 +209,17 @@ class CoefficientHypotheses:
         left, mu, _ = np.linalg.svd(self.s)
         rank, gap, error = numerical_rank(mu)
         parts = left.T @ self.a
-        if gap or (isinstance(self.network.kernel, LowRank) and rank < len(mu)):
+        if gap or (self.factored and rank < len(mu)):
             outside = float(np.linalg.norm(parts[rank:])) / size
             phrase = "share of |a| outside R(B), B being of finite rank"
             if error > 1e-8:
-                phrase += f"; rounding of b moves R(B) by {error:.2g}"
+                phrase += f"; rounding of b changes R(B) by {error:.2g}"
             if error > 1e-4 or max(error, 1e-8) < outside <= 10.0 * error:
                 return Hypothesis(name, "undecided", outside, phrase)
             return judged(name, outside <= max(error, 1e-8), outside, phrase)
         total = float(np.sum(parts[:rank] ** 2 / mu[:rank] ** power))
         phrase = (
             "Picard's sum on this grid, finite on every grid: ask `steady_state` how it "
-            "moves with N"
+            "changes with N"
         )
         return Hypothesis(name, "undecided", total, phrase)

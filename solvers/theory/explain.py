@@ -44,16 +44,15 @@ class Theorem:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The names of the hypotheses that stand in its way: those answered no, else those
-        undecided.
-        """
+        """The names of the hypotheses answered no; if none is, of those undecided."""
         return tuple(h.name for h in self.hypotheses if h.verdict == self.applies != "yes")
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """All theorems, in the order of the paper; explanation["3.4"] is one of them,
-    print(explanation) the table.
+    """All theorems, in the order of the paper.
+
+    explanation["3.4"] is one of them, print(explanation) the table.
     """
 
     theorems: tuple[Theorem, ...]
@@ -78,8 +77,9 @@ class Explanation:
 def explain(
     network: WidthDepth | SymmetricLayer, control: ControlPath, initial: Array | None = None
 ) -> Explanation:
-    """Hypotheses, each yes, no or undecided => what follows: for every theorem on f_t = sigma(a -
-    Bf), for these data.
+    """Which theorems on f_t = sigma(a - Bf) apply to these data, and what follows.
+
+    Every hypothesis is answered yes, no or undecided, with the number on which that rests.
 
     Theorems: "2.1", "2.2", "3.1", "Remark 3.1", "3.2 (i)" to "3.2 (iv)", "Lemma 3.3", "3.4", "L1
     bound", "L1 bound, printed", "Proposition 3.5", "bounded activation", "contractive layer".
@@ -201,7 +201,7 @@ def _finite_rank(data: CoefficientHypotheses, sigma: SigmaHypotheses) -> list[Th
         "u = 0 is locally exponentially stable",
     )
     if not data.constant:
-        gram = Hypothesis(name, "undecided", float("nan"), "b moves with time, and T with it")
+        gram = Hypothesis(name, "undecided", float("nan"), "b depends on time, and T with it")
     elif data.scale == 0.0:
         gram = Hypothesis(name, "no", 0.0, "b = 0")
     else:

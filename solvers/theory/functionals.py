@@ -1,4 +1,4 @@
-"""What decreases along runs of f_t = sigma(a - Bf), and how perturbations travel along them."""
+"""Functionals that decrease along runs of f_t = sigma(a - Bf), and perturbations of runs."""
 
 from dataclasses import dataclass
 
@@ -73,8 +73,9 @@ def lyapunov_functional(
 def root_energy(
     network: WidthDepth, control: ControlPath, trajectory: Trajectory, shifted: bool = False
 ) -> tuple[Array, float]:
-    """(|B^1/2 f|^2, |g|), or with `shifted` (1/2 |B^1/2 f - g|^2, |g|), where B^1/2 g = a and g has
-    least norm.
+    """(|B^1/2 f|^2, |g|), or with `shifted` (1/2 |B^1/2 f - g|^2, |g|).
+
+    Here B^1/2 g = a and g has least norm.
 
     The second does not increase if s sigma(s) >= 0, so |B^1/2 f| <= |g| + |B^1/2 f_I - g|; |g|
     stays bounded under refinement only if a is in R(B^1/2), which `steady_state(...).root_verdict`
@@ -111,8 +112,9 @@ def root_energy(
 def singular_energy(
     network: WidthDepth, control: ControlPath, trajectory: Trajectory
 ) -> tuple[Array, Array]:
-    """V = 1/2 sum_l (u_l / mu_l)^2 with u_l = (u, phi_l), B = sum_l mu_l (psi_l, .) phi_l of finite
-    rank.
+    """V = 1/2 sum_l (u_l / mu_l)^2, u_l = (u, phi_l), for B of finite rank.
+
+    B = sum_l mu_l (psi_l, .) phi_l is the singular value decomposition.
 
     V decreases near u = 0 if D T is positive definite, where int Sigma(u) need not (`gram_test`).
 
@@ -149,7 +151,7 @@ def linearize(
         accurate run is what to give
     perturbation : (N, K)
     sample : along which column of the run
-    stepper : an explicit Runge-Kutta method, RK4() unless said otherwise
+    stepper : an explicit Runge-Kutta method, RK4() by default
     returns Trajectory with states (S, N, K)
     raises ValueError for states that do not fit or a saved interval that a breakpoint of the
     control cuts Source: Liu and Markowich (3.6).
@@ -321,9 +323,7 @@ class _March:
         self.stepper, self.substeps = stepper, check_count("substeps", substeps)
 
     def interval(self, columns: Array, n: int, adjoint: bool = False) -> Array:
-        """Columns at the end of interval n from those at its start or, for the adjoint, the other
-        way.
-        """
+        """Columns at the end of interval n from those at its start; the adjoint goes back."""
         ends = self.trajectory.times[n : n + 2]
         start, end = (float(x) for x in (ends[::-1] if adjoint else ends))
         layer = self.control.mesh.layer_of(0.5 * (start + end))

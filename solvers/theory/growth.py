@@ -81,9 +81,7 @@ def growth_class(
         reached = check_array("steady", steady, (len(network.weights), 1))
         residual = _norm(network, network.preactivation(reached, first))
         scale = _norm(network, first["bias"][:, None])
-        scale += float(np.linalg.norm(operator_matrix(network, control), 2)) * _norm(
-            network, reached
-        )
+        scale += network.kernel.norm(first["kernel"], network.grid) * _norm(network, reached)
         if not residual <= 1e-8 * scale:
             raise ValueError(f"steady must solve Bf = a, but |Bf - a| = {residual:.3g}")
         if monotone and sigma is identity:
@@ -133,10 +131,9 @@ def _gronwall(network: WidthDepth, control: ControlPath, start: float, constant:
     times = (
         [0.0] if constant else [float(t) for t in np.union1d(nodes, 0.5 * (nodes[1:] + nodes[:-1]))]
     )
-    rate = sigma.lipschitz * max(
-        float(np.linalg.norm(operator_matrix(network, control, t), 2)) for t in times
-    )
-    biases = [_norm(network, values_at(network, control, t)["bias"][:, None]) for t in times]
+    values = [values_at(network, control, t) for t in times]
+    rate = sigma.lipschitz * max(network.kernel.norm(c["kernel"], network.grid) for c in values)
+    biases = [_norm(network, c["bias"][:, None]) for c in values]
     slope = sigma.lipschitz * max(biases) + (at_zero * sqrt(size) if at_zero else 0.0)
     text = f"At most exponential: |f(t)| <= (|f_I| + {slope:.6g} t) e^({rate:.6g} t), by Gronwall."
     if not constant:
@@ -147,8 +144,9 @@ def _gronwall(network: WidthDepth, control: ControlPath, start: float, constant:
 
 
 def l1_bound(network: WidthDepth, control: ControlPath, initial: Array, t: float) -> float:
-    """int |f(t)| <= (int |f_I| + L t int |a|) exp(L t sup_z int |b(y, z)| dy), for sigma(0) = 0, L
-    = sup |sigma'|.
+    """int |f(t)| <= (int |f_I| + L t int |a|) exp(L t sup_z int |b(y, z)| dy).
+
+    For sigma(0) = 0 and L = sup |sigma'|.
 
     initial : (N, M); the worst sample is meant
     raises ValueError for a control that depends on time, sigma(0) != 0, t < 0 or states that do not

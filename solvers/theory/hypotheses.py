@@ -15,7 +15,7 @@ POINTS = np.linspace(-10.0, 10.0, 4001)
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One assumption, asked of the data.
+    """One assumption, checked for the data.
 
     number : what the verdict rests on
     phrase : what the number is, or why there is no verdict
@@ -140,8 +140,9 @@ class SigmaHypotheses:
 
 
 def _steepest(sigma: Activation) -> tuple[float, bool]:
-    """The largest difference quotient found by zooming five times into the steepest cell, and
-    whether it grew.
+    """The largest difference quotient found, and whether it grows as cells shrink.
+
+    The steepest cell is divided by ten, five times.
     """
     cells, found = POINTS, []
     for _ in range(6):

@@ -1,5 +1,4 @@
-"""Steady states and linear stability of f_t = sigma(a - Bf), f in L^2(Y), with a and b constant in
-time.
+"""Steady states and linear stability of f_t = sigma(a - Bf), a and b constant in time.
 
 A grid of N nodes represents B by S = W^1/2 b W^1/2 in coordinates W^1/2 f that are orthonormal in
 L^2(Y); nodes of weight zero act on nothing and are left out.  Source: Liu and Markowich, sections
@@ -40,8 +39,9 @@ def constant_values(control: ControlPath) -> Values | None:
 
 
 def values_at(network: WidthDepth, control: ControlPath, t: float) -> Values:
-    """The value of every block at t.  Raises TypeError for another network, ValueError for
-    another's control.
+    """The value of every block at t.
+
+    raises TypeError for another network, ValueError for another's control
     """
     if not isinstance(network, WidthDepth):
         raise TypeError(f"network must be a WidthDepth, got {network!r}")
@@ -50,9 +50,7 @@ def values_at(network: WidthDepth, control: ControlPath, t: float) -> Values:
 
 
 def steady_values(network: WidthDepth, control: ControlPath) -> Values:
-    """The value of every block, the same at all times; raises ValueError for a control that depends
-    on time.
-    """
+    """The value of every block of a control that is constant in time, else a ValueError."""
     values = values_at(network, control, 0.0)
     if constant_values(control) is None:
         raise ValueError(
@@ -99,8 +97,9 @@ def numerical_rank(mu: Array) -> tuple[int, bool, float]:
 
 
 def coordinates(network: WidthDepth, functions: Array) -> Array:
-    """W^1/2 f at the nodes of positive weight: (N, K) -> (P, K), with Euclidean products those of
-    L^2(Y).
+    """W^1/2 f at the nodes of positive weight: (N, K) -> (P, K).
+
+    Euclidean products of the result are those of L^2(Y).
     """
     active = network.weights > 0
     return np.sqrt(network.weights[active])[:, None] * to_host(functions)[active]
@@ -120,15 +119,13 @@ def is_symmetric(s: Array) -> bool:
 
 
 def least_eigenvalue(s: Array) -> float:
-    """The least eigenvalue of the symmetric part, 0 if it is negative by no more than rounding of
-    S.
-    """
+    """The least eigenvalue of (S + S^T) / 2; 0 if it is negative by rounding of S only."""
     least = float(np.linalg.eigvalsh(0.5 * (s + s.T))[0])
     return 0.0 if -len(s) * 1e-15 * float(np.linalg.norm(s)) <= least < 0.0 else least
 
 
 def zeros_of(activation: Activation) -> Literal["only at 0", "at 0 and elsewhere", "not at 0"]:
-    """Where sigma vanishes, looked for at 0 and at 2000 points of [-10, 10]."""
+    """Where sigma vanishes among 0 and 2000 points of [-10, 10]."""
     if float(activation.value(np.zeros(1))[0]) != 0.0:
         return "not at 0"
     s = np.linspace(-10.0, 10.0, 2000)
@@ -137,7 +134,7 @@ def zeros_of(activation: Activation) -> Literal["only at 0", "at 0 and elsewhere
 
 @dataclass(frozen=True, eq=False)
 class SteadyState:
-    """Bf = a, asked of a family of grids.
+    """Whether Bf = a has a solution, from three grids.
 
     verdict : "converges" speaks for a in R(B), "grows" against it; extrapolated from three grids,
         never proved
@@ -172,8 +169,7 @@ class SteadyState:
 def steady_state(
     case: Callable[[Grid], tuple[WidthDepth, ControlPath]], rule: Callable[[int], Grid], points: int
 ) -> SteadyState:
-    """Bf = a: sum_l (a, phi_l)^2 / mu_l^2 < infinity?  Asked at N, 2N and 4N, because one grid
-    cannot say.
+    """Bf = a: is sum_l (a, phi_l)^2 / mu_l^2 finite?  Computed at N, 2N and 4N nodes.
 
     On one grid a matrix of full rank solves everything; a is in the range of the compact operator B
     if and only if it is orthogonal to N(B*) and Picard's sum is finite, which shows in how the sum
@@ -223,8 +219,9 @@ def steady_state(
 
 
 def _verdict(sums: Array, outside: float, clear: bool) -> Verdict:
-    """From three sums; a part of a outside the range is decisive only where the singular values
-    show a gap.
+    """From three sums.
+
+    A part of a outside the range decides only where the singular values show a gap.
     """
     if outside > 0.0:
         return "grows" if clear else "undecided"

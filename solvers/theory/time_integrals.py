@@ -87,17 +87,17 @@ class _Interval(NamedTuple):
 
 
 def cuts_at_changes(
-    size: Callable[[float], float], breakpoints: Array, looks: int, most: int = 48
+    size: Callable[[float], float], breakpoints: Array, samples: int, most: int = 48
 ) -> Array:
     """Cuts (P + 1,) for `time_integrals`: the breakpoints, and times where g changes fast.
 
-    size : t -> a cheap measure of g, looked at in the middles of `looks` equal parts
+    size : t -> a cheap measure of g, sampled in the middles of `samples` equal parts
     breakpoints : 0, ..., T, increasing
-    Between two looks size changes by a fraction |difference| / (larger of both + mean); a cut is
-    made at every half of their sum, so a peak met by a single look gets cuts on either side.
+    Between two samples size changes by a fraction |difference| / (larger of both + mean); a cut is
+    made at every half of their sum, so a peak that one sample meets gets cuts on either side.
     """
     start, end = float(breakpoints[0]), float(breakpoints[-1])
-    times = start + (end - start) * (np.arange(looks) + 0.5) / looks
+    times = start + (end - start) * (np.arange(samples) + 0.5) / samples
     sizes = np.array([size(float(t)) for t in times])
     larger = np.maximum(sizes[1:], sizes[:-1]) + np.mean(sizes)
     change = np.cumsum(np.abs(np.diff(sizes)) / np.maximum(larger, np.finfo(float).tiny))

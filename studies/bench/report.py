@@ -116,7 +116,7 @@ def _page(
 ) -> str:
     title, text = (
         str(plan["title"]),
-        inspect.cleandoc(str(plan["question"] or "")).partition("\n")[2].strip(),
+        inspect.cleandoc(str(plan["question"])).partition("\n")[2].strip(),
     )
     source = ", ".join(str(plan[key]) for key in ("paper", "figure") if plan[key])
     finished = sum(case.answer is not None for case in cases)

@@ -23,7 +23,7 @@ from continuum.checks import check_count
 from .environment import code_hash, cores, thread_pools, versions
 from .parameters import ParameterGrid, Value, label, spell, varying
 from .progress import ProgressKind, reporter
-from .registry import Study, describe
+from .registry import Study, describe, documentation
 from .store import (
     DONE,
     CaseHeader,
@@ -164,7 +164,7 @@ def run_sweep(
         "format": SWEEP_FORMAT,
         "study": study.name,
         "title": study.title,
-        "question": study.function.__doc__,
+        "question": documentation(study.function),
         "paper": study.paper,
         "figure": study.figure,
         "command": command or _command(study, grids, cases),

@@ -21,7 +21,8 @@ from solvers import (
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, new_figure
-from .shared import PAPER, boxed, described
+from ..shared import described
+from .paper import PAPER, boxed
 
 ENTRIES = ("$a_1$", "$a_2$", "$b_{11}$", "$b_{12}$", "$b_{21}$", "$b_{22}$")
 

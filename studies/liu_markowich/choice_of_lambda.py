@@ -16,7 +16,8 @@ from solvers import LBFGS, Euler, discretize, integrate, minimize
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILION, new_figure
-from .shared import PAPER, described
+from ..shared import described
+from .paper import PAPER
 
 CENTRES = np.linspace(-1.0, 1.0, 8)
 METHOD = LBFGS(gtol=1e-4, max_iterations=150)

@@ -42,7 +42,7 @@ from solvers import (
     successive_approximation,
 )
 
-from .shared import described
+from ..shared import described
 
 CLASSES = 10
 SQUARE = Interval(0, 1) * Interval(0, 1)
@@ -282,7 +282,7 @@ def train(
             max_iterations=most,
             batch=batch,
             step=lambda epoch: 0.3 * (1.0 - epoch / most),
-            rng=seed,
+            rng=np.random.default_rng(seed),
         ),
         "L-BFGS": LBFGS(max_iterations=most),
         "Newton-CG": NewtonCG(max_iterations=most),

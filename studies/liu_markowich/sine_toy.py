@@ -35,7 +35,8 @@ from solvers import (
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import OKABE_ITO, new_figure
-from .shared import PAPER, described
+from ..shared import described
+from .paper import PAPER
 
 Method: TypeAlias = Literal["E-MSA", "gradient descent", "Adam", "L-BFGS", "Newton-CG"]
 METHODS: tuple[Method, ...] = get_args(Method)

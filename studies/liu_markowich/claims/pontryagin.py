@@ -18,7 +18,7 @@ from continuum.sets import AdmissibleSet
 from solvers import RK4, discretize, shoot
 
 from ...bench.registry import claim
-from ..shared import boxed
+from ..paper import boxed
 from .common import PAPER, UNIT
 
 EXTREMAL = (
