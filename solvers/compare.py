@@ -2,7 +2,6 @@
 certificate.
 """
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,8 @@ class Attempt:
 
     name : as given; seconds : wall time of the method alone
     solution : what it returned, failed or not
-    evaluation : of its control on the continuous problem; None if it failed, as the certificate says
+    evaluation : of its control on the continuous problem; None if it failed, for the
+        certificate's reason
     certificate : of its control
     cluster : equal for controls that move the samples alike, 0 the best, -1 if it cannot be told
     """
@@ -147,21 +147,13 @@ def compare(
         began = time.perf_counter()
         solution = _run(problem, method)
         seconds = time.perf_counter() - began
-<<<<<<< HEAD
-        try:
-            judged, why = evaluate(problem, solution.control, rtol, refined), ""
-        except SolveError as error:
-            judged, why = None, str(error)
-        if solution.status is Status.RAISED:
-            judged, why = None, f"the method raised {solution.detail}"
-        done.append((name, seconds, solution, judged, why))
-=======
-        judged = None
+        judged, why = None, f"the method raised {solution.detail}"
         if solution.status is not Status.RAISED:
-            with contextlib.suppress(SolveError):
+            try:
                 judged = evaluate(problem, solution.control, rtol, refined)
-        done.append((name, seconds, solution, judged))
->>>>>>> main
+            except SolveError as error:
+                why = str(error)
+        done.append((name, seconds, solution, judged, why))
     done.sort(key=lambda row: float("inf") if row[3] is None else row[3].objective)
     known: list[list[np.ndarray]] = []
     attempts = []
