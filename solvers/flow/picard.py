@@ -14,7 +14,7 @@ from ..run.status import Status
 
 def picard(
     network: Network, control: ControlPath, initial: Array, iterations: int, degree: int = 48
-) -> Solution:
+) -> Solution[Trajectory]:
     """f^0 = f_I, f^{n+1}(t) = f_I + int_0^t F(f^n(s), c(s), s) ds on (0, T), as polynomials in t.
 
     For a Lipschitz velocity |f^n - f|(t) <= const C(t)^n / n!, C = Lip int |B|: it converges on any

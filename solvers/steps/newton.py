@@ -47,18 +47,18 @@ class Field:
 class Newton:
     """How the iteration is run.
 
-    tolerance : of the last correction, relative to 1 + |x|, in the maximum norm
+    rtol : of the last correction, relative to 1 + |x|, in the maximum norm
     max_iterations : corrections, each shortened until the residual of its sample falls
     krylov_above : more units than this are solved for by GMRES with F's tangent, without matrices,
         if the arrays are NumPy's; those of other libraries by matrices, however many units
     """
 
-    tolerance: float = 1e-13
+    rtol: float = 1e-13
     max_iterations: int = 50
     krylov_above: int = 256
 
     def __post_init__(self) -> None:
-        store(self, check_positive, "tolerance")
+        store(self, check_positive, "rtol")
         store(self, check_count, "max_iterations")
         store(self, partial(check_count, least=0), "krylov_above")
 
@@ -89,9 +89,9 @@ class Newton:
                 if not np.isfinite(size):
                     break
                 scale = 1.0 + float(xp.max(xp.abs(x + correction)))
-                if size <= self.tolerance * scale or (
+                if size <= self.rtol * scale or (
                     # rounding errors, which no longer fall
-                    size <= 1e3 * self.tolerance * scale and size > 0.1 * before
+                    size <= 1e3 * self.rtol * scale and size > 0.1 * before
                 ):
                     x = x + correction
                     return [x[i, ...] for i in range(len(fields))]
