@@ -6,7 +6,6 @@ The references are the sweeps of `step_derivatives.py`; a test holds them togeth
 state, and what the columns CHANGE and CHANGED of the links name: those of u and of the outputs.
 """
 
-
 from continuum.compiled import IDENTITY, bend_row, borrowed, compiled, unfolded
 
 from ..flow.chain_loops import (

@@ -123,18 +123,20 @@ class Sweeps:
         run.
         """
         found = {}
-        for i in range(0 if tape.first == 0 else 1, len(tape.states)):
-            seed = self.cost.seed(tape.first + i, tape.states[i], total)
+        for n in self._met(tape):
+            seed = self.cost.seed(n, tape.states[n - tape.first], total)
             if seed is not None:
-                found[i] = seed
+                found[n - tape.first] = seed
         return found
 
     def value(self, tape: Tape) -> float:
         """The costs of the same states."""
-        first = 0 if tape.first == 0 else 1
-        return sum(
-            self.cost.value(tape.first + i, tape.states[i]) for i in range(first, len(tape.states))
-        )
+        return sum(self.cost.value(n, tape.states[n - tape.first]) for n in self._met(tape))
+
+    def _met(self, tape: Tape) -> Sequence[int]:
+        """The numbers of the states that cost something: after each step, and at the start."""
+        first = tape.first + (tape.first > 0)
+        return self.cost.among(first, tape.first + len(tape.steps))
 
 
 def prepare(
