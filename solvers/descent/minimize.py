@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from continuum.arrays import Device
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
@@ -20,6 +21,7 @@ def minimize(
     *,
     initial: Control | None = None,
     monitors: Sequence[Monitor] = (),
+    device: Device | None = None,
     raise_on_failure: bool = True,
 ) -> Solution:
     """The control to which a method descends.
@@ -32,12 +34,18 @@ def minimize(
         be a trap (LM-55)
     monitors : see a Snapshot with values "objective" and "gradient_norm" ("gap" for FrankWolfe) at
         every iteration
+    device : where the states of a problem are computed, as in `discretize`; the control stays where
+        it is, on the host unless `initial` is elsewhere
     returns Solution with .control, .objective, .history ("objective", "gradient_norm" or "gap",
         "seconds", one entry per iteration, the start included) and statistics "iterations",
         "evaluations", "seconds"
     raises SolveError if it does not converge, unless raise_on_failure=False; TypeError, ValueError
         for bad input, and where the method cannot treat the problem's set or penalty
     """
+    if isinstance(objective, LearningProblem):
+        objective = objective.on_device(device)
+    elif device is not None:
+        raise ValueError("device is for problems: use discretize(problem, ..., device=) instead")
     problem = composite(objective)
     if not isinstance(method, Minimizer):
         raise TypeError(
