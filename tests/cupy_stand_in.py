@@ -21,6 +21,7 @@ NAMES = (
     "expm1",
     "float64",
     "isfinite",
+    "log",
     "log1p",
     "matrix_transpose",
     "max",
@@ -116,7 +117,12 @@ def _imul(self, other):
     return self
 
 
-ndarray.__imul__ = _imul
+def _iadd(self, other):
+    self._values += unwrap(other)
+    return self
+
+
+ndarray.__imul__, ndarray.__iadd__ = _imul, _iadd
 
 
 def _function(of, name):

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass, replace
 
 import array_api_strict
+import cupy_stand_in
 import numpy as np
 import pytest
 
@@ -140,6 +141,19 @@ def test_gradients_come_back_to_where_the_control_is(name, kind, stepper, rng):
     np.testing.assert_allclose(
         to_host(path.costates), here.run(control).costates, rtol=0, atol=1e-13
     )
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_gradients_with_the_ways_of_cupy(name, monkeypatch, rng):
+    cupy = cupy_stand_in.make()
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    here = discretize(problem_on(NETWORKS[name], "readout", np.asarray), RK4())
+    there = discretize(problem_on(NETWORKS[name], "readout", cupy.asarray), RK4())
+    control, direction = here.space.random(rng, 0.3), here.space.random(rng)
+    close(there.gradient(control), here.gradient(control))
+    carried = control.like(there.problem.initial)
+    close(there.gradient(carried), here.gradient(control))
+    close(there.hvp(carried, direction), here.hvp(control, direction), atol=1e-12)
 
 
 @pytest.mark.parametrize(
