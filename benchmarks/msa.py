@@ -56,7 +56,7 @@ class Data:
 
     def run(self):
         return successive_approximation(
-            self.problem, max_iterations=ITERATIONS, tolerance=1e-300, raise_on_failure=False
+            self.problem, max_iterations=ITERATIONS, gtol=1e-300, raise_on_failure=False
         )
 
     def forwards(self) -> None:

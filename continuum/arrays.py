@@ -32,8 +32,8 @@ def is_array(x: object) -> bool:
 
 
 def namespace(array: Array) -> ModuleType:
-    """The array library that `array` belongs to: the module numpy for NumPy arrays."""
-    if type(array) is np.ndarray:
+    """The array library that `array` belongs to: the module numpy for NumPy arrays and numbers."""
+    if type(array) is np.ndarray or isinstance(array, float | int | np.generic):
         return np
     return sys.modules["cupy"] if _is_cupy(array) else array.__array_namespace__()
 
@@ -84,7 +84,8 @@ def special(name: str, array: Array) -> Array:
         functions = importlib.import_module("cupyx.scipy.special")
         if hasattr(functions, name):
             return getattr(functions, name)(array)
-    return like(np.asarray(getattr(scipy.special, name)(to_host(array))), array)
+    values = getattr(scipy.special, name)(to_host(array))
+    return values if namespace(array) is np else like(np.asarray(values), array)
 
 
 def find_gpu() -> tuple[Callable[[Array], Array] | None, str]:

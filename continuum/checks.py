@@ -4,9 +4,9 @@ accepted.
 
 import difflib
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from numbers import Integral, Real
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -78,6 +78,14 @@ def check_rng(name: str, rng: np.random.Generator | None) -> np.random.Generator
             f"got {rng!r}"
         )
     return rng
+
+
+def store(instance: object, check: Callable[[str, Any], object], *names: str) -> None:
+    """Checks these fields of a frozen dataclass and stores what the check returned: a plain int or
+    float, whatever kind of number was given.
+    """
+    for name in names:
+        object.__setattr__(instance, name, check(name, getattr(instance, name)))
 
 
 def check_array(name: str, array: Array, shape: Sequence[int | str]) -> Array:

@@ -20,7 +20,7 @@ class _Forgiving(FunctionCache):
     def load_overload(self, sig: object, target_context: object) -> object:
         try:
             return super().load_overload(sig, target_context)
-        # a truncated file raises EOFError, UnpicklingError, ValueError, ... as its bytes happen to be
+        # a truncated file raises EOFError, UnpicklingError, ValueError, as its bytes happen to be
         except Exception as error:
             _warn(f"a file in {self.cache_path} is damaged ({type(error).__name__})")
         try:

@@ -43,6 +43,13 @@ class ControlPath(Protocol):
         """The value of every block at t, continued from inside `layer` to its closed ends."""
         ...
 
+    def between(self, start: float, end: float) -> "ControlPath":
+        """The same control on a piece between two breakpoints, continued to its ends from inside.
+
+        Controls whose breakpoints are ends of layers need nothing: `at_layer` does it.
+        """
+        ...
+
     def like(self, example: Array) -> "ControlPath":
         """The same control with its values in the library, and on the device, of `example`."""
         ...
@@ -54,17 +61,18 @@ class FunctionControl:
 
     So a method keeps its order, whatever the layers.  It has no coefficients and cannot be trained:
     `ControlSpace.sample` makes one that can.  Made by `network.control`.
+
+    breakpoints : interior times at which some function jumps or has a kink, increasing; between
+        them the functions are taken to be smooth
+    piece : the two times between which functions are evaluated, never at them; None for all times
     """
 
     mesh: TimeMesh
     blocks: tuple[Block, ...]
     values: Mapping[str, tuple[bool, Callable[[float], Array]]]
+    breakpoints: tuple[float, ...] = ()
+    piece: tuple[float, float] | None = None
     _constants: dict[str, Array] = field(default_factory=dict, repr=False)
-
-    @property
-    def breakpoints(self) -> tuple[float, ...]:
-        """None: functions given by formula are taken to be smooth in time."""
-        return ()
 
     @property
     def constant(self) -> bool:
@@ -83,6 +91,14 @@ class FunctionControl:
         """The value of every block at time t."""
         return self.at_layer(0, t)
 
+    def between(self, start: float, end: float) -> "FunctionControl":
+        """The same functions on a piece between two breakpoints, by their limits at its ends.
+
+        Limits are values 8 roundings of the horizon inside the piece, so that it does not matter
+        which of its two values a function takes at a jump.
+        """
+        return replace(self, piece=(start, end)) if self.breakpoints else self
+
     def like(self, example: Array) -> "FunctionControl":
         """The same functions, their values carried to where `example` is: constant ones once,
         others at every stage.
@@ -92,7 +108,7 @@ class FunctionControl:
 
         def carried(name: str) -> Callable[[float], Array]:
             def value(t: float) -> Array:
-                found = self._value(name, t)
+                found = self.values[name][1](t)
                 return like(found, example) if is_array(found) else found
 
             return value
@@ -104,7 +120,13 @@ class FunctionControl:
     def _value(self, name: str, t: float) -> Array:
         constant, value = self.values[name]
         if not constant:
-            return value(t)
+            if self.piece is not None:
+                inside = 8.0 * float(np.spacing(self.mesh.horizon))
+                t = min(max(t, self.piece[0] + inside), self.piece[1] - inside)
+            try:
+                return value(t)
+            except ValueError as error:
+                raise ValueError(f"{error}, at t = {t:.6g}") from error
         if name not in self._constants:
             self._constants[name] = value(t)
         return self._constants[name]
@@ -376,6 +398,10 @@ class Control(Mapping[str, Array]):
         if all(b.time == "static" for b in self.space.blocks):
             return ()
         return tuple(float(t) for t in self.mesh.nodes[1:-1])
+
+    def between(self, start: float, end: float) -> "Control":
+        """Itself: its breakpoints are ends of layers."""
+        return self
 
     def __getitem__(self, name: str) -> Array:
         if name in self._blocks:

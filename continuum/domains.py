@@ -28,7 +28,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Circle:
-    """The circle [0, length) with its ends identified; length 2 pi unless said otherwise."""
+    """The circle [0, length) with its ends identified; length 2 pi by default."""
 
     length: float = 2 * pi
 

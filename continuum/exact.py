@@ -23,8 +23,7 @@ from .quadrature import Grid
 
 @dataclass(frozen=True)
 class ExactCase:
-    """f_t = sigma(bias - int kernel f), f(y, 0) = initial(y), with f(y, t) = solution(y, t) on (0,
-    horizon).
+    """f_t = sigma(bias - int kernel f), f(y, 0) = initial(y), with its solution on (0, horizon).
 
     bias, kernel, initial : functions of position, the first two also of time where they take it
     """
@@ -39,9 +38,7 @@ class ExactCase:
     horizon: float
 
     def setup(self, grid: Grid, layers: int) -> tuple[WidthDepth, FunctionControl, Array]:
-        """(network, control, initial state of one sample) on a grid of its domain, ready for
-        `integrate`.
-        """
+        """(network, control, initial state of one sample) on a grid of its domain."""
         network = WidthDepth(grid, self.activation)
         control = network.control(
             TimeMesh(self.horizon, layers), bias=self.bias, kernel=self.kernel
@@ -79,7 +76,7 @@ moving_bias = ExactCase(
     solution=lambda y, t: y + 0.5 * np.sin(t),
     horizon=2.0,
 )
-"""f = y + sin(t) / 2: the coefficients move with time."""
+"""f = y + sin(t) / 2: the coefficients depend on time."""
 
 rank_one = ExactCase(
     name="LM-10: f' = 1 - e^y int e^-z f, f(0) = y, linear",
@@ -95,8 +92,7 @@ rank_one = ExactCase(
 
 
 def rank_one_costate(y: Array, t: float, horizon: float = 1.0) -> Array:
-    """The costate of J = 1/2 |f(T)|^2 along `rank_one` (LM-43), the derivative of the cost in the
-    state.
+    """The costate of J = 1/2 |f(T)|^2 along `rank_one` (LM-43).
 
     p = f(T) - (1 - e^-(T - t)) e^-y q with q = int e^y f(T) dy; the bias's gradient is p, the
     kernel's -p(y) f(z).
@@ -137,8 +133,9 @@ asymmetric_growth = ExactCase(
 
 
 def poisson_circle(rho: float = 0.5, horizon: float = 5.0) -> ExactCase:
-    """LM-13: f' = -k * f on the circle, k the Poisson kernel with eigenvalues rho^|n|, f(0) =
-    exp(cos y).
+    """LM-13: f' = -k * f on the circle, f(0) = exp(cos y), k the Poisson kernel.
+
+    Its eigenvalues are rho^|n|.
 
     f = sum_n I_|n|(1) exp(-rho^|n| t + i n y).  raises ValueError unless 0 < rho < 1
     """
@@ -174,13 +171,11 @@ turning_circle = ExactCase(
     solution=lambda y, t: np.cos(y + t),
     horizon=10.0,
 )
-"""f = cos(y + t): an antisymmetric kernel turns, and keeps the norm."""
+"""f = cos(y + t): with an antisymmetric kernel the norm is constant."""
 
 
 def below(y: Array, z: Array) -> Array:
-    """The indicator of z < y, with the average 1/2 where y = z (to 12 digits): the kernel of a
-    Volterra equation.
-    """
+    """1 where z < y, 1/2 where y = z to 12 digits, else 0: the kernel of a Volterra equation."""
     return np.heaviside(np.round(y - z, 12), 0.5)
 
 
@@ -252,8 +247,9 @@ def scalar_elu(y: Array, t: float) -> Array:
 
 @dataclass(frozen=True)
 class TwoModeRing:
-    """Two modes compete on a ring: f_t = tanh(int_0^2pi (first cos(y - z) + second cos 2(y - z))
-    f(z) dz).
+    """Two modes on a ring: f_t = tanh(int (first cos(y - z) + second cos 2(y - z)) f(z) dz).
+
+    The integral is over (0, 2 pi).
 
     For even f the coordinates x = (f, cos), y = (f, cos 2.) obey a closed equation, p = first x, q
     = second y:
@@ -294,9 +290,7 @@ class TwoModeRing:
         return left, (np.cos, lambda z: np.cos(2.0 * z))
 
     def velocity_at_infinity(self, x: Array, y: Array) -> tuple[Array, Array]:
-        """(x', y') far from 0, for arrays x, y of one shape; of degree 0 in (x, y), which must not
-        both be 0.
-        """
+        """(x', y') far from 0, for arrays x, y of one shape, of degree 0; not for x = y = 0."""
         p, q = self.first * np.abs(x), self.second * np.abs(y)
         reach = p + np.sqrt(p * p + 8.0 * q * q)
         c = 2.0 * q / reach
@@ -305,13 +299,12 @@ class TwoModeRing:
         return 4.0 * np.sign(x) * (near - far), 4.0 * np.sign(y) * (c * near + d * far)
 
     def rays(self) -> tuple[tuple[float, bool], ...]:
-        """(m, whether it attracts) of every invariant ray q = m p at infinity in the quadrant x, y
-        >= 0, by slope.
+        """(m, whether it attracts) of the invariant rays q = m p at infinity, x, y >= 0, by slope.
 
         m = 0, the first mode, attracts for rho <= 1; m = inf, the second, for rho >= 1/2; between
         them m = sqrt(rho (rho - 1) / 2), a mixture, attracts for 1 < rho < 2; and for 1/2 < rho <
-        2, with k = sqrt(2 rho), the ray m = k / (2 sqrt(k - 1)) repels: two winners, and each has
-        its starts.
+        2, with k = sqrt(2 rho), the ray m = k / (2 sqrt(k - 1)) repels; which of the other two
+        is reached then depends on the start.
         """
         rho, k = self.ratio, sqrt(2.0 * self.ratio)
         found = [(0.0, rho <= 1.0)]

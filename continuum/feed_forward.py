@@ -13,7 +13,7 @@ from .checks import check_array, check_count
 
 @dataclass(frozen=True, eq=False)
 class FeedForward:
-    """x_{k+1} = sigma(W_k x_k + b_k): no step, no identity, so no limit in depth.
+    """x_{k+1} = sigma(W_k x_k + b_k): no step and no identity, hence no limit in depth.
 
     weights : W_k (n_{k+1}, n_k); biases : b_k (n_{k+1},)
     raises ValueError for layers that do not fit each other
@@ -38,8 +38,9 @@ class FeedForward:
     def random(
         widths: Sequence[int], activation: Activation, rng: np.random.Generator
     ) -> "FeedForward":
-        """Normal weights of variance 1 / n_k, zero biases.  raises ValueError for fewer than two
-        widths or one < 1.
+        """Normal weights of variance 1 / n_k, zero biases.
+
+        raises ValueError for fewer than two widths or one < 1
         """
         if len(widths) < 2:
             raise ValueError(f"widths must be at least two, got {list(widths)}")

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arrays import Array, namespace
+from .activations import sigmoid
+from .arrays import Array, like, namespace
 from .checks import check_array, check_positive
 
 
@@ -30,9 +31,7 @@ class Loss(ABC):
 
     @abstractmethod
     def formula(self, output: str, target: str = "target") -> str:
-        """How `print(problem)` writes the loss of an output and its target, named by these
-        words.
-        """
+        """How `print(problem)` writes the loss of what is named output and target."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,7 @@ class SquaredError(WeightedLoss):
 
 @dataclass(frozen=True)
 class AbsoluteError(WeightedLoss):
-    """ell(o, y) = weight sum_i v_i |o_i - y_i|; at a kink the derivative is 0, one of the
-    subgradients.
+    """ell(o, y) = weight sum_i v_i |o_i - y_i|; at a kink the derivative given is 0.
 
     raises ValueError unless weight > 0
     """
@@ -95,11 +93,10 @@ class AbsoluteError(WeightedLoss):
 
 @dataclass(frozen=True)
 class Logistic(WeightedLoss):
-    """ell(o, y) = weight sum_i v_i (log(1 + exp o_i) - y_i o_i), 0 <= y_i <= 1: cross-entropy of y
-    with sigmoid(o).
+    """ell(o, y) = weight sum_i v_i (log(1 + exp o_i) - y_i o_i), 0 <= y_i <= 1.
 
-    The outputs are scores: no link is needed, and none should be given.  On Y this is the
-    cross-entropy of Liu and Markowich section 4.1, integrated over Y.
+    This is the cross-entropy of y with sigmoid(o); the outputs are scores, to which no link should
+    be applied.  On Y it is the cross-entropy of Liu and Markowich section 4.1, integrated over Y.
     raises ValueError unless weight > 0, and for targets outside [0, 1]
     """
 
@@ -112,16 +109,17 @@ class Logistic(WeightedLoss):
         return target
 
     def value(self, o: Array, y: Array, v: Array) -> Array:
+        # (1 - y) max(o, 0) + y max(-o, 0) + log(1 + exp(-|o|)): no term is negative
         xp = namespace(o)
-        softplus = 0.5 * (o + xp.abs(o)) + xp.log1p(xp.exp(-xp.abs(o)))
-        return self.weight * xp.sum(v[:, None] * (softplus - y * o), axis=0)
+        wrong, size = xp.where(o > 0, 1.0 - y, y), xp.abs(o)
+        cost = wrong * xp.where(wrong > 0, size, 0.0) + xp.log1p(xp.exp(-size))
+        return self.weight * xp.sum(v[:, None] * cost, axis=0)
 
     def gradient(self, o: Array, y: Array, v: Array) -> Array:
-        return self.weight * (0.5 * (1.0 + namespace(o).tanh(0.5 * o)) - y)
+        return self.weight * ((1.0 - y) * sigmoid.value(o) - y * sigmoid.value(-o))
 
     def hvp(self, o: Array, y: Array, v: Array, do: Array) -> Array:
-        t = namespace(o).tanh(0.5 * o)
-        return self.weight * 0.25 * (1.0 - t * t) * do
+        return self.weight * sigmoid.derivative(o) * do
 
     def formula(self, output: str, target: str = "target") -> str:
         return f"{self.weight:g} sum_i v_i (log(1 + exp o_i) - {target}_i o_i), o = {output}"
@@ -129,11 +127,12 @@ class Logistic(WeightedLoss):
 
 @dataclass(frozen=True)
 class CrossEntropy(WeightedLoss):
-    """ell(o, y) = weight (log sum_c exp o_c - sum_c y_c o_c), y_c >= 0 with sum 1: softmax
-    classification.
+    """ell(o, y) = weight (log sum_c exp o_c - sum_c y_c o_c), y_c >= 0 with sum 1.
 
-    The target may be given as labels 0, ..., P - 1, (M,), or as probabilities, (P, M).  The outputs
-    are scores with the Euclidean measure, such as those of Affine(classes).
+    Computed as -sum_c y_c log p_c, p = softmax(o), whose terms are >= 0 and keep their relative
+    accuracy however certain p is.  The target may be given as labels 0, ..., P - 1, (M,), or as
+    probabilities, (P, M).  The outputs are scores with the Euclidean measure, such as those of
+    Affine(classes).
     raises ValueError unless weight > 0; for labels out of range or not whole, columns that are not
     probabilities
     """
@@ -161,22 +160,38 @@ class CrossEntropy(WeightedLoss):
 
     def value(self, o: Array, y: Array, v: Array) -> Array:
         xp = namespace(o)
-        highest = xp.max(o, axis=0)
-        total = highest + xp.log(xp.sum(xp.exp(o - highest[None, :]), axis=0))
-        return self.weight * (total - xp.sum(y * o, axis=0))
+        _, below, others = _compared(o)
+        cost = xp.log1p(others)[None, :] + xp.where(y > 0, below, 0.0)  # -log p_c
+        return self.weight * xp.sum(y * cost, axis=0)
 
     def gradient(self, o: Array, y: Array, v: Array) -> Array:
-        return self.weight * (_softmax(o) - y) / v[:, None]
+        p, q, _ = _probabilities(o)
+        return self.weight * (p * (1.0 - y) - q * y) / v[:, None]
 
     def hvp(self, o: Array, y: Array, v: Array, do: Array) -> Array:
-        xp, s = namespace(o), _softmax(o)
-        return self.weight * s * (do - xp.sum(s * do, axis=0, keepdims=True)) / v[:, None]
+        xp, (p, _, top) = namespace(o), _probabilities(o)
+        change = do - xp.sum(xp.where(top, do, 0.0), axis=0, keepdims=True)
+        return self.weight * p * (change - xp.sum(p * change, axis=0, keepdims=True)) / v[:, None]
 
     def formula(self, output: str, target: str = "target") -> str:
         return f"{self.weight:g} (log sum_c exp o_c - sum_c {target}_c o_c), o = {output}"
 
 
-def _softmax(o: Array) -> Array:
+def _compared(o: Array) -> tuple[Array, Array, Array]:
+    """Which score is highest (P, M), the first if several are; max o - o_c (P, M); others (M,).
+
+    others = sum over the classes that are not highest of exp(o_c - max o): log(1 + others) is 0 to
+    rounding of 1 - p where one probability p is nearly 1, and keeps its relative accuracy.
+    """
     xp = namespace(o)
-    e = xp.exp(o - xp.max(o, axis=0, keepdims=True))
-    return e / xp.sum(e, axis=0, keepdims=True)
+    top = like(np.arange(o.shape[0])[:, None], o) == xp.argmax(o, axis=0)[None, :]
+    below = xp.where(top, 0.0, xp.max(o, axis=0)[None, :] - xp.where(top, 0.0, o))
+    return top, below, xp.sum(xp.where(top, 0.0, xp.exp(-below)), axis=0)
+
+
+def _probabilities(o: Array) -> tuple[Array, Array, Array]:
+    """p = softmax(o), 1 - p without cancellation, and which is highest; (P, M) each."""
+    xp = namespace(o)
+    top, below, others = _compared(o)
+    e, total = xp.exp(-below), 1.0 + others[None, :]
+    return e / total, xp.where(top, others[None, :], 1.0 + (others[None, :] - e)) / total, top

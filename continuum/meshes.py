@@ -15,8 +15,8 @@ class TimeMesh:
 
     horizon : T > 0, the time the flow runs
     layers : K >= 1, the depth of the ResNet
-    grading : 1 is uniform; larger values put more layers near t = 0, as a coefficient singular
-        there wants
+    grading : 1 is uniform; larger values put more layers near t = 0, for coefficients that are
+        singular there
     raises ValueError for a horizon or grading <= 0 or no layers
     """
 
@@ -44,8 +44,9 @@ class TimeMesh:
         return np.diff(self.nodes)
 
     def layer_of(self, t: float) -> int:
-        """The k with t_k <= t < t_{k+1}, the last layer for t = T; raises ValueError outside [0,
-        T].
+        """The k with t_k <= t < t_{k+1}, the last layer for t = T.
+
+        raises ValueError outside [0, T]
         """
         if not 0.0 <= t <= self.horizon:
             raise ValueError(f"t must be in [0, {self.horizon}], got {t}")

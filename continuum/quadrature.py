@@ -1,6 +1,4 @@
-"""Quadrature rules: a domain becomes a Grid of nodes and weights, int_Y g(y) dy ~ sum_i w_i
-g(y_i).
-"""
+"""Quadrature rules: a domain becomes a Grid, int_Y g(y) dy ~ sum_i w_i g(y_i)."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -19,7 +17,7 @@ class Grid:
     """Nodes and weights on a domain.
 
     nodes : (N, n), the points y_i
-    weights : (N,), w_i >= 0; a node of weight zero is computed but acts on none (see `observed_at`)
+    weights : (N,), w_i >= 0; nodes of weight zero act on no other (see `observed_at`)
     """
 
     domain: Domain
@@ -72,8 +70,9 @@ class Grid:
     def evaluate(
         self, function: Callable[..., Array], *time: float, name: str = "function"
     ) -> Array:
-        """function(y[, t]) at the nodes: (N,).  Raises ValueError if it does not broadcast or is
-        not finite.
+        """function(y[, t]) at the nodes: (N,).
+
+        raises ValueError if it does not broadcast or is not finite
         """
         return self._broadcast(name, function(self.coordinates, *time), (len(self),))
 
@@ -180,8 +179,9 @@ def trapezoid(domain: Domain, points: Points) -> Grid:
 
 
 def simpson(domain: Domain, points: Points) -> Grid:
-    """Simpson's rule: an odd number `points` >= 3 of equispaced nodes per dimension, ends included;
-    order 4.
+    """Simpson's rule of order 4: equispaced nodes, ends included.
+
+    `points` per dimension, odd and >= 3.
 
     raises ValueError if points is even or < 3, or a factor is not an Interval
     """
@@ -198,8 +198,7 @@ def simpson(domain: Domain, points: Points) -> Grid:
 
 
 def clenshaw_curtis(domain: Domain, points: Points) -> Grid:
-    """Clenshaw-Curtis rule: `points` >= 2 nodes cos(j pi / (points - 1)) per dimension, ends
-    included.
+    """Clenshaw-Curtis rule: nodes cos(j pi / (points - 1)) per dimension, points >= 2.
 
     Exact for polynomials of degree points - 1 in each variable; nodes of 2 points - 1 contain those
     of points.

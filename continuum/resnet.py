@@ -1,4 +1,4 @@
-"""The residual network that a control is, layer by layer, and back."""
+"""Residual networks from controls, and controls from residual networks."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ class ResNet:
     """Layers z <- z + tau_k sigma(W_k z + a_k): the explicit Euler steps of a width-depth network.
 
     mesh : horizon and layers; tau_k are its steps
-    weights : (K, N, N), W_k = -b_k diag(w): the paper's sign and the quadrature weights go in here
+    weights : (K, N, N), W_k = -b_k diag(w), with the paper's sign and the quadrature weights
     biases : (K, N)
     activation : sigma
     Source: Liu and Markowich, (2.1) and (2.9).
@@ -55,8 +55,7 @@ class ResNet:
         )
 
     def to_control(self, network: WidthDepth) -> Control:
-        """The control, constant on layers, of which this is the ResNet on `network` with a dense
-        kernel.
+        """The control of `network`, dense and constant on layers, of which this is the ResNet.
 
         b_k = -W_k diag(1/w).  raises ValueError for another size, a low-rank format, or weights of
         zero

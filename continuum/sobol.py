@@ -1,5 +1,6 @@
-"""Quasi-random points: the rule for many dimensions.  A module of its own, because scipy.stats is
-slow to import.
+"""Quasi-random points, a rule for many dimensions.
+
+A module of its own, because scipy.stats is slow to import.
 """
 
 import numpy as np

@@ -1,6 +1,4 @@
-"""The same control on another grid or another mesh: refining and coarsening in width and in
-depth.
-"""
+"""The same control on another grid or mesh, finer or coarser in width or in depth."""
 
 import itertools
 
@@ -9,15 +7,15 @@ import numpy as np
 from .arrays import Array, like, namespace
 from .controls import Control
 from .domains import Circle, factors
-from .kernels import Dense, LowRank
+from .kernels import KernelFormat
 from .meshes import TimeMesh
 from .networks import Chain
+from .networks.maps import Linear
 from .quadrature import Grid
 
 
 def prolongation(coarse: Grid, fine: Grid) -> Array:
-    """(N_fine, N_coarse): values at the nodes of one grid from those of another, by multilinear
-    interpolation.
+    """(N_fine, N_coarse): values at fine nodes from coarse ones, multilinear between them.
 
     Constant beyond the outermost nodes of an interval, periodic on circles; rows sum to 1.  Order 2
     if smooth.
@@ -57,8 +55,9 @@ def _neighbours(x: Array, at: Array, part: object) -> tuple[Array, Array, Array]
 
 
 def restriction(fine: Grid, coarse: Grid) -> Array:
-    """(N_coarse, N_fine): W_coarse^-1 P^T W_fine, the adjoint of prolongation in L^2(Y).  It keeps
-    integrals.
+    """(N_coarse, N_fine): W_coarse^-1 P^T W_fine, the adjoint of prolongation in L^2(Y).
+
+    Integrals are unchanged by it.
 
     raises ValueError as `prolongation`, or if `coarse` has nodes of weight zero
     """
@@ -68,8 +67,7 @@ def restriction(fine: Grid, coarse: Grid) -> Array:
 
 
 def change_width(control: Control, source: Chain, target: Chain) -> Control:
-    """The control of one network as a control of another on a finer or coarser grid, T b T* by the
-    transfer T.
+    """The control of a network on one grid as a control of it on another: T b T*, T a.
 
     T is the prolongation to a grid with at least as many nodes, else the restriction over its row
     sums.
@@ -80,11 +78,8 @@ def change_width(control: Control, source: Chain, target: Chain) -> Control:
     old, new = source.grid, target.grid
     if old is None or new is None:
         raise TypeError(f"source and target must be networks on grids, got {source!r}, {target!r}")
-    if (
-        type(source) is not type(target)
-        or source.kernel != target.kernel
-        or source.activation != target.activation
-    ):
+    kernels, others = _kernels(source), _kernels(target)
+    if source.formula() != target.formula() or kernels != others:
         raise ValueError("source and target must be the same network on different grids")
     if len(new) >= len(old):
         transfer = prolongation(old, new)
@@ -98,17 +93,18 @@ def change_width(control: Control, source: Chain, target: Chain) -> Control:
     blocks = {}
     for name, x in control.items():
         t = like(transfer, x)
-        if name == "bias":
-            blocks[name] = x @ t.T
-        elif isinstance(source.kernel, Dense):
-            blocks[name] = t @ x @ t.T
-        elif isinstance(source.kernel, LowRank):
-            blocks[name] = t @ x
-        else:
-            raise ValueError(
-                f"kernel must be Dense or LowRank to change grids, got {source.kernel!r}"
-            )
+        kernel = kernels.get(name)
+        moved = x @ t.T if kernel is None else kernel.transfer(x, t)
+        if moved is None:
+            raise ValueError(f"kernel must be Dense or LowRank to change grids, got {kernel!r}")
+        blocks[name] = moved
     return Control(target.controls(space.mesh, in_time=kind, norm=space.time_norm), blocks)
+
+
+def _kernels(network: Chain) -> dict[str, KernelFormat]:
+    """The formats of the blocks that are kernels."""
+    found = ((m.block, m.operator) for m in network.maps if isinstance(m, Linear))
+    return {name: kernel for name, kernel in found if isinstance(kernel, KernelFormat)}
 
 
 def change_depth(control: Control, mesh: TimeMesh) -> Control:
@@ -117,25 +113,39 @@ def change_depth(control: Control, mesh: TimeMesh) -> Control:
     "layers": its averages over the new layers, so refining changes nothing; "nodes": its values at
     the new nodes; "static": itself.  raises ValueError for another horizon
     """
-    space = control.space
-    old = space.mesh
+    space, old = control.space, control.space.mesh
     if mesh.horizon != old.horizon:
         raise ValueError(
             f"mesh must have the horizon {old.horizon:g} of the control, got {mesh.horizon:g}"
         )
-    changed = type(space)(mesh, space.blocks, space.fixed, space.time_norm)
-    low, high = (
-        np.maximum.outer(mesh.nodes[:-1], old.nodes[:-1]),
-        np.minimum.outer(mesh.nodes[1:], old.nodes[1:]),
-    )
-    averages = np.maximum(high - low, 0.0) / mesh.steps[:, None]
-    averages /= averages.sum(axis=1, keepdims=True)  # to rounding 1
-    hats = np.stack([np.interp(mesh.nodes, old.nodes, e) for e in np.eye(old.layers + 1)], axis=1)
+    change = {"layers": _averages, "nodes": _interpolated}
     blocks = {}
     for block in space.trained:
         x = control[block.name]
-        matrix = {"layers": averages, "nodes": hats}.get(block.time)
-        blocks[block.name] = (
-            x if matrix is None else namespace(x).tensordot(like(matrix, x), x, axes=1)
-        )
-    return Control(changed, blocks)
+        blocks[block.name] = change[block.time](x, old, mesh) if block.time in change else x
+    return Control(type(space)(mesh, space.blocks, space.fixed, space.time_norm), blocks)
+
+
+def _averages(x: Array, old: TimeMesh, new: TimeMesh) -> Array:
+    """(K_new, ...): the averages over new layers of what is constant on old ones, (K_old, ...).
+
+    One addition per interval of the common refinement, at most K_old + K_new of them.
+    """
+    times = np.union1d(old.nodes, new.nodes)
+    middles, lengths = 0.5 * (times[1:] + times[:-1]), np.diff(times)
+    source = np.searchsorted(old.nodes, middles, side="right") - 1
+    target = np.searchsorted(new.nodes, middles, side="right") - 1
+    parts = lengths / np.bincount(target, lengths, new.layers)[target]  # of each layer, sum 1
+    result = like(np.zeros((new.layers, *x.shape[1:])), x)
+    for k, j, part in zip(target.tolist(), source.tolist(), parts.tolist(), strict=True):
+        result[k, ...] += part * x[j, ...]
+    return result
+
+
+def _interpolated(x: Array, old: TimeMesh, new: TimeMesh) -> Array:
+    """(K_new + 1, ...): the values at new nodes of what is linear between old ones."""
+    left = np.clip(np.searchsorted(old.nodes, new.nodes, side="right") - 1, 0, old.layers - 1)
+    part = (new.nodes - old.nodes[left]) / old.steps[left]
+    xp, share = namespace(x), like(part.reshape((-1,) + (1,) * (len(x.shape) - 1)), x)
+    before, after = (xp.take(x, like(k, x), axis=0) for k in (left, left + 1))
+    return (1.0 - share) * before + share * after

@@ -24,6 +24,7 @@ from .flow.refinement import (
     width_error,
 )
 from .flow.resolution import Unresolved, velocity_jump
+from .planar import Equilibrium, PointAtInfinity, equilibria, points_at_infinity
 from .pontryagin.certificate import Certificate, pontryagin_certificate
 from .pontryagin.extremals import Extremal
 from .pontryagin.hamiltonian import Hamiltonian, Minimum, layer_hamiltonian
@@ -36,19 +37,20 @@ from .run.status import Status
 from .steps.embedded import DOP853, DormandPrince
 from .steps.implicit import SDIRK3, BackwardEuler, ImplicitMidpoint, RadauIIA5
 from .steps.tableaux import RK4, Euler, ExplicitMidpoint, Heun
-from .theory.explain import Explanation, Hypothesis, Theorem, explain
+from .theory.explain import Explanation, Theorem, explain
 from .theory.functionals import (
     EnergyIdentity,
     Lyapunov,
     Propagator,
     energy_identity,
     linearize,
-    lyapunov,
+    lyapunov_functional,
     propagator,
     root_energy,
     singular_energy,
 )
 from .theory.growth import Growth, growth_class, l1_bound
+from .theory.hypotheses import Hypothesis
 from .theory.stability import (
     GramTest,
     Spectrum,
@@ -74,6 +76,7 @@ __all__ = [
     "Composite",
     "DormandPrince",
     "EnergyIdentity",
+    "Equilibrium",
     "Euler",
     "Evaluation",
     "EverySeconds",
@@ -99,6 +102,7 @@ __all__ = [
     "NewtonCG",
     "Objective",
     "Path",
+    "PointAtInfinity",
     "Progress",
     "Propagator",
     "RadauIIA5",
@@ -123,6 +127,7 @@ __all__ = [
     "depth_error",
     "discretize",
     "energy_identity",
+    "equilibria",
     "evaluate",
     "exact_reduction",
     "explain",
@@ -133,13 +138,14 @@ __all__ = [
     "layer_hamiltonian",
     "linearize",
     "linearized_spectrum",
-    "lyapunov",
+    "lyapunov_functional",
     "minimize",
     "multistart",
     "observed_orders",
     "operator_matrix",
     "permutations",
     "picard",
+    "points_at_infinity",
     "pontryagin_certificate",
     "propagator",
     "proximal_alternating",

@@ -2,6 +2,7 @@
 certificate.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from .evaluate import Evaluation, evaluate
 from .flow.integrate import integrate
 from .pontryagin.certificate import Certificate, pontryagin_certificate
 from .run.solution import Solution, SolveError
+from .run.status import Status
 from .steps.tableaux import RK4
 
 
@@ -114,7 +116,7 @@ def compare(
     methods: Mapping[str, Minimizer | Callable[[LearningProblem], Solution]],
     *,
     symmetries: Sequence[Symmetry] = (),
-    tolerance: float = 1e-2,
+    atol: float = 1e-2,
     rtol: float = 1e-8,
     refined: Grid | None = None,
 ) -> Comparison:
@@ -122,16 +124,17 @@ def compare(
 
     Objectives are those of the continuous problem, by `evaluate`, whatever discretization a method
     worked on; so they can be ranked.  Two controls are one extremal if their states at the ends of
-    the layers (RK4) differ by at most tolerance (1 + |f|) in L2 over time, up to the symmetries:
+    the layers (RK4) differ by at most atol (1 + |f|) in L2 over time, up to the symmetries:
     only a - Bf moves f, so the controls need not be equal.
 
     methods : name -> a Minimizer, run by `minimize`, or a function of the problem that returns a
         Solution
     symmetries : generators, such as sign_flips(problem)
     rtol, refined : see `evaluate`
-    raises TypeError for what is neither; ValueError for tolerance <= 0 or no methods
+    A method that raises an error keeps its row, which repeats it.
+    raises TypeError for what is neither; ValueError for atol <= 0 or no methods
     """
-    check_positive("tolerance", tolerance)
+    atol = check_positive("atol", atol)
     if not methods:
         raise ValueError("methods must name at least one method")
     for name, method in methods.items():
@@ -144,10 +147,10 @@ def compare(
         began = time.perf_counter()
         solution = _run(problem, method)
         seconds = time.perf_counter() - began
-        try:
-            judged = evaluate(problem, solution.control, rtol, refined)
-        except SolveError:
-            judged = None
+        judged = None
+        if solution.status is not Status.RAISED:
+            with contextlib.suppress(SolveError):
+                judged = evaluate(problem, solution.control, rtol, refined)
         done.append((name, seconds, solution, judged))
     done.sort(key=lambda row: float("inf") if row[3] is None else row[3].objective)
     known: list[list[np.ndarray]] = []
@@ -157,7 +160,7 @@ def compare(
             cluster = -1
         else:
             path = _path(problem, solution.control)
-            near = tolerance * (1.0 + float(np.linalg.norm(path)))
+            near = atol * (1.0 + float(np.linalg.norm(path)))
             same = [
                 n
                 for n, paths in enumerate(known)
@@ -167,7 +170,9 @@ def compare(
                 images = orbit(problem.space, solution.control, symmetries)
                 known.append([_path(problem, problem.space.unflatten(x)) for x in images])
             cluster = same[0] if same else len(known) - 1
-        if judged is None:
+        if solution.status is Status.RAISED:
+            certificate = Certificate(False, f"the method raised {solution.detail}")
+        elif judged is None:
             certificate = Certificate(False, "the state does not stay finite")
         elif not judged.feasible:
             certificate = Certificate(False, f"the control is not in {problem.admissible!r}")
@@ -193,7 +198,17 @@ def _path(problem: LearningProblem, control: Control) -> np.ndarray:
 def _run(
     problem: LearningProblem, method: Minimizer | Callable[[LearningProblem], Solution]
 ) -> Solution:
+    """What a method returns, failed or not; Status.RAISED with the error if it raises one, so that
+    the others keep their rows.
+    """
     try:
-        return minimize(problem, method) if isinstance(method, Minimizer) else method(problem)
-    except SolveError as error:
-        return error.solution
+        solution = minimize(problem, method) if isinstance(method, Minimizer) else method(problem)
+        if not isinstance(getattr(solution, "value", None), Control):
+            raise TypeError(f"the method returned no Solution of a control but {solution!r}")
+    except Exception as error:  # whatever a user's method raises
+        if isinstance(error, SolveError) and isinstance(error.solution.value, Control):
+            return error.solution
+        words = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        zero = problem.space.zeros()
+        return Solution(zero, Status.RAISED, words, objective=float("inf"))
+    return solution

@@ -2,9 +2,6 @@
 claims, checked.
 """
 
-from solvers.planar.equilibria import equilibria
-from solvers.planar.infinity import points_at_infinity
-
 from .bench.registry import Picture, check, claim, find_study, study
 from .bench.report import write_report
 from .bench.store import read_case
@@ -16,11 +13,9 @@ __all__ = [
     "Picture",
     "check",
     "claim",
-    "equilibria",
     "find_study",
     "phase_portrait",
     "poincare_disc",
-    "points_at_infinity",
     "read_case",
     "run_sweep",
     "study",

@@ -16,7 +16,7 @@ from continuum.checks import check_name
 from . import catalogue
 from .bench.benches import run_benchmarks
 from .bench.environment import cores, gpu, thread_pools, versions
-from .bench.registry import claims, find_study, studies
+from .bench.registry import claims, find_study, portraits, studies
 from .bench.report import FigureError, write_report
 from .bench.store import check_writable, write_atomically
 from .bench.sweep import SweepInterrupted, run_sweep
@@ -24,7 +24,6 @@ from .bench.verify import verify as verify_claims
 from .bench.verify import write_json
 from .datasets import FOLDER_VARIABLE, data_folder
 from .draw.figures import save_png
-from .draw.portraits import portraits
 
 _UsageError = (
     typer.BadParameter.__base__
@@ -57,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: all went well; 1: a case or a claim failed; 2: bad input, told in one line; 130: Ctrl-C.
     """
+    for module, reason in catalogue.FAILED.items():
+        _say(f"{module} could not be loaded: {reason}")
     try:
         code = app(
             None if arguments is None else list(arguments),
@@ -166,14 +167,17 @@ def verify(
     slow: Annotated[bool, typer.Option("--slow", help="The slow ones too.")] = False,
     json: JsonFile = None,
 ) -> None:
-    """Check the papers' claims: reference against computed.  Exit code 1 if one fails."""
+    """Check the papers' claims: reference against computed.
+
+    Exit code 1 if one fails, or if some module of claims or studies could not be loaded.
+    """
     chosen = claims(paper, slow)
     if json is not None:
         check_writable(json.parent)
     results = verify_claims(chosen, typer.echo)
     if json is not None:
         write_json(results, json)
-    raise typer.Exit(int(not all(row.passed for row in results)))
+    raise typer.Exit(int(bool(catalogue.FAILED) or not all(row.passed for row in results)))
 
 
 @app.command()
@@ -200,9 +204,14 @@ def info() -> None:
 
 
 def _refuse(sentence: str, code: int) -> int:
+    """One line on standard error, and the exit code."""
+    _say(sentence)
+    return code
+
+
+def _say(sentence: str) -> None:
     """One line on standard error."""
     typer.echo(f"continuum: {' '.join(sentence.split())}", err=True)
-    return code
 
 
 if __name__ == "__main__":

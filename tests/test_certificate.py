@@ -2,6 +2,8 @@
 say nothing.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -22,9 +24,11 @@ from continuum import (
     gauss_legendre,
     identity,
     midpoint,
+    relu,
     tanh,
 )
 from solvers import LBFGS, RK4, Euler, discretize, minimize, pontryagin_certificate
+from solvers.pontryagin.certificate import _lowest
 
 UNIT = Interval(0, 1)
 BOX = Box(bias=(-1, 1), kernel=(-1, 1))
@@ -183,7 +187,9 @@ def test_a_singular_arc_that_is_a_saddle():
     assert found.curvature.morse_index == 3
     assert not found.curvature.complete
     assert found.curvature.variables == 32
-    assert "Morse index at least 3, in the 32 of 48 unknowns between their bounds" in str(found)
+    assert found.curvature.tolerance < 1e-4 * -found.curvature.eigenvalues[0]
+    assert "Morse index at least 3, counted below -" in str(found)
+    assert "in the 32 of 48 unknowns between their bounds" in str(found)
     assert "unit 1 on (0, 2)" in str(found)
 
 
@@ -286,10 +292,92 @@ def test_nothing_is_certified_once_the_target_is_reached(bias):
     problem = LearningProblem(network, np.zeros((1, 1)), np.full((1, 1), 0.5), space)
     found = pontryagin_certificate(problem, space.sample(bias=bias))
     assert not found.applies
-    assert str(found).startswith("no certificate: the target is reached")
+    assert str(found).startswith("no certificate: the costate vanishes at every time")
+    assert "the target is reached" in found.reason
+    assert "H is constant in the control, every control is extremal" in found.reason
     assert found.objective == pytest.approx(0.0, abs=1e-30)
     elsewhere = pontryagin_certificate(problem, space.sample(bias=0.2))
     assert "bias is neither bounded" in elsewhere.reason
+
+
+def test_a_costate_that_vanishes_where_the_loss_does_not():
+    """A readout relu(f - 1) of states below 1 does not see them: loss 1/2 |0 - 2|^2, costate 0."""
+    fixed = {"readout.W": np.eye(1), "readout.mu": -np.ones(1)}
+    problem = replace(
+        constant(identity, 2.0, 4, BOX, units=1), readout=Affine(1, link=relu, fixed=fixed)
+    )
+    found = pontryagin_certificate(problem, problem.space.zeros())
+    assert not found.applies
+    assert found.objective == pytest.approx(2.0)
+    assert "the costate vanishes at every time" in found.reason
+    assert "but the loss does not: it is 2" in found.reason
+    assert "target" not in found.reason
+    penalised = replace(problem, penalty=Tikhonov(0.5))  # H = |c|^2 / 2 decides: c = 0
+    assert pontryagin_certificate(penalised, problem.space.zeros()).total_gap == 0.0
+    off = pontryagin_certificate(penalised, problem.space.sample(bias=0.5), eigenvalues=0)
+    assert off.total_gap == pytest.approx(0.125, rel=1e-12)
+
+
+def test_relu_at_rest_is_no_extremal_and_its_hessian_is_zero():
+    """LM-54's data, relu, control 0: u = 0 and relu'(0) = 0, so that the gradient vanishes, but
+    a = 1, b_i. = -1 in block 1 and a = -1, b_i. = 1 in block 2 have H = -p_1 / 2 (1 + int |f|)
+    + 0 with p_1 = -3.5: 3.5 / 2 * 1.5 below.
+    """
+    network = WidthDepth(midpoint(UNIT, 2), relu)
+    problem = LearningProblem(
+        network,
+        np.full((2, 1), 0.5),
+        np.array([[4.0], [0.0]]),
+        TimeMesh(1.0, 20),
+        admissible=BOX,
+    )
+    found = pontryagin_certificate(problem, problem.space.zeros(), steps_per_layer=1)
+    assert found.objective == 3.125
+    assert found.projected_gradient == 0.0
+    assert found.total_gap == pytest.approx(3.5 / 2 * 1.5, rel=1e-13)
+    np.testing.assert_array_equal(found.curvature.eigenvalues, 0.0)
+    assert found.curvature.morse_index == 0
+
+
+def test_the_morse_index_counts_below_a_stated_tolerance():
+    """More unknowns than data: the Hessian at a minimum has many eigenvalues 0, which a gradient of
+    1e-5 turns into numbers of both signs, the lowest -4e-8 here; two were counted once.
+    """
+    rng = np.random.default_rng(3)
+    network, mesh = WidthDepth(gauss_legendre(UNIT, 3), tanh), TimeMesh(1.0, 6)
+    problem = LearningProblem(
+        network,
+        rng.standard_normal((3, 1)),
+        0.3 * rng.standard_normal((3, 1)),
+        mesh,
+        running=SquaredError(0.5),
+        admissible=Box(bias=(-30, 30), kernel=(-30, 30)),
+    )
+    run = minimize(
+        discretize(problem, RK4(), 4, "steps"),
+        LBFGS(gtol=1e-5, max_iterations=3000),
+        raise_on_failure=False,
+    )
+    found = pontryagin_certificate(problem, run.control, eigenvalues=6).curvature
+    assert 1e-8 < found.tolerance < 1e-4
+    assert found.eigenvalues[0] < -1e-8
+    assert np.all(np.abs(found.eigenvalues) < found.tolerance)
+    assert found.morse_index == 0
+
+
+def test_the_hessian_is_not_asked_for_more_than_its_products_know(rng):
+    """A matrix whose products err by 1e-3: eigenvalues of that size are no sign."""
+    size = 50
+    basis = np.linalg.qr(rng.standard_normal((size, size)))[0]
+    values = np.linspace(0.0, 1.0, size)
+    matrix = basis * values @ basis.T
+    wrong = matrix + 1e-3 * rng.standard_normal((size, size))
+    _, largest, defect = _lowest(lambda x: wrong @ x, size, 3, rng)
+    assert largest == pytest.approx(1.0, abs=0.05)
+    assert 1e-5 < defect < 1e-1
+    found, largest, defect = _lowest(lambda x: matrix @ x, size, 3, rng)
+    np.testing.assert_allclose(found, values[:3], atol=1e-9)
+    assert defect < 1e-14
 
 
 def test_where_the_principle_cannot_be_asked():
@@ -303,7 +391,7 @@ def test_where_the_principle_cannot_be_asked():
     found = pontryagin_certificate(
         LearningProblem(network, *data, smooth, penalty=SobolevPenalty(1.0)), smooth.zeros()
     )
-    assert "SobolevPenalty has no density" in found.reason
+    assert "SobolevPenalty is no integral over time of a density" in found.reason
     problem = constant(tanh, 4.0, 2, BOX)
     with pytest.raises(ValueError, match=r"control is not admissible: it exceeds Box.* by 1"):
         pontryagin_certificate(problem, problem.space.sample(bias=2.0))

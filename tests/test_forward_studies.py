@@ -17,10 +17,10 @@ from studies.liu_markowich.conditioning import conditioning
 from studies.liu_markowich.contractive import contractive
 from studies.liu_markowich.depth_convergence import depth_convergence
 from studies.liu_markowich.growth import growth
-from studies.liu_markowich.shared import STEPPERS, UNIT, last_order
 from studies.liu_markowich.sharp_fronts import sharp_fronts, true_slope
 from studies.liu_markowich.steady_states import steady_states
 from studies.liu_markowich.width_convergence import width_convergence
+from studies.shared import STEPPERS, UNIT, last_order
 
 ORDERS = {"Euler": 1, "Heun": 2, "RK4": 4, "implicit midpoint": 2, "Radau IIA": 5}
 

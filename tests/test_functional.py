@@ -25,6 +25,7 @@ from continuum import (
     TimeMesh,
     Tracking,
     WidthDepth,
+    check_derivatives,
     identity,
     tanh,
     trapezoid,
@@ -44,7 +45,7 @@ from solvers import (
     minimize,
     observed_orders,
 )
-from solvers.flow.advance import DenseData
+from solvers.flow.program import Loop
 
 GRID = trapezoid(Interval(0, 1), 4)
 DENSE = WidthDepth(GRID, tanh)
@@ -180,6 +181,18 @@ def test_derivatives_of_a_running_cost(cost, rng):
         )
 
 
+def test_check_derivatives_agrees():
+    own = {
+        **{n: x for n, x in DENSE_COSTS.items() if n not in ("tracking", "moving target")},
+        "state": Tracking(SquaredError(), target=np.ones((4, 3))),
+    }
+    for cost in own.values():
+        report = check_derivatives(cost, DENSE)
+        assert report.ok, str(report)
+    with pytest.raises(ValueError, match="target is needed by SquaredError"):
+        check_derivatives(Tracking(SquaredError()), DENSE)
+
+
 @pytest.mark.parametrize("cost", DENSE_COSTS.values(), ids=DENSE_COSTS.keys())
 @pytest.mark.parametrize("in_time", ["layers", "nodes", "static"])
 @pytest.mark.parametrize("running_on", ["layers", "steps"])
@@ -212,7 +225,7 @@ def test_compiled_and_generic_sweeps_agree(in_time, names, rng, monkeypatch):
     c, d = objective.space.random(rng), objective.space.random(rng)
     value, gradient = objective.value_and_gradient(c)
     product, path = objective.hvp(c, d), objective.run(c)
-    monkeypatch.setattr(DenseData, "of", staticmethod(lambda *arguments: None))
+    monkeypatch.setattr(Loop, "of", staticmethod(lambda *arguments: None))
     assert objective.value(c) == pytest.approx(value, rel=1e-14)
     slow, bend, again = objective.gradient(c), objective.hvp(c, d), objective.run(c)
     for name in gradient:

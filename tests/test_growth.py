@@ -16,6 +16,7 @@ from continuum import (
     gauss_hermite,
     gauss_legendre,
     identity,
+    midpoint,
     periodic,
     relu,
     sigmoid,
@@ -31,7 +32,7 @@ from solvers import (
     integrate,
     l1_bound,
     linearize,
-    lyapunov,
+    lyapunov_functional,
     propagator,
     root_energy,
     singular_energy,
@@ -71,7 +72,7 @@ def test_lyapunov_functionals_are_dissipated():
     run = integrate(
         network, control, grid.sample(1.0, lambda y: -y), RK4(), save="layers"
     ).trajectory
-    found = lyapunov(network, control, run)
+    found = lyapunov_functional(network, control, run)
     for functional, rate in ((found.potential, found.dissipation), (found.energy, found.power)):
         assert functional.shape == (101, 2)
         change = -simpson(rate, x=found.times, axis=0)
@@ -82,7 +83,7 @@ def test_lyapunov_functionals_are_dissipated():
 
 def test_lyapunov_of_a_constant_state():
     network, control = family(tanh, 2.0, 1.0)(gauss(3))
-    found = lyapunov(network, control, at_one_time(np.full((3, 1), 0.5)))
+    found = lyapunov_functional(network, control, at_one_time(np.full((3, 1), 0.5)))
     np.testing.assert_allclose(found.potential, log(cosh(1.5)), rtol=1e-14)
     np.testing.assert_allclose(found.dissipation, np.tanh(1.5) ** 2, rtol=1e-14)
     np.testing.assert_allclose(found.energy, 0.125 - 1.0, rtol=1e-14)
@@ -101,6 +102,17 @@ def test_root_energy_of_rank_one():
     np.testing.assert_allclose(
         root_energy(network, control, run, shifted=True)[0], 0.5 * 2.5**2, rtol=1e-12
     )
+
+
+def test_root_energy_with_a_small_eigenvalue():
+    """b = 1 + 2e-9 cos cos: eigenvalues 1, 1e-9; a = cos = B^1/2 g with |g| = (1/2 / 1e-9)^1/2."""
+    cosine = lambda y: np.cos(pi * y)  # noqa: E731
+    kernel = lambda y, z: 1.0 + 2e-9 * cosine(y) * cosine(z)  # noqa: E731
+    network, control = family(tanh, cosine, kernel)(midpoint(UNIT, 64))
+    run = at_one_time(np.zeros((64, 1)))
+    energy, size = root_energy(network, control, run, shifted=True)
+    assert size == pytest.approx(sqrt(0.5e9), rel=1e-6)
+    np.testing.assert_allclose(energy, 0.25e9, rtol=1e-6)
 
 
 def test_root_energy_asks_for_its_hypotheses():
@@ -220,12 +232,26 @@ def test_bad_times_samples_and_methods():
     for arguments, message in (
         ((0.05, 1.0), "s must be a time"),
         ((0.0, 2.0), "t must be"),
+        ((float("nan"), 1.0), "s must be a time"),
+        ((0.0, float("nan")), "t must be a time"),
+        ((0.0, float("inf")), "t must be a time"),
         ((0.5, 0.5), "before"),
     ):
         with pytest.raises(ValueError, match=message):
             propagator(network, control, run, *arguments)
     with pytest.raises(ValueError, match=r"sample must be in 0\.\.1"):
         propagator(network, control, run, 0.0, 1.0, sample=2)
+    for sample, error, message in (
+        (-1, ValueError, "sample must be at least 0"),
+        (0.5, TypeError, "sample must be an integer"),
+        (7, ValueError, r"sample must be in 0\.\.1"),
+    ):
+        with pytest.raises(error, match=message):
+            propagator(network, control, run, 0.0, 1.0, sample=sample)
+        with pytest.raises(error, match=message):
+            energy_identity(network, control, run, run, control_rate=control, sample=sample)
+    with pytest.raises(TypeError, match="trajectory must be a Trajectory, got ndarray"):
+        linearize(network, control, run.states, initial)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="explicit Runge-Kutta"):
         propagator(network, control, run, 0.0, 1.0, stepper=ImplicitMidpoint())  # type: ignore[arg-type]
 
@@ -310,7 +336,7 @@ def test_a_moving_kernel_leaves_gronwall():
     found = growth_class(network, control, np.ones((3, 1)))
     assert found.kind == "exponential"
     assert found.rate == pytest.approx(1.0)
-    assert "largest seen" in found.sentence
+    assert "Norms are the largest at the ends and middles of layers" in found.sentence
 
 
 def test_no_theorem_on_the_line():

@@ -33,6 +33,7 @@ from continuum import (
     trapezoid,
 )
 from continuum.arrays import to_host
+from continuum.transfers import prolongation
 from solvers import RK4, DormandPrince, ImplicitMidpoint, integrate, observed_orders
 
 GRIDS = {
@@ -381,6 +382,44 @@ def test_lm_07_norms_of_the_sines_are_exact(form, points):
         assert operator_norm(form, b, grid) == pytest.approx(1.0, abs=1e-12)
         assert hilbert_schmidt_norm(form, b, grid) == pytest.approx(2**0.5, abs=1e-12)
         np.testing.assert_allclose(np.abs(eigenvalues(form, b, grid, 2)), [1.0, 1.0], atol=1e-12)
+
+
+@EVERY
+def test_norms_by_structure_are_those_of_the_matrix(grid, rng):
+    convolution = Convolution().bind(grid)
+    for form in (convolution, LowRank(2), Dense()):
+        b = rng.standard_normal(form.shape(grid))
+        matrix = form.matrix(b)
+        assert form.norm(b, grid) == pytest.approx(Dense().norm(matrix, grid), rel=1e-13)
+        assert form.norm(b, grid) == pytest.approx(
+            np.linalg.svd(np.sqrt(np.outer(grid.weights, grid.weights)) * matrix)[1][0], rel=1e-13
+        )
+
+
+def test_norm_of_a_convolution_on_a_large_circle():
+    """exp(cos): the largest Fourier coefficient, 2 pi I_0(1); nothing of size N^2 is made."""
+    grid = periodic(Circle(2 * np.pi), 2**15)
+    kernel = Convolution().bind(grid)
+    b = kernel.evaluate(grid, lambda s: np.exp(np.cos(s)))
+    assert kernel.norm(b, grid) == pytest.approx(2 * np.pi * scipy.special.i0(1.0), rel=1e-13)
+
+
+def test_factors_and_transfers_where_there_are_any(rng):
+    grid, finer = trapezoid(Interval(0, 1), 4), trapezoid(Interval(0, 1), 7)
+    carried = prolongation(grid, finer)
+    low, dense = LowRank(2), Dense()
+    b = rng.standard_normal((3, *low.shape(grid)))
+    phi, psi = low.factors(b[0])
+    np.testing.assert_allclose(phi @ psi.T, low.matrix(b[0]), rtol=1e-14)
+    moved = low.transfer(b, carried)
+    assert moved.shape == (3, *low.shape(finer))
+    for k in range(3):
+        expected = dense.transfer(low.matrix(b[k]), carried)
+        np.testing.assert_allclose(low.matrix(moved[k]), expected, rtol=0, atol=1e-14)
+    convolution = Convolution().bind(grid)
+    assert convolution.transfer(rng.standard_normal(convolution.shape(grid)), carried) is None
+    for form in (dense, convolution, OnTheFly()):
+        assert form.factors(np.zeros((4, 4))) is None
 
 
 def test_spectra_by_iteration_and_by_lapack_agree():

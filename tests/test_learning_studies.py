@@ -16,7 +16,8 @@ from studies.liu_markowich.gradient_accuracy import closed_form, gradient_accura
 from studies.liu_markowich.many_extremals import many_extremals
 from studies.liu_markowich.msa_cycle import msa_cycle
 from studies.liu_markowich.pam_monotone import pam_monotone
-from studies.liu_markowich.shared import UNIT, boxed
+from studies.liu_markowich.paper import boxed
+from studies.shared import UNIT
 
 
 @pytest.mark.parametrize("problem", ["scalar", "rank one"])

@@ -1,6 +1,7 @@
 """Losses: values by hand, derivatives by Taylor, targets that do not fit refused."""
 
 import array_api_strict
+import mpmath
 import numpy as np
 import pytest
 
@@ -151,3 +152,65 @@ COLUMNS = np.full((3, 4), 1 / 3)
 def test_bad_input(make, words):
     with pytest.raises((ValueError, TypeError), match=words):
         make()
+
+
+def digits(o, y, do, kind):
+    """Value, gradient and hvp of Logistic (v = 1) or CrossEntropy for (P,) arrays, by mpmath."""
+    with mpmath.workdps(400):
+        o, y, do = ([mpmath.mpf(float(x)) for x in given] for given in (o, y, do))
+        if kind is Logistic:
+            p = [1 / (1 + mpmath.exp(-x)) for x in o]
+            terms = ((q, t) for q, t in zip(p, y, strict=True))
+            value = -mpmath.fsum(t * mpmath.log(q) + (1 - t) * mpmath.log(1 - q) for q, t in terms)
+            hvp = [q * (1 - q) * d for q, d in zip(p, do, strict=True)]
+        else:
+            total = mpmath.fsum(map(mpmath.exp, o))
+            p = [mpmath.exp(x) / total for x in o]
+            value = -mpmath.fsum(t * mpmath.log(q) for q, t in zip(p, y, strict=True))
+            mean = mpmath.fsum(q * d for q, d in zip(p, do, strict=True))
+            hvp = [q * (d - mean) for q, d in zip(p, do, strict=True)]
+        gradient = [q - t for q, t in zip(p, y, strict=True)]
+        return float(value), np.array(gradient, dtype=float), np.array(hvp, dtype=float)
+
+
+SCORES = [
+    (np.array([40.0] + [0.0] * 9), np.eye(10)[0]),  # log(1 + 9 e^-40) = 3.8e-17
+    (np.array([40.0] + [0.0] * 9), np.eye(10)[3]),
+    (np.array([-700.0, 0.0, -31.6]), np.array([0.0, 1.0, 0.0])),
+    (np.array([1e-9, 0.0]), np.array([0.0, 1.0])),
+    (np.array([90.0, 90.0, 1.0]), np.array([0.25, 0.75, 0.0])),
+    (np.array([300.0, -200.0, 299.0]), np.array([0.5, 0.25, 0.25])),
+]
+
+
+@pytest.mark.parametrize(("o", "y"), SCORES)
+@pytest.mark.parametrize("kind", [Logistic, CrossEntropy])
+def test_relative_accuracy_however_certain(kind, o, y):
+    do = np.linspace(-1.0, 2.0, len(o)) ** 3 + 0.1
+    loss, v, columns = kind(), np.ones(len(o)), (o[:, None], y[:, None])
+    value, gradient, hvp = digits(o, y, do, kind)
+    np.testing.assert_allclose(loss.value(*columns, v)[0], value, rtol=1e-12, atol=0)
+    np.testing.assert_allclose(loss.gradient(*columns, v)[:, 0], gradient, rtol=1e-12, atol=0)
+    np.testing.assert_allclose(
+        loss.hvp(*columns, v, do[:, None])[:, 0], hvp, rtol=1e-12, atol=1e-307
+    )
+
+
+def test_infinite_and_huge_scores():
+    for far in (np.inf, 1e307):
+        o, right, wrong = np.array([[far], [0.0]]), np.array([[1.0], [0.0]]), np.array([[0.0], [1]])
+        v, cross, logistic = np.ones(2), CrossEntropy(), Logistic()
+        assert cross.value(o, right, v) == 0.0
+        assert cross.value(o, wrong, v) == far
+        np.testing.assert_array_equal(cross.gradient(o, right, v), 0.0)
+        np.testing.assert_array_equal(cross.gradient(o, wrong, v), [[1.0], [-1.0]])
+        np.testing.assert_array_equal(cross.hvp(o, wrong, v, np.ones((2, 1))), 0.0)
+        for sign, y in ((1.0, right), (-1.0, wrong)):
+            np.testing.assert_allclose(logistic.value(sign * o, y, v), np.log(2.0), rtol=1e-15)
+            np.testing.assert_allclose(
+                logistic.gradient(sign * o, y, v), [[0.0], [0.5 - y[1, 0]]], rtol=1e-15
+            )
+        assert logistic.value(-o, right, v) == far
+        assert cross.value(-o, right, v) == far
+    assert np.isnan(cross.value(np.array([[np.nan], [0.0]]), right, v))
+    assert np.isnan(logistic.value(np.array([[np.nan], [0.0]]), right, v))

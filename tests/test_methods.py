@@ -298,7 +298,7 @@ def test_adam_on_batches_comes_near_and_does_not_claim_more():
     method = Adam(
         step=lambda epoch: 0.1 * 0.97**epoch,
         batch=3,
-        rng=5,
+        rng=np.random.default_rng(5),
         max_iterations=300,
         report=50,
         gtol=1e-9,

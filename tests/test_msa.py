@@ -276,7 +276,7 @@ def test_many_samples_where_the_velocity_is_affine(rng):
     problem = regression(rng, penalty=Tikhonov(0.05))
     best = minimize(problem, LBFGS(gtol=1e-8))
     run = successive_approximation(
-        problem, relaxation="search", max_iterations=400, tolerance=1e-9, initial=best.control * 0.9
+        problem, relaxation="search", max_iterations=400, gtol=1e-9, initial=best.control * 0.9
     )
     assert run.status is Status.EXTREMAL
     assert run.statistics["exact"] == 1.0
@@ -318,7 +318,7 @@ def test_where_no_closed_form_is_known_the_status_says_inexact(rng):
         problem,
         initial=problem.space.random(rng, 0.3),
         relaxation="search",
-        tolerance=1e-5,
+        gtol=1e-5,
         max_iterations=300,
     )
     assert run.status is Status.EXTREMAL_INEXACT
@@ -433,7 +433,7 @@ def test_ties_in_rows_agree_with_the_kernels(rng):
         if found is not None:
             said += 1
             here = dict(rows.control(problem.space).items())
-            best = Hamiltonian(problem, f[..., None], p[..., None]).minimiser(here).values
+            best = Hamiltonian(problem, 0.0, f[..., None], p[..., None]).minimiser(here).values
             for name, x in found.control(problem.space).items():
                 np.testing.assert_array_equal(x, best[name])
     assert 30 < said < 200
@@ -456,7 +456,7 @@ def test_monitors():
         ({"relaxation": 1.5}, "relaxation must be in"),
         ({"relaxation": "serach"}, "Did you mean 'search'"),
         ({"augmentation": -1.0}, "augmentation must be finite and positive"),
-        ({"tolerance": 0.0}, "tolerance"),
+        ({"gtol": 0.0}, "gtol"),
         ({"augmentation": 1.0, "relaxation": 0.5}, "give one of them"),
         ({"batch": Minibatch(1)}, "needs rng"),
         (
@@ -473,7 +473,7 @@ def test_bad_settings(settings, message):
 def test_problems_it_cannot_take(rng):
     with pytest.raises(ValueError, match="weight is neither bounded by a set nor penalised"):
         successive_approximation(regression(rng, admissible=Box(bias=(-1, 1))))
-    with pytest.raises(ValueError, match="the penalty L1 has no density"):
+    with pytest.raises(ValueError, match="nor penalised by a square"):
         successive_approximation(regression(rng, penalty=L1(1.0)))
     with pytest.raises(ValueError, match="does not bound the control at each time"):
         successive_approximation(regression(rng, admissible=NormBall(bias=1.0, weight=1.0)))

@@ -33,6 +33,7 @@ from solvers import (
     minimize,
     proximal_alternating,
 )
+from solvers.descent.run import Minimizer
 
 POINT = WidthDepth(gauss_legendre(Interval(0, 1), 1), identity)  # constant data: one node is exact
 GRID = gauss_legendre(Interval(0, 1), 3)
@@ -154,11 +155,31 @@ def test_groups_and_sets_that_couple_them():
     assert list(swapped.history)[-2:] == ["objective.kernel", "objective.bias"]
 
 
+class Climbing(Minimizer):
+    """x + 30 g."""
+
+    def descend(self, run, start):
+        for x in (start, start + 30.0 * run.space.unflatten(run.evaluate(start)[1])):
+            run.accept(run.space.flatten(x), *run.evaluate(x))
+        return run.solution(Status.STOPPED)
+
+
+def test_subproblems_that_fail_without_moving_are_named():
+    """Adam with a step far too long finds nothing lower than its start, which it returns."""
+    run = proximal_alternating(
+        nonlinear(penalty=Tikhonov(0.05)),
+        inner=Adam(step=30.0, max_iterations=1),
+        raise_on_failure=False,
+    )
+    assert run.status is Status.LINE_SEARCH_FAILED
+    assert "objective.bias: MAX_ITERATIONS, objective.kernel: MAX_ITERATIONS" in run.detail
+
+
 def test_a_subproblem_that_rises_is_reported():
-    """Adam with a step far too long ends above its start: the inequality fails, and the status says
+    """A minimizer that goes up and calls that an answer: the inequality fails, and the status says
     so.
     """
-    careless = Adam(step=30.0, max_iterations=1)
+    careless = Climbing()
     with pytest.raises(SolveError, match="A subproblem ended above its start"):
         proximal_alternating(nonlinear(penalty=Tikhonov(0.05)), inner=careless)
     run = proximal_alternating(
@@ -193,7 +214,7 @@ def test_monitors_and_starts():
         ({"groups": [("bias", "kernel"), ()]}, "groups must name each trained block once"),
         ({"groups": [("bais",), ("kernel",)]}, "Did you mean 'bias'"),
         ({"groups": ("bias", "kernel")}, "groups must be sequences of block names"),
-        ({"inner": "lbfgs"}, "inner must be a method of minimize"),
+        ({"inner": "lbfgs"}, "inner must be a Minimizer"),
         ({"initial": np.zeros(3)}, "initial must be a Control"),
         ({"gtol": 0.0}, "gtol must be finite and positive"),
         ({"max_iterations": 0}, "max_iterations must be at least 1"),

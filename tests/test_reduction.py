@@ -14,8 +14,7 @@ from continuum import (
     periodic,
     tanh,
 )
-from solvers import DormandPrince, exact_reduction, integrate
-from studies import equilibria
+from solvers import DormandPrince, equilibria, exact_reduction, integrate
 
 TIGHT = DormandPrince(rtol=1e-11, atol=1e-12)
 GRID = periodic(Circle(), 40)

@@ -7,9 +7,11 @@ import pytest
 
 from continuum import (
     L1,
+    Affine,
     Ball,
     Box,
     FiniteSet,
+    Integral,
     Interval,
     LearningProblem,
     SquaredError,
@@ -19,10 +21,25 @@ from continuum import (
     gauss_legendre,
     identity,
     midpoint,
+    relu,
     tanh,
 )
-from solvers import LBFGS, RK4, SolveError, Status, discretize, evaluate, minimize, shoot
-from studies.liu_markowich.shared import boxed
+from solvers import (
+    LBFGS,
+    RK4,
+    Monitor,
+    Record,
+    SolveError,
+    Status,
+    Stop,
+    discretize,
+    evaluate,
+    minimize,
+    pontryagin_certificate,
+    shoot,
+)
+from solvers.run.iteration import Interrupted
+from studies.liu_markowich.paper import boxed
 
 ONE = gauss_legendre(Interval(0, 1), 1)
 
@@ -32,7 +49,7 @@ def test_the_switching_time_is_where_the_closed_form_has_it():
     t = np.linspace(0.5, 0.6, 100_001)
     m = 1.5 * np.exp(t) - 1
     cost = 0.25 * ((m + (1 + m) * (1 - t) - 4) ** 2 + (m - (1 + m) * (1 - t)) ** 2)
-    found = shoot(boxed([0.5, 0.5], [4.0, 0.0]), tolerance=1e-11)
+    found = shoot(boxed([0.5, 0.5], [4.0, 0.0]), atol=1e-11)
     assert found.status is Status.CONVERGED_SHOOTING
     assert found.objective == pytest.approx(cost.min(), abs=1e-10)
     assert found.switching_times()[0] == pytest.approx(t[cost.argmin()], abs=2e-6)
@@ -135,7 +152,7 @@ def test_singular_arc_and_mirror_images():
             TypeError,
             "needs an explicit minimiser",
         ),
-        ({"penalty": L1(0.1)}, ValueError, "the penalty L1 has no density"),
+        ({"penalty": L1(0.1)}, TypeError, "explicit"),
         (
             {"network": WidthDepth(midpoint(Interval(0, 1), 2), tanh), "penalty": Tikhonov(0.1)},
             TypeError,
@@ -151,10 +168,104 @@ def test_refusals(change, error, message):
 
 
 def test_a_failure_says_so():
+    problem = boxed([0.5, 0.5], [4.0, 0.0], layers=4)
+    start = problem.space.zeros()
     with pytest.raises(
         SolveError, match="Newton's iteration for the two-point problem did not converge"
     ):
-        shoot(boxed([0.5, 0.5], [4.0, 0.0], layers=4), max_iterations=1)
-    found = shoot(boxed([0.5, 0.5], [4.0, 0.0], layers=4), max_iterations=1, raise_on_failure=False)
+        shoot(problem, initial=start, max_iterations=1)
+    found = shoot(problem, initial=start, max_iterations=1, raise_on_failure=False)
     assert found.status is Status.NEWTON_SHOOTING_FAILED
     assert "after 1 iterations" in found.detail
+    assert found.objective < 3.125
+    spent = shoot(problem, initial=start, max_evaluations=300, raise_on_failure=False)
+    assert spent.status is Status.MAX_EVALUATIONS
+    assert "cap on evaluations" in spent.status.value
+    assert spent.objective <= 3.125
+
+
+@pytest.mark.parametrize("start", [None, 0.0])
+def test_the_minimisers_switch_where_the_derivative_vanishes(start):
+    """relu, block 2 up and then at rest, at the best time for it: at the control 0, where the
+    derivative D_c (p, F) vanishes since relu'(0) = 0, J = 3.125.
+    """
+    problem = boxed([0.5, 0.5], [4.0, 0.0], activation=relu)
+    initial = None if start is None else problem.space.zeros()
+    found = shoot(problem, initial=initial)
+    assert found.status is Status.CONVERGED_SHOOTING
+    assert found.objective < 0.7
+    assert found.statistics["gap"] < 1e-9
+    judged = pontryagin_certificate(problem, found.control, eigenvalues=0)
+    assert judged.gap_exact
+    assert judged.total_gap < 2e-5  # of averages over 60 layers, O(tau^2)
+    (time,) = found.switching_times()
+    assert found.objective == pytest.approx(up_then_rest(time), abs=1e-9)
+    times = np.linspace(time - 0.01, time + 0.01, 201)
+    assert up_then_rest(time) <= min(up_then_rest(t) for t in times) + 1e-9
+
+
+def up_then_rest(time):
+    """J for relu with block 1 up, and block 2 up until `time`, then at rest: m' = 1 + m from 1/2,
+    then m' = (1 + m) / 2.
+    """
+    middle = 1.5 * np.exp(time) - 1
+    end = (1 + middle) * np.exp(0.5 * (1 - time)) - 1
+    return 0.25 * ((2 * end - middle - 4) ** 2 + middle**2)
+
+
+@pytest.mark.parametrize("horizon", [16.0, 25.0])
+def test_a_target_in_reach_is_found_by_the_descent_that_starts_it(horizon):
+    """Every control that reaches it is extremal: the answer says so, without any shooting."""
+    found = shoot(boxed([0.5, 0.5], [4.0, 0.0], horizon=horizon))
+    assert found.status is Status.COSTATE_VANISHES
+    assert found.objective < 1e-15
+    assert "decides nothing" in found.status.value
+    np.testing.assert_allclose(found.state.final[:, 0], [4.0, 0.0], atol=1e-6)
+
+
+def test_far_from_an_extremal_it_ends():
+    """T = 25 from the control 0: states grow by e^25, and there is no extremal to be found."""
+    problem = boxed([0.5, 0.5], [4.0, 0.0], horizon=25.0)
+    found = shoot(
+        problem,
+        initial=problem.space.zeros(),
+        max_evaluations=20_000,
+        monitors=[Monitor(Record("size", lambda moment: moment.values["residual"]))],
+        raise_on_failure=False,
+    )
+    assert not found.status.ok
+    assert found.statistics["evaluations"] < 150_000
+    assert found.objective <= 3.125
+    assert len(found.history["size"]) == len(found.history["residual"]) >= 1
+
+
+def test_a_monitor_stops_it_and_ctrl_c_keeps_the_best():
+    problem = boxed([0.5, 0.5], [4.0, 0.0], layers=8)
+    start = problem.space.zeros()
+    stop = Monitor(Stop(lambda moment: moment.step == 1, "enough"))
+    found = shoot(problem, initial=start, monitors=[stop])
+    assert found.status is Status.STOPPED
+    assert "enough" in found.detail
+
+    def interrupt(moment):
+        if moment.step == 2:
+            raise KeyboardInterrupt
+        return 0.0
+
+    with pytest.raises(Interrupted) as caught:
+        shoot(problem, initial=start, monitors=[Monitor(Record("x", interrupt))])
+    kept = caught.value.solution
+    assert kept.status is Status.INTERRUPTED
+    assert kept.objective < 1.0
+    assert problem.admissible.contains(kept.control, 1e-12)
+
+
+@pytest.mark.parametrize("kind", [Affine, Integral])
+def test_a_fixed_readout(kind):
+    """O = f through W = I / w and mu = 0 is the state: the extremal is LM-54's."""
+    fixed = {"readout.W": 2.0 * np.eye(2), "readout.mu": np.zeros(2)}
+    readout = Affine(2, fixed=fixed) if kind is Affine else Integral(fixed=fixed)
+    found = shoot(replace(boxed([0.5, 0.5], [4.0, 0.0]), readout=readout))
+    weight = 2.0 if kind is Affine else 1.0  # |.|^2 in R^2, or with the weights 1/2 of the grid
+    assert found.objective == pytest.approx(weight * 0.4235585550392474, abs=1e-9)
+    assert found.switching_times()[0] == pytest.approx(0.5364562503929055, abs=1e-8)

@@ -19,6 +19,7 @@ from continuum import (
     tanh,
 )
 from solvers import (
+    explain,
     gram_test,
     linearized_spectrum,
     operator_matrix,
@@ -99,6 +100,32 @@ def test_orthogonal_to_the_range():
     assert found.residual == pytest.approx(1.0, abs=1e-12)
     assert found.zeros == "not at 0"
     assert "not steady" in found.sentence
+
+
+def test_a_small_singular_value_above_rounding():
+    """b = 1 + 2e-9 cos cos: rounding moves the range by 1e-7, and a = cos is in it."""
+    cosine = lambda y: np.cos(pi * y)  # noqa: E731
+    kernel = lambda y, z: 1.0 + 2e-9 * cosine(y) * cosine(z)  # noqa: E731
+    found = steady_state(family(tanh, cosine, kernel), cells, 16)
+    assert found.verdict == found.root_verdict == "converges"
+    assert found.outside == 0.0
+    assert found.null_space.shape == (64, 62)
+    other = steady_state(family(tanh, lambda y: np.cos(2 * pi * y), kernel), cells, 16)
+    assert other.verdict == "grows"
+
+
+def test_gram_test_with_a_small_singular_value():
+    """b = 1 + c cos cos, D T = diag(1, c / 2), known up to rounding of the singular vectors."""
+    small = lambda c: lambda y, z: 1.0 + c * np.cos(pi * y) * np.cos(pi * z)  # noqa: E731
+    found = gram_test(*family(tanh, 0.0, small(2e-9))(cells(32)))
+    assert (found.applies, found.decided, len(found.singular_values)) == (True, True, 2)
+    found = gram_test(*family(tanh, 0.0, small(-2e-9))(cells(32)))
+    assert (found.applies, found.decided) == (False, True)
+    found = gram_test(*family(tanh, 0.0, small(2e-12))(cells(32)))
+    assert (found.applies, found.decided) == (False, False)
+    assert "rounding does not decide" in found.sentence
+    network, control = family(tanh, 0.0, small(2e-12))(cells(32))
+    assert explain(network, control)["3.4"]["D T positive definite"].verdict == "undecided"
 
 
 def test_a_smooth_kernel_does_not_decide():

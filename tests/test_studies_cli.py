@@ -1,6 +1,7 @@
 """The command: what it prints, its exit codes, and one line for bad input."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -216,3 +217,49 @@ def test_the_command_itself():
     assert done.stderr.startswith("continuum: unknown study 'no/such'")
     assert "Traceback" not in done.stderr
     assert time.perf_counter() - start < 20.0
+
+
+WITHOUT_DOCSTRINGS = """
+import sys
+from studies.bench import registry
+from studies.cli import main
+registry._studies.clear(), registry._claims.clear()
+from studies_toys import register
+from studies.bench.registry import claim
+register()
+claim("TOY", statement="x is 1.", paper="toys", references={"x": 1.0}, tolerance=0.5, reason="r")(
+    {"x": 1.0}.copy
+)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["list"], "Euler's method for x' = -rate x"),
+        (["info"], "numpy"),
+        (["verify"], "1 claims, 1 numbers, 0 outside tolerance"),
+        (["portrait", "saddle", "--out", "p.png"], "portrait: p.png"),
+        (["run", "toys/decay", "steps=4,8", "--out", "."], "Of 2 cases 2 were run."),
+        (["--help"], "verify"),
+    ],
+    ids=["list", "info", "verify", "portrait", "run", "help"],
+)
+def test_without_docstrings_and_assertions(arguments: list[str], said: str, tmp_path: Path):
+    """python -OO drops both; what studies ask is read from their source then."""
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-OO", "-c", WITHOUT_DOCSTRINGS, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{here}{os.pathsep}{here.parent}"},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout
+    if arguments[0] == "run":
+        page = (tmp_path / "toys-decay" / "report.html").read_text()
+        assert "The state is compared with the exact one" in page

@@ -5,6 +5,7 @@ import pytest
 from scipy.optimize import brentq
 
 from continuum import (
+    Bottleneck,
     Interval,
     Network,
     NeuralODE2,
@@ -17,11 +18,12 @@ from continuum import (
     tanh,
 )
 from solvers import DormandPrince, integrate
-from solvers.planar.equilibria import equilibria
-from solvers.planar.infinity import from_disc, points_at_infinity, to_disc
+from solvers.planar import equilibria, from_disc, points_at_infinity, to_disc
 from studies.draw.disc import poincare_disc
 from studies.draw.figures import new_figure
-from studies.draw.portraits import portraits, selection
+from studies.gallery.neural_ode import relu_disc
+from studies.gallery.ring import selection
+from studies.gallery.two_nodes import saddle_disc
 
 MESH = TimeMesh(1.0, 1)
 
@@ -137,12 +139,38 @@ def test_two_modes_on_a_ring():
     expected = [0, s, np.pi / 2, np.pi - s, np.pi, np.pi + s, 1.5 * np.pi, 2 * np.pi - s]
     np.testing.assert_allclose([p.angle for p in found], expected, atol=3e-5)
     assert [e.kind for e in equilibria(network, control, (-3, 3, -3, 3), starts=5)] == ["source"]
-    pinned = points_at_infinity(network, control)  # single units: spurious points beside the sinks
+    pinned = points_at_infinity(network, control, radius=1e14)  # of single units, beside the sinks
     assert len(pinned) > 8
     assert (
         max(min(abs(p.angle - angle) for angle in [*expected, 2 * np.pi]) for p in pinned)
         < 20.0 / 4096
     )
+
+
+@pytest.mark.parametrize("nodes", [256, 512, 2048])
+@pytest.mark.parametrize("ratio", [0.6, 0.8, 0.95])
+def test_the_default_radius_sees_the_continuum(nodes, ratio):
+    """Eight points, right to O(1 / N^2); from 1e14 there were 32 on 512 nodes."""
+    network, control = selection(0.5, 0.5 * ratio, nodes=nodes)
+    found = points_at_infinity(network, control)
+    assert [p.kind for p in found] == ["sink at infinity", "saddle at infinity"] * 4
+    s = saddles_of_the_ring(ratio)
+    expected = [0, s, np.pi / 2, np.pi - s, np.pi, np.pi + s, 1.5 * np.pi, 2 * np.pi - s]
+    np.testing.assert_allclose([p.angle for p in found], expected, atol=250.0 / nodes**2)
+
+
+def test_the_default_radius_of_networks_that_grow_is_infinity(rng):
+    """relu with 300 hidden units and offsets: V_inf is continuous, and offsets are far below it."""
+    network = Bottleneck(2, relu, hidden=300)
+    control = network.control(
+        MESH,
+        weight1=rng.standard_normal((300, 2)),
+        bias1=rng.standard_normal(300),
+        weight2=rng.standard_normal((2, 300)),
+        bias2=np.zeros(2),
+    )
+    default, far = (points_at_infinity(network, control, **r) for r in ({}, {"radius": 1e14}))
+    assert [p.angle for p in default] == [p.angle for p in far]
 
 
 def test_the_index_of_the_sphere_is_two():
@@ -232,7 +260,7 @@ def drawn(figure, gid: str) -> list[np.ndarray]:
 
 
 def test_the_saddle_on_the_disc():
-    figure = portraits()["saddle_disc"]()
+    figure = saddle_disc()
     r = np.sqrt(0.5)
     for name, normal in (("stable separatrix", [1, -1]), ("unstable separatrix", [1, 1])):
         branches = drawn(figure, name)
@@ -329,7 +357,7 @@ def test_the_stream_is_tangent_to_the_circle_and_follows_the_field(monkeypatch: 
 
 
 def test_an_arc_at_rest_is_drawn():
-    figure = portraits()["relu_disc"]()
+    figure = relu_disc()
     (arc,) = drawn(figure, "at rest")
     np.testing.assert_allclose(np.hypot(*arc), 1.0, atol=1e-12)
     np.testing.assert_allclose(arc[:, [0, -1]], [[-1, 0], [0, -1]], atol=3e-6)

@@ -17,10 +17,11 @@ from continuum import (
     midpoint,
     tanh,
 )
-from solvers.planar import equilibria as planar
-from solvers.planar.equilibria import classify, deflated_step, equilibria
+from solvers.planar import fields as planar
+from solvers.planar.fields import classify, deflated_step, equilibria
 from studies.draw.figures import OKABE_ITO, convergence_plot, new_figure, order_triangle, save_png
-from studies.draw.portraits import phase_portrait, portraits
+from studies.draw.portraits import phase_portrait
+from studies.gallery.two_nodes import centre, saddle
 
 MESH = TimeMesh(1.0, 1)
 
@@ -152,7 +153,7 @@ def test_deflation_finds_what_newton_from_the_lattice_misses(
     np.testing.assert_allclose(
         [e.point for e in found], [(x, y) for x in roots for y in roots], atol=1e-9
     )
-    monkeypatch.setattr("solvers.planar.equilibria._ROUNDS", 1)
+    monkeypatch.setattr("solvers.planar.fields._ROUNDS", 1)
     assert len(find()) == alone
 
 
@@ -218,7 +219,7 @@ def paths(figure) -> list[np.ndarray]:
 
 
 def test_trajectories_keep_what_the_flow_conserves():
-    figure = portraits()["centre"]()
+    figure = centre()
     found = paths(figure)
     assert len(found) == 6
     for path in found:
@@ -371,7 +372,7 @@ def test_no_nullcline_in_the_box():
 
 
 def test_level_sets_of_the_centre_contain_its_orbits():
-    figure = portraits()["centre"]()
+    figure = centre()
     curves, orbits = drawn(figure, "level sets"), paths(figure)
     assert len(curves) == len(orbits) == 6
     for curve, orbit in zip(curves, orbits, strict=True):
@@ -382,7 +383,7 @@ def test_level_sets_of_the_centre_contain_its_orbits():
 
 
 def test_layers_of_the_saddle():
-    figure = portraits()["saddle"]()
+    figure = saddle()
     for name, normal in (
         ("stable separatrix", [1, -1]),
         ("unstable separatrix", [1, 1]),

@@ -1,12 +1,18 @@
 """Changing grids and meshes keeps what it says it keeps; plain chains are what they are."""
 
+import tracemalloc
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from continuum import (
     Circle,
+    Convolution,
+    Dense,
     Interval,
     LowRank,
+    NeuralODE,
     TimeMesh,
     WidthDepth,
     gauss_legendre,
@@ -17,6 +23,7 @@ from continuum import (
     trapezoid,
 )
 from continuum.feed_forward import FeedForward
+from continuum.networks import Chain, Linear, Offset, Pointwise
 from continuum.transfers import change_depth, change_width, prolongation, restriction
 from solvers import RK4, integrate, observed_orders
 
@@ -85,6 +92,31 @@ def test_a_control_on_another_grid(kernel, in_time, rng):
     np.testing.assert_allclose(change_width(constant, fine, back)["bias"], 2.0, rtol=1e-14)
 
 
+def test_any_chain_of_kernels_changes_width(rng):
+    """Two kernels and two offsets; on a finer grid the old nodes keep their values."""
+    maps = (
+        Linear("inner", Dense()),
+        Offset("shift"),
+        Pointwise(tanh),
+        Linear("outer", LowRank(2)),
+        Offset("drift"),
+    )
+    coarse = Chain(trapezoid(UNIT, 5), maps)
+    fine = coarse.on(trapezoid(UNIT, 9))
+    control = coarse.controls(TimeMesh(1.0, 3)).random(rng)
+    refined = change_width(control, coarse, fine)
+    np.testing.assert_allclose(refined["inner"][:, ::2, ::2], control["inner"], atol=1e-14)
+    np.testing.assert_allclose(refined["outer"][:, :, ::2], control["outer"], atol=1e-14)
+    for name in ("shift", "drift"):
+        np.testing.assert_allclose(refined[name][:, ::2], control[name], atol=1e-14)
+    other = Chain(trapezoid(UNIT, 9), (Linear("inner", Dense()), Offset("shift")))
+    with pytest.raises(ValueError, match="same network on different grids"):
+        change_width(control, coarse, other)
+    ring = WidthDepth(periodic(Circle(), 4), tanh, Convolution())
+    with pytest.raises(ValueError, match="kernel must be Dense or LowRank"):
+        change_width(ring.controls(TimeMesh(1.0, 1)).zeros(), ring, ring.on(periodic(Circle(), 8)))
+
+
 @pytest.mark.parametrize("in_time", ["layers", "nodes", "static"])
 def test_refining_in_depth_changes_nothing(in_time, rng):
     network = WidthDepth(gauss_legendre(UNIT, 4), tanh)
@@ -104,6 +136,39 @@ def test_coarsening_layers_averages(rng):
     control = network.controls(TimeMesh(1.0, 4)).random(rng)
     coarse = change_depth(control, TimeMesh(1.0, 2))
     np.testing.assert_allclose(coarse["bias"][0], control["bias"][:2].mean(axis=0), rtol=1e-13)
+
+
+@pytest.mark.parametrize("in_time", ["layers", "nodes"])
+def test_any_mesh_to_any_other(in_time, rng):
+    """Against the integrals, and the values at nodes, of the control itself."""
+    network = WidthDepth(gauss_legendre(UNIT, 2), tanh)
+    control = network.controls(TimeMesh(1.0, 7, grading=1.5), in_time=in_time).random(rng)
+    mesh = TimeMesh(1.0, 4, grading=0.8)
+    changed = change_depth(control, mesh)
+    for k, (start, end) in enumerate(pairwise(mesh.nodes.tolist())):
+        if in_time == "nodes":
+            expected = control.at(start)["bias"]
+        else:
+            cuts = np.clip(control.space.mesh.nodes, start, end)
+            expected = np.diff(cuts) @ control["bias"] / (end - start)
+        np.testing.assert_allclose(changed["bias"][k], expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("in_time", ["layers", "nodes"])
+def test_depth_changes_in_linear_memory(in_time):
+    """4000 layers to 8001; a matrix between them would have 256 MB."""
+    network = NeuralODE(1, tanh)
+    space = network.controls(TimeMesh(1.0, 4_000), in_time=in_time)
+    control = space.sample(bias=lambda t: np.array([t]), weight=np.ones((1, 1)))
+    tracemalloc.start()
+    changed = change_depth(control, TimeMesh(1.0, 8_001))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8e6
+    times = changed.space.mesh.nodes
+    expected = times if in_time == "nodes" else 0.5 * (times[1:] + times[:-1])
+    error = 1e-14 if in_time == "nodes" else 0.5 / 4_000
+    np.testing.assert_allclose(changed["bias"][:, 0], expected, rtol=0, atol=error)
 
 
 def test_feed_forward(rng):

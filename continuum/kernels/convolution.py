@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import scipy.fft
 
-from ..arrays import Array, like, namespace
+from ..arrays import Array, like, namespace, to_host
 from ..domains import Circle, factors
 from ..quadrature import Grid
 from .format import KernelFormat, KernelFunction, weighted
@@ -37,7 +37,7 @@ class Convolution(KernelFormat):
     """
 
     positions: ClassVar[int] = 1
-    lattice: "Lattice | None" = field(default=None, repr=False)
+    lattice: "Lattice | None" = field(default=None, repr=False, compare=False)
 
     def bind(self, grid: Grid) -> "Convolution":
         return Convolution(Lattice(grid))
@@ -97,13 +97,21 @@ class Convolution(KernelFormat):
         pairs = like(self._lattice.pairs.ravel(), b)
         return xp.reshape(xp.take(b, pairs, axis=0), (count, count))
 
+    def norm(self, b: Array, grid: Grid) -> float:
+        """On circles with equal weights h the singular values are h |k^|, k^ the FFT of k."""
+        bound = self.bind(grid)
+        if all(bound._lattice.circles) and np.ptp(grid.weights) <= 1e-14 * np.max(grid.weights):
+            spectrum = np.fft.fftn(np.reshape(to_host(b), bound._lattice.sizes))
+            return float(np.max(np.abs(spectrum)) * grid.weights[0])
+        return super().norm(b, grid)
+
 
 class Lattice:
     """A grid whose nodes are a product of equispaced ones, and the transforms that belong to it.
 
     counts, sizes, lengths : per dimension the numbers n of nodes and of differences, and the length
         of the FFT
-    shifts : where the difference 0 stands among the differences: n - 1 on an interval, 0 on a
+    shifts : the index of the difference 0: n - 1 on an interval, 0 on a
         circle
     """
 
@@ -172,8 +180,7 @@ class Lattice:
         return found
 
     def transform(self, b: Array) -> Array:
-        """The FFT of k with an axis for samples; computed once for each of the last values of the
-        block.
+        """The FFT of k with an axis for samples, kept for the last values of the block.
 
         Values are compared, not identities, since arrays may be changed and the same layer may come
         as another view; an array that owns its memory and is read-only, as `evaluate` gives it, is

@@ -1,6 +1,7 @@
 """The kernel as a full matrix of its values at pairs of nodes."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..arrays import Array, namespace
 from ..quadrature import Grid
@@ -10,6 +11,8 @@ from .format import KernelFormat, weighted
 @dataclass(frozen=True)
 class Dense(KernelFormat):
     """b_ij = b(y_i, z_j), of shape (N, N); products are BLAS calls."""
+
+    is_matrix: ClassVar[bool] = True
 
     def shape(self, grid: Grid) -> tuple[int, ...]:
         return (len(grid), len(grid))
@@ -31,3 +34,6 @@ class Dense(KernelFormat):
 
     def matrix(self, b: Array) -> Array:
         return b
+
+    def transfer(self, b: Array, carried: Array) -> Array:
+        return carried @ b @ carried.T

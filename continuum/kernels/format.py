@@ -4,8 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar
 
+import numpy as np
+
 from ..arrays import Array
 from ..quadrature import Grid
+from .products import is_small, largest_singular_values, weighted_matrix
 
 KernelFunction = Callable[..., Array]
 
@@ -24,11 +27,11 @@ class Kernel(ABC):
     """
 
     positions: ClassVar[int] = 2
+    is_matrix: ClassVar[bool] = False
+    """Whether b is the matrix b(y_i, z_j), and `apply` takes stacks (L, N, N) of them."""
 
     def bind(self, grid: Grid) -> "Kernel":
-        """This kernel for one grid, whose `apply` may need to know more of it than w.  Networks
-        call it.
-        """
+        """This kernel for one grid, of which `apply` may need more than w; networks call it."""
         return self
 
     @abstractmethod
@@ -48,6 +51,20 @@ class Kernel(ABC):
     @abstractmethod
     def matrix(self, b: Array) -> Array:
         """The values b(y_i, z_j): (N, N)."""
+
+    def norm(self, b: Array, grid: Grid) -> float:
+        """|B| = sup |Bf| / |f| in L^2(Y), the largest singular value of W^1/2 b W^1/2.
+
+        By LAPACK on small grids, else by products with B and B* alone.
+        """
+        bound = self.bind(grid)
+        if is_small(grid, 1):
+            return float(np.linalg.norm(weighted_matrix(bound, b, grid), 2))
+        return float(largest_singular_values(bound, b, grid, 1)[0])
+
+    def factors(self, b: Array) -> tuple[Array, Array] | None:
+        """phi, psi (N, R) with b(y_i, z_j) = sum_l phi_il psi_jl; None if b is not stored so."""
+        return None
 
 
 class KernelFormat(Kernel):
@@ -84,17 +101,24 @@ class KernelFormat(Kernel):
         """The cotangent of b in its own shape: the Riesz representer of c -> (r, (D_b B)[c] f)."""
 
     def apply_derivative(self, b: Array, db: Array, f: Array, w: Array | None) -> Array:
-        """(D_b B)[db] f: (N, M); as it stands for formats that are linear in b."""
+        """(D_b B)[db] f: (N, M); this default is for formats linear in b."""
         return self.apply(db, f, w)
 
     def adjoint_derivative(self, b: Array, db: Array, r: Array, w: Array | None) -> Array:
-        """(D_b B*)[db] r: (N, M); as it stands for formats that are linear in b."""
+        """(D_b B*)[db] r: (N, M); this default is for formats linear in b."""
         return self.adjoint(db, r, w)
 
     def outer_derivative(
         self, b: Array, db: Array, r: Array, f: Array, w: Array | None
     ) -> Array | None:
         """D_b outer(b, r, f)[db], or None where the format is linear in b and this is zero."""
+        return None
+
+    def transfer(self, b: Array, carried: Array) -> Array | None:
+        """T b T* on another grid, T (N', N) carrying functions there; None if no b of the format.
+
+        b may have a leading axis for time.
+        """
         return None
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..arrays import Array, namespace
+from ..arrays import Array, namespace, to_host
 from ..checks import check_count
 from ..quadrature import Grid
 from .format import KernelFormat, KernelFunction, weighted
@@ -68,3 +68,15 @@ class LowRank(KernelFormat):
 
     def matrix(self, b: Array) -> Array:
         return b[0, ...] @ b[1, ...].T
+
+    def norm(self, b: Array, grid: Grid) -> float:
+        """In O(N rank^2): W^1/2 phi = Q R and W^1/2 psi = P S give |B| = |R S^T|."""
+        root = np.sqrt(grid.weights)[:, None]
+        left, right = (np.linalg.qr(root * side)[1] for side in to_host(b))
+        return float(np.linalg.norm(left @ right.T, 2))
+
+    def factors(self, b: Array) -> tuple[Array, Array]:
+        return b[0, ...], b[1, ...]
+
+    def transfer(self, b: Array, carried: Array) -> Array:
+        return carried @ b

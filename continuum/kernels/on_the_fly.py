@@ -29,8 +29,9 @@ _SERIAL = 2**16  # pairs below which threads do not pay
 
 @dataclass(frozen=True)
 class OnTheFly(Kernel):
-    """b(y, z) or b(y, z, t) given by a function and never stored: O(N^2) evaluations, O(N M)
-    memory.
+    """b(y, z) or b(y, z, t) given by a function and never stored.
+
+    O(N^2) evaluations and O(N M) memory per application.
 
     Not trainable.  b is evaluated once per pair of nodes and application, for all samples.
 
@@ -39,7 +40,7 @@ class OnTheFly(Kernel):
         already; False evaluates it on arrays, as `Dense` does, in chunks of rows; so it is for
         states of other libraries than NumPy, with arrays of that library (CuPy's answer np.exp and
         the like), where it must not ask `if y < z`
-    threads : how many share the rows; as many as Numba would use unless said otherwise
+    threads : how many share the rows; by default as many as Numba would use
     The value of the block at one time is a `KernelLaw`.
     raises ValueError for a function that cannot be compiled, with the reason; TypeError on attempts
     to train it
@@ -75,9 +76,7 @@ class OnTheFly(Kernel):
 
 
 class Product(Protocol):
-    """out_i = sum_j b(y_i, y_j) x_j, or sum_j b(y_j, y_i) x_j if adjoint, for i in [start,
-    stop).
-    """
+    """out_i = sum_j b(y_i, y_j) x_j, start <= i < stop; with b(y_j, y_i) if adjoint."""
 
     def __call__(
         self, nodes: Array, t: float, adjoint: bool, x: Array, start: int, stop: int, out: Array
@@ -139,9 +138,7 @@ class KernelLaw:
 
 
 def _vectorised(function: KernelFunction, nodes: Array, timed: bool) -> tuple[Product, RowValues]:
-    """The reference: the function on arrays, of the library that the nodes come in, a chunk of rows
-    at a time.
-    """
+    """The reference: the function on arrays of the nodes' library, some rows at a time."""
 
     def block(y: Array, z: Array, t: float) -> Array:
         xp, shape = namespace(y), (y.shape[0], z.shape[0])
@@ -166,8 +163,9 @@ def _vectorised(function: KernelFunction, nodes: Array, timed: bool) -> tuple[Pr
 
 
 def _compiled(function: KernelFunction, nodes: Array, timed: bool) -> tuple[Product, RowValues]:
-    """The compiled loops.  Raises ValueError, with the reason in one line, if the function cannot
-    be compiled.
+    """The compiled loops.
+
+    raises ValueError, with the reason in one line, if the function cannot be compiled
     """
     if isinstance(function, Dispatcher):  # frozen by its owner, so that its loops can be kept
         return _loops(function, nodes.shape[1], timed)

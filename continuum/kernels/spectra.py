@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import scipy.linalg
-from scipy.sparse.linalg import LinearOperator, eigs, svds
+from scipy.sparse.linalg import eigs
 
 from ..arrays import Array, to_host
 from ..checks import check_count
@@ -18,19 +18,26 @@ from .convolution import Convolution
 from .format import Kernel
 from .low_rank import LowRank
 from .on_the_fly import KernelLaw
+from .products import (
+    is_small,
+    largest_singular_values,
+    start,
+    weighted_matrix,
+    weighted_operator,
+)
 
-_DENSE_UNITS = 512  # up to here LAPACK finds all faster than an iteration finds a few
 _ROWS = 64  # rows of a kernel that is not stored, held at a time
 
 
 def operator_norm(kernel: Kernel, b: Array, grid: Grid) -> float:
     """|B| = sup |Bf| / |f| in L^2(Y), the largest singular value."""
-    return float(singular_values(kernel, b, grid, 1)[0])
+    return kernel.norm(b, grid)
 
 
 def hilbert_schmidt_norm(kernel: Kernel, b: Array, grid: Grid) -> float:
-    """(int int b(y, z)^2 dy dz)^1/2 >= |B|, by quadrature; nothing of size N^2 is made of formats
-    that store less.
+    """(int int b(y, z)^2 dy dz)^1/2 >= |B|, by quadrature.
+
+    Nothing of size N^2 is made of formats that store less.
     """
     w = grid.weights
     if isinstance(b, KernelLaw):
@@ -58,25 +65,24 @@ def singular_values(kernel: Kernel, b: Array, grid: Grid, count: int | None = No
     raises ValueError unless 1 <= count <= N
     """
     count = _check(grid, count)
-    if _small(grid, count):
-        return np.asarray(scipy.linalg.svdvals(_matrix(kernel, b, grid)))[:count]
-    found = np.asarray(
-        svds(_operator(kernel, b, grid), count, v0=_start(grid), return_singular_vectors=False)
-    )
-    return np.sort(found)[::-1]
+    bound = kernel.bind(grid)
+    if is_small(grid, count):
+        return np.asarray(scipy.linalg.svdvals(weighted_matrix(bound, b, grid)))[:count]
+    return largest_singular_values(bound, b, grid, count)
 
 
 def eigenvalues(kernel: Kernel, b: Array, grid: Grid, count: int | None = None) -> Array:
-    """The `count` eigenvalues of B of largest modulus, or all N, in descending order of modulus;
-    complex.
+    """The `count` eigenvalues of B of largest modulus, or all N, complex, largest first.
 
     Computed as `singular_values` are.  raises ValueError unless 1 <= count <= N
     """
     count = _check(grid, count)
-    if _small(grid, count):
-        found = scipy.linalg.eigvals(_matrix(kernel, b, grid))
+    bound = kernel.bind(grid)
+    if is_small(grid, count):
+        found = scipy.linalg.eigvals(weighted_matrix(bound, b, grid))
     else:
-        found = eigs(_operator(kernel, b, grid), count, v0=_start(grid), return_eigenvectors=False)
+        operator = weighted_operator(bound, b, grid)
+        found = eigs(operator, count, v0=start(grid), return_eigenvectors=False)
     found = np.asarray(found, dtype=np.complex128)
     return found[np.argsort(-np.abs(found), kind="stable")][:count]
 
@@ -88,11 +94,9 @@ def jump_kernel(
     *,
     diagonal: str | float | Array | None = None,
 ) -> Array:
-    """b(y, z) = below(y, z) for z < y and above(y, z) for z > y, on a one-dimensional grid: (N, N),
-    dense.
+    """below(y, z) for z < y and above(y, z) for z > y, on a one-dimensional grid: (N, N).
 
-    What stands on the diagonal decides the order of convergence in width (LM-20), and only the
-    caller knows it.
+    The diagonal decides the order of convergence in width (LM-20), and only the caller knows it.
 
     below, above : functions of (y, z), finite at all pairs of nodes, or numbers
     diagonal : "average" of the two (order 2 with the midpoint rule, where one of the two gives
@@ -141,38 +145,3 @@ def _check(grid: Grid, count: int | None) -> int:
     if count is not None and check_count("count", count) > len(grid):
         raise ValueError(f"count must be at most {len(grid)}, the number of nodes, got {count}")
     return len(grid) if count is None else count
-
-
-def _small(grid: Grid, count: int) -> bool:
-    return len(grid) <= _DENSE_UNITS or count > len(grid) // 4
-
-
-def _start(grid: Grid) -> Array:
-    """Where ARPACK starts: always the same, and orthogonal to nothing in particular."""
-    return np.random.default_rng(0).standard_normal(len(grid))
-
-
-def _matrix(kernel: Kernel, b: Array, grid: Grid) -> Array:
-    root = np.sqrt(grid.weights)
-    return root[:, None] * to_host(kernel.bind(grid).matrix(b)) * root
-
-
-def _operator(kernel: Kernel, b: Array, grid: Grid) -> LinearOperator:
-    """x -> W^1/2 b W^1/2 x by products with B, on NumPy arrays."""
-    bound, root, ones = kernel.bind(grid), np.sqrt(grid.weights), np.ones(len(grid))
-    held = b if isinstance(b, KernelLaw) else to_host(b)
-
-    def by(product: Callable[[Array, Array, Array], Array]) -> Callable[[Array], Array]:
-        def real(x: Array) -> Array:
-            return (
-                root[:, None] * product(held, root[:, None] * x.reshape(len(grid), -1), ones)
-            ).reshape(x.shape)
-
-        def multiply(x: Array) -> Array:
-            return real(np.real(x)) + 1j * real(np.imag(x)) if np.iscomplexobj(x) else real(x)
-
-        return multiply
-
-    forth, back = by(bound.apply), by(bound.adjoint)
-    size = (len(grid), len(grid))
-    return LinearOperator(size, forth, back, forth, root.dtype, back)  # type: ignore[call-arg]

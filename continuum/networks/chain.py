@@ -9,7 +9,7 @@ from ..activations import Activation, identity
 from ..arrays import Array, like
 from ..blocks import Block
 from ..checks import check_count, check_name
-from ..kernels import Dense, Kernel, KernelFormat
+from ..kernels import Kernel, KernelFormat
 from ..quadrature import Grid
 from ..time_axes import TimeKind
 from .maps import Inputs, Linear, Map, Offset, Pointwise, Product, Space, describe, measure
@@ -184,7 +184,7 @@ class Chain(Network):
     def broadcasts(self) -> bool:
         products = (one for one in self.maps if isinstance(one, Product))
         timed = isinstance(self.maps[0], Inputs) and self.maps[0].time
-        return not timed and all(isinstance(_linear(one).operator, Dense) for one in products)
+        return not timed and all(_linear(one).operator.is_matrix for one in products)
 
     @property
     def rows(self) -> Rows | None:
@@ -197,7 +197,7 @@ class Chain(Network):
             return rest.pop(0) if rest and isinstance(rest[0], kind) else None
 
         phi, linear, offset, psi = (take(kind) for kind in (Pointwise, Linear, Offset, Pointwise))
-        if rest or not isinstance(linear, Linear) or not isinstance(linear.operator, Dense):
+        if rest or not isinstance(linear, Linear) or not linear.operator.is_matrix:
             return None
         return Rows(
             phi.activation if isinstance(phi, Pointwise) else None,

@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Self
 
 from ..arrays import Array, like
 from ..blocks import Block, Coefficient
-from ..checks import check_array, check_name
+from ..checks import check_array, check_name, check_positive
 from ..controls import ControlSpace, FunctionControl
 from ..meshes import TimeMesh
 from ..quadrature import Grid
@@ -119,18 +120,23 @@ class Network(ABC):
         space.axes  # noqa: B018 - an impossible pair of time and norm is met here
         return space
 
-    def control(self, mesh: TimeMesh, **coefficients: Coefficient) -> FunctionControl:
+    def control(
+        self, mesh: TimeMesh, *, breakpoints: Sequence[float] = (), **coefficients: Coefficient
+    ) -> FunctionControl:
         """A control for simulation, from functions of position and time; blocks not named are zero.
 
         Functions are evaluated at stage times, once if they take no t.  Such a control cannot be
         trained.
-        raises ValueError for unknown names or values that do not fit
+
+        breakpoints : increasing times in (0, T) at which a function of time jumps or has a kink: no
+            step crosses them, and each piece between them sees the limits from inside
+        raises ValueError for unknown names or values that do not fit, or such breakpoints
         """
         blocks = self.blocks()
         for name in coefficients:
             check_name("block", name, [b.name for b in blocks])
         values = {b.name: b.function(coefficients.get(b.name, 0.0)) for b in blocks}
-        control = FunctionControl(mesh, blocks, values)
+        control = FunctionControl(mesh, blocks, values, _breakpoints(mesh, breakpoints))
         control.at_layer(0, 0.0)  # so that values which do not fit are met here
         return control
 
@@ -149,3 +155,14 @@ class Network(ABC):
     def check_state(self, name: str, state: Array) -> Array:
         """`state` as (N, M) float64.  Raises ValueError if it does not fit this network."""
         return check_array(name, state, (len(self.weights), "M"))
+
+
+def _breakpoints(mesh: TimeMesh, given: Sequence[float]) -> tuple[float, ...]:
+    """`given` as floats, if they increase inside (0, T).  Raises ValueError, TypeError."""
+    times = tuple(check_positive("breakpoints", t) for t in given)
+    ends = (0.0, *times, mesh.horizon)
+    if any(not later > earlier for earlier, later in pairwise(ends)):
+        raise ValueError(
+            f"breakpoints must be increasing times in (0, {mesh.horizon:g}), got {list(given)}"
+        )
+    return times

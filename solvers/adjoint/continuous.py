@@ -48,9 +48,9 @@ def continuous_adjoint(
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             advance = GenericAdvance(problem.network, control, stepper, steps)
-            final, failed, states = advance(problem.initial, 0, len(steps), True)
+            _, failed, states = advance(problem.initial, 0, len(steps), True)
         if failed >= 0:
-            raise _failure(final, float(steps.start[failed]), Status.NON_FINITE)
+            raise _failure(states[-2], float(steps.start[failed]), Status.NON_FINITE)
         return _Backward(problem, control, stepper, steps).gradient(list(states))
     except StepFailed as error:
         raise _failure(problem.initial, 0.0, Status.NEWTON_FAILED, str(error)) from error

@@ -176,7 +176,7 @@ class ReducedObjective:
         if self.memory is None:
             turn(tape if tape is not None else sweeps.record(self.problem.initial, 0, count))
         else:
-            plan = self._plan(count, sweeps.data is not None)
+            plan = self._plan(count, sweeps.compiled is not None)
             plan.reverse(
                 self.problem.initial,
                 count,
@@ -248,7 +248,7 @@ class ReducedObjective:
             steps = Steps.equal(problem.mesh, self.steps_per_layer)
             return prepare(problem, control, stepper, steps, self.running_on), None
         steps, states = adaptive_steps(problem, control, stepper, keep)
-        sweeps = replace(prepare(problem, control, stepper, steps, self.running_on), data=None)
+        sweeps = replace(prepare(problem, control, stepper, steps, self.running_on), compiled=None)
         return sweeps, Tape(0, steps, states) if keep else None
 
     def _whole(self, control: Control) -> tuple[Sweeps, Tape]:

@@ -1,19 +1,20 @@
 """Adam: steps from batches of the samples, scaled entry by entry."""
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from continuum.arrays import Array, namespace
-from continuum.checks import check_count, check_positive
+from continuum.checks import check_count, check_positive, check_rng, store
 from continuum.controls import Control
 
 from ..adjoint.discretize import ReducedObjective
-from ..run.solution import Solution, SolveError
+from ..run.solution import Solution
 from ..run.status import Status
 from .objective import Composite, Objective, SampledObjective
-from .run import Minimizer, Run, refuse
+from .run import Descent, Minimizer, refuse
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Adam(Minimizer):
     batch : how many samples a step sees, shuffled anew in each epoch; None for all of them.  A run
         on batches that has made its epochs ends with Status.ITERATED, which claims no convergence
         and is no failure
-    rng : seed or Generator of the shuffling; the same seed gives the same run
+    rng : Generator of the shuffling, that of seed 0 if None; a run draws from a copy of it, so that
+        the same Adam gives the same run
     max_iterations : how many epochs, passes over the samples; the history has one row per `report`
         of them
     gtol : compared with |P(x - g) - x| of the whole objective at each report: nothing else counts
@@ -46,7 +48,7 @@ class Adam(Minimizer):
 
     step: float | Callable[[int], float] = 1e-2
     batch: int | None = None
-    rng: int | np.random.Generator = 0
+    rng: np.random.Generator | None = None
     report: int = 1
     decays: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
@@ -54,11 +56,12 @@ class Adam(Minimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not callable(self.step):
-            check_positive("step", self.step)
+            store(self, check_positive, "step")
         if self.batch is not None:
-            check_count("batch", self.batch)
-        check_count("report", self.report)
-        check_positive("epsilon", self.epsilon)
+            store(self, check_count, "batch")
+        store(self, check_count, "report")
+        store(self, check_positive, "epsilon")
+        check_rng("rng", self.rng)
         if len(self.decays) != 2 or not all(0.0 <= d < 1.0 for d in self.decays):
             raise ValueError(f"decays must be two numbers in [0, 1), got {self.decays!r}")
 
@@ -77,35 +80,25 @@ class Adam(Minimizer):
                     f"batch must be at most the number of samples, {samples}, got {self.batch}"
                 )
 
-    def descend(self, run: Run, start: Control) -> Solution:
+    def descend(self, run: Descent, start: Control) -> Solution[Control]:
         """The run from an admissible start."""
-        objective, rng = run.problem.objective, np.random.default_rng(self.rng)
+        objective, rng = run.problem.objective, copy.deepcopy(check_rng("rng", self.rng))
         control, count = start, 0
         first = {name: namespace(x).zeros_like(x) for name, x in start.items()}
         second = dict(first)
         for epoch in range(self.max_iterations + 1):
             last = epoch == self.max_iterations
             if epoch % self.report == 0 or last:
-                try:
-                    value, gradient = run.evaluate(control)
-                except SolveError:
-                    return run.solution(kept, Status.NON_FINITE, f"in epoch {epoch}")  # noqa: F821
-                kept = run.space.flatten(control)
-                status = run.accept(kept, value, gradient)
+                value, slope = run.evaluate(control)
+                status = run.accept(run.space.flatten(control), value, slope)
                 if status is Status.MAX_ITERATIONS or (last and status is None):
                     status = Status.MAX_ITERATIONS if self.batch is None else Status.ITERATED
                 if status is not None:
-                    return run.solution(kept, status, f"{epoch} epochs")
+                    return run.solution(status, f"{epoch} epochs")
             step = check_positive("step", self.step(epoch) if callable(self.step) else self.step)
             for part in self._batches(objective, rng):
                 count += 1
-                run.evaluations += 1
-                try:
-                    gradient = part.value_and_gradient(control)[1]
-                except SolveError:
-                    return run.solution(
-                        kept, Status.NON_FINITE, f"in epoch {epoch}; try a smaller step"
-                    )
+                gradient = run.space.unflatten(run.evaluate(control, part)[1])
                 moved = {}
                 for name, g in gradient.items():
                     moved[name] = control[name] - step * self._direction(

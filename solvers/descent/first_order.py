@@ -1,4 +1,4 @@
-"""Methods that ask for gradients alone: proximal gradient, its accelerated form, conditional
+"""Minimizers that ask for gradients alone: proximal gradient, its accelerated form, conditional
 gradient.
 """
 
@@ -8,13 +8,13 @@ from typing import Literal
 from scipy.optimize import root_scalar
 
 from continuum.arrays import Array
-from continuum.checks import check_name, check_positive
+from continuum.checks import check_name, check_positive, store
 from continuum.controls import Control
 
-from ..run.solution import Solution, SolveError
+from ..run.solution import Solution
 from ..run.status import Status
 from .objective import Composite
-from .run import Minimizer, Run, dot, norm, refuse
+from .run import Descent, Minimizer, OutOfDomain, dot, norm, refuse
 
 ROUNDING = 1e-9
 """Relative changes of the objective below this are not read off its values, which cancel, but off
@@ -22,7 +22,7 @@ gradients.
 """
 
 
-def _curved(run: Run, x: Array, gradient: Array, new: Array) -> float:
+def _curved(run: Descent, x: Array, gradient: Array, new: Array) -> float:
     """(g_new - g, d) / |d|^2, the mean curvature of the objective from x to new = x + d; 0 if they
     are one point.
     """
@@ -50,9 +50,9 @@ class GradientDescent(Minimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive("initial_step", self.initial_step)
+        store(self, check_positive, "initial_step")
 
-    def descend(self, run: Run, start: Control) -> Solution:
+    def descend(self, run: Descent, start: Control) -> Solution[Control]:
         """The run from an admissible start."""
         x = run.space.flatten(start)
         smooth, gradient = run.evaluate(start)
@@ -61,12 +61,12 @@ class GradientDescent(Minimizer):
         while True:
             status = run.accept(x, value, gradient)
             if status is not None:
-                return run.solution(x, status)
+                return run.solution(status)
             while True:
                 trial = run.prox(x - step * gradient, step)
                 moved = norm(trial - x)
                 if moved <= 1e-16 * (1 + norm(x)):
-                    return run.solution(x, Status.LINE_SEARCH_FAILED)
+                    return run.solution(Status.LINE_SEARCH_FAILED)
                 control = run.space.unflatten(trial)
                 found = run.value(control)
                 if found <= value - 1e-4 * moved**2 / step:
@@ -106,7 +106,7 @@ class Nesterov(Minimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive("initial_step", self.initial_step)
+        store(self, check_positive, "initial_step")
         check_name("restart", self.restart, ("gradient", "function", "none"))
 
     def check(self, problem: Composite) -> None:
@@ -114,21 +114,22 @@ class Nesterov(Minimizer):
         if problem.admissible is not None and not problem.admissible.convex:
             raise refuse(self, problem.admissible, "GradientDescent(), which needs no convex set")
 
-    def descend(self, run: Run, start: Control) -> Solution:
+    def descend(self, run: Descent, start: Control) -> Solution[Control]:
         """The run from an admissible start."""
         x = run.space.flatten(start)
         smooth, gradient = run.evaluate(start)
         value = smooth + run.problem.extra(start)
         y, smooth_y, gradient_y, theta = x, smooth, gradient, 1.0
-        step = self._first_step(run, x, smooth, gradient)
+        step = 0.0
         while True:
             status = run.accept(x, value, gradient)
             if status is not None:
-                return run.solution(x, status)
+                return run.solution(status)
+            step = step or self._first_step(run, x, smooth, gradient)
             while True:
                 new, step = self._step(run, y, smooth_y, gradient_y, step)
                 if new is None:
-                    return run.solution(x, Status.LINE_SEARCH_FAILED)
+                    return run.solution(Status.LINE_SEARCH_FAILED)
                 control = run.space.unflatten(new)
                 smooth, gradient = run.evaluate(control)
                 rose = smooth + run.problem.extra(control) > value
@@ -143,19 +144,24 @@ class Nesterov(Minimizer):
                 ahead, following, step = new, 1.0, 2.0 * step
             try:
                 y, (smooth_y, gradient_y) = ahead, run.evaluate(run.space.unflatten(ahead))
-            except SolveError:  # the momentum left where the state is finite
+            except OutOfDomain:  # the momentum left where the state is finite
                 y, smooth_y, gradient_y, following = new, smooth, gradient, 1.0
             x, theta = new, following
 
     def _step(
-        self, run: Run, y: Array, smooth: float, gradient: Array, step: float, least: float = 1e-30
+        self,
+        run: Descent,
+        y: Array,
+        smooth: float,
+        gradient: Array,
+        step: float,
+        least: float = 1e-30,
     ) -> tuple[Array | None, float]:
         """The proximal step from y and its length; None if no step is short enough."""
         while step > least:
             new = run.prox(y - step * gradient, step)
-            run.evaluations += 1
             d = new - y
-            change = run.problem.objective.value(run.space.unflatten(new)) - smooth
+            change = run.smooth(run.space.unflatten(new)) - smooth
             if abs(change) > ROUNDING * abs(smooth):
                 close = change <= dot(gradient, d) + dot(d, d) / (2.0 * step)
             else:
@@ -165,7 +171,7 @@ class Nesterov(Minimizer):
             step /= 2.0
         return None, step
 
-    def _first_step(self, run: Run, x: Array, smooth: float, gradient: Array) -> float:
+    def _first_step(self, run: Descent, x: Array, smooth: float, gradient: Array) -> float:
         """The initial step, doubled as long as the bound holds there too."""
         step = self.initial_step
         while step < 1e6 * self.initial_step:
@@ -218,7 +224,7 @@ class FrankWolfe(Minimizer):
         ):
             raise refuse(self, problem.admissible, "a bounded convex set, or GradientDescent()")
 
-    def descend(self, run: Run, start: Control) -> Solution:
+    def descend(self, run: Descent, start: Control) -> Solution[Control]:
         """The run from an admissible start."""
         space, admissible = run.space, run.problem.admissible
         if admissible is None:
@@ -233,18 +239,18 @@ class FrankWolfe(Minimizer):
             gap = -dot(gradient, d)
             status = run.accept(x, value, gradient, gap)
             if status is not None:
-                return run.solution(x, status)
+                return run.solution(status)
             found = self._exact(run, x, d, value) if self.line_search == "exact" else None
             if found is None:
                 found = self._armijo(run, x, d, value, gap, min(1.0, 2.0 * gamma))
             if found is None:
-                return run.solution(x, Status.LINE_SEARCH_FAILED)
+                return run.solution(Status.LINE_SEARCH_FAILED)
             gamma = found
             x = vertex if gamma == 1.0 else x + gamma * d
             value, gradient = run.evaluate(space.unflatten(x))
 
     def _armijo(
-        self, run: Run, x: Array, d: Array, value: float, gap: float, gamma: float
+        self, run: Descent, x: Array, d: Array, value: float, gap: float, gamma: float
     ) -> float | None:
         while gamma > 1e-16:
             if run.value(run.space.unflatten(x + gamma * d)) <= value - 0.3 * gamma * gap:
@@ -252,7 +258,7 @@ class FrankWolfe(Minimizer):
             gamma /= 2.0
         return None
 
-    def _exact(self, run: Run, x: Array, d: Array, value: float) -> float | None:
+    def _exact(self, run: Descent, x: Array, d: Array, value: float) -> float | None:
         """Where (g(x + gamma d), d) = 0, or 1; None if J is not lower there, or not finite on the
         way.
         """
@@ -268,6 +274,6 @@ class FrankWolfe(Minimizer):
                 if slope(1.0) <= 0.0
                 else float(root_scalar(slope, bracket=(0.0, 1.0), method="brentq").root)
             )
-        except SolveError:
+        except OutOfDomain:
             return None
         return gamma if run.value(run.space.unflatten(x + gamma * d)) < value else None

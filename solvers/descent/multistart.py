@@ -1,5 +1,5 @@
-"""Minimisers from many starts, those counted once that symmetries of the problem carry into each
-other.
+"""Where a minimizer ends from many starts, counted once if symmetries of the problem carry the ends
+into each other.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,15 +10,15 @@ from typing import TypeAlias
 import numpy as np
 
 from continuum.arrays import Array, to_host
-from continuum.checks import check_count, check_positive
+from continuum.checks import check_count, check_positive, check_rng
 from continuum.controls import Control, ControlSpace
 from continuum.functional import Tracking
-from continuum.kernels import Dense
 from continuum.losses import AbsoluteError, SquaredError
 from continuum.networks.width_depth import WidthDepth
 from continuum.problem import LearningProblem
 from continuum.readouts import State
 
+from ..run.iteration import Interrupted
 from ..run.solution import Solution
 from .minimize import minimize
 from .objective import Composite, Objective
@@ -35,14 +35,14 @@ ORBIT = 20000
 
 @dataclass(frozen=True, eq=False)
 class Cluster:
-    """Runs that ended at one minimiser, up to symmetry.
+    """Runs that ended at one stationary point, up to symmetry.
 
     best : the Solution with the lowest objective among them
     starts : which of the starts led there, in order
     spread : the highest of their objectives less the lowest
     """
 
-    best: Solution
+    best: Solution[Control]
     starts: tuple[int, ...]
     spread: float
 
@@ -56,15 +56,15 @@ class Cluster:
 class Multistart:
     """What many starts found.
 
-    clusters : the distinct minimisers, the lowest objective first
+    clusters : the distinct ends, the lowest objective first; stationary, which need not be minima
     failed : start and Solution of every run that did not converge; they are in no cluster
     """
 
     clusters: tuple[Cluster, ...]
-    failed: dict[int, Solution] = field(default_factory=dict)
+    failed: dict[int, Solution[Control]] = field(default_factory=dict)
 
     @property
-    def best(self) -> Solution:
+    def best(self) -> Solution[Control]:
         """The lowest; only the best that was found, no proof that it is global.  Raises ValueError
         if there is none.
         """
@@ -75,41 +75,58 @@ class Multistart:
 
 def multistart(
     objective: LearningProblem | Objective | Composite,
-    method: Minimizer,
+    minimizer: Minimizer,
     starts: int | Sequence[Control] = 20,
-    rng: int | np.random.Generator = 0,
+    rng: np.random.Generator | None = None,
     *,
     scale: float = 1.0,
     symmetries: Sequence[Symmetry] = (),
-    tolerance: float = 1e-3,
+    rtol: float = 1e-3,
 ) -> Multistart:
-    """The distinct minimisers that a method reaches from many starts.
+    """The distinct stationary points that a minimizer reaches from many starts.
 
-    If S is a symmetry, J(Sx) = J(x), then minimisers come in orbits, and a run that ends in Sx* has
-    found nothing but x*.  Two ends x, y are one minimiser if |x - z| <= tolerance (1 + |x|) in the
-    norm of the space for some z in the orbit of y, all images of y under products of the given
-    maps.  The orbit is enumerated, at most 20000 points.
+    If S is a symmetry, J(Sx) = J(x), then stationary points come in orbits, and a run that ends in
+    Sx* has found nothing but x*.  Two ends x, y are one if |x - z| <= rtol (1 + |x|) in the norm of
+    the space for some z in the orbit of y, all images of y under products of the given maps.  The
+    orbit is enumerated, at most 20000 points.
 
     starts : how many, or the controls themselves; random ones have independent normal coefficients
     scale : their standard deviation
-    rng : seed or Generator
+    rng : their Generator, that of seed 0 if None
     symmetries : generators, such as sign_flips(problem) and permutations(problem)
-    tolerance : must exceed the accuracy of the runs, gtol over the curvature at the minimum; flat
-        directions of J, along which minimisers form continua, give clusters without end
-    raises ValueError for a map under which J, the set or the norm is not the same, at the
-        minimisers found, and for orbits that are larger
+    rtol : must exceed the accuracy of the runs, gtol over the least curvature at a minimum; flat
+        directions of J, along which stationary points form continua, give clusters without end
+    raises ValueError for a map under which J, the set or the norm is not the same, at the ends
+        found, and for orbits that are larger; Interrupted on Ctrl-C, which carries the lowest
+        Solution so far and, in `partial`, the Multistart of the runs that had ended
     """
     problem = composite(objective)
-    check_positive("scale", scale)
-    check_positive("tolerance", tolerance)
+    scale, rtol = check_positive("scale", scale), check_positive("rtol", rtol)
+    generator = check_rng("rng", rng)
     if isinstance(starts, int | np.integer):
-        generator = np.random.default_rng(rng)
         begins = [
             problem.space.random(generator, scale) for _ in range(check_count("starts", starts))
         ]
     else:
-        begins = list(starts)
-    ends = [minimize(problem, method, initial=x, raise_on_failure=False) for x in begins]
+        begins = [problem.space.check(f"starts[{n}]", x) for n, x in enumerate(starts)]
+    ends: list[Solution[Control]] = []
+    try:
+        for x in begins:
+            ends.append(minimize(problem, minimizer, initial=x, raise_on_failure=False))
+    except Interrupted as stopped:
+        lowest = min([*ends, stopped.solution], key=lambda end: end.objective)
+        partial = _gathered(problem, ends, symmetries, rtol)
+        raise Interrupted(lowest, partial) from stopped
+    return _gathered(problem, ends, symmetries, rtol)
+
+
+def _gathered(
+    problem: Composite,
+    ends: Sequence[Solution[Control]],
+    symmetries: Sequence[Symmetry],
+    rtol: float,
+) -> Multistart:
+    """The clusters of the ends that are answers."""
     good = sorted(
         (i for i, end in enumerate(ends) if end.status.ok), key=lambda i: ends[i].objective
     )
@@ -117,7 +134,7 @@ def multistart(
     members: list[list[int]] = []
     for i in good:
         x = to_host(problem.space.flatten(ends[i].control))
-        near = tolerance * (1.0 + float(np.linalg.norm(x)))
+        near = rtol * (1.0 + float(np.linalg.norm(x)))
         for images, cluster in zip(orbits, members, strict=True):
             if np.min(np.linalg.norm(images - x, axis=1)) <= near:
                 cluster.append(i)
@@ -257,11 +274,7 @@ def _symmetry(
             raise ValueError(f"{what} would change {name!r}, which is fixed")
 
     def apply(control: Control) -> Control:
-        return Control(
-            control.space,
-            {name: image(name, to_host(x)) for name, x in control.items()},
-            trusted=True,
-        )
+        return control.replaced(**{name: image(name, to_host(x)) for name, x in control.items()})
 
     return apply
 
@@ -270,7 +283,7 @@ def _check_kind(problem: LearningProblem, name: str) -> None:
     if not isinstance(problem, LearningProblem):
         raise TypeError(f"{name} needs a LearningProblem, got {problem!r}")
     network = problem.network
-    if not isinstance(network, WidthDepth) or not isinstance(network.kernel, Dense):
+    if not isinstance(network, WidthDepth) or not network.kernel.is_matrix:
         raise TypeError(f"{name} is known for WidthDepth with a Dense() kernel, got {network!r}")
     if not isinstance(problem.readout, State):
         raise TypeError(f"{name} is known for the readout State(), got {problem.readout!r}")

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from continuum.admissible import AdmissibleSet
 from continuum.arrays import Array
 from continuum.controls import Control, ControlSpace
 from continuum.penalties import L1, BlockPenalty, Penalty
-from continuum.sets import Box
 
 
 class Objective(Protocol):
@@ -85,17 +86,30 @@ class Composite:
                     )
         parts = self.admissible.parts if self.admissible is not None else ()
         for (term, names), part in product(counted, parts):
-            entries = isinstance(term, L1) and term.groups == "entries" and isinstance(part, Box)
-            if names & set(part.names) and not entries:
+            shared = names & set(part.names)
+            entries = isinstance(term, L1) and term.groups == "entries"
+            if shared and not (entries and all(part.interval(n) is not None for n in shared)):
                 raise TypeError(
                     f"no proximal map is known for {term!r} and {part!r} together on "
-                    f"{_list(names & set(part.names))}: L1 by entries in a Box has one"
+                    f"{_list(shared)}: L1 by entries in a Box has one"
                 )
 
     @property
     def space(self) -> ControlSpace:
         """The space of the unknown."""
         return self.objective.space
+
+    @property
+    def intervals(self) -> dict[str, tuple[float, float]] | None:
+        """(low, high) for every entry of each trained block, infinite where it is free; None where
+        the set bounds a block in another way.
+        """
+        names = [b.name for b in self.space.trained]
+        if self.admissible is None:
+            return dict.fromkeys(names, (-np.inf, np.inf))
+        found = {name: self.admissible.interval(name) for name in names}
+        kept = {name: pair for name, pair in found.items() if pair is not None}
+        return kept if len(kept) == len(found) else None
 
     def extra(self, control: Control) -> float:
         """The penalty: what is added to the objective."""

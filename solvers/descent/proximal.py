@@ -2,8 +2,8 @@
 was.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,13 +12,14 @@ from continuum.controls import Control, ControlSpace
 from continuum.penalties import restricted
 from continuum.problem import LearningProblem
 
+from ..run.iteration import NotFinite
 from ..run.monitors import Monitor
 from ..run.solution import Solution
 from ..run.status import Status
 from .first_order import GradientDescent
 from .minimize import minimize
 from .objective import Composite, Objective
-from .run import Minimizer, Run, composite, only_boxes
+from .run import Descent, Minimizer, composite
 from .second_order import LBFGS
 
 
@@ -33,7 +34,7 @@ def proximal_alternating(
     max_iterations: int = 200,
     monitors: Sequence[Monitor] = (),
     raise_on_failure: bool = True,
-) -> Solution:
+) -> Solution[Control]:
     """x_i^{k+1} = argmin over x_i of J(x_1^{k+1}, ..., x_i, ..., x_n^k) + |x_i - x_i^k|^2 / (2
     step), i = 1, ..., n.
 
@@ -52,93 +53,93 @@ def proximal_alternating(
     inner : how subproblems are solved, to its own gtol; LBFGS(gtol=gtol / 100), or GradientDescent
         with that gtol where there are other sets than a Box, or penalties without a gradient
     gtol : converged when |prox_1(x - g) - x| <= gtol, all blocks together
-    returns Solution; its history has, beside what `minimize` records, "decrease_slack", the right
-        side of the inequality less the left, "inner_measure" and "inner_iterations", the worst
-        accuracy of the subproblems and their iterations in all, and "objective.bias" and so on, J
-        after the step of that group; entry 0 is the start
+    returns Solution, of a stationary control, which need not be a minimum; its history has, beside
+        what `minimize` records, "decrease_slack", the right side of the inequality less the left,
+        "inner_measure" and "inner_iterations", the worst accuracy of the subproblems and their
+        iterations in all, and "objective.bias" and so on, J after the step of that group; entry 0
+        is the start
     raises SolveError where the inequality fails or the cap is reached, unless
         raise_on_failure=False; TypeError for sets and penalties that couple groups; ValueError for
         groups that are no partition
     Source: Liu and Markowich section 5.1, Algorithm 1, with sigma'(u) in its gradients.
     """
     whole = composite(problem)
-    check_positive("step", step)
-    check_positive("gtol", gtol)
+    step, gtol = check_positive("step", step), check_positive("gtol", gtol)
     space = whole.space
     chosen = _partition(space, groups)
     if inner is not None and not isinstance(inner, Minimizer):
-        raise TypeError(f"inner must be a method of minimize, such as LBFGS(), got {inner!r}")
+        raise TypeError(f"inner must be a Minimizer, such as LBFGS(), got {inner!r}")
     if inner is None:
-        plain = whole.penalty is None and only_boxes(whole)
+        plain = whole.penalty is None and whole.intervals is not None
         inner = LBFGS(gtol=gtol / 100) if plain else GradientDescent(gtol=gtol / 100)
     pieces = [_Piece(whole, names, step) for names in chosen]
     for piece in pieces:
         inner.check(piece.problem(space.zeros()))
-    method = _Alternation(gtol, max_iterations, tuple(pieces), inner)
+    alternation = _Alternation(gtol, max_iterations, tuple(pieces), inner)
     return minimize(
-        whole, method, initial=initial, monitors=monitors, raise_on_failure=raise_on_failure
+        whole, alternation, initial=initial, monitors=monitors, raise_on_failure=raise_on_failure
     )
 
 
 @dataclass(frozen=True)
 class _Alternation(Minimizer):
-    """One group after the other, each by the inner method."""
+    """One group after the other, each by the inner minimizer."""
 
     pieces: "tuple[_Piece, ...]" = ()
     inner: Minimizer = field(default_factory=LBFGS)
 
-    def descend(self, run: Run, start: Control) -> Solution:
+    def descend(self, run: Descent, start: Control) -> Solution[Control]:
         """The run from an admissible start."""
         x = start
         smooth, gradient = run.evaluate(x)
         value = smooth + run.problem.extra(x)
-        history: dict[str, list[float]] = {
-            "decrease_slack": [0.0],
-            "inner_measure": [0.0],
-            "inner_iterations": [0.0],
-        }
-        history |= {piece.label: [value] for piece in self.pieces}
+        noted = {"decrease_slack": 0.0, "inner_measure": 0.0, "inner_iterations": 0.0}
+        noted |= {piece.label: value for piece in self.pieces}
         while True:
-            flat = run.space.flatten(x)
-            status = run.accept(flat, value, gradient)
+            status = run.accept(run.space.flatten(x), value, gradient)
+            run.note(**noted)
             if status is not None:
-                return _with(run.solution(flat, status), history)
-            before, moved, worst, count = value, 0.0, 0.0, 0.0
+                return run.solution(status)
+            before, moved, failures = value, 0.0, ""
+            noted = dict.fromkeys(noted, 0.0)
             for piece in self.pieces:
-                found = minimize(
-                    piece.problem(x), self.inner, initial=piece.part(x), raise_on_failure=False
-                )
-                distance = piece.distance(found.control, x)
-                x = piece.joined(x, found.control)
+                x, distance, ended = self._improved(run, piece, x, noted)
                 moved += distance
-                run.evaluations += int(found.statistics["evaluations"])
-                worst = max(worst, float(found.history[self.inner.measure][-1]))
-                count += found.statistics["iterations"]
-                history[piece.label].append(found.objective - distance)
+                failures += "" if ended.ok else f", {piece.label}: {ended.name}"
             smooth, gradient = run.evaluate(x)
             value = smooth + run.problem.extra(x)
-            slack = before - value - moved
-            for name, number in (
-                ("decrease_slack", slack),
-                ("inner_measure", worst),
-                ("inner_iterations", count),
-            ):
-                history[name].append(number)
+            noted["decrease_slack"] = slack = before - value - moved
             failed = slack < -1e-13 * max(abs(before), np.finfo(float).tiny)
             if failed or moved == 0.0:
-                flat = run.space.flatten(x)
-                ended = run.accept(flat, value, gradient)
-                if ended is not Status.CONVERGED or failed:
-                    ended = Status.SUBPROBLEM_FAILED if failed else Status.LINE_SEARCH_FAILED
-                return _with(
-                    run.solution(flat, ended, f"slack {slack:.3g}" if failed else ""), history
-                )
+                ended = run.accept(run.space.flatten(x), value, gradient)
+                run.note(**noted)
+                if failed:
+                    return run.solution(Status.SUBPROBLEM_FAILED, f"slack {slack:.3g}")
+                if ended is Status.CONVERGED:
+                    return run.solution(ended)
+                detail = "no subproblem moved its group" + failures
+                return run.solution(Status.LINE_SEARCH_FAILED, detail)
 
+    def _improved(
+        self, run: Descent, piece: "_Piece", x: Control, noted: dict[str, float]
+    ) -> tuple[Control, float, Status]:
+        """x with one group replaced by what its subproblem gave, |x_i - x_i^k|^2 / (2 step), and
+        how the subproblem ended.
 
-def _with(solution: Solution, history: Mapping[str, Sequence[float]]) -> Solution:
-    return replace(
-        solution, history={**solution.history, **{name: np.array(h) for name, h in history.items()}}
-    )
+        raises NotFinite if the subproblem met numbers that are not
+        """
+        found = minimize(
+            piece.problem(x), self.inner, initial=piece.part(x), raise_on_failure=False
+        )
+        if found.status in (Status.NON_FINITE_START, Status.NON_FINITE_OBJECTIVE):
+            raise NotFinite(f"in the step of {', '.join(piece.names)}: {found.detail}")
+        distance = piece.distance(found.control, x)
+        run.evaluations += int(found.statistics["evaluations"])
+        measure = float(found.history[self.inner.measure][-1])
+        noted["inner_measure"] = max(noted["inner_measure"], measure)
+        noted["inner_iterations"] += found.statistics["iterations"]
+        noted[piece.label] = found.objective - distance
+        return piece.joined(x, found.control), distance, found.status
 
 
 class _Piece:
@@ -160,7 +161,7 @@ class _Piece:
 
     def joined(self, x: Control, part: Control) -> Control:
         """x with this group replaced."""
-        return Control(x.space, {**dict(x.items()), **dict(part.items())}, trusted=True)
+        return x.replaced(**part)
 
     def distance(self, part: Control, x: Control) -> float:
         """|part - x_i|^2 / (2 step)."""

@@ -1,6 +1,5 @@
-"""What the methods of `minimize` share: evaluations, history, the test of convergence."""
+"""What all minimizers share: evaluations that are finite, history, the test of convergence."""
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,15 +9,15 @@ from operator import add
 import numpy as np
 
 from continuum.arrays import Array, namespace
-from continuum.checks import check_count, check_positive
+from continuum.checks import check_count, check_positive, store
 from continuum.controls import Control
 from continuum.penalties import Penalty
 from continuum.problem import LearningProblem
-from continuum.sets import Box
 
 from ..adjoint.discretize import ReducedObjective, discretize
-from ..run.monitors import Monitor, Snapshot, Watch
-from ..run.solution import Solution
+from ..run.iteration import NotFinite, Run
+from ..run.monitors import Monitor
+from ..run.solution import Solution, SolveError
 from ..run.status import Status
 from .objective import Composite, Objective
 
@@ -27,8 +26,8 @@ from .objective import Composite, Objective
 class Minimizer(ABC):
     """A way to descend, and when it ends.
 
-    gtol : the run has converged when its measure, in the history under the name `measure`, is at
-        most gtol
+    gtol : the run ends when its measure, in the history under the name `measure`, is at most gtol:
+        the control is then stationary to that accuracy, which a minimum, a saddle and a maximum are
     max_iterations : the cap
     raises ValueError for numbers that are not positive
     """
@@ -37,49 +36,103 @@ class Minimizer(ABC):
     max_iterations: int = 1000
 
     def __post_init__(self) -> None:
-        check_positive("gtol", self.gtol)
-        check_count("max_iterations", self.max_iterations)
+        store(self, check_positive, "gtol")
+        store(self, check_count, "max_iterations")
 
     @property
     def measure(self) -> str:
-        """What gtol bounds: "gradient_norm", |prox(x - g) - x|, unless the method says
+        """What gtol bounds: "gradient_norm", |prox(x - g) - x|, unless the minimizer says
         otherwise.
         """
         return "gradient_norm"
 
-    def check(self, problem: Composite) -> None:  # noqa: B027 - a method that treats everything has nothing to check
+    def check(self, problem: Composite) -> None:  # noqa: B027 - one that treats everything has nothing to check
         """Raises TypeError, saying what to use instead, if it cannot treat the set or the penalty
         of the problem.
         """
 
     @abstractmethod
-    def descend(self, run: "Run", start: Control) -> Solution:
+    def descend(self, run: "Descent", start: Control) -> Solution[Control]:
         """The run from an admissible start."""
 
 
-class Run:
-    """The bookkeeping of one run, in the flat coordinates whose Euclidean product is the space's
-    own.
+class OutOfDomain(NotFinite):
+    """The objective is +infinity or NaN, or the state not finite: a shorter step may help."""
+
+
+class Descent(Run[Array]):
+    """The run of a Minimizer, in the flat coordinates whose Euclidean product is the space's own.
+
+    Every number of the objective comes through here, so that none that is not finite goes on.
     """
 
-    def __init__(self, problem: Composite, method: Minimizer, monitors: Sequence[Monitor]) -> None:
-        self.problem, self.method = problem, method
-        self.watch = Watch(monitors, method.max_iterations)
-        self.space = problem.space
-        self.began = time.perf_counter()
-        self.evaluations = 0
-        self.rows: list[tuple[float, float, float]] = []
+    def __init__(
+        self,
+        problem: Composite,
+        minimizer: Minimizer,
+        start: Control,
+        monitors: Sequence[Monitor],
+    ) -> None:
+        self.problem, self.minimizer, self.space = problem, minimizer, problem.space
+        self.trouble = ""
+        """What was not finite when the objective was last asked for; empty if all was."""
+        flat = self.space.flatten(start)
+        super().__init__(
+            flat, self.space.unflatten, minimizer.max_iterations, monitors, flat=lambda x: x
+        )
 
-    def evaluate(self, control: Control) -> tuple[float, Array]:
-        """The objective without its penalty, and the flat gradient of that."""
+    def evaluate(self, control: Control, objective: Objective | None = None) -> tuple[float, Array]:
+        """The objective without its penalty, and the flat gradient of that.
+
+        objective : another one than the problem's, a batch
+        raises OutOfDomain where the value is +infinity or NaN, or the state is not finite;
+            NotFinite where it is -infinity, or the gradient is not finite
+        """
         self.evaluations += 1
-        value, gradient = self.problem.objective.value_and_gradient(control)
-        return value, self.space.flatten(gradient)
+        asked = self.problem.objective if objective is None else objective
+        try:
+            value, gradient = asked.value_and_gradient(control)
+        except SolveError as error:
+            self.trouble = str(error)
+            raise OutOfDomain(self.trouble) from error
+        if not self._seen(value) < np.inf:
+            raise OutOfDomain(self.trouble)
+        flat = self.space.flatten(gradient)
+        if not _finite(flat):
+            raise NotFinite("the gradient has entries that are infinite or NaN")
+        return float(value), flat
+
+    def smooth(self, control: Control) -> float:
+        """The objective without its penalty; +infinity where it is NaN or cannot be computed.
+        Raises NotFinite where it is -infinity.
+        """
+        self.evaluations += 1
+        try:
+            return self._seen(self.problem.objective.value(control))
+        except SolveError as error:
+            self.trouble = str(error)
+            return np.inf
 
     def value(self, control: Control) -> float:
-        """The whole objective."""
+        """The whole objective; +infinity where it is NaN or cannot be computed.  Raises NotFinite
+        where it is -infinity.
+        """
+        smooth = self.smooth(control)
+        return self._seen(smooth + self.problem.extra(control)) if smooth < np.inf else np.inf
+
+    def product(self, x: Array, direction: Array) -> Array:
+        """The Hessian at x applied to a direction, all flat.  Raises NotFinite where it is not
+        finite or cannot be computed.
+        """
         self.evaluations += 1
-        return self.problem.value(control)
+        at, along = self.space.unflatten(x), self.space.unflatten(direction)
+        try:
+            flat = self.space.flatten(self.problem.objective.hvp(at, along))
+        except SolveError as error:
+            raise NotFinite(str(error)) from error
+        if not _finite(flat):
+            raise NotFinite("the Hessian-vector product has entries that are infinite or NaN")
+        return flat
 
     def prox(self, x: Array, step: float) -> Array:
         """The joint proximal map of penalty and set, on flat vectors."""
@@ -95,42 +148,43 @@ class Run:
         """
         if measure is None:
             measure = norm(self.prox(x - gradient, 1.0) - x)
-        iteration, most = len(self.rows), self.method.max_iterations
-        self.rows.append((value, measure, time.perf_counter() - self.began))
-        converged = measure <= self.method.gtol
-        numbers = {"objective": value, self.method.measure: measure}
-        moment = Snapshot(iteration, most, float(iteration), x, numbers)
-        stop = self.watch.look(moment, last=converged or iteration == most)
+        if not np.isfinite(measure):
+            raise NotFinite(f"the {self.minimizer.measure} is {measure}")
+        converged = measure <= self.minimizer.gtol
+        numbers = {"objective": value, self.minimizer.measure: measure}
+        stop = self.record(x, numbers, last=converged)
         if converged:
-            return Status.CONVERGED if self.method.measure == "gradient_norm" else Status.GAP_CLOSED
+            gradient_norm = self.minimizer.measure == "gradient_norm"
+            return Status.CONVERGED if gradient_norm else Status.GAP_CLOSED
         if stop:
             return Status.STOPPED
-        return Status.MAX_ITERATIONS if iteration == most else None
+        return Status.MAX_ITERATIONS if self.iterations == self.max_iterations else None
 
-    def solution(self, x: Array, status: Status, detail: str = "") -> Solution:
-        """The Solution that ends at x, the last iterate that was accepted."""
-        objective, measure, seconds = (np.array(column) for column in zip(*self.rows, strict=True))
-        name = (
-            "projected gradient"
-            if self.method.measure == "gradient_norm"
-            else f"duality {self.method.measure}"
-        )
-        text = f"after {len(self.rows) - 1} iterations, {name} {measure[-1]:.3g}"
-        if status is Status.STOPPED and self.watch.reason:
-            text += f", {self.watch.reason}"
-        history = {"objective": objective, self.method.measure: measure, "seconds": seconds}
-        return Solution(
-            self.space.unflatten(x),
-            status,
-            f"{text}, {detail}" if detail else text,
-            objective=float(objective[-1]),
-            history={**history, **self.watch.history()},
-            statistics={
-                "iterations": float(len(self.rows) - 1),
-                "evaluations": float(self.evaluations),
-                "seconds": time.perf_counter() - self.began,
-            },
-        )
+    def solution(self, status: Status, detail: str = "", **statistics: float) -> Solution[Control]:
+        """See Run; with the number of iterations and the last measure in words.
+
+        A line search that failed where the objective is not finite is called that.
+        """
+        if status is Status.LINE_SEARCH_FAILED and self.trouble:
+            status, detail = Status.NON_FINITE_OBJECTIVE, self.trouble
+        measure = self.minimizer.measure
+        parts = [f"after {self.iterations} iterations"]
+        if self.records:
+            name = "projected gradient" if measure == "gradient_norm" else f"duality {measure}"
+            parts.append(f"{name} {self.columns[measure][-1]:.3g}")
+        if status is Status.CONVERGED and self.iterations == 0:
+            parts.append("the start is stationary: another one may lead elsewhere")
+        if detail:
+            parts.append(detail)
+        return super().solution(status, ", ".join(parts), **statistics)
+
+    def _seen(self, value: float) -> float:
+        """`value`, +infinity for NaN, and what is wrong with it in `trouble`."""
+        value = float(value)
+        if value == -np.inf:
+            raise NotFinite("the objective is -infinity")
+        self.trouble = "" if np.isfinite(value) else f"the objective is {value}"
+        return value if value == value else np.inf
 
 
 def composite(given: LearningProblem | Objective | Composite) -> Composite:
@@ -156,6 +210,10 @@ def composite(given: LearningProblem | Objective | Composite) -> Composite:
     return Composite(target, _sum(rough), problem.admissible)
 
 
+def _finite(x: Array) -> bool:
+    return bool(namespace(x).all(namespace(x).isfinite(x)))
+
+
 def norm(x: Array) -> float:
     """The Euclidean norm."""
     return float(namespace(x).sum(x * x)) ** 0.5
@@ -166,14 +224,9 @@ def dot(x: Array, y: Array) -> float:
     return float(namespace(x).sum(x * y))
 
 
-def only_boxes(problem: Composite) -> bool:
-    """True if the set, where there is one, is a Box or a product of them."""
-    return problem.admissible is None or all(isinstance(p, Box) for p in problem.admissible.parts)
-
-
-def refuse(method: Minimizer, what: object, instead: str) -> TypeError:
-    """The error of a method that cannot treat a set or a penalty."""
-    return TypeError(f"{type(method).__name__} cannot treat {what!r}; use {instead}")
+def refuse(minimizer: Minimizer, what: object, instead: str) -> TypeError:
+    """The error of a minimizer that cannot treat a set or a penalty."""
+    return TypeError(f"{type(minimizer).__name__} cannot treat {what!r}; use {instead}")
 
 
 def _sum(terms: list[Penalty]) -> Penalty | None:

@@ -1,28 +1,35 @@
-"""Methods that use curvature: SciPy's L-BFGS-B and trust-region Newton-CG, in the space's own
+"""Minimizers that use curvature: SciPy's L-BFGS-B and trust-region Newton-CG, in the space's own
 coordinates.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.optimize
 
 from continuum.arrays import Array, to_host
-from continuum.checks import check_count, check_positive
+from continuum.checks import check_count, check_positive, store
 from continuum.controls import Control
-from continuum.sets import Box
 
-from ..run.solution import Solution, SolveError
+from ..run.solution import Solution
 from ..run.status import Status
 from .objective import Composite
-from .run import Minimizer, Run, only_boxes, refuse
+from .run import Descent, Minimizer, OutOfDomain, refuse
+
+NEGATIVE = 1e-9
+"""A curvature is called negative below this share of the largest one met."""
+
+_REJECTED = 60
+"""After so many trust regions in a row, each a quarter of the last, no step is left."""
 
 
 @dataclass(frozen=True)
 class LBFGS(Minimizer):
     """SciPy's L-BFGS-B in the space's own coordinates; a Box becomes its bounds.
 
-    Converged when the projected gradient |P(x - g) - x| <= gtol in the space's norm.
+    Ends where the projected gradient |P(x - g) - x| <= gtol in the space's norm: a saddle, or a
+    start whose gradient vanishes, is such a point too.
     memory : number of past steps kept
     """
 
@@ -30,18 +37,18 @@ class LBFGS(Minimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_count("memory", self.memory)
+        store(self, check_count, "memory")
 
     def check(self, problem: Composite) -> None:
         """Raises TypeError for a set that is no Box, or a penalty without a gradient."""
-        if not only_boxes(problem):
+        if problem.intervals is None:
             raise refuse(self, problem.admissible, "a Box, or GradientDescent(), which projects")
         if problem.penalty is not None:
             raise refuse(
                 self, problem.penalty, "GradientDescent() or Nesterov(), which take proximal steps"
             )
 
-    def descend(self, run: Run, start: Control) -> Solution:
+    def descend(self, run: Descent, start: Control) -> Solution[Control]:
         """The run from an admissible start."""
         most = self.max_iterations
         options = {
@@ -51,7 +58,8 @@ class LBFGS(Minimizer):
             "maxiter": most + 1,
             "maxfun": 50 * most,
         }
-        return _scipy(run, start, "L-BFGS-B", options, bounds=_bounds(run.problem))
+        bounds = _bounds(run.problem)
+        return run.solution(_scipy(run, start, "L-BFGS-B", options, bounds=bounds))
 
 
 @dataclass(frozen=True)
@@ -60,20 +68,29 @@ class NewtonCG(Minimizer):
     that predicts J.
 
     SciPy's trust-region Newton-CG ("trust-ncg") with the Hessian-vector product of the objective,
-    in the space's own coordinates.  Converged when |g| <= gtol; near a minimum with positive
-    curvature it squares the error each time.
+    in the space's own coordinates.  Near a minimum with positive curvature it squares the error
+    each time.
+
+    Where |g| <= gtol, Lanczos' method looks for a direction v of negative curvature.  If it finds
+    one, the run goes on from x + t v with t as long as J falls by |(v, Hv)| t^2 / 8; if no t does
+    so, it ends with Status.SADDLE.  If it finds none, the run ends, and the least curvature met is
+    said: by all products of H if there are fewer unknowns than `products`, else an upper bound of
+    the least eigenvalue, and no proof of a minimum.
 
     radius : Delta at the start, in the space's norm
+    products : Hessian-vector products spent on looking; 0 ends the run at any stationary point
     Takes no admissible set and no penalty without a gradient.
     Source: Steihaug, SIAM J. Numer. Anal. 20 (1983); Nocedal and Wright, Numerical Optimization,
     algorithm 7.2.
     """
 
     radius: float = 1.0
+    products: int = 30
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive("radius", self.radius)
+        store(self, check_positive, "radius")
+        object.__setattr__(self, "products", check_count("products", self.products, least=0))
 
     def check(self, problem: Composite) -> None:
         """Raises TypeError for a set, or a penalty without a gradient."""
@@ -86,7 +103,7 @@ class NewtonCG(Minimizer):
                 self, problem.penalty, "GradientDescent() or Nesterov(), which take proximal steps"
             )
 
-    def descend(self, run: Run, start: Control) -> Solution:
+    def descend(self, run: Descent, start: Control) -> Solution[Control]:
         """The run from any start."""
         options = {
             "initial_trust_radius": self.radius,
@@ -94,7 +111,66 @@ class NewtonCG(Minimizer):
             "gtol": 0.0,
             "maxiter": self.max_iterations + 1,
         }
-        return _scipy(run, start, "trust-ncg", options)
+        while True:
+            status = _scipy(run, start, "trust-ncg", options)
+            if status is not Status.CONVERGED or not self.products:
+                return run.solution(status)
+            x = to_host(run.last)
+            least, largest, direction = lowest_curvature(
+                lambda v, x=x: to_host(run.product(x, v)), len(x), self.products
+            )
+            words = f"least curvature met {least:.3g}"
+            if least >= -NEGATIVE * largest:
+                return run.solution(status, words, least_curvature=least)
+            beyond = self._escape(run, x, direction, least)
+            if beyond is None or run.iterations == self.max_iterations:
+                return run.solution(Status.SADDLE, words, least_curvature=least)
+            start = beyond
+
+    def _escape(self, run: Descent, x: Array, v: Array, curvature: float) -> Control | None:
+        """x + t v with J lower by |curvature| t^2 / 8, t = radius, radius / 2, ...; None if that is
+        below rounding.
+        """
+        value, gradient = run.evaluate(run.space.unflatten(x))
+        v = -v if float(to_host(gradient) @ v) > 0.0 else v
+        t = self.radius
+        while (fall := -curvature * t * t / 8.0) > 1e-15 * abs(value):
+            beyond = run.space.unflatten(x + t * v)
+            if run.value(beyond) <= value - fall:
+                return beyond
+            t /= 2.0
+        return None
+
+
+def lowest_curvature(
+    product: Callable[[Array], Array], size: int, count: int
+) -> tuple[float, float, Array]:
+    """The least and the largest |.| of the Ritz values of a symmetric matrix, and the vector of the
+    least.
+
+    Lanczos' method, `count` products at most, orthogonalised against all vectors before, from a
+    random vector of seed 0.  The least is (v, Hv) / |v|^2 of the vector, so the matrix has an
+    eigenvalue at most as large; where count >= size it is the least eigenvalue itself, unless the
+    random vector has no part along its vector.
+    """
+    v = np.random.default_rng(0).standard_normal(size)
+    basis = [v / np.linalg.norm(v)]
+    images: list[Array] = []
+    while True:
+        images.append(product(basis[-1]))
+        rest = images[-1]
+        for _ in range(2):  # once more for what rounding left
+            for q in basis:
+                rest = rest - (q @ rest) * q
+        length = float(np.linalg.norm(rest))
+        scale = max(float(np.linalg.norm(image)) for image in images)
+        if len(images) == min(count, size) or length <= 1e-12 * scale:
+            break
+        basis.append(rest / length)
+    q = np.array(basis)
+    small = q @ np.array(images).T
+    values, vectors = np.linalg.eigh(0.5 * (small + small.T))
+    return float(values[0]), float(np.max(np.abs(values))), vectors[:, 0] @ q
 
 
 class _Ended(Exception):
@@ -104,60 +180,62 @@ class _Ended(Exception):
 class _Bridge:
     """What SciPy calls, and what it visited."""
 
-    def __init__(self, run: Run) -> None:
-        self.run, self.status = run, Status.LINE_SEARCH_FAILED
+    def __init__(self, run: Descent) -> None:
+        self.run, self.status, self.rejected = run, Status.LINE_SEARCH_FAILED, 0
         self.tried: tuple[Array, float, Array] | None = None
         self.kept: tuple[Array, float, Array] | None = None
 
     def evaluate(self, x: Array) -> tuple[float, Array]:
-        """J and its gradient; infinity where the state is not finite, which shortens the step."""
+        """J and its gradient; infinity where the state is not finite, which shortens the step.
+
+        SciPy asks again for the start, which is known.
+        """
+        if self.kept is not None and np.array_equal(self.kept[0], x):
+            return self.kept[1:]
         try:
             value, gradient = self.run.evaluate(self.run.space.unflatten(x))
-        except SolveError:
+        except OutOfDomain:
             return float("inf"), np.zeros_like(x)
         self.tried = (x.copy(), value, to_host(gradient))
         return value, self.tried[2]
 
-    def hessp(self, x: Array, direction: Array) -> Array:
-        """The Hessian at x applied to a direction."""
-        space = self.run.space
-        self.run.evaluations += 1
-        return to_host(
-            space.flatten(
-                self.run.problem.objective.hvp(space.unflatten(x), space.unflatten(direction))
-            )
-        )
-
     def visit(self, x: Array) -> None:
-        """Records an iterate; raises _Ended at the last."""
+        """Records an iterate; raises _Ended at the last, NotFinite where J is not finite."""
+        before = self.kept
         for known in (self.tried, self.kept):
             if known is not None and np.array_equal(known[0], x):
                 self.kept = known
                 break
         else:
-            self.evaluate(x)
-            self.kept = self.tried
-        if self.kept is not None:
-            status = self.run.accept(*self.kept)
-            if status is not None:
-                self.status = status
-                raise _Ended
+            value, gradient = self.run.evaluate(self.run.space.unflatten(x))
+            self.kept = (x.copy(), value, to_host(gradient))
+        self.rejected = self.rejected + 1 if self.kept is before else 0
+        status = self.run.accept(*self.kept)
+        if status is not None:
+            self.status = status
+            raise _Ended
+        if self.rejected > _REJECTED:
+            raise _Ended
 
 
 def _scipy(
-    run: Run,
+    run: Descent,
     start: Control,
     name: str,
     options: dict[str, float],
     bounds: scipy.optimize.Bounds | None = None,
-) -> Solution:
+) -> Status:
+    """Runs SciPy's method from a start until an iterate is the last, and says how it ended."""
     bridge = _Bridge(run)
     x = to_host(run.space.flatten(start))
 
     def callback(intermediate_result: scipy.optimize.OptimizeResult) -> None:
         bridge.visit(intermediate_result.x)
 
-    curvature = {"hessp": bridge.hessp} if name == "trust-ncg" else {"bounds": bounds}
+    def hessp(at: Array, direction: Array) -> Array:
+        return to_host(run.product(at, direction))
+
+    curvature = {"hessp": hessp} if name == "trust-ncg" else {"bounds": bounds}
     try:
         bridge.visit(x)
         scipy.optimize.minimize(
@@ -171,25 +249,17 @@ def _scipy(
         )
     except _Ended:
         pass
-    return run.solution(x if bridge.kept is None else bridge.kept[0], bridge.status)
+    return bridge.status
 
 
 def _bounds(problem: Composite) -> scipy.optimize.Bounds | None:
-    """The boxes, in flat coordinates."""
-    if problem.admissible is None:
+    """The intervals of the blocks, in flat coordinates."""
+    limits = problem.intervals
+    if limits is None or problem.admissible is None:
         return None
     space = problem.space
-    limits = {
-        n: pair
-        for part in problem.admissible.parts
-        if isinstance(part, Box)
-        for n, pair in part.bounds.items()
-    }
     sides = []
-    for side, free in enumerate((-np.inf, np.inf)):
-        values = {
-            b.name: np.full(space.shape(b), limits.get(b.name, (free, free))[side])
-            for b in space.trained
-        }
+    for side in (0, 1):
+        values = {b.name: np.full(space.shape(b), limits[b.name][side]) for b in space.trained}
         sides.append(space.flatten(Control(space, values, trusted=True)))
     return scipy.optimize.Bounds(*sides)

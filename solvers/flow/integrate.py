@@ -14,7 +14,7 @@ import numpy as np
 
 from continuum.arrays import Array, Device, namespace, on_device, to_host
 from continuum.checks import check_array, check_count, check_name
-from continuum.controls import ControlPath
+from continuum.controls import ControlPath, FunctionControl
 from continuum.meshes import TimeMesh
 from continuum.networks import Network
 
@@ -22,23 +22,29 @@ from ..run.monitors import Monitor, Snapshot, Watch
 from ..run.solution import Solution, States, Trajectory
 from ..run.status import Status
 from ..steps.embedded import AdaptiveRungeKutta
-from ..steps.tableaux import StepFailed, Stepper
+from ..steps.tableaux import RungeKutta, StepFailed, Stepper
 from .adaptive import accepted_steps
-from .advance import Steps, make_advance, velocity
+from .advance import Steps, is_finite, make_advance, velocity
+from .step_length import has_grown, largest, too_long
 
 Save = Literal["final", "layers", "steps"]
 
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Part of a run: the states that were kept, how to fill in between, and whether it ended
-    badly.
+    """Part of a run: the states that were kept, how to fill in between, and whether it ended badly.
+
+    count : steps whose states are finite; a rejected step is a piece without steps
+    times : (count + 1,), the ends of these steps
+    states : (count + 1) states at these times, or none if only `final`, the last one, is wanted
+    control : as it is between the breakpoints around the piece
     """
 
     count: int
     times: Array
     states: States
     final: Array
+    control: ControlPath
     status: Status | None = None
     detail: str = ""
     inside: Callable[[float], Array] | None = None
@@ -56,12 +62,13 @@ def integrate(
     max_steps: int = 1_000_000,
     raise_on_failure: bool = True,
     device: Device | None = None,
-) -> Solution:
+) -> Solution[Trajectory]:
     """f' = F(f, c(t), t) on (0, T), f(0) = initial, T and the layers those of the control.
 
     initial : (N, M)
-    stepper : one step per layer, or `steps_per_layer`; DormandPrince(rtol=, atol=) and
-        DOP853(rtol=, atol=) choose their own steps, which end at the control's breakpoints
+    stepper : one step per layer, or `steps_per_layer`, cut in two where a breakpoint of a control
+        given by functions lies inside; DormandPrince(rtol=, atol=) and DOP853(rtol=, atol=) choose
+        their own steps, which end at the control's breakpoints
     save : "final", "layers" (at the ends of layers), "steps", or increasing times in [0, T]; states
         inside a step come from the method's continuous extension (of order 4 or 7) or, with fixed
         steps, from cubic Hermite interpolation
@@ -69,13 +76,17 @@ def integrate(
         is no GPU, after a RuntimeWarning that says why); the control is carried there, the states
         stay there, `to_host` brings them back
     returns Solution with .trajectory and statistics "steps", "rejected", "seconds"
-    raises SolveError if the run fails, unless raise_on_failure=False; ValueError, TypeError for bad
-    input
+    raises SolveError if the run fails, unless raise_on_failure=False: its solution has the states
+        before the failure, all of them finite; ValueError, TypeError for bad input, ValueError also
+        for a function of time that is not finite, with its block and t
+
+    A run of an explicit method with fixed steps whose state grew by 1e6 or more has failed, with
+    Status.STEPS_TOO_LONG, if shorter steps from the last state lead elsewhere.
     """
     if not isinstance(stepper, Stepper):
         raise TypeError(f"stepper must be a method such as RK4() or Euler(), got {stepper!r}")
-    check_count("steps_per_layer", steps_per_layer)
-    check_count("max_steps", max_steps)
+    steps_per_layer = check_count("steps_per_layer", steps_per_layer)
+    max_steps = check_count("max_steps", max_steps)
     if device is not None:
         check_name("device", device, ("cpu", "gpu"))
     network.check_blocks("control", control.blocks)
@@ -83,19 +94,18 @@ def integrate(
     control = control.like(initial)
     began = time.perf_counter()
     mesh = control.mesh
-    adaptive = isinstance(stepper, AdaptiveRungeKutta)
     wanted = _save_times(save, mesh)
     saver = _Saver(
         network, control, save if isinstance(save, str) and wanted is None else "times", wanted
     )
-    total = max_steps if adaptive else mesh.layers * steps_per_layer
-    watch = Watch(monitors, total)
-    if adaptive:
+    steps = None
+    if isinstance(stepper, AdaptiveRungeKutta):
+        watch = Watch(monitors, max_steps)
         pieces = _adaptive_pieces(network, control, stepper, initial, max_steps)
     else:
-        pieces = _fixed_pieces(
-            network, control, stepper, initial, steps_per_layer, watch, saver.needs_states
-        )
+        steps = _equal_steps(control, steps_per_layer)
+        watch = Watch(monitors, len(steps))
+        pieces = _fixed_pieces(network, control, stepper, initial, steps, watch, saver.needs_states)
     status, detail, step, rejected = Status.FINISHED, "", 0, 0
     saver.start(initial)
     for piece in pieces:
@@ -106,12 +116,16 @@ def integrate(
             status, detail = piece.status, piece.detail
             break
         if piece.count:
-            moment = Snapshot(step, total, float(piece.times[-1]), piece.final)
+            moment = Snapshot(step, watch.total, float(piece.times[-1]), piece.final)
             if watch.look(moment, last=bool(piece.times[-1] >= mesh.horizon)):
                 if piece.times[-1] < mesh.horizon:
                     because = f", {watch.reason}" if watch.reason else ""
                     status, detail = Status.STOPPED, f"at t = {piece.times[-1]:.6g}{because}"
                 break
+    final = saver.latest[1]
+    if status is Status.FINISHED and steps and has_grown(network, control, initial, final):
+        detail = _too_long(network, control, stepper, steps, len(steps) - 1, final)
+        status = Status.STEPS_TOO_LONG if detail else status
     seconds = time.perf_counter() - began
     statistics = {"steps": float(step), "rejected": float(rejected), "seconds": seconds}
     solution = Solution(
@@ -131,77 +145,146 @@ def _save_times(save: Save | Array | Sequence[float], mesh: TimeMesh) -> Array |
     return times
 
 
+def _equal_steps(control: ControlPath, per_layer: int) -> Steps:
+    """`per_layer` equal steps in each layer, cut in two where a breakpoint lies inside.
+
+    Breakpoints within 1e-12 T of the end of a step cut nothing; those of a trained control are ends
+    of layers.
+    """
+    mesh = control.mesh
+    steps = Steps.equal(mesh, per_layer)
+    cuts = []
+    for t in _kinks(control):
+        n = int(np.searchsorted(steps.start, t, side="right")) - 1
+        left, right = t - steps.start[n], steps.start[n] + steps.size[n] - t
+        if min(left, right) > 1e-12 * mesh.horizon:
+            cuts.append((n, t))
+    if not cuts:
+        return steps
+    starts = np.sort(np.append(steps.start, [t for _, t in cuts]))
+    ends = np.append(starts[1:], mesh.horizon)
+    triples = [(mesh.layer_of(0.5 * (s + e)), s, e - s) for s, e in zip(starts, ends, strict=True)]
+    return Steps.accepted(mesh, triples)
+
+
+def _kinks(control: ControlPath) -> tuple[float, ...]:
+    """The breakpoints that need not be ends of layers."""
+    return control.breakpoints if isinstance(control, FunctionControl) else ()
+
+
 def _fixed_pieces(
     network: Network,
     control: ControlPath,
     stepper: Stepper,
     f: Array,
-    per_layer: int,
+    steps: Steps,
     watch: Watch,
     keep: bool,
 ) -> Iterator[Piece]:
-    """Chunks of equal steps.  A chunk is short enough for Ctrl-C to be answered within about a
-    second.
+    """Chunks of steps, short enough for Ctrl-C to be answered within about a second; one step at a
+    time if one may fail, so that those before it are kept.
     """
-    steps = Steps.equal(control.mesh, per_layer)
-    ends = np.append(steps.start[1:], control.mesh.horizon)
-    advance = make_advance(network, control, stepper, steps, f)
-    work = 8 * f.shape[0] ** 2 * f.shape[1]
-    longest = max(1, int(2e10 // work))
+    mesh = control.mesh
+    ends = np.append(steps.start[1:], mesh.horizon)
+    longest = 1
+    if isinstance(stepper, RungeKutta):
+        units, samples = f.shape
+        work = len(stepper.b) * (2 * units**2 * samples + 30 * units * samples + 500)
+        longest = max(1, int(2e9 // work))
+    edges = [0.0, *_kinks(control), mesh.horizon]
+    last_of = np.searchsorted(0.5 * (steps.start + ends), edges[1:])
     first = 0
-    while first < len(steps):
-        count = watch.until(first, min(longest, len(steps) - first))
-        try:
-            f, failed, states = advance(f, first, count, keep)
-        except StepFailed as error:
-            yield Piece(0, ends[:0], [], f, Status.NEWTON_FAILED, str(error))
-            return
-        bad = failed >= 0
-        done = failed - first + 1 if bad else count
-        yield Piece(
-            done,
-            np.concatenate([steps.start[first : first + 1], ends[first : first + done]]),
-            states,
-            f,
-            Status.NON_FINITE if bad else None,
-            f"in step {failed + 1} of {len(steps)}, at t = {ends[failed]:.6g}" if bad else "",
-        )
-        first += count
+    for start, end, stop in zip(edges[:-1], edges[1:], last_of, strict=True):
+        piece = control.between(start, end)
+        advance = make_advance(network, piece, stepper, steps, f)
+        while first < stop:
+            count = watch.until(first, min(longest, int(stop) - first))
+            before = f
+            try:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    f, failed, states = advance(f, first, count, keep)
+            except StepFailed as error:
+                yield Piece(0, ends[:0], [], f, piece, Status.NEWTON_FAILED, str(error))
+                return
+            done = count
+            status, detail = None, ""
+            if failed >= 0:
+                done, status = failed - first, Status.NON_FINITE
+                # the last state is near overflow: the cause is looked for some steps before
+                early = max(0, done - 20)
+                if keep:
+                    states = states[: done + 1]
+                    f, cause_at = states[done], states[early]
+                else:
+                    f = advance(before, first, done, False)[0]
+                    cause_at = advance(before, first, early, False)[0]
+                detail = f"in step {failed + 1} of {len(steps)}, at t = {ends[failed]:.6g}"
+                detail += _cause(network, piece, stepper, steps, failed, f, first + early, cause_at)
+            times = np.append(steps.start[first], ends[first : first + done])
+            yield Piece(done, times, states, f, piece, status, detail)
+            first += count
+
+
+def _cause(
+    network: Network,
+    control: ControlPath,
+    stepper: Stepper,
+    steps: Steps,
+    failed: int,
+    f: Array,
+    early: int,
+    g: Array,
+) -> str:
+    """Why a step from the finite state f ended at one that is not, as far as that can be told.
+
+    early, g : a step before it and the state where it starts, for a look at the length of steps
+        where the numbers are not near overflow yet
+    """
+    layer, t = int(steps.layer[failed]), float(steps.start[failed])
+    with np.errstate(all="ignore"):
+        slope = velocity(network, control, layer, t, f)
+    if largest(f) < 1e100 and not is_finite(slope):
+        return f"; the velocity is not finite at t = {t:.6g}, where the state is"
+    why = _too_long(network, control, stepper, steps, early, g)
+    return f"; the steps are too long: {why}" if why else ""
+
+
+def _too_long(
+    network: Network, control: ControlPath, stepper: Stepper, steps: Steps, n: int, f: Array
+) -> str:
+    """A phrase if the n-th step of an explicit method, taken from f, is far from the solution."""
+    if not isinstance(stepper, RungeKutta):
+        return ""
+    layer, t, h = int(steps.layer[n]), float(steps.start[n]), float(steps.size[n])
+    return too_long(network, control.between(t, t + h), stepper, layer, t, h, f)
 
 
 def _adaptive_pieces(
     network: Network, control: ControlPath, stepper: AdaptiveRungeKutta, f: Array, max_steps: int
 ) -> Iterator[Piece]:
     """Accepted steps one by one; a rejected one is a piece without steps."""
-    count = 0
+    count, nothing = 0, np.empty(0)
     for attempt in accepted_steps(network, control, stepper, f, control.breakpoints):
-        if attempt.status is not None:
-            yield Piece(0, np.empty(0), [], f, attempt.status, f"at t = {attempt.start:.6g}")
+        where, status = f"at t = {attempt.start:.6g}", attempt.status
+        if status is None and attempt.accepted and count == max_steps:
+            where, status = f"{max_steps} steps, {where}", Status.MAX_STEPS
+        if status is not None:
+            yield Piece(0, nothing, [], f, attempt.control, status, where)
             return
         if not attempt.accepted:
-            yield Piece(0, np.empty(0), [], f)
+            yield Piece(0, nothing, [], f, attempt.control)
             continue
-        if count == max_steps:
-            yield Piece(
-                0,
-                np.empty(0),
-                [],
-                f,
-                Status.MAX_STEPS,
-                f"{max_steps} steps, at t = {attempt.start:.6g}",
-            )
-            return
         count += 1
         before, f = f, attempt.state
-        times = np.array([attempt.start, attempt.end])
         inside = stepper.interpolant(
-            lambda t, g, layer=attempt.layer: velocity(network, control, layer, t, g),
+            lambda t, g, a=attempt: velocity(network, a.control, a.layer, t, g),
             attempt.start,
             attempt.end - attempt.start,
             before,
             attempt.slopes,
         )
-        yield Piece(1, times, [before, f], f, inside=inside)
+        times = np.array([attempt.start, attempt.end])
+        yield Piece(1, times, [before, f], f, attempt.control, inside=inside)
 
 
 class _Saver:
@@ -213,7 +296,7 @@ class _Saver:
         self.network, self.control, self.save, self.wanted = network, control, save, wanted
         self.times: list[float] = []
         self.states: list[Array] = []
-        self.latest: tuple[float, Array] | None = None
+        self.latest: tuple[float, Array] = (0.0, np.empty((0, 0)))
 
     @property
     def needs_states(self) -> bool:
@@ -238,8 +321,9 @@ class _Saver:
             for n in range(piece.count):
                 t0, t1 = float(piece.times[n]), float(piece.times[n + 1])
                 inside = self.wanted[(self.wanted > t0) & (self.wanted <= t1)]
-                for t in inside:
-                    self._keep(float(t), self._between(piece, n, t0, t1, float(t)))
+                with np.errstate(over="ignore", invalid="ignore"):
+                    for t in inside:
+                        self._keep(float(t), self._between(piece, n, t0, t1, float(t)))
 
     def _between(self, piece: Piece, n: int, t0: float, t1: float, t: float) -> Array:
         f0, f1, h = piece.states[n], piece.states[n + 1], t1 - t0
@@ -250,13 +334,16 @@ class _Saver:
             return piece.inside(s)
         layer = self.control.mesh.layer_of(t0)
         v0, v1 = (
-            velocity(self.network, self.control, layer, x, f) for x, f in ((t0, f0), (t1, f1))
+            velocity(self.network, piece.control, layer, x, f) for x, f in ((t0, f0), (t1, f1))
         )
         bump = s * (s - 1.0)
         share = s * s * (3.0 - 2.0 * s)
         return (1.0 - share) * f0 + share * f1 + h * bump * ((s - 1.0) * v0 + s * v1)
 
     def _keep(self, t: float, state: Array) -> None:
+        """Keeps a state; between two of 1e308 there may be one that overflows, which is not."""
+        if not is_finite(state):
+            return
         self.times.append(t)
         self.states.append(state)
 
@@ -264,6 +351,6 @@ class _Saver:
         """What was collected; the last state reached if only that was asked for or nothing else was
         reached.
         """
-        if not self.states and self.latest is not None:
+        if not self.states:
             self._keep(*self.latest)
         return Trajectory(np.asarray(self.times), namespace(self.states[0]).stack(self.states))

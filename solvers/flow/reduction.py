@@ -9,7 +9,6 @@ from continuum.activations import Activation
 from continuum.arrays import Array, to_host
 from continuum.checks import check_array, check_positive
 from continuum.controls import Control, FunctionControl
-from continuum.kernels import LowRank
 from continuum.meshes import TimeMesh
 from continuum.networks import Bottleneck, WidthDepth
 
@@ -76,9 +75,9 @@ def exact_reduction(
 ) -> Reduction:
     """The r-dimensional flow of a width-depth network whose data are constant in time.
 
-    A LowRank kernel gives its own phi and psi; any other is factored by the singular values of
-    W^1/2 b W^1/2 above rtol times the largest, phi carrying the singular value and psi orthonormal
-    in L^2(Y).
+    A kernel that stores factors, such as LowRank, gives its own phi and psi; any other is factored
+    by the singular values of W^1/2 b W^1/2 above rtol times the largest, phi carrying the singular
+    value and psi orthonormal in L^2(Y).
     raises TypeError for another network; ValueError for data that depend on time, a kernel that is
     zero, or rtol <= 0
     """
@@ -96,8 +95,9 @@ def exact_reduction(
     ):
         raise ValueError("control must be constant in time for the reduction to be autonomous")
     b, w = to_host(values["kernel"]), network.weights
-    if isinstance(network.kernel, LowRank):
-        left, right = b[0], b[1]
+    stored = network.kernel.factors(b)
+    if stored is not None:
+        left, right = stored
     else:
         root, used = np.sqrt(w), w > 0
         matrix = to_host(network.kernel.matrix(values["kernel"]))

@@ -1,4 +1,4 @@
-"""Planar networks at infinity: the directions in which orbits come from or go to infinity."""
+"""Planar networks at infinity: the directions in which orbits come from or go there."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -8,8 +8,10 @@ import numpy as np
 
 from continuum import Control, FunctionControl, Network
 from continuum.checks import check_positive
+from continuum.networks import Chain, Linear
+from continuum.networks.maps import measure
 
-from .equilibria import check_planar, check_times
+from .fields import check_planar, check_times
 
 _SCAN = 4096
 _BESIDE = 1e-10  # one-sided limits are read this far from a jump
@@ -36,28 +38,35 @@ class PointAtInfinity:
 
 
 def points_at_infinity(
-    network: Network, control: Control | FunctionControl, *, time: float = 0.0, radius: float = FAR
+    network: Network,
+    control: Control | FunctionControl,
+    *,
+    time: float = 0.0,
+    radius: float | None = None,
 ) -> list[PointAtInfinity]:
-    """Zeros of g(theta) = V_inf . e_perp, V_inf(theta) = lim V(R e) / R^d, of the field frozen at
-    `time`, by angle.
+    """Zeros of g(theta) = V_inf . e_perp by angle, V_inf(theta) = lim V(R e) / R^d.
+
+    V is the field frozen at `time`.
 
     Far out theta' = R^(d-1) g and R' = R^d V_inf . e.  The growth d is 0 for bounded activations, 1
     for relu and the identity.  Where V_inf jumps and g changes sign, radial is that of Filippov's
     combination of its two limits for which g = 0; so does the network itself where one
-    preactivation changes sign, several only if in proportion. Found on 4096 directions, so two
-    points nearer than 0.0015 may be missed; located to 1e-12, ends of arcs to 1e-6. Where g is at
+    preactivation changes sign, several only if in proportion.  Found on 4096 directions, so two
+    points nearer than 0.0015 may be missed; located to 1e-12, ends of arcs to 1e-6.  Where g is at
     most 1e-12 of the largest speed on neighbouring directions it counts as 0 on an arc.
 
-    radius : where the limit is read.  The default is infinity to rounding.  A wide network on N
-        nodes seen from there is N separate jumps, which pin orbits in spurious directions O(1/N)
-        beside the continuum's points; seen from 1 << radius << N it looks like the continuum, whose
-        points this gives to O(1 / radius^2)
+    radius : where V / R^d is read.  At 1e14 a network with N hidden units has a jump in V_inf for
+        each of them.  If they are the nodes of a grid for a continuum, these jumps hold orbits in
+        spurious directions O(1/N) beside its points; read at 1 << radius << N the sum is close to
+        the integral, and the points are right to O(1 / radius), O(1 / radius^2) if all offsets are
+        0.  None: 1e14, or N / 4 where d = 0 and a chain has N >= 256 hidden units, which are taken
+        for the nodes of a grid; give 1e14 to see every unit
     raises ValueError for a network that is not planar, a time outside the control's, radius < 100,
         a field that is 0 or has no degree d there
     """
     check_planar("the behaviour at infinity", network, control)
     check_times(control, time, None)
-    if check_positive("radius", radius) < 100.0:
+    if radius is not None and check_positive("radius", radius) < 100.0:
         raise ValueError(f"radius must be at least 100, got {radius:g}")
     limit, unit = field_at_infinity(network, control.at(time), time, radius)
     return [replace(p, radial=unit * p.radial) for p in _points(limit)]
@@ -75,10 +84,11 @@ def from_disc(xi: np.ndarray, scale: float = 1.0) -> np.ndarray:
 
 
 def field_at_infinity(
-    network: Network, values: Mapping[str, np.ndarray], time: float, radius: float
+    network: Network, values: Mapping[str, np.ndarray], time: float, radius: float | None
 ) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
-    """theta (M,) -> V_inf(theta) / unit, (2, M), read at R = radius, and unit, the largest
-    component of V_inf.
+    """theta (M,) -> V_inf(theta) / unit, (2, M), and unit, the largest component of V_inf.
+
+    radius : as in `points_at_infinity`; the degree is found there, for None at 1e14
     """
 
     def speeds(theta: np.ndarray, r: float) -> np.ndarray:
@@ -91,7 +101,7 @@ def field_at_infinity(
         )
 
     theta = even_directions(512)
-    radii = radius ** np.array([0.5, 0.75, 1.0])
+    radii = (FAR if radius is None else radius) ** np.array([0.5, 0.75, 1.0])
     fields = [speeds(theta, float(r)) for r in radii]
     largest = np.array([np.max(np.abs(field)) for field in fields])
     if not np.all(np.isfinite(largest)) or np.min(largest) == 0.0:
@@ -99,7 +109,7 @@ def field_at_infinity(
             f"the network has no behaviour at infinity: its speeds at |x| = {radii} are {largest}"
         )
     slopes = np.diff(np.log(largest)) / np.diff(np.log(radii))
-    allowed = 1e-3 + 0.1 / np.sqrt(radius)
+    allowed = 1e-3 + 0.1 / np.sqrt(radii[2])
     apart = np.max(np.abs(fields[1] / largest[1] - fields[2] / largest[2]), axis=0)
     if abs(slopes[1] - slopes[0]) > allowed or np.mean(apart > 10.0 * allowed) > 0.02:
         raise ValueError(
@@ -113,14 +123,26 @@ def field_at_infinity(
     degree = float(slopes[1])
     if abs(degree - round(degree)) <= allowed:
         degree = float(round(degree))
-    top = float(largest[2])
-    return (lambda angles: speeds(angles, radius) / top), top / radius**degree
+    read = radius if radius is not None else _default_radius(network) if degree == 0.0 else FAR
+    top = float(np.max(np.abs(speeds(theta, read))))
+    return (lambda angles: speeds(angles, read) / top), top / read**degree
+
+
+def _default_radius(network: Network) -> float:
+    """Where V_inf is read, from the number N of hidden units.
+
+    At distance R a unit's activation changes over an angle 1 / R.  The sum over N nodes, 2 pi / N
+    apart on a circle, is the integral to exp(-pi N / (2 R)), which is 2e-3 for R = N / 4.
+    """
+    if not isinstance(network, Chain):
+        return FAR
+    widths = [len(measure(m.target)) for m in network.maps if isinstance(m, Linear)]
+    hidden = max(widths, default=0)
+    return hidden / 4.0 if hidden >= 256 else FAR
 
 
 def even_directions(count: int) -> np.ndarray:
-    """Even angles, none of which is a simple part of the circle: there symmetric networks have
-    their jumps.
-    """
+    """Even angles, none a simple part of the circle, where symmetric networks have jumps."""
     return 2.0 * np.pi * (np.arange(count) + 0.3819660112501051) / count
 
 
@@ -138,7 +160,7 @@ def _points(limit: Callable[[np.ndarray], np.ndarray]) -> list[PointAtInfinity]:
     sign = np.sign(g).astype(int)
     if not np.any(sign):
         return [_point(limit, 0.0, "degenerate at infinity", (0.0, 2.0 * np.pi))]
-    first = int(np.flatnonzero(sign)[0])  # go round from a direction that moves
+    first = int(np.flatnonzero(sign)[0])  # begin where g is not 0
     theta = np.concatenate([theta[first:], theta[: first + 1] + 2.0 * np.pi])
     g, sign = np.append(np.roll(g, -first), g[first]), np.append(np.roll(sign, -first), sign[first])
     moving = np.flatnonzero(sign)
@@ -174,9 +196,7 @@ def _points(limit: Callable[[np.ndarray], np.ndarray]) -> list[PointAtInfinity]:
 def _touching(
     limit: Callable[[np.ndarray], np.ndarray], theta: np.ndarray, g: np.ndarray
 ) -> list[PointAtInfinity]:
-    """Where g touches 0 between directions in which it has one sign, (M,) each and all round the
-    circle.
-    """
+    """Where g touches 0 between directions (M,), all round the circle, in which it has one sign."""
 
     def size(t: float) -> float:
         return float(abs(tangential_speed(limit, np.array([t]))[0]))
@@ -192,9 +212,7 @@ def _touching(
 
 
 def _golden(function: Callable[[float], float], low: float, high: float) -> tuple[float, float]:
-    """The least value of a function with one minimum in [low, high], by golden sections, and where
-    it is.
-    """
+    """Where a function with one minimum in [low, high] is least, and its value there."""
     ratio = 0.5 * (np.sqrt(5.0) - 1.0)
     for _ in range(60):
         left, right = high - ratio * (high - low), low + ratio * (high - low)
@@ -218,8 +236,9 @@ def _bisect(
 def _crossing(
     limit: Callable[[np.ndarray], np.ndarray], angle: float, before: int
 ) -> PointAtInfinity:
-    """The point where g changes from the sign `before`; at a jump of V_inf with Filippov's radial
-    speed.
+    """The point where g changes from the sign `before`.
+
+    At a jump of V_inf the radial speed is Filippov's.
     """
     sides = angle + np.array([-_BESIDE, _BESIDE])
     velocity = limit(sides)
@@ -246,12 +265,12 @@ def _point(
 ) -> PointAtInfinity:
     if radial is None:
         radial = float((np.array([np.cos(angle), np.sin(angle)]) @ limit(np.array([angle])))[0])
-    turned = float(np.mod(angle + 1e-11, 2.0 * np.pi) - 1e-11)  # 0, not 2 pi less rounding
-    turned = max(turned, 0.0)
-    shift = turned - angle
+    reduced = float(np.mod(angle + 1e-11, 2.0 * np.pi) - 1e-11)  # 0, not 2 pi less rounding
+    reduced = max(reduced, 0.0)
+    shift = reduced - angle
     return PointAtInfinity(
-        turned,
+        reduced,
         radial,
         kind,
-        (turned, turned) if arc is None else (float(arc[0] + shift), float(arc[1] + shift)),
+        (reduced, reduced) if arc is None else (float(arc[0] + shift), float(arc[1] + shift)),
     )

@@ -2,6 +2,7 @@
 problem.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -11,14 +12,14 @@ import scipy.sparse.linalg
 from scipy.sparse.linalg import LinearOperator
 
 from continuum.arrays import Array
-from continuum.checks import check_count, check_positive
+from continuum.checks import check_count, check_positive, check_rng
 from continuum.controls import Control
 from continuum.problem import LearningProblem
-from continuum.sets import Box
 
-from ..adjoint.discretize import ReducedObjective, discretize
+from ..adjoint.discretize import Path, ReducedObjective, discretize
 from ..steps.tableaux import RK4, RungeKutta
-from .hamiltonian import Hamiltonian, closed_form, obstacle, unbounded
+from .hamiltonian import Hamiltonian
+from .minimisers import obstacle, unbounded
 
 
 class SingularArc(NamedTuple):
@@ -35,14 +36,16 @@ class SingularArc(NamedTuple):
 class Curvature:
     """The lowest eigenvalues of the Hessian of the discrete objective, in the product of the space.
 
-    eigenvalues : increasing; morse_index : how many of them are negative (below -1e-9 of the
-        largest size met)
+    eigenvalues : increasing; morse_index : how many of them lie below -tolerance
+    tolerance : 1e-6 of the largest size of an eigenvalue of the Hessian, and at least ten times the
+        asymmetry of its products; what is smaller counts as zero
     complete : True if at least one of them is not negative, so that the index is that of the whole
         Hessian
     variables : of how many unknowns; where : which, in words
     """
 
     eigenvalues: Array
+    tolerance: float
     morse_index: int
     complete: bool
     variables: int
@@ -131,7 +134,7 @@ class Certificate:
             lines.append(
                 f"second order     lowest eigenvalues {values}; Morse index "
                 f"{least}{self.curvature.morse_index}, "
-                f"in {self.curvature.where}"
+                f"counted below -{self.curvature.tolerance:.2g}, in {self.curvature.where}"
             )
         return "\n".join(lines)
 
@@ -143,7 +146,7 @@ def pontryagin_certificate(
     stepper: RungeKutta | None = None,
     steps_per_layer: int = 4,
     eigenvalues: int = 3,
-    tolerance: float = 1e-8,
+    rtol: float = 1e-8,
     inner_iterations: int = 50,
     rng: np.random.Generator | None = None,
 ) -> Certificate:
@@ -157,22 +160,25 @@ def pontryagin_certificate(
     eigenvalues : how many of the lowest of the Hessian; 0 for none.  They are those of the whole
         space where the control lies inside the set, of the entries strictly between their bounds
         where the set is a Box
-    tolerance : costates below this share of 1 + sqrt(2 J) count as zero; so do switching functions,
+    rtol : costates below this share of 1 + sqrt(2 J) count as zero; so do switching functions,
         relative to their largest value
     inner_iterations : of the local search where the minimiser of H has no closed form
-    rng : for the start of Lanczos' method; seed 0 if not given
+    rng : a numpy random Generator, for the start of Lanczos' method; seed 0 if not given
     returns Certificate; where `applies` is False it says why, and nothing is certified
     raises SolveError if the state does not stay finite; ValueError for a control that is not
     admissible Source: Liu and Markowich section 4.2, with E26-E29 of its errata.
     """
-    check_count("steps_per_layer", steps_per_layer)
-    check_count("eigenvalues", eigenvalues, least=0)
-    check_positive("tolerance", tolerance)
+    steps_per_layer = check_count("steps_per_layer", steps_per_layer)
+    eigenvalues = check_count("eigenvalues", eigenvalues, least=0)
+    rtol = check_positive("rtol", rtol)
+    rng = np.random.default_rng(0) if rng is None else check_rng("rng", rng)
+    control = problem.space.check("control", control)
     if problem.admissible is not None and not problem.admissible.contains(control, 1e-9):
         violation = problem.admissible.violation(control)
         raise ValueError(
             f"control is not admissible: it exceeds {problem.admissible!r} by {violation:.3g}"
         )
+    method = RK4() if stepper is None else stepper
     held = tuple(b.name for b in problem.space.trained if b.time == "static")
     if held and len(held) < len(problem.space.trained):
         rest = pontryagin_certificate(
@@ -180,63 +186,44 @@ def pontryagin_certificate(
             stepper=stepper,
             steps_per_layer=steps_per_layer,
             eigenvalues=eigenvalues,
-            tolerance=tolerance,
+            rtol=rtol,
             inner_iterations=inner_iterations,
             rng=rng,
         )
-        whole = ReducedObjective(
-            problem, RK4() if stepper is None else stepper, steps_per_layer, "steps"
-        )
-        return replace(rest, held=held, projected_gradient=_projected_gradient(whole, control))
+        gradient = discretize(problem, method, steps_per_layer, "steps").gradient(control)
+        return replace(rest, held=held, projected_gradient=_step(problem, control, gradient))
     reason = obstacle(problem)
     if reason:
         return Certificate(False, reason)
-    objective = ReducedObjective(
-        problem, RK4() if stepper is None else stepper, steps_per_layer, "steps"
-    )
-    value, gradient = objective.value_and_gradient(control)
-    times, states, costates = _run(objective, control)
-    fine = discretize(problem, objective.stepper, 2 * steps_per_layer, "steps")
-    _, finer, finer_costates = _run(fine, control)
+    objective = discretize(problem, method, steps_per_layer, "steps")
+    path = objective.run(control)
+    fine = discretize(problem, method, 2 * steps_per_layer, "steps").run(control)
     weights = problem.network.weights
-    residuals = [
-        _distance(finer[::2] - states, weights),
-        _distance(finer_costates[::2] - costates, weights),
-    ]
-    silent = ""
-    if float(np.max(np.abs(costates))) <= tolerance * (1.0 + np.sqrt(2.0 * abs(value))):
-        silent = (
-            "the target is reached, so the costate vanishes (r = 0) and every control is "
-            "extremal (LM-56)"
-        )
-    elif unbounded(problem):
-        silent = f"H has no minimum: {unbounded(problem)} is neither bounded by a set nor penalised"
-    if silent:
-        return Certificate(False, silent, value, residuals[0], residuals[1])
-    grid, energies, gaps, exact = _hamiltonians(
-        objective, control, times, states, costates, inner_iterations
+    residuals = (
+        _distance(fine.states[::2] - path.states, weights),
+        _distance(fine.remaining[::2] - path.remaining, weights),
     )
-    size = steps_per_layer
-    step = np.diff(grid, axis=1)
-    total = float(np.sum(0.5 * step * (gaps[:, 1:] + gaps[:, :-1])))
+    silent = _silence(problem, control, path, rtol)
+    if silent:
+        return Certificate(False, silent, path.value, *residuals)
+    grid, energies, gaps, exact = _hamiltonians(objective, control, path, inner_iterations)
+    total = float(np.sum(0.5 * np.diff(grid, axis=1) * (gaps[:, 1:] + gaps[:, :-1])))
     switches: tuple[tuple[float, ...], ...] = ()
     arcs: tuple[SingularArc, ...] = ()
     if exact:
-        mean = costates @ problem.sample_weights
-        level = tolerance * float(np.max(np.abs(costates)))
-        switches = tuple(_crossings(times, mean[:, i], level) for i in range(mean.shape[1]))
+        mean = path.remaining @ problem.sample_weights
+        level = rtol * float(np.max(np.abs(mean)))
+        units = range(mean.shape[1])
+        switches = tuple(_crossings(path.times, mean[:, i], level) for i in units)
         arcs = tuple(
-            arc for i in range(mean.shape[1]) for arc in _rests(i, times, mean[:, i], level, size)
+            arc for i in units for arc in _rests(i, path.times, mean[:, i], level, steps_per_layer)
         )
-    curvature, why = _curvature(
-        objective, control, eigenvalues, np.random.default_rng(0) if rng is None else rng
-    )
+    curvature, why = _curvature(objective, control, eigenvalues, rng)
     return Certificate(
         True,
         "",
-        value,
-        residuals[0],
-        residuals[1],
+        path.value,
+        *residuals,
         grid,
         energies,
         gaps,
@@ -245,58 +232,57 @@ def pontryagin_certificate(
         float(np.max(energies) - np.min(energies)),
         switches,
         arcs,
-        _moved(problem, control, gradient),
+        _step(problem, control, path.gradient),
         curvature,
         why,
     )
 
 
-def _projected_gradient(objective: ReducedObjective, control: Control) -> float:
-    return _moved(objective.problem, control, objective.gradient(control))
+def _silence(problem: LearningProblem, control: Control, path: Path, rtol: float) -> str:
+    """Why the principle decides nothing on this run, in words; empty if it decides something."""
+    loss = path.value - (0.0 if problem.penalty is None else problem.penalty.value(control))
+    largest = float(np.max(np.abs(path.remaining)))
+    free = problem.penalty is None and not problem.functional.running_reads
+    if free and largest <= rtol * (1.0 + np.sqrt(2.0 * abs(loss))):
+        met = (
+            f"and the loss does too, to {loss:.2g}: the target is reached"
+            if loss <= rtol**2
+            else f"but the loss does not: it is {loss:.4g}, and stationary in the state"
+        )
+        return (
+            f"the costate vanishes at every time (|p| <= {largest:.2g}), {met}.  So H is constant "
+            "in the control, every control is extremal along this run, and the principle decides "
+            "nothing (LM-56)"
+        )
+    return unbounded(problem)
 
 
-def _moved(problem: LearningProblem, control: Control, gradient: Control) -> float:
+def _step(problem: LearningProblem, control: Control, gradient: Control) -> float:
     """|P(c - g) - c|."""
-    moved = control - gradient
-    nearest = moved if problem.admissible is None else problem.admissible.project(moved)
+    trial = control - gradient
+    nearest = trial if problem.admissible is None else problem.admissible.project(trial)
     return problem.space.norm(nearest - control)
 
 
-def _run(objective: ReducedObjective, control: Control) -> tuple[Array, Array, Array]:
-    """Times (S + 1,), states and costates (S + 1, N, M), the latter of the time that remains."""
-    path = objective.run(control)
-    return path.times, path.states, path.remaining
-
-
 def _hamiltonians(
-    objective: ReducedObjective,
-    control: Control,
-    times: Array,
-    states: Array,
-    costates: Array,
-    inner: int,
+    objective: ReducedObjective, control: Control, path: Path, inner: int
 ) -> tuple[Array, Array, Array, bool]:
     """Times, H and gap, (K, n + 1) each, at the ends of the steps of every layer; whether the gap
     is exact.
     """
     problem, size = objective.problem, objective.steps_per_layer
-    grid, energies, gaps = [], [], []
+    grid, energies, gaps, exact = [], [], [], True
     for layer in range(problem.mesh.layers):
         ends = slice(layer * size, (layer + 1) * size + 1)
-        values = [control.variation(layer, float(t)) for t in times[ends]]
+        values = [control.variation(layer, float(t)) for t in path.times[ends]]
         stacked = {n: np.stack([v[n] for v in values]) for n in values[0]}
-        hamiltonian = Hamiltonian(problem, states[ends], costates[ends])
-        functional = problem.functional
-        running = np.array(
-            [
-                functional.running_cost(f, control.at_layer(layer, float(t)), float(t))
-                for f, t in zip(states[ends], times[ends], strict=True)
-            ]
-        )
-        grid.append(times[ends])
-        energies.append(hamiltonian.value(stacked) + running)
-        gaps.append(hamiltonian.gap(stacked, inner).gap)
-    return np.stack(grid), np.stack(energies), np.stack(gaps), closed_form(problem) != "local"
+        found = Hamiltonian(problem, path.times[ends], path.states[ends], path.remaining[ends])
+        best = found.minimiser(stacked, inner)
+        grid.append(path.times[ends])
+        energies.append(best.value + best.gap)
+        gaps.append(best.gap)
+        exact = exact and best.exact
+    return np.stack(grid), np.stack(energies), np.stack(gaps), exact
 
 
 def _distance(difference: Array, weights: Array) -> float:
@@ -337,26 +323,13 @@ def _curvature(
     if count == 0:
         return None, "no eigenvalues were asked for"
     free, where = np.ones(space.size, dtype=bool), "all unknowns"
-    admissible = problem.admissible
-    if admissible is not None and all(isinstance(part, Box) for part in admissible.parts):
-        bounds = {
-            n: b
-            for part in admissible.parts
-            if isinstance(part, Box)
-            for n, b in part.bounds.items()
-        }
-        inside = {n: np.ones(x.shape) for n, x in control.items()}
-        for name, (low, high) in bounds.items():
-            margin = 1e-9 * (high - low)
-            inside[name] = (
-                (control[name] > low + margin) & (control[name] < high - margin)
-            ).astype(np.float64)
-        free = space.flatten(Control(space, inside, trusted=True)) > 0.0
+    if problem.admissible is not None:
+        masks = problem.admissible.free_entries(control, 1e-9)
+        if masks is None:
+            return None, f"the control is not inside {problem.admissible!r}"
+        numbers = {n: mask.astype(np.float64) for n, mask in masks.items()}
+        free = space.flatten(Control(space, numbers, trusted=True)) > 0.0
         where = f"the {np.count_nonzero(free)} of {space.size} unknowns between their bounds"
-    elif admissible is not None and not (
-        admissible.convex and admissible.violation(control) < -1e-9
-    ):
-        return None, f"the control is not inside {admissible!r}"
     size = int(np.count_nonzero(free))
     if size == 0:
         return None, "every unknown is at a bound"
@@ -366,24 +339,51 @@ def _curvature(
         full[free] = np.ravel(x)
         return space.flatten(objective.hvp(control, space.unflatten(full)))[free]
 
+    try:
+        found, largest, defect = _lowest(product, size, count, rng)
+    except scipy.sparse.linalg.ArpackError as error:
+        return None, f"Lanczos' method did not converge: {error}"
+    tolerance = max(1e-6 * largest, 10.0 * defect)
+    negative = int(np.count_nonzero(found < -tolerance))
+    complete = negative < len(found) or len(found) == size
+    return Curvature(found, tolerance, negative, complete, size, where), ""
+
+
+def _lowest(
+    product: Callable[[Array], Array], size: int, count: int, rng: np.random.Generator
+) -> tuple[Array, float, float]:
+    """(the lowest eigenvalues, the largest size of one, the asymmetry of the products), of a
+    symmetric matrix given by its products.
+
+    Lanczos' method is asked for the lowest eigenvalues of A - s, s the largest size, so that its
+    tolerance is relative to s, and eigenvalues near 0 cost no more than others.
+    """
     if size <= max(32, 2 * count + 2):
         matrix = np.stack([product(e) for e in np.eye(size)])
-        found = np.linalg.eigvalsh(0.5 * (matrix + matrix.T))[:count]
-    else:
-        shape = (size, size)
-        operator = LinearOperator(shape, matvec=product, dtype=np.float64)  # type: ignore[call-arg]
-        try:
-            found = scipy.sparse.linalg.eigsh(
-                operator,
-                count,
-                which="SA",
-                v0=rng.standard_normal(size),
-                ncv=min(size, max(4 * count, 40)),
-                tol=1e-8,  # type: ignore[arg-type]
-                return_eigenvectors=False,
-            )
-        except scipy.sparse.linalg.ArpackNoConvergence:
-            return None, "Lanczos' method did not converge"
-        found = np.sort(found)
-    negative = int(np.count_nonzero(found < -1e-9 * max(1.0, float(np.max(np.abs(found))))))
-    return Curvature(found, negative, negative < len(found) or len(found) == size, size, where), ""
+        found = np.linalg.eigvalsh(0.5 * (matrix + matrix.T))
+        defect = 0.5 * float(np.max(np.abs(matrix - matrix.T)))
+        return found[:count], float(np.max(np.abs(found))), defect
+    start, other = rng.standard_normal((2, size)) / np.sqrt(size)
+    image = product(start)
+    defect = abs(float(other @ image - start @ product(other)))
+    if not np.any(image):  # almost surely the matrix is zero
+        return np.zeros(count), 0.0, defect
+
+    def solve(shift: float, most: int, which: str, tol: float) -> Array:
+        operator = LinearOperator(
+            (size, size),
+            matvec=lambda x: product(x) - shift * np.ravel(x),  # type: ignore[call-arg]
+            dtype=np.float64,  # type: ignore[call-arg]
+        )
+        return scipy.sparse.linalg.eigsh(
+            operator,
+            most,
+            which=which,
+            v0=start,
+            ncv=min(size, max(4 * most, 40)),
+            tol=tol,  # type: ignore[arg-type]
+            return_eigenvectors=False,
+        )
+
+    largest = float(np.max(np.abs(solve(0.0, 1, "LM", 1e-3))))
+    return np.sort(solve(largest, count, "SA", 1e-10)) + largest, largest, defect

@@ -15,7 +15,6 @@ Source: Liu and Markowich, algorithm 2 as corrected (E35); Li, Chen, Tai and E (
 augmentation.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -23,23 +22,17 @@ from typing import Literal
 import numpy as np
 
 from continuum.arrays import Array
-from continuum.checks import check_count, check_name, check_positive
+from continuum.checks import check_count, check_name, check_positive, check_rng
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import ReducedObjective, discretize
-from ..run.monitors import Monitor, Snapshot, Watch
+from ..run.iteration import NotFinite, Run
+from ..run.monitors import Monitor
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
-from .hamiltonian import (
-    AugmentedHamiltonian,
-    Hamiltonian,
-    Minimum,
-    closed_form,
-    layer_hamiltonian,
-    obstacle,
-    unbounded,
-)
+from .hamiltonian import AugmentedHamiltonian, Hamiltonian, Minimum, of_layers
+from .minimisers import closed_form, obstacle, unbounded
 from .msa_affine import affine_step
 from .msa_batches import Minibatch, minibatch_run
 from .msa_rows import Rows, RowSweeps
@@ -55,7 +48,7 @@ def successive_approximation(
     augmentation: float | Literal["adaptive"] | None = None,
     batch: Minibatch | None = None,
     max_iterations: int = 100,
-    tolerance: float = 1e-10,
+    gtol: float = 1e-10,
     inner_iterations: int = 50,
     rng: np.random.Generator | None = None,
     monitors: Sequence[Monitor] = (),
@@ -72,33 +65,33 @@ def successive_approximation(
         "adaptive" doubles rho until the objective falls, and halves it after each success
     batch : Minibatch(size) takes batches of samples, drawn without repetition by `rng`, which it
         then needs; all `max_iterations` are made
-    tolerance : converged when the gap is at most this; inner_iterations : projected gradients per
+    gtol : converged when the gap is at most this; inner_iterations : projected gradients per
         layer and iteration
     monitors : see a Snapshot with values "objective" and "gap" at every iteration
     returns Solution; history "objective", "gap" (a lower bound of the true one where inexact),
         "seconds", with "rho" or "share" where they are chosen; statistics "iterations", "exact" (1
         if the gap is, else 0), "seconds". The control is the last one on convergence and after
         batches, else the best one seen
-    raises SolveError if it does not converge, unless raise_on_failure=False; ValueError, TypeError
-        for bad input, and where the principle does not apply: blocks constant in time, penalties
-        other than Tikhonov, sets in L2
+    raises SolveError if it does not converge, unless raise_on_failure=False; Interrupted, with the
+        best so far, if interrupted from the keyboard; ValueError, TypeError for bad input, and
+        where the principle does not apply: blocks constant in time, penalties that are no integral
+        of a density, sets in L2
     """
-    check_count("max_iterations", max_iterations)
-    check_count("inner_iterations", inner_iterations)
-    check_positive("tolerance", tolerance)
+    max_iterations = check_count("max_iterations", max_iterations)
+    inner_iterations = check_count("inner_iterations", inner_iterations)
+    gtol = check_positive("gtol", gtol)
     _check(problem, relaxation, augmentation, batch, rng)
     start = _start(problem, initial)
-    watch = Watch(monitors, max_iterations)
     objective = discretize(problem)
     if not np.isfinite(objective.value(start)):
         solution = Solution(start, Status.NON_FINITE_START, objective=float("inf"))
     elif batch is not None and rng is not None:
-        solution = minibatch_run(objective, start, batch, max_iterations, rng, watch)
+        solution = minibatch_run(objective, start, batch, max_iterations, rng, monitors)
     else:
         method = _Method(
-            objective, relaxation, augmentation, max_iterations, tolerance, inner_iterations, watch
+            objective, relaxation, augmentation, max_iterations, gtol, inner_iterations
         )
-        solution = method.run(start)
+        solution = method.run(start, monitors)
     return solution.raise_if_failed(raise_on_failure)
 
 
@@ -108,8 +101,8 @@ def _check(
     reason = obstacle(problem)
     if not reason and any(b.time != "layers" for b in problem.space.trained):
         reason = "a ResNet's layers need blocks with in_time='layers'"
-    if not reason and augmentation is None and unbounded(problem):
-        reason = f"H has no minimum: {unbounded(problem)} is neither bounded by a set nor penalised"
+    if not reason and augmentation is None:
+        reason = unbounded(problem)
     if reason:
         raise ValueError(f"problem is not one for successive approximation: {reason}")
     if sum(x is not None for x in (relaxation, augmentation, batch)) > 1:
@@ -129,6 +122,7 @@ def _check(
             raise TypeError(f"batch must be a Minibatch, got {batch!r}")
         if rng is None:
             raise ValueError("batch needs rng, a numpy random Generator, which draws the samples")
+        check_rng("rng", rng)  # type: ignore[arg-type]
         if batch.size > problem.initial.shape[1]:
             raise ValueError(
                 f"batch size is {batch.size}, but there are {problem.initial.shape[1]} samples"
@@ -137,14 +131,7 @@ def _check(
 
 def _start(problem: LearningProblem, initial: Control | None) -> Control:
     space = problem.space
-    if initial is None:
-        start = space.zeros()
-    elif isinstance(initial, Control):
-        start = Control(space, dict(initial.items()))
-    else:
-        raise TypeError(
-            f"initial must be a Control of the problem's space, got {type(initial).__name__}"
-        )
+    start = space.zeros() if initial is None else space.check("initial", initial)
     return start if problem.admissible is None else problem.admissible.project(start)
 
 
@@ -169,86 +156,55 @@ class _Method:
         relaxation: float | str | None,
         augmentation: float | str | None,
         max_iterations: int,
-        tolerance: float,
+        gtol: float,
         inner: int,
-        watch: Watch,
     ) -> None:
         self.objective, self.problem, self.space = objective, objective.problem, objective.space
         self.relaxation, self.augmentation, self.inner = relaxation, augmentation, inner
-        self.max_iterations, self.tolerance, self.watch = max_iterations, tolerance, watch
+        self.max_iterations, self.gtol, self.exact = max_iterations, gtol, True
         self.form, self.tau = closed_form(self.problem), self.problem.mesh.steps
         plain = relaxation is None and augmentation is None
-        self.sweeps = RowSweeps.of(self.problem) if plain and self.form == "single" else None
+        self.sweeps = RowSweeps.of(self.problem) if plain and self.form == "rows" else None
         self.rho = 1.0 if isinstance(augmentation, str) else augmentation
 
-    def run(self, start: Control) -> Solution:
-        began, rows, seen = time.perf_counter(), [], []
-        numbers: list[Mapping[str, float]] = []
+    def run(self, start: Control, monitors: Sequence[Monitor]) -> Solution:
         here: Iterate = start if self.sweeps is None else self.sweeps.rows(start) or start
-        best: tuple[float, Iterate] = (np.inf, here)
-        exact = True
+        record = Run(here, self.control, self.max_iterations, monitors)
+        with record.interruptible():
+            status, detail = self.iterate(record, here)
+        return record.solution(status, detail, exact=float(self.exact))
+
+    def iterate(self, record: Run[Iterate], here: Iterate) -> tuple[Status, str]:
+        """Iterations from here, recorded, and how they end."""
+        seen: list[tuple[float, Iterate]] = []
         while True:
             try:
                 look = self.look(here)
+                self.exact = self.exact and look.exact
+                last = max(look.gap, look.residual) <= self.gtol
+                stop = record.record(here, {"objective": look.value, "gap": look.gap}, last)
             except SolveError as error:
-                status, detail = error.solution.status, error.solution.detail
-                break
-            exact = exact and look.exact
-            rows.append((look.value, look.gap, time.perf_counter() - began))
-            best = min(best, (look.value, here), key=lambda pair: pair[0])
-            count = len(rows) - 1
-            detail = f"after {count} iterations, gap {look.gap:.3g}"
-            stop = self.watch.monitors and self.watch.look(
-                Snapshot(
-                    count,
-                    self.max_iterations,
-                    float(count),
-                    self.space.flatten(self.control(here)),
-                    {"objective": look.value, "gap": look.gap},
-                ),
-                last=max(look.gap, look.residual) <= self.tolerance or count == self.max_iterations,
-            )
-            status = self.status(look, here, seen, count, bool(stop))
+                return error.solution.status, error.solution.detail
+            except NotFinite as error:
+                return Status.NON_FINITE_OBJECTIVE, str(error)
+            detail = f"after {record.iterations} iterations, gap {look.gap:.3g}"
+            status = self.status(look, here, seen, record.iterations, stop)
             if status is not None:
-                break
+                return status, detail
             seen = [*seen[-1:], (look.value, here)]
             following = self.move(here, look)
             if following is None:
-                status = Status.LINE_SEARCH_FAILED
-                break
+                return Status.LINE_SEARCH_FAILED, detail
             here, said = following
-            if self.sweeps is not None and isinstance(
-                here, Control
-            ):  # a general start leads to two rows per layer
-                here = self.sweeps.rows(here) or here
-            numbers.append({**look.numbers, **said})
-        if status in (Status.EXTREMAL, Status.EXTREMAL_INEXACT, Status.STOPPED) or not rows:
-            best = (rows[-1][0] if rows else np.inf, here)
-        if status is Status.STOPPED and self.watch.reason:
-            detail += f", {self.watch.reason}"
-        table = np.array(rows).reshape(-1, 3)
-        history = {name: table[:, i] for i, name in enumerate(("objective", "gap", "seconds"))}
-        for name in numbers[0] if numbers else ():
-            history[name] = np.array([n[name] for n in numbers])
-        statistics = {
-            "iterations": float(max(len(rows) - 1, 0)),
-            "exact": float(exact),
-            "seconds": time.perf_counter() - began,
-        }
-        return Solution(
-            self.control(best[1]),
-            status,
-            detail,
-            objective=best[0],
-            history={**history, **self.watch.history()},
-            statistics=statistics,
-        )
+            if self.sweeps is not None and isinstance(here, Control):
+                here = self.sweeps.rows(here) or here  # a general start leads to two rows a layer
+            record.note(**look.numbers, **said)
 
     def status(
         self, look: _Look, here: Iterate, seen: list[tuple[float, Iterate]], count: int, stop: bool
     ) -> Status | None:
         """How the run ends here, if it does."""
-        if max(look.gap, look.residual) <= self.tolerance:
+        if max(look.gap, look.residual) <= self.gtol:
             return Status.EXTREMAL if look.exact else Status.EXTREMAL_INEXACT
         if stop:
             return Status.STOPPED
@@ -283,14 +239,15 @@ class _Method:
             and self.augmentation is None
         ):
             return _Look(*affine_step(self.objective, control), {})
-        hamiltonian = layer_hamiltonian(self.objective, control)
-        blocks, value = dict(control.items()), self.objective.value(control)
+        path = self.objective.run(control)
+        hamiltonian = of_layers(self.problem, control, path.times, path.states, path.costates)
+        blocks, value = dict(control.items()), path.value
         gap, exact, values, residual = np.inf, False, blocks, 0.0
         if self.augmentation is None or self.form != "local":
             best = hamiltonian.minimiser(blocks, self.inner)
             gap, exact, values = float(self.tau @ best.gap), best.exact, best.values
             residual = 0.0 if best.residual is None else float(self.tau @ best.residual)
-        if self.augmentation is not None and gap > self.tolerance:
+        if self.augmentation is not None and gap > self.gtol:
             if isinstance(self.augmentation, str):
                 return self.adapt(hamiltonian, control, value, gap, exact)
             best = self.augmented(hamiltonian, float(self.rho or 0.0), blocks)
@@ -303,8 +260,9 @@ class _Method:
         self, hamiltonian: Hamiltonian, rho: float, blocks: Mapping[str, Array]
     ) -> Minimum:
         """What a local search makes of the augmented Hamiltonian."""
+        h = hamiltonian
         return AugmentedHamiltonian(
-            self.problem, hamiltonian.states, hamiltonian.costates, rho, blocks
+            self.problem, h.times, h.states, h.costates, rho, blocks, after=h.after
         ).descend(blocks, self.inner)
 
     def move(self, here: Iterate, look: _Look) -> tuple[Iterate, Mapping[str, float]] | None:
@@ -335,7 +293,7 @@ class _Method:
             decrease = float(self.tau @ best.gap)
             if not exact and best.residual is not None:
                 gap, residual = decrease, float(self.tau @ best.residual)
-            settled = not exact and max(gap, residual) <= self.tolerance
+            settled = not exact and max(gap, residual) <= self.gtol
             if settled or (
                 decrease > 0.0 and self.objective.value(proposal) <= value - 1e-4 * decrease
             ):

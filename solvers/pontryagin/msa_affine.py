@@ -7,6 +7,7 @@ left is one pass over the control.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numba
 import numpy as np
@@ -14,10 +15,9 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.controls import Control
 from continuum.problem import LearningProblem
-from continuum.sets import Box
 
 from ..adjoint.discretize import ReducedObjective
-from .hamiltonian import affine_minimiser, tikhonov_strengths
+from .minimisers import affine_minimiser, quadratic
 from .row_loops import box_step
 
 _WORTH_THREADS = 1_000_000
@@ -33,18 +33,17 @@ def affine_step(
     problem, space, tau = objective.problem, objective.space, objective.problem.mesh.steps
     bare = ReducedObjective(without_penalty(problem), objective.stepper)
     value, gradient = bare.value_and_gradient(control)
-    strengths = tikhonov_strengths(problem)
+    strengths = quadratic(problem)
     if problem.penalty is not None:
         value += problem.penalty.value(control)
-    boxes = () if problem.admissible is None else problem.admissible.parts
-    bounds = {n: b for part in boxes if isinstance(part, Box) for n, b in part.bounds.items()}
     found, gap = {}, 0.0
     for block in space.trained:
-        if block.name in bounds and strengths[block.name] == 0.0:
+        bounds = None if problem.admissible is None else problem.admissible.interval(block.name)
+        if bounds is not None and strengths[block.name] == 0.0:
             factors = _factors(np.broadcast_to(block.weights, block.shape))
             if factors is not None:
                 g = gradient[block.name]
-                gap += _box_pass(g, control[block.name], factors, bounds[block.name], tau)
+                gap += _box_pass(g, control[block.name], factors, bounds, tau)
                 found[block.name] = g  # the vertex by now
     rest = [b for b in space.trained if b.name not in found]
     if rest:
@@ -59,18 +58,7 @@ def affine_step(
 
 def without_penalty(problem: LearningProblem) -> LearningProblem:
     """The same problem without its penalty."""
-    if problem.penalty is None:
-        return problem
-    return LearningProblem(
-        problem.network,
-        problem.initial,
-        problem.target,
-        problem.space,
-        readout=problem.readout,
-        terminal=problem.terminal,
-        running=problem.running,
-        sample_weights=problem.sample_weights,
-    )
+    return problem if problem.penalty is None else replace(problem, penalty=None)
 
 
 def _factors(weights: Array) -> tuple[Array, Array] | None:

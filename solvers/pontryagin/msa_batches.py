@@ -1,8 +1,7 @@
 """Successive approximation on batches of samples, for weights that take a few values."""
 
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,13 +9,13 @@ from continuum.arrays import Array
 from continuum.checks import check_count
 from continuum.controls import Control
 from continuum.problem import LearningProblem
-from continuum.sets import Box, FiniteSet
 
 from ..adjoint.discretize import ReducedObjective
-from ..run.monitors import Snapshot, Watch
+from ..run.iteration import Run
+from ..run.monitors import Monitor
 from ..run.solution import Solution
 from ..run.status import Status
-from .hamiltonian import closed_form, tikhonov_strengths
+from .minimisers import closed_form, quadratic
 from .msa_affine import without_penalty
 
 
@@ -57,51 +56,61 @@ def minibatch_run(
     batch: Minibatch,
     iterations: int,
     rng: np.random.Generator,
-    watch: Watch,
+    monitors: Sequence[Monitor],
 ) -> Solution:
     """`iterations` batches from `start`; see Minibatch."""
-    problem, space, began = objective.problem, objective.space, time.perf_counter()
+    problem = objective.problem
     bare = ReducedObjective(without_penalty(problem), objective.stepper)
-    strengths, samples = tikhonov_strengths(problem), problem.initial.shape[1]
+    strengths, samples = quadratic(problem), problem.initial.shape[1]
     mean = {n: np.zeros_like(x) for n, x in start.items()}
-    control, values, order = start, [], np.empty(0, dtype=np.int64)
-    status = Status.ITERATED
-    for n in range(iterations):
-        if len(order) < batch.size:
-            order = rng.permutation(samples)
-        chosen, order = order[: batch.size], order[batch.size :]
-        value, gradient = bare.batch(chosen).value_and_gradient(control)
-        values.append(
-            value + (problem.penalty.value(control) if problem.penalty is not None else 0.0)
-        )
-        if watch.monitors and watch.look(
-            Snapshot(n, iterations, float(n), space.flatten(control), {"objective": values[-1]}),
-            last=n == iterations - 1,
-        ):
-            status = Status.STOPPED
-            break
-        for name, g in gradient.items():
-            mean[name] = batch.memory * mean[name] + (1.0 - batch.memory) * g
-        filled = 1.0 - batch.memory ** (n + 1)
-        control = _inert_step(
-            problem, control, {k: m / filled for k, m in mean.items()}, batch.inertia, strengths
-        )
+    run = Run(start, lambda control: control, iterations, monitors)
     exact = closed_form(problem) != "local" and problem.network.affine_in_control
-    detail = f"{len(values)} batches of {batch.size}" + (
-        "" if exact else ", inexact: H is linearised"
-    )
-    return Solution(
-        control,
-        status,
-        detail,
-        objective=objective.value(control),
-        history={"objective": np.array(values), **watch.history()},
-        statistics={
-            "iterations": float(len(values)),
-            "exact": float(exact),
-            "seconds": time.perf_counter() - began,
-        },
-    )
+    state = _State(start)
+
+    def solution(status: Status) -> Solution:
+        detail = f"{run.records} batches of {batch.size}"
+        return Solution(
+            state.control,
+            status,
+            detail if exact else f"{detail}, inexact: H is linearised",
+            objective=objective.value(state.control),
+            history=run.history(),
+            statistics={
+                **run.statistics(),
+                "iterations": float(run.records),
+                "exact": float(exact),
+            },
+        )
+
+    with run.interruptible(lambda: solution(Status.INTERRUPTED)):
+        for n in range(iterations):
+            if len(state.order) < batch.size:
+                state.order = rng.permutation(samples)
+            chosen, state.order = state.order[: batch.size], state.order[batch.size :]
+            value, gradient = bare.batch(chosen).value_and_gradient(state.control)
+            if problem.penalty is not None:
+                value += problem.penalty.value(state.control)
+            if run.record(state.control, {"objective": value}, last=n == iterations - 1):
+                return solution(Status.STOPPED)
+            for name, g in gradient.items():
+                mean[name] = batch.memory * mean[name] + (1.0 - batch.memory) * g
+            filled = 1.0 - batch.memory ** (n + 1)
+            state.control = _inert_step(
+                problem,
+                state.control,
+                {k: m / filled for k, m in mean.items()},
+                batch.inertia,
+                strengths,
+            )
+    return solution(Status.ITERATED)
+
+
+@dataclass
+class _State:
+    """The control at hand, and the samples that were not drawn yet."""
+
+    control: Control
+    order: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 def _inert_step(
@@ -125,7 +134,7 @@ def _inert_step(
         else:
             moved = part.support({n: -mean[n] for n in part.names}, control, problem.space)
         for name, x in moved.items():
-            if isinstance(part, Box | FiniteSet):
+            if part.by_entries:
                 c, lam = control[name], strengths[name]
                 change = mean[name] * (x - c) + inertia * (x - c) ** 2 + lam * (x * x - c * c)
                 x = np.where(change < 0.0, x, c)

@@ -6,11 +6,13 @@ beta_s.  Sweeps and minimisation then cost O(N) per layer, and the kernels (K, N
 once, at the end.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from continuum.arrays import Array
+from continuum.compiled import FROM_VALUE
 from continuum.controls import Control, ControlSpace
 from continuum.networks import WidthDepth
 from continuum.problem import LearningProblem
@@ -18,7 +20,7 @@ from continuum.problem import LearningProblem
 from ..run.solution import Solution, SolveError, Trajectory
 from ..run.status import Status
 from . import row_loops
-from .hamiltonian import extreme_rows
+from .minimisers import sets
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +42,8 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class RowSweeps:
-    """One sample, one dense kernel, both blocks trained, no running cost: what `of` lets
-    through.
+    """One sample, one dense kernel, both blocks trained, neither running cost nor penalty: what
+    `of` lets through.
     """
 
     problem: LearningProblem
@@ -53,12 +55,13 @@ class RowSweeps:
         holds.
         """
         network = problem.network
-        if {b.name for b in problem.space.trained} != {
-            "bias",
-            "kernel",
-        } or problem.running is not None:
+        both = {b.name for b in problem.space.trained} == {"bias", "kernel"}
+        if not both or problem.running is not None or problem.penalty is not None:
             return None
-        if not isinstance(network, WidthDepth) or network.activation.code is None:
+        if not isinstance(network, WidthDepth):
+            return None
+        activation = network.activation
+        if activation.code not in FROM_VALUE or activation.parameter != 0.0:
             return None
         return RowSweeps(problem, network)
 
@@ -132,7 +135,7 @@ class RowSweeps:
                     return None
                 if len(users):
                     alpha[k, side], beta[k, side] = rows.alpha[k, users[0]], rows.beta[k, users[0]]
-        found = extreme_rows(self.problem, f, {"bias": alpha, "kernel": beta})
+        found = _extreme_rows(self.problem, f, {"bias": alpha, "kernel": beta})
         alpha, beta = found["bias"], found["kernel"]
         for k in layers:
             for side in (0, 1):
@@ -144,3 +147,23 @@ class RowSweeps:
                 ):
                     return None
         return Rows(alpha, beta, kind)
+
+
+def _extreme_rows(
+    problem: LearningProblem, states: Array, values: Mapping[str, Array]
+) -> dict[str, Array]:
+    """The rows of the control that make a_i - (Bf)_i least and largest: bias (L, 2), kernel (L, 2,
+    N).
+
+    states : (L, N).  values : rows (L, 2), (L, 2, N) whose entries stand where f_j = 0, and where
+        no set bounds.
+    """
+    sign = np.array([1.0, -1.0])
+    gradient = {
+        "bias": np.broadcast_to(-sign, (len(states), 2)),
+        "kernel": sign[:, None] * states[:, None, :],
+    }
+    found = dict(values)
+    for part in sets(problem):
+        found.update(part.support(gradient, values, problem.space))
+    return found

@@ -1,45 +1,43 @@
-"""The two-point problem of Pontryagin's principle, by multiple shooting, with switching times
-located.
+"""The two-point problem of Pontryagin's principle, by multiple shooting.
 
-With p the derivative of the cost in the state (section "conventions" of the ledger: r = -p in the
-paper),
-
-    f' = F(f, c*),                        f(0) = initial,
-    p' = -(D_f F)* p - (running cost)_f,  p(T) = (terminal cost)_f,
-
-where c*(f, p) minimises the Hamiltonian (p, F(f, c)) + penalty over the admissible set at every
-time.  Where c* is a vertex of a box, the signs of the switching functions D_c (p, F) are held
-during a step, and the step is cut where one of them crosses zero.
+The unknowns are the costate at 0 and, at the ends of further segments, state and costate; Newton's
+method makes the pieces meet and p(T) the derivative of the terminal cost.  The equations, and how
+switching times are located, are in two_point.
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
-import scipy.integrate
-import scipy.optimize
 
 from continuum.arrays import Array
 from continuum.checks import check_count, check_positive
 from continuum.controls import Control
 from continuum.problem import LearningProblem
-from continuum.sets import Box
 
 from ..adjoint.discretize import discretize
-from ..run.solution import SolveError, Trajectory
+from ..descent.first_order import GradientDescent
+from ..descent.minimize import minimize
+from ..descent.run import Minimizer, composite
+from ..descent.second_order import LBFGS
+from ..run.iteration import Run
+from ..run.monitors import Monitor
+from ..run.solution import Trajectory
 from ..run.status import Status
 from ..steps.tableaux import RK4
-from .extremals import Extremal, Switch
-from .hamiltonian import affine_minimiser, closed_form, obstacle, tikhonov_strengths
+from .extremals import Extremal
+from .hamiltonian import Hamiltonian
+from .two_point import Chatter, Exhausted, Overflow, Piece, TwoPoint, Values
 
-Values = Mapping[str, Array]
-_RESTING = 1e-9
-"""Switching functions below this share of their largest value are at rest: a singular arc."""
+_DESCENTS = 100
+"""Iterations of the descent that starts the search, at most."""
 
-_MOST_SWITCHES = 100
-"""More in one segment are taken for a control that chatters."""
+_STUCK = 1e-2
+"""int (H - min H) dt, relative to 1 + |J|, above which the descent is taken to be stuck."""
+
+_GAP = 1e-6
+"""H - min H, relative to 1 + |H|, above which the control found is no minimiser."""
 
 
 def shoot(
@@ -48,96 +46,224 @@ def shoot(
     initial: Control | None = None,
     segments: int = 1,
     rtol: float = 1e-11,
-    tolerance: float = 1e-9,
+    atol: float = 1e-9,
     max_iterations: int = 50,
+    max_evaluations: int = 200_000,
+    monitors: Sequence[Monitor] = (),
     raise_on_failure: bool = True,
 ) -> Extremal:
     """An extremal of the continuous problem, found by Newton's method for the state-costate
     equations.
 
-    The unknowns are the costate at 0 and, at the ends of further segments, state and costate; few
-    units are meant: the Jacobian is formed by differences, (2 N M segments)^2 numbers.  Newton
+    Few units are meant: the Jacobian is formed by differences, (2 N M segments)^2 numbers.  Newton
     finds an extremal near the initial control's; whether it is a minimum, and the lowest one, it
-    does not say (LM-55).
+    does not say (LM-55).  Where the costate of the initial control vanishes, every control is
+    extremal: that control is returned, with a status that says so.
 
-    initial : a control whose states and costates start the search; zero if not given
+    initial : a control whose states and costates start the search; None for what at most 100
+        iterations of a descent from zero find
     segments : how many pieces (0, T) is cut into
-    rtol : of the integration, by DOP853; tolerance : of the residual, relative to 1 + |unknowns|
-    returns Extremal with statistics "iterations", "integrations"
-    raises TypeError where the minimiser of the Hamiltonian is not explicit (it is for a Box or a
-        Ball without penalty and for Tikhonov terms with convex sets, each with one sample of a
-        monotone WidthDepth or a velocity that is affine in the control); ValueError for trained
-        blocks without time; SolveError if Newton fails, unless told not
+    rtol : of the integration, by DOP853
+    atol : of the residual, relative to 1 + the largest unknown
+    max_evaluations : of the right-hand side of the equations, in all
+    monitors : see a Snapshot with values "residual" and "evaluations" at every iteration
+    returns Extremal with statistics "iterations", "integrations", "evaluations", "seconds" and
+        "gap", the largest H - min H met; history "residual", "evaluations", "seconds"; after a
+        failure the control with the lowest J among what it had and the one it started from
+    raises TypeError where the minimiser of the Hamiltonian is not explicit (it is without penalty
+        for a Box, Ball or L1Ball, and for Tikhonov terms with convex sets, where the velocity is
+        affine in the control; without penalty also for one sample of a network whose units read
+        rows through a monotone activation); ValueError for trained blocks without time;
+        SolveError if it ends otherwise, unless told not; Interrupted, with the best so far, if
+        interrupted from the keyboard
     Source: Liu and Markowich section 4.2; multiple shooting as in Stoer and Bulirsch, 7.3.5.
     """
-    check_count("segments", segments)
-    check_count("max_iterations", max_iterations)
-    check_positive("rtol", rtol)
-    check_positive("tolerance", tolerance)
-    system = _System(problem, rtol)
-    start = problem.space.zeros() if initial is None else initial
-    cuts = np.linspace(0.0, problem.mesh.horizon, segments + 1)
-    unknowns = system.guess(start, cuts)
-    iterations = 0
+    segments = check_count("segments", segments)
+    max_iterations = check_count("max_iterations", max_iterations)
+    max_evaluations = check_count("max_evaluations", max_evaluations)
+    rtol, atol = check_positive("rtol", rtol), check_positive("atol", atol)
+    if initial is not None:
+        initial = problem.space.check("initial", initial)
+    search = _Search(problem, segments, rtol, atol, max_evaluations)
+    return search.run(initial, max_iterations, monitors).raise_if_failed(raise_on_failure)
 
-    def residual(z: Array) -> Array:
-        return system.residual(z, cuts)
 
-    size, status = np.inf, Status.NEWTON_SHOOTING_FAILED
-    try:
-        gap = residual(unknowns)
-        size = float(np.max(np.abs(gap)))
-        while iterations < max_iterations and size > tolerance * (
-            1.0 + float(np.max(np.abs(unknowns)))
-        ):
-            iterations += 1
-            step = np.linalg.lstsq(_differences(residual, unknowns, gap), -gap, rcond=1e-13)[0]
-            factor = 1.0
+class _Search:
+    """Newton's method for the gaps between the segments and the condition at T."""
+
+    def __init__(
+        self, problem: LearningProblem, segments: int, rtol: float, atol: float, most: int
+    ) -> None:
+        self.problem, self.atol = problem, atol
+        self.system = TwoPoint(problem, rtol, most)
+        self.cuts = np.linspace(0.0, problem.mesh.horizon, segments + 1)
+
+    def run(self, initial: Control | None, most: int, monitors: Sequence[Monitor]) -> Extremal:
+        """The search from a control, or from what descents find."""
+        control = descended(self.problem, self.atol) if initial is None else initial
+        path = discretize(self.problem, RK4()).run(control)
+        start = Extremal(
+            control,
+            Status.COSTATE_VANISHES,
+            objective=path.value,
+            state=Trajectory(path.times, path.states),
+            costate=Trajectory(path.times, self.problem.sample_weights * path.remaining),
+        )
+        size = float(np.max(np.abs(path.remaining)))
+        if size <= 100.0 * self.atol * (1.0 + float(np.max(np.abs(path.states)))):
+            return replace(start, detail=f"|p| is at most {size:.2g}, J = {path.value:.3g}")
+        unknowns = self._guess(path.times, path.states, start.costate.states)
+        record = Run(
+            unknowns, lambda _: control, most, monitors, flat=lambda z: z, merit="residual"
+        )
+        with record.interruptible(lambda: self._ended(record, start, Status.INTERRUPTED)):
+            status = self._newton(record, unknowns)
+            return self._ended(record, start, status)
+
+    def _newton(self, record: Run[Array], unknowns: Array) -> Status:
+        """How Newton's method ends."""
+        try:
+            gap = self._residual(unknowns)
             while True:
-                trial = unknowns + factor * step
-                trial_gap = residual(trial)
-                trial_size = float(np.max(np.abs(trial_gap)))
-                if trial_size < (1.0 - 0.1 * factor) * size or factor < 1e-4:
-                    break
-                factor /= 2
-            if not trial_size < size:
-                break
-            unknowns, gap, size = trial, trial_gap, trial_size
-        if size <= tolerance * (1.0 + float(np.max(np.abs(unknowns)))):
-            status = Status.CONVERGED_SHOOTING
-    except _Overflow:
-        status = Status.NON_FINITE
-    except _Chatter:
-        status = Status.SINGULAR_ARC
-    detail = f"after {iterations} iterations, residual {size:.3g}"
-    counts = {"iterations": float(iterations), "integrations": float(system.integrations)}
-    found = system.extremal(unknowns, cuts, status, detail, counts)
-    if raise_on_failure and not status.ok:
-        raise SolveError(found)
-    return found
+                size = float(np.max(np.abs(gap)))
+                solved = size <= self.atol * (1.0 + float(np.max(np.abs(unknowns))))
+                record.evaluations = self.system.evaluations
+                numbers = {"residual": size, "evaluations": float(record.evaluations)}
+                stopped = record.record(unknowns, numbers, solved)
+                if solved or stopped:
+                    return Status.CONVERGED_SHOOTING if solved else Status.STOPPED
+                found = self._better(unknowns, gap, size)
+                if found is None or record.iterations == record.max_iterations:
+                    return Status.NEWTON_SHOOTING_FAILED
+                unknowns, gap = found
+        except Overflow:
+            return Status.NON_FINITE
+        except Chatter:
+            return Status.SINGULAR_ARC
+        except Exhausted:
+            return Status.MAX_EVALUATIONS
+
+    def _ended(self, record: Run[Array], start: Extremal, status: Status) -> Extremal:
+        """What is returned: the extremal, or of a failure the better of the best unknowns and the
+        control from which they were sought.
+        """
+        sizes = record.columns.get("residual", [float("inf")])
+        detail = f"after {record.iterations} iterations, residual {min(sizes):.3g}"
+        if status is Status.STOPPED and record.watch.reason:
+            detail += f", {record.watch.reason}"
+        self.system.most = self.system.evaluations + 100_000  # for one run more
+        try:
+            found = self._extremal(record.best, status, detail)
+        except (Overflow, Chatter, Exhausted):
+            found = replace(start, status=status, detail=detail)
+        if not found.status.ok and not found.objective < start.objective:
+            detail = f"{found.detail}; the control from which it started is returned"
+            found = replace(start, status=found.status, detail=detail)
+        statistics = {
+            **record.statistics(),
+            "integrations": float(self.system.integrations),
+            "evaluations": float(self.system.evaluations),
+        }
+        return replace(
+            found, history=record.history(), statistics={**found.statistics, **statistics}
+        )
+
+    def _better(self, unknowns: Array, gap: Array, size: float) -> tuple[Array, Array] | None:
+        """Newton's step, halved until the residual falls; None if it does not."""
+        jacobian = _differences(self._residual, unknowns, gap)
+        step, factor = np.linalg.lstsq(jacobian, -gap, rcond=1e-13)[0], 1.0
+        while factor > 1e-4:
+            trial = unknowns + factor * step
+            with contextlib.suppress(Overflow, Chatter):
+                found = self._residual(trial)
+                if float(np.max(np.abs(found))) < (1.0 - 0.1 * factor) * size:
+                    return trial, found
+            factor /= 2
+        return None
+
+    def _guess(self, times: Array, states: Array, costates: Array) -> Array:
+        """The unknowns of a run: its costate at 0, state and costate at the other cuts."""
+        parts = [costates[0]]
+        for n in np.rint(np.interp(self.cuts[1:-1], times, np.arange(len(times)))).astype(int):
+            parts += [states[n], costates[n]]
+        return np.concatenate([np.ravel(x) for x in parts])
+
+    def _starts(self, unknowns: Array) -> list[Array]:
+        """z at the start of every segment."""
+        size = self.problem.initial.size
+        first = np.concatenate([self.problem.initial.ravel(), unknowns[:size]])
+        return [first, *unknowns[size:].reshape(-1, 2 * size)]
+
+    def _runs(self, unknowns: Array) -> list[list[Piece]]:
+        """The pieces of every segment."""
+        return [
+            self.system.run(float(a), float(b), z)
+            for a, b, z in zip(self.cuts[:-1], self.cuts[1:], self._starts(unknowns), strict=True)
+        ]
+
+    def _residual(self, unknowns: Array) -> Array:
+        """The gaps between segments, and p(T) minus the terminal cost's derivative."""
+        ends = [np.asarray(run[-1].z(run[-1].t1)) for run in self._runs(unknowns)]
+        starts = self._starts(unknowns)
+        gaps = [end - start for end, start in zip(ends[:-1], starts[1:], strict=True)]
+        return np.concatenate([*gaps, self.system.end_gap(ends[-1])])
+
+    def _extremal(self, unknowns: Array, status: Status, detail: str) -> Extremal:
+        """The run of some unknowns.  Raises Overflow, Chatter, Exhausted."""
+        problem, system = self.problem, self.system
+        pieces = [piece for run in self._runs(unknowns) for piece in run]
+        times = np.array([p.t0 for p in pieces] + [pieces[-1].t1])
+        ends = np.stack(
+            [np.asarray(p.z(p.t0)) for p in pieces] + [np.asarray(pieces[-1].z(pieces[-1].t1))]
+        )
+        paths = ends.reshape(len(times), 2, *problem.initial.shape)
+        energies, gap = _hamiltonians(system, times, ends, pieces)
+        if status.ok and gap > _GAP * (1.0 + float(np.max(np.abs(energies)))):
+            status = Status.NEWTON_SHOOTING_FAILED
+            detail += f"; the equations hold, but the control does not minimise H: gap {gap:.3g}"
+        control, integral = _averages(system, pieces)
+        return Extremal(
+            control,
+            status,
+            detail,
+            problem.functional.terminal_cost(paths[-1, 0]) + integral,
+            statistics={"gap": gap},
+            state=Trajectory(times, paths[:, 0]),
+            costate=Trajectory(times, paths[:, 1]),
+            switches=system.switches(pieces),
+            hamiltonian=energies,
+        )
 
 
-class _Overflow(ArithmeticError):
-    """The state or the costate did not stay finite."""
+def descended(problem: LearningProblem, gtol: float) -> Control:
+    """The control that a few iterations of a descent find from zero, by RK4, one step per layer.
 
-
-class _Chatter(ArithmeticError):
-    """The control switches without end: the path runs along a singular arc."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Piece:
-    """A step: z(t) on [t0, t1] and the signs that were held."""
-
-    t0: float
-    t1: float
-    z: Callable[[float], Array]
-    signs: Values
-
-
-def _root(function: Callable[[float], float], left: float, right: float) -> float:
-    """A zero between two points of opposite sign."""
-    return float(scipy.optimize.brentq(function, left, right, xtol=1e-15))  # type: ignore[arg-type]
+    Where the minimiser of H along the run of that control promises more, as where the gradient
+    vanishes but H does not rest, a second descent starts on the way to it.
+    """
+    objective = discretize(problem, RK4())
+    method: Minimizer = LBFGS(gtol=gtol, max_iterations=_DESCENTS)
+    try:
+        method.check(composite(objective))
+    except TypeError:
+        method = GradientDescent(gtol=gtol, max_iterations=_DESCENTS)
+    found = minimize(objective, method, raise_on_failure=False)
+    if not np.isfinite(found.objective):
+        return found.control
+    path = objective.run(found.control)
+    blocks = {n: x for n, x in found.control.items()}
+    hamiltonian = Hamiltonian(problem, path.times[:-1], path.states[:-1], path.remaining[:-1])
+    best = hamiltonian.minimiser(blocks)
+    if not float(problem.mesh.steps @ best.gap) > _STUCK * (1.0 + abs(path.value)):
+        return found.control
+    way, share = found.control.replaced(**best.values) - found.control, 1.0
+    while share > 1e-6:
+        trial = found.control + share * way
+        if objective.value(trial) < path.value * (1.0 - 1e-6):
+            again = minimize(objective, method, initial=trial, raise_on_failure=False)
+            return min(found, again, key=lambda solution: solution.objective).control
+        share *= 0.5
+    return found.control
 
 
 def _differences(function: Callable[[Array], Array], x: Array, value: Array) -> Array:
@@ -147,266 +273,61 @@ def _differences(function: Callable[[Array], Array], x: Array, value: Array) -> 
     jacobian = np.zeros((len(value), len(x)))
     for i in range(len(x)):
         h = 1e-6 * (1.0 + abs(float(x[i])))
-        moved = np.zeros_like(x)
-        moved[i] = h
-        with contextlib.suppress(_Chatter):
-            jacobian[:, i] = (function(x + moved) - function(x - moved)) / (2.0 * h)
+        shift = np.zeros_like(x)
+        shift[i] = h
+        with contextlib.suppress(Chatter):
+            jacobian[:, i] = (function(x + shift) - function(x - shift)) / (2.0 * h)
     return jacobian
 
 
-class _System:
-    """The state-costate equations of a problem, with the minimiser of the Hamiltonian put in."""
+def _hamiltonians(
+    system: TwoPoint, times: Array, ends: Array, pieces: list[Piece]
+) -> tuple[Array, float]:
+    """(S,): H at the ends of the pieces, and the largest H - min H there and in their middles."""
+    problem, count = system.problem, len(pieces)
+    middles = np.array([0.5 * (p.t0 + p.t1) for p in pieces])
+    inside = np.stack([np.asarray(p.z(float(t))) for p, t in zip(pieces, middles, strict=True)])
+    moments, points = np.append(times, middles), np.concatenate([ends, inside])
+    signs = [p.signs for p in [*pieces, pieces[-1], *pieces]]
+    rows = [
+        system.control(float(t), z, held) for t, z, held in zip(moments, points, signs, strict=True)
+    ]
+    values = {b.name: np.stack([c[b.name] for c in rows]) for b in problem.space.trained}
+    f, p = np.moveaxis(points.reshape(len(points), 2, *problem.initial.shape), 1, 0)
+    weights = np.where(problem.sample_weights > 0.0, problem.sample_weights, 1.0)
+    hamiltonian = Hamiltonian(problem, moments, f, p / weights)
+    return hamiltonian.value(values)[: count + 1], float(np.max(hamiltonian.minimiser(values).gap))
 
-    def __init__(self, problem: LearningProblem, rtol: float) -> None:
-        self.problem, self.rtol, self.integrations = problem, rtol, 0
-        self.functional = problem.functional
-        self.network, self.space, self.mesh = problem.network, problem.space, problem.mesh
-        self.units, self.samples = problem.initial.shape
-        wrong = obstacle(problem)
-        if wrong:
-            raise ValueError(f"shoot needs Pontryagin's principle, but {wrong}")
-        if closed_form(problem) == "local" or (
-            problem.admissible is not None and not problem.admissible.convex
-        ):
-            raise TypeError(
-                "shoot needs an explicit minimiser of the Hamiltonian: a velocity that is affine "
-                "in the control, or "
-                "one sample of a WidthDepth with a monotone activation and no penalty; and a "
-                "convex set or a Tikhonov "
-                "term for every trained block"
-            )
-        self.strengths = tikhonov_strengths(problem)
-        parts = () if problem.admissible is None else problem.admissible.parts
-        self.held = not any(self.strengths.values()) and all(
-            isinstance(part, Box) for part in parts
-        )
 
-    # -- the equations
-    # ---------------------------------------------------------------------------------
+def _averages(system: TwoPoint, pieces: list[Piece]) -> tuple[Control, float]:
+    """The control averaged over layers, and the integral of running cost and penalty, by Gauss's
+    rule with six points on every piece of a layer.
+    """
+    mesh, space = system.mesh, system.space
+    integral = 0.0
+    total = {b.name: np.zeros(space.shape(b)) for b in space.trained}
+    points, weights = np.polynomial.legendre.leggauss(6)
+    for piece in pieces:
+        inner = mesh.nodes[(mesh.nodes > piece.t0) & (mesh.nodes < piece.t1)]
+        for left, right in zip(np.append(piece.t0, inner), np.append(inner, piece.t1), strict=True):
+            layer = mesh.layer_of(0.5 * (left + right))
+            for x, w in zip(points, weights, strict=True):
+                t = 0.5 * (left + right) + 0.5 * (right - left) * x
+                share = 0.5 * (right - left) * w
+                z = np.asarray(piece.z(t))
+                values = system.control(t, z, piece.signs)
+                integral += share * _density(system, t, z, values)
+                for name in total:
+                    total[name][layer] += share / mesh.steps[layer] * values[name]
+    return Control(space, total, trusted=True), integral
 
-    def split(self, z: Array) -> tuple[Array, Array]:
-        """(f, p), each (N, M)."""
-        return tuple(z.reshape(2, self.units, self.samples))  # type: ignore[return-value]
 
-    def switching(self, t: float, z: Array, values: Values) -> dict[str, Array]:
-        """D_c (p, F) for the trained blocks: the switching functions."""
-        f, p = self.split(z)
-        bars = self.network.vjp(f, values, t, p)[1]
-        return {b.name: bars[b.name] for b in self.space.trained}
-
-    def control(self, t: float, z: Array, signs: Values) -> dict[str, Array]:
-        """The minimiser of the Hamiltonian, or the vertex with the signs held; the point nearest to
-        0 for a sign 0.
-        """
-        fixed = dict(self.space.fixed)
-        resting = {b.name: np.zeros(b.shape) for b in self.space.trained}
-        if self.held and self.problem.admissible is not None:
-            resting = self.problem.admissible.nearest(resting, self.space)
-            return {**fixed, **affine_minimiser(self.problem, signs, resting)}
-        bars = self.switching(t, z, {**fixed, **resting})
-        return {**fixed, **affine_minimiser(self.problem, bars, resting)}
-
-    def slope(self, t: float, z: Array, signs: Values) -> Array:
-        """(f', p') as one vector."""
-        f, p = self.split(z)
-        values = self.control(t, z, signs)
-        back = self.network.vjp(f, values, t, p)[0]
-        back = back + self.functional.running_vjp(f, values, t)[0]
-        return np.stack([self.network.velocity(f, values, t), -back]).ravel()
-
-    # -- integration
-    # -----------------------------------------------------------------------------------
-
-    def run(self, t0: float, t1: float, z: Array) -> list[_Piece]:
-        """The steps from t0 to t1."""
-        self.integrations += 1
-        pieces: list[_Piece] = []
-        switched = 0
-        signs = self._signs(t0, z, {})
-        while t0 < t1:
-            solver = scipy.integrate.DOP853(
-                lambda t, x, held=signs: self.slope(t, x, held),
-                t0,
-                z,
-                t1,
-                rtol=self.rtol,
-                atol=0.1 * self.rtol,
-            )
-            changed: dict[str, Array] = {}
-            while solver.status == "running" and not changed:
-                solver.step()
-                if solver.status == "failed" or not np.all(np.isfinite(solver.y)):
-                    raise _Overflow
-                inside, begin, end = solver.dense_output(), float(solver.t_old), float(solver.t)  # type: ignore[arg-type]
-                if self.held:
-                    end, changed = self._first_change(inside, begin, end, signs)
-                pieces.append(_Piece(begin, end, inside, signs))
-            t0, z = pieces[-1].t1, np.asarray(pieces[-1].z(pieces[-1].t1))
-            if changed:
-                switched += 1
-                if switched > _MOST_SWITCHES:
-                    raise _Chatter
-                signs = {n: np.where(changed[n], -s, s) for n, s in signs.items()}
-                signs = self._signs(t0, z, signs)
-        return pieces
-
-    def _signs(self, t: float, z: Array, held: Values) -> dict[str, Array]:
-        """The signs of the switching functions; where they vanish, those held, or of a moment
-        later.
-        """
-        zero = {b.name: np.zeros(b.shape) for b in self.space.trained}
-        if not self.held:
-            return zero
-        signs = {n: np.array(held.get(n, zero[n])) for n in zero}
-        later = z
-        for _ in range(
-            2
-        ):  # what vanishes at t may be seen a moment later: twice, for what follows from the first
-            found = self._switching_at(t, later, signs)
-            for name, g in found.items():
-                level = _RESTING * max(float(np.max(np.abs(x))) for x in found.values())
-                signs[name] = np.where(
-                    (signs[name] == 0) & (np.abs(g) > level), np.sign(g), signs[name]
-                )
-            later = z + 1e-6 * self.mesh.horizon * self.slope(t, z, signs)
-        return signs
-
-    def _switching_at(self, t: float, z: Array, signs: Values) -> dict[str, Array]:
-        return self.switching(t, z, self.control(t, z, signs))
-
-    def _first_change(
-        self, inside: Callable[[float], Array], begin: float, end: float, signs: Values
-    ) -> tuple[float, dict[str, Array]]:
-        """The end of the step, cut at the first crossing, and which signs change there."""
-
-        def against(t: float) -> dict[str, Array]:
-            """The switching functions times the signs held: < 0 where they have crossed."""
-            found = self._switching_at(t, np.asarray(inside(t)), signs)
-            return {n: g * signs[n] for n, g in found.items()}
-
-        first, names = end, {n: np.zeros(s.shape, dtype=bool) for n, s in signs.items()}
-        times = begin + (end - begin) * np.linspace(0.0, 1.0, 9)[1:]
-        for left, right in zip(np.append(begin, times[:-1]), times, strict=True):
-            after, before = against(float(right)), against(float(left))
-            level = 1e-13 * max(float(np.max(np.abs(g))) for g in after.values())
-            crossing = [
-                (n, tuple(i))
-                for n, g in after.items()
-                for i in np.argwhere((g < -level) & (before[n] > level))
-            ]
-            if not crossing:
-                continue
-            roots = {
-                (n, i): _root(
-                    lambda t, n=n, i=i: float(against(t)[n][i]), float(left), float(right)
-                )
-                for n, i in crossing
-            }
-            first = min(roots.values())
-            for (n, i), t in roots.items():
-                names[n][i] = t <= first + 1e-12 * self.mesh.horizon
-            return first, names
-        return end, {}
-
-    # -- unknowns
-    # --------------------------------------------------------------------------------------
-
-    def guess(self, control: Control, cuts: Array) -> Array:
-        """The unknowns of a control: its own states and costates (RK4)."""
-        path = discretize(self.problem, RK4()).run(control)
-        weights = self.problem.sample_weights
-        parts = [weights * path.remaining[0]]
-        for n in np.rint(np.interp(cuts[1:-1], path.times, np.arange(len(path.times)))).astype(int):
-            parts += [path.states[n], weights * path.remaining[n]]
-        return np.concatenate([np.ravel(x) for x in parts])
-
-    def starts(self, unknowns: Array) -> list[Array]:
-        """z at the start of every segment."""
-        size = self.units * self.samples
-        first = np.concatenate([self.problem.initial.ravel(), unknowns[:size]])
-        return [first, *unknowns[size:].reshape(-1, 2 * size)]
-
-    def residual(self, unknowns: Array, cuts: Array) -> Array:
-        """The gaps between segments, and p(T) minus the terminal cost's derivative."""
-        starts = self.starts(unknowns)
-        gaps = []
-        for n, z in enumerate(starts):
-            last = self.run(float(cuts[n]), float(cuts[n + 1]), z)[-1]
-            end = np.asarray(last.z(last.t1))
-            if n + 1 < len(starts):
-                gaps.append(end - starts[n + 1])
-            else:
-                f, p = self.split(end)
-                gaps.append((p - self.functional.terminal_vjp(f)[0]).ravel())
-        return np.concatenate(gaps)
-
-    def extremal(
-        self, unknowns: Array, cuts: Array, status: Status, detail: str, counts: Mapping[str, float]
-    ) -> Extremal:
-        """What is returned of the unknowns."""
-        try:
-            runs = [
-                self.run(float(a), float(b), z)
-                for a, b, z in zip(cuts[:-1], cuts[1:], self.starts(unknowns), strict=True)
-            ]
-        except (_Overflow, _Chatter):
-            return Extremal(self.space.zeros(), status, detail, float("inf"), statistics=counts)
-        pieces = [piece for run in runs for piece in run]
-        times = np.array([p.t0 for p in pieces] + [pieces[-1].t1])
-        ends = np.stack(
-            [np.asarray(p.z(p.t0)) for p in pieces] + [np.asarray(pieces[-1].z(pieces[-1].t1))]
-        )
-        paths = ends.reshape(len(times), 2, self.units, self.samples)
-        objective = self.functional.terminal_cost(paths[-1, 0])
-        total = {b.name: np.zeros(self.space.shape(b)) for b in self.space.trained}
-        points, weights = np.polynomial.legendre.leggauss(6)
-        for piece in pieces:
-            inner = self.mesh.nodes[(self.mesh.nodes > piece.t0) & (self.mesh.nodes < piece.t1)]
-            for left, right in zip(
-                np.append(piece.t0, inner), np.append(inner, piece.t1), strict=True
-            ):
-                layer = self.mesh.layer_of(0.5 * (left + right))
-                for x, w in zip(points, weights, strict=True):
-                    t = 0.5 * (left + right) + 0.5 * (right - left) * x
-                    share = 0.5 * (right - left) * w
-                    z = np.asarray(piece.z(t))
-                    values = self.control(t, z, piece.signs)
-                    objective += share * self._density(t, z, values)
-                    for name in total:
-                        total[name][layer] += share / self.mesh.steps[layer] * values[name]
-        energies = [self._hamiltonian(p.t0, ends[n], p.signs) for n, p in enumerate(pieces)]
-        energies.append(self._hamiltonian(float(times[-1]), ends[-1], pieces[-1].signs))
-        return Extremal(
-            Control(self.space, total, trusted=True),
-            status,
-            detail,
-            objective,
-            statistics=counts,
-            state=Trajectory(times, paths[:, 0]),
-            costate=Trajectory(times, paths[:, 1]),
-            switches=self._switches(pieces),
-            hamiltonian=np.array(energies),
-        )
-
-    def _density(self, t: float, z: Array, values: Values) -> float:
-        """The integrand of the cost: running cost and penalty."""
-        density = self.functional.running_cost(self.split(z)[0], values, t)
-        for block in self.space.trained:
-            density += self.strengths[block.name] * float(
-                np.sum(block.weights * values[block.name] ** 2)
-            )
-        return density
-
-    def _hamiltonian(self, t: float, z: Array, signs: Values) -> float:
-        f, p = self.split(z)
-        values = self.control(t, z, signs)
-        power = np.sum(self.network.weights[:, None] * p * self.network.velocity(f, values, t))
-        return float(power) + self._density(t, z, values)
-
-    def _switches(self, pieces: list[_Piece]) -> tuple[Switch, ...]:
-        found = []
-        for before, after in pairwise(pieces):
-            for name, signs in before.signs.items():
-                for index in np.argwhere(signs * after.signs[name] < 0):
-                    found.append(Switch(before.t1, name, tuple(int(i) for i in index)))
-        return tuple(found)
+def _density(system: TwoPoint, t: float, z: Array, values: Values) -> float:
+    """The integrand of the cost: running cost and penalty."""
+    problem, density = system.problem, 0.0
+    if problem.functional.running is not None:
+        density = problem.functional.running_cost(system.split(z)[0], values, t)
+    if problem.penalty is not None:
+        trained = {b.name: values[b.name] for b in system.space.trained}
+        density += float(problem.penalty.density(system.space, trained))
+    return density

@@ -22,11 +22,13 @@ class Status(Enum):
         True,
     )
     CONVERGED = (
-        "Converged: the projected gradient is below the tolerance.",
+        "Stationary: the projected gradient is below the tolerance. A minimum, a saddle and a "
+        "maximum all are; this run does not tell them apart.",
         True,
     )
     GAP_CLOSED = (
-        "Converged: the duality gap is below the tolerance.",
+        "Converged: the duality gap is below the tolerance; where the objective is convex, it "
+        "bounds the distance from the least one.",
         True,
     )
     CONVERGED_SHOOTING = (
@@ -52,8 +54,8 @@ class Status(Enum):
         True,
     )
     NON_FINITE = (
-        "A state became infinite or NaN. Try more steps per layer, or a shorter horizon; if "
-        "the problem is stiff, RadauIIA5() or BackwardEuler().",
+        "A state became infinite or NaN. Where the equation has a solution, shorter steps help, a "
+        "shorter horizon or a smaller control; if it is stiff, RadauIIA5() or BackwardEuler().",
         False,
     )
     STEPS_TOO_LONG = (
@@ -67,6 +69,11 @@ class Status(Enum):
         "The cap on the number of steps was reached before the horizon. Raise max_steps or "
         "the tolerances; if the state hardly changes over so many steps, the problem is "
         "stiff: use RadauIIA5() or BackwardEuler().",
+        False,
+    )
+    NOT_SETTLED = (
+        "The cost could not be computed to rtol: values at smaller and smaller errors of the steps "
+        "do not agree, or ask for too many steps. Give a larger rtol, or a shorter horizon.",
         False,
     )
     STEP_UNDERFLOW = (
@@ -84,6 +91,16 @@ class Status(Enum):
         "control, such as that of minimize, or use more segments.",
         False,
     )
+    MAX_EVALUATIONS = (
+        "The cap on evaluations of the state-costate equations was reached before they were "
+        "solved. Start from a better control, or raise max_evaluations.",
+        False,
+    )
+    COSTATE_VANISHES = (
+        "The costate of the control at hand vanishes at every time, so that H does not depend on "
+        "the control and every control is extremal there: Pontryagin's principle decides nothing.",
+        True,
+    )
     SINGULAR_ARC = (
         "The control switches without end: the path runs along a singular arc, which "
         "switching times do not describe. Add a Tikhonov term, or judge the control with "
@@ -91,7 +108,28 @@ class Status(Enum):
         False,
     )
     NON_FINITE_START = (
-        "The objective is infinite or NaN at the initial control. Start from a smaller control.",
+        "The objective or its gradient is infinite or NaN at the initial control. Start from a "
+        "smaller control.",
+        False,
+    )
+    NON_FINITE_OBJECTIVE = (
+        "The objective or its gradient became infinite or NaN in mid-run; the control is the best "
+        "before that. Take shorter steps or start elsewhere; if the objective is your own, look "
+        "at its derivative there.",
+        False,
+    )
+    INTERRUPTED = (
+        "Interrupted from the keyboard; the control is the best until then.",
+        False,
+    )
+    SADDLE = (
+        "Stationary, but no minimum: the gradient is below the tolerance, the curvature is "
+        "negative along some direction, and no step along it lowers the objective by more than "
+        "rounding. Start elsewhere.",
+        False,
+    )
+    RAISED = (
+        "The method raised an error, which the detail repeats; the control is zero.",
         False,
     )
     MAX_ITERATIONS = (

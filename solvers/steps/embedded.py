@@ -5,6 +5,7 @@ their steps.
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 import numpy as np
@@ -26,14 +27,18 @@ class AdaptiveRungeKutta(RungeKutta):
     share the steps, and the worst one decides.
 
     rtol, atol : relative and absolute tolerance, both > 0; they have no defaults
-    raises TypeError if one is missing: rtol=1e-8, atol=1e-10 is a pair to start from
+    max_step : no step is longer; a pulse shorter than a step can go unseen, whatever the tolerances
+    raises TypeError if a tolerance is missing: rtol=1e-8, atol=1e-10 is a pair to start from
     """
 
     rtol: float | None = None
     atol: float | None = None
+    max_step: float = inf
 
     error_order: ClassVar[int]
     """e = O(h^(error_order + 1)): how much a step must shrink for an error that is too large."""
+    error_constant: ClassVar[float]
+    """e / h^(error_order + 1) as h -> 0, for f' = f at f = 1: where the first step starts from."""
     first_same_as_last: ClassVar[bool]
     """The last slope of an accepted step is the first of the next."""
     error: ClassVar[Array]
@@ -48,6 +53,8 @@ class AdaptiveRungeKutta(RungeKutta):
                     f"atol=1e-10)"
                 )
             check_positive(name, value)
+        if self.max_step != inf:
+            check_positive("max_step", self.max_step)
 
     @property
     def tolerances(self) -> tuple[float, float]:
@@ -91,6 +98,7 @@ class DormandPrince(AdaptiveRungeKutta):
 
     order = 5
     error_order = 4
+    error_constant = 97 / 120000
     first_same_as_last = True
     a = tableau(
         (),
@@ -148,6 +156,7 @@ class DOP853(AdaptiveRungeKutta):
 
     order = 8
     error_order = 7
+    error_constant = 4.333903103658316e-7
     first_same_as_last = True
     a, b, c, error = dop853_table.A, dop853_table.B, dop853_table.C, dop853_table.ERROR_5
 

@@ -1,1 +1,1 @@
-"""What theorems say of a network: stability, growth, functionals along runs."""
+"""Theorems on a network: stability, growth, functionals along runs, and which theorems apply."""

@@ -1,4 +1,4 @@
-"""What decreases along runs of f_t = sigma(a - Bf), and how perturbations travel along them."""
+"""Functionals that decrease along runs of f_t = sigma(a - Bf), and perturbations of runs."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ from continuum.networks import WidthDepth
 from ..run.solution import Trajectory
 from ..steps.tableaux import RK4, RungeKutta, combine
 from .stability import (
-    ROUNDING,
     coordinates,
     is_symmetric,
+    numerical_rank,
     operator_matrix,
     steady_values,
     values_at,
@@ -39,7 +39,9 @@ class Lyapunov:
     power: Array
 
 
-def lyapunov(network: WidthDepth, control: ControlPath, trajectory: Trajectory) -> Lyapunov:
+def lyapunov_functional(
+    network: WidthDepth, control: ControlPath, trajectory: Trajectory
+) -> Lyapunov:
     """d/dt int Sigma(u) = -(B sigma(u), sigma(u)),   d/dt [1/2 (Bf, f) - (a, f)] = -int sigma(u) u.
 
     trajectory : of this network, (S, N, M)
@@ -71,8 +73,9 @@ def lyapunov(network: WidthDepth, control: ControlPath, trajectory: Trajectory) 
 def root_energy(
     network: WidthDepth, control: ControlPath, trajectory: Trajectory, shifted: bool = False
 ) -> tuple[Array, float]:
-    """(|B^1/2 f|^2, |g|), or with `shifted` (1/2 |B^1/2 f - g|^2, |g|), where B^1/2 g = a and g has
-    least norm.
+    """(|B^1/2 f|^2, |g|), or with `shifted` (1/2 |B^1/2 f - g|^2, |g|).
+
+    Here B^1/2 g = a and g has least norm.
 
     The second does not increase if s sigma(s) >= 0, so |B^1/2 f| <= |g| + |B^1/2 f_I - g|; |g|
     stays bounded under refinement only if a is in R(B^1/2), which `steady_state(...).root_verdict`
@@ -91,12 +94,13 @@ def root_energy(
         raise ValueError(
             f"kernel must be >= 0 as an operator, its least eigenvalue is {omega[0]:.3g}"
         )
-    kept = omega > ROUNDING * omega[-1]
-    root, q = np.sqrt(omega[kept])[:, None], q[:, kept]
+    omega, q = np.maximum(omega[::-1], 0.0), q[:, ::-1]
+    rank, _, error = numerical_rank(omega)
+    root, q = np.sqrt(omega[:rank])[:, None], q[:, :rank]
     a = coordinates(network, bias)
     g = (q.T @ a) / root
     outside = float(np.linalg.norm(a - q @ (q.T @ a)))
-    if shifted and outside > 1e-8 * float(np.linalg.norm(a)):
+    if shifted and outside > max(1e-8, error) * float(np.linalg.norm(a)):
         raise ValueError(
             f"bias must be in R(B^1/2), but a part of norm {outside:.3g} is orthogonal to R(B)"
         )
@@ -108,8 +112,9 @@ def root_energy(
 def singular_energy(
     network: WidthDepth, control: ControlPath, trajectory: Trajectory
 ) -> tuple[Array, Array]:
-    """V = 1/2 sum_l (u_l / mu_l)^2 with u_l = (u, phi_l), B = sum_l mu_l (psi_l, .) phi_l of finite
-    rank.
+    """V = 1/2 sum_l (u_l / mu_l)^2, u_l = (u, phi_l), for B of finite rank.
+
+    B = sum_l mu_l (psi_l, .) phi_l is the singular value decomposition.
 
     V decreases near u = 0 if D T is positive definite, where int Sigma(u) need not (`gram_test`).
 
@@ -119,14 +124,14 @@ def singular_energy(
     """
     values = steady_values(network, control)
     left, mu, _ = np.linalg.svd(operator_matrix(network, control))
-    kept = mu > ROUNDING * mu[0]
+    rank, *_ = numerical_rank(mu)
     parts = np.stack(
         [
-            left[:, kept].T @ coordinates(network, network.preactivation(f, values))
+            left[:, :rank].T @ coordinates(network, network.preactivation(f, values))
             for f in _states(network, trajectory)
         ]
     )
-    return 0.5 * np.sum((parts / mu[kept][:, None]) ** 2, axis=1), parts
+    return 0.5 * np.sum((parts / mu[:rank][:, None]) ** 2, axis=1), parts
 
 
 def linearize(
@@ -146,7 +151,7 @@ def linearize(
         accurate run is what to give
     perturbation : (N, K)
     sample : along which column of the run
-    stepper : an explicit Runge-Kutta method, RK4() unless said otherwise
+    stepper : an explicit Runge-Kutta method, RK4() by default
     returns Trajectory with states (S, N, K)
     raises ValueError for states that do not fit or a saved interval that a breakpoint of the
     control cuts Source: Liu and Markowich (3.6).
@@ -258,10 +263,10 @@ def energy_identity(
         steady_values(network, control)
     if not np.array_equal(trajectory.times, perturbations.times):
         raise ValueError("perturbations must be given at the times of the trajectory")
+    runs = _states(network, trajectory)
+    sample = _check_sample(sample, runs)
     energies, rates = [], []
-    for t, states, w in zip(
-        trajectory.times, _states(network, trajectory), _states(network, perturbations), strict=True
-    ):
+    for t, states, w in zip(trajectory.times, runs, _states(network, perturbations), strict=True):
         values, f = values_at(network, control, float(t)), states[:, sample : sample + 1]
         u, measure = network.preactivation(f, values), network.weights_like(f)
         apply = network.kernel.apply
@@ -275,8 +280,8 @@ def energy_identity(
                 f"sigma'(u) must be > 0, the least at t = {float(t):g} is {float(slope.min()):.3g}"
             )
         energies.append(network.grid.integrate(0.5 * w * w / slope))
-        bent = 0.5 * w * w * sigma.second(u) * u_t / slope**2
-        rates.append(-network.grid.integrate(w * apply(values["kernel"], w, measure) + bent))
+        curvature = 0.5 * w * w * sigma.second(u) * u_t / slope**2
+        rates.append(-network.grid.integrate(w * apply(values["kernel"], w, measure) + curvature))
     return EnergyIdentity(trajectory.times, np.stack(energies), np.stack(rates))
 
 
@@ -297,9 +302,7 @@ class _March:
                 f"stepper must be an explicit Runge-Kutta method such as RK4(), got {stepper!r}"
             )
         values_at(network, control, 0.0)
-        samples = _states(network, trajectory).shape[2]
-        if not 0 <= sample < samples:
-            raise ValueError(f"sample must be in 0..{samples - 1}, got {sample}")
+        sample = _check_sample(sample, _states(network, trajectory))
         times = trajectory.times
         for point in control.breakpoints:
             k = int(np.searchsorted(times, point))
@@ -320,9 +323,7 @@ class _March:
         self.stepper, self.substeps = stepper, check_count("substeps", substeps)
 
     def interval(self, columns: Array, n: int, adjoint: bool = False) -> Array:
-        """Columns at the end of interval n from those at its start or, for the adjoint, the other
-        way.
-        """
+        """Columns at the end of interval n from those at its start; the adjoint goes back."""
         ends = self.trajectory.times[n : n + 2]
         start, end = (float(x) for x in (ends[::-1] if adjoint else ends))
         layer = self.control.mesh.layer_of(0.5 * (start + end))
@@ -347,13 +348,21 @@ class _March:
 
 
 def _states(network: WidthDepth, trajectory: Trajectory) -> Array:
+    if not isinstance(trajectory, Trajectory):
+        raise TypeError(f"trajectory must be a Trajectory, got {type(trajectory).__name__}")
     return check_array("trajectory", trajectory.states, ("S", len(network.weights), "M"))
+
+
+def _check_sample(sample: int, states: Array) -> int:
+    if check_count("sample", sample, 0) >= states.shape[2]:
+        raise ValueError(f"sample must be in 0..{states.shape[2] - 1}, got {sample}")
+    return int(sample)
 
 
 def _index(trajectory: Trajectory, name: str, time: float) -> int:
     times = trajectory.times
     n = int(np.argmin(np.abs(times - time)))
-    if abs(float(times[n]) - time) > 1e-12 * max(1.0, abs(time)):
+    if not abs(float(times[n]) - time) <= 1e-12 * max(1.0, float(times[n])):
         raise ValueError(
             f"{name} must be a time of the trajectory, the nearest to {time:g} is "
             f"{float(times[n]):g}"

@@ -9,7 +9,7 @@ import numpy as np
 from continuum.activations import Activation, identity
 from continuum.arrays import Array
 from continuum.checks import check_array
-from continuum.controls import ControlPath
+from continuum.controls import ControlPath, FunctionControl
 from continuum.networks import WidthDepth
 
 from .stability import (
@@ -29,7 +29,8 @@ class Growth:
     """|f(t)| <= start e^(rate t) + slope (e^(rate t) - 1) / rate in L^2(Y), for the worst sample.
 
     kind : "bounded" (slope = rate = 0), "linear" (rate = 0), "exponential" or "no theorem applies";
-        an upper bound, which the solution need not attain
+        an upper bound, which the solution need not attain.  For functions of time the exponential
+        one is conditional: norms between the ends and middles of layers are not known
     theorem : the one that was used
     sentence : the bound, and on what it rests
     """
@@ -81,9 +82,7 @@ def growth_class(
         reached = check_array("steady", steady, (len(network.weights), 1))
         residual = _norm(network, network.preactivation(reached, first))
         scale = _norm(network, first["bias"][:, None])
-        scale += float(np.linalg.norm(operator_matrix(network, control), 2)) * _norm(
-            network, reached
-        )
+        scale += network.kernel.norm(first["kernel"], network.grid) * _norm(network, reached)
         if not residual <= 1e-8 * scale:
             raise ValueError(f"steady must solve Bf = a, but |Bf - a| = {residual:.3g}")
         if monotone and sigma is identity:
@@ -133,22 +132,24 @@ def _gronwall(network: WidthDepth, control: ControlPath, start: float, constant:
     times = (
         [0.0] if constant else [float(t) for t in np.union1d(nodes, 0.5 * (nodes[1:] + nodes[:-1]))]
     )
-    rate = sigma.lipschitz * max(
-        float(np.linalg.norm(operator_matrix(network, control, t), 2)) for t in times
-    )
-    biases = [_norm(network, values_at(network, control, t)["bias"][:, None]) for t in times]
+    values = [values_at(network, control, t) for t in times]
+    rate = sigma.lipschitz * max(network.kernel.norm(c["kernel"], network.grid) for c in values)
+    biases = [_norm(network, c["bias"][:, None]) for c in values]
     slope = sigma.lipschitz * max(biases) + (at_zero * sqrt(size) if at_zero else 0.0)
     text = f"At most exponential: |f(t)| <= (|f_I| + {slope:.6g} t) e^({rate:.6g} t), by Gronwall."
     if not constant:
-        text += " Norms are the largest seen at the ends and middles of layers."
+        text += " Norms are the largest at the ends and middles of layers"
+        between = "; a function of time may exceed them in between, and then the bound."
+        text += between if isinstance(control, FunctionControl) else "."
     return Growth(
         "exponential", "Theorem 3.1 with exp(Lip(sigma) int |B|)", start, slope, rate, text
     )
 
 
 def l1_bound(network: WidthDepth, control: ControlPath, initial: Array, t: float) -> float:
-    """int |f(t)| <= (int |f_I| + L t int |a|) exp(L t sup_z int |b(y, z)| dy), for sigma(0) = 0, L
-    = sup |sigma'|.
+    """int |f(t)| <= (int |f_I| + L t int |a|) exp(L t sup_z int |b(y, z)| dy).
+
+    For sigma(0) = 0 and L = sup |sigma'|.
 
     initial : (N, M); the worst sample is meant
     raises ValueError for a control that depends on time, sigma(0) != 0, t < 0 or states that do not

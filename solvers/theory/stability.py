@@ -1,5 +1,4 @@
-"""Steady states and linear stability of f_t = sigma(a - Bf), f in L^2(Y), with a and b constant in
-time.
+"""Steady states and linear stability of f_t = sigma(a - Bf), a and b constant in time.
 
 A grid of N nodes represents B by S = W^1/2 b W^1/2 in coordinates W^1/2 f that are orthonormal in
 L^2(Y); nodes of weight zero act on nothing and are left out.  Source: Liu and Markowich, sections
@@ -40,8 +39,9 @@ def constant_values(control: ControlPath) -> Values | None:
 
 
 def values_at(network: WidthDepth, control: ControlPath, t: float) -> Values:
-    """The value of every block at t.  Raises TypeError for another network, ValueError for
-    another's control.
+    """The value of every block at t.
+
+    raises TypeError for another network, ValueError for another's control
     """
     if not isinstance(network, WidthDepth):
         raise TypeError(f"network must be a WidthDepth, got {network!r}")
@@ -50,9 +50,7 @@ def values_at(network: WidthDepth, control: ControlPath, t: float) -> Values:
 
 
 def steady_values(network: WidthDepth, control: ControlPath) -> Values:
-    """The value of every block, the same at all times; raises ValueError for a control that depends
-    on time.
-    """
+    """The value of every block of a control that is constant in time, else a ValueError."""
     values = values_at(network, control, 0.0)
     if constant_values(control) is None:
         raise ValueError(
@@ -68,16 +66,40 @@ def operator_matrix(network: WidthDepth, control: ControlPath, t: float = 0.0) -
     those of B at time t
     raises TypeError for another network, ValueError for a control that is not its
     """
-    values = values_at(network, control, t)
+    return matrix_of(network, values_at(network, control, t))
+
+
+def matrix_of(network: WidthDepth, values: Values) -> Array:
+    """`operator_matrix` for given values of the blocks."""
     kernel = to_host(network.kernel.matrix(values["kernel"]))
-    roots = np.sqrt(network.weights[network.weights > 0])
     active = np.flatnonzero(network.weights > 0)
+    roots = np.sqrt(network.weights[active])
     return roots[:, None] * kernel[np.ix_(active, active)] * roots
 
 
+def numerical_rank(mu: Array) -> tuple[int, bool, float]:
+    """(rank, whether a gap in the singular values shows it, rounding error of the range).
+
+    mu : (P,), descending; those below 1e-15 P mu_0, to which they are known, count as zero if there
+        is a gap of 1e4 between them and the others, else those below 1e-10 mu_0 do
+    The singular vectors that span the range are known to |E| / mu_r, where mu_r is the least
+    singular value above the gap and E the rounding error of B, whose norm is taken to be ten times
+    the largest one below it, or 10 eps mu_0.
+    """
+    if mu[0] == 0.0:
+        return 0, True, 0.0
+    rank = int(np.count_nonzero(mu > 1e-15 * len(mu) * mu[0]))
+    if rank < len(mu) and mu[rank] <= 1e-4 * mu[rank - 1]:
+        floor = max(float(mu[rank]), float(np.finfo(float).eps * mu[0]))
+        return rank, True, 10.0 * floor / float(mu[rank - 1])
+    rank = int(np.count_nonzero(mu > ROUNDING * mu[0]))
+    return rank, False, 10.0 * float(np.finfo(float).eps * mu[0] / mu[rank - 1])
+
+
 def coordinates(network: WidthDepth, functions: Array) -> Array:
-    """W^1/2 f at the nodes of positive weight: (N, K) -> (P, K), with Euclidean products those of
-    L^2(Y).
+    """W^1/2 f at the nodes of positive weight: (N, K) -> (P, K).
+
+    Euclidean products of the result are those of L^2(Y).
     """
     active = network.weights > 0
     return np.sqrt(network.weights[active])[:, None] * to_host(functions)[active]
@@ -97,15 +119,13 @@ def is_symmetric(s: Array) -> bool:
 
 
 def least_eigenvalue(s: Array) -> float:
-    """The least eigenvalue of the symmetric part, 0 if it is negative by no more than rounding of
-    S.
-    """
+    """The least eigenvalue of (S + S^T) / 2; 0 if it is negative by rounding of S only."""
     least = float(np.linalg.eigvalsh(0.5 * (s + s.T))[0])
     return 0.0 if -len(s) * 1e-15 * float(np.linalg.norm(s)) <= least < 0.0 else least
 
 
 def zeros_of(activation: Activation) -> Literal["only at 0", "at 0 and elsewhere", "not at 0"]:
-    """Where sigma vanishes, looked for at 0 and at 2000 points of [-10, 10]."""
+    """Where sigma vanishes among 0 and 2000 points of [-10, 10]."""
     if float(activation.value(np.zeros(1))[0]) != 0.0:
         return "not at 0"
     s = np.linspace(-10.0, 10.0, 2000)
@@ -114,7 +134,7 @@ def zeros_of(activation: Activation) -> Literal["only at 0", "at 0 and elsewhere
 
 @dataclass(frozen=True, eq=False)
 class SteadyState:
-    """Bf = a, asked of a family of grids.
+    """Whether Bf = a has a solution, from three grids.
 
     verdict : "converges" speaks for a in R(B), "grows" against it; extrapolated from three grids,
         never proved
@@ -122,7 +142,8 @@ class SteadyState:
     points : (3,) N, 2N, 4N
     sums, root_sums : (3,) sum (a, phi_l)^2 / mu_l^2 and sum (a, phi_l)^2 / mu_l over B = sum mu_l
         (psi_l, .) phi_l
-    outside : the share of |a| outside the span of the phi_l, on the finest grid
+    outside : the share of |a| outside the span of the phi_l, on the finest grid; 0 if it is no more
+        than rounding of B moves that span, or 1e-8
     solution : (4N nodes, 1) the solution of least norm there (of least squares if a is not in the
         range)
     residual : |B solution - a| in L^2(Y)
@@ -148,8 +169,7 @@ class SteadyState:
 def steady_state(
     case: Callable[[Grid], tuple[WidthDepth, ControlPath]], rule: Callable[[int], Grid], points: int
 ) -> SteadyState:
-    """Bf = a: sum_l (a, phi_l)^2 / mu_l^2 < infinity?  Asked at N, 2N and 4N, because one grid
-    cannot say.
+    """Bf = a: is sum_l (a, phi_l)^2 / mu_l^2 finite?  Computed at N, 2N and 4N nodes.
 
     On one grid a matrix of full rank solves everything; a is in the range of the compact operator B
     if and only if it is orthogonal to N(B*) and Picard's sum is finite, which shows in how the sum
@@ -162,24 +182,25 @@ def steady_state(
     Source: Liu and Markowich section 3.2 with errata E09 (zeros of sigma) and E14 (a in R(B^1/2)).
     """
     sizes = (check_count("points", points, 2), 2 * points, 4 * points)
-    sums, root_sums, outside, clear = np.zeros(3), np.zeros(3), 0.0, True
+    sums, root_sums, outside, clear, error = np.zeros(3), np.zeros(3), 0.0, True, 1e-8
     for k, n in enumerate(sizes):
         network, control = case(rule(n))
         bias = steady_values(network, control)["bias"]
         a = coordinates(network, to_host(bias)[:, None])
         left, mu, right = np.linalg.svd(operator_matrix(network, control))
-        kept = mu > ROUNDING * max(mu[0], np.finfo(float).tiny)
-        clear = clear and bool((mu[~kept] <= 1e-14 * len(mu) * mu[0]).all())
+        rank, gap, rounding = numerical_rank(mu)
+        clear, error = clear and gap, max(error, rounding)
         parts = (left.T @ a)[:, 0]
-        sums[k] = np.sum((parts[kept] / mu[kept]) ** 2)
-        root_sums[k] = np.sum(parts[kept] ** 2 / mu[kept])
+        sums[k] = np.sum((parts[:rank] / mu[:rank]) ** 2)
+        root_sums[k] = np.sum(parts[:rank] ** 2 / mu[:rank])
         size = float(np.linalg.norm(a))
-        outside = float(np.linalg.norm(parts[~kept])) / size if size > 0 else 0.0
+        outside = float(np.linalg.norm(parts[rank:])) / size if size > 0 else 0.0
         if n == sizes[2]:
-            x = right[kept].T @ (parts[kept] / mu[kept])[:, None]
-            solution, null = functions_of(network, x), functions_of(network, right[~kept].T)
+            x = right[:rank].T @ (parts[:rank] / mu[:rank])[:, None]
+            solution, null = functions_of(network, x), functions_of(network, right[rank:].T)
             residual = float(np.linalg.norm(operator_matrix(network, control) @ x - a))
             zeros = zeros_of(network.activation)
+    outside = outside if outside > error else 0.0
     verdict, root_verdict = _verdict(sums, outside, clear), _verdict(root_sums, outside, clear)
     sentence = _sentence(verdict, sums, sizes, outside, null.shape[1], zeros)
     return SteadyState(
@@ -198,10 +219,11 @@ def steady_state(
 
 
 def _verdict(sums: Array, outside: float, clear: bool) -> Verdict:
-    """From three sums; a part of a outside the range is decisive only where the singular values
-    show a gap.
+    """From three sums.
+
+    A part of a outside the range decides only where the singular values show a gap.
     """
-    if outside > 1e-8:
+    if outside > 0.0:
         return "grows" if clear else "undecided"
     first, second = abs(sums[1] - sums[0]), sums[2] - sums[1]
     if abs(second) <= 1e-8 * sums[2] and first <= 1e-8 * sums[2]:
@@ -221,7 +243,7 @@ def _sentence(
 ) -> str:
     listed = ", ".join(f"{s:.6g}" for s in sums)
     text = f"Picard's sum is {listed} at {', '.join(map(str, sizes))} points per dimension"
-    if outside > 1e-8:
+    if outside > 0.0:
         text += (
             f", and a share {outside:.3g} of |a| lies outside the span of the singular functions"
         )
@@ -342,6 +364,7 @@ class GramTest:
         of u
     applies : sigma'(0) > 0, T invertible and D T positive definite: u = 0 is locally exponentially
         stable
+    decided : False if rounding of B could make D T positive definite, or not
     decreases : whether int Sigma(u) is a Lyapunov function near 0
     sentence : the verdict
     """
@@ -352,6 +375,7 @@ class GramTest:
     symmetric_dtt: Array
     eigenvalues: Array
     applies: bool
+    decided: bool
     decreases: bool
     sentence: str
 
@@ -371,14 +395,19 @@ def gram_test(network: WidthDepth, control: ControlPath) -> GramTest:
     if mu[0] == 0.0:
         raise ValueError("kernel is zero: there is nothing to test")
     slope = _slope_at_zero(network.activation)
-    rank = int(np.count_nonzero(mu > ROUNDING * mu[0]))
-    clear = rank < len(mu) and bool(mu[rank] <= 1e-14 * len(mu) * mu[0])
+    rank, clear, error = numerical_rank(mu)
     mu, gram = mu[:rank], (right[:rank] @ left[:, :rank]).T
     dt, dtt = mu[:, None] * gram, mu[:, None] * gram.T
     eigenvalues = np.linalg.eigvals(dt).astype(np.complex128)
     eigenvalues = eigenvalues[np.lexsort((eigenvalues.imag, eigenvalues.real))]
     first, second = (np.linalg.eigvalsh(0.5 * (m + m.T)) for m in (dt, dtt))
-    positive = [bool(x[0] > ROUNDING * mu[0]) for x in (first, second)]
+    # D T is positive definite if D^1/2 T D^-1/2 is, which depends less on rounding of B
+    roots = np.sqrt(mu)
+    scaled = (roots[:, None] * m / roots for m in (gram, gram.T))
+    least = [float(np.linalg.eigvalsh(0.5 * (m + m.T))[0]) for m in scaled]
+    doubt = error * float(roots[0] / roots[-1])
+    positive = [x > ROUNDING + doubt for x in least]
+    decided = doubt <= ROUNDING or abs(least[0]) > ROUNDING + doubt
     applies = positive[0] and slope > 0
     text = f"Rank {rank}: sym(DT) has least eigenvalue {first[0]:.6g}, sym(DT^T) {second[0]:.6g}. "
     if applies:
@@ -387,12 +416,16 @@ def gram_test(network: WidthDepth, control: ControlPath) -> GramTest:
         text += f"with asymptotic rate {rate:.6g}; "
         text += "int Sigma(u) decreases near 0." if positive[1] else "int Sigma(u) may first grow."
     else:
-        text += "Theorem 3.4 does not apply: " + (
-            "DT is not positive definite." if slope > 0 else "sigma'(0) = 0."
+        text += (
+            "Theorem 3.4 does not apply: sigma'(0) = 0."
+            if slope == 0.0
+            else "Theorem 3.4 does not apply: DT is not positive definite."
+            if decided
+            else "Theorem 3.4 may apply: rounding does not decide whether DT is positive definite."
         )
     if not clear:
         text += (
             " The singular values show no gap on this grid: if the rank is infinite, the theorem "
             "is false (LM-26)."
         )
-    return GramTest(mu, gram, first, second, eigenvalues, applies, positive[1], text)
+    return GramTest(mu, gram, first, second, eigenvalues, applies, decided, positive[1], text)

@@ -56,16 +56,16 @@ class Parameters:
         kept: dict[str, object] = {}
         defaults: dict[str, object] = {}
         for name, parameter in inspect.signature(function).parameters.items():
-            said = f"parameter {name!r} of study {owner!r}"
+            what = f"parameter {name!r} of study {owner!r}"
             if parameter.kind not in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
                 raise TypeError(
-                    f"{said} must be a keyword parameter, not *{name} or positional only"
+                    f"{what} must be a keyword parameter, not *{name} or positional only"
                 )
             if name not in hints or parameter.default is parameter.empty:
-                raise TypeError(f"{said} must have a type hint and a default")
+                raise TypeError(f"{what} must have a type hint and a default")
             if not _choices(hints[name]) and _base(hints[name]) not in _KINDS:
                 raise TypeError(
-                    f"{said} must be bool, int, float, str or a Literal of these, got "
+                    f"{what} must be bool, int, float, str or a Literal of these, got "
                     f"{hints[name]!r}"
                 )
             kept[name], defaults[name] = hints[name], parameter.default

@@ -1,4 +1,4 @@
-"""How a sweep tells how far it is: a bar on a terminal, plain lines elsewhere, or nothing."""
+"""The progress of a sweep: a bar on a terminal, plain lines elsewhere, or nothing."""
 
 import sys
 from contextlib import AbstractContextManager

@@ -1,9 +1,12 @@
-"""Studies and claims: questions asked of the solvers, registered under a name so that they can be
-run and checked.
+"""Studies, claims and portraits: questions asked of the solvers, registered under a name so that
+they can be run, checked and drawn.
 """
 
+import ast
 import inspect
 import math
+import sys
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -115,6 +118,7 @@ class ClaimResult:
 
 _studies: dict[str, Study] = {}
 _claims: dict[str, Claim] = {}
+_portraits: dict[str, Callable[[], Figure]] = {}
 
 
 def study(
@@ -146,7 +150,7 @@ def study(
             raise ValueError(
                 f"a study is named paper/question, two words of letters, digits and _, got {name!r}"
             )
-        title = (inspect.getdoc(function) or "").split("\n")[0].strip()
+        title = documentation(function).split("\n")[0].strip()
         if not title:
             raise TypeError(f"study {name!r} needs a docstring: its first line is the title")
         parameters = Parameters.of(name, function)
@@ -220,6 +224,20 @@ def claim(
     return register
 
 
+def portrait(function: Callable[[], Figure]) -> Callable[[], Figure]:
+    """Registers a function that draws a figure, as the portrait of its name.
+
+    raises ValueError if the name is taken
+    """
+    name = function.__name__
+    if name in _portraits:
+        raise ValueError(
+            f"a portrait {name!r} is registered already, by {_where(_portraits[name])}"
+        )
+    _portraits[name] = function
+    return function
+
+
 def check(claim: Claim) -> list[ClaimResult]:
     """Computes a claim and judges every case.
 
@@ -283,6 +301,27 @@ def claims(paper: str | None = None, slow: bool = False) -> list[Claim]:
         check_name("paper", paper, sorted({c.paper for c in _claims.values()}))
     chosen = (c for c in _claims.values() if paper in (None, c.paper) and (slow or not c.slow))
     return sorted(chosen, key=lambda c: c.id)
+
+
+def portraits() -> Mapping[str, Callable[[], Figure]]:
+    """The registered portraits, by name."""
+    return MappingProxyType(_portraits)
+
+
+def documentation(function: Callable[..., object]) -> str:
+    """The docstring; read from the source where `python -OO` has left it out, "" if there is none.
+
+    raises TypeError where it was left out and there is no source
+    """
+    found = inspect.getdoc(function)
+    if found is not None or sys.flags.optimize < 2:
+        return found or ""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function))))
+    except OSError as error:
+        raise TypeError(f"{_where(function)} was read without docstring and source") from error
+    (definition,) = tree.body
+    return ast.get_docstring(definition) or ""  # type: ignore[arg-type]
 
 
 def _where(function: Callable[..., object]) -> str:

@@ -116,7 +116,7 @@ def _page(
 ) -> str:
     title, text = (
         str(plan["title"]),
-        inspect.cleandoc(str(plan["question"] or "")).partition("\n")[2].strip(),
+        inspect.cleandoc(str(plan["question"])).partition("\n")[2].strip(),
     )
     source = ", ".join(str(plan[key]) for key in ("paper", "figure") if plan[key])
     finished = sum(case.answer is not None for case in cases)
@@ -158,8 +158,8 @@ def _case_table(cases: Sequence[_Case]) -> str:
         for name, variable in (case.answer.data_vars if case.answer is not None else {}).items():
             if variable.ndim == 0:
                 unit = variable.attrs.get("units", "")
-                said = variable.attrs.get("long_name", str(name).replace("_", " "))
-                scalars[str(name)] = f"{said} [{unit}]" if unit not in ("", "1") else str(said)
+                title = variable.attrs.get("long_name", str(name).replace("_", " "))
+                scalars[str(name)] = f"{title} [{unit}]" if unit not in ("", "1") else str(title)
     alike = (
         len(cases) > 1 and len({case.status for case in cases}) == 1 and cases[0].answer is not None
     )

@@ -23,7 +23,7 @@ from continuum.checks import check_count
 from .environment import code_hash, cores, thread_pools, versions
 from .parameters import ParameterGrid, Value, label, spell, varying
 from .progress import ProgressKind, reporter
-from .registry import Study, describe
+from .registry import Study, describe, documentation
 from .store import (
     DONE,
     CaseHeader,
@@ -164,7 +164,7 @@ def run_sweep(
         "format": SWEEP_FORMAT,
         "study": study.name,
         "title": study.title,
-        "question": study.function.__doc__,
+        "question": documentation(study.function),
         "paper": study.paper,
         "figure": study.figure,
         "command": command or _command(study, grids, cases),
@@ -203,10 +203,10 @@ def run_sweep(
                 row = _row(job, outcome, "failed" if outcome.failed else "done")
                 _keep_failure(folder, row, outcome.details)
                 rows[row.case_hash] = row
-                said = f"failed: {row.sentence}" if outcome.failed else f"{row.seconds:.1f} s"
+                ending = f"failed: {row.sentence}" if outcome.failed else f"{row.seconds:.1f} s"
                 with contextlib.suppress(OSError):  # standard error may be a file on the full disk
                     report.report(
-                        len(rows), f"{label(row.parameters, shown)} {said}", outcome.failed
+                        len(rows), f"{label(row.parameters, shown)} {ending}", outcome.failed
                     )
     except KeyboardInterrupt:
         finished = sum(is_finished(job.path, job.header.case_hash) for job in jobs)

@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 from continuum import Control, FunctionControl, Network
 from continuum.checks import check_array, check_positive
 from solvers import DormandPrince, integrate
-from solvers.planar.equilibria import Box, check_planar, check_times, deflated_newton
+from solvers.planar.fields import Box, check_planar, check_times, deflated_newton
 from solvers.planar.infinity import (
-    FAR,
     PointAtInfinity,
     even_directions,
     field_at_infinity,
@@ -20,7 +19,7 @@ from solvers.planar.infinity import (
     tangential_speed,
     to_disc,
 )
-from solvers.planar.manifolds import manifold_from_infinity, manifolds
+from solvers.planar.separatrices import manifold_from_infinity, manifolds
 
 from .figures import BLACK, BLUE, VERMILION, new_figure, styled
 from .portrait_layers import draw_points
@@ -37,7 +36,7 @@ def poincare_disc(
     time: float = 0.0,
     starts: np.ndarray | None = None,
     horizon: float | None = None,
-    radius: float = FAR,
+    radius: float | None = None,
     separatrices: bool = False,
     ax: Axes | None = None,
 ) -> Figure:
@@ -185,11 +184,11 @@ def _draw_circle(
     else:
         middles = list(np.arange(8) * np.pi / 4.0)
     for angle in middles:
-        turn = np.sign(tangential_speed(limit, np.array([angle]))[0])
+        direction = np.sign(tangential_speed(limit, np.array([angle]))[0])
         ax.plot(
             np.cos(angle),
             np.sin(angle),
-            marker=(3, 0, np.degrees(angle) + (0.0 if turn > 0 else 180.0)),
+            marker=(3, 0, np.degrees(angle) + (0.0 if direction > 0 else 180.0)),
             markersize=9,
             color=BLACK,
             linestyle="none",

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 
 from continuum import Network
 from continuum.checks import check_array
-from solvers.planar.equilibria import Box, lattice
-from solvers.planar.manifolds import manifolds
+from solvers.planar.fields import Box, lattice
+from solvers.planar.separatrices import manifolds
 
 from .figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION
 

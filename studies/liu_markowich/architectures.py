@@ -15,7 +15,8 @@ from solvers.steps.tableaux import Stepper
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import new_figure
-from .shared import PAPER, ROUNDING, STEPPERS, UNIT, described, doubled, legend_outside
+from ..shared import ROUNDING, STEPPERS, UNIT, described, doubled, legend_outside
+from .paper import PAPER
 
 ADAPTIVE = ("Dormand-Prince", "DOP853")
 IMPLICIT = ("implicit midpoint", "Radau IIA")

@@ -21,7 +21,8 @@ from solvers import (
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, new_figure
-from .shared import PAPER, boxed, described
+from ..shared import described
+from .paper import PAPER, boxed
 
 ENTRIES = ("$a_1$", "$a_2$", "$b_{11}$", "$b_{12}$", "$b_{21}$", "$b_{22}$")
 
@@ -194,7 +195,7 @@ def bang_bang(
     if layers < 2:
         raise ValueError(f"layers must be >= 2, got {layers}")
     problem = boxed([initial_1, initial_2], [target_1, target_2], horizon=horizon, layers=layers)
-    found = shoot(problem, tolerance=1e-11)
+    found = shoot(problem, atol=1e-11)
     times, control = along(found)
     kernels = 0.5 * control[:, 2:].reshape(-1, 2, 2)
     fine, states = between(found.state.states[:, :, 0], control[:, :2], kernels, times)

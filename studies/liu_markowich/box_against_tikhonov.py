@@ -13,7 +13,8 @@ from solvers import LBFGS, RK4, discretize, integrate, minimize
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure
-from .shared import PAPER, boxed, described
+from ..shared import described
+from .paper import PAPER, boxed
 
 Constraint: TypeAlias = Literal["box", "Tikhonov", "both"]
 ENTRIES = ("$a_1$", "$a_2$", "$b_{11}$", "$b_{12}$", "$b_{21}$", "$b_{22}$")

@@ -16,7 +16,8 @@ from solvers import LBFGS, Euler, discretize, integrate, minimize
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILION, new_figure
-from .shared import PAPER, described
+from ..shared import described
+from .paper import PAPER
 
 CENTRES = np.linspace(-1.0, 1.0, 8)
 METHOD = LBFGS(gtol=1e-4, max_iterations=150)
@@ -209,8 +210,8 @@ def choice_of_lambda(
         left_out = discretize(problem.batch(part))
         errors = [left_out.value(control) for control in fits(problem.batch(rest), grid)]
         validation += np.array(errors) * len(part) / samples
-    bend = curvature(grid, misfit, size)
-    chosen = {"corner": int(np.nanargmax(bend)), "validated": int(np.argmin(validation))}
+    bending = curvature(grid, misfit, size)
+    chosen = {"corner": int(np.nanargmax(bending)), "validated": int(np.argmin(validation))}
     outputs = {
         name: integrate(exact.network, controls[i], exact.initial, Euler()).trajectory.final[0]
         for name, i in chosen.items()
@@ -218,7 +219,7 @@ def choice_of_lambda(
     found = {
         "misfit": described("misfit", misfit, "1", "training error", ("strength",)),
         "size": described("size", size, "1", "|(w, b)|^2", ("strength",)),
-        "curvature": described("curvature", bend, "1", "of the L-curve", ("strength",)),
+        "curvature": described("curvature", bending, "1", "of the L-curve", ("strength",)),
         "validation": described(
             "validation", validation, "1", "error on samples left out", ("strength",)
         ),

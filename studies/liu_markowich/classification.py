@@ -42,7 +42,7 @@ from solvers import (
     successive_approximation,
 )
 
-from .shared import described
+from ..shared import described
 
 CLASSES = 10
 SQUARE = Interval(0, 1) * Interval(0, 1)
@@ -282,7 +282,7 @@ def train(
             max_iterations=most,
             batch=batch,
             step=lambda epoch: 0.3 * (1.0 - epoch / most),
-            rng=seed,
+            rng=np.random.default_rng(seed),
         ),
         "L-BFGS": LBFGS(max_iterations=most),
         "Newton-CG": NewtonCG(max_iterations=most),
@@ -323,8 +323,8 @@ def with_readout_held(problem: LearningProblem, control: Control) -> LearningPro
 
 def _readout_penalty(problem: LearningProblem, control: Control) -> float:
     """What the readout adds to the penalty: problems that hold it do not count it."""
-    silent = problem.space.sample(**{name: control[name] for name in READOUT})
-    return 0.0 if problem.penalty is None else problem.penalty.value(silent)
+    readout_only = problem.space.sample(**{name: control[name] for name in READOUT})
+    return 0.0 if problem.penalty is None else problem.penalty.value(readout_only)
 
 
 def train_discrete(problem: LearningProblem, trained: Trained, effort: float) -> Trained:

@@ -13,7 +13,8 @@ from solvers import RK4, integrate, linearize, propagator
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, new_figure
-from .shared import PAPER, UNIT, described
+from ..shared import UNIT, described
+from .paper import PAPER
 
 TITLES = {
     "decay": "$f' = -\\tanh f$",

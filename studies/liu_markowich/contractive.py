@@ -11,7 +11,8 @@ from solvers import DormandPrince, Euler, integrate
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import new_figure
-from .shared import PAPER, UNIT, described, legend_outside
+from ..shared import UNIT, described, legend_outside
+from .paper import PAPER
 
 BOUND = 0.5
 """2 / (Lip |B|^2) with b = 2 and tanh: the largest step with which Euler's method cannot expand."""

@@ -12,8 +12,7 @@ from solvers import integrate
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import convergence_plot, new_figure
-from .shared import (
-    PAPER,
+from ..shared import (
     ROUNDING,
     STEPPERS,
     UNIT,
@@ -23,6 +22,7 @@ from .shared import (
     legend_outside,
     order_triangles,
 )
+from .paper import PAPER
 
 PROBLEMS = {"moving bias": exact.moving_bias, "scalar decay": exact.scalar_decay}
 

@@ -25,7 +25,8 @@ from solvers import LBFGS, ReducedObjective, continuous_adjoint, discretize, min
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLUE, GREEN, ORANGE, VERMILION, new_figure
-from .shared import PAPER, STEPPERS, UNIT, described, doubled, last_order, order_triangles
+from ..shared import STEPPERS, UNIT, described, doubled, last_order, order_triangles
+from .paper import PAPER
 
 Problem: TypeAlias = Literal["scalar", "rank one"]
 Method: TypeAlias = Literal["Euler", "Heun", "RK4", "implicit midpoint"]

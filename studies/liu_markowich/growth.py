@@ -22,7 +22,8 @@ from solvers import DormandPrince, growth_class, integrate
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, new_figure
-from .shared import PAPER, UNIT, described
+from ..shared import UNIT, described
+from .paper import PAPER
 
 TITLES = {
     "bounded": "$\\sigma(s) = s$, $B \\geq 0$",

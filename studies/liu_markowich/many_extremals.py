@@ -12,7 +12,8 @@ from solvers import LBFGS, RK4, Extremal, Multistart, discretize, multistart, sh
 
 from ..bench.registry import Picture, study
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, new_figure
-from .shared import PAPER, boxed, described
+from ..shared import described
+from .paper import PAPER, boxed
 
 NAMES = ("switching", "singular arc", "mirror image")
 COLORS = (BLUE, ORANGE, GREEN)
@@ -119,9 +120,9 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             f"{name} {float(j):.9f}"
             for name, j in zip(NAMES, case["objective"].values, strict=True)
         )
-        turn = float(case["switching_time"])
+        switching = float(case["switching_time"])
         caption = (
-            f"Extremals by shooting: {shot}; block 2 switches at {turn:.9f}. Descents on "
+            f"Extremals by shooting: {shot}; block 2 switches at {switching:.9f}. Descents on "
             f"{case.attrs['layers']} "
             f"layers, ranked, up to the sign of block 2: {rows}. Without that symmetry there are "
             f"{len(plain)} ends. "
@@ -168,13 +169,11 @@ def many_extremals(
     rng = np.random.default_rng(seed)
     begins = [problem.space.zeros(), *(problem.space.random(rng) for _ in range(starts - 1))]
     method = LBFGS(gtol=1e-6, max_iterations=2000)
-    plain = multistart(objective, method, begins, tolerance=1e-2)
+    plain = multistart(objective, method, begins, rtol=1e-2)
     ends_found = [cluster.best.control for cluster in plain.clusters]
     # the ends of the first runs are minimisers already: their counts carry over to the clusters up
     # to symmetry
-    folded = multistart(
-        objective, method, ends_found, symmetries=sign_flips(problem), tolerance=1e-2
-    )
+    folded = multistart(objective, method, ends_found, symmetries=sign_flips(problem), rtol=1e-2)
     values, counts = table(plain)
     folded_values = np.array([c.best.objective for c in folded.clusters])
     folded_counts = np.array([sum(counts[i] for i in c.starts) for c in folded.clusters])

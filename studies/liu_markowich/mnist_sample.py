@@ -18,7 +18,7 @@ from .classification import (
     starting_control,
     train,
 )
-from .shared import PAPER
+from .paper import PAPER
 from .train_digits import against_seconds, method_name, percent, seeds_of
 
 MOST = 1206

@@ -13,7 +13,8 @@ from solvers import LBFGS, Solution, minimize, successive_approximation
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import OKABE_ITO, new_figure
-from .shared import PAPER, UNIT, boxed, described
+from ..shared import UNIT, described
+from .paper import PAPER, boxed
 
 Problem: TypeAlias = Literal["one unit", "two blocks"]
 Remedy: TypeAlias = Literal["none", "share", "search", "augmented", "adaptive"]

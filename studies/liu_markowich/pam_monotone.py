@@ -12,7 +12,8 @@ from solvers import RK4, NewtonCG, discretize, proximal_alternating
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, OKABE_ITO, new_figure
-from .shared import PAPER, UNIT, described
+from ..shared import UNIT, described
+from .paper import PAPER
 
 Problem: TypeAlias = Literal["bias and kernel", "bias alone"]
 LEAST = 1e-18

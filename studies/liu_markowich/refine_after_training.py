@@ -19,6 +19,7 @@ from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import load_digits
 from ..draw.figures import BLACK, OKABE_ITO, new_figure
+from ..shared import described
 from .classification import (
     INNER,
     READOUT,
@@ -29,7 +30,7 @@ from .classification import (
     starting_control,
     train,
 )
-from .shared import PAPER, described
+from .paper import PAPER
 from .train_digits import against_seconds, percent, seeds_of
 
 FINE, COARSE = 8, 4

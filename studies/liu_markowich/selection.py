@@ -18,7 +18,8 @@ from solvers import DormandPrince, exact_reduction, integrate, velocity_jump
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILION, new_figure
-from .shared import PAPER, described
+from ..shared import described
+from .paper import PAPER
 
 PRECISE = DormandPrince(rtol=1e-9, atol=1e-11)
 FINE = 4096

@@ -14,7 +14,8 @@ from solvers import DormandPrince, integrate
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, new_figure
-from .shared import PAPER, described
+from ..shared import described
+from .paper import PAPER
 
 LOST = 0.9
 """The grid no longer resolves a front whose steepest difference quotient is below this share of the

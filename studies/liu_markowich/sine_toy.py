@@ -35,7 +35,8 @@ from solvers import (
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import OKABE_ITO, new_figure
-from .shared import PAPER, described
+from ..shared import described
+from .paper import PAPER
 
 Method: TypeAlias = Literal["E-MSA", "gradient descent", "Adam", "L-BFGS", "Newton-CG"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -107,8 +108,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
                 f"bias up to {float(case['bias']):.1e}"
             )
         seeds = sorted({int(case_parameters(case)["seed"]) for case in ranked})
-        said = "" if start == "zero" else " (seed " + ", ".join(map(str, seeds)) + ")"
-        notes.append(f"{start} start{said}: " + "; ".join(lines))
+        seeds_used = "" if start == "zero" else " (seed " + ", ".join(map(str, seeds)) + ")"
+        notes.append(f"{start} start{seeds_used}: " + "; ".join(lines))
         for ax, label in zip(
             row, ("1 + iterations (epochs of Adam) [1]", "wall clock, one core [s]"), strict=True
         ):

@@ -13,7 +13,8 @@ from solvers import steady_state
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import new_figure
-from .shared import PAPER, UNIT, described, legend_outside, mark_curves
+from ..shared import UNIT, described, legend_outside, mark_curves
+from .paper import PAPER
 
 BIASES = {"parabola": lambda y: y - y**2 / 2, "ramp": lambda y: y, "constant": np.ones_like}
 TITLES = {

@@ -14,6 +14,7 @@ from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import load_digits
 from ..draw.figures import OKABE_ITO, new_figure
+from ..shared import described
 from .classification import (
     LEVELS,
     METHODS,
@@ -29,7 +30,7 @@ from .classification import (
     train,
     train_discrete,
 )
-from .shared import PAPER, described
+from .paper import PAPER
 
 PIXELS = 8
 GREY = "#777777"

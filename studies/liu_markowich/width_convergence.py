@@ -23,7 +23,8 @@ from solvers import DormandPrince, integrate
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import convergence_plot, new_figure
-from .shared import PAPER, ROUNDING, described, doubled, last_order, legend_outside, order_triangles
+from ..shared import ROUNDING, described, doubled, last_order, legend_outside, order_triangles
+from .paper import PAPER
 
 PROBLEMS = {"line": exact.rank_one, "square": exact.smooth_square, "jump": exact.volterra}
 TITLES = {"line": "one dimension", "square": "two dimensions", "jump": "a kernel that jumps"}

@@ -53,7 +53,7 @@ def extremal(case, layers):
     """Shooting, from the control that descent finds on the same layers."""
     coarse = stated(case, layers)
     start = descended(coarse, RK4()).control
-    return shoot(coarse, initial=start, rtol=RTOL, tolerance=1e-9)
+    return shoot(coarse, initial=start, rtol=RTOL, atol=1e-9)
 
 
 @pytest.mark.parametrize("case", ALL)

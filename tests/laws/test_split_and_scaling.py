@@ -140,7 +140,7 @@ def scaled(case, layers, horizon):
         long,
         network=network(kind, rate=lambda s: swing(horizon * s)),
         controls=TimeMesh(1.0, layers),
-        running=None if running is None else SquaredError(horizon * running.weight),
+        running=None if running is None else SquaredError(horizon * running.loss.weight),
         penalty=Tikhonov(0.1 / horizon),
     )
     return long, short

@@ -15,7 +15,7 @@ from solvers import (
 )
 
 from ...bench.registry import claim
-from ..shared import boxed
+from ..paper import boxed
 from .common import PAPER, UNIT
 
 POINT = WidthDepth(gauss_legendre(UNIT, 1), identity)

@@ -22,7 +22,7 @@ from solvers import (
     RK4,
     gram_test,
     integrate,
-    lyapunov,
+    lyapunov_functional,
     richardson,
     root_energy,
     singular_energy,
@@ -57,11 +57,11 @@ def dissipation() -> dict[str, float]:
     network = WidthDepth(grid, tanh)
     control = network.control(TimeMesh(40.0, 4000), kernel=1.0)
     run = integrate(network, control, np.ones((1, 1)), RK4(), save="layers").trajectory
-    along = lyapunov(network, control, run)
+    along = lyapunov_functional(network, control, run)
     network = WidthDepth(grid, sigmoid)
     control = network.control(TimeMesh(50.0, 4000), kernel=1.0)
     run = integrate(network, control, np.zeros((1, 1)), RK4(), save="layers").trajectory
-    rest = lyapunov(network, control, run)
+    rest = lyapunov_functional(network, control, run)
     return {
         "tanh: int sigma(u)^2": float(simpson(along.dissipation[:, 0], x=along.times)),
         "tanh: int sigma(u) u": float(simpson(along.power[:, 0], x=along.times)),
@@ -153,7 +153,7 @@ def outside_the_range() -> dict[str, float]:
     run = integrate(network, control, np.zeros((32, 1)), RK4(), save="layers").trajectory
     asked = steady_state(case, lambda n: gauss_legendre(UNIT, n), 8)
     return {
-        "(a, f(10)) / 10": -float(lyapunov(network, control, run).energy[-1, 0]) / 10,
+        "(a, f(10)) / 10": -float(lyapunov_functional(network, control, run).energy[-1, 0]) / 10,
         "largest |Bf|": float(np.abs(grid.integrate(run.final)).max()),
         "largest |f(10) - 10 tanh(cos pi y)|": float(
             np.abs(run.final - grid.sample(lambda y: 10 * np.tanh(np.cos(pi * y)))).max()
@@ -212,7 +212,7 @@ def equilibria() -> dict[str, float]:
     case, grid = exact.linear_growth, gauss_legendre(UNIT, 64)
     network, control, initial = case.setup(grid, 100)
     run = integrate(network, control, initial, RK4(), save="layers").trajectory
-    power = lyapunov(network, control, run).power[:, 0]
+    power = lyapunov_functional(network, control, run).power[:, 0]
     values = control.at(0.0)
     moved = network.kernel.apply(
         values["kernel"], network.velocity(initial, values, 0.0), network.weights
@@ -227,7 +227,7 @@ def equilibria() -> dict[str, float]:
         "LM-11: the same at t = 10": float(power[-1]),
         "LM-11: |B sigma(u_e)|": float(np.sqrt(grid.integrate(moved**2)[0])),
         "LM-24, symmetric: int u sigma(u) at t = 40": float(
-            lyapunov(symmetric, still, end).power[-1, 0]
+            lyapunov_functional(symmetric, still, end).power[-1, 0]
         ),
     }
 
@@ -273,7 +273,7 @@ def gram_matrices() -> dict[str, float]:
     test = gram_test(network, control)
     u = network.preactivation(run.final, control.at(1.0))
     parts = phi.T @ (grid.weights[:, None] * u)
-    potential = lyapunov(network, control, run).potential[:, 0]
+    potential = lyapunov_functional(network, control, run).potential[:, 0]
     v = singular_energy(network, control, run)[0][:, 0]
     return {
         "sym(DT), least": float(test.symmetric_dt[0]),

@@ -1,4 +1,4 @@
-"""Section F of the ledger: Pontryagin's principle, extremals and where it is silent."""
+"""Section F of the ledger: Pontryagin's principle, extremals and where it decides nothing."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from continuum.sets import AdmissibleSet
 from solvers import RK4, discretize, shoot
 
 from ...bench.registry import claim
-from ..shared import boxed
+from ..paper import boxed
 from .common import PAPER, UNIT
 
 EXTREMAL = (
@@ -158,7 +158,7 @@ def box() -> dict[str, float]:
 )
 def switching() -> dict[str, float]:
     """From the zero control."""
-    found = shoot(boxed([0.5, 0.5], [4.0, 0.0]), tolerance=1e-11)
+    found = shoot(boxed([0.5, 0.5], [4.0, 0.0]), atol=1e-11)
     times = found.switching_times()
     final, costate = found.state.final[:, 0], found.costate.states[0, :, 0]
     # the costate represents the derivative in L2(Y): blocks are functions, so it needs no weight

@@ -249,9 +249,9 @@ def energy() -> dict[str, float]:
     for t, f, v in zip(run.times, run.states, perturbations.states, strict=True):
         values = control.at(float(t))
         u = network.preactivation(f, values)
-        bent = 0.5 * v * v * tanh.second(u) * u / tanh.derivative(u) ** 2
+        correction = 0.5 * v * v * tanh.second(u) * u / tanh.derivative(u) ** 2
         bv = network.kernel.apply(values["kernel"], v, network.weights)
-        printed.append(-float(network.grid.integrate(v * bv + bent)[0]))
+        printed.append(-float(network.grid.integrate(v * bv + correction)[0]))
     return {
         "E(0)": float(identity_.energy[0, 0]),
         "E(2)": float(identity_.energy[-1, 0]),

@@ -7,7 +7,7 @@ from scipy.integrate import solve_ivp
 
 from continuum import Network
 
-from .equilibria import Box, linearized
+from .fields import Box, linearized
 from .infinity import PointAtInfinity
 
 
@@ -19,8 +19,9 @@ def manifolds(
     box: Box,
     beside: float = 1e-4,
 ) -> list[tuple[bool, np.ndarray]]:
-    """The four separatrices of a saddle (2,) of the field frozen at `time`: whether stable, and the
-    path (2, points).
+    """The separatrices of a saddle (2,) of the field frozen at `time`, four of them.
+
+    returns for each whether it is stable, and its path (2, points)
 
     Each starts beside the saddle, on an eigenvector, at a distance of `beside` in units of the box,
     and follows the field, against it on the stable manifold, until it leaves the box, enlarged by a
@@ -69,8 +70,9 @@ def manifold_from_infinity(
     rest: Sequence[np.ndarray],
     scale: float,
 ) -> tuple[bool, np.ndarray]:
-    """The manifold of a saddle at infinity that lies in the plane: whether stable, and its path (2,
-    points).
+    """The separatrix of a saddle at infinity that is not on the circle.
+
+    returns whether it is stable, and its path (2, points)
 
     It is the one that attracts when followed away from infinity, so the ray at 100 scale is soon
     upon it.

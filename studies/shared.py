@@ -1,5 +1,5 @@
-"""What the studies of this paper share: the paper, the steppers by name, and observed orders above
-rounding.
+"""What studies share: steppers by name, observed orders above rounding, described variables, and
+curves with their marks.
 """
 
 from collections.abc import Sequence
@@ -9,24 +9,12 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from continuum import (
-    Activation,
-    Ball,
-    Box,
-    Grid,
-    Interval,
-    LearningProblem,
-    TimeMesh,
-    WidthDepth,
-    identity,
-    midpoint,
-)
+from continuum import Interval
 from solvers import RK4, Euler, Heun, ImplicitMidpoint, RadauIIA5, observed_orders
 from solvers.steps.tableaux import Stepper
 
-from ..draw.figures import order_triangle
+from .draw.figures import order_triangle
 
-PAPER = "Liu and Markowich, Selection dynamics for deep neural networks"
 UNIT = Interval(0, 1)
 STEPPERS: dict[str, Stepper] = {
     "Euler": Euler(),
@@ -97,29 +85,3 @@ def order_triangles(ax: Axes, curves: Sequence[tuple[np.ndarray, np.ndarray]]) -
             lowest[order] = (x, y)
     for order, (x, y) in lowest.items():
         order_triangle(ax, (float(x[-2]), float(x[-1])), float(y[-2]) / 1.8, order)
-
-
-def boxed(
-    initial: Sequence[float],
-    target: Sequence[float],
-    *,
-    grid: Grid | None = None,
-    activation: Activation = identity,
-    horizon: float = 1.0,
-    layers: int = 60,
-    admissible: Box | Ball | None = None,
-) -> LearningProblem:
-    """min 1/2 |f(T) - target|^2 over -1 <= a, b <= 1, one sample: the examples of section 4.2
-    (LM-52 to LM-56).
-
-    initial, target : a value for each half of (0, 1), or for each node of `grid`
-    admissible : another set than the box
-    """
-    network = WidthDepth(midpoint(UNIT, 2) if grid is None else grid, activation)
-    return LearningProblem(
-        network,
-        np.array(initial, dtype=float)[:, None],
-        np.array(target, dtype=float)[:, None],
-        TimeMesh(horizon, layers),
-        admissible=admissible or Box(bias=(-1, 1), kernel=(-1, 1)),
-    )

@@ -56,8 +56,9 @@ def equilibria(
 def deflated_newton(
     network: Network, values: Mapping[str, np.ndarray], time: float, starts: np.ndarray, box: Box
 ) -> list[Equilibrium]:
-    """Roots of V in the box: Newton on m(x) V(x), m = prod_k (1 / |x - r_k|^2 + 1) over the roots
-    r_k known so far.
+    """Roots of V in the box, by Newton's method for m(x) V(x).
+
+    m = prod_k (1 / |x - r_k|^2 + 1) over the roots r_k known so far.
 
     The Jacobian m J + V grad(m)^T is of rank one beside m J, so by Sherman and Morrison the step is
     Newton's own, n = -J^-1 V, times 1 / (1 - n . grad log m).  Lengths in units of the box; steps
@@ -121,8 +122,9 @@ def deflated_step(
     roots: Sequence[np.ndarray],
     size: np.ndarray,
 ) -> np.ndarray:
-    """n / (1 - n . grad log m), n = -J^-1 V, in units of `size` (2,), for the columns of x (2, M):
-    (M, 2).
+    """n / (1 - n . grad log m), n = -J^-1 V, for the columns of x (2, M): (M, 2).
+
+    In units of `size` (2,).
 
     log m = sum_k log(1 + q_k) - log q_k with q_k = |x - r_k|^2, so n . grad log m = -sum_k 2 n . (x
     - r_k) / (q_k (1 + q_k)).  Where J is singular the step is 0.
@@ -140,8 +142,9 @@ def deflated_step(
 
 
 def classify(eigenvalues: np.ndarray) -> str:
-    """The kind of a planar equilibrium from the eigenvalues of its Jacobian; parts below 1e-8 of
-    the largest are 0.
+    """The kind of a planar equilibrium from the eigenvalues of its Jacobian.
+
+    Parts below 1e-8 of the largest count as 0.
     """
     small = 1e-8 * float(np.max(np.abs(eigenvalues)))
     real, spiral = np.real(eigenvalues), bool(np.max(np.abs(np.imag(eigenvalues))) > small)
@@ -167,17 +170,13 @@ def linearized(
 
 
 def lattice(box: Box, points: int) -> np.ndarray:
-    """The states (2, points^2) of an even lattice over the box, the first coordinate running
-    fastest.
-    """
+    """The states (2, points^2) of an even lattice over the box; x varies fastest."""
     x, y = np.linspace(box[0], box[1], points), np.linspace(box[2], box[3], points)
     return np.stack([np.tile(x, points), np.repeat(y, points)])
 
 
 def check_planar(purpose: str, network: Network, control: Control | FunctionControl) -> None:
-    """Raises TypeError for what is no network or control, ValueError unless the network has 2
-    units.
-    """
+    """Raises TypeError for no network or control, ValueError for other than 2 units."""
     if not isinstance(network, Network):
         raise TypeError(f"network must be a Network, got {network!r}")
     if not isinstance(control, Control | FunctionControl):
@@ -198,8 +197,9 @@ def check_box(box: Box) -> Box:
 
 
 def check_times(control: Control | FunctionControl, time: float, horizon: float | None) -> float:
-    """The horizon, the control's own for None; ValueError if it or `time` is outside the
-    control's.
+    """The horizon, the control's own for None.
+
+    raises ValueError if it or `time` is outside the control's
     """
     longest = control.mesh.horizon
     if not 0.0 <= time <= longest:

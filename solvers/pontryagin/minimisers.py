@@ -1,0 +1,245 @@
+"""What Pontryagin's principle asks of a problem, and the closed forms of the minimiser of H.
+
+At a point (f, p) of a run, p_m the derivative of the cost of sample m in its state (so that H is
+minimised; the Hamiltonian of Liu and Markowich, with r = -p, is the negative and is maximised):
+
+    H(c) = sum_m s_m (p_m, F(f_m, c, t)) + sum_m s_m L_m(f_m, c, t) + penalty density(c).
+
+Its minimiser over the admissible set is known exactly in two cases, where L does not depend on c
+and the penalty density is sum_b lambda_b |c_b|^2, lambda_b >= 0:
+
+    affine   F is affine in c, any number of samples: H(c) = (g, c) + penalty + const, so a block is
+             a support point of -g, or, with lambda > 0, the point nearest to -g / (2 lambda).
+    rows     one sample, F_i = psi(u_i), u_i = a_i + (b_i., r(f)), and a set that bounds every row
+             (a_i, b_i.) on its own: H is a sum over rows of p_i psi(u_i) + penalty, each minimised
+             on its own.  Without penalties psi must not decrease: the row is a support point of
+             -p_i (1, r), so that u_i is least where p_i > 0 and largest where p_i < 0.  With
+             lambda > 0 it is the point nearest to mu_i (1, r) / (2 lambda), mu_i the minimiser of a
+             problem in one unknown (see row_problems).
+
+Where p_i = 0, or an entry does not matter because r_j = 0, a block without penalty stays what it
+was (sign 0 = 0).  Several samples and a psi that is not affine have neither: r = (1, -1), c = (-1,
+1), tanh, has the maximiser a = 0 of sum_m r_m psi(a - c_m) inside [-1, 1].
+
+Source: Liu and Markowich section 4.2, with E26-E28 of its errata.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from continuum.activations import identity
+from continuum.arrays import Array, is_numpy
+from continuum.networks import Chain, Rows
+from continuum.problem import LearningProblem
+from continuum.sets import AdmissibleSet
+
+from .row_problems import multipliers
+
+Values = Mapping[str, Array]
+"""One value of every trained block for each of L points: (L, *block.shape)."""
+
+Form = Literal["affine", "rows", "local"]
+
+_CHUNK = 4_000_000
+"""Entries of rows of the control that are formed at once while their slopes are sought."""
+
+
+def obstacle(problem: LearningProblem) -> str:
+    """Why Pontryagin's principle cannot be asked of this problem, in words; empty if it can."""
+    static = [b.name for b in problem.space.trained if b.time == "static"]
+    if static:
+        return (
+            f"{', '.join(static)} cannot be chosen at every time on its own: it is constant in "
+            "time (hold it with fixed={...}, or train it by minimize)"
+        )
+    for term in problem.penalty.terms if problem.penalty is not None else ():
+        if not term.pointwise:
+            return (
+                f"the penalty {type(term).__name__} is no integral over time of a density, which "
+                "H would contain; Tikhonov is one"
+            )
+    if problem.admissible is not None and not problem.admissible.pointwise:
+        return f"the set {problem.admissible!r} does not bound the control at each time on its own"
+    if not is_numpy(problem.initial):
+        return "states are not NumPy's"
+    return ""
+
+
+def unbounded(problem: LearningProblem) -> str:
+    """Which blocks nothing is sure to bound, neither a set nor lambda |c|^2 nor, perhaps, the
+    running cost, so that H may have no minimum, in words; empty if there are none.
+    """
+    held = {n for part in sets(problem) if part.bounded for n in part.names}
+    held.update(problem.functional.running_reads)
+    strengths = quadratic(problem)
+    free = [b.name for b in problem.space.trained if b.name not in held and not strengths[b.name]]
+    if not free:
+        return ""
+    return (
+        f"H may have no minimum: {', '.join(free)} is neither bounded by a set nor penalised by a "
+        "square"
+    )
+
+
+def quadratic(problem: LearningProblem) -> dict[str, float]:
+    """The lambda_b of every trained block, from the terms of the penalty that are sum_b lambda_b
+    |c_b|^2.
+    """
+    found = {b.name: 0.0 for b in problem.space.trained}
+    for term in problem.penalty.terms if problem.penalty is not None else ():
+        for name, strength in (term.quadratic(problem.space) or {}).items():
+            found[name] += strength
+    return found
+
+
+def sets(problem: LearningProblem) -> tuple[AdmissibleSet, ...]:
+    """The sets whose product is the admissible one."""
+    return () if problem.admissible is None else problem.admissible.parts
+
+
+def closed_form(problem: LearningProblem) -> Form:
+    """Which closed form the minimiser of H has, "rows" where both hold and nothing is penalised
+    (they agree); "local" for none.
+    """
+    trained, strengths = {b.name for b in problem.space.trained}, quadratic(problem)
+    terms = problem.penalty.terms if problem.penalty is not None else ()
+    coupled = [part for part in sets(problem) if not part.by_entries]
+    if (
+        unbounded(problem)
+        or trained & set(problem.functional.running_reads)
+        or any(term.quadratic(problem.space) is None for term in terms)
+        or any(len({strengths[n] for n in part.names}) > 1 for part in coupled)
+    ):
+        return "local"
+    rows = rows_of(problem)
+    if rows is not None and not any(strengths.values()) and (rows.psi or identity).monotone:
+        return "rows"
+    if problem.network.affine_in_control:
+        return "affine"
+    if rows is None or not _scalar(problem, rows, strengths):
+        return "local"
+    return "rows"
+
+
+def rows_of(problem: LearningProblem) -> Rows | None:
+    """The rows of a network with one sample, where the set bounds each on its own; else None."""
+    network = problem.network
+    rows = network.rows if isinstance(network, Chain) else None
+    if rows is None or problem.initial.shape[1] != 1:
+        return None
+    whole = problem.admissible is None or problem.admissible.by_rows(problem.space)
+    return rows if whole else None
+
+
+def _scalar(problem: LearningProblem, rows: Rows, strengths: Mapping[str, float]) -> bool:
+    """True if the minimum over every row is that of a problem in one unknown."""
+    psi = rows.psi or identity
+    penalised = [strengths[b.name] > 0.0 for b in problem.space.trained]
+    convex = all(
+        part.convex for part in sets(problem) if any(strengths[n] > 0.0 for n in part.names)
+    )
+    return psi.turns is not None and convex and (psi.monotone or all(penalised))
+
+
+def affine_minimiser(
+    problem: LearningProblem, gradient: Values, values: Values
+) -> dict[str, Array]:
+    """argmin_c (g, c) + sum_b lambda_b |c_b|^2 over the set, for a g that does not depend on c.
+
+    Exact for convex sets, and for a FiniteSet because its entries are apart; where entries of g
+    vanish and lambda = 0, the control stays what it was in `values`.  All arrays (L, *block.shape).
+    """
+    strengths = quadratic(problem)
+    found = {n: -g / (2.0 * strengths[n]) for n, g in gradient.items() if strengths[n] > 0.0}
+    down = {n: -g for n, g in gradient.items()}
+    for part in sets(problem):
+        penalised = part.only([n for n in part.names if strengths[n] > 0.0])
+        if penalised is not None:
+            found.update(penalised.nearest(found, problem.space))
+        plain = part.only([n for n in part.names if strengths[n] == 0.0])
+        if plain is not None:
+            found.update(plain.support(down, values, problem.space))
+    return found
+
+
+def row_gradient(problem: LearningProblem, rows: Rows, states: Array, costates: Array) -> Values:
+    """The derivative of sum_i w_i p_i u_i in the trained blocks, in their weights: p_i and p_i r_j
+    over the measure of j.
+
+    states, costates : (L, N, 1); returns (L, *block.shape)
+    """
+    p, r = costates[..., 0], row_inputs(rows, states)
+    found = {rows.block: p[..., None] * r[..., None, :]}
+    if rows.offset is not None:
+        found[rows.offset] = p
+    return {b.name: found[b.name] for b in problem.space.trained}
+
+
+def row_inputs(rows: Rows, states: Array) -> Array:
+    """(L, N): what multiplies the entries of a row in u_i, without the measure of their label."""
+    r = rows.inputs(states)[..., 0]
+    return r if rows.weights is None else r / rows.weights
+
+
+def row_minimiser(
+    problem: LearningProblem, rows: Rows, states: Array, costates: Array, values: Values
+) -> tuple[dict[str, Array], Array]:
+    """(argmin of H, (L,) how much lower the minimum may be at most, by the bounds of row_problems).
+
+    states, costates : (L, N, 1); values : the control where H does not depend on it
+    """
+    strengths, space = quadratic(problem), problem.space
+    gradient = row_gradient(problem, rows, states, costates)
+    best = affine_minimiser(problem, gradient, values)
+    if not any(strengths.values()):
+        return best, np.zeros(len(states))
+    penalised = [n for n in gradient if strengths[n] > 0.0]
+    parts = [part for part in (each.only(penalised) for each in sets(problem)) if part is not None]
+    r, p = row_inputs(rows, states), costates[..., 0]
+    units = p.shape[1]
+    measure = np.ones(r.shape[1]) if rows.weights is None else rows.weights
+    resting = {n: x for n, x in {**space.fixed, **best}.items() if n not in penalised}
+    still = _preactivation(rows, resting, r, measure)
+
+    def points(mu: Array, at: Array) -> dict[str, Array]:
+        """The rows c(mu) of the blocks that are penalised: (Q,) and (Q, N)."""
+        free = {}
+        for name in penalised:
+            scaled = mu / (2.0 * strengths[name])
+            free[name] = scaled[:, None] * r[at] if name == rows.block else scaled
+        for part in parts:
+            free.update(part.nearest(free, space))
+        return free
+
+    def respond(mu: Array, number: Array) -> tuple[Array, Array]:
+        s, penalty = np.empty(len(mu)), np.empty(len(mu))
+        size = max(1, _CHUNK // r.shape[1])
+        for start in range(0, len(mu), size):
+            some = slice(start, start + size)
+            at = number[some] // units
+            found, total, moved = points(mu[some], at), 0.0, 0.0
+            for name, x in found.items():
+                if name == rows.block:
+                    moved = moved + np.sum(measure * x * r[at], axis=-1)
+                    total = total + strengths[name] * np.sum(measure * x * x, axis=-1)
+                else:
+                    moved, total = moved + x, total + strengths[name] * x * x
+            s[some], penalty[some] = still.ravel()[number[some]] + moved, total
+        return s, penalty
+
+    mu, doubt = multipliers(rows.psi or identity, p.ravel(), respond)
+    found = points(mu, np.arange(mu.size) // units)
+    best.update({n: x.reshape(p.shape + x.shape[1:]) for n, x in found.items()})
+    return best, doubt.reshape(p.shape) @ problem.network.weights
+
+
+def _preactivation(rows: Rows, values: Values, r: Array, measure: Array) -> Array:
+    """(L, N): u of some of the blocks, each (N, ...) or (L, N, ...)."""
+    total = np.zeros(r.shape)
+    if rows.block in values:
+        total = total + (values[rows.block] @ (measure * r)[..., None])[..., 0]
+    if rows.offset is not None and rows.offset in values:
+        total = total + values[rows.offset]
+    return total
