@@ -10,8 +10,8 @@ parameter (the slope of leaky_relu, the alpha of elu, 0 for the others):
 
 The last two read sigma(u) for the codes in FROM_VALUE, which a loop has stored anyway, and u for
 the others.  From values, sigma' of tanh and sigmoid has an error of 3e-16 of its maximum, so 1e-12
-relative while |u| < 4.5 (tanh) or 9 (sigmoid); all other kernels are good to 1e-12 relative.  A code
-that is not in the list raises ValueError.
+relative while |u| < 4.5 (tanh) or 9 (sigmoid); all other kernels are good to 1e-12 relative.  A
+code that is not in the list raises ValueError.
 """
 
 import hashlib
@@ -52,9 +52,9 @@ def _is_compiled(x: object) -> bool:
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compiles a leaf loop at its first call and keeps the machine code on disk, if it can.
 
-    Numba renews what it keeps when the file of the loop changes, but not when another one does whose
-    functions are inlined there: so the hash of this file, and of those of all compiled functions
-    that the loop's file imports, is part of the name under which it is kept.
+    Numba renews what it keeps when the file of the loop changes, but not when another one does
+    whose functions are inlined there: so the hash of this file, and of those of all compiled
+    functions that the loop's file imports, is part of the name under which it is kept.
     """
     files = {inspect.getfile(g.py_func) for g in function.__globals__.values() if _is_compiled(g)}
     files = sorted(files - {inspect.getfile(function)} | {__file__})
@@ -151,7 +151,9 @@ def _tanh(s):
 
 @_inlined
 def _sigmoid(s):
-    """1 / (1 + exp(-s)) = 1 / (1 + e) for s > 0, e / (1 + e) for s <= 0, e = exp(-|s|); keeps NaN."""
+    """1 / (1 + exp(-s)) = 1 / (1 + e) for s > 0, e / (1 + e) for s <= 0, e = exp(-|s|); keeps
+    NaN.
+    """
     power, c, r = _exp_parts(-abs(s))
     small, large = power * (c + r), c - r
     return (large if s > 0.0 else small) / (large + small)

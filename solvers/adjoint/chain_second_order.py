@@ -76,7 +76,7 @@ def stage_tangent(program, blocks, changes, layer, at, samples, store, dstore, s
         offset, k = room.blend[:0], link[OFFSET]
         if k >= 0 and changes[k].shape[0] > 0:
             offset = block_at(changes[k], kinds[k], layer, at, room.blend).reshape(-1)
-        finish(dx, numbers[n, 0], offset, samples, IDENTITY, 0.0, du, du)
+        finish(dx, numbers[n, 0], offset, samples, IDENTITY, 0.0, du[:0], du)
         out = slope
         if link[CHANGED] >= 0:
             out = dstore[link[CHANGED] * samples : link[CHANGED] * samples + size]

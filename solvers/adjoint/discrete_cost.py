@@ -26,42 +26,20 @@ Cotangents = Mapping[str, Array]
 
 
 @dataclass(frozen=True, eq=False)
-class DiscreteCost:
-    """J less the penalty, as a function of the states of one run, with its derivatives.
+class Rule:
+    """Where the costs of a run of known steps are taken, and with which factors.
 
     times : (S + 1,), the times of the states
     terms : the number of a state -> the layers from inside which the running cost is taken there,
         and its factors in the rule
-    states : the numbers of the states on which it depends, increasing
     arriving : the number of a state -> the layer and the factor of the interval that ends there
+    states : the numbers of the states on which the cost depends, increasing
     """
 
-    functional: Functional
-    control: Control
     times: Array
     terms: Mapping[int, Sequence[tuple[int, float]]]
     arriving: Mapping[int, tuple[int, float]]
     states: Sequence[int]
-
-    @staticmethod
-    def of(
-        problem: LearningProblem, control: Control, steps: Steps, running_on: str
-    ) -> "DiscreteCost":
-        """The rule with its nodes at the ends of "layers" or of "steps"."""
-        functional = problem.functional
-        times = np.append(steps.start, problem.mesh.horizon)
-        terms: dict[int, list[tuple[int, float]]] = {}
-        arriving: dict[int, tuple[int, float]] = {}
-        for n, after in pairwise(_nodes(problem, times, running_on)):
-            layer, half = int(steps.layer[n]), 0.5 * float(times[after] - times[n])
-            terms.setdefault(n, []).append((layer, half))
-            terms.setdefault(after, []).append((layer, half))
-            arriving[after] = layer, half
-        if not functional.running_jumps:
-            for n, found in terms.items():
-                terms[n] = [(found[0][0], sum(factor for _, factor in found))]
-        end = set() if functional.terminal is None else {len(times) - 1}
-        return DiscreteCost(functional, control, times, terms, arriving, sorted(end.union(terms)))
 
     @property
     def last(self) -> int:
@@ -72,13 +50,43 @@ class DiscreteCost:
         """Those of `states` that are first, ..., last."""
         return self.states[bisect_left(self.states, first) : bisect_right(self.states, last)]
 
+    @staticmethod
+    def of(problem: LearningProblem, steps: Steps, running_on: str) -> "Rule":
+        """With its nodes at the ends of "layers" or of "steps"."""
+        functional = problem.functional
+        times = np.append(steps.start, problem.mesh.horizon)
+        terms: dict[int, list[tuple[int, float]]] = {}
+        arriving: dict[int, tuple[int, float]] = {}
+        nodes = np.arange(len(times))
+        if running_on == "layers":
+            nodes = np.searchsorted(times, problem.mesh.nodes)
+        for n, after in pairwise(nodes.tolist() if functional.running is not None else []):
+            layer, half = int(steps.layer[n]), 0.5 * float(times[after] - times[n])
+            terms.setdefault(n, []).append((layer, half))
+            terms.setdefault(after, []).append((layer, half))
+            arriving[after] = layer, half
+        if not functional.running_jumps:
+            for n, found in terms.items():
+                terms[n] = [(found[0][0], sum(factor for _, factor in found))]
+        end = set() if functional.terminal is None else {len(times) - 1}
+        return Rule(times, terms, arriving, sorted(end.union(terms)))
+
+
+@dataclass(frozen=True, eq=False)
+class DiscreteCost:
+    """J less the penalty, as a function of the states of one run, with its derivatives."""
+
+    functional: Functional
+    control: Control
+    rule: Rule
+
     def value(self, n: int, f: Array) -> float:
         """The costs of the n-th state."""
-        functional, t, total = self.functional, float(self.times[n]), 0.0
-        for layer, factor in self.terms.get(n, ()):
+        functional, t, total = self.functional, float(self.rule.times[n]), 0.0
+        for layer, factor in self.rule.terms.get(n, ()):
             values = functional.running_values(self.control, layer, t)
             total += factor * functional.running_cost(f, values, t)
-        if n == self.last and functional.terminal is not None:
+        if n == self.rule.last and functional.terminal is not None:
             total += functional.terminal_cost(f, functional.terminal_values(self.control))
         return total
 
@@ -86,14 +94,14 @@ class DiscreteCost:
         """The derivative of `value` in the state, None if there is none; those in the control are
         added to `total`.
         """
-        functional, space, t = self.functional, self.functional.space, float(self.times[n])
+        functional, space, t = self.functional, self.functional.space, float(self.rule.times[n])
         seed = None
-        for layer, factor in self.terms.get(n, ()):
+        for layer, factor in self.rule.terms.get(n, ()):
             values = functional.running_values(self.control, layer, t)
             p, bars = functional.running_vjp(f, values, t)
             space.scatter(total, layer, t, bars, factor)
             seed = _sum(seed, factor * p)
-        if n == self.last and functional.terminal is not None:
+        if n == self.rule.last and functional.terminal is not None:
             p, bars = functional.terminal_vjp(f, functional.terminal_values(self.control))
             space.scatter(total, space.mesh.layers - 1, t, bars, 1.0)
             seed = _sum(seed, p)
@@ -103,15 +111,15 @@ class DiscreteCost:
         self, n: int, f: Array, df: Array, direction: Control, total: Cotangents
     ) -> Array | None:
         """The derivative of `seed` in a direction; that of the cotangents is added to `total`."""
-        functional, space, t = self.functional, self.functional.space, float(self.times[n])
+        functional, space, t = self.functional, self.functional.space, float(self.rule.times[n])
         seed = None
-        for layer, factor in self.terms.get(n, ()):
+        for layer, factor in self.rule.terms.get(n, ()):
             values = functional.running_values(self.control, layer, t)
             varied = functional.running_variation(direction, layer, t)
             p, bars = functional.running_vjp_derivative(f, values, t, df, varied)
             space.scatter(total, layer, t, bars, factor)
             seed = _sum(seed, factor * p)
-        if n == self.last and functional.terminal is not None:
+        if n == self.rule.last and functional.terminal is not None:
             values = functional.terminal_values(self.control)
             varied = functional.terminal_variation(direction)
             p, bars = functional.terminal_vjp_derivative(f, values, df, varied)
@@ -123,21 +131,12 @@ class DiscreteCost:
         """The part of the seed, of each sample's own cost, that the interval which ends at the n-th
         state contributes.
         """
-        if n not in self.arriving:
+        if n not in self.rule.arriving:
             return None
-        (layer, factor), t = self.arriving[n], float(self.times[n])
+        (layer, factor), t = self.rule.arriving[n], float(self.rule.times[n])
         values = self.functional.running_values(self.control, layer, t)
         ones = namespace(f).ones_like(f[0, :])
         return factor * self.functional.running_vjp(f, values, t, ones)[0]
-
-
-def _nodes(problem: LearningProblem, times: Array, running_on: str) -> list[int]:
-    """The numbers of the states that are nodes of the rule; none without a running cost."""
-    if problem.running is None:
-        return []
-    if running_on == "steps":
-        return list(range(len(times)))
-    return np.searchsorted(times, problem.mesh.nodes).tolist()
 
 
 def _sum(total: Array | None, term: Array) -> Array:

@@ -8,6 +8,7 @@ steps, held fixed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.implicit import ImplicitRungeKutta
 from ..steps.tableaux import Euler, RungeKutta, Stepper
 from .checkpoints import Plan
+from .discrete_cost import Rule
 from .step_derivatives import Tableau
 from .tape import Backward, Sweeps, Tape, adaptive_steps, prepare, second_order
 
@@ -146,7 +148,7 @@ class ReducedObjective:
         if tape is not None:
             return sweeps.value(tape)
         f, at, total = self.problem.initial, 0, 0.0
-        for n in sweeps.cost.states:
+        for n in sweeps.cost.rule.states:
             f, at = (sweeps.advance(f, at, n) if n > at else f), n
             total += sweeps.cost.value(n, f)
         return total
@@ -205,12 +207,12 @@ class ReducedObjective:
             costates = replace(self, problem=alone).run(control).costates
         arriving = [cost.arriving_seed(n, f) for n, f in enumerate(states)]
         remaining = costates
-        if cost.arriving:
+        if cost.rule.arriving:
             remaining = stack(
                 [costates[n, ...] - (0.0 if q is None else q) for n, q in enumerate(arriving)]
             )
         return Path(
-            cost.times,
+            cost.rule.times,
             stack(list(states)),
             costates,
             remaining,
@@ -245,10 +247,10 @@ class ReducedObjective:
         """The sweeps, and the tape of the whole run where choosing the steps has made one."""
         problem, stepper = self.problem, self._tableau
         if not isinstance(stepper, AdaptiveRungeKutta):
-            steps = Steps.equal(problem.mesh, self.steps_per_layer)
-            return prepare(problem, control, stepper, steps, self.running_on), None
+            return prepare(problem, control, stepper, *self._equal), None
         steps, states = adaptive_steps(problem, control, stepper, keep)
-        sweeps = replace(prepare(problem, control, stepper, steps, self.running_on), compiled=None)
+        rule = Rule.of(problem, steps, self.running_on)
+        sweeps = replace(prepare(problem, control, stepper, steps, rule), compiled=None)
         return sweeps, Tape(0, steps, states) if keep else None
 
     def _whole(self, control: Control) -> tuple[Sweeps, Tape]:
@@ -256,6 +258,12 @@ class ReducedObjective:
         return sweeps, tape if tape is not None else sweeps.record(
             self.problem.initial, 0, len(sweeps.steps)
         )
+
+    @cached_property
+    def _equal(self) -> tuple[Steps, Rule]:
+        """Equal steps, and where the costs of such a run are taken."""
+        steps = Steps.equal(self.problem.mesh, self.steps_per_layer)
+        return steps, Rule.of(self.problem, steps, self.running_on)
 
     @property
     def _tableau(self) -> Tableau:

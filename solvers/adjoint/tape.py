@@ -20,7 +20,7 @@ from ..run.status import Status
 from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.tableaux import StepFailed
 from . import chain_second_order
-from .discrete_cost import DiscreteCost
+from .discrete_cost import DiscreteCost, Rule
 from .step_derivatives import StepDerivatives, Tableau
 
 
@@ -123,7 +123,7 @@ class Sweeps:
         run.
         """
         found = {}
-        for n in self._met(tape):
+        for n in self._where(tape):
             seed = self.cost.seed(n, tape.states[n - tape.first], total)
             if seed is not None:
                 found[n - tape.first] = seed
@@ -131,20 +131,20 @@ class Sweeps:
 
     def value(self, tape: Tape) -> float:
         """The costs of the same states."""
-        return sum(self.cost.value(n, tape.states[n - tape.first]) for n in self._met(tape))
+        return sum(self.cost.value(n, tape.states[n - tape.first]) for n in self._where(tape))
 
-    def _met(self, tape: Tape) -> Sequence[int]:
+    def _where(self, tape: Tape) -> Sequence[int]:
         """The numbers of the states that cost something: after each step, and at the start."""
         first = tape.first + (tape.first > 0)
-        return self.cost.among(first, tape.first + len(tape.steps))
+        return self.cost.rule.among(first, tape.first + len(tape.steps))
 
 
 def prepare(
-    problem: LearningProblem, control: Control, stepper: Tableau, steps: Steps, running_on: str
+    problem: LearningProblem, control: Control, stepper: Tableau, steps: Steps, rule: Rule
 ) -> Sweeps:
     """The sweeps over these steps."""
     loop = Loop.of(problem.network, control, stepper, problem.initial)
-    cost = DiscreteCost.of(problem, control, steps, running_on)
+    cost = DiscreteCost(problem.functional, control, rule)
     return Sweeps(problem, control, stepper, steps, cost, loop)
 
 
@@ -240,7 +240,7 @@ def second_order(sweeps: Sweeps, tape: Tape, direction: Control, total: dict[str
     compiled = None if tape.record is None else _CompiledSecondOrder(sweeps, tape, direction)
     dstates = _tangent(sweeps, tape, direction) if compiled is None else compiled.dstates
     seeds, dseeds = {}, {}
-    for n in sweeps.cost.states:
+    for n in sweeps.cost.rule.states:
         f = tape.states[n]
         seed = sweeps.cost.seed(n, f, {})
         dseed = sweeps.cost.seed_derivative(n, f, dstates[n], direction, total)
@@ -327,8 +327,8 @@ def _step(tape: Tape, n: int) -> tuple[int, float, float]:
 
 def _stacked(seeds: Mapping[int, Array], count: int, size: int) -> tuple[Array, Array]:
     """(S + 1,): which seed belongs to a state, or -1; and the seeds, flat."""
-    places = np.full(count + 1, -1)
-    places[list(seeds)] = np.arange(len(seeds))
-    if not seeds:
-        return places, np.empty((0, size))
-    return places, np.stack(list(seeds.values())).reshape(-1, size)
+    places, stacked = np.full(count + 1, -1), np.empty((len(seeds), size))
+    for index, (n, seed) in enumerate(seeds.items()):
+        places[n] = index
+        stacked[index] = seed.reshape(-1)
+    return places, stacked

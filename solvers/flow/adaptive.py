@@ -14,6 +14,7 @@ from continuum.networks.network import Values
 from ..run.status import Status
 from ..steps.embedded import AdaptiveRungeKutta, mean_square, worst
 from ..steps.tableaux import Velocity, combine
+from .program import Loop, pair_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,11 +71,22 @@ def accepted_steps(
     ends = [*breakpoints, mesh.horizon]
     t, h = 0.0, 0.0
     w = network.weights_like(f)
+    loop, pair = Loop.of(network, control, stepper, f), pair_of(stepper, w)
     for end in ends:
         layer, piece = mesh.layer_of(0.5 * (t + end)), control.between(t, end)
         rejected, error = False, 0.0
+        start, tau = float(mesh.nodes[layer]), float(mesh.steps[layer])
 
-        def slope(at: float, state: Array, layer: int = layer, piece: ControlPath = piece) -> Array:
+        def slope(
+            at: float,
+            state: Array,
+            layer: int = layer,
+            piece: ControlPath = piece,
+            start: float = start,
+            tau: float = tau,
+        ) -> Array:
+            if loop is not None:
+                return loop.slope(state, layer, (at - start) / tau)
             return network.velocity(state, piece.at_layer(layer, at), at)
 
         first = slope(t, f)
@@ -88,13 +100,11 @@ def accepted_steps(
                 return
             size = _planned(h, end - t, stepper.max_step)
             reached = end if size == end - t else t + size
-            with np.errstate(over="ignore", invalid="ignore"):
-                slopes = [first]
-                for i in range(1, len(stepper.c)):
-                    g = combine(f, size, stepper.a[i], slopes)
-                    slopes.append(slope(t + float(stepper.c[i]) * size, g))
-                state = combine(f, size, stepper.b, slopes)
-                error = scaled_error(stepper, size, slopes, f, state, w)
+            if loop is not None and pair is not None:
+                moment = layer, size, (t - start) / tau, size / tau
+                state, slopes, error = loop.attempt(pair, f, first, moment)
+            else:
+                state, slopes, error = _attempt(slope, stepper, t, size, f, first, w)
             accepted = error <= 1.0
             yield Attempt(layer, t, reached, state, slopes, accepted, piece)
             factor = _factor(error, stepper.error_order)
@@ -110,6 +120,24 @@ def accepted_steps(
                 first = slopes[-1] if stepper.first_same_as_last else slope(t, f)
             else:
                 h, rejected = size * factor, True
+
+
+def _attempt(
+    slope: Velocity,
+    stepper: AdaptiveRungeKutta,
+    t: float,
+    h: float,
+    f: Array,
+    first: Array,
+    w: Array,
+) -> tuple[Array, list[Array], float]:
+    """(state, slopes, scaled error) of one step; the reference of the compiled one."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        slopes = [first]
+        for a, c in zip(stepper.a[1:], stepper.c[1:], strict=True):
+            slopes.append(slope(t + float(c) * h, combine(f, h, a, slopes)))
+        state = combine(f, h, stepper.b, slopes)
+        return state, slopes, scaled_error(stepper, h, slopes, f, state, w)
 
 
 def _planned(h: float, left: float, max_step: float) -> float:

@@ -6,6 +6,7 @@ compiled one.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -37,12 +38,14 @@ class Steps:
     def __len__(self) -> int:
         return self.size.shape[0]
 
-    @property
+    @cached_property
     def moments(self) -> Moments:
         """What the compiled loops take of them."""
         return Moments(self.layer, self.size, self.theta, self.dtheta)
 
     def __getitem__(self, chosen: slice) -> "Steps":
+        if chosen.indices(len(self)) == (0, len(self), 1):
+            return self
         return Steps(
             *(x[chosen] for x in (self.layer, self.start, self.size, self.theta, self.dtheta))
         )

@@ -53,7 +53,6 @@ NOTHING, FORWARD, ADJOINT = range(3)
 WIDTH = 16  # how many blocks the tuples hold, so that one compilation serves all networks
 _BLOCK = 1024  # entries worked on at a time, so that all arrays of a block stay in the first cache
 _BLAS = 20_000  # multiplications above which a product is left to BLAS
-_LARGEST = np.finfo(np.float64).max
 
 
 class Program(NamedTuple):
@@ -65,7 +64,9 @@ class Program(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """kinds (WIDTH,), each STATIC, LAYERS or NODES; values, WIDTH arrays (T, R, C), T = 0 if absent."""
+    """kinds (WIDTH,), each STATIC, LAYERS or NODES; values, WIDTH arrays (T, R, C), T = 0 if
+    absent.
+    """
 
     kinds: Array
     values: tuple[Array, ...]
@@ -98,6 +99,14 @@ def _total(x):
 
 
 @summing
+def _is_finite(x):
+    total = 0.0
+    for m in range(x.size):
+        total += 0.0 * x[m]
+    return total == 0.0
+
+
+@summing
 def _by_rows(matrix, x, out):
     """out <- matrix x, for one sample."""
     for y in range(matrix.shape[0]):
@@ -120,7 +129,9 @@ def _pairs(left, right, columns, add, out):
 
 @inlined
 def block_at(x, kind, layer, theta, blend):
-    """The block at this time, (R, C): a view where there is one, else the mean of two in `blend`."""
+    """The block at this time, (R, C): a view where there is one, else the mean of two in
+    `blend`.
+    """
     if kind == STATIC:
         return x[0]
     if kind == LAYERS or theta == 0.0:
@@ -238,44 +249,49 @@ def velocity(program, values, kinds, layer, theta, samples, store, slope, arrang
         into = slope[:size]
         if link[OUTPUT] >= 0:
             into = store[link[OUTPUT] * samples : link[OUTPUT] * samples + size]
-        argument = into
+        argument = store[:0]
         if link[ARGUMENT] >= 0:
             argument = store[link[ARGUMENT] * samples : link[ARGUMENT] * samples + size]
         x = store[link[INPUT] * samples : (link[INPUT] + link[COLUMNS]) * samples]
         if link[PRODUCT] != NOTHING:
             matrix = block_at(values[link[MATRIX]], kinds[link[MATRIX]], layer, theta, blend)
             y = weighed(x, 1.0, weights, link[WEIGHT], samples, arranged)
-            multiply(matrix, link[PRODUCT] == ADJOINT, y, samples, argument)
-            x = argument
+            multiply(matrix, link[PRODUCT] == ADJOINT, y, samples, into)
+            x = into
         offset = blend[:0]
         if link[OFFSET] >= 0:
-            offset = block_at(
-                values[link[OFFSET]], kinds[link[OFFSET]], layer, theta, blend
-            ).reshape(-1)
+            k = link[OFFSET]
+            offset = block_at(values[k], kinds[k], layer, theta, blend).reshape(-1)
         finish(x, numbers[n, 0], offset, samples, code, numbers[n, 1], argument, into)
 
 
 @compiled
 def finish(x, sign, offset, samples, code, parameter, argument, into):
-    """argument <- sign x + offset, into <- sigma(argument), in one pass over blocks of rows."""
-    rows = x.size // samples
-    together = max(1, _BLOCK // samples)
-    for start in range(0, rows, together):
-        stop = min(start + together, rows)
+    """argument <- u = sign x + offset, if there is room for it, and into <- sigma(u), in one pass
+    over blocks of rows.
+    """
+    together = _BLOCK // samples * samples if samples < _BLOCK else samples
+    for start in range(0, x.size, together):
+        stop = min(start + together, x.size)
         if offset.size == 0:
-            for m in range(start * samples, stop * samples):
-                argument[m] = sign * x[m]
+            for m in range(start, stop):
+                into[m] = sign * x[m]
         elif samples == 1:
-            for y in range(start, stop):
-                argument[y] = sign * x[y] + offset[y]
+            for m in range(start, stop):
+                into[m] = sign * x[m] + offset[m]
         else:
-            for y in range(start, stop):
+            first, y = start, start // samples
+            while first < stop:
                 value = offset[y]
-                for m in range(y * samples, (y + 1) * samples):
-                    argument[m] = sign * x[m] + value
-        for m in range(start * samples, stop * samples):
-            into[m] = argument[m]
-        activate_row(code, parameter, into[start * samples : stop * samples])
+                for m in range(first, first + samples):
+                    into[m] = sign * x[m] + value
+                first, y = first + samples, y + 1
+        part = into[start:stop]
+        if argument.size > 0:
+            kept = argument[start:stop]
+            for m in range(part.size):
+                kept[m] = part[m]
+        activate_row(code, parameter, part)
 
 
 @compiled
@@ -318,12 +334,84 @@ def advance(f, samples, work, program, blocks, method, moments, tape, states):
         combine(1.0, f, h, b, 0, stages, slopes, max(at, 0), f)
         if states.shape[0] > 0:
             states[n + 1] = f
-        bad = 0
-        for m in range(entries):
-            bad |= not (abs(f[m]) <= _LARGEST)
-        if bad:
+        if not _is_finite(f):
             return n
     return -1
+
+
+class Pair(NamedTuple):
+    """errors (E, s) of e_i = h sum_j errors_ij k_j, measure (N,) of sum 1, (rtol, atol)."""
+
+    errors: Array
+    measure: Array
+    tolerances: Array
+
+
+@compiled
+def slope_at(f, samples, work, program, blocks, layer, theta, slope):
+    """slope <- F(f, c) in a layer, at a time given as a share of it."""
+    program, work = borrowed(program), borrowed(work)
+    values, kinds, f = borrowed(blocks.values), borrowed(blocks.kinds), borrowed(f)
+    slope = borrowed(slope)
+    room, store = carve(work, program.links, samples, 0)
+    store[: f.size] = f
+    velocity(program, values, kinds, layer, theta, samples, store, slope, room.weighed, room.blend)
+    at = program.links[-1, OUTPUT] * samples
+    if at >= 0:
+        slope[:] = store[at : at + slope.size]
+
+
+@compiled
+def attempt(f, samples, work, program, blocks, method, pair, moment, slopes, state):
+    """One step of an embedded pair: fills slopes (s, N M), of which the first is given, and state.
+
+    moment : layer, h, start and length as shares of the layer
+    Returns the scaled error of the worst sample: |e_1|, or |e_1|^2 / sqrt(|e_1|^2 + |e_2|^2 / 100)
+    where there are two estimates, with |e|^2 = sum_i measure_i (e_i / (atol + rtol max(|f_i|,
+    |state_i|)))^2.
+    """
+    program, method, work = borrowed(program), borrowed(method), borrowed(work)
+    values, kinds, f = borrowed(blocks.values), borrowed(blocks.kinds), borrowed(f)
+    pair, slopes, state = borrowed(pair), borrowed(slopes), borrowed(state)
+    layer, h, theta, dtheta = moment
+    stages, entries = method.b.size, f.size
+    room, store = carve(work, program.links, samples, 0)
+    at = program.links[-1, OUTPUT] * samples
+    for i in range(1, stages):
+        combine(1.0, f, h, method.a[i], 0, i, slopes, 0, store[:entries])
+        share = theta + method.c[i] * dtheta
+        velocity(
+            program,
+            values,
+            kinds,
+            layer,
+            share,
+            samples,
+            store,
+            slopes[i],
+            room.weighed,
+            room.blend,
+        )
+        if at >= 0:
+            slopes[i] = store[at : at + entries]
+    combine(1.0, f, h, method.b, 0, stages, slopes, 0, state)
+    rtol, atol = pair.tolerances[0], pair.tolerances[1]
+    first, second = room.here, room.there
+    combine(0.0, f, h, pair.errors[0], 0, stages, slopes, 0, first[:entries])
+    if pair.errors.shape[0] > 1:
+        combine(0.0, f, h, pair.errors[1], 0, stages, slopes, 0, second[:entries])
+    worst = 0.0
+    for m in range(samples):
+        one = two = 0.0
+        for y in range(pair.measure.size):
+            e = y * samples + m
+            scale = atol + rtol * max(abs(f[e]), abs(state[e]))
+            one += pair.measure[y] * (first[e] / scale) ** 2
+            two += pair.measure[y] * (second[e] / scale) ** 2
+        if pair.errors.shape[0] > 1 and one > 0.0:
+            one *= one / (one + 0.01 * two)
+        worst = one if not one <= worst else worst
+    return np.sqrt(worst)
 
 
 @inlined
@@ -432,7 +520,7 @@ class Room(NamedTuple):
 
 @unfolded
 def carve(work, links, samples, columns):
-    """The room for a sweep that collects `columns` stages at a time, in `work`, and what is left."""
+    """Room for a sweep that collects `columns` stages at a time, in `work`; and what is left."""
     largest = inside = matrix = 0
     for n in range(links.shape[0]):
         rows, across = links[n, ROWS], links[n, COLUMNS]
@@ -529,12 +617,23 @@ def collect_matrices(links, kinds, layer, shares, samples, store, bars, fresh, r
 
 @compiled
 def adjoint(
-    samples, work, program, blocks, method, moments, tape, seed_of, seeds, bars, fresh, p, costates
+    samples,
+    work,
+    program,
+    blocks,
+    method,
+    moments,
+    tape,
+    seed_of,
+    seeds,
+    bars,
+    fresh,
+    p,
+    costates,
 ):
-    """The adjoint of `advance`: p_n = p_{n+1} + h sum_i q_i, q_i = (D_f F)* lambda_i, in place of p.
-
-    lambda_i = b_i p_{n+1} + h sum_{j > i} a_ji q_j.  Collects the cotangents as time axes do
-    (divided by the layer's length for LAYERS).
+    """The adjoint of `advance`, in place of p: p_n = p_{n+1} + h sum_i q_i,
+    q_i = (D_f F)* lambda_i, lambda_i = b_i p_{n+1} + h sum_{j > i} a_ji q_j.  Collects the
+    cotangents as time axes do (divided by the layer's length for LAYERS).
 
     seed_of : (S + 1,), which seed is added to p after step n, or -1
     seeds : (., N M)

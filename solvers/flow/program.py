@@ -7,7 +7,7 @@ time.  Everything else stays on the generic path, which is the reference.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from weakref import WeakKeyDictionary
 
@@ -16,13 +16,15 @@ import numpy as np
 from continuum.activations import Activation
 from continuum.arrays import Array, is_numpy
 from continuum.compiled import FROM_VALUE, IDENTITY
-from continuum.controls import Control, ControlPath, FunctionControl
+from continuum.controls import Control, ControlPath, ControlSpace, FunctionControl
 from continuum.kernels import Dense
-from continuum.networks import Adjoint, Chain, Linear, Network, Offset, Pointwise
+from continuum.networks import Adjoint, Chain, Linear, Offset, Pointwise
 
+from ..steps import dop853_table
+from ..steps.embedded import DOP853, AdaptiveRungeKutta, DormandPrince
 from ..steps.tableaux import RungeKutta, Stepper
 from . import chain_loops as loops
-from .chain_loops import Blocks, Method, Moments, Program
+from .chain_loops import Blocks, Method, Moments, Pair, Program
 
 _KINDS = {"static": loops.STATIC, "layers": loops.LAYERS, "nodes": loops.NODES}
 _ABSENT = np.empty((0, 1, 1))
@@ -61,6 +63,8 @@ class Lowered:
     largest: int
     inside: int
     matrix: int
+    kinds: WeakKeyDictionary[ControlSpace, Array] = field(default_factory=WeakKeyDictionary)
+    """How the blocks depend on time, for the spaces met so far."""
 
     def arrays(self, blocks: Mapping[str, Array]) -> tuple[Array, ...]:
         """(T, R, C) of every block, time first; (0, 1, 1) for those that are not among `blocks`."""
@@ -86,17 +90,18 @@ def _plain(x: Array) -> Array:
     return x if x.flags.c_contiguous and x.flags.writeable else np.array(x, order="C")
 
 
-_lowered: WeakKeyDictionary[Network, Lowered | None] = WeakKeyDictionary()
+_lowered: WeakKeyDictionary[Chain, Lowered | None] = WeakKeyDictionary()
 
 
-def lower(network: Network) -> Lowered | None:
+def lower(network: Chain) -> Lowered | None:
     """The program of a network, made once; None for what is no chain of dense maps."""
-    if network not in _lowered:
-        _lowered[network] = _lower(network)
-    return _lowered[network]
+    try:
+        return _lowered[network]
+    except KeyError:
+        return _lowered.setdefault(network, _lower(network))
 
 
-def _lower(network: Network) -> Lowered | None:
+def _lower(network: Chain) -> Lowered | None:
     shapes: dict[str, tuple[int, int]] = {}
     links: list[_Link] = []
     rows = len(network.weights)
@@ -105,7 +110,7 @@ def _lower(network: Network) -> Lowered | None:
         shapes.setdefault(name, shape)
         return list(shapes).index(name)
 
-    for one in network.maps if isinstance(network, Chain) else (None,):
+    for one in network.maps:
         if isinstance(one, Linear | Adjoint):
             linear = one if isinstance(one, Linear) else one.of
             if not isinstance(linear.operator, Dense):
@@ -200,9 +205,9 @@ class Loop:
     method: Method
 
     @staticmethod
-    def of(network: Network, control: ControlPath, stepper: Stepper, state: Array) -> "Loop | None":
+    def of(network: object, control: ControlPath, stepper: Stepper, state: Array) -> "Loop | None":
         """None where only the generic path applies."""
-        if not isinstance(stepper, RungeKutta) or not is_numpy(state):
+        if not (isinstance(network, Chain) and isinstance(stepper, RungeKutta) and is_numpy(state)):
             return None
         lowered = lower(network)
         blocks = None if lowered is None else _blocks(lowered, control)
@@ -222,16 +227,73 @@ class Loop:
             f, samples, room, self.lowered.program, self.blocks, self.method, moments, tape, states
         )
 
+    def slope(self, f: Array, layer: int, theta: float) -> Array:
+        """F(f, c) in a layer, at a time given as a share of it: (N, M)."""
+        slope = np.empty(f.size)
+        room = self._step_room(f.shape[1])
+        loops.slope_at(
+            _plain(f).reshape(-1),
+            f.shape[1],
+            room,
+            self.lowered.program,
+            self.blocks,
+            layer,
+            theta,
+            slope,
+        )
+        return slope.reshape(f.shape)
+
+    def attempt(
+        self, pair: Pair, f: Array, first: Array, moment: tuple[int, float, float, float]
+    ) -> tuple[Array, list[Array], float]:
+        """(state, slopes, scaled error) of a step of an embedded pair from f, whose slope
+        `first` is known; see `chain_loops.attempt`.
+        """
+        samples, stages = f.shape[1], self.method.b.size
+        slopes, state = np.empty((stages, *f.shape)), np.empty(f.shape)
+        slopes[0] = first
+        error = loops.attempt(
+            _plain(f).reshape(-1),
+            samples,
+            self._step_room(samples),
+            self.lowered.program,
+            self.blocks,
+            self.method,
+            pair,
+            moment,
+            slopes.reshape(stages, -1),
+            state.reshape(-1),
+        )
+        return state, list(slopes), float(error)
+
+    def _step_room(self, samples: int) -> Array:
+        """The room for a forward step, and one stage's part of a tape behind it."""
+        lowered = self.lowered
+        size = 3 * lowered.largest * samples + 2 * lowered.matrix + lowered.rows * samples
+        return np.empty(size)
+
     def tape(self, steps: int, samples: int) -> Array:
         """Room for what the adjoint of so many steps reads."""
         return np.empty((steps, self.method.b.size, self.lowered.rows * samples))
 
     def fresh(self, collected: Collection[str]) -> Array:
         """(WIDTH, longest T): where nothing was collected yet, which is so but for these blocks."""
-        fresh = np.ones((loops.WIDTH, max(len(x) for x in self.blocks.values)), dtype=np.bool_)
-        for k, name in enumerate(self.lowered.shapes):
-            fresh[k] = name not in collected
+        longest = max((len(x) for x in self.blocks.values[: len(self.lowered.shapes)]), default=1)
+        fresh = np.ones((loops.WIDTH, longest), dtype=np.bool_)
+        for name in collected:
+            if name in self.lowered.shapes:
+                fresh[list(self.lowered.shapes).index(name)] = False
         return fresh
+
+
+def pair_of(stepper: AdaptiveRungeKutta, weights: Array) -> Pair | None:
+    """The error estimates of a pair of the package; None for another one."""
+    if type(stepper) not in (DormandPrince, DOP853):
+        return None
+    errors = [stepper.error]
+    if isinstance(stepper, DOP853):
+        errors.append(dop853_table.ERROR_3)
+    return Pair(np.stack(errors), weights / weights.sum(), np.array(stepper.tolerances))
 
 
 @cache
@@ -243,15 +305,18 @@ def _method(stepper: type[RungeKutta]) -> Method:
 
 def _blocks(lowered: Lowered, control: ControlPath) -> Blocks | None:
     """The arrays of a control, None if it depends on time by functions or is not NumPy's."""
-    kinds = np.zeros(loops.WIDTH, dtype=np.int64)
-    values: Mapping[str, Array] = {}
     if isinstance(control, FunctionControl) and control.constant:
-        values = control.at_layer(0, 0.0)
+        values, kinds = control.at_layer(0, 0.0), np.zeros(loops.WIDTH, dtype=np.int64)
     elif isinstance(control, Control):
         values = {name: control[name] for name in lowered.shapes}
-        times = {b.name: b.time for b in control.space.blocks}
-        for k, name in enumerate(lowered.shapes):
-            kinds[k] = _KINDS[times[name]]
-    if not values or not is_numpy(*(values[name] for name in lowered.shapes)):
+        kinds = lowered.kinds.get(control.space)
+        if kinds is None:
+            times = {b.name: _KINDS[b.time] for b in control.space.blocks}
+            kinds = np.zeros(loops.WIDTH, dtype=np.int64)
+            kinds[: len(lowered.shapes)] = [times[name] for name in lowered.shapes]
+            lowered.kinds[control.space] = kinds
+    else:
+        return None
+    if not is_numpy(*(values[name] for name in lowered.shapes)):
         return None
     return Blocks(kinds, lowered.arrays(values))
