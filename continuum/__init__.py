@@ -15,7 +15,7 @@ from .activations import (
 )
 from .blocks import Block
 from .controls import Control, ControlSpace, FunctionControl
-from .derivatives import check_derivatives
+from .derivatives import DerivativeReport, check_derivatives
 from .domains import Circle, Interval, Line, Product
 from .feed_forward import FeedForward
 from .functional import Functional, RunningCost, Tracking
@@ -83,6 +83,7 @@ __all__ = [
     "Convolution",
     "CrossEntropy",
     "Dense",
+    "DerivativeReport",
     "FeedForward",
     "FiniteSet",
     "FunctionControl",

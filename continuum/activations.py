@@ -32,7 +32,8 @@ class Activation:
     bounded, vanishes_at_zero : sup |sigma| < infinity; sigma(0) = 0
     monotone : sigma never decreases
     turns : the points between which sigma' is monotone; None if they are not known
-    code : which branch of the compiled loops evaluates it; None if none does
+    code, parameter : which branch of the compiled loops evaluates it, and with which number (the
+        slope of leaky_relu, the alpha of elu); code None if none does
     recipe : the function that makes it and its arguments, for pickle; None if it has a name of its
         own here, or is the user's
     """
@@ -47,6 +48,7 @@ class Activation:
     bounded: bool
     vanishes_at_zero: bool
     code: int | None = None
+    parameter: float = 0.0
     monotone: bool = True
     turns: tuple[float, ...] | None = None
     recipe: "tuple[Callable[..., Activation], tuple[float, ...]] | None" = None
@@ -269,6 +271,7 @@ arctan = Activation(
     smooth=True,
     bounded=True,
     vanishes_at_zero=True,
+    code=compiled.ARCTAN,
     turns=(0.0,),
 )
 """arctan s; Sigma = s arctan s - log(1 + s^2) / 2."""
@@ -283,6 +286,7 @@ softplus = Activation(
     smooth=True,
     bounded=False,
     vanishes_at_zero=False,
+    code=compiled.SOFTPLUS,
     turns=(),
 )
 """log(1 + exp s), positive everywhere; Sigma = -Li_2(-e^s) - pi^2 / 12."""
@@ -298,6 +302,7 @@ gelu = Activation(
     bounded=False,
     vanishes_at_zero=True,
     monotone=False,
+    code=compiled.GELU,
     turns=(-math.sqrt(2.0), math.sqrt(2.0)),
 )
 """s Phi(s), Phi the normal distribution function; not monotone.
@@ -327,6 +332,8 @@ def leaky_relu(slope: float = 0.01) -> Activation:
         smooth=False,
         bounded=False,
         vanishes_at_zero=True,
+        code=compiled.LEAKY_RELU,
+        parameter=slope,
         recipe=(leaky_relu, (slope,)),
         turns=(),
     )
@@ -361,6 +368,8 @@ def elu(alpha: float = 1.0) -> Activation:
         smooth=False,
         bounded=False,
         vanishes_at_zero=True,
+        code=compiled.ELU,
+        parameter=alpha,
         recipe=(elu, (alpha,)),
         turns=(0.0,),
     )

@@ -76,29 +76,31 @@ def check_derivatives(
     A derivative that is right at one point may be wrong at another: errors below about 1e-5 of a
     derivative are not seen, and what a branch not taken there returns is not either.
 
-    network : the network whose state and control a running cost takes; not for a network.  A
-        Tracking without a readout of its own is asked with State()
+    network : the network whose state and control a running cost takes; not for a network
     state, values, t : the point, (N, M), the value of each block by name, and the time; normal
         random numbers, three samples, for what is not given
     rng : for the point and the directions; of a fixed seed if None
     raise_on_failure : raise ValueError with the failures instead of returning them
-    raises TypeError for another subject, or a running cost without a network
+    raises TypeError for another subject, a running cost without a network, and networks with a
+        block that is never stored, which has no derivative
     """
     rng = np.random.default_rng(0) if rng is None else rng
     if isinstance(subject, Network):
-        network, blocks = subject, subject.blocks()
+        network = subject
     elif not isinstance(subject, RunningCost):
         raise TypeError(f"subject must be a Network or a RunningCost, got {subject!r}")
     elif not isinstance(network, Network):
         raise TypeError(f"network must be the Network of the running cost, got {network!r}")
-    else:
-        own = {b.name: b for b in (*network.blocks(), *subject.blocks(network))}
-        blocks = tuple(own.values())
-    units = len(network.weights)
-    f = rng.standard_normal((units, 3)) if state is None else state
+    f = rng.standard_normal((len(network.weights), 3)) if state is None else state
     f = to_host(network.check_state("state", f))
+    blocks = {b.name: b for b in network.blocks()}
     if isinstance(subject, RunningCost):
         subject = subject.completed(network, State(), None, f.shape[1])
+        blocks.update({b.name: b for b in subject.blocks(network)})
+    for block in blocks.values():
+        if block.prepare is not None:
+            raise TypeError(f"block {block.name!r} is never stored, so it has no derivative")
+    blocks = tuple(blocks.values())
     c = {b.name: rng.standard_normal(b.shape) for b in blocks}
     for name, value in (values or {}).items():
         check_name("block", name, list(c))

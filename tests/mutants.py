@@ -131,15 +131,15 @@ MUTANTS = [
     ),
     (
         "a compiled adjoint with a transposed tableau",
-        "solvers/flow/dense_loops.py",
-        "factor = h * a[j, i]",
-        "factor = h * a[i, j]",
+        "solvers/flow/chain_loops.py",
+        "method.back[i], i + 1, stages",
+        "method.a[i], i + 1, stages",
     ),
     (
         "a compiled blend of the wrong nodes",
-        "solvers/flow/dense_loops.py",
-        "(1.0 - theta) * low[i, j] + theta * high[i, j]",
-        "theta * low[i, j] + (1.0 - theta) * high[i, j]",
+        "solvers/flow/chain_loops.py",
+        "(1.0 - theta) * low[y, z] + theta * high[y, z]",
+        "theta * low[y, z] + (1.0 - theta) * high[y, z]",
     ),
     (
         "a readout's adjoint without the outputs' measure",

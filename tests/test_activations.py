@@ -18,7 +18,7 @@ from continuum import (
     user_activation,
 )
 from continuum.arrays import to_host
-from continuum.compiled import activate_row, compiled, slope_row
+from continuum.compiled import FROM_VALUE, activate_row, bend_row, compiled, slope_row
 
 POINTS = np.concatenate([np.linspace(-6, 6, 41) + 0.01, [1e-9, -1e-9, 25.0, -25.0, 400.0, -400.0]])
 LEAKY, ELU = leaky_relu(0.1), elu(0.7)
@@ -58,17 +58,21 @@ REFERENCE = {
     ),
 }
 ALL = pytest.mark.parametrize("activation", list(REFERENCE), ids=str)
-COMPILED = pytest.mark.parametrize("activation", [tanh, identity, relu, sigmoid], ids=str)
 
 
 @compiled
-def _value(code, x):
-    activate_row(code, x)
+def _value(code, parameter, x):
+    activate_row(code, parameter, x)
 
 
 @compiled
-def _slope(code, k, r):
-    slope_row(code, k, r)
+def _slope(code, parameter, at, r):
+    slope_row(code, parameter, at, r)
+
+
+@compiled
+def _bend(code, parameter, at, du, r, dr):
+    bend_row(code, parameter, at, du, r, dr)
 
 
 @ALL
@@ -107,33 +111,44 @@ def test_far_out_nothing_overflows(activation):
     np.testing.assert_allclose(activation.antiderivative(np.zeros(1)), 0.0, atol=2e-15)
 
 
-@COMPILED
+@ALL
 def test_compiled_rows(activation):
+    """sigma to 1e-12 relative; sigma', sigma'' too where they are computed from the argument, else
+    to rounding of their maximum.
+    """
+    code, parameter = activation.code, activation.parameter
     for row in (POINTS, np.array([0.3])):
         k = row.copy()
-        _value(activation.code, k)
-        # tanh to 3 units in the last place, even where it is small; sigmoid = (1 + tanh) / 2 to
-        # rounding of 1
-        tiny = 3e-16 if activation is sigmoid else 1e-300
-        np.testing.assert_allclose(k, activation.value(row), rtol=7e-16, atol=tiny)
+        _value(code, parameter, k)
+        np.testing.assert_allclose(k, activation.value(row), rtol=1e-12, atol=1e-300)
+        at, tiny = (k, 1e-15) if code in FROM_VALUE else (row, 1e-300)
         r = np.full_like(row, 2.0)
-        _slope(activation.code, activation.value(row), r)
-        np.testing.assert_allclose(r, 2.0 * activation.derivative(row), rtol=0, atol=1e-15)
+        _slope(code, parameter, at, r)
+        np.testing.assert_allclose(r, 2.0 * activation.derivative(row), rtol=1e-12, atol=tiny)
+        dr = np.ones_like(row)
+        _bend(code, parameter, at, np.full_like(row, 3.0), r, dr)
+        expected = 1.0 + 3.0 * activation.second(row) * r
+        np.testing.assert_allclose(dr, expected, rtol=1e-12, atol=1e-14)
 
 
-@COMPILED
-def test_not_a_number_is_kept(activation):
+@ALL
+def test_compiled_rows_keep_what_is_not_a_number_and_have_limits(activation):
     row = np.array([np.nan, np.inf, -np.inf])
-    _value(activation.code, row)
+    _value(activation.code, activation.parameter, row)
     assert np.isnan(row[0])
-    limits = {
-        "tanh": (1, -1),
-        "sigmoid": (1, 0),
-        "identity": (np.inf, -np.inf),
-        "relu": (np.inf, np.nan),
-    }
-    assert row[1] == limits[activation.name][0]
-    assert activation is relu or row[2] == limits[activation.name][1]
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(row[1:], activation.value(np.array([np.inf, -np.inf])))
+
+
+def test_compiled_rows_refuse_an_unknown_code():
+    row = np.ones(3)
+    for call in (
+        lambda: _value(99, 0.0, row),
+        lambda: _slope(99, 0.0, row, row),
+        lambda: _bend(99, 0.0, row, row, row, row),
+    ):
+        with pytest.raises(ValueError, match="no activation has this code"):
+            call()
 
 
 @ALL

@@ -43,7 +43,7 @@ from solvers import (
 )
 from solvers.adjoint import discretize as adjoint
 from solvers.adjoint import tape
-from solvers.flow.advance import DenseData
+from solvers.flow.program import Loop
 from solvers.steps.tableaux import Stepper
 
 GRID = trapezoid(Interval(0, 1), 5)
@@ -180,7 +180,7 @@ def test_compiled_sweep_is_the_generic_one(stepper, in_time, per_layer, fixed, r
     costates = objective.costates(control).states
     direction = space.random(rng)
     product = objective.hvp(control, direction)
-    monkeypatch.setattr(DenseData, "of", staticmethod(lambda *arguments: None))
+    monkeypatch.setattr(Loop, "of", staticmethod(lambda *arguments: None))
     slow_value, slow_gradient = objective.value_and_gradient(control)
     assert value == pytest.approx(slow_value, rel=1e-14)
     for name in gradient:
@@ -197,7 +197,7 @@ def test_compiled_sweep_for_other_activations(activation, rng, monkeypatch):
     control = objective.space.random(rng)
     direction = objective.space.random(rng)
     gradient, product = objective.gradient(control), objective.hvp(control, direction)
-    monkeypatch.setattr(DenseData, "of", staticmethod(lambda *arguments: None))
+    monkeypatch.setattr(Loop, "of", staticmethod(lambda *arguments: None))
     for fast, slow in (
         (gradient, objective.gradient(control)),
         (product, objective.hvp(control, direction)),

@@ -54,7 +54,7 @@ from solvers import (
 )
 from solvers.adjoint.checkpoints import Plan, binomial_cost
 from solvers.adjoint.step_derivatives import StepDerivatives
-from solvers.flow.advance import DenseData
+from solvers.flow.program import Loop
 
 GRID = trapezoid(Interval(0, 1), 5)
 NETWORKS = {
@@ -384,7 +384,7 @@ def test_compiled_segments_are_the_generic_ones(rng, monkeypatch):
         )
         control = problem.space.random(rng)
         with monkeypatch.context() as patch:
-            patch.setattr(DenseData, "of", staticmethod(lambda *arguments: None))
+            patch.setattr(Loop, "of", staticmethod(lambda *arguments: None))
             expected = discretize(problem, Heun(), 4).gradient(control)
         found = discretize(problem, Heun(), 4, memory=120 * 9).gradient(control)
         for name in expected:

@@ -341,9 +341,9 @@ def test_relu_at_rest_is_no_extremal_and_its_hessian_is_zero():
 
 def test_the_morse_index_counts_below_a_stated_tolerance():
     """More unknowns than data: the Hessian at a minimum has many eigenvalues 0, which a gradient of
-    1e-7 and rounding turn into numbers of both signs about 1e-8.
+    1e-5 turns into numbers of both signs, the lowest -4e-8 here; two were counted once.
     """
-    rng = np.random.default_rng(4)
+    rng = np.random.default_rng(3)
     network, mesh = WidthDepth(gauss_legendre(UNIT, 3), tanh), TimeMesh(1.0, 6)
     problem = LearningProblem(
         network,
@@ -355,12 +355,12 @@ def test_the_morse_index_counts_below_a_stated_tolerance():
     )
     run = minimize(
         discretize(problem, RK4(), 4, "steps"),
-        LBFGS(gtol=1e-7, max_iterations=3000),
+        LBFGS(gtol=1e-5, max_iterations=3000),
         raise_on_failure=False,
     )
     found = pontryagin_certificate(problem, run.control, eigenvalues=6).curvature
     assert 1e-8 < found.tolerance < 1e-4
-    assert np.any(found.eigenvalues < 0)
+    assert found.eigenvalues[0] < -1e-8
     assert np.all(np.abs(found.eigenvalues) < found.tolerance)
     assert found.morse_index == 0
 

@@ -251,7 +251,15 @@ def test_time_and_data_are_rows_of_the_state(rng):
         LearningProblem(chain, f[:, :3], f[:, :3], TimeMesh(1.0, 2))
     problem = LearningProblem(chain, f, f, TimeMesh(1.0, 2)).batch([2, 0])
     np.testing.assert_array_equal(problem.network.maps[0].data, data[:, [2, 0]])
-    assert NeuralODE(2, tanh).batch([0]) is not None
+    shared = Chain(2, (Inputs(data=data[:, :1]), Linear("w", 2)))
+    np.testing.assert_allclose(
+        shared.velocity(f, {"w": w[:, :4]}, 0.0),
+        w[:, :2] @ f + w[:, 2:4] @ data[:, :1],
+        rtol=0,
+        atol=1e-15,
+    )
+    with pytest.raises(ValueError, match=r"6 columns, .* data of 4 samples: implicit methods"):
+        chain.velocity(np.ones((2, 6)), {"w": w}, 0.0)
 
 
 @pytest.mark.parametrize(("sign", "back"), [(1, 1), (1, -1), (-1, 1), (-1, -1)])

@@ -15,9 +15,13 @@ from continuum import (
     Network,
     NeuralODE,
     NeuralODE2,
+    OnTheFly,
+    Projection,
+    RunningCost,
     SquaredError,
     State,
     SymmetricLayer,
+    Tracking,
     WidthDepth,
     check_derivatives,
     relu,
@@ -25,7 +29,6 @@ from continuum import (
     tanh,
     trapezoid,
 )
-from continuum.functional import RunningCost, Tracking
 
 
 class Gains(Network):
@@ -219,6 +222,8 @@ def test_running_costs():
         Tracking(SquaredError(), State(), np.ones((3, 3))),
         Tracking(SquaredError(), State(), lambda t: t * np.ones((3, 3))),
         Tracking(CrossEntropy(), Affine(3), np.array([0, 1, 2])),
+        Tracking(SquaredError(), Projection(np.ones((2, 3))), lambda t: t * np.ones((2, 3))),
+        Tracking(SquaredError(), target=np.ones((3, 3))),
     ],
 )
 def test_tracking_passes(cost):
@@ -237,6 +242,16 @@ def test_tracking_passes(cost):
             lambda: check_derivatives(Gains(), values={"gian": np.ones(2)}),
             ValueError,
             "Did you mean 'gain'",
+        ),
+        (
+            lambda: check_derivatives(WidthDepth(trapezoid(Interval(0, 1), 5), tanh, OnTheFly())),
+            TypeError,
+            "block 'kernel' is never stored",
+        ),
+        (
+            lambda: check_derivatives(Tracking(SquaredError()), Gains()),
+            ValueError,
+            "target is needed by SquaredError",
         ),
         (lambda: check_derivatives(Gains(), t=np.nan), ValueError, "t must be finite"),
     ],

@@ -451,6 +451,19 @@ def test_linear_controls_are_bounded_from_above():
     assert 1.0 <= number <= 2.0 + 1e-12
 
 
+def test_linear_controls_of_low_rank_kernels_are_integrated():
+    """phi from 1 to -1, psi from -1 to 1: |B| = (1 - 2 t)^2.  phi from 0 to 1, psi from 1 to 0:
+    |B| = t (1 - t), which is 0 at both ends.
+    """
+    network = WidthDepth(midpoint(UNIT, 3), identity, LowRank(1))
+    space = network.controls(TimeMesh(1.0, 1), in_time="nodes")
+    one = np.ones((3, 1))
+    for phi, psi, expected in (((1, -1), (-1, 1), 1 / 3), ((0, 1), (1, 0), 1 / 6)):
+        kernel = np.stack([np.stack([p * one, q * one]) for p, q in zip(phi, psi, strict=True)])
+        found = explain(network, space.sample(kernel=kernel))["3.1"]
+        assert found["int |B| dt finite"].number == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["3.2 (iii)", "3.4"])
 def test_a_small_eigenvalue_above_rounding_belongs_to_the_range(kind):
     """b = 1 + 2e-9 cos cos: a = cos is in R(B), cos of another frequency is not."""

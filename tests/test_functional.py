@@ -45,7 +45,7 @@ from solvers import (
     minimize,
     observed_orders,
 )
-from solvers.flow.advance import DenseData
+from solvers.flow.program import Loop
 
 GRID = trapezoid(Interval(0, 1), 4)
 DENSE = WidthDepth(GRID, tanh)
@@ -225,7 +225,7 @@ def test_compiled_and_generic_sweeps_agree(in_time, names, rng, monkeypatch):
     c, d = objective.space.random(rng), objective.space.random(rng)
     value, gradient = objective.value_and_gradient(c)
     product, path = objective.hvp(c, d), objective.run(c)
-    monkeypatch.setattr(DenseData, "of", staticmethod(lambda *arguments: None))
+    monkeypatch.setattr(Loop, "of", staticmethod(lambda *arguments: None))
     assert objective.value(c) == pytest.approx(value, rel=1e-14)
     slow, bend, again = objective.gradient(c), objective.hvp(c, d), objective.run(c)
     for name in gradient:

@@ -337,7 +337,7 @@ def test_a_moving_kernel_leaves_gronwall():
     found = growth_class(network, control, np.ones((3, 1)))
     assert found.kind == "exponential"
     assert found.rate == pytest.approx(1.0)
-    assert "largest seen" in found.sentence
+    assert "Norms are the largest at the ends and middles of layers" in found.sentence
 
 
 def test_no_theorem_on_the_line():

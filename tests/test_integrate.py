@@ -13,7 +13,6 @@ from continuum import (
     Interval,
     LowRank,
     NeuralODE2,
-    SymmetricLayer,
     TimeMesh,
     WidthDepth,
     exact,
@@ -35,7 +34,8 @@ from solvers import (
     integrate,
     refine,
 )
-from solvers.flow.advance import CompiledAdvance, DenseData, GenericAdvance, Steps
+from solvers.flow.advance import CompiledAdvance, GenericAdvance, Steps
+from solvers.flow.program import Loop
 
 TIGHT = DormandPrince(rtol=1e-11, atol=1e-13)
 
@@ -184,17 +184,17 @@ def test_compiled_loop_is_the_generic_one(network, in_time, per_layer, samples, 
         control = network.controls(mesh, in_time=in_time).random(rng)
     f, steps = rng.standard_normal((5, samples)), Steps.equal(mesh, per_layer)
     for stepper in (Euler(), Heun(), RK4()):
-        data = DenseData.of(network, control, stepper, f)
-        assert data is not None
-        fast, failed, kept = CompiledAdvance(data, steps)(f, 0, len(steps), True)
+        loop = Loop.of(network, control, stepper, f)
+        assert loop is not None
+        fast, failed, kept = CompiledAdvance(loop, steps)(f, 0, len(steps), True)
         slow, never, states = GenericAdvance(network, control, stepper, steps)(
             f, 0, len(steps), True
         )
         assert failed == never == -1
         np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-13)
         np.testing.assert_allclose(np.stack(list(kept)), np.stack(list(states)), rtol=0, atol=1e-13)
-        parts = CompiledAdvance(data, steps)(f, 0, 2, False)[0]
-        parts = CompiledAdvance(data, steps)(parts, 2, len(steps) - 2, False)[0]
+        parts = CompiledAdvance(loop, steps)(f, 0, 2, False)[0]
+        parts = CompiledAdvance(loop, steps)(parts, 2, len(steps) - 2, False)[0]
         np.testing.assert_array_equal(parts, fast)
 
 
@@ -202,17 +202,15 @@ def test_compiled_loop_is_the_generic_one(network, in_time, per_layer, samples, 
     ("network", "control"),
     [
         (WidthDepth(gauss_legendre(Interval(0, 1), 5), tanh, LowRank(2)), None),
-        (NeuralODE2(5, tanh), None),
-        (SymmetricLayer(gauss_legendre(Interval(0, 1), 5), tanh), None),
         (WidthDepth(gauss_legendre(Interval(0, 1), 5), tanh), "function"),
     ],
-    ids=["low rank", "neural ode 2", "symmetric layer", "functions of time"],
+    ids=["low rank", "functions of time"],
 )
 def test_generic_loop_takes_the_rest(network, control, rng):
     mesh = TimeMesh(1.0, 3)
     space = network.controls(mesh)
     path = network.control(mesh, bias=lambda y, t: t + y) if control else space.random(rng)
-    assert DenseData.of(network, path, RK4(), rng.standard_normal((5, 2))) is None
+    assert Loop.of(network, path, RK4(), rng.standard_normal((5, 2))) is None
     assert np.all(
         np.isfinite(integrate(network, path, rng.standard_normal((5, 2)), RK4()).trajectory.final)
     )

@@ -473,7 +473,7 @@ def test_bad_settings(settings, message):
 def test_problems_it_cannot_take(rng):
     with pytest.raises(ValueError, match="weight is neither bounded by a set nor penalised"):
         successive_approximation(regression(rng, admissible=Box(bias=(-1, 1))))
-    with pytest.raises(ValueError, match="the penalty L1 has no density"):
+    with pytest.raises(ValueError, match="nor penalised by a square"):
         successive_approximation(regression(rng, penalty=L1(1.0)))
     with pytest.raises(ValueError, match="does not bound the control at each time"):
         successive_approximation(regression(rng, admissible=NormBall(bias=1.0, weight=1.0)))

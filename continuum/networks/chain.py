@@ -147,7 +147,7 @@ class Chain(Network):
     def check_state(self, name: str, state: Array) -> Array:
         state, first = super().check_state(name, state), self.maps[0]
         data = first.data if isinstance(first, Inputs) else None
-        if data is not None and data.shape[1] != state.shape[1]:
+        if data is not None and data.shape[1] not in (1, state.shape[1]):
             raise ValueError(
                 f"{name} has {state.shape[1]} samples, the data of this network {data.shape[1]}"
             )

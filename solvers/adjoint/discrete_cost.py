@@ -8,6 +8,7 @@ c_k the control continued from inside layer k to its closed ends.  A state there
 values of the control, one for each layer that it ends.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -31,6 +32,7 @@ class DiscreteCost:
     times : (S + 1,), the times of the states
     terms : the number of a state -> the layers from inside which the running cost is taken there,
         and its factors in the rule
+    states : the numbers of the states on which it depends, increasing
     arriving : the number of a state -> the layer and the factor of the interval that ends there
     """
 
@@ -39,6 +41,7 @@ class DiscreteCost:
     times: Array
     terms: Mapping[int, Sequence[tuple[int, float]]]
     arriving: Mapping[int, tuple[int, float]]
+    states: Sequence[int]
 
     @staticmethod
     def of(
@@ -49,10 +52,7 @@ class DiscreteCost:
         times = np.append(steps.start, problem.mesh.horizon)
         terms: dict[int, list[tuple[int, float]]] = {}
         arriving: dict[int, tuple[int, float]] = {}
-        nodes = np.arange(len(times))
-        if running_on == "layers":
-            nodes = np.searchsorted(times, problem.mesh.nodes)
-        for n, after in pairwise(nodes.tolist() if functional.running is not None else []):
+        for n, after in pairwise(_nodes(problem, times, running_on)):
             layer, half = int(steps.layer[n]), 0.5 * float(times[after] - times[n])
             terms.setdefault(n, []).append((layer, half))
             terms.setdefault(after, []).append((layer, half))
@@ -60,18 +60,17 @@ class DiscreteCost:
         if not functional.running_jumps:
             for n, found in terms.items():
                 terms[n] = [(found[0][0], sum(factor for _, factor in found))]
-        return DiscreteCost(functional, control, times, terms, arriving)
+        end = set() if functional.terminal is None else {len(times) - 1}
+        return DiscreteCost(functional, control, times, terms, arriving, sorted(end.union(terms)))
 
     @property
     def last(self) -> int:
         """The number of the last state."""
         return len(self.times) - 1
 
-    @property
-    def states(self) -> list[int]:
-        """The numbers of the states on which it depends, increasing."""
-        end = set() if self.functional.terminal is None else {self.last}
-        return sorted(end.union(self.terms))
+    def among(self, first: int, last: int) -> Sequence[int]:
+        """Those of `states` that are first, ..., last."""
+        return self.states[bisect_left(self.states, first) : bisect_right(self.states, last)]
 
     def value(self, n: int, f: Array) -> float:
         """The costs of the n-th state."""
@@ -130,6 +129,15 @@ class DiscreteCost:
         values = self.functional.running_values(self.control, layer, t)
         ones = namespace(f).ones_like(f[0, :])
         return factor * self.functional.running_vjp(f, values, t, ones)[0]
+
+
+def _nodes(problem: LearningProblem, times: Array, running_on: str) -> list[int]:
+    """The numbers of the states that are nodes of the rule; none without a running cost."""
+    if problem.running is None:
+        return []
+    if running_on == "steps":
+        return list(range(len(times)))
+    return np.searchsorted(times, problem.mesh.nodes).tolist()
 
 
 def _sum(total: Array | None, term: Array) -> Array:

@@ -2,7 +2,7 @@
 apply.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,16 +11,32 @@ from continuum.arrays import Array, namespace
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
-from ..flow import dense_loops
+from ..flow import chain_loops
 from ..flow.adaptive import accepted_steps
-from ..flow.advance import Advance, CompiledAdvance, DenseData, GenericAdvance, Steps
+from ..flow.advance import Advance, CompiledAdvance, GenericAdvance, Steps
+from ..flow.program import Loop
 from ..run.solution import Solution, SolveError, States, Trajectory
 from ..run.status import Status
 from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.tableaux import StepFailed
-from . import dense_second_order
+from . import chain_second_order
 from .discrete_cost import DiscreteCost
 from .step_derivatives import StepDerivatives, Tableau
+
+
+class Kept(Sequence[Array]):
+    """The states of a compiled run, (N, M) each: that before a step is on the step's tape."""
+
+    def __init__(self, tape: Array, final: Array) -> None:
+        self.tape, self.final = tape, final
+
+    def __len__(self) -> int:
+        return len(self.tape) + 1
+
+    def __getitem__(self, n: int) -> Array:  # type: ignore[override]  # no slices
+        if n == len(self.tape):
+            return self.final
+        return self.tape[n, 0, : self.final.size].reshape(self.final.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +46,13 @@ class Tape:
     first : the number of its first step
     steps : its steps
     states : the states before and after each step
-    slopes : (S, s, N, M) if the compiled loop ran, else None
+    record : what the compiled loop kept of every stage, if it ran; see `chain_loops`
     """
 
     first: int
     steps: Steps
-    states: States
-    slopes: Array | None = None
+    states: Sequence[Array]
+    record: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +64,7 @@ class Sweeps:
     stepper: Tableau
     steps: Steps
     cost: DiscreteCost
-    data: DenseData | None
+    compiled: Loop | None
 
     @property
     def derivatives(self) -> StepDerivatives:
@@ -56,11 +72,11 @@ class Sweeps:
         return StepDerivatives(self.problem.network, self.control, self.stepper)
 
     @property
-    def loop(self) -> DenseData:
-        """The data of the compiled loops, for tapes that have slopes."""
-        if self.data is None:
+    def loop(self) -> Loop:
+        """The compiled loops, for tapes that they made."""
+        if self.compiled is None:
             raise TypeError("these steps were not made by the compiled loop")
-        return self.data
+        return self.compiled
 
     def advance(self, f: Array, start: int, stop: int) -> Array:
         """The state after the steps start, ..., stop - 1.  Raises SolveError."""
@@ -68,23 +84,24 @@ class Sweeps:
 
     def record(self, f: Array, start: int, stop: int) -> Tape:
         """The same, with all that the backward sweep needs.  Raises SolveError."""
-        if self.data is None:
-            return Tape(start, self.steps[start:stop], self._run(f, start, stop, keep=True)[1])
         steps = self.steps[start:stop]
-        states = np.empty((len(steps) + 1, *f.shape))
-        slopes = np.empty((len(steps), len(self.stepper.b), *f.shape))
-        with np.errstate(over="ignore", invalid="ignore"):
-            failed = self.data.advance(np.array(f, order="C"), steps, states, slopes)
+        if self.compiled is None:
+            return Tape(start, steps, self._run(f, start, stop, keep=True)[1])
+        final = np.array(f, order="C")
+        record = self.compiled.tape(len(steps), f.shape[1])
+        none = np.empty((0, final.size))
+        failed = self.compiled.advance(final.reshape(-1), steps.moments, none, record)
+        states = Kept(record if failed < 0 else record[: failed + 1], final)
         if failed >= 0:
-            raise self._failure(states[: failed + 1], start, Status.NON_FINITE)
-        return Tape(start, steps, states, slopes)
+            raise self._failure(list(states)[:-1], start, Status.NON_FINITE)
+        return Tape(start, steps, states, record)
 
     def _run(self, f: Array, start: int, stop: int, keep: bool) -> tuple[Array, States]:
         advance: Advance = GenericAdvance(
             self.problem.network, self.control, self.stepper, self.steps
         )
-        if self.data is not None:
-            advance = CompiledAdvance(self.data, self.steps)
+        if self.compiled is not None:
+            advance = CompiledAdvance(self.compiled, self.steps)
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 final, failed, states = advance(f, start, stop - start, keep)
@@ -106,27 +123,29 @@ class Sweeps:
         run.
         """
         found = {}
-        for i in range(0 if tape.first == 0 else 1, len(tape.states)):
-            seed = self.cost.seed(tape.first + i, tape.states[i], total)
+        for n in self._met(tape):
+            seed = self.cost.seed(n, tape.states[n - tape.first], total)
             if seed is not None:
-                found[i] = seed
+                found[n - tape.first] = seed
         return found
 
     def value(self, tape: Tape) -> float:
         """The costs of the same states."""
-        first = 0 if tape.first == 0 else 1
-        return sum(
-            self.cost.value(tape.first + i, tape.states[i]) for i in range(first, len(tape.states))
-        )
+        return sum(self.cost.value(n, tape.states[n - tape.first]) for n in self._met(tape))
+
+    def _met(self, tape: Tape) -> Sequence[int]:
+        """The numbers of the states that cost something: after each step, and at the start."""
+        first = tape.first + (tape.first > 0)
+        return self.cost.among(first, tape.first + len(tape.steps))
 
 
 def prepare(
     problem: LearningProblem, control: Control, stepper: Tableau, steps: Steps, running_on: str
 ) -> Sweeps:
     """The sweeps over these steps."""
-    data = DenseData.of(problem.network, control, stepper, problem.initial)
+    loop = Loop.of(problem.network, control, stepper, problem.initial)
     cost = DiscreteCost.of(problem, control, steps, running_on)
-    return Sweeps(problem, control, stepper, steps, cost, data)
+    return Sweeps(problem, control, stepper, steps, cost, loop)
 
 
 def adaptive_steps(
@@ -175,7 +194,7 @@ class Backward:
         """
         seeds = self.sweeps.seeds(tape, self.total)
         p = namespace(tape.states[0]).zeros_like(tape.states[0]) if self.p is None else self.p
-        self.p = (self._generic if tape.slopes is None else self._compiled)(tape, seeds, p)
+        self.p = (self._generic if tape.record is None else self._compiled)(tape, seeds, p)
 
     def _generic(self, tape: Tape, seeds: Mapping[int, Array], p: Array) -> Array:
         derivatives, space = self.sweeps.derivatives, self.sweeps.problem.space
@@ -193,61 +212,45 @@ class Backward:
         return p
 
     def _compiled(self, tape: Tape, seeds: Mapping[int, Array], p: Array) -> Array:
-        data, steps, shape = self.sweeps.loop, tape.steps, tape.states[0].shape
-        bars = _bars(self.total, shape[0])
+        loop, shape = self.sweeps.loop, p.shape
         if self.fresh is None:
-            self.fresh = _fresh(self.sweeps, len(bars[1]))
-        costates = np.empty((len(steps) + 1 if self.keep else 0, *shape))
-        dense_loops.adjoint(
-            tape.states,
-            tape.slopes,
-            _places(seeds, len(steps)),
-            _stacked(seeds, shape),
-            data.bias_kind,
-            data.kernel,
-            data.kernel_kind,
-            data.w,
-            data.code,
-            data.a,
-            data.b,
-            data.c,
-            steps.layer,
-            steps.size,
-            steps.theta,
-            steps.dtheta,
-            *bars,
+            self.fresh = loop.fresh(self.sweeps.problem.functional.running_reads)
+        stages, moments = loop.method.b.size, tape.steps.moments
+        costates = np.empty((len(tape.steps) + 1 if self.keep else 0, p.size))
+        chain_loops.adjoint(
+            shape[1],
+            loop.lowered.room(shape[1], stages, stages),
+            loop.lowered.program,
+            loop.blocks,
+            loop.method,
+            moments,
+            tape.record,
+            *_stacked(seeds, len(tape.steps), p.size),
+            loop.lowered.arrays(self.total),
             self.fresh,
-            p,
+            p.reshape(-1),
             costates,
         )
-        self.costates += list(costates[::-1])
+        self.costates += list(costates[::-1].reshape(-1, *shape))
         return p
 
 
 def second_order(sweeps: Sweeps, tape: Tape, direction: Control, total: dict[str, Array]) -> None:
     """Collects in `total` the derivative, in a direction, of the cotangents of a whole run."""
-    xp = namespace(tape.states[0])
-    zero = xp.zeros_like(tape.states[0])
-    dslopes = np.empty_like(tape.slopes) if tape.slopes is not None else None
-    if dslopes is not None:
-        dstates: States = _compiled_tangent(sweeps, tape, direction, dslopes)
-    else:
-        moved, derivatives = [zero], sweeps.derivatives
-        for n in range(len(tape.steps)):
-            step = derivatives.step(*_step(tape, n), tape.states[n])
-            moved.append(derivatives.tangent(step, direction, moved[n])[0])
-        dstates = moved
+    compiled = None if tape.record is None else _CompiledSecondOrder(sweeps, tape, direction)
+    dstates = _tangent(sweeps, tape, direction) if compiled is None else compiled.dstates
     seeds, dseeds = {}, {}
-    for n, f in enumerate(tape.states):
+    for n in sweeps.cost.states:
+        f = tape.states[n]
         seed = sweeps.cost.seed(n, f, {})
         dseed = sweeps.cost.seed_derivative(n, f, dstates[n], direction, total)
         if seed is not None and dseed is not None:
             seeds[n], dseeds[n] = seed, dseed
-    if dslopes is not None:
-        _compiled_second_order(sweeps, tape, direction, dstates, dslopes, seeds, dseeds, total)
+    if compiled is not None:
+        compiled.collect(seeds, dseeds, total)
         return
     derivatives, count = sweeps.derivatives, len(tape.steps)
-    p, dp = zero, zero
+    p = dp = namespace(tape.states[0]).zeros_like(tape.states[0])
     for n in range(count, -1, -1):
         if n < count:
             step = derivatives.step(*_step(tape, n), tape.states[n])
@@ -260,98 +263,72 @@ def second_order(sweeps: Sweeps, tape: Tape, direction: Control, total: dict[str
             p, dp = p + seeds[n], dp + dseeds[n]
 
 
-def _compiled_tangent(sweeps: Sweeps, tape: Tape, direction: Control, dslopes: Array) -> Array:
-    data, steps = sweeps.loop, tape.steps
-    dstates = np.zeros((len(tape.states), *tape.states[0].shape))
-    dense_second_order.tangent(
-        tape.states,
-        tape.slopes,
-        data.bias_kind,
-        data.kernel,
-        data.kernel_kind,
-        data.w,
-        data.code,
-        data.a,
-        data.b,
-        data.c,
-        steps.layer,
-        steps.size,
-        steps.theta,
-        steps.dtheta,
-        *_bars(dict(direction.items()), len(data.w)),
-        dstates,
-        dslopes,
-    )
-    return dstates
+def _tangent(sweeps: Sweeps, tape: Tape, direction: Control) -> list[Array]:
+    """The derivatives of the states in a direction of the control."""
+    moved = [namespace(tape.states[0]).zeros_like(tape.states[0])]
+    for n in range(len(tape.steps)):
+        step = sweeps.derivatives.step(*_step(tape, n), tape.states[n])
+        moved.append(sweeps.derivatives.tangent(step, direction, moved[n])[0])
+    return moved
 
 
-def _compiled_second_order(
-    sweeps: Sweeps,
-    tape: Tape,
-    direction: Control,
-    dstates: States,
-    dslopes: Array,
-    seeds: Mapping[int, Array],
-    dseeds: Mapping[int, Array],
-    total: dict[str, Array],
-) -> None:
-    data, steps, shape = sweeps.loop, tape.steps, tape.states[0].shape
-    bars = _bars(total, shape[0])
-    dense_second_order.second_order(
-        tape.states,
-        tape.slopes,
-        dstates,
-        dslopes,
-        _places(seeds, len(steps)),
-        _stacked(seeds, shape),
-        _stacked(dseeds, shape),
-        data.bias_kind,
-        data.kernel,
-        data.kernel_kind,
-        data.w,
-        data.code,
-        data.a,
-        data.b,
-        data.c,
-        steps.layer,
-        steps.size,
-        steps.theta,
-        steps.dtheta,
-        _bars(dict(direction.items()), shape[0])[1],
-        *bars,
-        _fresh(sweeps, len(bars[1])),
-    )
+class _CompiledSecondOrder:
+    """The two compiled sweeps of `second_order`; the first is made at once.
+
+    dstates : (S + 1, N, M), the derivatives of the states
+    """
+
+    def __init__(self, sweeps: Sweeps, tape: Tape, direction: Control) -> None:
+        loop, count, shape = sweeps.loop, len(tape.steps), tape.states[0].shape
+        self.sweeps, self.tape = sweeps, tape
+        self.changes = loop.lowered.arrays(direction)
+        self.record = np.empty((count, loop.method.b.size, loop.lowered.varied * shape[1]))
+        self.dstates = np.zeros((count + 1, *shape))
+        chain_second_order.tangent(
+            shape[1],
+            loop.lowered.room(shape[1], loop.method.b.size, 0),
+            loop.lowered.program,
+            loop.blocks,
+            loop.method,
+            tape.steps.moments,
+            tape.record,
+            self.changes,
+            self.record,
+            self.dstates.reshape(count + 1, -1),
+        )
+
+    def collect(
+        self, seeds: Mapping[int, Array], dseeds: Mapping[int, Array], total: dict[str, Array]
+    ) -> None:
+        """Collects the derivatives of the cotangents in `total`."""
+        loop, steps = self.sweeps.loop, self.tape.steps
+        samples, stages = self.dstates.shape[2], loop.method.b.size
+        size = self.dstates[0].size
+        chain_second_order.second_order(
+            samples,
+            loop.lowered.room(samples, stages, 2 * stages),
+            loop.lowered.program,
+            loop.blocks,
+            loop.method,
+            steps.moments,
+            self.tape.record,
+            self.record,
+            *_stacked(seeds, len(steps), size),
+            _stacked(dseeds, len(steps), size)[1],
+            self.changes,
+            loop.lowered.arrays(total),
+            loop.fresh(self.sweeps.problem.functional.running_reads),
+        )
 
 
 def _step(tape: Tape, n: int) -> tuple[int, float, float]:
     return int(tape.steps.layer[n]), float(tape.steps.start[n]), float(tape.steps.size[n])
 
 
-def _fresh(sweeps: Sweeps, count: int) -> Array:
-    """(count,): whether nothing was collected yet for each kernel; the running cost collects
-    first, where it depends on them.
-    """
-    return np.full(count, "kernel" not in sweeps.problem.functional.running_reads, dtype=np.bool_)
-
-
-def _bars(blocks: Mapping[str, Array], units: int) -> tuple[Array, Array]:
-    """bias (Ka, N) and kernel (Kb, N, N), of which there are none (0, ...) if a block is not among
-    them.
-    """
-    found = []
-    for name, empty in (("bias", (0, units)), ("kernel", (0, units, units))):
-        x = blocks[name] if name in blocks else np.empty(empty)
-        found.append(np.ascontiguousarray(x[None] if x.ndim == len(empty) - 1 else x))
-    return found[0], found[1]
-
-
-def _places(seeds: Mapping[int, Array], count: int) -> Array:
-    """(S + 1,): which of the seeds belongs to a state, or -1."""
+def _stacked(seeds: Mapping[int, Array], count: int, size: int) -> tuple[Array, Array]:
+    """(S + 1,): which seed belongs to a state, or -1; and the seeds, flat."""
     places = np.full(count + 1, -1)
-    for index, n in enumerate(seeds):
-        places[n] = index
-    return places
-
-
-def _stacked(seeds: Mapping[int, Array], shape: tuple[int, ...]) -> Array:
-    return np.stack(list(seeds.values())) if seeds else np.empty((0, *shape))
+    places[list(seeds)] = np.arange(len(seeds))
+    if not seeds:
+        return places, np.empty((0, size))
+    return places, np.stack(list(seeds.values())).reshape(-1, size)

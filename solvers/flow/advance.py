@@ -10,15 +10,15 @@ from typing import Protocol
 
 import numpy as np
 
-from continuum.arrays import Array, is_numpy, namespace
-from continuum.controls import Control, ControlPath, FunctionControl
-from continuum.kernels import Dense
+from continuum.arrays import Array, namespace
+from continuum.controls import ControlPath
 from continuum.meshes import TimeMesh
-from continuum.networks import Network, WidthDepth
+from continuum.networks import Network
 
 from ..run.solution import States
-from ..steps.tableaux import RungeKutta, Stepper
-from . import dense_loops
+from ..steps.tableaux import Stepper
+from .chain_loops import Moments
+from .program import Loop
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,11 @@ class Steps:
 
     def __len__(self) -> int:
         return self.size.shape[0]
+
+    @property
+    def moments(self) -> Moments:
+        """What the compiled loops take of them."""
+        return Moments(self.layer, self.size, self.theta, self.dtheta)
 
     def __getitem__(self, chosen: slice) -> "Steps":
         return Steps(
@@ -119,111 +124,25 @@ def is_finite(f: Array) -> bool:
     return bool(xp.all(xp.isfinite(f)))
 
 
-@dataclass(frozen=True, eq=False)
-class DenseData:
-    """What the compiled loops take of a network, a control and a tableau."""
-
-    bias: Array
-    bias_kind: int
-    kernel: Array
-    kernel_kind: int
-    w: Array
-    code: int
-    a: Array
-    b: Array
-    c: Array
-
-    @staticmethod
-    def of(
-        network: Network, control: ControlPath, stepper: Stepper, state: Array
-    ) -> "DenseData | None":
-        """None where only the generic loop applies."""
-        if not (
-            isinstance(network, WidthDepth)
-            and isinstance(network.kernel, Dense)
-            and network.activation.code is not None
-            and isinstance(stepper, RungeKutta)
-            and is_numpy(state)
-        ):
-            return None
-        blocks: list[tuple[Array, int]] = []
-        for name in ("bias", "kernel"):
-            if isinstance(control, FunctionControl) and control.constant:
-                values, kind = control.at_layer(0, 0.0)[name], "static"
-            elif isinstance(control, Control):
-                values = control[name]
-                kind = next(b.time for b in control.space.blocks if b.name == name)
-            else:
-                return None
-            if not is_numpy(values):
-                return None
-            codes = {
-                "static": dense_loops.STATIC,
-                "layers": dense_loops.LAYERS,
-                "nodes": dense_loops.NODES,
-            }
-            blocks.append(
-                (np.ascontiguousarray(values[None] if kind == "static" else values), codes[kind])
-            )
-        (bias, bias_kind), (kernel, kernel_kind) = blocks
-        return DenseData(
-            bias,
-            bias_kind,
-            kernel,
-            kernel_kind,
-            network.weights,
-            network.activation.code,
-            stepper.a,
-            stepper.b,
-            stepper.c,
-        )
-
-    def advance(self, f: Array, steps: Steps, states: Array, slopes: Array) -> int:
-        """Advances f in place; see dense_loops.advance."""
-        return dense_loops.advance(
-            f,
-            self.bias,
-            self.bias_kind,
-            self.kernel,
-            self.kernel_kind,
-            self.w,
-            self.code,
-            self.a,
-            self.b,
-            self.c,
-            steps.layer,
-            steps.size,
-            steps.theta,
-            steps.dtheta,
-            states,
-            slopes,
-        )
-
-
 class CompiledAdvance:
     """The same steps by the compiled loop."""
 
-    def __init__(self, data: DenseData, steps: Steps) -> None:
-        self.data, self.steps = data, steps
+    def __init__(self, loop: Loop, steps: Steps) -> None:
+        self.loop, self.steps = loop, steps
 
     def __call__(self, f: Array, first: int, count: int, keep: bool) -> tuple[Array, int, States]:
-        f = np.array(f, order="C")
-        states = np.empty((count + 1 if keep else 0, *f.shape))
-        failed = self.data.advance(
-            f, self.steps[first : first + count], states, np.empty((0, 1, *f.shape))
-        )
-        if failed >= 0:
-            return f, first + failed, states[: failed + 2]
-        return f, -1, states
+        shape, f = f.shape, np.array(f, order="C").reshape(-1)
+        states = np.empty((count + 1 if keep else 0, f.size))
+        failed = self.loop.advance(f, self.steps[first : first + count].moments, states)
+        kept, final = states.reshape(-1, *shape), f.reshape(shape)
+        return (final, -1, kept) if failed < 0 else (final, first + failed, kept[: failed + 2])
 
 
 def make_advance(
     network: Network, control: ControlPath, stepper: Stepper, steps: Steps, state: Array
 ) -> Advance:
     """The compiled loop where it applies, else the generic one."""
-    data = DenseData.of(network, control, stepper, state)
-    return (
-        CompiledAdvance(data, steps)
-        if data is not None
-        else GenericAdvance(network, control, stepper, steps)
-    )
+    loop = Loop.of(network, control, stepper, state)
+    if loop is None:
+        return GenericAdvance(network, control, stepper, steps)
+    return CompiledAdvance(loop, steps)

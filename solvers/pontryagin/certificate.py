@@ -254,9 +254,7 @@ def _silence(problem: LearningProblem, control: Control, path: Path, rtol: float
             "in the control, every control is extremal along this run, and the principle decides "
             "nothing (LM-56)"
         )
-    if unbounded(problem):
-        return f"H has no minimum: {unbounded(problem)} is neither bounded by a set nor penalised"
-    return ""
+    return unbounded(problem)
 
 
 def _step(problem: LearningProblem, control: Control, gradient: Control) -> float:

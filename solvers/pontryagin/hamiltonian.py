@@ -137,16 +137,14 @@ class Hamiltonian:
 
         Where there is a closed form, exact; otherwise at most `iterations` projected gradients from
         `values`.
-        raises ValueError if H has no minimum there, because some block is neither bounded nor
-        penalised
+        raises ValueError if H may have no minimum, because some block is neither bounded nor
+        penalised by a square
         """
         form, doubt = closed_form(self.problem), np.zeros(1)
         if form == "local":
-            free = unbounded(self.problem)
-            if free:
-                raise ValueError(
-                    f"H has no minimum: {free} is neither bounded by a set nor penalised"
-                )
+            missing = unbounded(self.problem)
+            if missing:
+                raise ValueError(missing)
             return self.descend(values, iterations)
         rows = rows_of(self.problem)
         if form == "rows" and rows is not None:

@@ -68,14 +68,18 @@ def obstacle(problem: LearningProblem) -> str:
 
 
 def unbounded(problem: LearningProblem) -> str:
-    """The trained blocks that nothing bounds, neither a set nor lambda |c|^2 nor, perhaps, the
-    running cost, so that H has no minimum; empty if there are none.
+    """Which blocks nothing is sure to bound, neither a set nor lambda |c|^2 nor, perhaps, the
+    running cost, so that H may have no minimum, in words; empty if there are none.
     """
     held = {n for part in sets(problem) if part.bounded for n in part.names}
     held.update(problem.functional.running_reads)
     strengths = quadratic(problem)
-    return ", ".join(
-        b.name for b in problem.space.trained if b.name not in held and strengths[b.name] == 0.0
+    free = [b.name for b in problem.space.trained if b.name not in held and not strengths[b.name]]
+    if not free:
+        return ""
+    return (
+        f"H may have no minimum: {', '.join(free)} is neither bounded by a set nor penalised by a "
+        "square"
     )
 
 

@@ -101,8 +101,8 @@ def _check(
     reason = obstacle(problem)
     if not reason and any(b.time != "layers" for b in problem.space.trained):
         reason = "a ResNet's layers need blocks with in_time='layers'"
-    if not reason and augmentation is None and unbounded(problem):
-        reason = f"H has no minimum: {unbounded(problem)} is neither bounded by a set nor penalised"
+    if not reason and augmentation is None:
+        reason = unbounded(problem)
     if reason:
         raise ValueError(f"problem is not one for successive approximation: {reason}")
     if sum(x is not None for x in (relaxation, augmentation, batch)) > 1:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from continuum.arrays import Array
+from continuum.compiled import FROM_VALUE
 from continuum.controls import Control, ControlSpace
 from continuum.networks import WidthDepth
 from continuum.problem import LearningProblem
@@ -57,7 +58,10 @@ class RowSweeps:
         both = {b.name for b in problem.space.trained} == {"bias", "kernel"}
         if not both or problem.running is not None or problem.penalty is not None:
             return None
-        if not isinstance(network, WidthDepth) or network.activation.code is None:
+        if not isinstance(network, WidthDepth):
+            return None
+        activation = network.activation
+        if activation.code not in FROM_VALUE or activation.parameter != 0.0:
             return None
         return RowSweeps(problem, network)
 
@@ -93,7 +97,7 @@ class RowSweeps:
                 rows.alpha, rows.beta, rows.kind, w, mesh.steps, code or 0, states, rates
             )
         if failed >= 0:
-            path = Trajectory(mesh.nodes[: failed + 2], states[: failed + 2, :, None])
+            path = Trajectory(mesh.nodes[: failed + 1], states[: failed + 1, :, None])
             raise SolveError(
                 Solution(path, Status.NON_FINITE, f"at t = {mesh.nodes[failed + 1]:.6g}")
             )

@@ -35,7 +35,7 @@ def advance(
             high += w[j] * beta[k, 1, j] * f[j]
         for i in range(units):
             row[i] = alpha[k, 0] - low if kind[k, i] == 0 else alpha[k, 1] - high
-        activate_row(code, row)
+        activate_row(code, 0.0, row)
         finite = True
         for i in range(units):
             after[i] = f[i] + tau[k] * row[i]
@@ -54,7 +54,7 @@ def adjoint(
     r = np.empty(units)
     for k in range(tau.size - 1, -1, -1):
         r[:] = costates[k + 1]
-        slope_row(code, rates[k], r)
+        slope_row(code, 0.0, rates[k], r)
         low = high = 0.0
         for i in range(units):
             if kind[k, i] == 0:

@@ -58,8 +58,9 @@ def multipliers(psi: Activation, p: Array, respond: Response) -> tuple[Array, Ar
         left, right = np.concatenate([left, between]), np.concatenate([between, right])
         least, most = _range(psi, p[problem], low, high, left, right)
         slack = 1e-14 * bound[problem]
-        kept = (least <= slack) & (most >= -slack)
-        problem, low, high, left, right = (x[kept] for x in (problem, low, high, left, right))
+        kept = np.flatnonzero((least <= slack) & (most >= -slack))
+        problem, low, high = problem[kept], low[kept], high[kept]
+        left, right = left[kept], right[kept]
     least, most = _range(psi, p[problem], low, high, left, right)
     doubt = np.zeros(len(p))
     np.maximum.at(doubt, problem, (most - least) * np.abs(right - left))

@@ -7,6 +7,7 @@ import numpy as np
 
 from continuum.arrays import Array, to_host
 from continuum.controls import ControlPath, FunctionControl
+from continuum.kernels import KernelFormat
 from continuum.meshes import TimeMesh
 from continuum.networks import WidthDepth
 
@@ -27,9 +28,10 @@ class CoefficientHypotheses:
     """What theorems ask about a and b, from one pass over time; norms are those of L^2(Y).
 
     A control constant on layers is sampled in their middles, one linear between nodes at both ends
-    of each layer, where norms, convex in t there, are largest; integrals by the trapezoid rule are
-    then upper bounds.  Functions of time are sampled in the middles of 64 layers, and integrated
-    adaptively.
+    of each layer, where norms of b, convex in t if b is linear in its block, are largest; integrals
+    by the trapezoid rule are then upper bounds.  Functions of time are sampled in the middles of 64
+    layers.  Their integrals are adaptive, and so are those of linear controls of LowRank kernels,
+    whose b is quadratic in t.
 
     integrals : int_0^T of |B|, |a|, sup_z int |b| dy, sup |b|, int |a|, by these names
     settled : whether an integral is known; else no number should be built on it
@@ -45,7 +47,9 @@ class CoefficientHypotheses:
             mesh = TimeMesh(mesh.horizon, 1 if self.constant else 64, mesh.grading)
         self.horizon = mesh.horizon
         self._sample_layers(mesh)
-        if self.functions and not self.constant:
+        kernel = network.kernel
+        quadratic = isinstance(kernel, KernelFormat) and not kernel.linear and self._linear
+        if (self.functions or quadratic) and not self.constant:
             self._integrate()
         self.start = self.start_l1 = self.potential = None
         if initial is not None:
@@ -59,6 +63,7 @@ class CoefficientHypotheses:
     def _sample_layers(self, mesh: TimeMesh) -> None:
         blocks = self.control.blocks
         linear = not (self.constant or self.functions) and any(b.time == "nodes" for b in blocks)
+        self._linear = linear
         nodes, norms, weights = mesh.nodes, [], []
         recent: deque[tuple[Array, Array]] = deque(maxlen=5)
         variation, sizes = np.zeros((3, 2)), np.zeros(2)

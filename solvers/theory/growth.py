@@ -9,7 +9,7 @@ import numpy as np
 from continuum.activations import Activation, identity
 from continuum.arrays import Array
 from continuum.checks import check_array
-from continuum.controls import ControlPath
+from continuum.controls import ControlPath, FunctionControl
 from continuum.networks import WidthDepth
 
 from .stability import (
@@ -29,7 +29,8 @@ class Growth:
     """|f(t)| <= start e^(rate t) + slope (e^(rate t) - 1) / rate in L^2(Y), for the worst sample.
 
     kind : "bounded" (slope = rate = 0), "linear" (rate = 0), "exponential" or "no theorem applies";
-        an upper bound, which the solution need not attain
+        an upper bound, which the solution need not attain.  For functions of time the exponential
+        one is conditional: norms between the ends and middles of layers are not known
     theorem : the one that was used
     sentence : the bound, and on what it rests
     """
@@ -137,7 +138,9 @@ def _gronwall(network: WidthDepth, control: ControlPath, start: float, constant:
     slope = sigma.lipschitz * max(biases) + (at_zero * sqrt(size) if at_zero else 0.0)
     text = f"At most exponential: |f(t)| <= (|f_I| + {slope:.6g} t) e^({rate:.6g} t), by Gronwall."
     if not constant:
-        text += " Norms are the largest seen at the ends and middles of layers."
+        text += " Norms are the largest at the ends and middles of layers"
+        between = "; a function of time may exceed them in between, and then the bound."
+        text += between if isinstance(control, FunctionControl) else "."
     return Growth(
         "exponential", "Theorem 3.1 with exp(Lip(sigma) int |B|)", start, slope, rate, text
     )

@@ -1,0 +1,250 @@
+"""Compiled leaf loops for Hessian-vector products: the derivatives of `chain_loops.advance` and of
+its adjoint.
+
+The references are the sweeps of `step_derivatives.py`; a test holds them together.  Arrays as in
+`chain_loops.py`.  The tape of tangents, (S, s, rows M), keeps of every stage the derivative of its
+state, and what the columns CHANGE and CHANGED of the links name: those of u and of the outputs.
+"""
+
+from continuum.compiled import IDENTITY, bend_row, borrowed, compiled, unfolded
+
+from ..flow.chain_loops import (
+    ADJOINT,
+    BACK_WEIGHT,
+    CHANGE,
+    CHANGE_INPUT,
+    CHANGED,
+    CODE,
+    COLUMNS,
+    FORWARD,
+    INPUT,
+    INSIDE,
+    KNOWN,
+    LAYERS,
+    MATRIX,
+    NOTHING,
+    OFFSET,
+    PRODUCT,
+    ROWS,
+    WEIGHT,
+    arrange,
+    block_at,
+    carve,
+    collect_matrices,
+    collect_offset,
+    combine,
+    finish,
+    multiply,
+    scale_by_slope,
+    weighed,
+)
+
+
+@compiled
+def add_bend(code, parameter, at, du, r, dr):
+    """dr <- dr + sigma''(u) du r; see `bend_row`."""
+    bend_row(code, parameter, at, du, r, dr)
+
+
+@unfolded
+def stage_tangent(program, blocks, changes, layer, at, samples, store, dstore, slope, more, room):
+    """slope <- D_f F df + D_c F dc for the stage that filled `store`, df at the start of `dstore`,
+    which is filled.
+    """
+    links, numbers = program.links, program.numbers
+    values, kinds = blocks
+    for n in range(links.shape[0]):
+        link = links[n]
+        size, across = link[ROWS] * samples, link[COLUMNS] * samples
+        du = dstore[link[CHANGE] * samples : link[CHANGE] * samples + size]
+        dx = dstore[link[CHANGE_INPUT] * samples : link[CHANGE_INPUT] * samples + across]
+        k = link[MATRIX]
+        if link[PRODUCT] != NOTHING:
+            transposed, start = link[PRODUCT] == ADJOINT, link[WEIGHT]
+            y = weighed(dx, 1.0, program.weights, start, samples, room.weighed)
+            multiply(
+                block_at(values[k], kinds[k], layer, at, room.blend), transposed, y, samples, du
+            )
+            if changes[k].shape[0] > 0:
+                x = store[link[INPUT] * samples : link[INPUT] * samples + across]
+                y = weighed(x, 1.0, program.weights, start, samples, room.weighed)
+                matrix = block_at(changes[k], kinds[k], layer, at, room.blend)
+                multiply(matrix, transposed, y, samples, more)
+                for m in range(size):
+                    du[m] += more[m]
+            dx = du
+        offset, k = room.blend[:0], link[OFFSET]
+        if k >= 0 and changes[k].shape[0] > 0:
+            offset = block_at(changes[k], kinds[k], layer, at, room.blend).reshape(-1)
+        finish(dx, numbers[n, 0], offset, samples, IDENTITY, 0.0, du, du)
+        out = slope
+        if link[CHANGED] >= 0:
+            out = dstore[link[CHANGED] * samples : link[CHANGED] * samples + size]
+        if link[CHANGED] != link[CHANGE]:
+            known = link[KNOWN] * samples
+            for m in range(size):
+                out[m] = du[m]
+            scale_by_slope(link[CODE], numbers[n, 1], store[known : known + size], out)
+
+
+@compiled
+def tangent(samples, work, program, blocks, method, moments, tape, changes, dtape, dstates):
+    """The derivative of `advance` in the direction `changes`: dstates (S + 1, N M) and dtape are
+    filled, dstates[0] is given.
+
+    changes : WIDTH arrays shaped as blocks.values, (0, ., .) for a block that is not varied
+    """
+    program, method, moments = borrowed(program), borrowed(method), borrowed(moments)
+    values, kinds, changes = borrowed(blocks.values), borrowed(blocks.kinds), borrowed(changes)
+    tape, dtape, dstates = borrowed(tape), borrowed(dtape), borrowed(dstates)
+    stages, entries = method.b.size, dstates.shape[1]
+    room, rest = carve(borrowed(work), program.links, samples, 0)
+    slopes = rest[: stages * entries].reshape(stages, entries)
+    for n in range(moments.size.size):
+        layer, h = moments.layer[n], moments.size[n]
+        for i in range(stages):
+            dstore = dtape[n, i]
+            combine(1.0, dstates[n], h, method.a[i], 0, i, slopes, 0, dstore[:entries])
+            at = moments.theta[n] + method.c[i] * moments.dtheta[n]
+            stage_tangent(
+                program,
+                (values, kinds),
+                changes,
+                layer,
+                at,
+                samples,
+                tape[n, i],
+                dstore,
+                slopes[i],
+                room.here,
+                room,
+            )
+        combine(1.0, dstates[n], h, method.b, 0, stages, slopes, 0, dstates[n + 1])
+
+
+@unfolded
+def stage_back_derivative(program, blocks, changes, moment, place, stores, bars, room, more, q, dq):
+    """q, dq <- (D_f F)* lambda and its derivative, lambda in room.here, dlambda in more[0]; their
+    cotangents of offsets are collected, those of matrices left in room.inside.
+
+    stores : what the stage left on the two tapes;  other arguments as in `chain_loops.stage_back`
+    """
+    (values, kinds), (layer, at, h, dtheta), (samples, columns, i) = blocks, moment, place
+    store, dstore = stores
+    links, numbers = program.links, program.numbers
+    here, there, dhere, dthere, extra = room.here, room.there, more[0], more[1], more[2]
+    r, dr = here[: q.size], dhere[: q.size]
+    lowest = 0
+    while lowest < links.shape[0] and links[lowest, PRODUCT] == NOTHING:
+        lowest += 1
+    for n in range(links.shape[0] - 1, -1, -1):
+        link, parameter = links[n], numbers[n, 1]
+        known = link[KNOWN] * samples
+        value = store[known : known + r.size]
+        du = dstore[link[CHANGE] * samples : link[CHANGE] * samples + r.size]
+        scale_by_slope(link[CODE], parameter, value, dr)
+        add_bend(link[CODE], parameter, value, du, r, dr)
+        scale_by_slope(link[CODE], parameter, value, r)
+        k = link[OFFSET]
+        if k >= 0 and bars[k].shape[0] > 0:
+            collect_offset(bars[k], kinds[k], layer, at, h, dtheta, dr, samples)
+        if link[PRODUCT] == NOTHING:
+            continue
+        sign, k, size = numbers[n, 0], link[MATRIX], link[COLUMNS] * samples
+        if bars[k].shape[0] > 0:
+            start = link[INSIDE] * columns * samples
+            middle = start + r.size * columns
+            share = sign * (dtheta if kinds[k] == LAYERS else h)
+            into = room.inside[start:middle]
+            arrange(dr, share, samples, columns, i, into)
+            arrange(r, share, samples, columns, i + 1, into)
+            into = room.inside[middle : middle + size * columns]
+            first, second = link[INPUT] * samples, link[CHANGE_INPUT] * samples
+            arrange(store[first : first + size], 1.0, samples, columns, i, into)
+            arrange(dstore[second : second + size], 1.0, samples, columns, i + 1, into)
+        transposed, start = link[PRODUCT] == FORWARD, link[BACK_WEIGHT]
+        y = weighed(dr, sign, program.weights, start, samples, room.weighed)
+        dr = dq if n == lowest else dthere[:size]
+        matrix = block_at(values[k], kinds[k], layer, at, room.blend)
+        multiply(matrix, transposed, y, samples, dr)
+        y = weighed(r, sign, program.weights, start, samples, room.weighed)
+        r = q if n == lowest else there[:size]
+        multiply(matrix, transposed, y, samples, r)
+        if changes[k].shape[0] > 0:
+            matrix = block_at(changes[k], kinds[k], layer, at, room.blend)
+            multiply(matrix, transposed, y, samples, extra)
+            for m in range(size):
+                dr[m] += extra[m]
+        here, there, dhere, dthere = there, here, dthere, dhere
+    if lowest == links.shape[0]:
+        q[:] = r
+        dq[:] = dr
+
+
+@compiled
+def second_order(
+    samples,
+    work,
+    program,
+    blocks,
+    method,
+    moments,
+    tape,
+    dtape,
+    seed_of,
+    seeds,
+    dseeds,
+    changes,
+    bars,
+    fresh,
+):
+    """The derivative of `adjoint` in a direction, of which dtape is the `tangent`.
+
+    With r = sigma'(u) lambda and dr its derivative, the cotangents collected are those of dr with
+    the inputs and of r with their derivatives: 2 s columns a step.
+    """
+    program, method, moments = borrowed(program), borrowed(method), borrowed(moments)
+    values, kinds, links = borrowed(blocks.values), borrowed(blocks.kinds), program.links
+    tape, dtape, changes = borrowed(tape), borrowed(dtape), borrowed(changes)
+    bars, fresh = borrowed(bars), borrowed(fresh)
+    count, stages, entries = moments.size.size, method.b.size, seeds.shape[1]
+    room, rest = carve(borrowed(work), links, samples, 2 * stages)
+    size = room.here.size
+    more, rest = rest[: 3 * size].reshape(3, size), rest[3 * size :]
+    back, rest = rest[: stages * entries].reshape(stages, entries), rest[stages * entries :]
+    dback, rest = rest[: stages * entries].reshape(stages, entries), rest[stages * entries :]
+    p, dp, rest = rest[:entries], rest[entries : 2 * entries], rest[2 * entries :]
+    ones, shares = rest[:stages], rest[stages : 3 * stages]
+    ones[:] = 1.0
+    p[:] = 0.0
+    dp[:] = 0.0
+    if seed_of[count] >= 0:
+        p += seeds[seed_of[count]]
+        dp += dseeds[seed_of[count]]
+    for n in range(count - 1, -1, -1):
+        layer, h, dtheta = moments.layer[n], moments.size[n], moments.dtheta[n]
+        for i in range(stages - 1, -1, -1):
+            first, column = method.b[i], method.back[i]
+            combine(first, p, h, column, i + 1, stages, back, 0, room.here[:entries])
+            combine(first, dp, h, column, i + 1, stages, dback, 0, more[0, :entries])
+            at = moments.theta[n] + method.c[i] * dtheta
+            shares[2 * i] = shares[2 * i + 1] = at
+            stage_back_derivative(
+                program,
+                (values, kinds),
+                changes,
+                (layer, at, h, dtheta),
+                (samples, 2 * stages, 2 * i),
+                (tape[n, i], dtape[n, i]),
+                bars,
+                room,
+                more,
+                back[i],
+                dback[i],
+            )
+        collect_matrices(links, kinds, layer, shares, samples, tape[n, 0], bars, fresh, room)
+        combine(1.0, p, h, ones, 0, stages, back, 0, p)
+        combine(1.0, dp, h, ones, 0, stages, dback, 0, dp)
+        if seed_of[n] >= 0:
+            p += seeds[seed_of[n]]
+            dp += dseeds[seed_of[n]]

@@ -1,0 +1,257 @@
+"""What the compiled loops of chains take: a network as a table of links, a control as arrays, a
+method as a tableau.
+
+A chain whose maps are all dense (matrices, Dense kernels, offsets, activations of the package) runs
+compiled, with an explicit tableau, NumPy's arrays, and a control that is trained or constant in
+time.  Everything else stays on the generic path, which is the reference.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cache
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from continuum.activations import Activation
+from continuum.arrays import Array, is_numpy
+from continuum.compiled import FROM_VALUE, IDENTITY
+from continuum.controls import Control, ControlPath, FunctionControl
+from continuum.kernels import Dense
+from continuum.networks import Adjoint, Chain, Linear, Network, Offset, Pointwise
+
+from ..steps.tableaux import RungeKutta, Stepper
+from . import chain_loops as loops
+from .chain_loops import Blocks, Method, Moments, Program
+
+_KINDS = {"static": loops.STATIC, "layers": loops.LAYERS, "nodes": loops.NODES}
+_ABSENT = np.empty((0, 1, 1))
+
+
+@dataclass(eq=False)
+class _Link:
+    """u = sign P (w x) + offset, x <- sigma(u), as it is put together; see `chain_loops`."""
+
+    rows: int
+    columns: int
+    product: int = loops.NOTHING
+    matrix: int = 0
+    sign: float = 1.0
+    measures: tuple[Array | None, Array | None] = (None, None)
+    offset: int = -1
+    activation: Activation | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Lowered:
+    """A network as a program.
+
+    shapes : name of every block, in the order of the program -> its shape (R, C), C = 1 for offsets
+    units : N
+    rows, varied : rows of the tape of a stage, and of that of its tangents
+    largest, inside, matrix : of the rows of any link, of the inputs and outputs of all products, of
+        the entries of any matrix
+    """
+
+    program: Program
+    shapes: Mapping[str, tuple[int, int]]
+    units: int
+    rows: int
+    varied: int
+    largest: int
+    inside: int
+    matrix: int
+
+    def arrays(self, blocks: Mapping[str, Array]) -> tuple[Array, ...]:
+        """(T, R, C) of every block, time first; (0, 1, 1) for those that are not among `blocks`."""
+        found = [_ABSENT] * loops.WIDTH
+        for k, (name, shape) in enumerate(self.shapes.items()):
+            if name in blocks:
+                found[k] = _plain(blocks[name]).reshape(-1, *shape)
+        return tuple(found)
+
+    def room(self, samples: int, stages: int, columns: int) -> Array:
+        """What the loops carve up for a sweep that collects `columns` stages at a time."""
+        size = self.largest * samples
+        return np.empty(
+            (6 + columns) * size
+            + (columns * self.inside + 2 * (stages + 1) * self.units) * samples
+            + 2 * self.matrix
+            + 3 * stages
+        )
+
+
+def _plain(x: Array) -> Array:
+    """x, or a copy, as the one kind of array that loops are compiled for."""
+    return x if x.flags.c_contiguous and x.flags.writeable else np.array(x, order="C")
+
+
+_lowered: WeakKeyDictionary[Network, Lowered | None] = WeakKeyDictionary()
+
+
+def lower(network: Network) -> Lowered | None:
+    """The program of a network, made once; None for what is no chain of dense maps."""
+    if network not in _lowered:
+        _lowered[network] = _lower(network)
+    return _lowered[network]
+
+
+def _lower(network: Network) -> Lowered | None:
+    shapes: dict[str, tuple[int, int]] = {}
+    links: list[_Link] = []
+    rows = len(network.weights)
+
+    def place(name: str, shape: tuple[int, int]) -> int:
+        shapes.setdefault(name, shape)
+        return list(shapes).index(name)
+
+    for one in network.maps if isinstance(network, Chain) else (None,):
+        if isinstance(one, Linear | Adjoint):
+            linear = one if isinstance(one, Linear) else one.of
+            if not isinstance(linear.operator, Dense):
+                return None
+            forward = one is linear
+            across, down = (_size(space) for space in (linear.source, linear.target))
+            measures = tuple(
+                None if isinstance(space, int) else space.weights
+                for space in (linear.source, linear.target)
+            )
+            links.append(
+                _Link(
+                    down if forward else across,
+                    rows,
+                    loops.FORWARD if forward else loops.ADJOINT,
+                    place(one.block, (down, across)),
+                    float(one.sign),
+                    measures if forward else measures[::-1],
+                )
+            )
+            rows = links[-1].rows
+        elif isinstance(one, Offset):
+            if not links or links[-1].offset >= 0 or links[-1].activation is not None:
+                links.append(_Link(rows, rows))
+            links[-1].offset = place(one.block, (rows, 1))
+        elif isinstance(one, Pointwise) and one.activation.code is not None:
+            if not links or links[-1].activation is not None:
+                links.append(_Link(rows, rows))
+            links[-1].activation = one.activation
+        else:
+            return None
+    return _laid_out(len(network.weights), links, shapes) if len(shapes) <= loops.WIDTH else None
+
+
+def _size(space) -> int:  # noqa: ANN001
+    return space if isinstance(space, int) else len(space)
+
+
+def _laid_out(units: int, links: list[_Link], shapes: Mapping[str, tuple[int, int]]) -> Lowered:
+    """The table, with a place on the tapes for all that derivatives read."""
+    table, numbers, measures = [], [], []
+    rows = varied = units  # the state of the stage comes first
+    at = change_at = inside = 0
+    for link in links:
+        code, parameter, last = IDENTITY, 0.0, link is links[-1]
+        if link.activation is not None and link.activation.code is not None:
+            code, parameter = link.activation.code, link.activation.parameter
+        argument = output = changed = -1
+        if code not in FROM_VALUE:
+            argument, rows = rows, rows + link.rows
+        if not last or (code in FROM_VALUE and code != IDENTITY):
+            output, rows = rows, rows + link.rows
+        change, varied = varied, varied + link.rows
+        if not last:
+            changed = change
+            if code != IDENTITY:
+                changed, varied = varied, varied + link.rows
+        weights = []
+        for w in link.measures:
+            weights.append(-1 if w is None else sum(len(x) for x in measures))
+            measures += [] if w is None else [w]
+        row = [link.product, link.matrix, link.offset, code, link.rows, link.columns]
+        known = max(output, 0) if argument < 0 else argument
+        row += [at, output, argument, known, *weights, inside, change_at, change, changed]
+        table.append(row)
+        numbers.append([link.sign, parameter])
+        at, change_at = output, changed
+        inside += link.rows + link.columns if link.product != loops.NOTHING else 0
+    program = Program(
+        np.array(table, dtype=np.int64),
+        np.array(numbers),
+        np.concatenate([np.zeros(1), *measures])[1:].copy(),
+    )
+    return Lowered(
+        program,
+        dict(shapes),
+        units,
+        rows,
+        varied,
+        max(max(x.rows, x.columns) for x in links),
+        inside,
+        max([1, *(x.rows * x.columns for x in links if x.product != loops.NOTHING)]),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """The compiled loops with a network, a control and a method put in."""
+
+    lowered: Lowered
+    blocks: Blocks
+    method: Method
+
+    @staticmethod
+    def of(network: Network, control: ControlPath, stepper: Stepper, state: Array) -> "Loop | None":
+        """None where only the generic path applies."""
+        if not isinstance(stepper, RungeKutta) or not is_numpy(state):
+            return None
+        lowered = lower(network)
+        blocks = None if lowered is None else _blocks(lowered, control)
+        if lowered is None or blocks is None:
+            return None
+        return Loop(lowered, blocks, _method(type(stepper)))
+
+    def advance(self, f: Array, moments: Moments, states: Array, tape: Array | None = None) -> int:
+        """Steps the flat f in place; the states (S + 1, N M) or (0, N M), and the tape if there is
+        one, are filled.  Returns the index of the first step whose result is not finite, or -1.
+        """
+        samples, stages = f.size // self.lowered.units, self.method.b.size
+        if tape is None:
+            tape = self.tape(1, samples)
+        room = self.lowered.room(samples, stages, 0)
+        return loops.advance(
+            f, samples, room, self.lowered.program, self.blocks, self.method, moments, tape, states
+        )
+
+    def tape(self, steps: int, samples: int) -> Array:
+        """Room for what the adjoint of so many steps reads."""
+        return np.empty((steps, self.method.b.size, self.lowered.rows * samples))
+
+    def fresh(self, collected: Collection[str]) -> Array:
+        """(WIDTH, longest T): where nothing was collected yet, which is so but for these blocks."""
+        fresh = np.ones((loops.WIDTH, max(len(x) for x in self.blocks.values)), dtype=np.bool_)
+        for k, name in enumerate(self.lowered.shapes):
+            fresh[k] = name not in collected
+        return fresh
+
+
+@cache
+def _method(stepper: type[RungeKutta]) -> Method:
+    """The tableau of a method, in arrays of its own."""
+    a = np.array(stepper.a, order="C")
+    return Method(a, np.array(a.T, order="C"), np.array(stepper.b), np.array(stepper.c))
+
+
+def _blocks(lowered: Lowered, control: ControlPath) -> Blocks | None:
+    """The arrays of a control, None if it depends on time by functions or is not NumPy's."""
+    kinds = np.zeros(loops.WIDTH, dtype=np.int64)
+    values: Mapping[str, Array] = {}
+    if isinstance(control, FunctionControl) and control.constant:
+        values = control.at_layer(0, 0.0)
+    elif isinstance(control, Control):
+        values = {name: control[name] for name in lowered.shapes}
+        times = {b.name: b.time for b in control.space.blocks}
+        for k, name in enumerate(lowered.shapes):
+            kinds[k] = _KINDS[times[name]]
+    if not values or not is_numpy(*(values[name] for name in lowered.shapes)):
+        return None
+    return Blocks(kinds, lowered.arrays(values))
