@@ -125,7 +125,7 @@ class Tracking(RunningCost):
     def __getstate__(self) -> dict[str, object]:
         if callable(self.target):
             check_importable("target of Tracking", self.target)
-        return self.__dict__
+        return dict(self.__dict__)
 
     def __deepcopy__(self, memo: object) -> "Tracking":
         return self
