@@ -105,7 +105,7 @@ def _lower(network: Network) -> Lowered | None:
         shapes.setdefault(name, shape)
         return list(shapes).index(name)
 
-    for one in network.maps if isinstance(network, Chain) else (None,):
+    for one in network.maps if isinstance(network, Chain) and network.derived else (None,):
         if isinstance(one, Linear | Adjoint):
             linear = one if isinstance(one, Linear) else one.of
             if not isinstance(linear.operator, Dense):
