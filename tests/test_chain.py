@@ -29,6 +29,7 @@ from continuum import (
     tanh,
     trapezoid,
 )
+from solvers import Euler, integrate
 
 GRID = trapezoid(Interval(0, 2), 4)
 SAMPLES = 3
@@ -235,6 +236,21 @@ def test_rows_reproduce_the_velocity(phi, psi, offset, sign, on_grid, seed):
 )
 def test_which_networks_have_rows(chain, has):
     assert (chain.rows is not None) == has
+
+
+def test_what_a_subclass_replaces_is_not_overlooked(rng):
+    class Twice(NeuralODE):
+        def velocity(self, f, c, t):
+            return 2.0 * super().velocity(f, c, t)
+
+    network = Twice(2, tanh)
+    assert not network.derived
+    assert network.rows is None
+    assert NeuralODE(2, tanh).derived
+    control, f = network.controls(TimeMesh(1.0, 1)).random(rng), rng.standard_normal((2, 3))
+    final = integrate(network, control, f, Euler()).trajectory.final
+    step = network.velocity(f, control.at_layer(0, 0.0), 0.0)
+    np.testing.assert_allclose(final, f + step, rtol=0, atol=1e-15)
 
 
 def test_time_and_data_are_rows_of_the_state(rng):

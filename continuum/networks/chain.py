@@ -187,10 +187,21 @@ class Chain(Network):
         return not timed and all(_linear(one).operator.is_matrix for one in products)
 
     @property
+    def derived(self) -> bool:
+        """True if the maps say all: no subclass has replaced the velocity or a derivative.
+
+        Only then may compiled loops and closed forms read the maps instead of asking the network.
+        """
+        names = ("velocity", "jvp", "vjp", "vjp_derivative")
+        return all(getattr(type(self), name) is getattr(Chain, name) for name in names)
+
+    @property
     def rows(self) -> Rows | None:
         """Where one Dense kernel or matrix stands between activations, or none: F_i = psi(a_i +
         sum_j c_ij phi(f_j)), else None.
         """
+        if not self.derived:
+            return None
         rest = list(self.maps)
 
         def take(kind: type[Map]) -> Map | None:
