@@ -115,4 +115,4 @@ def test_no_weight_and_an_unknown_activation():
     np.testing.assert_array_equal(mu, 0.0)
     np.testing.assert_array_equal(doubt, 0.0)
     with pytest.raises(ValueError, match="not known where the derivative of tanh turns"):
-        multipliers(replace(tanh, turns=None), np.ones(1), lambda mu, at: (mu, mu * mu / 2))
+        multipliers(replace(tanh, slope_extrema=None), np.ones(1), lambda mu, at: (mu, mu * mu / 2))

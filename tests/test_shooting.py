@@ -156,7 +156,9 @@ def test_singular_arc_and_mirror_images():
         ({"penalty": L1(0.1)}, TypeError, "explicit"),
         (
             {
-                "network": WidthDepth(midpoint(Interval(0, 1), 2), replace(tanh, turns=None)),
+                "network": WidthDepth(
+                    midpoint(Interval(0, 1), 2), replace(tanh, slope_extrema=None)
+                ),
                 "penalty": Tikhonov(0.1),
             },
             TypeError,
