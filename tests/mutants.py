@@ -23,7 +23,7 @@ PACKAGES = ("continuum", "solvers", "tests")
 CORE = """
     quadrature controls networks kernels transfers stability integrate problem adjoint steppers
     architectures adjoint_steppers readouts sets penalties methods proximal pontryagin msa
-    certificate shooting
+    certificate shooting chain chain_loops functional row_problems
 """
 TESTS = [f"tests/test_{name}.py" for name in CORE.split()]
 TESTS.append("tests/laws/test_hamiltonian_and_gradient.py")
