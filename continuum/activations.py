@@ -31,7 +31,7 @@ class Activation:
     smooth : sigma is C^2 (orders of convergence and second derivatives hold everywhere)
     bounded, vanishes_at_zero : sup |sigma| < infinity; sigma(0) = 0
     monotone : sigma never decreases
-    turns : the points between which sigma' is monotone; None if they are not known
+    slope_extrema : the points between which sigma' is monotone; None if they are not known
     code, parameter : which branch of the compiled loops evaluates it, and with which number (the
         slope of leaky_relu, the alpha of elu); code None if none does
     recipe : the function that makes it and its arguments, for pickle; None if it has a name of its
@@ -50,7 +50,7 @@ class Activation:
     code: int | None = None
     parameter: float = 0.0
     monotone: bool = True
-    turns: tuple[float, ...] | None = None
+    slope_extrema: tuple[float, ...] | None = None
     recipe: "tuple[Callable[..., Activation], tuple[float, ...]] | None" = None
 
     def __reduce__(self) -> object:
@@ -212,7 +212,7 @@ tanh = Activation(
     bounded=True,
     vanishes_at_zero=True,
     code=compiled.TANH,
-    turns=(0.0,),
+    slope_extrema=(0.0,),
 )
 """tanh s; Sigma = log cosh s."""
 
@@ -227,7 +227,7 @@ identity = Activation(
     bounded=False,
     vanishes_at_zero=True,
     code=compiled.IDENTITY,
-    turns=(),
+    slope_extrema=(),
 )
 """s; Sigma = s^2 / 2: the linear network."""
 
@@ -242,7 +242,7 @@ relu = Activation(
     bounded=False,
     vanishes_at_zero=True,
     code=compiled.RELU,
-    turns=(),
+    slope_extrema=(),
 )
 """max(s, 0), with sigma'(0) = 0."""
 
@@ -257,7 +257,7 @@ sigmoid = Activation(
     bounded=True,
     vanishes_at_zero=False,
     code=compiled.SIGMOID,
-    turns=(0.0,),
+    slope_extrema=(0.0,),
 )
 """1 / (1 + exp(-s)); sigma(0) = 1/2, so it has no steady states."""
 
@@ -272,7 +272,7 @@ arctan = Activation(
     bounded=True,
     vanishes_at_zero=True,
     code=compiled.ARCTAN,
-    turns=(0.0,),
+    slope_extrema=(0.0,),
 )
 """arctan s; Sigma = s arctan s - log(1 + s^2) / 2."""
 
@@ -287,7 +287,7 @@ softplus = Activation(
     bounded=False,
     vanishes_at_zero=False,
     code=compiled.SOFTPLUS,
-    turns=(),
+    slope_extrema=(),
 )
 """log(1 + exp s), positive everywhere; Sigma = -Li_2(-e^s) - pi^2 / 12."""
 
@@ -303,7 +303,7 @@ gelu = Activation(
     vanishes_at_zero=True,
     monotone=False,
     code=compiled.GELU,
-    turns=(-math.sqrt(2.0), math.sqrt(2.0)),
+    slope_extrema=(-math.sqrt(2.0), math.sqrt(2.0)),
 )
 """s Phi(s), Phi the normal distribution function; not monotone.
 
@@ -335,7 +335,7 @@ def leaky_relu(slope: float = 0.01) -> Activation:
         code=compiled.LEAKY_RELU,
         parameter=slope,
         recipe=(leaky_relu, (slope,)),
-        turns=(),
+        slope_extrema=(),
     )
 
 
@@ -371,7 +371,7 @@ def elu(alpha: float = 1.0) -> Activation:
         code=compiled.ELU,
         parameter=alpha,
         recipe=(elu, (alpha,)),
-        turns=(0.0,),
+        slope_extrema=(0.0,),
     )
 
 

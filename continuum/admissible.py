@@ -103,9 +103,9 @@ class AdmissibleSet(ABC):
         """By how much the worst bound is exceeded; <= 0 inside."""
         return self.excess(control, self._space(control))
 
-    def contains(self, control: Control, tolerance: float = 0.0) -> bool:
-        """True if no bound is exceeded by more than the tolerance."""
-        return self.violation(control) <= tolerance
+    def contains(self, control: Control, atol: float = 0.0) -> bool:
+        """True if no bound is exceeded by more than atol."""
+        return self.violation(control) <= atol
 
     def _space(self, control: Control) -> ControlSpace:
         """The space of a control that the set fits.  Raises TypeError, ValueError otherwise."""

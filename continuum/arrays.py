@@ -67,6 +67,13 @@ def to_host(array: Array) -> Array:
     return np.from_dlpack(array, device="cpu")
 
 
+def columns(array: Array, chosen: Array) -> Array:
+    """array[:, chosen], chosen NumPy's integers."""
+    if type(array) is np.ndarray:
+        return array[:, chosen]
+    return namespace(array).take(array, like(chosen, array), axis=1)
+
+
 def special(name: str, array: Array) -> Array:
     """The function of scipy.special of this name: CuPy's for CuPy arrays, for others by way of the
     host.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import inf, isfinite, pi, prod
 
-from .checks import check_positive
+from .checks import check_positive, store
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Circle:
     length: float = 2 * pi
 
     def __post_init__(self) -> None:
-        check_positive("length", self.length)
+        store(self, check_positive, "length")
 
     @property
     def measure(self) -> float:

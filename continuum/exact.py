@@ -13,7 +13,7 @@ import scipy.special
 
 from .activations import Activation, identity, tanh
 from .arrays import Array
-from .checks import check_positive
+from .checks import check_positive, store
 from .controls import FunctionControl
 from .domains import Circle, Domain, Interval
 from .meshes import TimeMesh
@@ -272,8 +272,8 @@ class TwoModeRing:
     second: float = 0.4
 
     def __post_init__(self) -> None:
-        check_positive("first", self.first)
-        check_positive("second", self.second)
+        store(self, check_positive, "first")
+        store(self, check_positive, "second")
 
     @property
     def ratio(self) -> float:

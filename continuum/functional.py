@@ -24,6 +24,7 @@ from .losses import Loss
 from .networks import Network
 from .networks.network import Values
 from .penalties import Penalty
+from .pickling import check_importable
 from .readouts import Readout
 
 MovingTarget = Callable[[float], Array]
@@ -120,6 +121,14 @@ class Tracking(RunningCost):
         given = self.target
         if given is not None and not callable(given) and not is_array(given):
             object.__setattr__(self, "target", np.asarray(given))
+
+    def __getstate__(self) -> dict[str, object]:
+        if callable(self.target):
+            check_importable("target of Tracking", self.target)
+        return dict(self.__dict__)
+
+    def __deepcopy__(self, memo: object) -> "Tracking":
+        return self
 
     def density(self, network: Network, f: Array, c: Values, t: float) -> Array:
         readout, o = self._output(network, f, c)

@@ -7,7 +7,7 @@ import numpy as np
 
 from .activations import sigmoid
 from .arrays import Array, like, namespace
-from .checks import check_array, check_positive
+from .checks import check_array, check_positive, store
 
 
 class Loss(ABC):
@@ -44,7 +44,7 @@ class WeightedLoss(Loss):
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        check_positive("weight", self.weight)
+        store(self, check_positive, "weight")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from .admissible import AdmissibleSet
-from .arrays import Array, to_host
+from .arrays import Array, Device, columns, like, on_device, to_host
 from .checks import check_array, check_name
 from .controls import Control, ControlSpace
 from .functional import Functional, RunningCost, Tracking
@@ -151,11 +151,27 @@ class LearningProblem:
         return replace(
             self,
             network=self.network.batch(chosen),
-            initial=self.initial[:, chosen],
-            target=None if self.target is None else self.target[:, chosen],
+            initial=columns(self.initial, chosen),
+            target=None if self.target is None else columns(self.target, chosen),
             running=running.batch(chosen) if isinstance(running, RunningCost) else running,
             sample_weights=self.sample_weights[chosen],
         )
+
+    def on_device(self, device: Device | None) -> "LearningProblem":
+        """The problem with initial, target and the blocks that are not trained as NumPy arrays
+        ("cpu") or as CuPy arrays ("gpu"); as it is for None.
+
+        Where there is no GPU, "gpu" gives NumPy arrays and one RuntimeWarning that says why.
+        raises ValueError for another device
+        """
+        if device is None:
+            return self
+        check_name("device", device, ("cpu", "gpu"))
+        initial, space = on_device(self.initial, device), self.space
+        target = None if self.target is None else like(self.target, initial)
+        fixed = {name: like(x, initial) for name, x in space.fixed.items()}
+        controls = replace(space, fixed=fixed)
+        return replace(self, initial=initial, target=target, controls=controls)
 
     def holding(
         self, control: Control, names: Collection[str]

@@ -225,7 +225,7 @@ def gauss_hermite(points: int, scale: float = 1.0) -> Grid:
     which g decays.
     raises ValueError unless 1 <= points <= 300 and scale > 0
     """
-    check_positive("scale", scale)
+    scale = check_positive("scale", scale)
     if check_count("points", points) > 300:
         raise ValueError(
             f"points must be at most 300, beyond which the weights underflow, got {points}"

@@ -11,7 +11,7 @@ import numpy as np
 from .activations import Activation, identity
 from .arrays import Array, like, namespace
 from .blocks import Block, Coefficient
-from .checks import check_array, check_count, check_name
+from .checks import check_array, check_count, check_name, store
 from .networks import Network
 from .networks.network import Values
 
@@ -244,7 +244,7 @@ class Affine(TrainableReadout):
     classes: int
 
     def __post_init__(self) -> None:
-        check_count("classes", self.classes)
+        store(self, check_count, "classes")
         super().__post_init__()
 
     def blocks(self, network: Network) -> tuple[Block, ...]:

@@ -31,6 +31,7 @@ from .pontryagin.hamiltonian import Hamiltonian, Minimum, layer_hamiltonian
 from .pontryagin.msa import successive_approximation
 from .pontryagin.msa_batches import Minibatch
 from .pontryagin.shooting import shoot
+from .run.iteration import Interrupted
 from .run.monitors import EverySeconds, EverySteps, Monitor, Progress, Record, Snapshot, Stop
 from .run.solution import Solution, SolveError, Trajectory
 from .run.status import Status
@@ -92,6 +93,7 @@ __all__ = [
     "Heun",
     "Hypothesis",
     "ImplicitMidpoint",
+    "Interrupted",
     "Layer",
     "Lyapunov",
     "Minibatch",

@@ -2,7 +2,6 @@
 certificate.
 """
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from .flow.integrate import integrate
 from .pontryagin.certificate import Certificate, pontryagin_certificate
 from .run.solution import Solution, SolveError
 from .run.status import Status
-from .steps.tableaux import RK4
+from .steps.embedded import DOP853
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +31,8 @@ class Attempt:
 
     name : as given; seconds : wall time of the method alone
     solution : what it returned, failed or not
-    evaluation : of its control on the continuous problem; None if the state does not stay finite
+    evaluation : of its control on the continuous problem; None if it failed, for the
+        certificate's reason
     certificate : of its control
     cluster : equal for controls that move the samples alike, 0 the best, -1 if it cannot be told
     """
@@ -46,7 +46,7 @@ class Attempt:
 
     @property
     def objective(self) -> float:
-        """J of the continuous problem, infinite if the state does not stay finite."""
+        """J of the continuous problem, infinite if there is no evaluation."""
         return float("inf") if self.evaluation is None else self.evaluation.objective
 
 
@@ -124,7 +124,7 @@ def compare(
 
     Objectives are those of the continuous problem, by `evaluate`, whatever discretization a method
     worked on; so they can be ranked.  Two controls are one extremal if their states at the ends of
-    the layers (RK4) differ by at most atol (1 + |f|) in L2 over time, up to the symmetries:
+    the layers differ by at most atol (1 + |f|) in L2 over time, up to the symmetries:
     only a - Bf moves f, so the controls need not be equal.
 
     methods : name -> a Minimizer, run by `minimize`, or a function of the problem that returns a
@@ -142,20 +142,22 @@ def compare(
             raise TypeError(
                 f"method {name!r} must be a Minimizer or a function of the problem, got {method!r}"
             )
-    done: list[tuple[str, float, Solution, Evaluation | None]] = []
+    done: list[tuple[str, float, Solution, Evaluation | None, str]] = []
     for name, method in methods.items():
         began = time.perf_counter()
         solution = _run(problem, method)
         seconds = time.perf_counter() - began
-        judged = None
+        judged, why = None, f"the method raised {solution.detail}"
         if solution.status is not Status.RAISED:
-            with contextlib.suppress(SolveError):
+            try:
                 judged = evaluate(problem, solution.control, rtol, refined)
-        done.append((name, seconds, solution, judged))
+            except SolveError as error:
+                why = str(error)
+        done.append((name, seconds, solution, judged, why))
     done.sort(key=lambda row: float("inf") if row[3] is None else row[3].objective)
     known: list[list[np.ndarray]] = []
     attempts = []
-    for name, seconds, solution, judged in done:
+    for name, seconds, solution, judged, why in done:
         if judged is None:
             cluster = -1
         else:
@@ -170,10 +172,8 @@ def compare(
                 images = orbit(problem.space, solution.control, symmetries)
                 known.append([_path(problem, problem.space.unflatten(x)) for x in images])
             cluster = same[0] if same else len(known) - 1
-        if solution.status is Status.RAISED:
-            certificate = Certificate(False, f"the method raised {solution.detail}")
-        elif judged is None:
-            certificate = Certificate(False, "the state does not stay finite")
+        if judged is None:
+            certificate = Certificate(False, why)
         elif not judged.feasible:
             certificate = Certificate(False, f"the control is not in {problem.admissible!r}")
         else:
@@ -186,11 +186,9 @@ def _path(problem: LearningProblem, control: Control) -> np.ndarray:
     """The states at the ends of the layers, scaled so that the Euclidean norm is that of L2 in time
     and over units.
     """
-    states = to_host(
-        integrate(
-            problem.network, control, problem.initial, RK4(), save="layers", raise_on_failure=False
-        ).trajectory.states
-    )
+    stepper = DOP853(rtol=1e-6, atol=1e-9)
+    run = integrate(problem.network, control, problem.initial, stepper, save="layers")
+    states = to_host(run.trajectory.states)
     units = np.sqrt(problem.network.weights[:, None] * problem.sample_weights)
     return states[1:] * units * np.sqrt(problem.mesh.steps)[:, None, None]
 

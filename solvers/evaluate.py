@@ -68,7 +68,7 @@ def evaluate(
         values do not agree; ValueError for rtol <= 0, TypeError for a finer grid where the network
         has none or the readout is not the state
     """
-    check_positive("rtol", rtol)
+    rtol = check_positive("rtol", rtol)
     control = problem.space.check("control", control)
     value, error = _continuous(problem, control, rtol)
     width = float("nan")

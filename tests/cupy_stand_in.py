@@ -24,6 +24,7 @@ NAMES = (
     "float64",
     "hypot",
     "isfinite",
+    "log",
     "log1p",
     "matrix_transpose",
     "max",
@@ -121,7 +122,12 @@ def _imul(self, other):
     return self
 
 
-ndarray.__imul__ = _imul
+def _iadd(self, other):
+    self._values += unwrap(other)
+    return self
+
+
+ndarray.__imul__, ndarray.__iadd__ = _imul, _iadd
 
 
 def _function(of, name):

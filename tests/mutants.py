@@ -1,24 +1,34 @@
 """Do the tests notice?  Each mutant breaks one line of the numerical core; the fast tests must fail
 on every one.
 
-Run by `make mutants`.  The tree is copied, so the working tree is never touched.
+Some are picked by hand, 40 by chance (`random_mutants`).  Run by `make mutants`.  The tree is
+copied, so the working tree is never touched.
 """
 
+import argparse
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+from random_mutants import Mutant, chosen, suite_of
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("continuum", "solvers", "tests")
 CORE = """
     quadrature controls networks kernels transfers stability integrate problem adjoint steppers
     architectures adjoint_steppers readouts sets penalties methods proximal pontryagin msa
-    certificate shooting
+    certificate shooting chain chain_loops functional row_problems
 """
 TESTS = [f"tests/test_{name}.py" for name in CORE.split()]
+TESTS.append("tests/laws/test_hamiltonian_and_gradient.py")
+LIMIT = 600.0
+"""Seconds for one run of tests; a mutant that takes longer is noticed."""
 
 MUTANTS = [
     (
@@ -42,9 +52,9 @@ MUTANTS = [
     ("a wrong Gram matrix in time", "continuum/time_axes.py", "mass * tau / 3", "mass * tau / 2"),
     (
         "half a second derivative",
-        "continuum/networks/width_depth.py",
-        "-kernel.outer(b, dr, f, w) - kernel.outer(b, r, df, w)",
-        "-kernel.outer(b, dr, f, w)",
+        "continuum/networks/maps.py",
+        "first, second = self.outer(b, dp, x), self.outer(b, p, dx)",
+        "first, second = self.outer(b, dp, x), 0.0 * self.outer(b, p, dx)",
     ),
     (
         "a penalty without its factor two",
@@ -96,16 +106,16 @@ MUTANTS = [
         '"hidden", inputs, layer, t',
     ),
     (
-        "a contractive layer that expands",
-        "continuum/networks/symmetric_layer.py",
-        "return -kernel.adjoint(b, r, w)",
-        "return kernel.adjoint(b, r, w)",
+        "an activation whose adjoint forgets its slope's change",
+        "continuum/networks/maps.py",
+        "self.activation.derivative(x) * dp + self.activation.second(x) * dx * p",
+        "self.activation.derivative(x) * dp",
     ),
     (
         "a convolution without its conjugate",
         "continuum/kernels/convolution.py",
-        "xp.conj(on.forth(w[:, None] * f))",
-        "on.forth(w[:, None] * f)",
+        "xp.conj(on.forth(weighted(w, f)))",
+        "on.forth(weighted(w, f))",
     ),
     (
         "weights of the wrong grid",
@@ -157,25 +167,25 @@ MUTANTS = [
     ),
     (
         "a Hamiltonian whose Tikhonov term lost its two",
-        "solvers/pontryagin/hamiltonian.py",
-        "free = {n: -g / (2.0 * strengths[n])",
-        "free = {n: -g / strengths[n]",
+        "solvers/pontryagin/minimisers.py",
+        "found = {n: -g / (2.0 * strengths[n])",
+        "found = {n: -g / strengths[n]",
     ),
     (
-        "extreme rows the wrong way round",
+        "a layer's Hamiltonian at the costate before it",
         "solvers/pontryagin/hamiltonian.py",
-        '"kernel": sign[:, None] * states[:, None, :]',
-        '"kernel": -sign[:, None] * states[:, None, :]',
+        "times[:-1], states[:-1], costates[1:]",
+        "times[:-1], states[:-1], costates[:-1]",
     ),
     (
         "costates of two rows that take one",
         "solvers/pontryagin/row_loops.py",
-        "(beta[k, 0, j] * low + beta[k, 1, j] * high)",
-        "(beta[k, 0, j] * (low + high))",
+        "beta[k, 0, j] * low + beta[k, 1, j] * high\n            )",
+        "beta[k, 0, j] * (low + high)\n            )",
     ),
     (
         "a control that does not switch",
-        "solvers/pontryagin/shooting.py",
+        "solvers/pontryagin/two_point.py",
         "np.where(changed[n], -s, s)",
         "np.where(changed[n], s, s)",
     ),
@@ -194,52 +204,115 @@ MUTANTS = [
 ]
 
 
-def survives(copy: Path, file: str, old: str, new: str) -> bool:
-    """True if the tests pass with `old` replaced by `new` in one place of `file`."""
+class TestsDidNotRun(RuntimeError):
+    """pytest ended in another way than by a test that fails."""
+
+
+def passes(copy: Path, tests: Sequence[str], limit: float, fresh: bool = False) -> bool:
+    """True if these tests pass; a run longer than `limit` seconds does not.
+
+    fresh : compiled loops are compiled again, since what is kept does not see all that it inlines
+    raises TestsDidNotRun
+    """
+    options = ["-x", "-q", "-n", "2", "-m", "not slow", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", *options, *tests]
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "NUMBA_CACHE_DIR": folder} if fresh else dict(os.environ)
+        process = subprocess.Popen(
+            command,
+            cwd=copy,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            said, _ = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # pytest's own workers too
+            process.communicate()
+            return False
+    last = said.splitlines()[-1] if said else ""
+    if process.returncode and " failed" not in last and " error" not in last:
+        raise TestsDidNotRun(said[-3000:])
+    return process.returncode == 0
+
+
+def survives(copy: Path, file: str, changed: str, suites: Sequence[Sequence[str]]) -> bool:
+    """True if the tests of every suite pass with `changed` as the text of `file`."""
     path = copy / file
     text = path.read_text()
-    if text.count(old) < 1:
-        sys.exit(f"{file} has no line with {old!r}: the mutant is out of date")
-    path.write_text(text.replace(old, new, 1))
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "-n",
-        "2",
-        "-p",
-        "no:cacheprovider",
-        *TESTS,
-    ]
+    fresh = "@compiled" in text or "njit" in text
+    path.write_text(changed)
     try:
-        done = subprocess.run(command, cwd=copy, capture_output=True, text=True, timeout=600)
+        return all(passes(copy, suite, LIMIT, fresh) for suite in suites if suite)
     finally:
         path.write_text(text)
-    if done.returncode and " failed" not in done.stdout.splitlines()[-1]:
-        sys.exit(f"the tests did not run:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
-    return done.returncode == 0
 
 
-def main() -> int:
-    """Runs all mutants; the exit status is the number that survive."""
+def told(verdict: bool, began: float, what: object) -> None:
+    """One line, or three, for a mutant."""
+    word = "SURVIVES" if verdict else "killed"
+    print(f"{word:8}  {time.perf_counter() - began:5.1f} s  {what}", flush=True)
+
+
+def by_hand(copy: Path) -> int:
+    """The number of MUTANTS that survive."""
     alive = 0
+    for name, file, old, new in MUTANTS:
+        text = (copy / file).read_text()
+        if old not in text:
+            sys.exit(f"{file} has no line with {old!r}: the mutant is out of date")
+        began = time.perf_counter()
+        survived = survives(copy, file, text.replace(old, new, 1), [TESTS])
+        alive += survived
+        told(survived, began, f"{file}: {name}")
+    print(f"{len(MUTANTS) - alive} of {len(MUTANTS)} mutants picked by hand killed")
+    return alive
+
+
+def by_chance(copy: Path, count: int) -> int:
+    """The number of survivors among `count` random mutants that are not judged.
+
+    Each meets the tests that mention its module, and then the others of the core.
+    """
+    mutants = chosen(copy, count)
+    own = {m: suite_of(ROOT, m.file) for m in mutants}
+    needed = sorted({name for names in own.values() for name in names} - set(TESTS))
+    if needed and not passes(copy, needed, 10 * LIMIT):
+        sys.exit("the tests fail without any mutant")
+    alive: list[Mutant] = []
+    for mutant in mutants:
+        rest = [name for name in TESTS if name not in own[mutant]]
+        text = (copy / mutant.file).read_text()
+        began = time.perf_counter()
+        survived = survives(copy, mutant.file, mutant.applied(text), [own[mutant], rest])
+        told(survived, began, mutant)
+        if survived:
+            alive.append(mutant)
+    open_ = [m for m in alive if not m.judged]
+    print(f"{len(mutants) - len(alive)} of {len(mutants)} random mutants killed")
+    for mutant in alive:
+        print(f"  {mutant.judged or 'NOT JUDGED: equivalent, or a missing test?'}  {mutant}")
+    return len(open_)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the mutants; the exit status is the number that survive and are not judged."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--random", type=int, default=40, metavar="N", help="how many by chance")
+    parser.add_argument("--only-random", action="store_true", help="none of those picked by hand")
+    given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         for name in PACKAGES:
             shutil.copytree(ROOT / name, copy / name)
         shutil.copy2(ROOT / "pyproject.toml", copy)
-        if not survives(copy, MUTANTS[0][1], MUTANTS[0][2], MUTANTS[0][2]):
+        if not passes(copy, TESTS, 10 * LIMIT):
             sys.exit("the tests fail without any mutant")
-        for name, file, old, new in MUTANTS:
-            began = time.perf_counter()
-            survived = survives(copy, file, old, new)
-            alive += survived
-            verdict = "SURVIVES" if survived else "killed"
-            print(f"{verdict:8}  {time.perf_counter() - began:5.1f} s  {file}: {name}", flush=True)
-    print(f"{len(MUTANTS) - alive} of {len(MUTANTS)} mutants killed")
-    return alive
+        alive = 0 if given.only_random else by_hand(copy)
+        return min(alive + by_chance(copy, given.random), 100)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from continuum import (
     tanh,
     trapezoid,
 )
+from solvers import Euler, integrate
 
 GRID = trapezoid(Interval(0, 2), 4)
 SAMPLES = 3
@@ -237,6 +238,21 @@ def test_which_networks_have_rows(chain, has):
     assert (chain.rows is not None) == has
 
 
+def test_what_a_subclass_replaces_is_not_overlooked(rng):
+    class Twice(NeuralODE):
+        def velocity(self, f, c, t):
+            return 2.0 * super().velocity(f, c, t)
+
+    network = Twice(2, tanh)
+    assert not network.derived
+    assert network.rows is None
+    assert NeuralODE(2, tanh).derived
+    control, f = network.controls(TimeMesh(1.0, 1)).random(rng), rng.standard_normal((2, 3))
+    final = integrate(network, control, f, Euler()).trajectory.final
+    step = network.velocity(f, control.at_layer(0, 0.0), 0.0)
+    np.testing.assert_allclose(final, f + step, rtol=0, atol=1e-15)
+
+
 def test_time_and_data_are_rows_of_the_state(rng):
     data = rng.standard_normal((2, 4))
     chain = Chain(2, (Inputs(time=True, data=data), Linear("w", 2), Pointwise(tanh)))
@@ -251,7 +267,15 @@ def test_time_and_data_are_rows_of_the_state(rng):
         LearningProblem(chain, f[:, :3], f[:, :3], TimeMesh(1.0, 2))
     problem = LearningProblem(chain, f, f, TimeMesh(1.0, 2)).batch([2, 0])
     np.testing.assert_array_equal(problem.network.maps[0].data, data[:, [2, 0]])
-    assert NeuralODE(2, tanh).batch([0]) is not None
+    shared = Chain(2, (Inputs(data=data[:, :1]), Linear("w", 2)))
+    np.testing.assert_allclose(
+        shared.velocity(f, {"w": w[:, :4]}, 0.0),
+        w[:, :2] @ f + w[:, 2:4] @ data[:, :1],
+        rtol=0,
+        atol=1e-15,
+    )
+    with pytest.raises(ValueError, match=r"6 columns, .* data of 4 samples: implicit methods"):
+        chain.velocity(np.ones((2, 6)), {"w": w}, 0.0)
 
 
 @pytest.mark.parametrize(("sign", "back"), [(1, 1), (1, -1), (-1, 1), (-1, -1)])

@@ -383,6 +383,7 @@ def test_like_and_to_host():
 CARRY, FOUND = find_gpu()
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(CARRY is None, reason=f"no GPU: {FOUND}")
 @everything
 @cases

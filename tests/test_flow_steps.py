@@ -5,7 +5,10 @@ import pytest
 import scipy.integrate
 
 from continuum import (
+    Dense,
     Interval,
+    LearningProblem,
+    LowRank,
     NeuralODE2,
     OnTheFly,
     TimeMesh,
@@ -27,6 +30,8 @@ from solvers import (
     RadauIIA5,
     SolveError,
     Status,
+    continuous_adjoint,
+    discretize,
     integrate,
 )
 from solvers.flow.adaptive import accepted_steps
@@ -261,7 +266,9 @@ def test_an_adaptive_run_keeps_what_was_before(method, save):
     # f = 1 / (1/2 - t) - 2
     case = drift(TimeMesh(1.0, 2), lambda y, t: 1.0 / (0.5 - t + 1e-300) ** 2 + 0 * y)
     with np.errstate(all="ignore"):
-        run = integrate(*case, method(rtol=1e-8, atol=1e-8), save=save, raise_on_failure=False)
+        run = integrate(
+            *case, method(rtol=1e-8, atol=1e-8), save=save, max_steps=150, raise_on_failure=False
+        )
     assert not run.status.ok
     assert np.all(np.isfinite(run.trajectory.states))
     times, states = run.trajectory.times, run.trajectory.states[:, 0, 0]
@@ -289,6 +296,23 @@ def test_a_kernel_on_the_fly_that_is_nan_names_the_time():
     control = network.control(TimeMesh(1.0, 10), kernel=lambda y, z, t: np.sqrt(0.45 - t) * (y - z))
     with np.errstate(all="ignore"), pytest.raises(SolveError, match="velocity is not finite at t"):
         integrate(network, control, np.ones((3, 1)), Euler())
+
+
+@pytest.mark.parametrize("kernel", ["compiled", "generic"])
+def test_gradients_that_fail_carry_finite_states(kernel):
+    grid = gauss_legendre(Interval(0, 1), 3)
+    network = WidthDepth(grid, identity, Dense() if kernel == "compiled" else LowRank(1))
+    problem = LearningProblem(network, np.ones((3, 1)), np.ones((3, 1)), TimeMesh(1.0, 200))
+    control = problem.space.random(np.random.default_rng(1), 1e6)
+    for gradient in (
+        discretize(problem).gradient,
+        lambda c: continuous_adjoint(problem, c, RK4()),
+    ):
+        with pytest.raises(SolveError) as caught:
+            gradient(control)
+        run = caught.value.solution
+        assert run.status is Status.NON_FINITE
+        assert np.all(np.isfinite(run.trajectory.states))
 
 
 # -- steps that are too long

@@ -22,6 +22,7 @@ from continuum import (
     sigmoid,
     softplus,
     tanh,
+    user_activation,
 )
 from solvers import (
     RK4,
@@ -345,7 +346,24 @@ def test_no_theorem_on_the_line():
     found = growth_class(network, network.control(MESH), np.zeros((8, 1)))
     assert found.kind == "no theorem applies"
     assert found.bound(1.0) == inf
+    assert found.sentence.endswith("sigma(0) != 0 on a Y of infinite measure.")
     assert isinstance(network.grid.domain, Line)
+
+
+def test_no_theorem_without_a_lipschitz_constant():
+    """sigma(s) = s^3 has none, and with b = -1 the equation is not monotone."""
+    cube = user_activation(
+        "cube",
+        lambda s: s**3,
+        lambda s: 3 * s**2,
+        lambda s: 6 * s,
+        lambda s: s**4 / 4,
+        lipschitz=inf,
+    )
+    network, control = family(cube, 0.0, -1.0)(gauss(3))
+    found = growth_class(network, control, np.ones((3, 1)))
+    assert found.kind == "no theorem applies"
+    assert found.sentence.endswith("sigma is not Lipschitz.")
 
 
 def test_l1_bound():

@@ -30,10 +30,12 @@ from continuum import (
     Projection,
     ResNet,
     SobolevPenalty,
+    SquaredError,
     State,
     SymmetricLayer,
     Tikhonov,
     TimeMesh,
+    Tracking,
     WidthDepth,
     arctan,
     elu,
@@ -244,6 +246,22 @@ def test_solutions_with_what_they_carry(rng):
     table = compare(problem, {"descent": LBFGS()})
     for text in (certificate, table, evaluate(problem, best.control)):
         assert all(str(found) == str(text) for found in both(text))
+
+
+def orbit(t):
+    return np.full((3, 2), np.sin(t))
+
+
+def test_targets_that_move(rng):
+    problem = stated(running=Tracking(SquaredError(), target=orbit))
+    control = problem.space.random(rng)
+    for other in both(problem):
+        assert discretize(other).value(control) == discretize(problem).value(control)
+    nameless = stated(running=Tracking(SquaredError(), target=lambda t: orbit(t)))
+    with pytest.raises(TypeError, match=r"target of Tracking.*lambda"):
+        pickle.dumps(nameless)
+    same = discretize(copy.deepcopy(nameless)).value(control)
+    assert same == discretize(problem).value(control)
 
 
 def linear():

@@ -258,7 +258,7 @@ def test_two_samples_have_an_interior_maximiser_and_no_closed_form():
     [
         (WidthDepth(GRID, tanh), None, BOX, 2),
         (WidthDepth(GRID, tanh), Tikhonov(0.1), FiniteSet(bias=(0, 1), kernel=(-1, 1)), 1),
-        (WidthDepth(GRID, replace(tanh, turns=None)), Tikhonov(0.1), BOX, 1),
+        (WidthDepth(GRID, replace(tanh, slope_extrema=None)), Tikhonov(0.1), BOX, 1),
         (WidthDepth(GRID, tanh), Tikhonov(0.1) + L1(0.1), None, 1),
         (WidthDepth(GRID, gelu), None, BOX, 1),
         (WidthDepth(GRID, tanh), None, Box(kernel=(-1, 1)) & L1Ball(bias=1.0), 1),

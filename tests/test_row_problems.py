@@ -93,6 +93,17 @@ def test_the_lower_of_two_minima():
     assert np.all(doubt < 1e-12)
 
 
+def test_a_minimum_between_two_flat_ends():
+    """-40 tanh(s) + (s + 60)^2 / 160: sigma' is below 1e-7 at both ends of intervals in which it
+    rises to 1, since it turns at 0; the minimum lies there, not near -60.
+    """
+    mu, _ = multipliers(tanh, -np.full(1, 40.0), lambda mu, at: (-60.0 + 80.0 * mu, 40.0 * mu * mu))
+    grid = np.linspace(-61, 10, 710_001)
+    best = grid[np.argmin(-40.0 * np.tanh(grid) + (grid + 60.0) ** 2 / 160.0)]
+    assert -60.0 + 80.0 * mu[0] == pytest.approx(best, abs=1e-3)
+    assert best > 0
+
+
 def test_a_minimum_at_a_kink():
     """relu(s) + (s - 1/4)^2 is least at s = 0, where no derivative vanishes."""
     mu, _ = multipliers(relu, np.ones(1), lambda mu, at: (0.25 + 0.5 * mu, 0.25 * mu * mu))
@@ -104,4 +115,4 @@ def test_no_weight_and_an_unknown_activation():
     np.testing.assert_array_equal(mu, 0.0)
     np.testing.assert_array_equal(doubt, 0.0)
     with pytest.raises(ValueError, match="not known where the derivative of tanh turns"):
-        multipliers(replace(tanh, turns=None), np.ones(1), lambda mu, at: (mu, mu * mu / 2))
+        multipliers(replace(tanh, slope_extrema=None), np.ones(1), lambda mu, at: (mu, mu * mu / 2))

@@ -6,13 +6,29 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from continuum import Box, Interval, TimeMesh, WidthDepth, midpoint, tanh
+from continuum import (
+    Affine,
+    Box,
+    Circle,
+    Interval,
+    LowRank,
+    SquaredError,
+    TimeMesh,
+    WidthDepth,
+    midpoint,
+    tanh,
+)
 from solvers import (
+    DOP853,
     LBFGS,
     Adam,
     Composite,
+    EverySeconds,
+    EverySteps,
     FrankWolfe,
     GradientDescent,
+    Interrupted,
+    Minibatch,
     Monitor,
     Nesterov,
     NewtonCG,
@@ -26,7 +42,7 @@ from solvers import (
     proximal_alternating,
 )
 from solvers.descent.second_order import lowest_curvature
-from solvers.run.iteration import Interrupted, NotFinite, Run
+from solvers.run.iteration import NotFinite, Run
 
 SPACE = WidthDepth(midpoint(Interval(0, 1), 2), tanh).controls(TimeMesh(1.0, 1))
 BOX = Box(bias=(-3, 3), kernel=(-3, 3))
@@ -251,6 +267,29 @@ def test_numbers_are_stored_as_they_were_checked(kind):
     for name, wanted in (("gtol", float), ("max_iterations", int), ("radius", float)):
         assert type(getattr(minimizer, name)) is wanted
     assert type(Adam(batch=kind(2), report=kind(1)).batch) is int
+
+
+SMALL, SINGLE = np.int8(3), np.float32(0.5)
+STORED = {
+    "TimeMesh": (TimeMesh(SINGLE, SMALL), {"horizon": float, "layers": int}),
+    "Circle": (Circle(SINGLE), {"length": float}),
+    "LowRank": (LowRank(SMALL), {"rank": int}),
+    "SquaredError": (SquaredError(SINGLE), {"weight": float}),
+    "Affine": (Affine(SMALL), {"classes": int}),
+    "EverySteps": (EverySteps(SMALL), {"count": int}),
+    "EverySeconds": (EverySeconds(SINGLE), {"seconds": float}),
+    "DOP853": (DOP853(rtol=SINGLE, atol=SINGLE), {"rtol": float, "atol": float}),
+    "Minibatch": (Minibatch(SMALL), {"size": int}),
+    "GradientDescent": (GradientDescent(initial_step=SINGLE), {"initial_step": float}),
+    "Nesterov": (Nesterov(SINGLE, SMALL), {"gtol": float, "max_iterations": int}),
+    "NewtonCG": (NewtonCG(products=SMALL), {"products": int}),
+}
+
+
+@pytest.mark.parametrize(("made", "kinds"), STORED.values(), ids=STORED.keys())
+def test_constructors_store_what_they_checked(made, kinds):
+    for name, kind in kinds.items():
+        assert type(getattr(made, name)) is kind
 
 
 @dataclass(frozen=True, eq=False)

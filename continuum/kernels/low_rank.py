@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..arrays import Array, namespace, to_host
-from ..checks import check_count
+from ..checks import check_count, store
 from ..quadrature import Grid
 from .format import KernelFormat, KernelFunction, weighted
 
@@ -26,7 +26,7 @@ class LowRank(KernelFormat):
     rank: int
 
     def __post_init__(self) -> None:
-        check_count("rank", self.rank)
+        store(self, check_count, "rank")
 
     def shape(self, grid: Grid) -> tuple[int, ...]:
         return (2, len(grid), self.rank)

@@ -14,7 +14,7 @@ from numba.core.dispatcher import Dispatcher
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from ..arrays import Array, is_array, is_numpy, like, namespace
-from ..checks import check_count
+from ..checks import check_count, store
 from ..quadrature import Grid
 from .format import Kernel, KernelFunction, weighted
 
@@ -51,7 +51,7 @@ class OnTheFly(Kernel):
 
     def __post_init__(self) -> None:
         if self.threads is not None:
-            check_count("threads", self.threads)
+            store(self, check_count, "threads")
 
     def prepare(
         self, grid: Grid, function: KernelFunction, timed: bool

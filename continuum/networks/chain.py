@@ -147,7 +147,7 @@ class Chain(Network):
     def check_state(self, name: str, state: Array) -> Array:
         state, first = super().check_state(name, state), self.maps[0]
         data = first.data if isinstance(first, Inputs) else None
-        if data is not None and data.shape[1] != state.shape[1]:
+        if data is not None and data.shape[1] not in (1, state.shape[1]):
             raise ValueError(
                 f"{name} has {state.shape[1]} samples, the data of this network {data.shape[1]}"
             )
@@ -187,10 +187,21 @@ class Chain(Network):
         return not timed and all(_linear(one).operator.is_matrix for one in products)
 
     @property
+    def derived(self) -> bool:
+        """True if the maps say all: no subclass has replaced the velocity or a derivative.
+
+        Only then may compiled loops and closed forms read the maps instead of asking the network.
+        """
+        names = ("velocity", "jvp", "vjp", "vjp_derivative")
+        return all(getattr(type(self), name) is getattr(Chain, name) for name in names)
+
+    @property
     def rows(self) -> Rows | None:
         """Where one Dense kernel or matrix stands between activations, or none: F_i = psi(a_i +
         sum_j c_ij phi(f_j)), else None.
         """
+        if not self.derived:
+            return None
         rest = list(self.maps)
 
         def take(kind: type[Map]) -> Map | None:

@@ -14,9 +14,9 @@ from typing import ClassVar, Self, TypeAlias
 import numpy as np
 
 from ..activations import Activation
-from ..arrays import Array, like, namespace
+from ..arrays import Array, columns, like, namespace
 from ..blocks import Block
-from ..checks import check_array, check_count
+from ..checks import check_array, check_count, store
 from ..kernels import Dense, Kernel, KernelFormat
 from ..quadrature import Grid
 from ..time_axes import TimeKind
@@ -156,7 +156,7 @@ class Linear(Product):
 
     def __post_init__(self) -> None:
         if not isinstance(self.into, Kernel):
-            check_count("into", self.into)
+            store(self, check_count, "into")
         _check_map(self.block, self.sign)
 
     def bind(self, space: Space, before: tuple[Map, ...]) -> tuple[Self, Space]:
@@ -347,7 +347,7 @@ class Inputs(Map):
     It can only be the first map of a chain.
 
     time : whether t is a row
-    data : (P, M), constant in time, one column per sample; None for none
+    data : (P, M), constant in time, one column per sample, or one for all; None for none
     """
 
     block: ClassVar[None] = None  # type: ignore[assignment]
@@ -370,16 +370,23 @@ class Inputs(Map):
 
     def batch(self, indices: Sequence[int] | Array) -> "Inputs":
         """These inputs with the columns `indices` of the data."""
-        chosen = np.asarray(indices)
-        return self if self.data is None else replace(self, data=self.data[:, chosen])
+        if self.data is None or self.data.shape[1] == 1:
+            return self
+        return replace(self, data=columns(self.data, np.asarray(indices)))
 
     def value(self, x: Array, c: Values, t: float) -> Array:
         xp, parts = namespace(x), [x]
         if self.time:
             parts.append(xp.zeros_like(x[..., :1, :]) + t)
         if self.data is not None:
-            data = like(self.data, x)
-            parts.append(xp.broadcast_to(data, (*x.shape[:-2], *data.shape)))
+            rows, samples = self.data.shape
+            if samples not in (1, x.shape[-1]):
+                raise ValueError(
+                    f"the state has {x.shape[-1]} columns, but this network holds data of "
+                    f"{samples} samples: implicit methods, which take other columns, need data "
+                    "that all samples share"
+                )
+            parts.append(xp.broadcast_to(like(self.data, x), (*x.shape[:-2], rows, x.shape[-1])))
         return xp.concat(parts, axis=-2)
 
     def jvp(self, x: Array, c: Values, dx: Array, dc: Values) -> Array:

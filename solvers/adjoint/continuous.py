@@ -43,7 +43,7 @@ def continuous_adjoint(
         raise TypeError(
             f"stepper must be a method with equal steps, such as RK4(), got {stepper!r}"
         )
-    check_count("steps_per_layer", steps_per_layer)
+    steps_per_layer = check_count("steps_per_layer", steps_per_layer)
     steps = Steps.equal(problem.mesh, steps_per_layer)
     try:
         with np.errstate(over="ignore", invalid="ignore"):

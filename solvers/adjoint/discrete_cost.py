@@ -8,6 +8,7 @@ c_k the control continued from inside layer k to its closed ends.  A state there
 values of the control, one for each layer that it ends.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -44,6 +45,10 @@ class Rule:
     def last(self) -> int:
         """The number of the last state."""
         return len(self.times) - 1
+
+    def among(self, first: int, last: int) -> Sequence[int]:
+        """Those of `states` that are first, ..., last."""
+        return self.states[bisect_left(self.states, first) : bisect_right(self.states, last)]
 
     @staticmethod
     def of(problem: LearningProblem, steps: Steps, running_on: str) -> "Rule":

@@ -13,8 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from continuum.arrays import Array, like, namespace
-from continuum.checks import check_count, check_name
+from continuum.arrays import Array, Device, like, namespace
+from continuum.checks import check_count, check_name, store
 from continuum.controls import Control, ControlSpace
 from continuum.problem import LearningProblem
 
@@ -38,6 +38,7 @@ def discretize(
     steps_per_layer: int = 1,
     running_on: RunningOn = "layers",
     memory: int | None = None,
+    device: Device | None = None,
 ) -> "ReducedObjective":
     """The problem with its equation solved by `stepper` (Euler, the ResNet, unless said otherwise).
 
@@ -46,11 +47,17 @@ def discretize(
     memory : bytes for the states and slopes that the gradient keeps, besides a few arrays of a
         state's size and the gradient itself; others are computed again (binomial checkpointing).
         None keeps all
+    device : None computes states where the problem's `initial` is, "cpu" with NumPy, "gpu" with
+        CuPy (or NumPy if there is no GPU: one RuntimeWarning says why)
     raises TypeError for a method that is not a Runge-Kutta method, ValueError for steps_per_layer <
-        1 and, with fixed steps, for memory too small for one step
+        1, an unknown device and, with fixed steps, for memory too small for one step
     """
     return ReducedObjective(
-        problem, Euler() if stepper is None else stepper, steps_per_layer, running_on, memory
+        problem.on_device(device),
+        Euler() if stepper is None else stepper,
+        steps_per_layer,
+        running_on,
+        memory,
     )
 
 
@@ -85,6 +92,9 @@ class Path:
 class ReducedObjective:
     """J(c) of a LearningProblem as a function of the control alone, with gradient and
     Hessian-vector product.
+
+    States are computed where the problem's `initial` is, in its library and on its device; the
+    control may be elsewhere, and gradients come back to where it is.
     """
 
     problem: LearningProblem
@@ -101,9 +111,9 @@ class ReducedObjective:
                 "adjoint is known; "
                 f"got {self.stepper!r}"
             )
-        check_count("steps_per_layer", self.steps_per_layer)
+        store(self, check_count, "steps_per_layer")
         if self.memory is not None:
-            check_count("memory", self.memory)
+            store(self, check_count, "memory")
             if not isinstance(self.stepper, AdaptiveRungeKutta):
                 self._plan(self.problem.mesh.layers * self.steps_per_layer, None)
 
@@ -128,20 +138,21 @@ class ReducedObjective:
         control = self.space.check("control", control)
         try:
             with np.errstate(over="ignore", invalid="ignore"):
-                value = self._value(control)
+                value = self._costs(control.like(self.problem.initial)) + self._penalty(control)
         except SolveError:
             return float("inf")
         return value if np.isfinite(value) else float("inf")
 
-    def _value(self, control: Control) -> float:
+    def _costs(self, control: Control) -> float:
+        """J without the penalty, of a control that is where the states are."""
         sweeps, tape = self._start(control, keep=self.memory is None)
         if tape is not None:
-            return sweeps.value(tape) + self._penalty(control)
+            return sweeps.value(tape)
         f, at, total = self.problem.initial, 0, 0.0
         for n in sweeps.cost.rule.states:
             f, at = (sweeps.advance(f, at, n) if n > at else f), n
             total += sweeps.cost.value(n, f)
-        return total + self._penalty(control)
+        return total
 
     def gradient(self, control: Control) -> Control:
         """The gradient of J in the product of the space."""
@@ -155,7 +166,8 @@ class ReducedObjective:
             ValueError if `memory` is too small for one step
         """
         control = self.space.check("control", control)
-        sweeps, tape = self._start(control, keep=self.memory is None)
+        there = control.like(self.problem.initial)
+        sweeps, tape = self._start(there, keep=self.memory is None)
         backward = Backward(sweeps, self.space.cotangents(self.problem.initial))
         costs = [self._penalty(control)]
 
@@ -184,7 +196,7 @@ class ReducedObjective:
         """
         control = self.space.check("control", control)
         weights = self.problem.sample_weights
-        sweeps, tape = self._whole(control)
+        sweeps, tape = self._whole(control.like(self.problem.initial))
         backward = Backward(sweeps, self.space.cotangents(self.problem.initial), keep=True)
         backward(tape)
         states, cost = tape.states, sweeps.cost
@@ -222,11 +234,15 @@ class ReducedObjective:
         """
         control = self.space.check("control", control)
         direction = self.space.check("direction", direction)
-        sweeps, tape = self._whole(control)
-        total = self.space.cotangents(self.problem.initial)
-        second_order(sweeps, tape, direction, total)
-        penalty = self.problem.penalty
-        return self.space.riesz(total, None if penalty is None else penalty.hvp(control, direction))
+        initial, penalty = self.problem.initial, self.problem.penalty
+        sweeps, tape = self._whole(control.like(initial))
+        total = self.space.cotangents(initial)
+        second_order(sweeps, tape, direction.like(initial), total)
+        total = {n: like(x, control[n]) for n, x in total.items()}
+        if penalty is None:
+            return self.space.riesz(total)
+        beside = direction.like(next(iter(control.values())))
+        return self.space.riesz(total, penalty.hvp(control, beside))
 
     def _start(self, control: Control, keep: bool) -> tuple[Sweeps, Tape | None]:
         """The sweeps, and the tape of the whole run where choosing the steps has made one."""
@@ -268,7 +284,7 @@ class ReducedObjective:
         """
         penalty = self.problem.penalty
         further = None if penalty is None else penalty.gradient(control)
-        return self.space.riesz(total, further)
+        return self.space.riesz({n: like(x, control[n]) for n, x in total.items()}, further)
 
     def _penalty(self, control: Control) -> float:
         return self.problem.penalty.value(control) if self.problem.penalty is not None else 0.0

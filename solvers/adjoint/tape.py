@@ -132,10 +132,10 @@ class Sweeps:
         """The costs of the same states."""
         return sum(self.cost.value(n, tape.states[n - tape.first]) for n in self._where(tape))
 
-    def _where(self, tape: Tape) -> list[int]:
-        """The numbers of the states of the tape, but for its first inside a run, that cost."""
-        first, last = tape.first, tape.first + len(tape.steps)
-        return [n for n in self.cost.rule.states if first < n <= last or n == first == 0]
+    def _where(self, tape: Tape) -> Sequence[int]:
+        """The numbers of the states that cost something: after each step, and at the start."""
+        first = tape.first + (tape.first > 0)
+        return self.cost.rule.among(first, tape.first + len(tape.steps))
 
 
 def prepare(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from continuum.arrays import Device
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
@@ -19,6 +20,7 @@ def minimize(
     *,
     initial: Control | None = None,
     monitors: Sequence[Monitor] = (),
+    device: Device | None = None,
     raise_on_failure: bool = True,
 ) -> Solution[Control]:
     """The control to which a minimizer descends: stationary, which need not be a minimum.
@@ -31,6 +33,8 @@ def minimize(
         be a trap (LM-55)
     monitors : see a Snapshot with values "objective" and "gradient_norm" ("gap" for FrankWolfe) at
         every iteration
+    device : where the states of a problem are computed, as in `discretize`; the control stays where
+        it is, on the host unless `initial` is elsewhere
     returns Solution with .control, .objective, .history ("objective", "gradient_norm" or "gap",
         "seconds", one entry per iteration, the start included) and statistics "iterations",
         "evaluations", "seconds"
@@ -39,6 +43,10 @@ def minimize(
         Ctrl-C, with the best so far; TypeError, ValueError for bad input, and where the minimizer
         cannot treat the problem's set or penalty
     """
+    if isinstance(objective, LearningProblem):
+        objective = objective.on_device(device)
+    elif device is not None:
+        raise ValueError("device is for problems: use discretize(problem, ..., device=) instead")
     problem = composite(objective)
     if not isinstance(minimizer, Minimizer):
         raise TypeError(

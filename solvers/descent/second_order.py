@@ -4,6 +4,7 @@ coordinates.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import scipy.optimize
@@ -90,7 +91,7 @@ class NewtonCG(Minimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         store(self, check_positive, "radius")
-        object.__setattr__(self, "products", check_count("products", self.products, least=0))
+        store(self, partial(check_count, least=0), "products")
 
     def check(self, problem: Composite) -> None:
         """Raises TypeError for a set, or a penalty without a gradient."""

@@ -209,7 +209,7 @@ def architecture(
         )
     if not isinstance(network, WidthDepth):
         raise TypeError(f"network must be a WidthDepth, got {type(network).__name__}")
-    check_count("steps_per_layer", steps_per_layer)
+    steps_per_layer = check_count("steps_per_layer", steps_per_layer)
     network.check_blocks("control", control.blocks)
     builder = _Builder(network, control)
     for layer, t, h in _steps(stepper, network, control, steps_per_layer, initial):

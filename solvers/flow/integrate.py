@@ -337,8 +337,8 @@ class _Saver:
             velocity(self.network, piece.control, layer, x, f) for x, f in ((t0, f0), (t1, f1))
         )
         bump = s * (s - 1.0)
-        share = s * s * (3.0 - 2.0 * s)
-        return (1.0 - share) * f0 + share * f1 + h * bump * ((s - 1.0) * v0 + s * v1)
+        blend = s * s * (3.0 - 2.0 * s)
+        return (1.0 - blend) * f0 + blend * f1 + h * bump * ((s - 1.0) * v0 + s * v1)
 
     def _keep(self, t: float, state: Array) -> None:
         """Keeps a state; between two of 1e308 there may be one that overflows, which is not."""

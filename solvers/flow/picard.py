@@ -14,7 +14,7 @@ from ..run.status import Status
 
 def picard(
     network: Network, control: ControlPath, initial: Array, iterations: int, degree: int = 48
-) -> Solution:
+) -> Solution[Trajectory]:
     """f^0 = f_I, f^{n+1}(t) = f_I + int_0^t F(f^n(s), c(s), s) ds on (0, T), as polynomials in t.
 
     For a Lipschitz velocity |f^n - f|(t) <= const C(t)^n / n!, C = Lip int |B|: it converges on any
@@ -26,8 +26,8 @@ def picard(
         history "difference": the largest |f^{n+1} - f^n| of each iteration
     raises ValueError for bad counts, or a control with breakpoints
     """
-    check_count("iterations", iterations)
-    check_count("degree", degree)
+    iterations = check_count("iterations", iterations)
+    degree = check_count("degree", degree)
     network.check_blocks("control", control.blocks)
     initial = network.check_state("initial", initial)
     if control.breakpoints:

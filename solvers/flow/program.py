@@ -102,6 +102,8 @@ def lower(network: Chain) -> Lowered | None:
 
 
 def _lower(network: Chain) -> Lowered | None:
+    if not network.derived:
+        return None
     shapes: dict[str, tuple[int, int]] = {}
     links: list[_Link] = []
     rows = len(network.weights)

@@ -83,7 +83,7 @@ def exact_reduction(
     """
     if not isinstance(network, WidthDepth):
         raise TypeError(f"network must be a WidthDepth, got {network!r}")
-    check_positive("rtol", rtol)
+    rtol = check_positive("rtol", rtol)
     network.check_blocks("control", control.blocks)
     mesh = control.mesh
     values = control.at_layer(0, 0.0)

@@ -123,8 +123,8 @@ def depth_error(
         integrate(network, control, initial, stepper, steps_per_layer=s).trajectory.final
         for s in (steps_per_layer, 2 * steps_per_layer)
     )
-    share = 2.0**stepper.order
-    return coarse, largest_difference(coarse, fine) * share / (share - 1.0)
+    power = 2.0**stepper.order
+    return coarse, largest_difference(coarse, fine) * power / (power - 1.0)
 
 
 def width_error(
@@ -148,5 +148,5 @@ def width_error(
     fine_grid = rule(2 * points)
     coarse = integrate(*case(coarse_grid), stepper).trajectory.final
     fine = integrate(*case(fine_grid.observed_at(coarse_grid.nodes)), stepper).trajectory.final
-    share = 1.0 if order is None else 2.0**order / (2.0**order - 1.0)
-    return coarse, share * largest_difference(coarse, fine[len(fine_grid) :, :])
+    factor = 1.0 if order is None else 2.0**order / (2.0**order - 1.0)
+    return coarse, factor * largest_difference(coarse, fine[len(fine_grid) :, :])

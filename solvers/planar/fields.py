@@ -49,7 +49,7 @@ def equilibria(
     """
     check_planar("a phase portrait", network, control)
     check_box(box)
-    check_count("starts", starts, 2)
+    starts = check_count("starts", starts, 2)
     return deflated_newton(network, control.at(time), time, lattice(box, starts), box)
 
 

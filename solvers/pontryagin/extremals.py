@@ -29,7 +29,8 @@ class Extremal(Solution[Control]):
         samples
     switches : when which entry of the control changes sign
     hamiltonian : (S,) the minimised Hamiltonian at the same times, constant along extremals of
-        autonomous problems; the paper's, which is maximised, is its negative
+        autonomous problems; the paper's, which is maximised, is its negative.  Empty, like the
+        switches, where the answer is the control that started the search
     """
 
     state: Trajectory = field(default_factory=lambda: Trajectory(np.empty(0), np.empty((0, 0, 0))))

@@ -140,7 +140,7 @@ def _scalar(problem: LearningProblem, rows: Rows, strengths: Mapping[str, float]
     convex = all(
         part.convex for part in sets(problem) if any(strengths[n] > 0.0 for n in part.names)
     )
-    return psi.turns is not None and convex and (psi.monotone or all(penalised))
+    return psi.slope_extrema is not None and convex and (psi.monotone or all(penalised))
 
 
 def affine_minimiser(

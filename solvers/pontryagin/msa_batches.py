@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from continuum.arrays import Array
-from continuum.checks import check_count
+from continuum.checks import check_count, store
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
@@ -43,7 +43,7 @@ class Minibatch:
     inertia: float = 0.0
 
     def __post_init__(self) -> None:
-        check_count("size", self.size)
+        store(self, check_count, "size")
         if not 0.0 <= self.memory < 1.0:
             raise ValueError(f"memory must be in [0, 1), got {self.memory}")
         if not 0.0 <= self.inertia < float("inf"):

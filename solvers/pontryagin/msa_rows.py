@@ -97,7 +97,7 @@ class RowSweeps:
                 rows.alpha, rows.beta, rows.kind, w, mesh.steps, code or 0, states, rates
             )
         if failed >= 0:
-            path = Trajectory(mesh.nodes[: failed + 2], states[: failed + 2, :, None])
+            path = Trajectory(mesh.nodes[: failed + 1], states[: failed + 1, :, None])
             raise SolveError(
                 Solution(path, Status.NON_FINITE, f"at t = {mesh.nodes[failed + 1]:.6g}")
             )

@@ -41,7 +41,7 @@ def multipliers(psi: Activation, p: Array, respond: Response) -> tuple[Array, Ar
     p : (Q,); mu = 0 where p = 0
     raises ValueError for an activation that does not say where its derivative turns
     """
-    if psi.turns is None:
+    if psi.slope_extrema is None:
         raise ValueError(f"it is not known where the derivative of {psi} turns")
     bound = np.abs(p) * psi.lipschitz
     problem = np.flatnonzero(bound > 0.0)
@@ -74,7 +74,7 @@ def _range(
     margin = 1e-13 * (1.0 + np.maximum(np.abs(left), np.abs(right)))
     first, last = left - margin, right + margin
     slopes = [psi.derivative(first), psi.derivative(last)]
-    for turn in psi.turns or ():
+    for turn in psi.slope_extrema or ():
         for side in (turn, np.nextafter(turn, np.inf)):  # both slopes where psi has a kink
             inside = (first <= side) & (side <= last)
             slopes.append(np.where(inside, psi.derivative(np.full_like(left, side)), slopes[0]))

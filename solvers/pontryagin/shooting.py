@@ -70,10 +70,10 @@ def shoot(
     returns Extremal with statistics "iterations", "integrations", "evaluations", "seconds" and
         "gap", the largest H - min H met; history "residual", "evaluations", "seconds"; after a
         failure the control with the lowest J among what it had and the one it started from
-    raises TypeError where the minimiser of the Hamiltonian is not explicit (it is without penalty
-        for a Box, Ball or L1Ball, and for Tikhonov terms with convex sets, where the velocity is
-        affine in the control; without penalty also for one sample of a network whose units read
-        rows through a monotone activation); ValueError for trained blocks without time;
+    raises TypeError where the minimiser of the Hamiltonian is not explicit (with convex sets it is
+        where the velocity is affine in the control, and for one sample of a network whose units
+        read rows, through a monotone activation where some block has no Tikhonov term; penalised
+        rows cost a search in every evaluation); ValueError for trained blocks without time;
         SolveError if it ends otherwise, unless told not; Interrupted, with the best so far, if
         interrupted from the keyboard
     Source: Liu and Markowich section 4.2; multiple shooting as in Stoer and Bulirsch, 7.3.5.

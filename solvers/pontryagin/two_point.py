@@ -31,6 +31,7 @@ from .minimisers import (
     obstacle,
     quadratic,
     row_gradient,
+    row_minimiser,
     rows_of,
     sets,
 )
@@ -84,14 +85,15 @@ class TwoPoint:
         strengths, form = quadratic(problem), closed_form(problem)
         penalised = any(strengths.values())
         convex = problem.admissible is None or problem.admissible.convex
-        if form == "local" or (form == "rows" and penalised) or not convex:
+        if form == "local" or not convex:
             raise TypeError(
                 "shoot needs an explicit minimiser of the Hamiltonian: a velocity that is affine "
-                "in the control, or one sample, no penalty and units that each read a row through "
-                "a monotone activation, as in WidthDepth and NeuralODE; a convex set or a Tikhonov "
-                "term for every trained block; and a running cost that does not read the control"
+                "in the control, or one sample and units that each read a row through a known "
+                "activation, as in WidthDepth and NeuralODE; a convex set or a Tikhonov term for "
+                "every trained block; and a running cost that does not read the control"
             )
         self.rows = rows_of(problem) if form == "rows" else None
+        self.scalar = form == "rows" and penalised
         self.held = not penalised and all(
             part.interval(n) is not None for part in sets(problem) for n in part.names
         )
@@ -119,6 +121,11 @@ class TwoPoint:
         resting = {b.name: np.zeros(b.shape) for b in self.space.trained}
         if self.problem.admissible is not None:
             resting.update(self.problem.admissible.nearest(resting, self.space))
+        if self.scalar and self.rows is not None:
+            f, p = self.split(z)
+            at = {n: x[None] for n, x in resting.items()}
+            found = row_minimiser(self.problem, self.rows, f[None], p[None], at)[0]
+            return {**self.space.fixed, **{n: x[0] for n, x in found.items()}}
         slopes = signs if self.held else self.switching(t, z)
         return {**self.space.fixed, **affine_minimiser(self.problem, slopes, resting)}
 

@@ -14,7 +14,7 @@ from typing import Protocol, TextIO
 import numpy as np
 
 from continuum.arrays import Array
-from continuum.checks import check_count, check_positive
+from continuum.checks import check_count, check_positive, store
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class EverySteps:
     count: int = 1
 
     def __post_init__(self) -> None:
-        check_count("count", self.count)
+        store(self, check_count, "count")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class EverySeconds:
     seconds: float = 1.0
 
     def __post_init__(self) -> None:
-        check_positive("seconds", self.seconds)
+        store(self, check_positive, "seconds")
 
 
 class Action(Protocol):

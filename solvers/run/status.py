@@ -66,8 +66,8 @@ class Status(Enum):
         False,
     )
     MAX_STEPS = (
-        "The cap on the number of steps was reached before the horizon. Raise max_steps or "
-        "the tolerances; if the state hardly changes over so many steps, the problem is "
+        "The cap on the number of steps was reached before the horizon. Raise max_steps, "
+        "rtol or atol; if the state hardly changes over so many steps, the problem is "
         "stiff: use RadauIIA5() or BackwardEuler().",
         False,
     )
@@ -78,7 +78,7 @@ class Status(Enum):
     )
     STEP_UNDERFLOW = (
         "The error tolerance asks for steps below the spacing of floating-point numbers: the "
-        "problem is stiff, singular or not smooth there. Loosen the tolerances; for a stiff "
+        "problem is stiff, singular or not smooth there. Raise rtol and atol; for a stiff "
         "one use RadauIIA5() or BackwardEuler().",
         False,
     )

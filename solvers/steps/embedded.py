@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from continuum.arrays import Array, namespace
-from continuum.checks import check_positive
+from continuum.checks import check_positive, store
 
 from . import dop853_table
 from .tableaux import RungeKutta, Velocity, combine, tableau
@@ -52,9 +52,9 @@ class AdaptiveRungeKutta(RungeKutta):
                     f"{name} has no default; for example {type(self).__name__}(rtol=1e-8, "
                     f"atol=1e-10)"
                 )
-            check_positive(name, value)
+            store(self, check_positive, name)
         if self.max_step != inf:
-            check_positive("max_step", self.max_step)
+            store(self, check_positive, "max_step")
 
     @property
     def tolerances(self) -> tuple[float, float]:

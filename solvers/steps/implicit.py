@@ -57,14 +57,14 @@ class ImplicitRungeKutta(Stepper):
     together, or, above `krylov_above` units, left unformed (GMRES, O(M N^2) per iteration with a
     dense kernel; NumPy arrays only, those of other libraries keep the matrices).
 
-    tolerance : of the last Newton correction, relative to 1 + |f|, in the maximum norm
+    rtol : of the last Newton correction, relative to 1 + |f|, in the maximum norm
     """
 
     a: ClassVar[Array]
     b: ClassVar[Array]
     c: ClassVar[Array]
 
-    tolerance: float = 1e-13
+    rtol: float = 1e-13
     max_iterations: int = 50
     krylov_above: int = 256
 
@@ -84,7 +84,7 @@ class ImplicitRungeKutta(Stepper):
     @property
     def newton(self) -> Newton:
         """The iteration that solves them."""
-        return Newton(self.tolerance, self.max_iterations, self.krylov_above)
+        return Newton(self.rtol, self.max_iterations, self.krylov_above)
 
     def step(self, velocity: Velocity, tangent: Tangent, t: float, h: float, f: Array) -> Array:
         stages = self.stages(velocity, tangent, t, h, f)

@@ -9,13 +9,14 @@ that library, a few samples at a time.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import scipy.sparse.linalg
 from scipy.sparse.linalg import LinearOperator
 
 from continuum.arrays import Array, is_numpy, like, namespace
-from continuum.checks import check_count, check_positive
+from continuum.checks import check_count, check_positive, store
 
 from .tableaux import StepFailed
 
@@ -46,20 +47,20 @@ class Field:
 class Newton:
     """How the iteration is run.
 
-    tolerance : of the last correction, relative to 1 + |x|, in the maximum norm
+    rtol : of the last correction, relative to 1 + |x|, in the maximum norm
     max_iterations : corrections, each shortened until the residual of its sample falls
     krylov_above : more units than this are solved for by GMRES with F's tangent, without matrices,
         if the arrays are NumPy's; those of other libraries by matrices, however many units
     """
 
-    tolerance: float = 1e-13
+    rtol: float = 1e-13
     max_iterations: int = 50
     krylov_above: int = 256
 
     def __post_init__(self) -> None:
-        check_positive("tolerance", self.tolerance)
-        check_count("max_iterations", self.max_iterations)
-        check_count("krylov_above", self.krylov_above, least=0)
+        store(self, check_positive, "rtol")
+        store(self, check_count, "max_iterations")
+        store(self, partial(check_count, least=0), "krylov_above")
 
     def solve(
         self, fields: Sequence[Field], known: Sequence[Array], gains: Array, guess: Array
@@ -88,9 +89,9 @@ class Newton:
                 if not np.isfinite(size):
                     break
                 scale = 1.0 + float(xp.max(xp.abs(x + correction)))
-                if size <= self.tolerance * scale or (
+                if size <= self.rtol * scale or (
                     # rounding errors, which no longer fall
-                    size <= 1e3 * self.tolerance * scale and size > 0.1 * before
+                    size <= 1e3 * self.rtol * scale and size > 0.1 * before
                 ):
                     x = x + correction
                     return [x[i, ...] for i in range(len(fields))]

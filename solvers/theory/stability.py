@@ -181,7 +181,8 @@ def steady_state(
     raises ValueError for a control that depends on time
     Source: Liu and Markowich section 3.2 with errata E09 (zeros of sigma) and E14 (a in R(B^1/2)).
     """
-    sizes = (check_count("points", points, 2), 2 * points, 4 * points)
+    points = check_count("points", points, 2)
+    sizes = (points, 2 * points, 4 * points)
     sums, root_sums, outside, clear, error = np.zeros(3), np.zeros(3), 0.0, True, 1e-8
     for k, n in enumerate(sizes):
         network, control = case(rule(n))

@@ -32,6 +32,8 @@ READOUTS = ("State", "Projection", "Affine", "Integral")
 COSTS = ("terminal", "running", "both")
 ALL = [" ".join(case) for case in product(("autonomous", "timed"), READOUTS, COSTS)]
 UNITS = 2
+RUNNING = 0.8
+"""The weight of the running cost."""
 
 
 def one_third(t):
@@ -157,8 +159,8 @@ def losses(cost):
     """The arguments terminal and running."""
     return {
         "terminal": {"terminal": SquaredError(), "running": None},
-        "running": {"terminal": None, "running": SquaredError(0.8)},
-        "both": {"terminal": SquaredError(), "running": SquaredError(0.8)},
+        "running": {"terminal": None, "running": SquaredError(RUNNING)},
+        "both": {"terminal": SquaredError(), "running": SquaredError(RUNNING)},
     }[cost]
 
 
@@ -178,13 +180,9 @@ def problem(
         "readout": readout(name),
         "penalty": Tikhonov(strength),
         "sample_weights": np.array([1.0, 3.0, 2.0])[:samples],
+        "initial": np.array([[0.4, -0.7, 0.2], [-0.5, 0.3, 0.9]])[:, :samples],
+        "target": targets(name, samples),
+        "controls": TimeMesh(1.0, 6, grading=1.3) if mesh is None else mesh,
         **losses(cost),
     }
-    initial = np.array([[0.4, -0.7, 0.2], [-0.5, 0.3, 0.9]])[:, :samples]
-    return LearningProblem(
-        network(kind, activation, rate),
-        initial,
-        targets(name, samples),
-        TimeMesh(1.0, 6, grading=1.3) if mesh is None else mesh,
-        **{**given, **changes},
-    )
+    return LearningProblem(network(kind, activation, rate), **{**given, **changes})

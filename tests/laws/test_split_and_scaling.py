@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from law_cases import ALL, Gain, Paced, losses, network, one_third, problem, swing
+from law_cases import ALL, RUNNING, Gain, Paced, losses, network, one_third, problem, swing
 
 from continuum import (
     Box,
@@ -140,7 +140,7 @@ def scaled(case, layers, horizon):
         long,
         network=network(kind, rate=lambda s: swing(horizon * s)),
         controls=TimeMesh(1.0, layers),
-        running=None if running is None else SquaredError(horizon * running.loss.weight),
+        running=None if running is None else SquaredError(horizon * RUNNING),
         penalty=Tikhonov(0.1 / horizon),
     )
     return long, short
