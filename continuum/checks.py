@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Callable, Collection, Sequence
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -80,7 +80,7 @@ def check_rng(name: str, rng: np.random.Generator | None) -> np.random.Generator
     return rng
 
 
-def store(instance: object, check: Callable[[str, Any], object], *names: str) -> None:
+def store(instance: object, check: Callable[..., object], *names: str) -> None:
     """Checks these fields of a frozen dataclass and stores what the check returned: a plain int or
     float, whatever kind of number was given.
     """

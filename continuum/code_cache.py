@@ -7,7 +7,6 @@ warning.
 
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 from numba.core.caching import FunctionCache
 
@@ -37,10 +36,10 @@ class _Forgiving(FunctionCache):
             self.disable()
 
 
-def keep_on_disk(dispatcher: Any, function: Callable[..., object]) -> None:
+def keep_on_disk(dispatcher: object, function: Callable[..., object]) -> None:
     """Lets a Numba dispatcher keep the code of its function on disk, if there is a place for it."""
     try:
-        dispatcher._cache = _Forgiving(function)
+        dispatcher._cache = _Forgiving(function)  # type: ignore[attr-defined]
     except (RuntimeError, OSError):
         _warn("no folder can be written to; NUMBA_CACHE_DIR can name one")
 
