@@ -154,6 +154,19 @@ def test_same_name_twice():
         study("decay", paper="Toys")(decay)
 
 
+def test_a_title_is_a_paragraph_on_one_line():
+    def long(*, depth: int = 1) -> xr.Dataset:
+        """A title that is too long
+        for one line.
+
+        What follows is not part of it.
+        """
+        return xr.Dataset({"depth": depth})
+
+    study("toys/long", paper="Toys")(long)
+    assert find_study("toys/long").title == "A title that is too long for one line."
+
+
 def test_functions_that_cannot_be_studies():
     def no_default(*, depth: int) -> xr.Dataset:
         """A title."""

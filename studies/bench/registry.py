@@ -46,7 +46,7 @@ class Study:
     asked for.
 
     name : "paper/question", as on the command line
-    title : the first line of the function's docstring
+    title : the first paragraph of the function's docstring
     paper, figure : where the question comes from
     plot : draws the answers; None if there is nothing to draw
     parameters : types and defaults, from the signature
@@ -150,9 +150,9 @@ def study(
             raise ValueError(
                 f"a study is named paper/question, two words of letters, digits and _, got {name!r}"
             )
-        title = documentation(function).split("\n")[0].strip()
+        title = " ".join(documentation(function).split("\n\n")[0].split())
         if not title:
-            raise TypeError(f"study {name!r} needs a docstring: its first line is the title")
+            raise TypeError(f"study {name!r} needs a docstring: its first paragraph is the title")
         parameters = Parameters.of(name, function)
         parameters.expand(cases)
         _studies[name] = Study(name, function, title, paper, figure, plot, parameters, tuple(cases))
