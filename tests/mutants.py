@@ -19,7 +19,8 @@ from pathlib import Path
 from random_mutants import Mutant, chosen, suite_of
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("continuum", "solvers", "tests")
+LEFT_OUT = (".*", "__pycache__", "results", "*.egg-info")
+"""What the copy of the tree does without: environments, caches, results."""
 CORE = """
     quadrature controls networks kernels transfers stability integrate problem adjoint steppers
     architectures adjoint_steppers readouts sets penalties methods proximal pontryagin msa
@@ -305,10 +306,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only-random", action="store_true", help="none of those picked by hand")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder)
-        for name in PACKAGES:
-            shutil.copytree(ROOT / name, copy / name)
-        shutil.copy2(ROOT / "pyproject.toml", copy)
+        copy = Path(folder) / "tree"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFT_OUT))
         if not passes(copy, TESTS, 10 * LIMIT):
             sys.exit("the tests fail without any mutant")
         alive = 0 if given.only_random else by_hand(copy)
