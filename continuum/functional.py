@@ -458,17 +458,13 @@ class Functional:
 
         def one(n: int, s: float) -> tuple[Array, dict[str, Array]]:
             here, along = self._point(given, n), self._point(dc, n)
-            return cost.vjp_derivative(
-                self.network, f[n, ...], here, s, weights, df[n, ...], along
-            )
+            return cost.vjp_derivative(self.network, f[n, ...], here, s, weights, df[n, ...], along)
 
         return _stacked([one(n, float(s)) for n, s in enumerate(np.asarray(t))])
 
     def _point(self, c: Values, n: int) -> dict[str, Array]:
         """The values at the n-th of many points."""
-        return {
-            name: x[n, ...] if x.ndim > self._dimensions[name] else x for name, x in c.items()
-        }
+        return {name: x[n, ...] if x.ndim > self._dimensions[name] else x for name, x in c.items()}
 
     @cached_property
     def _dimensions(self) -> dict[str, int]:
@@ -507,6 +503,5 @@ def _stacked(found: Sequence[tuple[Array, dict[str, Array]]]) -> tuple[Array, di
     """What points gave one by one; a block that a point leaves out is 0 there."""
     xp, names = namespace(found[0][0]), {n: x for _, bars in found for n, x in bars.items()}
     return xp.stack([p for p, _ in found]), {
-        name: xp.stack([bars.get(name, 0.0 * x) for _, bars in found])
-        for name, x in names.items()
+        name: xp.stack([bars.get(name, 0.0 * x) for _, bars in found]) for name, x in names.items()
     }

@@ -208,4 +208,8 @@ def _probabilities(o: Array) -> tuple[Array, Array, Array]:
     xp = namespace(o)
     top, below, others = _compared(o)
     e, total = xp.exp(-below), 1.0 + others[..., None, :]
-    return e / total, xp.where(top, others[..., None, :], 1.0 + (others[..., None, :] - e)) / total, top
+    return (
+        e / total,
+        xp.where(top, others[..., None, :], 1.0 + (others[..., None, :] - e)) / total,
+        top,
+    )

@@ -191,7 +191,10 @@ class TrainableReadout(Readout):
         p = self._adjoint(network, c[WEIGHT], dr)
         if WEIGHT in dc:
             p = p + self._adjoint(network, dc[WEIGHT], r)
-        return p, {WEIGHT: dr @ _transposed(f) + r @ _transposed(df), OFFSET: namespace(dr).sum(dr, axis=-1)}
+        return p, {
+            WEIGHT: dr @ _transposed(f) + r @ _transposed(df),
+            OFFSET: namespace(dr).sum(dr, axis=-1),
+        }
 
     def _adjoint(self, network: Network, weight: Array, r: Array) -> Array:
         """int W(y, .) r(y) dy."""
