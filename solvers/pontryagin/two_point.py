@@ -100,9 +100,14 @@ class TwoPoint:
         """(f, p), each (N, M)."""
         return tuple(z.reshape(2, self.units, self.samples))  # type: ignore[return-value]
 
-    def held(self, t: float) -> dict[str, Array]:
-        """The values of the blocks that are not trained, from the right at the ends of layers."""
-        return self.space.held(self.space.mesh.layer_of(t), t) if self.space.fixed else {}
+    def fixed_at(self, t: float) -> dict[str, Array]:
+        """The values of the blocks that are not trained, from the right at the ends of layers; past
+        the horizon, where `_signs` looks a moment later, those of the horizon.
+        """
+        if not self.space.fixed:
+            return {}
+        t = min(t, self.mesh.horizon)
+        return self.space.held(self.mesh.layer_of(t), t)
 
     def switching(self, t: float, z: Array) -> dict[str, Array]:
         """The switching functions of the trained blocks: H is least at a support point of their
@@ -113,7 +118,7 @@ class TwoPoint:
             found = row_gradient(self.problem, self.rows, f[None], p[None])
             return {n: g[0] for n, g in found.items()}
         values = {b.name: np.zeros(b.shape) for b in self.space.trained}
-        bars = self.network.vjp(f, {**self.held(t), **values}, t, p)[1]
+        bars = self.network.vjp(f, {**self.fixed_at(t), **values}, t, p)[1]
         return {n: bars[n] for n in values}
 
     def control(self, t: float, z: Array, signs: Values) -> dict[str, Array]:
@@ -124,7 +129,7 @@ class TwoPoint:
         if self.problem.admissible is not None:
             resting.update(self.problem.admissible.nearest(resting, self.space))
         slopes = signs if self.held else self.switching(t, z)
-        return {**self.held(t), **affine_minimiser(self.problem, slopes, resting)}
+        return {**self.fixed_at(t), **affine_minimiser(self.problem, slopes, resting)}
 
     def slope(self, t: float, z: Array, signs: Values) -> Array:
         """(f', p') as one vector."""
