@@ -417,7 +417,7 @@ class Functional:
             return namespace(f).zeros_like(f[..., 0, :])
         given = self._completed(cost, c, t)
         if f.ndim == 2 or cost.broadcasts:
-            return cost.density(self.network, f, given, t)
+            return cost.density(self.network, f, given, t)  # type: ignore[arg-type]  # see broadcasts
         return namespace(f).stack(
             [
                 cost.density(self.network, f[n, ...], self._point(given, n), float(s))
@@ -432,7 +432,7 @@ class Functional:
             return namespace(f).zeros_like(f), {}
         given, weights = self._completed(cost, c, t), self._weights(q, f)
         if f.ndim == 2 or cost.broadcasts:
-            return cost.vjp(self.network, f, given, t, weights)
+            return cost.vjp(self.network, f, given, t, weights)  # type: ignore[arg-type]
         return _stacked(
             [
                 cost.vjp(self.network, f[n, ...], self._point(given, n), float(s), weights)
@@ -454,7 +454,7 @@ class Functional:
             return namespace(f).zeros_like(f), {}
         given, weights = self._completed(cost, c, t), self._weights(q, f)
         if f.ndim == 2 or cost.broadcasts:
-            return cost.vjp_derivative(self.network, f, given, t, weights, df, dc)
+            return cost.vjp_derivative(self.network, f, given, t, weights, df, dc)  # type: ignore[arg-type]
 
         def one(n: int, s: float) -> tuple[Array, dict[str, Array]]:
             here, along = self._point(given, n), self._point(dc, n)
@@ -503,5 +503,6 @@ def _stacked(found: Sequence[tuple[Array, dict[str, Array]]]) -> tuple[Array, di
     """What points gave one by one; a block that a point leaves out is 0 there."""
     xp, names = namespace(found[0][0]), {n: x for _, bars in found for n, x in bars.items()}
     return xp.stack([p for p, _ in found]), {
-        name: xp.stack([bars.get(name, 0.0 * x) for _, bars in found]) for name, x in names.items()
+        name: xp.stack([bars.get(name, xp.zeros_like(x)) for _, bars in found])
+        for name, x in names.items()
     }

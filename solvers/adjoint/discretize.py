@@ -149,8 +149,8 @@ class ReducedObjective:
             return sweeps.value(tape)
         f, count, total = self.problem.initial, len(sweeps.steps), 0.0
         if self.problem.running is None:
-            final = sweeps.advance(f, 0, count)
-            return sweeps.value(Tape(count, sweeps.steps[count:], [final]))
+            final = namespace(f).stack([sweeps.advance(f, 0, count)])
+            return sweeps.cost.value(sweeps.cost.rule.states, lambda _: final)
         most = count
         if self.memory is not None:
             units, samples = f.shape

@@ -62,7 +62,7 @@ class Tape:
 
     first: int
     steps: Steps
-    states: Sequence[Array]
+    states: States
     record: Array | None = None
 
     def stacked(self, numbers: Array) -> Array:
@@ -330,7 +330,7 @@ class _CompiledSecondOrder:
         self.sweeps, self.tape = sweeps, tape
         self.changes = loop.lowered.arrays(direction)
         self.record = np.empty((count, loop.method.b.size, loop.lowered.varied * shape[1]))
-        self.dstates = np.zeros((count + 1, *shape))
+        self.dstates: Array = np.zeros((count + 1, *shape))
         chain_second_order.tangent(
             shape[1],
             loop.lowered.room(shape[1], loop.method.b.size, 0),
@@ -369,7 +369,7 @@ def _step(tape: Tape, n: int) -> tuple[int, float, float]:
     return int(tape.steps.layer[n]), float(tape.steps.start[n]), float(tape.steps.size[n])
 
 
-def _stacked(states: Sequence[Array] | Array, numbers: Array) -> Array:
+def _stacked(states: States, numbers: Array) -> Array:
     """(n, N, M): the states with these numbers."""
     if isinstance(states, Kept):
         return states.stacked(numbers)
