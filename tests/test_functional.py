@@ -612,13 +612,17 @@ class Everywhere(StateOnly):
     broadcasts = True
 
     def density(self, network, f, c, t):
-        return np.cos(t)[..., None] * np.sum(network.weights[:, None] * f**3, axis=-2) / 3.0
+        return (
+            np.cos(np.asarray(t))[..., None]
+            * np.sum(network.weights[:, None] * f**3, axis=-2)
+            / 3.0
+        )
 
     def vjp(self, network, f, c, t, q):
-        return np.cos(t)[..., None, None] * q * f**2, {}
+        return np.cos(np.asarray(t))[..., None, None] * q * f**2, {}
 
     def vjp_derivative(self, network, f, c, t, q, df, dc):
-        return 2.0 * np.cos(t)[..., None, None] * q * f * df, {}
+        return 2.0 * np.cos(np.asarray(t))[..., None, None] * q * f * df, {}
 
 
 def shares(outputs):
@@ -659,8 +663,6 @@ def test_many_points_at_once(cost, rng):
     changes = functional.running_vjp_derivative(f, c, t, df, dc, q)
     for n, s in enumerate(t.tolist()):
         here, along = ({b: x if b == "bias" else x[n] for b, x in v.items()} for v in (c, dc))
-        if isinstance(cost, Everywhere):
-            s = np.float64(s)
         alone = functional.running_vjp(f[n], here, s)
         change = functional.running_vjp_derivative(f[n], here, s, df[n], along, q)
         expected = functional.running_costs(f[n], here, s)
@@ -671,6 +673,20 @@ def test_many_points_at_once(cost, rng):
             assert found[1].keys() == wanted[1].keys()
             for name, bar in wanted[1].items():
                 np.testing.assert_allclose(found[1][name][n], bar, rtol=1e-13, atol=1e-14)
+
+
+def test_check_derivatives_asks_for_many_points():
+    class Wrong(Everywhere):
+        def vjp(self, network, f, c, t, q):
+            found = super().vjp(network, f, c, t, q)[0]
+            return (found[::-1] if found.ndim == 3 else found), {}
+
+    for cost in (*DENSE_COSTS.values(), Everywhere()):
+        if not isinstance(cost, Tracking) or cost.readout is not None:
+            assert check_derivatives(cost, DENSE).ok
+    (failure,) = check_derivatives(Wrong(), DENSE).failures
+    assert failure.what == "broadcasts"
+    assert failure.wrong == "vjp of stacked states is not what it is state by state"
 
 
 def test_moving_targets_are_evaluated_once_for_a_run(rng):
