@@ -542,8 +542,13 @@ def test_hamiltonians_read_held_blocks_at_their_time(cost, in_time, rng):
     objective = discretize(rest)
     value, gradient = objective.value_and_gradient(part)
     assert value == pytest.approx(discretize(problem).value(c), rel=1e-13)
-    found = layer_hamiltonian(objective, part).gradient(dict(part))["bias"]
+    hamiltonian = layer_hamiltonian(objective, part)
+    found = hamiltonian.gradient(dict(part))["bias"]
     np.testing.assert_allclose(found, gradient["bias"], rtol=0, atol=1e-13)
+    functional, final = rest.functional, objective.run(part).states[-1]
+    end = functional.terminal_cost(final, functional.terminal_values(part))
+    running = MESH.steps @ hamiltonian.running(dict(part))
+    assert value == pytest.approx(end + running + rest.penalty.value(part), rel=1e-13)
     best = pontryagin_certificate(rest, part, eigenvalues=0)
     assert best.held == ()
 
