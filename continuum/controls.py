@@ -18,7 +18,7 @@ from .arrays import Array, is_array, like, namespace, to_host
 from .blocks import Block, Coefficient
 from .checks import check_array, check_name, check_number
 from .meshes import TimeMesh
-from .time_axes import Norm, TimeAxis, time_axis
+from .time_axes import Index, Norm, Real, TimeAxis, time_axis
 
 
 class ControlPath(Protocol):
@@ -137,8 +137,8 @@ class ControlSpace:
     """The direct sum of named blocks on a mesh, with its inner product.
 
     blocks : all of them, fixed ones too
-    fixed : the values of those that are not trained, in their block's own shape; flat vectors leave
-        them out
+    fixed : the coefficients of those that are not trained, time first if the block depends on time
+        (`held` gives their values); flat vectors leave them out
     time_norm : "L2" or "H1" in time
     Made by `network.controls(mesh, in_time=, norm=, fixed=)`.
     """
@@ -318,16 +318,26 @@ class ControlSpace:
         """Zeros, in the library of `example`, into which `scatter` collects."""
         return {b.name: like(np.zeros(self.shape(b)), example) for b in self.trained}
 
+    def held(self, layer: Index, t: Real) -> dict[str, Array]:
+        """The values of the fixed blocks at t, continued from inside `layer` to its ends.
+
+        layer, t : one of each, or L: values of blocks that depend on time are then
+            (L, *block.shape)
+        """
+        theta = self.local_time(layer, t)
+        return {name: self.axes[name].at(x, layer, theta) for name, x in self.fixed.items()}
+
     def scatter(
         self,
         total: Mapping[str, Array],
-        layer: int,
-        t: float,
+        layer: Index,
+        t: Real,
         cotangents: Mapping[str, Array],
-        factor: float,
+        factor: Real,
     ) -> None:
         """Collects, in place, the derivative of factor (cotangents, c(t)) in the coefficients of c,
-        t in `layer`.
+        t in `layer`; the sum over L points where layer, t, factor are (L,) and the cotangents
+        (L, *block.shape).
         """
         theta = self.local_time(layer, t)
         for name, c in cotangents.items():
@@ -349,9 +359,10 @@ class ControlSpace:
             found[name] = found[name] + x
         return Control(self, found, trusted=True)
 
-    def local_time(self, layer: int, t: float) -> float:
-        """theta with t = t_layer + theta tau_layer."""
-        return (t - float(self.mesh.nodes[layer])) / float(self.mesh.steps[layer])
+    def local_time(self, layer: Index, t: Real) -> Real:
+        """theta with t = t_layer + theta tau_layer; (L,) for L layers and times."""
+        theta = (t - self.mesh.nodes[layer]) / self.mesh.steps[layer]
+        return theta if isinstance(layer, np.ndarray) else float(theta)
 
 
 class Control(Mapping[str, Array]):

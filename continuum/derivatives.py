@@ -220,6 +220,8 @@ def _of_running_cost(cost: RunningCost, at: _Point) -> Iterator[Check]:
         yield _check(f"vjp in {name}", vjp)
         if read is not None and any(n not in read for n in dc):
             yield _check(f"reads without {name}", unread)
+    if cost.broadcasts:
+        yield _check("broadcasts", lambda: _stacked_cost(cost, at, q))
     yield from _second(
         at,
         lambda h, df, dc, dp: cost.vjp(network, f + h * df, at.along(dc, h), t, q),
@@ -330,6 +332,35 @@ def _stacked(network: Network, at: _Point) -> str:
             alone = call(state, values, p[n], df[n])
             if not np.allclose(together[n], alone, rtol=1e-12, atol=1e-12 * np.max(np.abs(alone))):
                 return f"{name} of stacked states is not what it is state by state"
+    return ""
+
+
+def _stacked_cost(cost: RunningCost, at: _Point, q: Array) -> str:
+    """That states (2, N, M) at two times with two values of the control give what each gives
+    alone.
+    """
+    f, df = np.stack([at.f, at.costate()]), np.stack([at.costate(), at.costate()])
+    c, dc = (
+        {b.name: np.stack([x[b.name], at.rng.standard_normal(b.shape)]) for b in at.blocks}
+        for x in (at.c, {b.name: at.rng.standard_normal(b.shape) for b in at.blocks})
+    )
+    t, network = np.array([at.t, 0.5 * at.t]), at.network
+    calls: dict[str, Callable[..., tuple[Array, dict[str, Array]]]] = {
+        "density": lambda f, c, t, df, dc: (cost.density(network, f, c, t), {}),
+        "vjp": lambda f, c, t, df, dc: cost.vjp(network, f, c, t, q),
+        "vjp_derivative": lambda f, c, t, df, dc: cost.vjp_derivative(network, f, c, t, q, df, dc),
+    }
+    for name, call in calls.items():
+        together = call(f, c, t, df, dc)
+        for n, s in enumerate(t.tolist()):
+            here, along = ({b: x[n] for b, x in values.items()} for values in (c, dc))
+            alone = call(f[n], here, s, df[n], along)
+            pairs = [(together[0][n], alone[0])]
+            pairs += [(together[1][b][n], bar) for b, bar in alone[1].items()]
+            for found, wanted in pairs:
+                atol = 1e-12 * max(float(np.max(np.abs(wanted))), 1e-300)
+                if found.shape != wanted.shape or not np.allclose(found, wanted, 1e-12, atol):
+                    return f"{name} of stacked states is not what it is state by state"
     return ""
 
 

@@ -10,10 +10,11 @@ adjoints, Hamiltonians and certificates ask it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
+from typing import TypeAlias
 
 import numpy as np
 
@@ -26,6 +27,10 @@ from .networks.network import Values
 from .penalties import Penalty
 from .pickling import check_importable
 from .readouts import Readout
+from .time_axes import Index
+
+Times: TypeAlias = float | Array
+"""One time, or those of L points: NumPy's (L,)."""
 
 MovingTarget = Callable[[float], Array]
 """A target as a function of time, with values (P, M)."""
@@ -38,7 +43,18 @@ class RunningCost(ABC):
 
     f is a state (N, M), c maps block names to their values at time t, blocks that are not trained
     and those of readouts too.  Adjoints are with respect to (f, g) = sum_m sum_i w_i f_im g_im on
-    states and each block's weights on controls, as those of a Network."""
+    states and each block's weights on controls, as those of a Network.  See also `broadcasts`."""
+
+    @property
+    def broadcasts(self) -> bool:
+        """True if density, vjp and vjp_derivative take many points at once; unless overridden,
+        False: they are asked point by point.
+
+        Points are states f, df (L, N, M), times t (L,), NumPy's, and values c, dc of each block
+        (L, *block.shape), or (*block.shape) where it is constant; q stays (M,).  Answers are
+        (L, M), (L, N, M) and cotangents of each point (L, *block.shape), not their sum.
+        """
+        return False
 
     @abstractmethod
     def density(self, network: Network, f: Array, c: Values, t: float) -> Array:
@@ -103,7 +119,8 @@ class Tracking(RunningCost):
     loss : on the readout's outputs
     readout : the problem's unless given
     target : (P, M), or a function of time that returns it; the problem's unless given.
-        CrossEntropy() takes labels (M,) too
+        CrossEntropy() takes labels (M,) too.  Functions are evaluated once at the times of a run,
+        which are kept until others are asked for
     raises TypeError for a loss, readout or target of another kind
     """
 
@@ -112,6 +129,9 @@ class Tracking(RunningCost):
     target: Array | MovingTarget | None = None
     shared: bool = field(default=False, init=False, repr=False)
     """True if the target is the problem's; set by `completed`."""
+    _moved: dict[str, tuple[tuple[bytes, int, int], Array]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         if not isinstance(self.loss, Loss):
@@ -125,24 +145,28 @@ class Tracking(RunningCost):
     def __getstate__(self) -> dict[str, object]:
         if callable(self.target):
             check_importable("target of Tracking", self.target)
-        return dict(self.__dict__)
+        return {**self.__dict__, "_moved": {}}
 
     def __deepcopy__(self, memo: object) -> "Tracking":
         return self
 
-    def density(self, network: Network, f: Array, c: Values, t: float) -> Array:
+    @property
+    def broadcasts(self) -> bool:
+        return self.loss.broadcasts and self.readout is not None and self.readout.broadcasts
+
+    def density(self, network: Network, f: Array, c: Values, t: Times) -> Array:
         readout, o = self._output(network, f, c)
         return self.loss.value(o, self._target(o, t), like(readout.measure(network), o))
 
     def vjp(
-        self, network: Network, f: Array, c: Values, t: float, q: Array
+        self, network: Network, f: Array, c: Values, t: Times, q: Array
     ) -> tuple[Array, dict[str, Array]]:
         readout, o = self._output(network, f, c)
         slope = self.loss.gradient(o, self._target(o, t), like(readout.measure(network), o))
         return readout.vjp(network, f, c, q * slope)
 
     def vjp_derivative(
-        self, network: Network, f: Array, c: Values, t: float, q: Array, df: Array, dc: Values
+        self, network: Network, f: Array, c: Values, t: Times, q: Array, df: Array, dc: Values
     ) -> tuple[Array, dict[str, Array]]:
         readout, o = self._output(network, f, c)
         y, v = self._target(o, t), like(readout.measure(network), o)
@@ -192,13 +216,25 @@ class Tracking(RunningCost):
             raise ValueError("this Tracking has no readout: give it one, or put it into a problem")
         return self.readout, self.readout.output(network, f, c)
 
-    def _target(self, o: Array, t: float) -> Array:
-        """(P, M) at time t, or (P, 1) where one sample's target holds for all states."""
+    def _target(self, o: Array, t: Times) -> Array:
+        """(P, M) at time t, or (P, 1) where one sample's target holds for all states; (L, P, M) or
+        (L, P, 1) at times t (L,) if it moves.
+        """
         if self.target is None:
             raise ValueError("this Tracking has no target: give it one, or put it into a problem")
         if not callable(self.target):
             return like(self.target, o)
-        return like(self._at(self.target, t, o.shape[0], o.shape[1]), o)
+        outputs, samples = o.shape[-2], o.shape[-1]
+        if not isinstance(t, np.ndarray):
+            return like(self._at(self.target, t, outputs, samples), o)
+        key, (known, stacked) = (t.tobytes(), outputs, samples), self._moved.get("last", (None, o))
+        if known != key:
+            found = [self._at(self.target, float(s), outputs, samples) for s in t]
+            columns = max(x.shape[1] for x in found)
+            xp = namespace(found[0])
+            stacked = xp.stack([xp.broadcast_to(x, (outputs, columns)) for x in found])
+            self._moved["last"] = key, stacked
+        return like(stacked, o)
 
     def _at(self, target: MovingTarget, t: float, outputs: int, samples: int) -> Array:
         """The checked value of a moving target."""
@@ -238,6 +274,11 @@ class Functional:
     derivatives are those of the mean unless other weights q (M,) of the samples are given: with
     q = 1 each column is the derivative of that sample's own cost.
 
+    The methods of the running cost take many points at once too: states (L, N, M), times (L,),
+    layers (L,) and values c of each block (L, *block.shape), or (*block.shape) where it is
+    constant.  Costs are then (L, M), derivatives (L, N, M) and, by block, those of each point
+    (L, *block.shape).  A cost that does not broadcast is asked point by point.
+
     terminal, running : completed costs (readout and target put in), None for none
     sample_weights : (M,), with sum 1
     """
@@ -257,7 +298,7 @@ class Functional:
 
     def terminal_cost(self, f: Array, c: Values = NO_VALUES) -> float:
         """Its mean over samples."""
-        return self._mean(self.terminal_costs(f, c))
+        return float(self.mean(self.terminal_costs(f, c)))
 
     def terminal_vjp(
         self, f: Array, c: Values = NO_VALUES, q: Array | None = None
@@ -273,22 +314,22 @@ class Functional:
 
     # -- the running cost
 
-    def running_costs(self, f: Array, c: Values, t: float) -> Array:
-        """(M,): L of each sample."""
+    def running_costs(self, f: Array, c: Values, t: Times) -> Array:
+        """(M,): L of each sample; (L, M) at many points."""
         return self._costs(self.running, f, c, t)
 
     def running_cost(self, f: Array, c: Values, t: float) -> float:
-        """Its mean over samples."""
-        return self._mean(self.running_costs(f, c, t))
+        """Its mean over samples, at one point."""
+        return float(self.mean(self.running_costs(f, c, t)))
 
     def running_vjp(
-        self, f: Array, c: Values, t: float, q: Array | None = None
+        self, f: Array, c: Values, t: Times, q: Array | None = None
     ) -> tuple[Array, dict[str, Array]]:
         """The derivatives of the mean of L: in the state (N, M), and by block."""
         return self._vjp(self.running, f, c, t, q)
 
     def running_vjp_derivative(
-        self, f: Array, c: Values, t: float, df: Array, dc: Values, q: Array | None = None
+        self, f: Array, c: Values, t: Times, df: Array, dc: Values, q: Array | None = None
     ) -> tuple[Array, dict[str, Array]]:
         """The derivative of `running_vjp` in the direction (df, dc)."""
         return self._vjp_derivative(self.running, f, c, t, df, dc, q)
@@ -308,13 +349,13 @@ class Functional:
         """True if the running cost depends on a block that may jump between layers."""
         return any(b.name in self.running_reads and b.time == "layers" for b in self.space.blocks)
 
-    def running_values(self, control: Control, layer: int, t: float) -> dict[str, Array]:
+    def running_values(self, control: Control, layer: Index, t: Times) -> dict[str, Array]:
         """The values at t of the blocks that the running cost reads, continued from inside the
         layer to its ends.
         """
         return self._values(self.running_reads, control, layer, t)
 
-    def running_variation(self, direction: Control, layer: int, t: float) -> dict[str, Array]:
+    def running_variation(self, direction: Control, layer: Index, t: Times) -> dict[str, Array]:
         """The same of a direction in the space: trained blocks alone."""
         trained = [name for name in self.running_reads if name in direction]
         return self._values(trained, direction, layer, t)
@@ -367,24 +408,44 @@ class Functional:
 
     # -- parts of both costs
 
-    def _costs(self, cost: RunningCost | None, f: Array, c: Values, t: float) -> Array:
+    def mean(self, costs: Array) -> Array:
+        """sum_m s_m costs_m of costs (..., M): an array (...)."""
+        return namespace(costs).sum(like(self.sample_weights, costs) * costs, axis=-1)
+
+    def _costs(self, cost: RunningCost | None, f: Array, c: Values, t: Times) -> Array:
         if cost is None:
-            return namespace(f).zeros_like(f[0, :])
-        return cost.density(self.network, f, self._completed(cost, c, t), t)
+            return namespace(f).zeros_like(f[..., 0, :])
+        given = self._completed(cost, c, t)
+        if f.ndim == 2 or cost.broadcasts:
+            return cost.density(self.network, f, given, t)  # type: ignore[arg-type]  # see broadcasts
+        return namespace(f).stack(
+            [
+                cost.density(self.network, f[n, ...], self._point(given, n), float(s))
+                for n, s in enumerate(np.asarray(t))
+            ]
+        )
 
     def _vjp(
-        self, cost: RunningCost | None, f: Array, c: Values, t: float, q: Array | None
+        self, cost: RunningCost | None, f: Array, c: Values, t: Times, q: Array | None
     ) -> tuple[Array, dict[str, Array]]:
         if cost is None:
             return namespace(f).zeros_like(f), {}
-        return cost.vjp(self.network, f, self._completed(cost, c, t), t, self._weights(q, f))
+        given, weights = self._completed(cost, c, t), self._weights(q, f)
+        if f.ndim == 2 or cost.broadcasts:
+            return cost.vjp(self.network, f, given, t, weights)  # type: ignore[arg-type]
+        return _stacked(
+            [
+                cost.vjp(self.network, f[n, ...], self._point(given, n), float(s), weights)
+                for n, s in enumerate(np.asarray(t))
+            ]
+        )
 
     def _vjp_derivative(
         self,
         cost: RunningCost | None,
         f: Array,
         c: Values,
-        t: float,
+        t: Times,
         df: Array,
         dc: Values,
         q: Array | None,
@@ -392,35 +453,56 @@ class Functional:
         if cost is None:
             return namespace(f).zeros_like(f), {}
         given, weights = self._completed(cost, c, t), self._weights(q, f)
-        return cost.vjp_derivative(self.network, f, given, t, weights, df, dc)
+        if f.ndim == 2 or cost.broadcasts:
+            return cost.vjp_derivative(self.network, f, given, t, weights, df, dc)  # type: ignore[arg-type]
 
-    def _completed(self, cost: RunningCost, c: Values, t: float) -> Values:
+        def one(n: int, s: float) -> tuple[Array, dict[str, Array]]:
+            here, along = self._point(given, n), self._point(dc, n)
+            return cost.vjp_derivative(self.network, f[n, ...], here, s, weights, df[n, ...], along)
+
+        return _stacked([one(n, float(s)) for n, s in enumerate(np.asarray(t))])
+
+    def _point(self, c: Values, n: int) -> dict[str, Array]:
+        """The values at the n-th of many points."""
+        return {name: x[n, ...] if x.ndim > self._dimensions[name] else x for name, x in c.items()}
+
+    @cached_property
+    def _dimensions(self) -> dict[str, int]:
+        """How many axes one value of each block has."""
+        return {b.name: len(b.shape) for b in self.space.blocks}
+
+    def _completed(self, cost: RunningCost, c: Values, t: Times) -> Values:
         """c with the blocks that the cost reads and that are not trained, from the right at the
         ends of layers.
         """
         space = self.space
         names = self.running_reads if cost is self.running else self.terminal_reads
-        missing = {n: x for n, x in space.fixed.items() if n in names and n not in c}
-        if not missing:
+        if not any(n in names and n not in c for n in space.fixed):
             return c
-        layer = space.mesh.layer_of(t)
-        theta = space.local_time(layer, t)
-        return {**c, **{n: space.axes[n].at(x, layer, theta) for n, x in missing.items()}}
+        mesh = space.mesh
+        layer = mesh.layers_of(t) if isinstance(t, np.ndarray) else mesh.layer_of(t)
+        return {**{n: x for n, x in space.held(layer, t).items() if n in names}, **c}
 
     def _weights(self, q: Array | None, f: Array) -> Array:
         return like(self.sample_weights if q is None else q, f)
-
-    def _mean(self, costs: Array) -> float:
-        return float(namespace(costs).sum(like(self.sample_weights, costs) * costs))
 
     def _reads(self, cost: RunningCost | None) -> tuple[str, ...]:
         names = () if cost is None else cost.reads(self.network)
         return tuple(b.name for b in self.space.blocks if names is None or b.name in names)
 
     def _values(
-        self, names: Collection[str], control: Control, layer: int, t: float
+        self, names: Collection[str], control: Control, layer: Index, t: Times
     ) -> dict[str, Array]:
         if not names:
             return {}
         theta, axes = self.space.local_time(layer, t), self.space.axes
         return {name: axes[name].at(control[name], layer, theta) for name in names}
+
+
+def _stacked(found: Sequence[tuple[Array, dict[str, Array]]]) -> tuple[Array, dict[str, Array]]:
+    """What points gave one by one; a block that a point leaves out is 0 there."""
+    xp, names = namespace(found[0][0]), {n: x for _, bars in found for n, x in bars.items()}
+    return xp.stack([p for p, _ in found]), {
+        name: xp.stack([bars.get(name, xp.zeros_like(x)) for _, bars in found])
+        for name, x in names.items()
+    }

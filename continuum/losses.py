@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,7 +12,13 @@ from .checks import check_array, check_positive, store
 
 
 class Loss(ABC):
-    """ell(o, y) for outputs o (P, M), targets y (P, M) and the outputs' measure v (P,)."""
+    """ell(o, y) for outputs o (P, M), targets y (P, M) and the outputs' measure v (P,).
+
+    broadcasts : True if value, gradient and hvp take many points at once, o and do (L, P, M) with y
+        (P, M) or (L, P, M), and return (L, M) and (L, P, M); False unless a class says so
+    """
+
+    broadcasts: ClassVar[bool] = False
 
     def check_target(self, target: Array, outputs: int, samples: int) -> Array:
         """`target` as (P, M); raises ValueError, TypeError if it does not fit."""
@@ -54,11 +61,12 @@ class SquaredError(WeightedLoss):
     raises ValueError unless weight > 0
     """
 
+    broadcasts: ClassVar[bool] = True
     weight: float = 0.5
 
     def value(self, o: Array, y: Array, v: Array) -> Array:
         difference = o - y
-        return self.weight * namespace(o).sum(v[:, None] * difference * difference, axis=0)
+        return self.weight * namespace(o).sum(v[:, None] * difference * difference, axis=-2)
 
     def gradient(self, o: Array, y: Array, v: Array) -> Array:
         return 2.0 * self.weight * (o - y)
@@ -77,9 +85,11 @@ class AbsoluteError(WeightedLoss):
     raises ValueError unless weight > 0
     """
 
+    broadcasts: ClassVar[bool] = True
+
     def value(self, o: Array, y: Array, v: Array) -> Array:
         xp = namespace(o)
-        return self.weight * xp.sum(v[:, None] * xp.abs(o - y), axis=0)
+        return self.weight * xp.sum(v[:, None] * xp.abs(o - y), axis=-2)
 
     def gradient(self, o: Array, y: Array, v: Array) -> Array:
         return self.weight * namespace(o).sign(o - y)
@@ -100,6 +110,8 @@ class Logistic(WeightedLoss):
     raises ValueError unless weight > 0, and for targets outside [0, 1]
     """
 
+    broadcasts: ClassVar[bool] = True
+
     def check_target(self, target: Array, outputs: int, samples: int) -> Array:
         target = check_array("target", target, (outputs, samples))
         if bool(namespace(target).any((target < 0) | (target > 1))):
@@ -113,7 +125,7 @@ class Logistic(WeightedLoss):
         xp = namespace(o)
         wrong, size = xp.where(o > 0, 1.0 - y, y), xp.abs(o)
         cost = wrong * xp.where(wrong > 0, size, 0.0) + xp.log1p(xp.exp(-size))
-        return self.weight * xp.sum(v[:, None] * cost, axis=0)
+        return self.weight * xp.sum(v[:, None] * cost, axis=-2)
 
     def gradient(self, o: Array, y: Array, v: Array) -> Array:
         return self.weight * ((1.0 - y) * sigmoid.value(o) - y * sigmoid.value(-o))
@@ -137,6 +149,8 @@ class CrossEntropy(WeightedLoss):
     probabilities
     """
 
+    broadcasts: ClassVar[bool] = True
+
     def check_target(self, target: Array, outputs: int, samples: int) -> Array:
         if len(getattr(target, "shape", np.shape(target))) == 1:
             labels = np.asarray(check_array("target", target, (samples,)))
@@ -152,7 +166,7 @@ class CrossEntropy(WeightedLoss):
             return np.eye(outputs)[:, labels.astype(int)]
         target = check_array("target", target, (outputs, samples))
         xp = namespace(target)
-        if bool(xp.any(target < 0)) or bool(xp.any(xp.abs(xp.sum(target, axis=0) - 1.0) > 1e-12)):
+        if bool(xp.any(target < 0)) or bool(xp.any(xp.abs(xp.sum(target, axis=-2) - 1.0) > 1e-12)):
             raise ValueError(
                 "target must hold labels (M,) or probabilities (P, M) whose columns sum to 1"
             )
@@ -161,8 +175,8 @@ class CrossEntropy(WeightedLoss):
     def value(self, o: Array, y: Array, v: Array) -> Array:
         xp = namespace(o)
         _, below, others = _compared(o)
-        cost = xp.log1p(others)[None, :] + xp.where(y > 0, below, 0.0)  # -log p_c
-        return self.weight * xp.sum(y * cost, axis=0)
+        cost = xp.log1p(others)[..., None, :] + xp.where(y > 0, below, 0.0)  # -log p_c
+        return self.weight * xp.sum(y * cost, axis=-2)
 
     def gradient(self, o: Array, y: Array, v: Array) -> Array:
         p, q, _ = _probabilities(o)
@@ -170,8 +184,8 @@ class CrossEntropy(WeightedLoss):
 
     def hvp(self, o: Array, y: Array, v: Array, do: Array) -> Array:
         xp, (p, _, top) = namespace(o), _probabilities(o)
-        change = do - xp.sum(xp.where(top, do, 0.0), axis=0, keepdims=True)
-        return self.weight * p * (change - xp.sum(p * change, axis=0, keepdims=True)) / v[:, None]
+        change = do - xp.sum(xp.where(top, do, 0.0), axis=-2, keepdims=True)
+        return self.weight * p * (change - xp.sum(p * change, axis=-2, keepdims=True)) / v[:, None]
 
     def formula(self, output: str, target: str = "target") -> str:
         return f"{self.weight:g} (log sum_c exp o_c - sum_c {target}_c o_c), o = {output}"
@@ -184,14 +198,18 @@ def _compared(o: Array) -> tuple[Array, Array, Array]:
     rounding of 1 - p where one probability p is nearly 1, and keeps its relative accuracy.
     """
     xp = namespace(o)
-    top = like(np.arange(o.shape[0])[:, None], o) == xp.argmax(o, axis=0)[None, :]
-    below = xp.where(top, 0.0, xp.max(o, axis=0)[None, :] - xp.where(top, 0.0, o))
-    return top, below, xp.sum(xp.where(top, 0.0, xp.exp(-below)), axis=0)
+    top = like(np.arange(o.shape[-2])[:, None], o) == xp.argmax(o, axis=-2)[..., None, :]
+    below = xp.where(top, 0.0, xp.max(o, axis=-2)[..., None, :] - xp.where(top, 0.0, o))
+    return top, below, xp.sum(xp.where(top, 0.0, xp.exp(-below)), axis=-2)
 
 
 def _probabilities(o: Array) -> tuple[Array, Array, Array]:
     """p = softmax(o), 1 - p without cancellation, and which is highest; (P, M) each."""
     xp = namespace(o)
     top, below, others = _compared(o)
-    e, total = xp.exp(-below), 1.0 + others[None, :]
-    return e / total, xp.where(top, others[None, :], 1.0 + (others[None, :] - e)) / total, top
+    e, total = xp.exp(-below), 1.0 + others[..., None, :]
+    return (
+        e / total,
+        xp.where(top, others[..., None, :], 1.0 + (others[..., None, :] - e)) / total,
+        top,
+    )

@@ -43,6 +43,13 @@ class TimeMesh:
             return np.full(self.layers, self.horizon / self.layers)
         return np.diff(self.nodes)
 
+    def layers_of(self, t: Array) -> Array:
+        """`layer_of` each of the times (L,): NumPy's integers (L,)."""
+        wrong = t[~((t >= 0.0) & (t <= self.horizon))]
+        if len(wrong):
+            raise ValueError(f"t must be in [0, {self.horizon}], got {wrong[0]}")
+        return np.minimum(np.searchsorted(self.nodes, t, side="right") - 1, self.layers - 1)
+
     def layer_of(self, t: float) -> int:
         """The k with t_k <= t < t_{k+1}, the last layer for t = T.
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,8 +25,13 @@ class Readout(ABC):
 
     Adjoints are with respect to the measure of the outputs, the weights of the units and those of
     the blocks. `fixed` holds the values of blocks that are not to be trained.
+
+    `broadcasts` says whether output, jvp, vjp and vjp_derivative take many points at once: states
+    (L, N, M) with values of the control (*block.shape) or (L, *block.shape), and return (L, P, M),
+    (L, N, M) and cotangents of each point (L, *block.shape).  False unless a class says so.
     """
 
+    broadcasts: ClassVar[bool] = False
     fixed: Mapping[str, Coefficient] = MappingProxyType({})
 
     def blocks(self, network: Network) -> tuple[Block, ...]:
@@ -67,6 +73,8 @@ class Readout(ABC):
 class State(Readout):
     """The state itself: output = f."""
 
+    broadcasts: ClassVar[bool] = True
+
     def measure(self, network: Network) -> Array:
         return network.weights
 
@@ -98,6 +106,7 @@ class Projection(Readout):
     matrix : (P, N); raises ValueError for another number of columns than the network has units
     """
 
+    broadcasts: ClassVar[bool] = True
     matrix: Array
 
     def __post_init__(self) -> None:
@@ -136,6 +145,7 @@ class TrainableReadout(Readout):
     raises TypeError for a link that is no Activation, ValueError for names that are not its blocks
     """
 
+    broadcasts: ClassVar[bool] = True
     link: Activation = field(default=identity, kw_only=True)
     fixed: Mapping[str, Coefficient] = field(default_factory=dict, kw_only=True)
 
@@ -146,14 +156,14 @@ class TrainableReadout(Readout):
             check_name("block of the readout", name, (WEIGHT, OFFSET))
 
     def _linear(self, network: Network, f: Array, c: Values) -> Array:
-        return c[WEIGHT] @ (network.weights_like(f)[:, None] * f) + c[OFFSET][:, None]
+        return c[WEIGHT] @ (network.weights_like(f)[:, None] * f) + c[OFFSET][..., None]
 
     def _linear_change(self, network: Network, f: Array, c: Values, df: Array, dc: Values) -> Array:
         w = network.weights_like(f)[:, None]
         change = c[WEIGHT] @ (w * df)
         if WEIGHT in dc:
             change = change + dc[WEIGHT] @ (w * f)
-        return change + dc[OFFSET][:, None] if OFFSET in dc else change
+        return change + dc[OFFSET][..., None] if OFFSET in dc else change
 
     def output(self, network: Network, f: Array, c: Values) -> Array:
         return self.link.value(self._linear(network, f, c))
@@ -167,8 +177,8 @@ class TrainableReadout(Readout):
     ) -> tuple[Array, dict[str, Array]]:
         r = self.link.derivative(self._linear(network, f, c)) * q
         return self._adjoint(network, c[WEIGHT], r), {
-            WEIGHT: r @ f.T,
-            OFFSET: namespace(r).sum(r, axis=1),
+            WEIGHT: r @ _transposed(f),
+            OFFSET: namespace(r).sum(r, axis=-1),
         }
 
     def vjp_derivative(
@@ -181,11 +191,14 @@ class TrainableReadout(Readout):
         p = self._adjoint(network, c[WEIGHT], dr)
         if WEIGHT in dc:
             p = p + self._adjoint(network, dc[WEIGHT], r)
-        return p, {WEIGHT: dr @ f.T + r @ df.T, OFFSET: namespace(dr).sum(dr, axis=1)}
+        return p, {
+            WEIGHT: dr @ _transposed(f) + r @ _transposed(df),
+            OFFSET: namespace(dr).sum(dr, axis=-1),
+        }
 
     def _adjoint(self, network: Network, weight: Array, r: Array) -> Array:
         """int W(y, .) r(y) dy."""
-        return weight.T @ (like(self.measure(network), r)[:, None] * r)
+        return _transposed(weight) @ (like(self.measure(network), r)[:, None] * r)
 
     def formula(self) -> str:
         inner = "mu + sum_j w_j W_j f_j"
@@ -256,3 +269,8 @@ class Affine(TrainableReadout):
 
     def measure(self, network: Network) -> Array:
         return np.ones(self.classes)
+
+
+def _transposed(x: Array) -> Array:
+    """The last two axes exchanged."""
+    return namespace(x).matrix_transpose(x)

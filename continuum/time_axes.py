@@ -18,13 +18,19 @@ all layers is not cheap.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
 from .arrays import Array, like, namespace
 from .checks import check_name
 from .meshes import TimeMesh
+
+Index: TypeAlias = int | Array
+"""A layer, or L of them: NumPy's integers (L,)."""
+
+Real: TypeAlias = float | Array
+"""A number, or one for each of L layers (L,), NumPy's."""
 
 TimeKind = Literal["layers", "nodes", "static"]
 Norm = Literal["L2", "H1"]
@@ -43,12 +49,17 @@ class TimeAxis(Protocol):
         """The times at which a function of time gives the coefficients."""
         ...
 
-    def at(self, x: Array, layer: int, theta: float) -> Array:
-        """v at t_layer + theta tau_layer."""
+    def at(self, x: Array, layer: Index, theta: Real) -> Array:
+        """v at t_layer + theta tau_layer: (*block.shape).  Of L layers and L theta at once
+        (L, *block.shape), without L if v is constant.
+        """
         ...
 
-    def scatter(self, x: Array, layer: int, theta: float, c: Array, factor: float) -> None:
-        """Adds factor phi_k(t) c to every x_k, in place; divided by G_kk if G is diagonal."""
+    def scatter(self, x: Array, layer: Index, theta: Real, c: Array, factor: Real) -> None:
+        """Adds factor phi_k(t) c to every x_k, in place; divided by G_kk if G is diagonal.
+
+        Of L layers, theta and factors at once c is (L, *block.shape).
+        """
         ...
 
     def flatten(self, x: Array) -> Array:
@@ -98,11 +109,11 @@ class Layers:
     def sample_times(self) -> Array:
         return self.mesh.nodes[:-1] + 0.5 * self.mesh.steps
 
-    def at(self, x: Array, layer: int, theta: float) -> Array:
-        return x[layer, ...]
+    def at(self, x: Array, layer: Index, theta: Real) -> Array:
+        return _entries(x, layer)
 
-    def scatter(self, x: Array, layer: int, theta: float, c: Array, factor: float) -> None:
-        x[layer, ...] += (factor / float(self.mesh.steps[layer])) * c
+    def scatter(self, x: Array, layer: Index, theta: Real, c: Array, factor: Real) -> None:
+        _add(x, layer, c, factor / self.mesh.steps[layer])
 
     def flatten(self, x: Array) -> Array:
         return x * _column(np.sqrt(self.mesh.steps), x)
@@ -153,12 +164,13 @@ class Nodes:
         """The diagonal d and subdiagonal e of L."""
         return _factor(self._gram(1.0, float(self.norm == "H1")))
 
-    def at(self, x: Array, layer: int, theta: float) -> Array:
-        return (1.0 - theta) * x[layer, ...] + theta * x[layer + 1, ...]
+    def at(self, x: Array, layer: Index, theta: Real) -> Array:
+        after = _factors(theta, x)
+        return (1.0 - after) * _entries(x, layer) + after * _entries(x, layer + 1)
 
-    def scatter(self, x: Array, layer: int, theta: float, c: Array, factor: float) -> None:
-        x[layer, ...] += ((1.0 - theta) * factor) * c
-        x[layer + 1, ...] += (theta * factor) * c
+    def scatter(self, x: Array, layer: Index, theta: Real, c: Array, factor: Real) -> None:
+        _add(x, layer, c, (1.0 - theta) * factor)
+        _add(x, layer + 1, c, theta * factor)
 
     def flatten(self, x: Array) -> Array:
         d, e = self._cholesky
@@ -214,11 +226,12 @@ class Static:
     def sample_times(self) -> Array:
         return np.empty(0)
 
-    def at(self, x: Array, layer: int, theta: float) -> Array:
+    def at(self, x: Array, layer: Index, theta: Real) -> Array:
         return x
 
-    def scatter(self, x: Array, layer: int, theta: float, c: Array, factor: float) -> None:
-        x += factor * c
+    def scatter(self, x: Array, layer: Index, theta: Real, c: Array, factor: Real) -> None:
+        found = _factors(factor, c) * c
+        x += namespace(c).sum(found, axis=0) if isinstance(layer, np.ndarray) else found
 
     def flatten(self, x: Array) -> Array:
         return x
@@ -257,6 +270,30 @@ def time_axis(kind: TimeKind, mesh: TimeMesh, norm: Norm = "L2") -> TimeAxis:
             "piecewise constant functions are not in H1: use in_time='nodes' with norm='H1'"
         )
     return Layers(mesh)
+
+
+def _entries(x: Array, layer: Index) -> Array:
+    """x_layer; of many layers (L, *block.shape)."""
+    if not isinstance(layer, np.ndarray):
+        return x[layer, ...]
+    return x[layer] if type(x) is np.ndarray else namespace(x).take(x, like(layer, x), axis=0)
+
+
+def _add(x: Array, layer: Index, c: Array, factor: Real) -> None:
+    """Adds factor c to x_layer, in place; of many layers, which may be the same, each its own."""
+    found = _factors(factor, c) * c
+    if not isinstance(layer, np.ndarray):
+        x[layer, ...] += found
+    elif type(x) is np.ndarray:
+        np.add.at(x, layer, found)
+    else:
+        for n, k in enumerate(layer.tolist()):
+            x[k, ...] += found[n, ...]
+
+
+def _factors(values: Real, x: Array) -> Array | float:
+    """One number, or one for each entry of the leading axis of x."""
+    return _column(values, x) if isinstance(values, np.ndarray) else float(values)
 
 
 def _column(values: Array, x: Array) -> Array:

@@ -8,12 +8,14 @@ import pytest
 
 from continuum import (
     L1,
+    AbsoluteError,
     Affine,
     Control,
     CrossEntropy,
     Integral,
     Interval,
     LearningProblem,
+    Logistic,
     NeuralODE,
     NeuralODE2,
     Projection,
@@ -44,10 +46,15 @@ from solvers import (
     integrate,
     minimize,
     observed_orders,
+    pontryagin_certificate,
+    shoot,
 )
+from solvers.adjoint import discrete_cost
 from solvers.flow.program import Loop
+from solvers.pontryagin.hamiltonian import layer_hamiltonian
 
 GRID = trapezoid(Interval(0, 1), 4)
+WEIGHTS = 1.0 + np.arange(12.0).reshape(4, 3)
 DENSE = WidthDepth(GRID, tanh)
 MESH = TimeMesh(1.3, 3, 1.5)
 
@@ -516,6 +523,219 @@ def test_held_blocks_keep_their_time(rng):
     found, slope = discretize(rest).value_and_gradient(part)
     assert found == pytest.approx(value, rel=1e-14)
     np.testing.assert_allclose(slope["bias"], gradient["bias"], rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("cost", ["work", "tracking", "trained readout"])
+@pytest.mark.parametrize("in_time", ["layers", "nodes"])
+def test_hamiltonians_read_held_blocks_at_their_time(cost, in_time, rng):
+    """D_c H on layer k is the gradient's layer k where the kernel is held as it is in a control."""
+    problem = learning(rng, running=DENSE_COSTS[cost], penalty=Tikhonov(0.1, ["bias"]))
+    controls = DENSE.controls(MESH, in_time=in_time)
+    if in_time == "nodes":  # the trained block on layers, the held one on their ends
+        blocks = tuple(
+            b if b.name == "kernel" else replace(b, time="layers") for b in controls.blocks
+        )
+        problem = replace(problem, controls=replace(controls, blocks=blocks))
+    c = problem.space.random(rng)
+    names = [b.name for b in problem.space.trained if b.name != "bias"]
+    rest, part = problem.holding(c, names)
+    objective = discretize(rest)
+    value, gradient = objective.value_and_gradient(part)
+    assert value == pytest.approx(discretize(problem).value(c), rel=1e-13)
+    hamiltonian = layer_hamiltonian(objective, part)
+    found = hamiltonian.gradient(dict(part))["bias"]
+    np.testing.assert_allclose(found, gradient["bias"], rtol=0, atol=1e-13)
+    functional, final = rest.functional, objective.run(part).states[-1]
+    end = functional.terminal_cost(final, functional.terminal_values(part))
+    running = MESH.steps @ hamiltonian.running(dict(part))
+    assert value == pytest.approx(end + running + rest.penalty.value(part), rel=1e-13)
+    best = pontryagin_certificate(rest, part, eigenvalues=0)
+    assert best.held == ()
+
+
+def test_rows_read_held_blocks_at_their_time(rng):
+    """One sample, tanh, a penalty: the minimiser over rows, with the kernel held, is stationary."""
+    problem = learning(
+        rng,
+        initial=rng.standard_normal((4, 1)),
+        target=rng.standard_normal((2, 1)),
+        sample_weights=None,
+        penalty=Tikhonov(0.1, ["bias"]),
+    )
+    rest, part = problem.holding(problem.space.random(rng), ["kernel"])
+    hamiltonian = layer_hamiltonian(discretize(rest), part)
+    best = hamiltonian.minimiser(dict(part))
+    assert best.exact
+    assert np.max(np.abs(hamiltonian.gradient(best.values)["bias"])) < 1e-7
+
+
+def test_shooting_reads_held_blocks_at_their_time(rng):
+    """x' = W(t) tanh(x) + b with W held on layers: shooting's J, over every b of time, is a little
+    below that of b on layers, and the same as where W is trained no more but b is refined.
+    """
+    network, mesh = NeuralODE2(2, tanh), TimeMesh(1.0, 3)
+    problem = LearningProblem(
+        network,
+        np.array([[1.0], [-0.5]]),
+        np.array([[-0.5], [1.0]]),
+        mesh,
+        running=Tracking(SquaredError(0.3)),
+        penalty=Tikhonov(0.2, ["bias"]),
+    )
+    rest, _ = problem.holding(problem.space.sample(weight=rng.normal(size=(3, 2, 2))), ["weight"])
+    found = shoot(rest)
+    assert found.status.ok
+    fine = []
+    for factor in (8, 16):
+        finer, weight = TimeMesh(1.0, 3 * factor), np.repeat(rest.space.fixed["weight"], factor, 0)
+        again = replace(problem, controls=finer)
+        held, start = again.holding(again.space.sample(weight=weight), ["weight"])
+        method = LBFGS(gtol=1e-7)
+        fine.append(minimize(discretize(held, RK4(), 2), method, initial=start).objective)
+    limit = (4 * fine[1] - fine[0]) / 3
+    assert found.objective == pytest.approx(limit, rel=1e-7)
+
+
+def many_points(cost, rng, count=5):
+    """A functional, count points (f, c, t) and directions (df, dc); kernels vary, biases do not."""
+    functional = learning(rng, running=cost).functional
+    f, df = rng.standard_normal((2, count, 4, 3))
+    t = np.linspace(0.0, MESH.horizon, count)
+    c, dc = (
+        {
+            b.name: rng.standard_normal(b.shape if b.name == "bias" else (count, *b.shape))
+            for b in functional.space.blocks
+        }
+        for _ in range(2)
+    )
+    return functional, f, c, t, df, dc
+
+
+class Everywhere(StateOnly):
+    """The same, at many points at once."""
+
+    broadcasts = True
+
+    def density(self, network, f, c, t):
+        return (
+            np.cos(np.asarray(t))[..., None]
+            * np.sum(network.weights[:, None] * f**3, axis=-2)
+            / 3.0
+        )
+
+    def vjp(self, network, f, c, t, q):
+        return np.cos(np.asarray(t))[..., None, None] * q * f**2, {}
+
+    def vjp_derivative(self, network, f, c, t, q, df, dc):
+        return 2.0 * np.cos(np.asarray(t))[..., None, None] * q * f * df, {}
+
+
+def shares(outputs):
+    """A target of time whose columns are probabilities."""
+
+    def target(t):
+        found = np.abs(np.sin(t + WEIGHTS[:outputs]))
+        return found / found.sum(axis=0)
+
+    return target
+
+
+MANY = {
+    **DENSE_COSTS,
+    "own, broadcasting": Everywhere(),
+    **{
+        f"{type(loss).__name__} of {type(readout).__name__}": Tracking(loss, readout, shares(n))
+        for loss in (SquaredError(), AbsoluteError(), Logistic(0.7), CrossEntropy())
+        for readout, n in (
+            (State(), 4),
+            (Projection(np.arange(8.0).reshape(2, 4) / 5), 2),
+            (Integral(link=tanh), 4),
+            (Affine(3, link=tanh), 3),
+        )
+    },
+}
+
+
+@pytest.mark.parametrize("cost", MANY.values(), ids=MANY.keys())
+def test_many_points_at_once(cost, rng):
+    """Costs and derivatives of many points are those of each on its own."""
+    functional, f, c, t, df, dc = many_points(cost, rng)
+    assert functional.running.broadcasts == isinstance(cost, Tracking | Everywhere)
+    q = rng.standard_normal(3)
+    costs = functional.running_costs(f, c, t)
+    means = functional.mean(costs)
+    derivatives = functional.running_vjp(f, c, t)
+    changes = functional.running_vjp_derivative(f, c, t, df, dc, q)
+    for n, s in enumerate(t.tolist()):
+        here, along = ({b: x if b == "bias" else x[n] for b, x in v.items()} for v in (c, dc))
+        alone = functional.running_vjp(f[n], here, s)
+        change = functional.running_vjp_derivative(f[n], here, s, df[n], along, q)
+        expected = functional.running_costs(f[n], here, s)
+        np.testing.assert_allclose(costs[n], expected, rtol=1e-13)
+        assert means[n] == pytest.approx(functional.running_cost(f[n], here, s), rel=1e-13)
+        for found, wanted in ((derivatives, alone), (changes, change)):
+            np.testing.assert_allclose(found[0][n], wanted[0], rtol=1e-13, atol=1e-14)
+            assert found[1].keys() == wanted[1].keys()
+            for name, bar in wanted[1].items():
+                np.testing.assert_allclose(found[1][name][n], bar, rtol=1e-13, atol=1e-14)
+
+
+def test_check_derivatives_asks_for_many_points():
+    class Wrong(Everywhere):
+        def vjp(self, network, f, c, t, q):
+            found = super().vjp(network, f, c, t, q)[0]
+            return (found[::-1] if found.ndim == 3 else found), {}
+
+    for cost in (*DENSE_COSTS.values(), Everywhere()):
+        if not isinstance(cost, Tracking) or cost.readout is not None:
+            assert check_derivatives(cost, DENSE).ok
+    (failure,) = check_derivatives(Wrong(), DENSE).failures
+    assert failure.what == "broadcasts"
+    assert failure.wrong == "vjp of stacked states is not what it is state by state"
+
+
+def test_moving_targets_are_evaluated_once_for_a_run(rng):
+    asked = []
+
+    def counted(t):
+        asked.append(t)
+        return moving(t)
+
+    problem = learning(rng, running=Tracking(SquaredError(), target=counted))
+    objective, c = discretize(problem), problem.space.random(rng)
+    asked.clear()
+    value, _ = objective.value_and_gradient(c)
+    assert asked == MESH.nodes.tolist()
+    assert value == pytest.approx(objective.value(c), rel=1e-14)
+
+
+@pytest.mark.parametrize("cost", DENSE_COSTS.values(), ids=DENSE_COSTS.keys())
+@pytest.mark.parametrize("running_on", ["layers", "steps"])
+@pytest.mark.parametrize("in_time", ["layers", "nodes", "static"])
+def test_nodes_at_once_or_in_small_stretches(cost, running_on, in_time, rng, monkeypatch):
+    """Value, gradient, Hessian and costates do not depend on how many nodes are asked for at once,
+    nor on checkpoints.
+    """
+    problem = learning(rng, in_time=in_time, running=cost)
+    objective = discretize(problem, Heun(), 3, running_on)
+    c, d = problem.space.random(rng), problem.space.random(rng)
+    value, gradient = objective.value_and_gradient(c)
+    bend, path = objective.hvp(c, d), objective.run(c)
+    assert objective.value(c) == pytest.approx(value, rel=1e-14)
+    little = replace(objective, memory=2 * 2 * 8 * 12 * 4)
+    assert little.value(c) == pytest.approx(value, rel=1e-13)
+    monkeypatch.setattr(discrete_cost, "_CHUNK", 1)
+    again = objective.run(c)
+    np.testing.assert_allclose(again.remaining, path.remaining, rtol=0, atol=1e-14)
+    for found, wanted in (
+        (objective.gradient(c), gradient),
+        (little.gradient(c), gradient),
+        (objective.hvp(c, d), bend),
+        (again.gradient, gradient),
+    ):
+        for name in wanted:
+            scale = np.max(np.abs(wanted[name]))
+            np.testing.assert_allclose(found[name], wanted[name], rtol=0, atol=1e-13 * (1 + scale))
 
 
 def test_another_array_library(rng):

@@ -214,3 +214,22 @@ def test_infinite_and_huge_scores():
         assert cross.value(-o, right, v) == far
     assert np.isnan(cross.value(np.array([[np.nan], [0.0]]), right, v))
     assert np.isnan(logistic.value(np.array([[np.nan], [0.0]]), right, v))
+
+
+@EVERY
+def test_many_points_at_once(kind, rng):
+    """Outputs (L, P, M), with one target or one of each point, give what each gives alone."""
+    loss = kind(1.7)
+    assert loss.broadcasts
+    assert not Loss.broadcasts
+    o, do = rng.standard_normal((2, 5, 3, 4))
+    o[2] *= 40.0  # where one probability is nearly 1
+    for y in (TARGETS[kind](rng), np.stack([TARGETS[kind](rng) for _ in range(5)])):
+        each = np.broadcast_to(y, o.shape)
+        for together, alone in (
+            (loss.value(o, y, V), lambda n, y=each: loss.value(o[n], y[n], V)),
+            (loss.gradient(o, y, V), lambda n, y=each: loss.gradient(o[n], y[n], V)),
+            (loss.hvp(o, y, V, do), lambda n, y=each: loss.hvp(o[n], y[n], V, do[n])),
+        ):
+            expected = np.stack([alone(n) for n in range(5)])
+            np.testing.assert_allclose(together, expected, rtol=1e-14, atol=1e-300)

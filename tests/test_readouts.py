@@ -202,3 +202,40 @@ def problem(readout, target, network=NETWORK):
 def test_bad_input(make, words):
     with pytest.raises((ValueError, TypeError), match=words):
         make()
+
+
+@EVERY
+@pytest.mark.parametrize("one", [True, False], ids=["one control", "a control for each"])
+def test_many_points_at_once(readout, one, rng):
+    """States (4, N, M), with one value of the blocks or one of each, give what each gives alone."""
+    assert readout.broadcasts
+    assert not Readout.broadcasts
+    points = 4
+    f, df = rng.standard_normal((2, points, 4, 5))
+    several = [[parameters(readout, rng) for _ in range(points)] for _ in range(2)]
+    each = [[found[0]] * points if one else found for found in several]
+    c, dc = (
+        found[0] if one else {n: np.stack([x[n] for x in found]) for n in found[0]}
+        for found in each
+    )
+    outputs = len(readout.measure(NETWORK))
+    q, dq = rng.standard_normal((2, points, outputs, 5))
+    together = [
+        (readout.output(NETWORK, f, c), {}),
+        (readout.jvp(NETWORK, f, c, df, dc), {}),
+        readout.vjp(NETWORK, f, c, q),
+        readout.vjp_derivative(NETWORK, f, c, q, df, dc, dq),
+    ]
+    for n in range(points):
+        here, along = each[0][n], each[1][n]
+        alone = [
+            (readout.output(NETWORK, f[n], here), {}),
+            (readout.jvp(NETWORK, f[n], here, df[n], along), {}),
+            readout.vjp(NETWORK, f[n], here, q[n]),
+            readout.vjp_derivative(NETWORK, f[n], here, q[n], df[n], along, dq[n]),
+        ]
+        for found, expected in zip(together, alone, strict=True):
+            np.testing.assert_allclose(found[0][n], expected[0], rtol=1e-13, atol=1e-13)
+            assert found[1].keys() == expected[1].keys()
+            for name, bar in expected[1].items():
+                np.testing.assert_allclose(found[1][name][n], bar, rtol=1e-13, atol=1e-13)

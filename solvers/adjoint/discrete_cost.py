@@ -5,17 +5,17 @@ Between nodes n < n' of the rule, which lie at the ends of one layer k or inside
     int L dt ~ (t_n' - t_n) / 2 [ L(f_n, c_k(t_n), t_n) + L(f_n', c_k(t_n'), t_n') ],
 
 c_k the control continued from inside layer k to its closed ends.  A state therefore meets up to two
-values of the control, one for each layer that it ends.
+values of the control, one for each layer that it ends.  All nodes of a stretch of the run are asked
+for at once.
 """
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from math import prod
 
 import numpy as np
 
-from continuum.arrays import Array, namespace
+from continuum.arrays import Array, like, namespace
 from continuum.controls import Control
 from continuum.functional import Functional
 from continuum.problem import LearningProblem
@@ -24,120 +24,213 @@ from ..flow.advance import Steps
 
 Cotangents = Mapping[str, Array]
 
+States = Callable[[Array], Array]
+"""The states (n, N, M) of a run, from their numbers (n,)."""
+
+_CHUNK = 16_384
+"""Entries of states and cotangents of nodes that are formed at once: few calls for small networks,
+and arrays that stay in the processor's caches for large ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """Some terms factor_r L(f_n, c_k(t_n), t_n) of the rule, n = states_r and k = layers_r; the
+    numbers of the states increase.  All arrays (R,).
+    """
+
+    states: Array
+    times: Array
+    layers: Array
+    factors: Array
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def __getitem__(self, chosen: slice) -> "Terms":
+        return Terms(
+            self.states[chosen], self.times[chosen], self.layers[chosen], self.factors[chosen]
+        )
+
+    def among(self, first: int, last: int) -> "Terms":
+        """Those of the states first, ..., last."""
+        start, stop = np.searchsorted(self.states, [first, last + 1])
+        return self[start:stop]
+
 
 @dataclass(frozen=True, eq=False)
 class Rule:
     """Where the costs of a run of known steps are taken, and with which factors.
 
     times : (S + 1,), the times of the states
-    terms : the number of a state -> the layers from inside which the running cost is taken there,
-        and its factors in the rule
-    arriving : the number of a state -> the layer and the factor of the interval that ends there
-    states : the numbers of the states on which the cost depends, increasing
+    terms : of the running cost, each group with at most one term of a state: those that leave a
+        node and those that arrive, or, where both see one value of the control, their sum
+    arriving : the terms of the intervals that end at a state
+    states : the numbers of the states on which the cost depends, increasing.  Those of a group have
+        no others of them in between
     """
 
     times: Array
-    terms: Mapping[int, Sequence[tuple[int, float]]]
-    arriving: Mapping[int, tuple[int, float]]
-    states: Sequence[int]
+    terms: Sequence[Terms]
+    arriving: Terms
+    states: Array
 
     @property
     def last(self) -> int:
         """The number of the last state."""
         return len(self.times) - 1
 
-    def among(self, first: int, last: int) -> Sequence[int]:
+    def among(self, first: int, last: int) -> Array:
         """Those of `states` that are first, ..., last."""
-        return self.states[bisect_left(self.states, first) : bisect_right(self.states, last)]
+        start, stop = np.searchsorted(self.states, [first, last + 1])
+        return self.states[start:stop]
 
     @staticmethod
     def of(problem: LearningProblem, steps: Steps, running_on: str) -> "Rule":
         """With its nodes at the ends of "layers" or of "steps"."""
         functional = problem.functional
         times = np.append(steps.start, problem.mesh.horizon)
-        terms: dict[int, list[tuple[int, float]]] = {}
-        arriving: dict[int, tuple[int, float]] = {}
-        nodes = np.arange(len(times))
+        last = len(times) - 1
+        nodes = np.arange(last + 1)
         if running_on == "layers":
             nodes = np.searchsorted(times, problem.mesh.nodes)
-        for n, after in pairwise(nodes.tolist() if functional.running is not None else []):
-            layer, half = int(steps.layer[n]), 0.5 * float(times[after] - times[n])
-            terms.setdefault(n, []).append((layer, half))
-            terms.setdefault(after, []).append((layer, half))
-            arriving[after] = layer, half
+        if functional.running is None:
+            nodes = nodes[:0]
+        layers, halves = steps.layer[nodes[:-1]], 0.5 * np.diff(times[nodes])
+        leaving = Terms(nodes[:-1], times[nodes[:-1]], layers, halves)
+        arriving = Terms(nodes[1:], times[nodes[1:]], layers, halves)
+        terms = (leaving, arriving)
         if not functional.running_jumps:
-            for n, found in terms.items():
-                terms[n] = [(found[0][0], sum(factor for _, factor in found))]
-        end = set() if functional.terminal is None else {len(times) - 1}
-        return Rule(times, terms, arriving, sorted(end.union(terms)))
+            both = np.append(halves, 0.0) + np.append(0.0, halves)
+            terms = (
+                Terms(nodes, times[nodes], np.append(layers, layers[-1:]), both[: len(nodes)]),
+            )
+        end = [] if functional.terminal is None else [last]
+        states = np.union1d(nodes, np.array(end, dtype=nodes.dtype))
+        return Rule(times, [group for group in terms if len(group)], arriving, states)
 
 
 @dataclass(frozen=True, eq=False)
 class DiscreteCost:
-    """J less the penalty, as a function of the states of one run, with its derivatives."""
+    """J less the penalty, as a function of the states of one run, with its derivatives.
+
+    The methods take the numbers (n,) of the states meant, a stretch of the rule's `states`, and
+    where to find states.
+    """
 
     functional: Functional
     control: Control
     rule: Rule
 
-    def value(self, n: int, f: Array) -> float:
-        """The costs of the n-th state."""
-        functional, t, total = self.functional, float(self.rule.times[n]), 0.0
-        for layer, factor in self.rule.terms.get(n, ()):
-            values = functional.running_values(self.control, layer, t)
-            total += factor * functional.running_cost(f, values, t)
-        if n == self.rule.last and functional.terminal is not None:
-            total += functional.terminal_cost(f, functional.terminal_values(self.control))
+    def value(self, numbers: Array, states: States) -> float:
+        """The costs of these states."""
+        functional, total = self.functional, 0.0
+        for _, part in self._parts(numbers):
+            values = functional.running_values(self.control, part.layers, part.times)
+            f = states(part.states)
+            costs = functional.mean(functional.running_costs(f, values, part.times))
+            total += float(namespace(costs).sum(like(part.factors, costs) * costs))
+        if self._ends(numbers):
+            values = functional.terminal_values(self.control)
+            total += functional.terminal_cost(states(numbers[-1:])[0, ...], values)
         return total
 
-    def seed(self, n: int, f: Array, total: Cotangents) -> Array | None:
-        """The derivative of `value` in the state, None if there is none; those in the control are
-        added to `total`.
+    def seeds(self, numbers: Array, states: States, total: Cotangents) -> Array:
+        """The derivatives of `value` in the states, (n, N, M); those in the control are added to
+        `total`.
         """
-        functional, space, t = self.functional, self.functional.space, float(self.rule.times[n])
-        seed = None
-        for layer, factor in self.rule.terms.get(n, ()):
-            values = functional.running_values(self.control, layer, t)
-            p, bars = functional.running_vjp(f, values, t)
-            space.scatter(total, layer, t, bars, factor)
-            seed = _sum(seed, factor * p)
-        if n == self.rule.last and functional.terminal is not None:
-            p, bars = functional.terminal_vjp(f, functional.terminal_values(self.control))
-            space.scatter(total, space.mesh.layers - 1, t, bars, 1.0)
-            seed = _sum(seed, p)
-        return seed
+        functional, space = self.functional, self.functional.space
+        found = self._zeros(numbers, states)
+        for rows, part in self._parts(numbers):
+            values = functional.running_values(self.control, part.layers, part.times)
+            p, bars = functional.running_vjp(states(part.states), values, part.times)
+            space.scatter(total, part.layers, part.times, bars, part.factors)
+            found[rows, ...] += _column(part.factors, p) * p
+        if self._ends(numbers):
+            values = functional.terminal_values(self.control)
+            p, bars = functional.terminal_vjp(states(numbers[-1:])[0, ...], values)
+            space.scatter(total, space.mesh.layers - 1, space.mesh.horizon, bars, 1.0)
+            found[-1, ...] += p
+        return found
 
-    def seed_derivative(
-        self, n: int, f: Array, df: Array, direction: Control, total: Cotangents
-    ) -> Array | None:
-        """The derivative of `seed` in a direction; that of the cotangents is added to `total`."""
-        functional, space, t = self.functional, self.functional.space, float(self.rule.times[n])
-        seed = None
-        for layer, factor in self.rule.terms.get(n, ()):
-            values = functional.running_values(self.control, layer, t)
-            varied = functional.running_variation(direction, layer, t)
-            p, bars = functional.running_vjp_derivative(f, values, t, df, varied)
-            space.scatter(total, layer, t, bars, factor)
-            seed = _sum(seed, factor * p)
-        if n == self.rule.last and functional.terminal is not None:
+    def seed_derivatives(
+        self,
+        numbers: Array,
+        states: States,
+        dstates: States,
+        direction: Control,
+        total: Cotangents,
+    ) -> Array:
+        """The derivatives of `seeds` in a direction, (n, N, M); that of the cotangents is added to
+        `total`.
+        """
+        functional, space = self.functional, self.functional.space
+        found = self._zeros(numbers, states)
+        for rows, part in self._parts(numbers):
+            at = part.layers, part.times
+            values = functional.running_values(self.control, *at)
+            varied = functional.running_variation(direction, *at)
+            f, df = states(part.states), dstates(part.states)
+            p, bars = functional.running_vjp_derivative(f, values, part.times, df, varied)
+            space.scatter(total, *at, bars, part.factors)
+            found[rows, ...] += _column(part.factors, p) * p
+        if self._ends(numbers):
             values = functional.terminal_values(self.control)
             varied = functional.terminal_variation(direction)
+            f, df = states(numbers[-1:])[0, ...], dstates(numbers[-1:])[0, ...]
             p, bars = functional.terminal_vjp_derivative(f, values, df, varied)
-            space.scatter(total, space.mesh.layers - 1, t, bars, 1.0)
-            seed = _sum(seed, p)
-        return seed
+            space.scatter(total, space.mesh.layers - 1, space.mesh.horizon, bars, 1.0)
+            found[-1, ...] += p
+        return found
 
-    def arriving_seed(self, n: int, f: Array) -> Array | None:
-        """The part of the seed, of each sample's own cost, that the interval which ends at the n-th
-        state contributes.
+    def arriving_seeds(self, f: Array) -> Array:
+        """(S + 1, N, M): the parts of the seeds, of each sample's own cost, that the intervals
+        which end at the states contribute.
+
+        f : (S + 1, N, M), all states
         """
-        if n not in self.rule.arriving:
-            return None
-        (layer, factor), t = self.rule.arriving[n], float(self.rule.times[n])
-        values = self.functional.running_values(self.control, layer, t)
-        ones = namespace(f).ones_like(f[0, :])
-        return factor * self.functional.running_vjp(f, values, t, ones)[0]
+        xp, terms = namespace(f), self.rule.arriving
+        found, ones = xp.zeros_like(f), xp.ones_like(f[0, 0, :])
+        for start in range(0, len(terms), self._most):
+            part = terms[start : start + self._most]
+            states = xp.take(f, like(part.states, f), axis=0)
+            values = self.functional.running_values(self.control, part.layers, part.times)
+            p = (
+                _column(part.factors, f)
+                * self.functional.running_vjp(states, values, part.times, ones)[0]
+            )
+            for row, n in enumerate(part.states.tolist()):
+                found[n, ...] = p[row, ...]
+        return found
+
+    def _parts(self, numbers: Array) -> Iterator[tuple[slice, Terms]]:
+        """The terms of these states, with the places of their states; each of a bounded size."""
+        for group in self.rule.terms if len(numbers) else ():
+            terms = group.among(int(numbers[0]), int(numbers[-1]))
+            for start in range(0, len(terms), self._most):
+                part = terms[start : start + self._most]
+                row = int(np.searchsorted(numbers, part.states[0]))
+                yield slice(row, row + len(part)), part
+
+    def _zeros(self, numbers: Array, states: States) -> Array:
+        """(n, N, M), where the states are."""
+        example = states(numbers[:1])
+        return like(np.zeros((len(numbers), *example.shape[1:])), example)
+
+    def _ends(self, numbers: Array) -> bool:
+        """True if the last of these states has a terminal cost."""
+        last = len(numbers) > 0 and numbers[-1] == self.rule.last
+        return bool(last) and self.functional.terminal is not None
+
+    @property
+    def _most(self) -> int:
+        """How many nodes are asked for at once."""
+        functional = self.functional
+        read = [b for b in functional.space.blocks if b.name in functional.running_reads]
+        samples = len(functional.sample_weights)
+        entries = len(functional.network.weights) * samples + sum(prod(b.shape) for b in read)
+        return max(1, _CHUNK // entries)
 
 
-def _sum(total: Array | None, term: Array) -> Array:
-    return term if total is None else total + term
+def _column(factors: Array, p: Array) -> Array:
+    """(R,) as (R, 1, 1), where p is."""
+    return like(factors[:, None, None], p)

@@ -148,10 +148,18 @@ class ReducedObjective:
         sweeps, tape = self._start(control, keep=self.memory is None)
         if tape is not None:
             return sweeps.value(tape)
-        f, at, total = self.problem.initial, 0, 0.0
-        for n in sweeps.cost.rule.states:
-            f, at = (sweeps.advance(f, at, n) if n > at else f), n
-            total += sweeps.cost.value(n, f)
+        f, count, total = self.problem.initial, len(sweeps.steps), 0.0
+        if self.problem.running is None:
+            final = namespace(f).stack([sweeps.advance(f, 0, count)])
+            return sweeps.cost.value(sweeps.cost.rule.states, lambda _: final)
+        most = count
+        if self.memory is not None:
+            units, samples = f.shape
+            most = max(1, self.memory // (8 * units * samples) - 1)
+        for start in range(0, count, most):
+            part = sweeps.states(f, start, min(start + most, count))
+            total += sweeps.value(part)
+            f = part.states[-1]
         return total
 
     def gradient(self, control: Control) -> Control:
@@ -199,22 +207,20 @@ class ReducedObjective:
         sweeps, tape = self._whole(control.like(self.problem.initial))
         backward = Backward(sweeps, self.space.cotangents(self.problem.initial), keep=True)
         backward(tape)
-        states, cost = tape.states, sweeps.cost
-        stack = namespace(states[0]).stack
+        cost = sweeps.cost
+        states = tape.stacked(np.arange(len(tape.states)))
+        stack = namespace(states).stack
         if np.all(weights > 0):
-            costates = stack(backward.costates[::-1]) / like(weights, states[0])
+            costates = stack(backward.costates[::-1]) / like(weights, states)
         else:  # a sample that does not count has a cost of its own all the same
             alone = replace(self.problem, sample_weights=None)
             costates = replace(self, problem=alone).run(control).costates
-        arriving = [cost.arriving_seed(n, f) for n, f in enumerate(states)]
         remaining = costates
-        if cost.rule.arriving:
-            remaining = stack(
-                [costates[n, ...] - (0.0 if q is None else q) for n, q in enumerate(arriving)]
-            )
+        if len(cost.rule.arriving):
+            remaining = costates - cost.arriving_seeds(states)
         return Path(
             cost.rule.times,
-            stack(list(states)),
+            states,
             costates,
             remaining,
             sweeps.value(tape) + self._penalty(control),

@@ -4,6 +4,7 @@ apply.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 
@@ -32,6 +33,16 @@ class Kept(Sequence[Array]):
     def __len__(self) -> int:
         return len(self.tape) + 1
 
+    def stacked(self, numbers: Array) -> Array:
+        """(n, N, M): the states with these numbers, increasing."""
+        found = np.empty((len(numbers), *self.final.shape))
+        inside = int(np.searchsorted(numbers, len(self.tape)))
+        found[:inside] = self.tape[numbers[:inside], 0, : self.final.size].reshape(
+            -1, *self.final.shape
+        )
+        found[inside:] = self.final
+        return found
+
     def __getitem__(self, n: int) -> Array:  # type: ignore[override]  # no slices
         if n == len(self.tape):
             return self.final
@@ -50,8 +61,40 @@ class Tape:
 
     first: int
     steps: Steps
-    states: Sequence[Array] | States
+    states: States
     record: Array | None = None
+
+    def stacked(self, numbers: Array) -> Array:
+        """(n, N, M): the states with these numbers in the run, increasing."""
+        return _stacked(self.states, numbers - self.first)
+
+
+@dataclass(frozen=True, eq=False)
+class Seeds:
+    """What the costs add to costates.
+
+    values : (n, N, M)
+    places : (S + 1,), which of them belongs to each state of a tape, or -1
+    """
+
+    values: Array
+    places: Array
+
+    @staticmethod
+    def of(numbers: Array, values: Array, steps: int) -> "Seeds":
+        """Those of the states with these numbers, on a tape of so many steps."""
+        places = np.full(steps + 1, -1)
+        places[numbers] = np.arange(len(numbers))
+        return Seeds(values, places)
+
+    def added(self, n: int, p: Array) -> Array:
+        """p with what belongs to the n-th state."""
+        return p if self.places[n] < 0 else p + self.values[int(self.places[n]), ...]
+
+    @property
+    def flat(self) -> tuple[Array, Array]:
+        """(places, values (n, N M)), as the compiled loops take them."""
+        return self.places, self.values.reshape(len(self.values), prod(self.values.shape[1:]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +124,17 @@ class Sweeps:
         """The state after the steps start, ..., stop - 1.  Raises SolveError."""
         return self._run(f, start, stop, keep=False)[0]
 
+    def states(self, f: Array, start: int, stop: int) -> Tape:
+        """The states before and after these steps, without what a backward sweep needs besides.
+        Raises SolveError.
+        """
+        return Tape(start, self.steps[start:stop], self._run(f, start, stop, keep=True)[1])
+
     def record(self, f: Array, start: int, stop: int) -> Tape:
-        """The same, with all that the backward sweep needs.  Raises SolveError."""
+        """As `states`, with all that the backward sweep needs.  Raises SolveError."""
         steps = self.steps[start:stop]
         if self.compiled is None:
-            return Tape(start, steps, self._run(f, start, stop, keep=True)[1])
+            return self.states(f, start, stop)
         final = np.array(f, order="C")
         record = self.compiled.tape(len(steps), f.shape[1])
         none = np.empty((0, final.size))
@@ -117,22 +166,23 @@ class Sweeps:
             Solution(Trajectory(times, stacked), status, detail or f"at t = {times[-1]:.6g}")
         )
 
-    def seeds(self, tape: Tape, total: Mapping[str, Array]) -> dict[int, Array]:
+    def seeds(self, tape: Tape, total: Mapping[str, Array]) -> "Seeds":
         """What the costs add to the costate after each step of the tape, and at the start of the
         run.
         """
-        found = {}
-        for n in self._where(tape):
-            seed = self.cost.seed(n, tape.states[n - tape.first], total)
-            if seed is not None:
-                found[n - tape.first] = seed
-        return found
+        numbers = self._where(tape)
+        if len(numbers) == 0:
+            found = namespace(tape.states[0]).stack([tape.states[0]])[:0, ...]
+        else:
+            found = self.cost.seeds(numbers, tape.stacked, total)
+        return Seeds.of(numbers - tape.first, found, len(tape.steps))
 
     def value(self, tape: Tape) -> float:
         """The costs of the same states."""
-        return sum(self.cost.value(n, tape.states[n - tape.first]) for n in self._where(tape))
+        numbers = self._where(tape)
+        return self.cost.value(numbers, tape.stacked)
 
-    def _where(self, tape: Tape) -> Sequence[int]:
+    def _where(self, tape: Tape) -> Array:
         """The numbers of the states that cost something: after each step, and at the start."""
         first = tape.first + (tape.first > 0)
         return self.cost.rule.among(first, tape.first + len(tape.steps))
@@ -195,7 +245,7 @@ class Backward:
         p = namespace(tape.states[0]).zeros_like(tape.states[0]) if self.p is None else self.p
         self.p = (self._generic if tape.record is None else self._compiled)(tape, seeds, p)
 
-    def _generic(self, tape: Tape, seeds: Mapping[int, Array], p: Array) -> Array:
+    def _generic(self, tape: Tape, seeds: Seeds, p: Array) -> Array:
         derivatives, space = self.sweeps.derivatives, self.sweeps.problem.space
         count = len(tape.steps)
         for n in range(count, -1, -1):
@@ -204,13 +254,12 @@ class Backward:
                 p, _, bars = derivatives.adjoint(step, p)
                 for at, bar in zip(step.times, bars, strict=True):
                     space.scatter(self.total, step.layer, at, bar, step.h)
-            if n in seeds:
-                p = p + seeds[n]
+            p = seeds.added(n, p)
             if self.keep:
                 self.costates.append(p)
         return p
 
-    def _compiled(self, tape: Tape, seeds: Mapping[int, Array], p: Array) -> Array:
+    def _compiled(self, tape: Tape, seeds: Seeds, p: Array) -> Array:
         loop, shape = self.sweeps.loop, p.shape
         if self.fresh is None:
             self.fresh = loop.fresh(self.sweeps.problem.functional.running_reads)
@@ -224,7 +273,7 @@ class Backward:
             loop.method,
             moments,
             tape.record,
-            *_stacked(seeds, len(tape.steps), p.size),
+            *seeds.flat,
             loop.lowered.arrays(self.total),
             self.fresh,
             p.reshape(-1),
@@ -238,13 +287,12 @@ def second_order(sweeps: Sweeps, tape: Tape, direction: Control, total: dict[str
     """Collects in `total` the derivative, in a direction, of the cotangents of a whole run."""
     compiled = None if tape.record is None else _CompiledSecondOrder(sweeps, tape, direction)
     dstates = _tangent(sweeps, tape, direction) if compiled is None else compiled.dstates
-    seeds, dseeds = {}, {}
-    for n in sweeps.cost.rule.states:
-        f = tape.states[n]
-        seed = sweeps.cost.seed(n, f, {})
-        dseed = sweeps.cost.seed_derivative(n, f, dstates[n], direction, total)
-        if seed is not None and dseed is not None:
-            seeds[n], dseeds[n] = seed, dseed
+    seeds = sweeps.seeds(tape, {})
+    numbers = sweeps.cost.rule.states
+    dvalues = sweeps.cost.seed_derivatives(
+        numbers, tape.stacked, lambda some: _stacked(dstates, some), direction, total
+    )
+    dseeds = Seeds(dvalues, seeds.places)
     if compiled is not None:
         compiled.collect(seeds, dseeds, total)
         return
@@ -258,8 +306,7 @@ def second_order(sweeps: Sweeps, tape: Tape, direction: Control, total: dict[str
             dp, bars = derivatives.adjoint_tangent(step, direction, dstages, lam, dp)
             for at, bar in zip(step.times, bars, strict=True):
                 sweeps.problem.space.scatter(total, step.layer, at, bar, step.h)
-        if n in seeds:
-            p, dp = p + seeds[n], dp + dseeds[n]
+        p, dp = seeds.added(n, p), dseeds.added(n, dp)
 
 
 def _tangent(sweeps: Sweeps, tape: Tape, direction: Control) -> list[Array]:
@@ -282,7 +329,7 @@ class _CompiledSecondOrder:
         self.sweeps, self.tape = sweeps, tape
         self.changes = loop.lowered.arrays(direction)
         self.record = np.empty((count, loop.method.b.size, loop.lowered.varied * shape[1]))
-        self.dstates = np.zeros((count + 1, *shape))
+        self.dstates: Array = np.zeros((count + 1, *shape))
         chain_second_order.tangent(
             shape[1],
             loop.lowered.room(shape[1], loop.method.b.size, 0),
@@ -296,13 +343,10 @@ class _CompiledSecondOrder:
             self.dstates.reshape(count + 1, -1),
         )
 
-    def collect(
-        self, seeds: Mapping[int, Array], dseeds: Mapping[int, Array], total: dict[str, Array]
-    ) -> None:
+    def collect(self, seeds: Seeds, dseeds: Seeds, total: dict[str, Array]) -> None:
         """Collects the derivatives of the cotangents in `total`."""
         loop, steps = self.sweeps.loop, self.tape.steps
         samples, stages = self.dstates.shape[-1], loop.method.b.size
-        size = self.dstates[0].size
         chain_second_order.second_order(
             samples,
             loop.lowered.room(samples, stages, 2 * stages),
@@ -312,8 +356,8 @@ class _CompiledSecondOrder:
             steps.moments,
             self.tape.record,
             self.record,
-            *_stacked(seeds, len(steps), size),
-            _stacked(dseeds, len(steps), size)[1],
+            *seeds.flat,
+            dseeds.flat[1],
             self.changes,
             loop.lowered.arrays(total),
             loop.fresh(self.sweeps.problem.functional.running_reads),
@@ -324,10 +368,10 @@ def _step(tape: Tape, n: int) -> tuple[int, float, float]:
     return int(tape.steps.layer[n]), float(tape.steps.start[n]), float(tape.steps.size[n])
 
 
-def _stacked(seeds: Mapping[int, Array], count: int, size: int) -> tuple[Array, Array]:
-    """(S + 1,): which seed belongs to a state, or -1; and the seeds, flat."""
-    places, stacked = np.full(count + 1, -1), np.empty((len(seeds), size))
-    for index, (n, seed) in enumerate(seeds.items()):
-        places[n] = index
-        stacked[index] = seed.reshape(-1)
-    return places, stacked
+def _stacked(states: States, numbers: Array) -> Array:
+    """(n, N, M): the states with these numbers."""
+    if isinstance(states, Kept):
+        return states.stacked(numbers)
+    if isinstance(states, np.ndarray):
+        return states[numbers]
+    return namespace(states[0]).stack([states[n] for n in numbers.tolist()])

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from continuum.activations import Activation
-from continuum.arrays import Array, is_numpy
+from continuum.arrays import Array, is_numpy, to_host
 from continuum.compiled import FROM_VALUE, IDENTITY
 from continuum.controls import Control, ControlPath, ControlSpace, FunctionControl
 from continuum.kernels import Dense
@@ -295,7 +295,8 @@ def pair_of(stepper: AdaptiveRungeKutta, weights: Array) -> Pair | None:
     errors = [stepper.error]
     if isinstance(stepper, DOP853):
         errors.append(dop853_table.ERROR_3)
-    return Pair(np.stack(errors), weights / weights.sum(), np.array(stepper.tolerances))
+    shares = to_host(weights)
+    return Pair(np.stack(errors), shares / shares.sum(), np.array(stepper.tolerances))
 
 
 @cache

@@ -11,6 +11,7 @@ descend from the control at hand, and what they find is called inexact.
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numba
 import numpy as np
@@ -148,7 +149,8 @@ class Hamiltonian:
             return self.descend(values, iterations)
         rows = rows_of(self.problem)
         if form == "rows" and rows is not None:
-            best, doubt = row_minimiser(self.problem, rows, self.states, self.costates, values)
+            points = self.states, self.costates
+            best, doubt = row_minimiser(self.problem, rows, points, values, self._held)
         else:
             slope = self._pulled_back(values, self._shared)[1]
             best = affine_minimiser(self.problem, slope, values)
@@ -205,21 +207,15 @@ class Hamiltonian:
         """(L, N, M): F(f, c, t)."""
         network = self.problem.network
         if network.broadcasts:
-            return network.velocity(self.states, {**self._space.fixed, **values}, 0.0)
+            return network.velocity(self.states, {**self._held, **values}, 0.0)
         return np.stack(self._each(values, lambda n, c, t: network.velocity(self.states[n], c, t)))
 
     def running(self, values: Values) -> Array:
         """(L,): the running cost, averaged over samples."""
-        functional = self.problem.functional
-        total = np.zeros(len(self.states))
-        alike = self.states.shape[2] == 1 and not set(functional.running_reads) & set(values)
+        functional, total = self.problem.functional, np.zeros(len(self.states))
         for factor, times, states in self._running_points:
-            if alike and np.all(times == times[0]):  # points as columns, where nothing tells them
-                total += factor * functional.running_costs(states[..., 0].T, {}, float(times[0]))
-                continue
-            for n in range(len(total)):
-                c = {name: x[n] for name, x in values.items()}
-                total[n] += factor * functional.running_cost(states[n], c, float(times[n]))
+            c = {**self._held_at(times), **values}
+            total += factor * functional.mean(functional.running_costs(states, c, times))
         return total
 
     def penalty(self, values: Values) -> Array:
@@ -234,12 +230,11 @@ class Hamiltonian:
         functional = self.problem.functional
         found = {n: np.zeros_like(x) for n, x in values.items() if n in functional.running_reads}
         for factor, times, states in self._running_points if found else ():
-            for n in range(len(states)):
-                c = {name: x[n] for name, x in values.items()}
-                bars = functional.running_vjp(states[n], c, float(times[n]))[1]
-                for name in found:
-                    if name in bars:
-                        found[name][n] += factor * bars[name]
+            c = {**self._held_at(times), **values}
+            bars = functional.running_vjp(states, c, times)[1]
+            for name in found:
+                if name in bars:
+                    found[name] += factor * bars[name]
         return found
 
     def _smooth_gradient(self, values: Values) -> dict[str, Array]:
@@ -258,6 +253,16 @@ class Hamiltonian:
             return []
         here = (np.asarray(self.times), self.states)
         return [(1.0, *here)] if self.after is None else [(0.5, *here), (0.5, *self.after)]
+
+    @cached_property
+    def _held(self) -> dict[str, Array]:
+        """The fixed blocks at the points."""
+        return self._held_at(np.asarray(self.times))
+
+    def _held_at(self, times: Array) -> dict[str, Array]:
+        """The fixed blocks at these times, continued from inside the layers of the points."""
+        layers = self._space.mesh.layers_of(np.asarray(self.times))
+        return self._space.held(layers, times)
 
     @property
     def _terms(self):  # noqa: ANN202
@@ -284,7 +289,7 @@ class Hamiltonian:
         """(D_f F)* p and (D_c F)* p."""
         network = self.problem.network
         if network.broadcasts:
-            back, bars = network.vjp(self.states, {**self._space.fixed, **values}, 0.0, p)
+            back, bars = network.vjp(self.states, {**self._held, **values}, 0.0, p)
             return back, {n: bars[n] for n in values}
         return self._stacked(
             self._each(values, lambda n, c, t: network.vjp(self.states[n], c, t, p[n])), values
@@ -294,7 +299,7 @@ class Hamiltonian:
         """The derivative of (D_c F)* p in the state, in the direction df."""
         network, none = self.problem.network, np.zeros_like(p)
         if network.broadcasts:
-            c = {**self._space.fixed, **values}
+            c = {**self._held, **values}
             bars = network.vjp_derivative(self.states, c, 0.0, p, df, {}, none)[1]
             return {n: bars[n] for n in values}
 
@@ -313,9 +318,11 @@ class Hamiltonian:
     def _each(self, values: Values, ask: Callable[[int, Values, float], object]) -> list:
         """What a network that does not broadcast answers, point by point, in parallel."""
         settings, count, times = np.geterr(), len(self.states), np.asarray(self.times)
+        axes, held = self._space.axes, self._held
 
         def one(n: int) -> object:
-            c = {**self._space.fixed, **{name: x[n] for name, x in values.items()}}
+            c = {name: x[n] if axes[name].length else x for name, x in held.items()}
+            c.update({name: x[n] for name, x in values.items()})
             with np.errstate(**settings):
                 return ask(n, c, float(times[n]))
 
@@ -368,9 +375,8 @@ class AugmentedHamiltonian(Hamiltonian):
         found = self._pulled_back(values, self.costates)[0]
         functional, ones = self.problem.functional, np.ones(self.states.shape[2])
         for factor, times, states in self._coupled_points(values):
-            for n in range(len(states)):
-                c = {name: x[n] for name, x in values.items()}
-                found[n] += factor * functional.running_vjp(states[n], c, float(times[n]), ones)[0]
+            c = {**self._held_at(times), **values}
+            found = found + factor * functional.running_vjp(states, c, times, ones)[0]
         return found
 
     def _running_derivative(self, values: Values, df: Array) -> dict[str, Array]:
@@ -380,12 +386,11 @@ class AugmentedHamiltonian(Hamiltonian):
         functional = self.problem.functional
         found = {n: np.zeros_like(x) for n, x in values.items() if n in functional.running_reads}
         for factor, times, states in self._coupled_points(values):
-            for n in range(len(states)):
-                c, t = {name: x[n] for name, x in values.items()}, float(times[n])
-                bars = functional.running_vjp_derivative(states[n], c, t, df[n], {})[1]
-                for name in found:
-                    if name in bars:
-                        found[name][n] += factor * bars[name]
+            c = {**self._held_at(times), **values}
+            bars = functional.running_vjp_derivative(states, c, times, df, {})[1]
+            for name in found:
+                if name in bars:
+                    found[name] += factor * bars[name]
         return found
 
     def _coupled_points(self, values: Values) -> list[tuple[float, Array, Array]]:

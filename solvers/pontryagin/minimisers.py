@@ -184,13 +184,20 @@ def row_inputs(rows: Rows, states: Array) -> Array:
 
 
 def row_minimiser(
-    problem: LearningProblem, rows: Rows, states: Array, costates: Array, values: Values
+    problem: LearningProblem,
+    rows: Rows,
+    points: tuple[Array, Array],
+    values: Values,
+    held: Values,
 ) -> tuple[dict[str, Array], Array]:
     """(argmin of H, (L,) how much lower the minimum may be at most, by the bounds of row_problems).
 
-    states, costates : (L, N, 1); values : the control where H does not depend on it
+    points : states and costates, (L, N, 1) each
+    values : the control where H does not depend on it
+    held : the values of blocks that are not trained, (L, *block.shape) or (*block.shape)
     """
-    strengths, space = quadratic(problem), problem.space
+    (states, costates), space = points, problem.space
+    strengths = quadratic(problem)
     gradient = row_gradient(problem, rows, states, costates)
     best = affine_minimiser(problem, gradient, values)
     if not any(strengths.values()):
@@ -200,10 +207,10 @@ def row_minimiser(
     r, p = row_inputs(rows, states), costates[..., 0]
     units = p.shape[1]
     measure = np.ones(r.shape[1]) if rows.weights is None else rows.weights
-    resting = {n: x for n, x in {**space.fixed, **best}.items() if n not in penalised}
+    resting = {n: x for n, x in {**held, **best}.items() if n not in penalised}
     still = _preactivation(rows, resting, r, measure)
 
-    def points(mu: Array, at: Array) -> dict[str, Array]:
+    def row_points(mu: Array, at: Array) -> dict[str, Array]:
         """The rows c(mu) of the blocks that are penalised: (Q,) and (Q, N)."""
         free = {}
         for name in penalised:
@@ -219,7 +226,7 @@ def row_minimiser(
         for start in range(0, len(mu), size):
             some = slice(start, start + size)
             at = number[some] // units
-            found, total, moved = points(mu[some], at), 0.0, 0.0
+            found, total, moved = row_points(mu[some], at), 0.0, 0.0
             for name, x in found.items():
                 if name == rows.block:
                     moved = moved + np.sum(measure * x * r[at], axis=-1)
@@ -230,7 +237,7 @@ def row_minimiser(
         return s, penalty
 
     mu, doubt = multipliers(rows.psi or identity, p.ravel(), respond)
-    found = points(mu, np.arange(mu.size) // units)
+    found = row_points(mu, np.arange(mu.size) // units)
     best.update({n: x.reshape(p.shape + x.shape[1:]) for n, x in found.items()})
     return best, doubt.reshape(p.shape) @ problem.network.weights
 

@@ -102,6 +102,15 @@ class TwoPoint:
         """(f, p), each (N, M)."""
         return tuple(z.reshape(2, self.units, self.samples))  # type: ignore[return-value]
 
+    def fixed_at(self, t: float) -> dict[str, Array]:
+        """The values of the blocks that are not trained, from the right at the ends of layers; past
+        the horizon, where `_signs` looks a moment later, those of the horizon.
+        """
+        if not self.space.fixed:
+            return {}
+        t = min(t, self.mesh.horizon)
+        return self.space.held(self.mesh.layer_of(t), t)
+
     def switching(self, t: float, z: Array) -> dict[str, Array]:
         """The switching functions of the trained blocks: H is least at a support point of their
         negative.
@@ -111,7 +120,7 @@ class TwoPoint:
             found = row_gradient(self.problem, self.rows, f[None], p[None])
             return {n: g[0] for n, g in found.items()}
         values = {b.name: np.zeros(b.shape) for b in self.space.trained}
-        bars = self.network.vjp(f, {**self.space.fixed, **values}, t, p)[1]
+        bars = self.network.vjp(f, {**self.fixed_at(t), **values}, t, p)[1]
         return {n: bars[n] for n in values}
 
     def control(self, t: float, z: Array, signs: Values) -> dict[str, Array]:
@@ -127,7 +136,7 @@ class TwoPoint:
             found = row_minimiser(self.problem, self.rows, f[None], p[None], at)[0]
             return {**self.space.fixed, **{n: x[0] for n, x in found.items()}}
         slopes = signs if self.held else self.switching(t, z)
-        return {**self.space.fixed, **affine_minimiser(self.problem, slopes, resting)}
+        return {**self.fixed_at(t), **affine_minimiser(self.problem, slopes, resting)}
 
     def slope(self, t: float, z: Array, signs: Values) -> Array:
         """(f', p') as one vector."""
