@@ -69,8 +69,8 @@ def accepted_steps(
 
     With e the scaled error of a step of length h and q its order, the next one has the length
     h SAFETY e^(-1/(q + 1)), within SHORTEST and LONGEST times h, at most max_step, and not longer
-    than h after a rejection; see `adaptive_loops`.  What is left before a breakpoint is one step if that is at most 1.05
-    times as long, two equal ones if it is less than two steps.
+    than h after a rejection; see `adaptive_loops`.  What is left before a breakpoint is one step if
+    that is at most 1.05 times as long, two equal ones if it is less than two steps.
     """
     mesh = control.mesh
     ends = [*breakpoints, mesh.horizon]
@@ -214,7 +214,7 @@ def stretches(
     reached = Reached(0.0, 0.0, 0.0)
     for end in (*control.breakpoints, mesh.horizon):
         layer = mesh.layer_of(0.5 * (reached.t + end))
-        span = Span(layer, float(mesh.nodes[layer]), float(mesh.steps[layer]), end)
+        span = Span(layer, float(mesh.nodes[layer]), float(mesh.steps[layer]), float(end))
         reached = reached._replace(error=0.0)
         while reached.t < end:
             start = reached.t
