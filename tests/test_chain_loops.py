@@ -36,13 +36,17 @@ from solvers import (
     RK4,
     DormandPrince,
     Euler,
+    EverySteps,
     ExplicitMidpoint,
     Heun,
+    Monitor,
+    Record,
+    Status,
     discretize,
     integrate,
 )
 from solvers.adjoint import chain_adjoint, chain_second_order
-from solvers.flow import chain_loops
+from solvers.flow import adaptive_loops, chain_loops
 from solvers.flow.adaptive import _attempt
 from solvers.flow.program import Loop, lower, pair_of
 
@@ -187,6 +191,82 @@ def test_adaptive_steps_are_the_generic_ones(stepper, in_time, rng, monkeypatch)
     np.testing.assert_allclose(ours[-1], theirs[-1], rtol=0, atol=1e-9)
 
 
+ADAPTIVE = (
+    DormandPrince(rtol=1e-7, atol=1e-9),
+    DOP853(rtol=1e-7, atol=1e-9),
+    DOP853(rtol=1e-3, atol=1e-3, max_step=0.15),
+)
+
+
+@pytest.mark.parametrize("stepper", ADAPTIVE)
+@pytest.mark.parametrize("in_time", ["layers", "nodes", "static"])
+@pytest.mark.parametrize("samples", [1, 4])
+def test_attempts_in_one_call_are_the_generic_ones(stepper, in_time, samples, rng, monkeypatch):
+    """Accepted and rejected attempts, the state after them and the times of all, looked at after
+    every step, after every third one, and at the end.
+    """
+    maps = (Linear("w", Dense(), -1), Offset("a"), Pointwise(gelu), Adjoint("w"), Offset("b"))
+    network = Chain(GRID, maps)
+    control = network.controls(TimeMesh(2.0, 3, 1.3), in_time=in_time).random(rng, 3.0)
+    initial = rng.standard_normal((3, samples))
+
+    def run(every):
+        record = Record("size", lambda snapshot: float(np.abs(snapshot.state).max()))
+        monitors = [Monitor(record, EverySteps(every))] if every else []
+        solution = integrate(network, control, initial, stepper, monitors=monitors)
+        counts = solution.statistics["steps"], solution.statistics["rejected"]
+        return solution.trajectory.final, counts, solution.history
+
+    compiled = [run(every) for every in (1, 3, 0)]
+    before = initial.copy()
+    monkeypatch.setattr(Loop, "of", staticmethod(lambda *arguments: None))
+    generic = [run(every) for every in (1, 3, 0)]
+    np.testing.assert_array_equal(initial, before)
+    for ours, theirs in zip(compiled, generic, strict=True):
+        assert ours[1] == theirs[1]
+        np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-9, atol=1e-9)
+        for name, expected in theirs[2].items():
+            np.testing.assert_allclose(ours[2][name], expected, rtol=1e-7)
+    assert generic[0][1][0] > 6
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_attempts_in_one_call_end_as_the_generic_ones(compiled, monkeypatch):
+    """The cap on steps, a solution that overflows, and one that asks for no step at all."""
+    if not compiled:
+        monkeypatch.setattr(Loop, "of", staticmethod(lambda *arguments: None))
+    network = Chain(2, (Linear("w", 2),))
+    stepper, initial = DOP853(rtol=1e-8, atol=1e-10), np.ones((2, 1))
+
+    def run(size, horizon, most=5000):
+        control = network.control(TimeMesh(horizon, 1), w=size * np.eye(2))
+        return integrate(network, control, initial, stepper, max_steps=most, raise_on_failure=False)
+
+    capped = run(1.0, 40.0, 3)
+    assert capped.status is Status.MAX_STEPS
+    assert capped.statistics["steps"] == 3
+    t = capped.trajectory.times[-1]
+    assert capped.detail == f"3 steps, at t = {t:.6g}"
+    np.testing.assert_allclose(capped.trajectory.final, np.exp(t), rtol=1e-7)
+    enough = run(1.0, 1.0)
+    steps = int(enough.statistics["steps"])
+    assert enough.status is Status.FINISHED
+    assert run(1.0, 1.0, steps).status is Status.FINISHED
+    assert run(1.0, 1.0, steps - 1).status is Status.MAX_STEPS
+
+    blown = run(1.0, 1000.0)
+    assert blown.status is Status.NON_FINITE
+    t = blown.trajectory.times[-1]
+    assert np.all(np.isfinite(blown.trajectory.final))
+    assert t == pytest.approx(709.78, abs=0.5)
+    assert blown.detail == f"at t = {t:.6g}"
+    with np.errstate(over="ignore"):
+        still = run(1e308, 1.0)
+    assert still.status is Status.STEP_UNDERFLOW
+    assert still.statistics["steps"] == 0
+    np.testing.assert_array_equal(still.trajectory.final, initial)
+
+
 def test_one_attempt_is_the_generic_one(rng):
     """State, slopes and scaled error, where the estimates are far above rounding."""
     network = Chain(GRID, (Linear("w", Dense()), Offset("a"), Pointwise(arctan)))
@@ -229,6 +309,7 @@ def test_one_compilation_serves_all():
         chain_loops.advance,
         chain_adjoint.adjoint,
         chain_loops.attempt,
+        adaptive_loops.march,
         chain_loops.slope_at,
         chain_second_order.tangent,
         chain_second_order.second_order,

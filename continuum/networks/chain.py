@@ -1,6 +1,6 @@
 """Velocities that are chains of maps, and what follows from the maps."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Self
@@ -83,7 +83,7 @@ class Chain(Network):
         object.__setattr__(self, "_weights", measure(self.space))
         read = [n for n, one in enumerate(bound) if one.reads_argument]
         object.__setattr__(self, "_last_read", max(read, default=0))
-        self.blocks()
+        object.__setattr__(self, "_shapes", super().block_shapes)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.formula()})"
@@ -152,6 +152,10 @@ class Chain(Network):
                 f"{name} has {state.shape[1]} samples, the data of this network {data.shape[1]}"
             )
         return state
+
+    @property
+    def block_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return self._shapes  # type: ignore[attr-defined]
 
     def blocks(self, in_time: TimeKind = "layers") -> tuple[Block, ...]:
         found: dict[str, Block] = {}

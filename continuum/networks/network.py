@@ -140,12 +140,17 @@ class Network(ABC):
         control.at_layer(0, 0.0)  # so that values which do not fit are met here
         return control
 
+    @property
+    def block_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """The shape of every block, by its name."""
+        return {b.name: b.shape for b in self.blocks()}
+
     def check_blocks(self, name: str, blocks: tuple[Block, ...]) -> None:
         """Raises ValueError, naming the argument, if `blocks` are not this network's; a readout's
         may be there.
         """
         given = {b.name: b.shape for b in blocks if not b.name.startswith("readout.")}
-        wanted = {b.name: b.shape for b in self.blocks()}
+        wanted = self.block_shapes
         if given != wanted:
             raise ValueError(
                 f"{name} was made for another network: its blocks are {given}, this one needs "

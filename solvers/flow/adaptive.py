@@ -1,8 +1,7 @@
 """Step-size control: the accepted and rejected attempts of an embedded pair."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from math import factorial
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +13,19 @@ from continuum.networks.network import Values
 from ..run.status import Status
 from ..steps.embedded import AdaptiveRungeKutta, mean_square, worst
 from ..steps.tableaux import Velocity, combine
-from .program import Loop, pair_of
+from .adaptive_loops import (
+    NON_FINITE,
+    UNDERFLOW,
+    Reached,
+    Span,
+    first_share,
+    following,
+    is_too_short,
+    planned,
+    probed,
+)
+from .chain_loops import Pair
+from .program import Loop, pair_of, rules_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +44,6 @@ class Attempt:
     accepted: bool
     control: ControlPath
     status: Status | None = None
-
-
-SAFETY, SHORTEST, LONGEST = 0.9, 0.2, 10.0
-"""A step is multiplied by SAFETY e^(-1/(q + 1)), at least SHORTEST and at most LONGEST times."""
-FIRST_ERROR = 0.05
-"""The scaled error that the first step aims at."""
 
 
 class VectorField(Protocol):
@@ -64,8 +69,8 @@ def accepted_steps(
 
     With e the scaled error of a step of length h and q its order, the next one has the length
     h SAFETY e^(-1/(q + 1)), within SHORTEST and LONGEST times h, at most max_step, and not longer
-    than h after a rejection.  What is left before a breakpoint is one step if that is at most 1.05
-    times as long, two equal ones if it is less than two steps.
+    than h after a rejection; see `adaptive_loops`.  What is left before a breakpoint is one step if
+    that is at most 1.05 times as long, two equal ones if it is less than two steps.
     """
     mesh = control.mesh
     ends = [*breakpoints, mesh.horizon]
@@ -73,9 +78,10 @@ def accepted_steps(
     w = network.weights_like(f)
     loop = Loop.of(network, control, stepper, f)
     pair = None if loop is None else pair_of(stepper, w)
+    rules = rules_of(stepper)
     for end in ends:
         layer, piece = mesh.layer_of(0.5 * (t + end)), control.between(t, end)
-        rejected, error = False, 0.0
+        error = 0.0
         start, tau = float(mesh.nodes[layer]), float(mesh.steps[layer])
 
         def slope(
@@ -93,13 +99,13 @@ def accepted_steps(
         first = slope(t, f)
         h = h or min(stepper.max_step, _first_step(slope, stepper, end - t, t, f, first, w))
         while t < end:
-            if h <= 16 * np.spacing(max(t, h)):
+            if is_too_short(h, t):
                 finite = bool(namespace(f).all(namespace(f).isfinite(first)))
                 finite = finite and bool(np.isfinite(error))
                 status = Status.STEP_UNDERFLOW if finite else Status.NON_FINITE
                 yield Attempt(layer, t, t, f, [], False, piece, status)
                 return
-            size = _planned(h, end - t, stepper.max_step)
+            size, before = planned(h, end - t, stepper.max_step), error
             reached = end if size == end - t else t + size
             if loop is not None and pair is not None:
                 moment = layer, size, (t - start) / tau, size / tau
@@ -108,19 +114,10 @@ def accepted_steps(
                 state, slopes, error = _attempt(slope, stepper, t, size, f, first, w)
             accepted = error <= 1.0
             yield Attempt(layer, t, reached, state, slopes, accepted, piece)
-            factor = _factor(error, stepper.error_order)
+            h = following(h, size, error, before, rules)
             if accepted:
-                # a step cut short by a breakpoint says little of how long the next may be
-                h = (
-                    max(h, size * factor)
-                    if size < h
-                    else size * min(factor, 1.0 if rejected else factor)
-                )
-                h = min(h, stepper.max_step)
-                t, f, rejected = reached, state, False
+                t, f = reached, state
                 first = slopes[-1] if stepper.first_same_as_last else slope(t, f)
-            else:
-                h, rejected = size * factor, True
 
 
 def _attempt(
@@ -139,22 +136,6 @@ def _attempt(
             slopes.append(slope(t + float(c) * h, combine(f, h, a, slopes)))
         state = combine(f, h, stepper.b, slopes)
         return state, slopes, scaled_error(stepper, h, slopes, f, state, w)
-
-
-def _planned(h: float, left: float, max_step: float) -> float:
-    """The length of the next step, h being what the tolerances allow and `left` what is left."""
-    if left <= min(1.05 * h, (1.0 + 1e-10) * max_step):
-        return left
-    return 0.5 * left if left < 2.0 * h else h
-
-
-def _factor(error: float, order: int) -> float:
-    """What the length of a step with this scaled error is multiplied by; the least if it is not
-    finite.
-    """
-    if not np.isfinite(error):
-        return SHORTEST
-    return min(LONGEST, max(SHORTEST, SAFETY * max(error, 1e-10) ** (-1.0 / (order + 1))))
 
 
 def scaled_error(
@@ -184,18 +165,9 @@ def _first_step(
     first: Array,
     w: Array,
 ) -> float:
-    """A first step h whose scaled error should be FIRST_ERROR; 0 if the velocity is not finite.
-
-    With rate = |f''| / |f'| and derivatives that grow as those of an analytic function do,
-    f^(n + 1) = n! rate^n f', the error is error_constant h^(q + 1) q! rate^q |f'|: so the step
-    scales with time as the solution does.  At most |f| / |f'|, since f'' was measured over a
-    hundredth of that.  Where f' vanishes, h^(q + 1) |f''| = FIRST_ERROR in units of the span, and
-    at most 1e-4 of it.  Compare Hairer, Norsett and Wanner, Solving ODEs I, II.4, where
-    h^(q + 1) max(|f'|, |f''|) = 0.01 gives a first step that is 5 to 20 times too short.
-    """
+    """A first step, see `adaptive_loops.first_share`; 0 if the velocity is not finite."""
     rtol, atol = stepper.tolerances
     scale = atol + rtol * namespace(f).abs(f)
-    order = stepper.error_order
 
     def size(x: Array) -> float:
         return worst(mean_square(x / scale, w))
@@ -204,13 +176,51 @@ def _first_step(
     d0, d1 = size(f), span * size(first)
     if not np.isfinite(d1):
         return 0.0
-    moves = d1 > 1e-5
-    probe = min(1.0, 0.01 * d0 / d1) if moves and d0 > 1e-5 else 1e-6
-    d2 = size(slope(t + probe * span, f + probe * span * first) - first) * span / probe
-    if not np.isfinite(d2):
-        return probe * span
-    longest = 1.0 if moves and d0 <= 1e-5 else min(1.0, 100.0 * probe)
-    error = max(d1, d2)
-    if moves:
-        error = stepper.error_constant * factorial(order) * d1 * (d2 / d1) ** order
-    return span * min(longest, (FIRST_ERROR / max(error, 1e-300)) ** (1.0 / (order + 1)))
+    ahead = probed(d0, d1) * span
+    d2 = size(slope(t + ahead, f + ahead * first) - first) * span * span / ahead
+    return span * first_share(d0, d1, d2, rules_of(stepper))
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """Attempts made in one compiled call: the numbers of accepted and rejected ones, the times and
+    the state they led to; `status` is set if there can be no further one.
+    """
+
+    accepted: int
+    rejected: int
+    start: float
+    end: float
+    state: Array
+    status: Status | None = None
+
+
+_ENDS = {UNDERFLOW: Status.STEP_UNDERFLOW, NON_FINITE: Status.NON_FINITE}
+
+
+def stretches(
+    loop: Loop,
+    control: ControlPath,
+    stepper: AdaptiveRungeKutta,
+    pair: Pair,
+    f: Array,
+    limits: Callable[[], tuple[int, int]],
+) -> Iterator[Stretch]:
+    """The steps of `accepted_steps` from 0 to the horizon, each stretch of them in compiled code.
+
+    limits : how many accepted steps and attempts the next stretch may have
+    """
+    mesh, rules = control.mesh, rules_of(stepper)
+    reached = Reached(0.0, 0.0, 0.0)
+    for end in (*control.breakpoints, mesh.horizon):
+        layer = mesh.layer_of(0.5 * (reached.t + end))
+        span = Span(layer, float(mesh.nodes[layer]), float(mesh.steps[layer]), float(end))
+        reached = reached._replace(error=0.0)
+        while reached.t < end:
+            start = reached.t
+            f, reached, accepted, rejected, code = loop.march(
+                pair, rules, f, span, reached, limits()
+            )
+            yield Stretch(accepted, rejected, start, reached.t, f, _ENDS.get(code))
+            if code in _ENDS:
+                return

@@ -95,8 +95,18 @@ def _is_finite(x):
 
 @summing
 def _by_rows(matrix, x, out):
-    """out <- matrix x, for one sample."""
-    for y in range(matrix.shape[0]):
+    """out <- matrix x, for one sample; four rows at a time, so that four sums run side by side."""
+    fours = matrix.shape[0] // 4 * 4
+    for y in range(0, fours, 4):
+        one, two, three, four = matrix[y], matrix[y + 1], matrix[y + 2], matrix[y + 3]
+        first = second = third = fourth = 0.0
+        for z in range(x.size):
+            first += one[z] * x[z]
+            second += two[z] * x[z]
+            third += three[z] * x[z]
+            fourth += four[z] * x[z]
+        out[y], out[y + 1], out[y + 2], out[y + 3] = first, second, third, fourth
+    for y in range(fours, matrix.shape[0]):
         row, total = matrix[y], 0.0
         for z in range(row.size):
             total += row[z] * x[z]

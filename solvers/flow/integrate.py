@@ -7,7 +7,7 @@ activation x dense kernel), which stop at the first state that is not finite.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -23,8 +23,10 @@ from ..run.solution import Solution, States, Trajectory
 from ..run.status import Status
 from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.tableaux import RungeKutta, StepFailed, Stepper
-from .adaptive import accepted_steps
+from .adaptive import accepted_steps, stretches
 from .advance import Steps, is_finite, make_advance, velocity
+from .chain_loops import Pair
+from .program import Loop, pair_of
 from .step_length import has_grown, largest, too_long
 
 Save = Literal["final", "layers", "steps"]
@@ -34,8 +36,8 @@ Save = Literal["final", "layers", "steps"]
 class Piece:
     """Part of a run: the states that were kept, how to fill in between, and whether it ended badly.
 
-    count : steps whose states are finite; a rejected step is a piece without steps
-    times : (count + 1,), the ends of these steps
+    count, rejected : steps whose states are finite, and attempts that were rejected
+    times : (count + 1,), the ends of these steps; of the piece, if only `final` is wanted
     states : (count + 1) states at these times, or none if only `final`, the last one, is wanted
     control : as it is between the breakpoints around the piece
     """
@@ -48,6 +50,7 @@ class Piece:
     status: Status | None = None
     detail: str = ""
     inside: Callable[[float], Array] | None = None
+    rejected: int = 0
 
 
 def integrate(
@@ -101,7 +104,7 @@ def integrate(
     steps = None
     if isinstance(stepper, AdaptiveRungeKutta):
         watch = Watch(monitors, max_steps)
-        pieces = _adaptive_pieces(network, control, stepper, initial, max_steps)
+        pieces = _adaptive_pieces(network, control, stepper, initial, watch, saver.needs_states)
     else:
         steps = _equal_steps(control, steps_per_layer)
         watch = Watch(monitors, len(steps))
@@ -110,7 +113,7 @@ def integrate(
     saver.start(initial)
     for piece in pieces:
         step += piece.count
-        rejected += int(piece.count == 0 and piece.status is None)
+        rejected += piece.rejected
         saver.add(piece)
         if piece.status is not None:
             status, detail = piece.status, piece.detail
@@ -188,9 +191,7 @@ def _fixed_pieces(
     ends = np.append(steps.start[1:], mesh.horizon)
     longest = 1
     if isinstance(stepper, RungeKutta):
-        units, samples = f.shape
-        work = len(stepper.b) * (2 * units**2 * samples + 30 * units * samples + 500)
-        longest = max(1, int(2e9 // work))
+        longest = _most_steps(stepper, f)
     edges = [0.0, *_kinks(control), mesh.horizon]
     last_of = np.searchsorted(0.5 * (steps.start + ends), edges[1:])
     first = 0
@@ -223,6 +224,13 @@ def _fixed_pieces(
             times = np.append(steps.start[first], ends[first : first + done])
             yield Piece(done, times, states, f, piece, status, detail)
             first += count
+
+
+def _most_steps(stepper: RungeKutta, f: Array) -> int:
+    """How many steps of a dense network take about a second."""
+    units, samples = f.shape
+    work = len(stepper.b) * (2 * units**2 * samples + 30 * units * samples + 500)
+    return max(1, int(2e9 // work))
 
 
 def _cause(
@@ -260,31 +268,80 @@ def _too_long(
 
 
 def _adaptive_pieces(
-    network: Network, control: ControlPath, stepper: AdaptiveRungeKutta, f: Array, max_steps: int
+    network: Network,
+    control: ControlPath,
+    stepper: AdaptiveRungeKutta,
+    f: Array,
+    watch: Watch,
+    keep: bool,
 ) -> Iterator[Piece]:
-    """Accepted steps one by one; a rejected one is a piece without steps."""
-    count, nothing = 0, np.empty(0)
-    for attempt in accepted_steps(network, control, stepper, f, control.breakpoints):
-        where, status = f"at t = {attempt.start:.6g}", attempt.status
-        if status is None and attempt.accepted and count == max_steps:
-            where, status = f"{max_steps} steps, {where}", Status.MAX_STEPS
-        if status is not None:
-            yield Piece(0, nothing, [], f, attempt.control, status, where)
+    """As many accepted steps as nobody looks at in compiled code, or attempts one by one."""
+    loop = None if keep else Loop.of(network, control, stepper, f)
+    pair = None if loop is None else pair_of(stepper, network.weights_like(f))
+    if loop is None or pair is None:
+        pieces = _attempts(network, control, stepper, f)
+    else:
+        pieces = _stretches(loop, pair, control, stepper, f, watch)
+    count, max_steps, horizon = 0, watch.total, control.mesh.horizon
+    for piece in pieces:
+        yield piece
+        count += piece.count
+        if count == max_steps and piece.times[-1] < horizon:
+            where = f"{max_steps} steps, at t = {piece.times[-1]:.6g}"
+            yield replace(piece, count=0, rejected=0, status=Status.MAX_STEPS, detail=where)
             return
-        if not attempt.accepted:
-            yield Piece(0, nothing, [], f, attempt.control)
+
+
+def _stretches(
+    loop: Loop,
+    pair: Pair,
+    control: ControlPath,
+    stepper: AdaptiveRungeKutta,
+    f: Array,
+    watch: Watch,
+) -> Iterator[Piece]:
+    """Steps up to the next look, short enough for Ctrl-C to be answered within about a second."""
+    count = 0
+    attempts = _most_steps(stepper, f)
+
+    def limits() -> tuple[int, int]:
+        return watch.until(count, watch.total - count), attempts
+
+    for part in stretches(loop, control, stepper, pair, f, limits):
+        count += part.accepted
+        yield Piece(
+            part.accepted,
+            np.array([part.start, part.end]),
+            [],
+            part.state,
+            control,
+            part.status,
+            f"at t = {part.end:.6g}" if part.status is not None else "",
+            rejected=part.rejected,
+        )
+
+
+def _attempts(
+    network: Network, control: ControlPath, stepper: AdaptiveRungeKutta, f: Array
+) -> Iterator[Piece]:
+    """Every attempt a piece, with the states of its ends and how to fill in between."""
+    for attempt in accepted_steps(network, control, stepper, f, control.breakpoints):
+        start, end, path = attempt.start, attempt.end, attempt.control
+        if attempt.status is not None or not attempt.accepted:
+            where = f"at t = {start:.6g}" if attempt.status is not None else ""
+            tried = int(attempt.status is None)
+            times = np.array([start])
+            yield Piece(0, times, [], f, path, attempt.status, where, rejected=tried)
             continue
-        count += 1
         before, f = f, attempt.state
         inside = stepper.interpolant(
             lambda t, g, a=attempt: velocity(network, a.control, a.layer, t, g),
-            attempt.start,
-            attempt.end - attempt.start,
+            start,
+            end - start,
             before,
             attempt.slopes,
         )
-        times = np.array([attempt.start, attempt.end])
-        yield Piece(1, times, [before, f], f, attempt.control, inside=inside)
+        yield Piece(1, np.array([start, end]), [before, f], f, path, inside=inside)
 
 
 class _Saver:

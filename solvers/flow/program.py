@@ -9,6 +9,7 @@ time.  Everything else stays on the generic path, which is the reference.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from math import factorial
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -24,6 +25,7 @@ from ..steps import dop853_table
 from ..steps.embedded import DOP853, AdaptiveRungeKutta, DormandPrince
 from ..steps.tableaux import RungeKutta, Stepper
 from . import chain_loops as loops
+from .adaptive_loops import Reached, Rules, Span, march
 from .chain_loops import Blocks, Method, Moments, Pair, Program
 
 _KINDS = {"static": loops.STATIC, "layers": loops.LAYERS, "nodes": loops.NODES}
@@ -268,6 +270,36 @@ class Loop:
         )
         return state, [*slopes], float(error)  # type: ignore[return-value]  # of arrays
 
+    def march(
+        self,
+        pair: Pair,
+        rules: Rules,
+        f: Array,
+        span: Span,
+        reached: Reached,
+        limits: tuple[int, int],
+    ) -> tuple[Array, Reached, int, int, int]:
+        """(state, where it stands, accepted, rejected, how it ended) after attempts from f; limits:
+        the most accepted steps and attempts.  See `adaptive_loops.march`.
+        """
+        samples, entries = f.shape[1], f.size
+        state = np.array(f, order="C")
+        t, h, error, accepted, rejected, code = march(
+            state.reshape(-1),
+            samples,
+            self._step_room(samples),
+            self.lowered.program,
+            self.blocks,
+            self.method,
+            pair,
+            rules,
+            span,
+            reached,
+            *limits,
+            np.empty((self.method.b.size + 1, entries)),
+        )
+        return state, Reached(t, h, error), accepted, rejected, code
+
     def _step_room(self, samples: int) -> Array:
         """The room for a forward step, and one stage's part of a tape behind it."""
         lowered = self.lowered
@@ -292,11 +324,19 @@ def pair_of(stepper: AdaptiveRungeKutta, weights: Array) -> Pair | None:
     """The error estimates of a pair of the package; None for another one."""
     if type(stepper) not in (DormandPrince, DOP853):
         return None
-    errors = [stepper.error]
-    if isinstance(stepper, DOP853):
-        errors.append(dop853_table.ERROR_3)
     shares = to_host(weights)
-    return Pair(np.stack(errors), shares / shares.sum(), np.array(stepper.tolerances))
+    return Pair(_errors(type(stepper)), shares / shares.sum(), np.array(stepper.tolerances))
+
+
+@cache
+def _errors(pair: type[AdaptiveRungeKutta]) -> Array:
+    return np.stack([pair.error, dop853_table.ERROR_3] if pair is DOP853 else [pair.error])
+
+
+def rules_of(stepper: AdaptiveRungeKutta) -> Rules:
+    """The numbers by which a pair chooses its steps."""
+    order = stepper.error_order
+    return Rules(order, factorial(order) * stepper.error_constant, float(stepper.max_step))
 
 
 @cache
