@@ -81,8 +81,11 @@ class Rule:
 
     def among(self, first: int, last: int) -> Array:
         """Those of `states` that are first, ..., last."""
-        start, stop = np.searchsorted(self.states, [first, last + 1])
-        return self.states[start:stop]
+        states = self.states
+        if len(states) == 0 or (first <= states[0] and states[-1] <= last):
+            return states
+        start, stop = states.searchsorted((first, last + 1))
+        return states[start:stop]
 
     @staticmethod
     def of(problem: LearningProblem, steps: Steps, running_on: str) -> "Rule":

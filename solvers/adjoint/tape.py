@@ -35,8 +35,10 @@ class Kept(Sequence[Array]):
 
     def stacked(self, numbers: Array) -> Array:
         """(n, N, M): the states with these numbers, increasing."""
+        if len(numbers) == 1:
+            return self[int(numbers[0])][None]
         found = np.empty((len(numbers), *self.final.shape))
-        inside = int(np.searchsorted(numbers, len(self.tape)))
+        inside = int(numbers.searchsorted(len(self.tape)))
         found[:inside] = self.tape[numbers[:inside], 0, : self.final.size].reshape(
             -1, *self.final.shape
         )
@@ -66,7 +68,7 @@ class Tape:
 
     def stacked(self, numbers: Array) -> Array:
         """(n, N, M): the states with these numbers in the run, increasing."""
-        return _stacked(self.states, numbers - self.first)
+        return _stacked(self.states, numbers - self.first if self.first else numbers)
 
 
 @dataclass(frozen=True, eq=False)

@@ -133,8 +133,9 @@ class TwoPoint:
         if self.scalar and self.rows is not None:
             f, p = self.split(z)
             at = {n: x[None] for n, x in resting.items()}
-            found = row_minimiser(self.problem, self.rows, f[None], p[None], at)[0]
-            return {**self.space.fixed, **{n: x[0] for n, x in found.items()}}
+            held, points = self.fixed_at(t), (f[None], p[None])
+            found = row_minimiser(self.problem, self.rows, points, at, held)[0]
+            return {**held, **{n: x[0] for n, x in found.items()}}
         slopes = signs if self.held else self.switching(t, z)
         return {**self.fixed_at(t), **affine_minimiser(self.problem, slopes, resting)}
 
