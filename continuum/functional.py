@@ -416,7 +416,7 @@ class Functional:
         if cost is None:
             return namespace(f).zeros_like(f[..., 0, :])
         given = self._completed(cost, c, t)
-        if f.ndim == 2 or cost.broadcasts:
+        if len(f.shape) == 2 or cost.broadcasts:
             return cost.density(self.network, f, given, t)  # type: ignore[arg-type]  # see broadcasts
         return namespace(f).stack(
             [
@@ -431,7 +431,7 @@ class Functional:
         if cost is None:
             return namespace(f).zeros_like(f), {}
         given, weights = self._completed(cost, c, t), self._weights(q, f)
-        if f.ndim == 2 or cost.broadcasts:
+        if len(f.shape) == 2 or cost.broadcasts:
             return cost.vjp(self.network, f, given, t, weights)  # type: ignore[arg-type]
         return _stacked(
             [
@@ -453,7 +453,7 @@ class Functional:
         if cost is None:
             return namespace(f).zeros_like(f), {}
         given, weights = self._completed(cost, c, t), self._weights(q, f)
-        if f.ndim == 2 or cost.broadcasts:
+        if len(f.shape) == 2 or cost.broadcasts:
             return cost.vjp_derivative(self.network, f, given, t, weights, df, dc)  # type: ignore[arg-type]
 
         def one(n: int, s: float) -> tuple[Array, dict[str, Array]]:
@@ -464,7 +464,7 @@ class Functional:
 
     def _point(self, c: Values, n: int) -> dict[str, Array]:
         """The values at the n-th of many points."""
-        return {name: x[n, ...] if x.ndim > self._dimensions[name] else x for name, x in c.items()}
+        return {name: x[n, ...] if len(x.shape) > self._dimensions[name] else x for name, x in c.items()}
 
     @cached_property
     def _dimensions(self) -> dict[str, int]:
