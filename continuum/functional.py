@@ -464,7 +464,8 @@ class Functional:
 
     def _point(self, c: Values, n: int) -> dict[str, Array]:
         """The values at the n-th of many points."""
-        return {name: x[n, ...] if len(x.shape) > self._dimensions[name] else x for name, x in c.items()}
+        many = {name for name, x in c.items() if len(x.shape) > self._dimensions[name]}
+        return {name: x[n, ...] if name in many else x for name, x in c.items()}
 
     @cached_property
     def _dimensions(self) -> dict[str, int]:

@@ -145,8 +145,8 @@ MUTANTS = [
     (
         "a readout's adjoint without the outputs' measure",
         "continuum/readouts.py",
-        "return weight.T @ (like(self.measure(network), r)[:, None] * r)",
-        "return weight.T @ r",
+        "return _transposed(weight) @ (like(self.measure(network), r)[:, None] * r)",
+        "return _transposed(weight) @ r",
     ),
     (
         "a disc whose support point leans to the kernel",
