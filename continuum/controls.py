@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from .arrays import Array, is_array, like, namespace, to_host
+from .arrays import Array, is_array, is_numpy, like, namespace, to_host
 from .blocks import Block, Coefficient
 from .checks import check_array, check_name, check_number
 from .meshes import TimeMesh
@@ -452,6 +452,8 @@ class Control(Mapping[str, Array]):
         """The same control in the library, and on the device, of `example`; arrays already there
         are not copied.
         """
+        if is_numpy(example, *self._blocks.values(), *self.space.fixed.values()):
+            return self
         fixed = {n: like(x, example) for n, x in self.space.fixed.items()}
         moved = any(fixed[n] is not x for n, x in self.space.fixed.items())
         space = replace(self.space, fixed=fixed) if moved else self.space
