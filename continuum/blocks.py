@@ -1,6 +1,7 @@
 """The named unknowns that controls are made of, and what a user may give for one."""
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -113,19 +114,19 @@ class _Timeless:
 
 
 @dataclass(frozen=True)
-class _OfFunctions:
+class _OfFunctions(ABC):
     """What pickle and copies ask of values that the user's functions give; those do not change."""
 
     name: str
 
+    @abstractmethod
     def functions(self) -> "list[Function]":
         """The user's functions."""
-        raise NotImplementedError
 
     def __getstate__(self) -> dict[str, object]:
         for function in self.functions():
             check_importable(f"the function for block {self.name!r}", function)
-        return self.__dict__
+        return dict(self.__dict__)
 
     def __deepcopy__(self, memo: object) -> "_OfFunctions":
         return self

@@ -20,6 +20,7 @@ from continuum.compiled import FROM_VALUE, IDENTITY
 from continuum.controls import Control, ControlPath, ControlSpace, FunctionControl
 from continuum.kernels import Dense
 from continuum.networks import Adjoint, Chain, Linear, Offset, Pointwise
+from continuum.quadrature import Grid
 
 from ..steps import dop853_table
 from ..steps.embedded import DOP853, AdaptiveRungeKutta, DormandPrince
@@ -149,7 +150,7 @@ def _lower(network: Chain) -> Lowered | None:
     return _laid_out(len(network.weights), links, shapes) if len(shapes) <= loops.WIDTH else None
 
 
-def _size(space) -> int:  # noqa: ANN001
+def _size(space: Grid | int) -> int:
     return space if isinstance(space, int) else len(space)
 
 
