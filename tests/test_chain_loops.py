@@ -172,6 +172,27 @@ def test_large_products_are_the_small_ones(samples, rng, monkeypatch):
         assert relative(ours, theirs) < 1e-12
 
 
+@pytest.mark.parametrize("fixed", ["w", "a"])
+@pytest.mark.parametrize("in_time", ["layers", "nodes", "static"])
+def test_nothing_is_collected_for_fixed_blocks(fixed, in_time, rng, monkeypatch):
+    """What stands for their cotangents, of no entries, lies here before others that must stay 0;
+    elsewhere a write would land in memory of anything.
+    """
+    memory = np.zeros((8, 1, 1))
+    monkeypatch.setattr("solvers.flow.program._ABSENT", memory[:0])
+    network = Chain(3, (Linear("w", 4), Offset("a"), Pointwise(tanh), Adjoint("w")))
+    value = rng.standard_normal((4, 3) if fixed == "w" else 4)
+    space = network.controls(TimeMesh(1.0, 3), in_time=in_time, fixed={fixed: value})
+    initial = rng.standard_normal((3, 2))
+    objective = discretize(LearningProblem(network, initial, initial, space), Heun(), 2)
+    control, direction = space.random(rng), space.random(rng)
+    assert Loop.of(network, control, Heun(), initial) is not None
+    objective.gradient(control)
+    np.testing.assert_array_equal(memory, 0.0)
+    objective.hvp(control, direction)
+    np.testing.assert_array_equal(memory, 0.0)
+
+
 @pytest.mark.parametrize(
     "stepper", [DormandPrince(rtol=1e-7, atol=1e-9), DOP853(rtol=1e-7, atol=1e-9)]
 )

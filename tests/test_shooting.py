@@ -100,6 +100,28 @@ def test_smooth_minimisers():
     assert shoot(problem).objective == pytest.approx(0.05603407370811301, abs=1e-10)  # LM-50 (iii)
 
 
+def test_a_sample_without_weight_changes_nothing():
+    grid = gauss_legendre(Interval(0, 1), 2)
+    initial, target = np.array([[1.0, -0.5], [0.3, 0.2]]), np.array([[0.8, 1.0], [0.5, -1.0]])
+
+    def found(samples, weights):
+        problem = LearningProblem(
+            WidthDepth(grid, identity),
+            initial[:, samples],
+            target[:, samples],
+            TimeMesh(1.0, 4),
+            penalty=Tikhonov(0.1),
+            sample_weights=weights,
+        )
+        return shoot(problem)
+
+    alone, both = found([0], None), found([0, 1], np.array([1.0, 0.0]))
+    assert both.objective == pytest.approx(alone.objective, rel=1e-9)
+    np.testing.assert_allclose(both.hamiltonian, alone.hamiltonian, rtol=1e-8)
+    np.testing.assert_allclose(both.costate.states[..., 1], 0.0, atol=1e-9)
+    assert both.statistics["gap"] < 1e-9
+
+
 def test_running_costs_enter_the_costate():
     """f' = a, J = 1/2 f(1)^2 + int 1/2 f^2 + lambda a^2: a = -p / (2 lambda), p' = -f, so f'' = f /
     (2 lambda).

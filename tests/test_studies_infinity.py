@@ -18,7 +18,13 @@ from continuum import (
     tanh,
 )
 from solvers import DormandPrince, integrate
-from solvers.planar import equilibria, from_disc, points_at_infinity, to_disc
+from solvers.planar import (
+    equilibria,
+    from_disc,
+    manifold_from_infinity,
+    points_at_infinity,
+    to_disc,
+)
 from studies.draw.disc import poincare_disc
 from studies.draw.figures import new_figure
 from studies.gallery.neural_ode import relu_disc
@@ -129,6 +135,16 @@ def saddles_of_the_ring(ratio: float = 0.8) -> float:
         return (s[0] - s[1]) / (s[0] * c[0] - s[1] * c[1]) - ratio * n
 
     return float(np.arctan2(1.0, ratio * brentq(gap, 0.1, 0.99)))
+
+
+def test_equilibria_from_two_starts_a_side_and_not_from_one():
+    """x' = A x + (0.3, -0.2): Newton's method is exact from anywhere, also from corners."""
+    matrix = np.array([[1.0, 1.0], [0.0, 2.0]])
+    network, control = euclidean(matrix.tolist())
+    (found,) = equilibria(network, control, (-1.0, 1.0, -1.0, 1.0), starts=2)
+    np.testing.assert_allclose(found.point, -np.linalg.solve(matrix, [0.3, -0.2]), rtol=1e-12)
+    with pytest.raises(ValueError, match="starts must be"):
+        equilibria(network, control, (-1.0, 1.0, -1.0, 1.0), starts=1)
 
 
 def test_two_modes_on_a_ring():
@@ -312,6 +328,25 @@ def test_separatrices_of_saddles_at_infinity_divide_the_basins():
     np.testing.assert_allclose(
         end, [0.2 * np.exp(1.0) - 0.1 * np.exp(0.5), 0.2 * np.exp(1.0)], rtol=1e-6
     )
+
+
+def test_separatrices_from_infinity_end_beside_an_equilibrium_off_the_origin():
+    """x' = A (x - e), A = ((1, 1), (0, 2)), and x - e = alpha (1, 0) + beta (1, 1): backwards alpha
+    and beta fall like exp(-t) and exp(-2 t), from 100 scale on the first axis up to a distance
+    1e-3 scale from e, which at this scale is nearer than that to the origin.
+    """
+    e, scale = np.array([0.6, -0.5]), 1000.0
+    network, control = euclidean([[1, 1], [0, 2]], bias=(-0.1, 1.0))
+    saddles = [p for p in points_at_infinity(network, control) if p.kind == "saddle at infinity"]
+    assert len(saddles) == 2
+    for point in saddles:
+        stable, path = manifold_from_infinity(network, control.at(0.0), 0.0, point, [e], scale)
+        assert stable
+        np.testing.assert_allclose(path[:, 0], [1e5 * np.cos(point.angle), 0.0], atol=1e-9)
+        assert np.hypot(*(path[:, -1] - e)) == pytest.approx(1.0, rel=1e-6)
+        beta = path[1] - e[1]
+        alpha = path[0] - e[0] - beta
+        np.testing.assert_allclose(beta, 0.5 * (alpha / alpha[0]) ** 2, atol=1e-6)
 
 
 def test_the_separatrix_of_the_ring_divides_the_basins_of_its_modes():
