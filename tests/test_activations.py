@@ -131,16 +131,18 @@ def test_compiled_rows(activation):
         np.testing.assert_allclose(dr, expected, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("activation", [tanh, sigmoid], ids=str)
-def test_compiled_rows_to_three_units_in_the_last_place(activation):
-    """At 24000 points to 40 the errors reach 2.9 and 2.4 units."""
+@pytest.mark.parametrize(("activation", "units"), [(tanh, 5.0), (sigmoid, 3.0)], ids=str)
+def test_compiled_rows_to_units_in_the_last_place(activation, units):
+    """At such points the errors reach 2.9 and 2.4 units, that of tanh 4.1 where multiply-adds are
+    not fused; 5.8 and 3.5 if the last coefficient of the series is half as large again.
+    """
     points = np.concatenate([np.linspace(-2.0, 2.0, 12_001), np.linspace(-40.0, 40.0, 12_001)])
     got = points.copy()
     _value(activation.code, activation.parameter, got)
     with mpmath.workdps(40):
         exact = [REFERENCE[activation][0](mpmath.mpf(s)) for s in points]
         errors = np.array([float(g - e) for g, e in zip(got, exact, strict=True)])
-    assert np.all(np.abs(errors) <= 3.0 * np.spacing(np.abs(np.array(exact, dtype=float))))
+    assert np.all(np.abs(errors) <= units * np.spacing(np.abs(np.array(exact, dtype=float))))
 
 
 @ALL
