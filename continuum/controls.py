@@ -339,7 +339,7 @@ class ControlSpace:
         t in `layer`; the sum over L points where layer, t, factor are (L,) and the cotangents
         (L, *block.shape).
         """
-        theta = self.local_time(layer, t)
+        theta = self.local_time(layer, t) if cotangents else t
         for name, c in cotangents.items():
             if name in total:
                 self.axes[name].scatter(total[name], layer, theta, c, factor)

@@ -146,6 +146,19 @@ def collect_offset(bar, kind, layer, at, h, dtheta, r, samples):
             bar[layer + 1, y, 0] += h * at * total
 
 
+@inlined
+def add_seed(seeded, seeds, left, n, p):
+    """Adds to p the seed of state n, if it has one, which is the last of those `left`; returns how
+    many are left then.
+    """
+    if left == 0 or seeded[left - 1] != n:
+        return left
+    seed = seeds[left - 1]
+    for e in range(p.size):
+        p[e] += seed[e]
+    return left - 1
+
+
 @unfolded
 def stage_back(program, values, kinds, moment, place, store, bars, room, q):
     """q <- (D_f F)* lambda for the stage that filled `store`, lambda in room.here; its cotangents
@@ -229,7 +242,7 @@ def adjoint(
     method,
     moments,
     tape,
-    seed_of,
+    seeded,
     seeds,
     bars,
     fresh,
@@ -241,8 +254,8 @@ def adjoint(
     q_i = (D_f F)* lambda_i, lambda_i = b_i p_{n+1} + h sum_{j > i} a_ji q_j.  Collects the
     cotangents as time axes do (divided by the layer's length for LAYERS).
 
-    seed_of : (S + 1,), which seed is added to p after step n, or -1
-    seeds : (., N M)
+    seeded : (n,), increasing: the numbers of the states to whose costates the seeds are added
+    seeds : (n, N M)
     bars : WIDTH arrays shaped as blocks.values, (0, ., .) for a block that is not trained
     fresh : (WIDTH, longest T), where nothing was collected yet in the bar of a matrix, which is
         then written rather than added to
@@ -260,8 +273,7 @@ def adjoint(
     ones = rest[stages * entries : stages * (entries + 1)]
     shares = rest[stages * (entries + 1) : stages * (entries + 2)]
     ones[:] = 1.0
-    if seed_of[count] >= 0:
-        p += seeds[seed_of[count]]
+    left = add_seed(seeded, seeds, seeded.size, count, p)
     if costates.shape[0] > 0:
         costates[count] = p
     for n in range(count - 1, -1, -1):
@@ -282,7 +294,6 @@ def adjoint(
             )
         collect_matrices(links, kinds, layer, shares, samples, tape[n, 0], bars, fresh, room)
         combine(1.0, p, h, ones, 0, stages, back, 0, p)
-        if seed_of[n] >= 0:
-            p += seeds[seed_of[n]]
+        left = add_seed(seeded, seeds, left, n, p)
         if costates.shape[0] > 0:
             costates[n] = p

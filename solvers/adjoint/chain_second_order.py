@@ -34,7 +34,7 @@ from ..flow.chain_loops import (
     multiply,
     weighed,
 )
-from .chain_adjoint import arrange, collect_matrices, collect_offset, scale_by_slope
+from .chain_adjoint import add_seed, arrange, collect_matrices, collect_offset, scale_by_slope
 
 
 @compiled
@@ -188,7 +188,7 @@ def second_order(
     moments,
     tape,
     dtape,
-    seed_of,
+    seeded,
     seeds,
     dseeds,
     changes,
@@ -215,9 +215,8 @@ def second_order(
     ones[:] = 1.0
     p[:] = 0.0
     dp[:] = 0.0
-    if seed_of[count] >= 0:
-        p += seeds[seed_of[count]]
-        dp += dseeds[seed_of[count]]
+    add_seed(seeded, dseeds, seeded.size, count, dp)
+    left = add_seed(seeded, seeds, seeded.size, count, p)
     for n in range(count - 1, -1, -1):
         layer, h, dtheta = moments.layer[n], moments.size[n], moments.dtheta[n]
         for i in range(stages - 1, -1, -1):
@@ -242,6 +241,5 @@ def second_order(
         collect_matrices(links, kinds, layer, shares, samples, tape[n, 0], bars, fresh, room)
         combine(1.0, p, h, ones, 0, stages, back, 0, p)
         combine(1.0, dp, h, ones, 0, stages, dback, 0, dp)
-        if seed_of[n] >= 0:
-            p += seeds[seed_of[n]]
-            dp += dseeds[seed_of[n]]
+        add_seed(seeded, dseeds, left, n, dp)
+        left = add_seed(seeded, seeds, left, n, p)

@@ -75,28 +75,22 @@ class Tape:
 class Seeds:
     """What the costs add to costates.
 
+    numbers : (n,), the states of a tape to whose costates they are added, increasing
     values : (n, N, M)
-    places : (S + 1,), which of them belongs to each state of a tape, or -1
     """
 
+    numbers: Array
     values: Array
-    places: Array
-
-    @staticmethod
-    def of(numbers: Array, values: Array, steps: int) -> "Seeds":
-        """Those of the states with these numbers, on a tape of so many steps."""
-        places = np.full(steps + 1, -1)
-        places[numbers] = np.arange(len(numbers))
-        return Seeds(values, places)
 
     def added(self, n: int, p: Array) -> Array:
         """p with what belongs to the n-th state."""
-        return p if self.places[n] < 0 else p + self.values[int(self.places[n]), ...]
+        k = int(self.numbers.searchsorted(n))
+        return p + self.values[k, ...] if n in self.numbers[k : k + 1] else p
 
     @property
     def flat(self) -> tuple[Array, Array]:
-        """(places, values (n, N M)), as the compiled loops take them."""
-        return self.places, self.values.reshape(len(self.values), prod(self.values.shape[1:]))
+        """(numbers, values (n, N M)), as the compiled loops take them."""
+        return self.numbers, self.values.reshape(len(self.values), prod(self.values.shape[1:]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,16 +162,13 @@ class Sweeps:
             Solution(Trajectory(times, stacked), status, detail or f"at t = {times[-1]:.6g}")
         )
 
-    def seeds(self, tape: Tape, total: Mapping[str, Array]) -> "Seeds":
-        """What the costs add to the costate after each step of the tape, and at the start of the
-        run.
+    def seeds(self, tape: Tape, total: Mapping[str, Array]) -> tuple[float, Seeds]:
+        """`value`, and what the costs add to the costate after each step of the tape, and at the
+        start of the run.
         """
         numbers = self._where(tape)
-        if len(numbers) == 0:
-            found = namespace(tape.states[0]).stack([tape.states[0]])[:0, ...]
-        else:
-            found = self.cost.seeds(numbers, tape.stacked, total)
-        return Seeds.of(numbers - tape.first, found, len(tape.steps))
+        value, found = self.cost.seeds(numbers, tape.stacked, total)
+        return value, Seeds(numbers - tape.first, found)
 
     def value(self, tape: Tape) -> float:
         """The costs of the same states."""
@@ -195,7 +186,7 @@ def prepare(
 ) -> Sweeps:
     """The sweeps over these steps."""
     loop = Loop.of(problem.network, control, stepper, problem.initial)
-    cost = DiscreteCost(problem.functional, control, rule)
+    cost = DiscreteCost(problem, control, rule)
     return Sweeps(problem, control, stepper, steps, cost, loop)
 
 
@@ -239,13 +230,14 @@ class Backward:
     costates: list[Array] = field(default_factory=list)
     fresh: Array | None = None
 
-    def __call__(self, tape: Tape) -> None:
+    def __call__(self, tape: Tape) -> float:
         """Moves p from the end of the tape to its start; the costates at its ends are kept, if
-        wanted.
+        wanted.  Returns the costs of the states after its steps, and of the first one of the run.
         """
-        seeds = self.sweeps.seeds(tape, self.total)
+        cost, seeds = self.sweeps.seeds(tape, self.total)
         p = namespace(tape.states[0]).zeros_like(tape.states[0]) if self.p is None else self.p
         self.p = (self._generic if tape.record is None else self._compiled)(tape, seeds, p)
+        return cost
 
     def _generic(self, tape: Tape, seeds: Seeds, p: Array) -> Array:
         derivatives, space = self.sweeps.derivatives, self.sweeps.problem.space
@@ -281,7 +273,8 @@ class Backward:
             p.reshape(-1),
             costates,
         )
-        self.costates += list(costates[::-1].reshape(-1, *shape))
+        if self.keep:
+            self.costates += list(costates[::-1].reshape(-1, *shape))
         return p
 
 
@@ -289,12 +282,12 @@ def second_order(sweeps: Sweeps, tape: Tape, direction: Control, total: dict[str
     """Collects in `total` the derivative, in a direction, of the cotangents of a whole run."""
     compiled = None if tape.record is None else _CompiledSecondOrder(sweeps, tape, direction)
     dstates = _tangent(sweeps, tape, direction) if compiled is None else compiled.dstates
-    seeds = sweeps.seeds(tape, {})
+    _, seeds = sweeps.seeds(tape, {})
     numbers = sweeps.cost.rule.states
     dvalues = sweeps.cost.seed_derivatives(
         numbers, tape.stacked, lambda some: _stacked(dstates, some), direction, total
     )
-    dseeds = Seeds(dvalues, seeds.places)
+    dseeds = Seeds(seeds.numbers, dvalues)
     if compiled is not None:
         compiled.collect(seeds, dseeds, total)
         return
