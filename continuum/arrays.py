@@ -25,6 +25,8 @@ Array: TypeAlias = np.ndarray
 
 Device = Literal["cpu", "gpu"]
 
+_DOUBLE = np.dtype(np.float64)
+
 
 def is_array(x: object) -> bool:
     """True for the array of a library, False for lists, numbers and whatever else is no array."""
@@ -40,7 +42,10 @@ def namespace(array: Array) -> ModuleType:
 
 def is_numpy(*arrays: Array) -> bool:
     """True if all arrays are plain NumPy arrays of float64, the ones compiled loops accept."""
-    return all(type(a) is np.ndarray and a.dtype == np.float64 for a in arrays)
+    for a in arrays:
+        if type(a) is not np.ndarray or a.dtype != _DOUBLE:
+            return False
+    return True
 
 
 def like(array: Array, example: Array) -> Array:

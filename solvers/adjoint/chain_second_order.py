@@ -193,7 +193,7 @@ def second_order(
     dseeds,
     changes,
     bars,
-    fresh,
+    collected,
 ):
     """The derivative of `adjoint` in a direction, of which dtape is the `tangent`.
 
@@ -203,7 +203,7 @@ def second_order(
     program, method, moments = borrowed(program), borrowed(method), borrowed(moments)
     values, kinds, links = borrowed(blocks.values), borrowed(blocks.kinds), program.links
     tape, dtape, changes = borrowed(tape), borrowed(dtape), borrowed(changes)
-    bars, fresh = borrowed(bars), borrowed(fresh)
+    bars, collected = borrowed(bars), borrowed(collected)
     count, stages, entries = moments.size.size, method.b.size, seeds.shape[1]
     room, rest = carve(borrowed(work), links, samples, 2 * stages)
     size = room.here.size
@@ -238,7 +238,7 @@ def second_order(
                 back[i],
                 dback[i],
             )
-        collect_matrices(links, kinds, layer, shares, samples, tape[n, 0], bars, fresh, room)
+        collect_matrices(links, kinds, layer, shares, samples, tape[n, 0], bars, collected, room)
         combine(1.0, p, h, ones, 0, stages, back, 0, p)
         combine(1.0, dp, h, ones, 0, stages, dback, 0, dp)
         add_seed(seeded, dseeds, left, n, dp)

@@ -228,7 +228,7 @@ class Backward:
     keep: bool = False
     p: Array | None = None
     costates: list[Array] = field(default_factory=list)
-    fresh: Array | None = None
+    collected: Array | None = None
 
     def __call__(self, tape: Tape) -> float:
         """Moves p from the end of the tape to its start; the costates at its ends are kept, if
@@ -255,8 +255,8 @@ class Backward:
 
     def _compiled(self, tape: Tape, seeds: Seeds, p: Array) -> Array:
         loop, shape = self.sweeps.loop, p.shape
-        if self.fresh is None:
-            self.fresh = loop.fresh(self.sweeps.problem.functional.running_reads)
+        if self.collected is None:
+            self.collected = loop.collected(self.sweeps.problem.functional.running_reads)
         stages, moments = loop.method.b.size, tape.steps.moments
         costates = np.empty((len(tape.steps) + 1 if self.keep else 0, p.size))
         chain_adjoint.adjoint(
@@ -269,7 +269,7 @@ class Backward:
             tape.record,
             *seeds.flat,
             loop.lowered.arrays(self.total),
-            self.fresh,
+            self.collected,
             p.reshape(-1),
             costates,
         )
@@ -355,7 +355,7 @@ class _CompiledSecondOrder:
             dseeds.flat[1],
             self.changes,
             loop.lowered.arrays(total),
-            loop.fresh(self.sweeps.problem.functional.running_reads),
+            loop.collected(self.sweeps.problem.functional.running_reads),
         )
 
 
