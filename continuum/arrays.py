@@ -42,10 +42,7 @@ def namespace(array: Array) -> ModuleType:
 
 def is_numpy(*arrays: Array) -> bool:
     """True if all arrays are plain NumPy arrays of float64, the ones compiled loops accept."""
-    for a in arrays:
-        if type(a) is not np.ndarray or a.dtype != _DOUBLE:
-            return False
-    return True
+    return all(type(a) is np.ndarray and a.dtype == _DOUBLE for a in arrays)
 
 
 def like(array: Array, example: Array) -> Array:

@@ -520,7 +520,7 @@ class Functional:
         """
         space = self.space
         names = self.running_reads if cost is self.running else self.terminal_reads
-        if not any(n in names and n not in c for n in space.fixed):
+        if not names or all(n in c or n not in names for n in space.fixed):
             return c
         mesh = space.mesh
         layer = mesh.layers_of(t) if isinstance(t, np.ndarray) else mesh.layer_of(t)

@@ -112,7 +112,7 @@ class Rule:
         return Rule(times, [group for group in terms if len(group)], arriving, states)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class DiscreteCost:
     """J less the penalty, as a function of the states of one run, with its derivatives.
 

@@ -4,11 +4,12 @@ apply.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 
 import numpy as np
 
-from continuum.arrays import Array, namespace
+from continuum.arrays import Array, like, namespace
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
@@ -51,7 +52,7 @@ class Kept(Sequence[Array]):
         return self.tape[n, 0, : self.final.size].reshape(self.final.shape)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Tape:
     """What a forward sweep leaves for the backward ones.
 
@@ -71,7 +72,7 @@ class Tape:
         return _stacked(self.states, numbers - self.first if self.first else numbers)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Seeds:
     """What the costs add to costates.
 
@@ -84,8 +85,12 @@ class Seeds:
 
     def added(self, n: int, p: Array) -> Array:
         """p with what belongs to the n-th state."""
-        k = int(self.numbers.searchsorted(n))
-        return p + self.values[k, ...] if n in self.numbers[k : k + 1] else p
+        k = self._places.get(n)
+        return p if k is None else p + self.values[k, ...]
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {n: k for k, n in enumerate(self.numbers.tolist())}
 
     @property
     def flat(self) -> tuple[Array, Array]:
@@ -93,7 +98,7 @@ class Seeds:
         return self.numbers, self.values.reshape(len(self.values), prod(self.values.shape[1:]))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Sweeps:
     """The steps of one run, with what their sweeps need."""
 
@@ -235,7 +240,8 @@ class Backward:
         wanted.  Returns the costs of the states after its steps, and of the first one of the run.
         """
         cost, seeds = self.sweeps.seeds(tape, self.total)
-        p = namespace(tape.states[0]).zeros_like(tape.states[0]) if self.p is None else self.p
+        initial = self.sweeps.problem.initial
+        p = like(np.zeros(initial.shape), initial) if self.p is None else self.p
         self.p = (self._generic if tape.record is None else self._compiled)(tape, seeds, p)
         return cost
 

@@ -202,7 +202,7 @@ def _laid_out(units: int, links: list[_Link], shapes: Mapping[str, tuple[int, in
     )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Loop:
     """The compiled loops with a network, a control and a method put in."""
 
