@@ -70,7 +70,7 @@ class RunningCost(ABC):
         """
 
     def density_and_vjp(
-        self, network: Network, f: Array, c: Values, t: Times, q: Array
+        self, network: Network, f: Array, c: Values, t: float, q: Array
     ) -> tuple[Array, Array, dict[str, Array]]:
         """L of each sample, and what `vjp` returns, for a cost where they have parts in common."""
         return self.density(network, f, c, t), *self.vjp(network, f, c, t, q)
@@ -474,7 +474,7 @@ class Functional:
             return self._costs(cost, f, c, t), namespace(f).zeros_like(f), {}
         given, weights = self._completed(cost, c, t), self._weights(None, f)
         if len(f.shape) == 2 or cost.broadcasts:
-            return cost.density_and_vjp(self.network, f, given, t, weights)
+            return cost.density_and_vjp(self.network, f, given, t, weights)  # type: ignore[arg-type]
         found = [
             cost.density_and_vjp(self.network, f[n, ...], self._point(given, n), float(s), weights)
             for n, s in enumerate(np.asarray(t))
