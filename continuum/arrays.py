@@ -25,6 +25,8 @@ Array: TypeAlias = np.ndarray
 
 Device = Literal["cpu", "gpu"]
 
+_DOUBLE = np.dtype(np.float64)
+
 
 def is_array(x: object) -> bool:
     """True for the array of a library, False for lists, numbers and whatever else is no array."""
@@ -40,7 +42,7 @@ def namespace(array: Array) -> ModuleType:
 
 def is_numpy(*arrays: Array) -> bool:
     """True if all arrays are plain NumPy arrays of float64, the ones compiled loops accept."""
-    return all(type(a) is np.ndarray and a.dtype == np.float64 for a in arrays)
+    return all(type(a) is np.ndarray and a.dtype == _DOUBLE for a in arrays)
 
 
 def like(array: Array, example: Array) -> Array:

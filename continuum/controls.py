@@ -224,7 +224,7 @@ class ControlSpace:
     @property
     def size(self) -> int:
         """The number of unknowns: the length of a flat vector."""
-        return sum(prod(self.shape(b)) for b in self.trained)
+        return sum(prod(shape) for shape in self._shapes.values())
 
     def shape(self, block: Block) -> tuple[int, ...]:
         """The shape of a block's coefficients, time first."""
@@ -316,7 +316,12 @@ class ControlSpace:
 
     def cotangents(self, example: Array) -> dict[str, Array]:
         """Zeros, in the library of `example`, into which `scatter` collects."""
-        return {b.name: like(np.zeros(self.shape(b)), example) for b in self.trained}
+        return {name: like(np.zeros(shape), example) for name, shape in self._shapes.items()}
+
+    @cached_property
+    def _shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """`shape` of every trained block."""
+        return {b.name: self.shape(b) for b in self.trained}
 
     def held(self, layer: Index, t: Real) -> dict[str, Array]:
         """The values of the fixed blocks at t, continued from inside `layer` to its ends.
@@ -339,7 +344,7 @@ class ControlSpace:
         t in `layer`; the sum over L points where layer, t, factor are (L,) and the cotangents
         (L, *block.shape).
         """
-        theta = self.local_time(layer, t)
+        theta = self.local_time(layer, t) if cotangents else t
         for name, c in cotangents.items():
             if name in total:
                 self.axes[name].scatter(total[name], layer, theta, c, factor)
@@ -473,8 +478,7 @@ class Control(Mapping[str, Array]):
         """
         for name in blocks:
             check_name("block", name, list(self._blocks))
-        shapes = {b.name: self.space.shape(b) for b in self.space.trained}
-        checked = {n: check_array(n, x, shapes[n]) for n, x in blocks.items()}
+        checked = {n: check_array(n, x, self.space._shapes[n]) for n, x in blocks.items()}
         return Control(self.space, {**self._blocks, **checked}, trusted=True)
 
     def __add__(self, other: "Control") -> "Control":

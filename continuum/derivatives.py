@@ -220,6 +220,7 @@ def _of_running_cost(cost: RunningCost, at: _Point) -> Iterator[Check]:
         yield _check(f"vjp in {name}", vjp)
         if read is not None and any(n not in read for n in dc):
             yield _check(f"reads without {name}", unread)
+    yield _check("density_and_vjp", lambda: _together(cost, at, q))
     if cost.broadcasts:
         yield _check("broadcasts", lambda: _stacked_cost(cost, at, q))
     yield from _second(
@@ -228,6 +229,18 @@ def _of_running_cost(cost: RunningCost, at: _Point) -> Iterator[Check]:
         lambda df, dc, dp: cost.vjp_derivative(network, f, c, t, q, df, dc),
         costate=False,
     )
+
+
+def _together(cost: RunningCost, at: _Point, q: Array) -> str:
+    """That density and vjp asked together are what they are alone."""
+    arguments = at.network, at.f, at.c, at.t
+    costs, p, bars = cost.density_and_vjp(*arguments, q)
+    alone = cost.density(*arguments), *cost.vjp(*arguments, q)
+    same = set(bars) == set(alone[2]) and all(
+        np.allclose(x, y, rtol=1e-12, atol=1e-14)
+        for x, y in [(costs, alone[0]), (p, alone[1]), *((bars[n], alone[2][n]) for n in bars)]
+    )
+    return "" if same else "it differs from density and vjp asked alone"
 
 
 def _second(

@@ -69,6 +69,12 @@ class RunningCost(ABC):
         depend may be left out.
         """
 
+    def density_and_vjp(
+        self, network: Network, f: Array, c: Values, t: float, q: Array
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        """L of each sample, and what `vjp` returns, for a cost where they have parts in common."""
+        return self.density(network, f, c, t), *self.vjp(network, f, c, t, q)
+
     @abstractmethod
     def vjp_derivative(
         self, network: Network, f: Array, c: Values, t: float, q: Array, df: Array, dc: Values
@@ -164,6 +170,14 @@ class Tracking(RunningCost):
         readout, o = self._output(network, f, c)
         slope = self.loss.gradient(o, self._target(o, t), like(readout.measure(network), o))
         return readout.vjp(network, f, c, q * slope)
+
+    def density_and_vjp(
+        self, network: Network, f: Array, c: Values, t: Times, q: Array
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        readout, o = self._output(network, f, c)
+        v = like(readout.measure(network), o)
+        costs, slope = self.loss.value_and_gradient(o, self._target(o, t), v)
+        return costs, *readout.vjp(network, f, c, q * slope)
 
     def vjp_derivative(
         self, network: Network, f: Array, c: Values, t: Times, q: Array, df: Array, dc: Values
@@ -306,6 +320,13 @@ class Functional:
         """The derivatives of the mean terminal cost: in the state (N, M), and by block."""
         return self._vjp(self.terminal, f, c, self.space.mesh.horizon, q)
 
+    def terminal_cost_and_vjp(
+        self, f: Array, c: Values = NO_VALUES
+    ) -> tuple[float, Array, dict[str, Array]]:
+        """`terminal_cost`, and what `terminal_vjp` returns."""
+        costs, p, bars = self._costs_and_vjp(self.terminal, f, c, self.space.mesh.horizon)
+        return float(self.mean(costs)), p, bars
+
     def terminal_vjp_derivative(
         self, f: Array, c: Values, df: Array, dc: Values, q: Array | None = None
     ) -> tuple[Array, dict[str, Array]]:
@@ -327,6 +348,12 @@ class Functional:
     ) -> tuple[Array, dict[str, Array]]:
         """The derivatives of the mean of L: in the state (N, M), and by block."""
         return self._vjp(self.running, f, c, t, q)
+
+    def running_costs_and_vjp(
+        self, f: Array, c: Values, t: Times
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        """`running_costs`, and what `running_vjp` returns."""
+        return self._costs_and_vjp(self.running, f, c, t)
 
     def running_vjp_derivative(
         self, f: Array, c: Values, t: Times, df: Array, dc: Values, q: Array | None = None
@@ -410,7 +437,7 @@ class Functional:
 
     def mean(self, costs: Array) -> Array:
         """sum_m s_m costs_m of costs (..., M): an array (...)."""
-        return namespace(costs).sum(like(self.sample_weights, costs) * costs, axis=-1)
+        return costs @ like(self.sample_weights, costs)
 
     def _costs(self, cost: RunningCost | None, f: Array, c: Values, t: Times) -> Array:
         if cost is None:
@@ -439,6 +466,21 @@ class Functional:
                 for n, s in enumerate(np.asarray(t))
             ]
         )
+
+    def _costs_and_vjp(
+        self, cost: RunningCost | None, f: Array, c: Values, t: Times
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        if cost is None:
+            return self._costs(cost, f, c, t), namespace(f).zeros_like(f), {}
+        given, weights = self._completed(cost, c, t), self._weights(None, f)
+        if len(f.shape) == 2 or cost.broadcasts:
+            return cost.density_and_vjp(self.network, f, given, t, weights)  # type: ignore[arg-type]
+        found = [
+            cost.density_and_vjp(self.network, f[n, ...], self._point(given, n), float(s), weights)
+            for n, s in enumerate(np.asarray(t))
+        ]
+        costs = namespace(f).stack([costs for costs, *_ in found])
+        return costs, *_stacked([(p, bars) for _, p, bars in found])
 
     def _vjp_derivative(
         self,
@@ -478,7 +520,7 @@ class Functional:
         """
         space = self.space
         names = self.running_reads if cost is self.running else self.terminal_reads
-        if not any(n in names and n not in c for n in space.fixed):
+        if not names or all(n in c or n not in names for n in space.fixed):
             return c
         mesh = space.mesh
         layer = mesh.layers_of(t) if isinstance(t, np.ndarray) else mesh.layer_of(t)

@@ -32,6 +32,10 @@ class Loss(ABC):
     def gradient(self, o: Array, y: Array, v: Array) -> Array:
         """(P, M): the derivative in o, represented in the measure v."""
 
+    def value_and_gradient(self, o: Array, y: Array, v: Array) -> tuple[Array, Array]:
+        """Both, for a loss whose value and gradient have parts in common."""
+        return self.value(o, y, v), self.gradient(o, y, v)
+
     @abstractmethod
     def hvp(self, o: Array, y: Array, v: Array, do: Array) -> Array:
         """(P, M): the second derivative in o, applied to do, represented in the measure v."""
@@ -66,10 +70,14 @@ class SquaredError(WeightedLoss):
 
     def value(self, o: Array, y: Array, v: Array) -> Array:
         difference = o - y
-        return self.weight * namespace(o).sum(v[:, None] * difference * difference, axis=-2)
+        return self.weight * (v @ (difference * difference))
 
     def gradient(self, o: Array, y: Array, v: Array) -> Array:
         return 2.0 * self.weight * (o - y)
+
+    def value_and_gradient(self, o: Array, y: Array, v: Array) -> tuple[Array, Array]:
+        difference = o - y
+        return self.weight * (v @ (difference * difference)), 2.0 * self.weight * difference
 
     def hvp(self, o: Array, y: Array, v: Array, do: Array) -> Array:
         return 2.0 * self.weight * do

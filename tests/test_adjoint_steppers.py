@@ -292,6 +292,45 @@ def test_memory_stays_within_its_budget_and_steps_are_the_least(rng, monkeypatch
         assert plan.advanced == min(blocks)
 
 
+@pytest.mark.parametrize("method", [Euler(), RK4()])
+def test_compiled_checkpoints_stay_within_their_budget(method, rng, monkeypatch):
+    """The loops work in arrays that are given to them, so `tracemalloc` sees all they use."""
+    network, steps = NeuralODE(64, tanh), 60
+    problem = LearningProblem(
+        network,
+        rng.standard_normal((64, 100)),
+        np.zeros((64, 100)),
+        network.controls(TimeMesh(1.0, steps), "static"),
+    )
+    control, state = 0.1 * problem.space.random(rng), 64 * 100 * 8
+    stored = 2 * len(method.b)  # of every stage its state and its slope
+    work = 8 + 5 * len(method.b) + 8  # what a step works in, and a few arrays of a state's size
+    made, advance = [], Loop.advance
+    monkeypatch.setattr(Loop, "advance", lambda *x: made.append(len(x[2].size)) or advance(*x))
+
+    def measured(objective):
+        objective.gradient(control)  # so that what is made once is not counted
+        made.clear()
+        tracemalloc.start()
+        found = objective.gradient(control)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found, peak / state
+
+    whole, peak = measured(discretize(problem, method))
+    assert stored * steps < peak < stored * steps + work
+    assert sum(made) == steps
+    for budget in (stored + 4, 3 * stored, 6 * stored):
+        found, peak = measured(discretize(problem, method, memory=budget * state))
+        plan = Plan.within(budget * state, steps, state, stored - 1)
+        least = 1 + stored * plan.length  # the state and the tape of one block
+        assert least < peak < budget + work
+        assert sum(made) <= plan.advanced + steps
+        if steps % plan.length == 0:
+            assert sum(made) == plan.advanced + steps
+        assert problem.space.norm(found - whole) <= 1e-13 * problem.space.norm(whole)
+
+
 def test_memory_too_small_for_the_compiled_record(rng):
     objective = discretize(problem_for(NETWORKS["dense"], rng), RK4(), memory=5 * 120)
     with pytest.raises(ValueError, match="memory must be at least 1080 bytes"):

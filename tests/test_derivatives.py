@@ -192,6 +192,10 @@ class Effort(RunningCost):
         bars = {} if self.wrong == "no tilt" else {"tilt": np.asarray(slope)}
         return q * f * a * (1.0 if self.wrong == "power" else a), bars
 
+    def density_and_vjp(self, network, f, c, t, q):
+        costs, p, bars = super().density_and_vjp(network, f, c, t, q)
+        return costs, -p if self.wrong == "together" else p, bars
+
     def vjp_derivative(self, network, f, c, t, q, df, dc):
         a, da = 1 + c["tilt"] * t, dc.get("tilt", 0.0) * t
         own = 2 * self._sum(network, f, df) * a * t + self._sum(network, f, f) * da * t
@@ -214,6 +218,8 @@ def test_running_costs():
     }
     found = check_derivatives(Effort("reads"), network).failures
     assert [c.what for c in found] == ["reads without block 'tilt'"]
+    found = check_derivatives(Effort("together"), network).failures
+    assert [c.what for c in found] == ["density_and_vjp"]
 
 
 @pytest.mark.parametrize(

@@ -77,44 +77,44 @@ def arrange(source, factor, samples, columns, i, out):
 
 
 @compiled
-def _accumulate_large(left, right, width, fresh, added, out):
-    target = out if fresh else added[: out.size].reshape(out.shape)
+def _accumulate_large(left, right, width, add, added, out):
+    target = added[: out.size].reshape(out.shape) if add else out
     np.dot(left.reshape(-1, width), right.reshape(-1, width).T, target)
-    if not fresh:
+    if add:
         out += target
 
 
 @inlined
-def accumulate(left, right, samples, columns, fresh, added, out):
-    """out <- left right^T, added to what is there unless `fresh`; left and right by `arrange`."""
+def accumulate(left, right, samples, columns, add, added, out):
+    """out <- left right^T, added to what is there if `add`; left and right by `arrange`."""
     rows, width = out.shape[0], samples * columns
     if samples == 1:
         for y in range(rows):
             row = out[y]
             for i in range(columns):
                 factor, source = left[i * rows + y], right[i * row.size : (i + 1) * row.size]
-                if fresh and i == 0:
+                if i == 0 and not add:
                     for z in range(row.size):
                         row[z] = factor * source[z]
                 else:
                     for z in range(row.size):
                         row[z] += factor * source[z]
     elif out.size * width <= MOST_LOOPED:
-        _pairs(left, right, width, not fresh, out)
+        _pairs(left, right, width, add, out)
     else:
-        _accumulate_large(left, right, width, fresh, added, out)
+        _accumulate_large(left, right, width, add, added, out)
 
 
 @inlined
-def collect(bar, fresh, kind, moment, shares, left, right, samples, scaled, added):
+def collect(bar, collected, kind, moment, shares, left, right, samples, scaled, added):
     """Adds left right^T to the cotangents of a matrix, as time axes do; for NODES each of the
     columns is divided between the ends of the layer by `shares` (columns,).
     """
     layer, columns, rows = moment, shares.size, bar.shape[1]
     if kind != NODES:
         target = 0 if kind == STATIC else layer
-        accumulate(left, right, samples, columns, fresh[target], added, bar[target])
-        fresh[target] = False
+        accumulate(left, right, samples, columns, collected[target], added, bar[target])
+        collected[target] = True
         return
     for end in range(2):
         for i in range(columns):
@@ -127,9 +127,9 @@ def collect(bar, fresh, kind, moment, shares, left, right, samples, scaled, adde
                     start = (y * columns + i) * samples
                     for m in range(start, start + samples):
                         scaled[m] = share * left[m]
-        part = scaled[: left.size]
-        accumulate(part, right, samples, columns, fresh[layer + end], added, bar[layer + end])
-        fresh[layer + end] = False
+        part, target = scaled[: left.size], layer + end
+        accumulate(part, right, samples, columns, collected[target], added, bar[target])
+        collected[target] = True
 
 
 @inlined
@@ -144,6 +144,19 @@ def collect_offset(bar, kind, layer, at, h, dtheta, r, samples):
         else:
             bar[layer, y, 0] += h * (1.0 - at) * total
             bar[layer + 1, y, 0] += h * at * total
+
+
+@inlined
+def add_seed(seeded, seeds, left, n, p):
+    """Adds to p the seed of state n, if it has one, which is the last of those `left`; returns how
+    many are left then.
+    """
+    if left == 0 or seeded[left - 1] != n:
+        return left
+    seed = seeds[left - 1]
+    for e in range(p.size):
+        p[e] += seed[e]
+    return left - 1
 
 
 @unfolded
@@ -191,7 +204,7 @@ def stage_back(program, values, kinds, moment, place, store, bars, room, q):
 
 
 @unfolded
-def collect_matrices(links, kinds, layer, shares, samples, store, bars, fresh, room):
+def collect_matrices(links, kinds, layer, shares, samples, store, bars, collected, room):
     """Collects what the stages of a step left in room.inside; `store` is the tape's first stage."""
     columns = shares.size
     for n in range(links.shape[0] - 1, -1, -1):
@@ -208,7 +221,7 @@ def collect_matrices(links, kinds, layer, shares, samples, store, bars, fresh, r
             left, right = right, left
         collect(
             bars[k],
-            fresh[k],
+            collected[k],
             kinds[k],
             layer,
             shares,
@@ -229,10 +242,10 @@ def adjoint(
     method,
     moments,
     tape,
-    seed_of,
+    seeded,
     seeds,
     bars,
-    fresh,
+    collected,
     p,
     costates,
 ):
@@ -241,11 +254,11 @@ def adjoint(
     q_i = (D_f F)* lambda_i, lambda_i = b_i p_{n+1} + h sum_{j > i} a_ji q_j.  Collects the
     cotangents as time axes do (divided by the layer's length for LAYERS).
 
-    seed_of : (S + 1,), which seed is added to p after step n, or -1
-    seeds : (., N M)
+    seeded : (n,), increasing: the numbers of the states to whose costates the seeds are added
+    seeds : (n, N M)
     bars : WIDTH arrays shaped as blocks.values, (0, ., .) for a block that is not trained
-    fresh : (WIDTH, longest T), where nothing was collected yet in the bar of a matrix, which is
-        then written rather than added to
+    collected : (WIDTH, longest T), where something was collected already in the bar of a matrix;
+        elsewhere it is written rather than added to
     costates : (S + 1, N M), or (0, .): p is written there
     """
     program, method, moments = borrowed(program), borrowed(method), borrowed(moments)
@@ -254,14 +267,13 @@ def adjoint(
     count, stages, entries = moments.size.size, method.b.size, p.size
     bars = borrowed(bars)
     p = borrowed(p)
-    fresh = borrowed(fresh)
+    collected = borrowed(collected)
     room, rest = carve(borrowed(work), links, samples, stages)
     back = rest[: stages * entries].reshape(stages, entries)
     ones = rest[stages * entries : stages * (entries + 1)]
     shares = rest[stages * (entries + 1) : stages * (entries + 2)]
     ones[:] = 1.0
-    if seed_of[count] >= 0:
-        p += seeds[seed_of[count]]
+    left = add_seed(seeded, seeds, seeded.size, count, p)
     if costates.shape[0] > 0:
         costates[count] = p
     for n in range(count - 1, -1, -1):
@@ -280,9 +292,8 @@ def adjoint(
                 room,
                 back[i],
             )
-        collect_matrices(links, kinds, layer, shares, samples, tape[n, 0], bars, fresh, room)
+        collect_matrices(links, kinds, layer, shares, samples, tape[n, 0], bars, collected, room)
         combine(1.0, p, h, ones, 0, stages, back, 0, p)
-        if seed_of[n] >= 0:
-            p += seeds[seed_of[n]]
+        left = add_seed(seeded, seeds, left, n, p)
         if costates.shape[0] > 0:
             costates[n] = p

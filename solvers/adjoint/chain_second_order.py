@@ -34,7 +34,7 @@ from ..flow.chain_loops import (
     multiply,
     weighed,
 )
-from .chain_adjoint import arrange, collect_matrices, collect_offset, scale_by_slope
+from .chain_adjoint import add_seed, arrange, collect_matrices, collect_offset, scale_by_slope
 
 
 @compiled
@@ -188,12 +188,12 @@ def second_order(
     moments,
     tape,
     dtape,
-    seed_of,
+    seeded,
     seeds,
     dseeds,
     changes,
     bars,
-    fresh,
+    collected,
 ):
     """The derivative of `adjoint` in a direction, of which dtape is the `tangent`.
 
@@ -203,7 +203,7 @@ def second_order(
     program, method, moments = borrowed(program), borrowed(method), borrowed(moments)
     values, kinds, links = borrowed(blocks.values), borrowed(blocks.kinds), program.links
     tape, dtape, changes = borrowed(tape), borrowed(dtape), borrowed(changes)
-    bars, fresh = borrowed(bars), borrowed(fresh)
+    bars, collected = borrowed(bars), borrowed(collected)
     count, stages, entries = moments.size.size, method.b.size, seeds.shape[1]
     room, rest = carve(borrowed(work), links, samples, 2 * stages)
     size = room.here.size
@@ -215,9 +215,8 @@ def second_order(
     ones[:] = 1.0
     p[:] = 0.0
     dp[:] = 0.0
-    if seed_of[count] >= 0:
-        p += seeds[seed_of[count]]
-        dp += dseeds[seed_of[count]]
+    add_seed(seeded, dseeds, seeded.size, count, dp)
+    left = add_seed(seeded, seeds, seeded.size, count, p)
     for n in range(count - 1, -1, -1):
         layer, h, dtheta = moments.layer[n], moments.size[n], moments.dtheta[n]
         for i in range(stages - 1, -1, -1):
@@ -239,9 +238,8 @@ def second_order(
                 back[i],
                 dback[i],
             )
-        collect_matrices(links, kinds, layer, shares, samples, tape[n, 0], bars, fresh, room)
+        collect_matrices(links, kinds, layer, shares, samples, tape[n, 0], bars, collected, room)
         combine(1.0, p, h, ones, 0, stages, back, 0, p)
         combine(1.0, dp, h, ones, 0, stages, dback, 0, dp)
-        if seed_of[n] >= 0:
-            p += seeds[seed_of[n]]
-            dp += dseeds[seed_of[n]]
+        add_seed(seeded, dseeds, left, n, dp)
+        left = add_seed(seeded, seeds, left, n, p)

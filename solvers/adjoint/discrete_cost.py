@@ -112,7 +112,7 @@ class Rule:
         return Rule(times, [group for group in terms if len(group)], arriving, states)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class DiscreteCost:
     """J less the penalty, as a function of the states of one run, with its derivatives.
 
@@ -120,40 +120,47 @@ class DiscreteCost:
     where to find states.
     """
 
-    functional: Functional
+    problem: LearningProblem
     control: Control
     rule: Rule
+
+    @property
+    def functional(self) -> Functional:
+        """The costs of the problem."""
+        return self.problem.functional
 
     def value(self, numbers: Array, states: States) -> float:
         """The costs of these states."""
         functional, total = self.functional, 0.0
         for _, part in self._parts(numbers):
             values = functional.running_values(self.control, part.layers, part.times)
-            f = states(part.states)
-            costs = functional.mean(functional.running_costs(f, values, part.times))
-            total += float(namespace(costs).sum(like(part.factors, costs) * costs))
+            costs = functional.running_costs(states(part.states), values, part.times)
+            total += self._summed(costs, part)
         if self._ends(numbers):
             values = functional.terminal_values(self.control)
             total += functional.terminal_cost(states(numbers[-1:])[0, ...], values)
         return total
 
-    def seeds(self, numbers: Array, states: States, total: Cotangents) -> Array:
-        """The derivatives of `value` in the states, (n, N, M); those in the control are added to
+    def seeds(self, numbers: Array, states: States, total: Cotangents) -> tuple[float, Array]:
+        """`value` and its derivatives in the states, (n, N, M); those in the control are added to
         `total`.
         """
-        functional, space = self.functional, self.functional.space
-        found = self._zeros(numbers, states)
+        functional, space = self.functional, self.problem.space
+        value, found = 0.0, self._zeros(numbers)
         for rows, part in self._parts(numbers):
             values = functional.running_values(self.control, part.layers, part.times)
-            p, bars = functional.running_vjp(states(part.states), values, part.times)
+            f = states(part.states)
+            costs, p, bars = functional.running_costs_and_vjp(f, values, part.times)
+            value += self._summed(costs, part)
             space.scatter(total, part.layers, part.times, bars, part.factors)
             found[rows, ...] += _column(part.factors, p) * p
         if self._ends(numbers):
-            values = functional.terminal_values(self.control)
-            p, bars = functional.terminal_vjp(states(numbers[-1:])[0, ...], values)
+            values, f = functional.terminal_values(self.control), states(numbers[-1:])[0, ...]
+            cost, p, bars = functional.terminal_cost_and_vjp(f, values)
+            value += cost
             space.scatter(total, space.mesh.layers - 1, space.mesh.horizon, bars, 1.0)
             found[-1, ...] += p
-        return found
+        return value, found
 
     def seed_derivatives(
         self,
@@ -166,8 +173,7 @@ class DiscreteCost:
         """The derivatives of `seeds` in a direction, (n, N, M); that of the cotangents is added to
         `total`.
         """
-        functional, space = self.functional, self.functional.space
-        found = self._zeros(numbers, states)
+        functional, space, found = self.functional, self.problem.space, self._zeros(numbers)
         for rows, part in self._parts(numbers):
             at = part.layers, part.times
             values = functional.running_values(self.control, *at)
@@ -214,10 +220,15 @@ class DiscreteCost:
                 row = int(np.searchsorted(numbers, part.states[0]))
                 yield slice(row, row + len(part)), part
 
-    def _zeros(self, numbers: Array, states: States) -> Array:
+    def _summed(self, costs: Array, part: Terms) -> float:
+        """The sum of the terms whose densities are `costs`, (R, M)."""
+        means = self.functional.mean(costs)
+        return float(means @ like(part.factors, means))
+
+    def _zeros(self, numbers: Array) -> Array:
         """(n, N, M), where the states are."""
-        example = states(numbers[:1])
-        return like(np.zeros((len(numbers), *example.shape[1:])), example)
+        initial = self.problem.initial
+        return like(np.zeros((len(numbers), *initial.shape)), initial)
 
     def _ends(self, numbers: Array) -> bool:
         """True if the last of these states has a terminal cost."""
@@ -227,11 +238,9 @@ class DiscreteCost:
     @property
     def _most(self) -> int:
         """How many nodes are asked for at once."""
-        functional = self.functional
-        read = [b for b in functional.space.blocks if b.name in functional.running_reads]
-        samples = len(functional.sample_weights)
-        entries = len(functional.network.weights) * samples + sum(prod(b.shape) for b in read)
-        return max(1, _CHUNK // entries)
+        reads, blocks = self.functional.running_reads, self.problem.space.blocks
+        entries = sum(prod(b.shape) for b in blocks if b.name in reads)
+        return max(1, _CHUNK // (entries + prod(self.problem.initial.shape)))
 
 
 def _column(factors: Array, p: Array) -> Array:

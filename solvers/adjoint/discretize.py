@@ -177,24 +177,19 @@ class ReducedObjective:
         there = control.like(self.problem.initial)
         sweeps, tape = self._start(there, keep=self.memory is None)
         backward = Backward(sweeps, self.space.cotangents(self.problem.initial))
-        costs = [self._penalty(control)]
-
-        def turn(part: Tape) -> None:
-            costs.append(sweeps.value(part))
-            backward(part)
-
-        count = len(sweeps.steps)
+        initial, count = self.problem.initial, len(sweeps.steps)
         if self.memory is None:
-            turn(tape if tape is not None else sweeps.record(self.problem.initial, 0, count))
+            costs = backward(tape if tape is not None else sweeps.record(initial, 0, count))
         else:
-            plan = self._plan(count, sweeps.compiled)
-            plan.reverse(
-                self.problem.initial,
+            parts: list[float] = []
+            self._plan(count, sweeps.compiled).reverse(
+                initial,
                 count,
                 sweeps.advance,
-                lambda f, start, stop: turn(sweeps.record(f, start, stop)),
+                lambda f, start, stop: parts.append(backward(sweeps.record(f, start, stop))),
             )
-        return sum(costs), self._gradient(control, backward.total)
+            costs = sum(parts)
+        return costs + self._penalty(control), self._gradient(control, backward.total)
 
     def run(self, control: Control) -> "Path":
         """States, costates, J and its gradient from one forward and one backward sweep.
@@ -206,7 +201,7 @@ class ReducedObjective:
         weights = self.problem.sample_weights
         sweeps, tape = self._whole(control.like(self.problem.initial))
         backward = Backward(sweeps, self.space.cotangents(self.problem.initial), keep=True)
-        backward(tape)
+        value = backward(tape) + self._penalty(control)
         cost = sweeps.cost
         states = tape.stacked(np.arange(len(tape.states)))
         stack = namespace(states).stack
@@ -223,7 +218,7 @@ class ReducedObjective:
             states,
             costates,
             remaining,
-            sweeps.value(tape) + self._penalty(control),
+            value,
             self._gradient(control, backward.total),
         )
 

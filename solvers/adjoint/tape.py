@@ -4,11 +4,12 @@ apply.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 
 import numpy as np
 
-from continuum.arrays import Array, namespace
+from continuum.arrays import Array, like, namespace
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
@@ -51,7 +52,7 @@ class Kept(Sequence[Array]):
         return self.tape[n, 0, : self.final.size].reshape(self.final.shape)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Tape:
     """What a forward sweep leaves for the backward ones.
 
@@ -71,35 +72,33 @@ class Tape:
         return _stacked(self.states, numbers - self.first if self.first else numbers)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Seeds:
     """What the costs add to costates.
 
+    numbers : (n,), the states of a tape to whose costates they are added, increasing
     values : (n, N, M)
-    places : (S + 1,), which of them belongs to each state of a tape, or -1
     """
 
+    numbers: Array
     values: Array
-    places: Array
-
-    @staticmethod
-    def of(numbers: Array, values: Array, steps: int) -> "Seeds":
-        """Those of the states with these numbers, on a tape of so many steps."""
-        places = np.full(steps + 1, -1)
-        places[numbers] = np.arange(len(numbers))
-        return Seeds(values, places)
 
     def added(self, n: int, p: Array) -> Array:
         """p with what belongs to the n-th state."""
-        return p if self.places[n] < 0 else p + self.values[int(self.places[n]), ...]
+        k = self._places.get(n)
+        return p if k is None else p + self.values[k, ...]
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {n: k for k, n in enumerate(self.numbers.tolist())}
 
     @property
     def flat(self) -> tuple[Array, Array]:
-        """(places, values (n, N M)), as the compiled loops take them."""
-        return self.places, self.values.reshape(len(self.values), prod(self.values.shape[1:]))
+        """(numbers, values (n, N M)), as the compiled loops take them."""
+        return self.numbers, self.values.reshape(len(self.values), prod(self.values.shape[1:]))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Sweeps:
     """The steps of one run, with what their sweeps need."""
 
@@ -168,16 +167,13 @@ class Sweeps:
             Solution(Trajectory(times, stacked), status, detail or f"at t = {times[-1]:.6g}")
         )
 
-    def seeds(self, tape: Tape, total: Mapping[str, Array]) -> "Seeds":
-        """What the costs add to the costate after each step of the tape, and at the start of the
-        run.
+    def seeds(self, tape: Tape, total: Mapping[str, Array]) -> tuple[float, Seeds]:
+        """`value`, and what the costs add to the costate after each step of the tape, and at the
+        start of the run.
         """
         numbers = self._where(tape)
-        if len(numbers) == 0:
-            found = namespace(tape.states[0]).stack([tape.states[0]])[:0, ...]
-        else:
-            found = self.cost.seeds(numbers, tape.stacked, total)
-        return Seeds.of(numbers - tape.first, found, len(tape.steps))
+        value, found = self.cost.seeds(numbers, tape.stacked, total)
+        return value, Seeds(numbers - tape.first, found)
 
     def value(self, tape: Tape) -> float:
         """The costs of the same states."""
@@ -195,7 +191,7 @@ def prepare(
 ) -> Sweeps:
     """The sweeps over these steps."""
     loop = Loop.of(problem.network, control, stepper, problem.initial)
-    cost = DiscreteCost(problem.functional, control, rule)
+    cost = DiscreteCost(problem, control, rule)
     return Sweeps(problem, control, stepper, steps, cost, loop)
 
 
@@ -237,15 +233,17 @@ class Backward:
     keep: bool = False
     p: Array | None = None
     costates: list[Array] = field(default_factory=list)
-    fresh: Array | None = None
+    collected: Array | None = None
 
-    def __call__(self, tape: Tape) -> None:
+    def __call__(self, tape: Tape) -> float:
         """Moves p from the end of the tape to its start; the costates at its ends are kept, if
-        wanted.
+        wanted.  Returns the costs of the states after its steps, and of the first one of the run.
         """
-        seeds = self.sweeps.seeds(tape, self.total)
-        p = namespace(tape.states[0]).zeros_like(tape.states[0]) if self.p is None else self.p
+        cost, seeds = self.sweeps.seeds(tape, self.total)
+        initial = self.sweeps.problem.initial
+        p = like(np.zeros(initial.shape), initial) if self.p is None else self.p
         self.p = (self._generic if tape.record is None else self._compiled)(tape, seeds, p)
+        return cost
 
     def _generic(self, tape: Tape, seeds: Seeds, p: Array) -> Array:
         derivatives, space = self.sweeps.derivatives, self.sweeps.problem.space
@@ -263,8 +261,8 @@ class Backward:
 
     def _compiled(self, tape: Tape, seeds: Seeds, p: Array) -> Array:
         loop, shape = self.sweeps.loop, p.shape
-        if self.fresh is None:
-            self.fresh = loop.fresh(self.sweeps.problem.functional.running_reads)
+        if self.collected is None:
+            self.collected = loop.collected(self.sweeps.problem.functional.running_reads)
         stages, moments = loop.method.b.size, tape.steps.moments
         costates = np.empty((len(tape.steps) + 1 if self.keep else 0, p.size))
         chain_adjoint.adjoint(
@@ -277,11 +275,12 @@ class Backward:
             tape.record,
             *seeds.flat,
             loop.lowered.arrays(self.total),
-            self.fresh,
+            self.collected,
             p.reshape(-1),
             costates,
         )
-        self.costates += list(costates[::-1].reshape(-1, *shape))
+        if self.keep:
+            self.costates += list(costates[::-1].reshape(-1, *shape))
         return p
 
 
@@ -289,12 +288,12 @@ def second_order(sweeps: Sweeps, tape: Tape, direction: Control, total: dict[str
     """Collects in `total` the derivative, in a direction, of the cotangents of a whole run."""
     compiled = None if tape.record is None else _CompiledSecondOrder(sweeps, tape, direction)
     dstates = _tangent(sweeps, tape, direction) if compiled is None else compiled.dstates
-    seeds = sweeps.seeds(tape, {})
+    _, seeds = sweeps.seeds(tape, {})
     numbers = sweeps.cost.rule.states
     dvalues = sweeps.cost.seed_derivatives(
         numbers, tape.stacked, lambda some: _stacked(dstates, some), direction, total
     )
-    dseeds = Seeds(dvalues, seeds.places)
+    dseeds = Seeds(seeds.numbers, dvalues)
     if compiled is not None:
         compiled.collect(seeds, dseeds, total)
         return
@@ -362,7 +361,7 @@ class _CompiledSecondOrder:
             dseeds.flat[1],
             self.changes,
             loop.lowered.arrays(total),
-            loop.fresh(self.sweeps.problem.functional.running_reads),
+            loop.collected(self.sweeps.problem.functional.running_reads),
         )
 
 

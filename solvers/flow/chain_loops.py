@@ -293,17 +293,20 @@ def advance(f, samples, work, program, blocks, method, moments, tape, states):
     a, b, c = method.a, method.b, method.c
     count, stages, entries = moments.size.size, b.size, f.size
     f = borrowed(f)
-    at = links[-1, OUTPUT] * samples
+    at, each = links[-1, OUTPUT] * samples, 1 if tape.shape[0] == count else 0
     room, rest = carve(borrowed(work), links, samples, 0)
     own = rest[: stages * entries].reshape(stages, entries)
     if states.shape[0] > 0:
         states[0] = f
+    if count > 0:
+        tape[0, 0, :entries] = f
     for n in range(count):
         layer, h = moments.layer[n], moments.size[n]
-        part = tape[n if tape.shape[0] == count else 0]
-        slopes = own if at < 0 else part
+        part = tape[each * n]
+        state, slopes = part[0, :entries], own if at < 0 else part
         for i in range(stages):
-            combine(1.0, f, h, a[i], 0, i, slopes, max(at, 0), part[i, :entries])
+            if i > 0:
+                combine(1.0, state, h, a[i], 0, i, slopes, max(at, 0), part[i, :entries])
             theta = moments.theta[n] + c[i] * moments.dtheta[n]
             velocity(
                 program,
@@ -317,10 +320,12 @@ def advance(f, samples, work, program, blocks, method, moments, tape, states):
                 room.weighed,
                 room.blend,
             )
-        combine(1.0, f, h, b, 0, stages, slopes, max(at, 0), f)
+        following = f if n == count - 1 else tape[each * (n + 1), 0, :entries]
+        combine(1.0, state, h, b, 0, stages, slopes, max(at, 0), following)
         if states.shape[0] > 0:
-            states[n + 1] = f
-        if not _is_finite(f):
+            states[n + 1] = following
+        if not _is_finite(following):
+            f[:] = following
             return n
     return -1
 

@@ -31,6 +31,7 @@ from .chain_loops import Blocks, Method, Moments, Pair, Program
 
 _KINDS = {"static": loops.STATIC, "layers": loops.LAYERS, "nodes": loops.NODES}
 _ABSENT = np.empty((0, 1, 1))
+_NONE = (_ABSENT,) * loops.WIDTH
 
 
 @dataclass(eq=False)
@@ -71,11 +72,11 @@ class Lowered:
 
     def arrays(self, blocks: Mapping[str, Array]) -> tuple[Array, ...]:
         """(T, R, C) of every block, time first; (0, 1, 1) for those that are not among `blocks`."""
-        found = [_ABSENT] * loops.WIDTH
-        for k, (name, shape) in enumerate(self.shapes.items()):
-            if name in blocks:
-                found[k] = _plain(blocks[name]).reshape(-1, *shape)
-        return tuple(found)
+        found = [
+            _plain(blocks[name]).reshape(-1, rows, columns) if name in blocks else _ABSENT
+            for name, (rows, columns) in self.shapes.items()
+        ]
+        return (*found, *_NONE[len(found) :])
 
     def room(self, samples: int, stages: int, columns: int) -> Array:
         """What the loops carve up for a sweep that collects `columns` stages at a time."""
@@ -201,7 +202,7 @@ def _laid_out(units: int, links: list[_Link], shapes: Mapping[str, tuple[int, in
     )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Loop:
     """The compiled loops with a network, a control and a method put in."""
 
@@ -311,14 +312,14 @@ class Loop:
         """Room for what the adjoint of so many steps reads."""
         return np.empty((steps, self.method.b.size, self.lowered.rows * samples))
 
-    def fresh(self, collected: Collection[str]) -> Array:
-        """(WIDTH, longest T): where nothing was collected yet, which is so but for these blocks."""
-        longest = max((len(x) for x in self.blocks.values[: len(self.lowered.shapes)]), default=1)
-        fresh = np.ones((loops.WIDTH, longest), dtype=np.bool_)
-        for name in collected:
-            if name in self.lowered.shapes:
-                fresh[list(self.lowered.shapes).index(name)] = False
-        return fresh
+    def collected(self, before: Collection[str]) -> Array:
+        """(WIDTH, longest T): where something was collected already, which is so in these
+        blocks.
+        """
+        collected = np.zeros((loops.WIDTH, max(map(len, self.blocks.values))), dtype=np.bool_)
+        if before:
+            collected[: len(self.lowered.shapes)] = [[n in before] for n in self.lowered.shapes]
+        return collected
 
 
 def pair_of(stepper: AdaptiveRungeKutta, weights: Array) -> Pair | None:
