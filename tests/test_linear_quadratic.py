@@ -39,12 +39,12 @@ def check(objective, control, rtol=1e-12):
     assert found.value == pytest.approx(value, rel=1e-14)
     ours = reduced_gradient(found.model, found.borders)
     columns = Columns.of(objective.space)
-    expected = columns.weights * columns.read(gradient)
+    expected = columns.weights * columns.vector(gradient)
     assert np.max(np.abs(found.gradient - expected)) <= 1e-13 * np.max(np.abs(expected))
     assert np.max(np.abs(ours - expected)) <= 1e-13 * np.max(np.abs(expected))
     hessian = reduced_hessian(found.model, found.borders)
-    products = (objective.hvp(control, columns.write(x)) for x in np.eye(len(ours)))
-    expected = np.stack([columns.weights * columns.read(x) for x in products], axis=1)
+    products = (objective.hvp(control, columns.write(*columns.split(x))) for x in np.eye(len(ours)))
+    expected = np.stack([columns.weights * columns.vector(x) for x in products], axis=1)
     assert np.max(np.abs(hessian - expected)) <= rtol * np.max(np.abs(expected))
     return found
 

@@ -195,14 +195,15 @@ class Linearizer:
         self._bends: Array | None = None
         self._desk: Desk | None = None
 
-    def __call__(self, control: Control) -> Linearization:
+    def __call__(self, control: Control, run: tuple[Sweeps, Tape] | None = None) -> Linearization:
         """The model at a control.
 
+        run : what `objective.recorded` gives for this control, if it is known
         raises SolveError if the state does not stay finite, or an implicit step has no solution
         """
         objective, columns, model = self.objective, self.columns, self.model
         control = objective.space.check("control", control)
-        sweeps, tape = objective.recorded(control.like(objective.problem.initial))
+        sweeps, tape = run or objective.recorded(control)
         numbers, per_layer = sweeps.cost.rule.states, objective.steps_per_layer
         inside = any(int(n) % per_layer for n in numbers)
         total = {name: np.zeros(shape) for name, shape in self.static.items()}
@@ -344,12 +345,12 @@ class Linearizer:
         columns, model = self.columns, self.model
         found, m = np.zeros_like(columns.weights), columns.m
         for term in self.penalties:
-            found += columns.weights * columns.read(term.gradient(control))
+            found += columns.weights * columns.vector(term.gradient(control))
             if isinstance(term, Tikhonov):
                 self._add_ridge(term, P)
                 continue
             for a, unit in enumerate(columns.units()):
-                column = columns.weights * columns.read(term.hvp(control, unit))
+                column = columns.weights * columns.vector(term.hvp(control, unit))
                 if a < m:
                     model.R[:, :m, a] += column[: len(model.R) * m].reshape(-1, m)
                 else:
@@ -360,7 +361,7 @@ class Linearizer:
         """Adds the diagonal second derivative of a Tikhonov penalty."""
         columns, R = self.columns, self.model.R
         ones = {b.name: np.ones(columns.space.shape(b)) for b in term.penalised(columns.space)}
-        diagonal = 2.0 * term.strength * columns.weights * columns.read(ones)
+        diagonal = 2.0 * term.strength * columns.weights * columns.vector(ones)
         on_layers, a = len(R) * columns.m, np.arange(columns.m)
         R[:, a, a] += diagonal[:on_layers].reshape(len(R), columns.m)
         P[np.diag_indices(columns.p)] += diagonal[on_layers:]
