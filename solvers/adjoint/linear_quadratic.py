@@ -192,6 +192,7 @@ class Linearizer:
             np.zeros((layers, c)),
             np.zeros(nodes),
         )
+        self._apart = False
         self._bends: Array | None = None
         self._desk: Desk | None = None
 
@@ -209,6 +210,9 @@ class Linearizer:
         total = {name: np.zeros(shape) for name, shape in self.static.items()}
         seeds = sweeps.seeds(tape, total)
         bends = self._curvature(sweeps, tape)
+        if not self._apart:
+            _check_apart(sweeps, tape, bends)
+            self._apart = True
         if sweeps.compiled is None or (inside and self.static):
             model_of(sweeps, tape, per_layer, seeds, columns, model)
         else:
@@ -346,7 +350,7 @@ class Linearizer:
         found, m = np.zeros_like(columns.weights), columns.m
         for term in self.penalties:
             found += columns.weights * columns.vector(term.gradient(control))
-            if isinstance(term, Tikhonov):
+            if type(term) is Tikhonov:
                 self._add_ridge(term, P)
                 continue
             for a, unit in enumerate(columns.units()):
@@ -365,6 +369,36 @@ class Linearizer:
         on_layers, a = len(R) * columns.m, np.arange(columns.m)
         R[:, a, a] += diagonal[:on_layers].reshape(len(R), columns.m)
         P[np.diag_indices(columns.p)] += diagonal[on_layers:]
+
+
+def _check_apart(sweeps: Sweeps, tape: Tape, bends: Array) -> None:
+    """Raises ValueError where the network or a cost lets samples see each other, so that it has no
+    derivatives sample by sample: met by one random direction.
+    """
+    problem, cost = sweeps.problem, sweeps.cost
+    network, f = problem.network, tape.states[len(tape.steps) // 2]
+    n = min(len(tape.steps) // 2, len(tape.steps) - 1)
+    t = float(tape.steps.start[n])
+    values = sweeps.control.at_layer(int(tape.steps.layer[n]), t)
+    d = np.random.default_rng(0).standard_normal(f.shape)
+    alone = sum(d[j] * network.jvp(f, values, t, unit_direction(f, j), {}) for j in range(len(f)))
+    _compare("network", network, network.jvp(f, values, t, d, {}), alone)
+    numbers, w = cost.rule.states, network.weights[:, None]
+    none = Columns.of(problem.space).none
+    found = cost.seed_derivatives(
+        numbers, tape.stacked, lambda some: np.broadcast_to(d, (len(some), *d.shape)), none, {}
+    )
+    alone = np.einsum("nmij,jm->nim", bends, d)
+    costs = [one for one in (problem.terminal, problem.running) if one is not None]
+    _compare("cost", costs, w * found, alone)
+
+
+def _compare(name: str, given: object, found: Array, alone: Array) -> None:
+    """Raises ValueError if the derivatives of samples alone do not make up the whole."""
+    if np.max(np.abs(found - alone)) > 1e-8 * max(np.max(np.abs(found)), np.max(np.abs(alone))):
+        raise ValueError(
+            f"{name} must treat samples one by one, {given!r} lets them see each other"
+        )
 
 
 def _has_constant_curvature(cost: RunningCost | None) -> bool:
