@@ -104,8 +104,8 @@ class Desk(NamedTuple):
 
 
 class Model(NamedTuple):
-    """What is filled; see `linear_quadratic.py`.  Penalties are not part of it, nor are derivatives
-    of costs in coefficients.
+    """What is filled; see `linear_quadratic.py`.  Derivatives of costs in coefficients are not part
+    of it, nor are penalties but for the diagonal that they add to R.
 
     A (K, M, N, N), B (K, M, N, c), Q (., M, N, N), S (., M, N, c), R (K, c, c), G (K, c),
     costates (K + 1, M, N)
@@ -462,6 +462,7 @@ def linearize(
     seeds,
     bend_of,
     bends,
+    diagonals,
     model,
 ):
     """Fills the model from the tape of `advance`.
@@ -472,11 +473,12 @@ def linearize(
     seed_of, bend_of : (S + 1,), which of seeds and bends belongs to each state, or -1
     seeds : (., N M), derivatives of the costs in the states
     bends : (., M, N, N), their second derivatives
+    diagonals : (K, c), added to R
     """
     desk, program, method = borrowed(desk), borrowed(program), borrowed(method)
     moments, values, kinds = borrowed(moments), borrowed(blocks.values), borrowed(blocks.kinds)
     tape, seeds, bends, model = borrowed(tape), borrowed(seeds), borrowed(bends), borrowed(model)
-    places = borrowed(places)
+    places, diagonals = borrowed(places), borrowed(diagonals)
     links, stages, c = program.links, method.b.size, model.G.shape[1]
     units = model.A.shape[2]
     directions = units + c
@@ -518,6 +520,8 @@ def linearize(
             G, R = model.G[k], model.R[k]
             G[:] = 0.0
             R[:] = 0.0
+            for a in range(c):
+                R[a, a] = diagonals[k, a]
             for n in range(stop - 1, first - 1, -1):
                 if n + 1 < stop and seed_of[n + 1] >= 0:
                     p += seeds[seed_of[n + 1]]

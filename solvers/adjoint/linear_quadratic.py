@@ -177,6 +177,8 @@ class Linearizer:
         terms = [] if problem.penalty is None else [x for x in problem.penalty.terms if x.smooth]
         self.densities = [term for term in terms if type(term) is not Tikhonov]
         self.ridge = _ridge([term for term in terms if type(term) is Tikhonov], self.columns)
+        u, _ = self.columns.split(self.ridge)
+        self.diagonals = np.concatenate([u, np.zeros((len(u), self.columns.p))], axis=1)
         functional = problem.functional
         reads = (*functional.running_reads, *functional.terminal_reads)
         self.static = {b.name: b.shape for b in space.trained if b.name in reads}
@@ -218,6 +220,8 @@ class Linearizer:
         if sweeps.compiled is None or (nodes.inside and self.static):
             model_of(sweeps, tape, objective.steps_per_layer, seeds, columns, model)
             model.Q[nodes.rows] += bends[nodes.ends]
+            a = np.arange(len(columns))
+            model.R[:, a, a] += self.diagonals
         else:
             self._run(sweeps.loop, tape, seeds, bends, nodes)
         r, q = np.zeros(model.G.shape), np.zeros(model.costates.shape)
@@ -291,6 +295,7 @@ class Linearizer:
             (self._units * seeds.values).reshape(len(seeds.values), -1),
             nodes.places,
             bends,
+            self.diagonals,
             self.model,
         )
 
@@ -336,16 +341,14 @@ class Linearizer:
             P[:, a - columns.m] += bar[columns.m :]
 
     def _add_penalties(self, control: Control, P: Array) -> tuple[Array, float]:
-        """(the derivative of the penalties (K m + p,), their value); their second one is added to
-        the model and to P.
+        """(the derivative of the penalties (K m + p,), their value); their second one is added to P
+        and, but for the ridge, which is there already, to the model.
         """
         columns, R, m = self.columns, self.model.R, self.columns.m
         x = columns.vector(control)
         found = self.ridge * x
         value = 0.5 * float(found @ x)
-        u, s = columns.split(self.ridge)
-        R.reshape(len(R), -1)[:, : m * R.shape[1] : R.shape[1] + 1] += u
-        P[np.diag_indices(columns.p)] += s
+        P[np.diag_indices(columns.p)] += columns.split(self.ridge)[1]
         for term in self.densities:
             value += term.value(control)
             found += columns.weights * columns.vector(term.gradient(control))

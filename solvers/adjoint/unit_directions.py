@@ -18,8 +18,8 @@ from .tape import Seeds, Sweeps, Tape
 def model_of(
     sweeps: Sweeps, tape: Tape, per_layer: int, seeds: Seeds, columns: Columns, model: Model
 ) -> None:
-    """Fills the model, but for the second derivatives of costs at the ends of layers, layer by
-    layer from the last; so many steps in each.
+    """Fills the model, but for the second derivatives of costs at the ends of layers and of
+    penalties, layer by layer from the last; so many steps in each.
     """
     steps = tape.steps
     w = sweeps.problem.network.weights[:, None]
