@@ -61,7 +61,7 @@ from .quadrature import (
     split,
     trapezoid,
 )
-from .readouts import Affine, Integral, Projection, State
+from .readouts import Affine, Integral, Projection, Softmax, State
 from .resnet import ResNet
 from .sets import Ball, Box, FiniteSet, L1Ball, NormBall
 from .transfers import change_depth, change_width
@@ -110,6 +110,7 @@ __all__ = [
     "ResNet",
     "RunningCost",
     "SobolevPenalty",
+    "Softmax",
     "SquaredError",
     "State",
     "SymmetricLayer",
