@@ -62,6 +62,7 @@ from .quadrature import (
     trapezoid,
 )
 from .readouts import Affine, Integral, Projection, Softmax, State
+from .rescaling import rescale
 from .resnet import ResNet
 from .sets import Ball, Box, FiniteSet, L1Ball, NormBall
 from .transfers import change_depth, change_width
@@ -138,6 +139,7 @@ __all__ = [
     "periodic",
     "point_cloud",
     "relu",
+    "rescale",
     "sigmoid",
     "simpson",
     "singular_values",
