@@ -44,7 +44,7 @@ class TimeMesh:
         A turnpike wants short layers where the control changes, near 0, and long ones elsewhere.
         raises ValueError for nodes that do not start at 0 or do not increase
         """
-        t = to_host(check_array("nodes", nodes, ("K+1",)))
+        t = to_host(check_array("nodes", np.asarray(nodes), ("K+1",)))
         if len(t) < 2 or t[0] != 0.0:
             raise ValueError(f"nodes must start at 0 and be at least two, got {t[:2]}")
         wrong = np.flatnonzero(~(np.diff(t) > 0.0))
