@@ -18,6 +18,7 @@ from .controls import Control, ControlSpace, FunctionControl
 from .derivatives import DerivativeReport, check_derivatives
 from .domains import Circle, Interval, Line, Product
 from .feed_forward import FeedForward
+from .endpoints import CostSum, TerminalEquality
 from .functional import Functional, RunningCost, Tracking
 from .kernels import (
     Convolution,
@@ -82,6 +83,7 @@ __all__ = [
     "Control",
     "ControlSpace",
     "Convolution",
+    "CostSum",
     "CrossEntropy",
     "Dense",
     "DerivativeReport",
@@ -116,6 +118,7 @@ __all__ = [
     "State",
     "SymmetricLayer",
     "Tikhonov",
+    "TerminalEquality",
     "TimeMesh",
     "Tracking",
     "WidthDepth",
