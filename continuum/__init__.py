@@ -17,8 +17,8 @@ from .blocks import Block
 from .controls import Control, ControlSpace, FunctionControl
 from .derivatives import DerivativeReport, check_derivatives
 from .domains import Circle, Interval, Line, Product
-from .feed_forward import FeedForward
 from .endpoints import CostSum, TerminalEquality
+from .feed_forward import FeedForward
 from .functional import Functional, RunningCost, Tracking
 from .kernels import (
     Convolution,
@@ -117,8 +117,8 @@ __all__ = [
     "SquaredError",
     "State",
     "SymmetricLayer",
-    "Tikhonov",
     "TerminalEquality",
+    "Tikhonov",
     "TimeMesh",
     "Tracking",
     "WidthDepth",

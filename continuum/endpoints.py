@@ -151,9 +151,9 @@ class TerminalEquality:
           must be equal.
         - If the velocity is affine in the state (all activations the identity), every relation
           sum_m a_m f_m = 0 with sum_m a_m = 0 among initial values holds at all times, and without
-          offsets every relation sum_m a_m f_m = 0.  So the targets must satisfy those of the initial
-          values; there are such relations if the rank of (x_m, 1), at most d + 1, is below the
-          number of samples.
+          offsets every relation sum_m a_m f_m = 0.  So the targets must satisfy those of the
+          initial values; there are such relations if the rank of (x_m, 1), at most d + 1, is below
+          the number of samples.
         - If all activations are odd and there are no offsets, f and -f move together: initial
           values x and -x need targets y and -y.
 
@@ -204,9 +204,7 @@ def _has_offsets(network: Chain, space: ControlSpace) -> bool:
     return any(n not in space.fixed or np.any(to_host(space.fixed[n])) for n in names)
 
 
-def _check_relations(
-    network: Chain, readout: Readout, x: Array, y: Array, offsets: bool
-) -> None:
+def _check_relations(network: Chain, readout: Readout, x: Array, y: Array, offsets: bool) -> None:
     """Raises ValueError if targets do not satisfy the relations of the initial values."""
     samples = x.shape[1]
     rows = np.vstack([x, np.ones((1, samples))]) if offsets else x
@@ -233,4 +231,3 @@ def no_endpoint(endpoint: TerminalEquality | None, method: str) -> None:
             f"{method} does not know the endpoint {endpoint.formula()!r}: use minimize, or "
             "problem.augmented(multiplier, weight), which has a terminal cost in its place"
         )
-

@@ -21,7 +21,9 @@ from continuum import (
     Pointwise,
     Projection,
     SquaredError,
+    State,
     SymmetricLayer,
+    TerminalEquality,
     Tikhonov,
     TimeMesh,
     Tracking,
@@ -99,6 +101,16 @@ CASES = {
     "XOR, norm of the residual": (
         xor(NeuralODE2(2, tanh), terminal=AbsoluteError(groups="sample")),
         1,
+    ),
+    "XOR as an endpoint": (
+        xor(NeuralODE2(2, tanh), terminal=None, running=None, endpoint=TerminalEquality()),
+        1,
+    ),
+    "XOR and another endpoint": (
+        xor(
+            NeuralODE2(2, tanh), endpoint=TerminalEquality(XOR + np.array([[0.5], [0.0]]), State())
+        ),
+        0,
     ),
     "XOR, uneven": (xor(NeuralODE2(2, tanh), sample_weights=[1.0, 2.0, 3.0, 4.0]), 0),
     "XOR, relu": (xor(NeuralODE2(2, relu)), 0),

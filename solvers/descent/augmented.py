@@ -4,11 +4,11 @@
 
     L(u, p, w) = J(u) + sum_m s_m [(p_m, e_m) + w |e_m|^2 / 2]
 
-is minimised in u, from where the last round ended and to a tolerance that falls tenfold each round;
-then p <- p + w e, and w <- 10 w where the violation |e| = (sum_m s_m |e_m|^2)^(1/2) has fallen by
-less than a factor 4.  At a minimum with p, |e| = 0 and the gradient of J + sum_m s_m (p_m, e_m) is
-0: p_m is then the costate of sample m at T, in the outputs, with the penalty of the endpoint left
-out.  Source: Nocedal and Wright, Numerical Optimization, section 17.4; Birgin and Martinez,
+is minimised in u, from where the last round ended and to a tolerance that falls hundredfold each
+round; then p <- p + w e, and w <- 10 w where the violation |e| = (sum_m s_m |e_m|^2)^(1/2) has
+fallen by less than a factor 4.  At a minimum with p, |e| = 0 and the gradient of J + sum_m s_m
+(p_m, e_m) is 0: p_m is then the costate of sample m at T, in the outputs, with the penalty of the
+endpoint left out.  Source: Nocedal and Wright, Numerical Optimization, section 17.4; Birgin and Martinez,
 Practical Augmented Lagrangian Methods (2014).
 """
 
@@ -50,13 +50,14 @@ def descend_to_endpoint(
     """The run of an augmented Lagrangian from an admissible start.
 
     Its history has one entry per round: "objective", which is J without the terms of the endpoint,
-    "violation", the measure of the minimizer, "weight" and "inner_iterations"; `multiplier` of the
-    solution is p (P, M).  It has converged when the measure and the violation are both at most
-    gtol, times what they were at the start if that is relative.
+    "violation", the measure of the minimizer, "residual", the root of the sum of their squares,
+    "weight" and "inner_iterations"; `multiplier` of the solution is p (P, M).  It has converged
+    when the measure and the violation are both at most gtol, times what they were at the start if
+    that is relative.
     """
     search = _Search(problem, minimizer)
     run = Run[Control](
-        start, lambda x: x, ROUNDS, monitors, flat=problem.space.flatten, merit="violation"
+        start, lambda x: x, ROUNDS, monitors, flat=problem.space.flatten, merit="residual"
     )
 
     def solution(status: Status, detail: str = "") -> Solution[Control]:
@@ -130,9 +131,9 @@ class _Search:
                 return Status.ENDPOINT_MISSED, self._rank()
             failed = ended.status in (Status.LINE_SEARCH_FAILED, Status.SADDLE)
             if failed and self.violation <= goal and bound <= gtol * factor:
-                return ended.status, ended.detail
+                return ended.status, f"{self.minimizer.measure} {measure[-1]:.3g}"
             self.weight *= 10.0 if slow else 1.0
-            bound = max(0.1 * bound, gtol * factor)
+            bound = max(0.01 * bound, gtol * factor)
             inner = replace(inner, gtol=bound, relative=False)
 
     def words(self, detail: str) -> str:
@@ -161,13 +162,12 @@ class _Search:
         squares = np.sum(self.measure_of_outputs[:, None] * e * e, axis=0)
         return float(np.sum(self.posed.sample_weights * squares)) ** 0.5
 
-    def _numbers(
-        self, look: _Look, ended: Solution[Control], measure: float
-    ) -> dict[str, float]:
+    def _numbers(self, look: _Look, ended: Solution[Control], measure: float) -> dict[str, float]:
         return {
             "objective": look.objective,
             "violation": self.violation,
             self.minimizer.measure: float(measure),
+            "residual": float(np.hypot(measure, self.violation)),
             "weight": self.weight,
             "inner_iterations": ended.statistics["iterations"],
         }

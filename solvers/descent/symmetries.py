@@ -19,6 +19,7 @@ import numpy as np
 from continuum.arrays import Array, to_host
 from continuum.checks import check_count
 from continuum.controls import Control
+from continuum.endpoints import CostSum
 from continuum.functional import RunningCost, Tracking
 from continuum.losses import AbsoluteError, Loss, SquaredError, WeightedLoss
 from continuum.networks import Chain
@@ -260,11 +261,17 @@ def _alike(a: Array | float, b: Array | float) -> bool:
 
 
 def _costs(problem: LearningProblem) -> list[Tracking]:
-    """The terminal and the running cost.  Raises TypeError for one that is not the loss of a
-    readout with a target that stands still.
+    """The terminal and the running cost, and the square of the distance from the endpoint, which
+    has the same symmetries.  Raises TypeError for one that is not the loss of a readout with a
+    target that stands still.
     """
-    given: list[RunningCost | None] = [problem.functional.terminal, problem.functional.running]
-    found = [cost for cost in given if cost is not None]
+    found: list[RunningCost] = []
+    if problem.constraint is not None:
+        end = problem.constraint
+        found.append(Tracking(SquaredError(), end.readout, end.target))
+    for given in (problem.functional.terminal, problem.functional.running):
+        if given is not None:
+            found += given.costs if isinstance(given, CostSum) else [given]
     for cost in found:
         if not isinstance(cost, Tracking) or callable(cost.target):
             raise TypeError(
