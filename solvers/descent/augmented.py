@@ -8,8 +8,8 @@ is minimised in u, from where the last round ended and to a tolerance that falls
 round; then p <- p + w e, and w <- 10 w where the violation |e| = (sum_m s_m |e_m|^2)^(1/2) has
 fallen by less than a factor 4.  At a minimum with p, |e| = 0 and the gradient of J + sum_m s_m
 (p_m, e_m) is 0: p_m is then the costate of sample m at T, in the outputs, with the penalty of the
-endpoint left out.  Source: Nocedal and Wright, Numerical Optimization, section 17.4; Birgin and Martinez,
-Practical Augmented Lagrangian Methods (2014).
+endpoint left out.  Source: Nocedal and Wright, Numerical Optimization, section 17.4; Birgin and
+Martinez, Practical Augmented Lagrangian Methods (2014).
 """
 
 from collections.abc import Sequence
