@@ -38,7 +38,8 @@ def affine_step(
         value += problem.penalty.value(control)
     found, gap = {}, 0.0
     for block in space.trained:
-        bounds = None if problem.admissible is None else problem.admissible.interval(block.name)
+        admissible = problem.admissible
+        bounds = None if admissible is None else admissible.interval(block.name, space)
         if bounds is not None and strengths[block.name] == 0.0:
             factors = _factors(np.broadcast_to(block.weights, block.shape))
             if factors is not None:

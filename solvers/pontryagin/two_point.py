@@ -95,7 +95,9 @@ class TwoPoint:
         self.rows = rows_of(problem) if form == "rows" else None
         self.scalar = form == "rows" and penalised
         self.held = not penalised and all(
-            part.interval(n) is not None for part in sets(problem) for n in part.names
+            part.interval(n, self.space) is not None
+            for part in sets(problem)
+            for n in part.named(self.space)
         )
 
     def split(self, z: Array) -> tuple[Array, Array]:
