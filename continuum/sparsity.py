@@ -1,15 +1,25 @@
 """Penalties of degree one: sparse controls, by entries, by rows, or switched off as a whole."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
+from .admissible import AdmissibleSet
 from .arrays import Array, like, namespace
 from .blocks import Block, joint_norm, scaled
 from .checks import check_name
 from .controls import Control, ControlSpace, check_control
-from .penalties import BlockPenalty, Penalty, Values, density_sum, leading_sum
+from .penalties import (
+    BlockPenalty,
+    Penalty,
+    Values,
+    counted,
+    density_sum,
+    leading_sum,
+    squared,
+)
 
 _TINY = 1e-300
 
@@ -162,3 +172,31 @@ class L1(BlockPenalty):
             name = f"sum of |rows of {block.name}|" if rows else f"|{block.name}|_1"
             terms.append(name if block.time == "static" else f"int_0^T {name} dt")
         return f"{self.strength:g} (" + " + ".join(terms) + ")"
+
+
+def obstructing(
+    terms: Sequence[Penalty], part: AdmissibleSet, space: ControlSpace
+) -> Penalty | None:
+    """A term for which projecting on the set after the terms' proximal map is not known to be the
+    joint one; None if there is none.
+
+    It is exact where entries are apart, each with a convex penalty and an interval; where norms of
+    groups of entries meet a ball of |u(t)|, since as they are of degree one they have the same
+    subgradients along the ray on which it shortens; and where a square that is even over all blocks
+    of the set meets any set.
+    """
+    names = set(part.named(space))
+    apart = all(part.interval(n, space) is not None for n in names)
+    squares = squared(terms, space)
+    uneven = len({squares[n] for n in names}) > 1
+    for term in terms:
+        if not counted(term, space) & names:
+            continue
+        if term.quadratic(space) is not None:
+            known = apart or not uneven
+        else:
+            entries = isinstance(term, L1) and term.groups == "entries"
+            known = term.degree_one and (part.radial or (entries and apart))
+        if not known:
+            return term
+    return None

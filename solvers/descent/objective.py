@@ -11,8 +11,8 @@ import numpy as np
 from continuum.admissible import AdmissibleSet
 from continuum.arrays import Array
 from continuum.controls import Control, ControlSpace
-from continuum.penalties import Penalty, PenaltySum, counted, squared
-from continuum.sparsity import L1
+from continuum.penalties import Penalty, PenaltySum, counted
+from continuum.sparsity import obstructing
 
 
 class Objective(Protocol):
@@ -82,32 +82,13 @@ class Composite:
         except ValueError as error:
             raise TypeError(f"{error}: keep one of them for it") from None
         for part in self.admissible.parts if self.admissible is not None else ():
-            self._check_together(terms, part)
-
-    def _check_together(self, terms: Sequence[Penalty], part: AdmissibleSet) -> None:
-        """Raises TypeError where projecting on a set after the terms' proximal map is not exact.
-
-        It is where the entries are apart, each with a convex penalty and an interval; where norms
-        of groups of entries lie in a ball of |u(t)|; and where a square that is even over all
-        blocks of the set meets any set.
-        """
-        space = self.space
-        names = set(part.named(space))
-        apart = all(part.interval(n, space) is not None for n in names)
-        squares = squared(terms, space)
-        uneven = len({squares[n] for n in names}) > 1
-        for term in terms:
-            shared = counted(term, space) & names
-            if term.quadratic(space) is not None:
-                known = apart or not uneven
-            else:
-                entries = isinstance(term, L1) and term.groups == "entries"
-                known = term.degree_one and (part.radial or (entries and apart))
-            if shared and not known:
+            term = obstructing(terms, part, space)
+            if term is not None:
+                shared = sorted(counted(term, space) & set(part.named(space)))
                 raise TypeError(
                     f"no proximal map is known for {term!r} and {part!r} together on "
-                    f"{', '.join(map(repr, sorted(shared)))}: L1 by entries in a Box has one, and "
-                    f"any L1 in an Amplitude"
+                    f"{', '.join(map(repr, shared))}: L1 by entries in a Box has one, and any L1 "
+                    f"in an Amplitude"
                 )
 
     @property
@@ -140,8 +121,7 @@ class Composite:
         there is no penalty.
 
         In one dimension the minimum of a convex function over an interval is the free minimum,
-        clipped; and a sum of norms of groups of entries, as it is of degree one, has the same
-        subgradients along the ray on which |u(t)| is shortened.
+        clipped; see `obstructing` for the rest.
         """
         if self.penalty is not None:
             control = self.penalty.prox(control, step)
