@@ -114,11 +114,17 @@ class Rollout:
         for k in range(layers):
             dz = f.T.reshape(-1) - before[k]
             np.clip(u[k] + opens[k] + gains[k] @ dz, *self._inside, out=u[k])
-            self.columns.put(control, u, k)
+            self._put(control, u, k)
             part = sweeps.states(f, int(firsts[k]), int(firsts[k + 1]))
             states += [part.states[i] for i in range(1, len(part.states))]
             f = states[-1]
         return Tape(0, sweeps.steps, states)
+
+    def _put(self, control: Control, u: Array, k: int) -> None:
+        """Writes u_k into the blocks of a control, in place."""
+        for block in self.columns.space.trained:
+            if block.time == "layers":
+                control[block.name][k] = u[k, self.columns.part(block)].reshape(block.shape)
 
     def _where(self, names: list[str]) -> Array:
         """The first column of each block of the compiled loops that varies by layers, else -1."""
