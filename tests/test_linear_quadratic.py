@@ -17,7 +17,8 @@ from continuum import (
 )
 from continuum.networks import Bottleneck, NeuralODE, NeuralODE2, SymmetricLayer, WidthDepth
 from solvers import RK4, Euler, Heun, discretize
-from solvers.adjoint.linear_quadratic import Columns, linearize, reduced_gradient, reduced_hessian
+from solvers.adjoint.coefficients import Columns
+from solvers.adjoint.linear_quadratic import linearize, reduced_gradient, reduced_hessian
 
 GRID = gauss_legendre(Interval(0.0, 1.0), 3)
 NETWORKS = {
@@ -31,47 +32,19 @@ MESH = TimeMesh(0.9, 3, 1.3)
 STEPPERS = (Euler(), Heun(), RK4())
 
 
-def coordinates(objective, size):
-    """The unit vectors of (u_0, ..., u_{K-1}, s) as controls, and how a gradient becomes raw."""
-    space = objective.space
-    layered = [b for b in space.trained if b.time == "layers"]
-    static = [b for b in space.trained if b.time == "static"]
-
-    def raw(gradient):
-        """Derivatives in the coefficients themselves."""
-        layers = [
-            (
-                space.mesh.steps[:, None]
-                * (b.weights * gradient[b.name]).reshape(space.mesh.layers, -1)
-            )
-            for b in layered
-        ]
-        rest = [(b.weights * gradient[b.name]).reshape(-1) for b in static]
-        return np.concatenate(
-            [np.concatenate([*layers, np.empty((space.mesh.layers, 0))], axis=1).reshape(-1), *rest]
-        )
-
-    columns = Columns.of(objective.space)
-    units = []
-    for a in range(size):
-        x = np.zeros(size)
-        x[a] = 1.0
-        count = space.mesh.layers * columns.m
-        units.append(columns.write(x[:count].reshape(-1, columns.m), x[count:]))
-    return units, raw
-
-
 def check(objective, control, rtol=1e-12):
     """Value, gradient and dense Hessian of the model are those of J."""
     found = linearize(objective, control)
     value, gradient = objective.value_and_gradient(control)
     assert found.value == pytest.approx(value, rel=1e-14)
     ours = reduced_gradient(found.model, found.borders)
-    units, raw = coordinates(objective, len(ours))
-    expected = raw(gradient)
+    columns = Columns.of(objective.space)
+    expected = columns.weights * columns.read(gradient)
+    assert np.max(np.abs(found.gradient - expected)) <= 1e-13 * np.max(np.abs(expected))
     assert np.max(np.abs(ours - expected)) <= 1e-13 * np.max(np.abs(expected))
     hessian = reduced_hessian(found.model, found.borders)
-    expected = np.stack([raw(objective.hvp(control, unit)) for unit in units], axis=1)
+    products = (objective.hvp(control, columns.write(x)) for x in np.eye(len(ours)))
+    expected = np.stack([columns.weights * columns.read(x) for x in products], axis=1)
     assert np.max(np.abs(hessian - expected)) <= rtol * np.max(np.abs(expected))
     return found
 
