@@ -6,8 +6,8 @@ layer it takes the tangent through the steps of the layer, which gives A and B, 
 them the adjoint and its derivative, which give Q, S, R, the gradient and the costates.
 
 Arrays as in `chain_loops.py`; derivatives along the directions are (R, D, M), flat, so that
-products take them as D M samples.  Costates are derivatives in the entries of the state, weights of units
-inside, so adjoints are transposes.  The reference is the generic pass of `linear_quadratic.py`.
+products take them as D M samples.  Costates are derivatives in the entries of the state, weights of
+units inside, so adjoints are transposes.  The reference is `unit_directions.py`.
 """
 
 from typing import NamedTuple

@@ -42,11 +42,14 @@ class Columns:
         """The columns of a block."""
         return slice(self.places[block.name], self.places[block.name] + prod(block.shape))
 
-    def read(self, blocks: Mapping[str, Array]) -> Array:
-        """(K m + p,): u_0, ..., u_{K-1}, s of the coefficients of blocks; 0 for those missing."""
-        layers = self.space.mesh.layers
-        found = np.zeros(layers * self.m + self.p)
-        u, s = self._split(found)
+    def read(self, blocks: Mapping[str, Array]) -> tuple[Array, Array]:
+        """(u (K, m), s (p,)): the coefficients of blocks, time first; 0 for blocks missing."""
+        return self.split(self.vector(blocks))
+
+    def vector(self, blocks: Mapping[str, Array]) -> Array:
+        """(K m + p,): the same as one vector, u_0, ..., u_{K-1}, s."""
+        found = np.zeros(self.size)
+        u, s = self.split(found)
         for block in self.space.trained:
             if block.name not in blocks:
                 continue
@@ -54,40 +57,47 @@ class Columns:
             if block.time == "static":
                 s[part.start - self.m : part.stop - self.m] = x.reshape(-1)
             else:
-                u[:, part] = x.reshape(layers, -1)
+                u[:, part] = x.reshape(len(u), -1)
         return found
 
-    def write(self, x: Array) -> Control:
-        """The control with the coefficients x (K m + p,)."""
-        u, s = self._split(x)
+    def split(self, x: Array) -> tuple[Array, Array]:
+        """(u (K, m), s (p,)): views of a vector."""
+        count = self.space.mesh.layers * self.m
+        return x[:count].reshape(self.space.mesh.layers, self.m), x[count:]
+
+    def write(self, u: Array, s: Array | None = None) -> Control:
+        """The control with these coefficients; s = 0 unless given."""
         blocks = {}
         for block in self.space.trained:
             part = self.part(block)
-            own = u[:, part] if block.time != "static" else s[part.start - self.m :]
-            count = prod(self.space.shape(block))
-            blocks[block.name] = np.array(own).reshape(-1)[:count].reshape(self.space.shape(block))
+            if block.time != "static":
+                own = u[:, part]
+            elif s is None:
+                own = np.zeros(prod(block.shape))
+            else:
+                own = s[part.start - self.m : part.stop - self.m]
+            blocks[block.name] = np.array(own).reshape(self.space.shape(block))
         return Control(self.space, blocks, trusted=True)
 
-    def _split(self, x: Array) -> tuple[Array, Array]:
-        """(u (K, m), s (p,)), views."""
-        count = self.space.mesh.layers * self.m
-        return x[:count].reshape(self.space.mesh.layers, self.m), x[count:]
+    @property
+    def size(self) -> int:
+        """K m + p."""
+        return self.space.mesh.layers * self.m + self.p
 
     def units(self) -> Iterator[Control]:
         """The directions that are 1 in one column, on all layers, and 0 elsewhere."""
         for a in range(len(self)):
-            x = np.zeros(self.space.mesh.layers * self.m + self.p)
-            u, s = self._split(x)
+            u, s = self.split(np.zeros(self.size))
             if a < self.m:
                 u[:, a] = 1.0
             else:
                 s[a - self.m] = 1.0
-            yield self.write(x)
+            yield self.write(u, s)
 
     @cached_property
     def none(self) -> Control:
         """The direction 0."""
-        return self.write(np.zeros(self.space.mesh.layers * self.m + self.p))
+        return self.write(*self.split(np.zeros(self.size)))
 
     def collect(self, bars: Mapping[str, Array], factor: float, into: Array) -> None:
         """Adds to into (m + p,) the derivative in the coefficients that cotangents, represented in
@@ -108,4 +118,4 @@ class Columns:
             w = np.broadcast_to(block.weights, block.shape)
             steps = self.space.mesh.steps.reshape((-1,) + (1,) * len(block.shape))
             found[block.name] = w if block.time == "static" else steps * w
-        return self.read(found)
+        return self.vector(found)

@@ -192,22 +192,27 @@ class Linearizer:
             np.zeros((layers, c)),
             np.zeros(nodes),
         )
+        self._apart = False
         self._bends: Array | None = None
         self._desk: Desk | None = None
 
-    def __call__(self, control: Control) -> Linearization:
+    def __call__(self, control: Control, run: tuple[Sweeps, Tape] | None = None) -> Linearization:
         """The model at a control.
 
+        run : what `objective.recorded` gives for this control, if it is known
         raises SolveError if the state does not stay finite, or an implicit step has no solution
         """
         objective, columns, model = self.objective, self.columns, self.model
         control = objective.space.check("control", control)
-        sweeps, tape = objective.recorded(control.like(objective.problem.initial))
+        sweeps, tape = run or objective.recorded(control)
         numbers, per_layer = sweeps.cost.rule.states, objective.steps_per_layer
         inside = any(int(n) % per_layer for n in numbers)
         total = {name: np.zeros(shape) for name, shape in self.static.items()}
         seeds = sweeps.seeds(tape, total)
         bends = self._curvature(sweeps, tape)
+        if not self._apart:
+            _check_apart(sweeps, tape, bends)
+            self._apart = True
         if sweeps.compiled is None or (inside and self.static):
             model_of(sweeps, tape, per_layer, seeds, columns, model)
         else:
@@ -344,12 +349,12 @@ class Linearizer:
         columns, model = self.columns, self.model
         found, m = np.zeros_like(columns.weights), columns.m
         for term in self.penalties:
-            found += columns.weights * columns.read(term.gradient(control))
-            if isinstance(term, Tikhonov):
+            found += columns.weights * columns.vector(term.gradient(control))
+            if type(term) is Tikhonov:
                 self._add_ridge(term, P)
                 continue
             for a, unit in enumerate(columns.units()):
-                column = columns.weights * columns.read(term.hvp(control, unit))
+                column = columns.weights * columns.vector(term.hvp(control, unit))
                 if a < m:
                     model.R[:, :m, a] += column[: len(model.R) * m].reshape(-1, m)
                 else:
@@ -360,10 +365,40 @@ class Linearizer:
         """Adds the diagonal second derivative of a Tikhonov penalty."""
         columns, R = self.columns, self.model.R
         ones = {b.name: np.ones(columns.space.shape(b)) for b in term.penalised(columns.space)}
-        diagonal = 2.0 * term.strength * columns.weights * columns.read(ones)
+        diagonal = 2.0 * term.strength * columns.weights * columns.vector(ones)
         on_layers, a = len(R) * columns.m, np.arange(columns.m)
         R[:, a, a] += diagonal[:on_layers].reshape(len(R), columns.m)
         P[np.diag_indices(columns.p)] += diagonal[on_layers:]
+
+
+def _check_apart(sweeps: Sweeps, tape: Tape, bends: Array) -> None:
+    """Raises ValueError where the network or a cost lets samples see each other, so that it has no
+    derivatives sample by sample: met by one random direction.
+    """
+    problem, cost = sweeps.problem, sweeps.cost
+    network, f = problem.network, tape.states[len(tape.steps) // 2]
+    n = min(len(tape.steps) // 2, len(tape.steps) - 1)
+    t = float(tape.steps.start[n])
+    values = sweeps.control.at_layer(int(tape.steps.layer[n]), t)
+    d = np.random.default_rng(0).standard_normal(f.shape)
+    alone = sum(d[j] * network.jvp(f, values, t, unit_direction(f, j), {}) for j in range(len(f)))
+    _compare("network", network, network.jvp(f, values, t, d, {}), alone)
+    numbers, w = cost.rule.states, network.weights[:, None]
+    none = Columns.of(problem.space).none
+    found = cost.seed_derivatives(
+        numbers, tape.stacked, lambda some: np.broadcast_to(d, (len(some), *d.shape)), none, {}
+    )
+    alone = np.einsum("nmij,jm->nim", bends, d)
+    costs = [one for one in (problem.terminal, problem.running) if one is not None]
+    _compare("cost", costs, w * found, alone)
+
+
+def _compare(name: str, given: object, found: Array, alone: Array) -> None:
+    """Raises ValueError if the derivatives of samples alone do not make up the whole."""
+    if np.max(np.abs(found - alone)) > 1e-8 * max(np.max(np.abs(found)), np.max(np.abs(alone))):
+        raise ValueError(
+            f"{name} must treat samples one by one, {given!r} lets them see each other"
+        )
 
 
 def _has_constant_curvature(cost: RunningCost | None) -> bool:
