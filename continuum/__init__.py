@@ -47,7 +47,7 @@ from .networks import (
     SymmetricLayer,
     WidthDepth,
 )
-from .penalties import L1, SobolevPenalty, Tikhonov
+from .penalties import SobolevPenalty, Tikhonov
 from .problem import LearningProblem
 from .quadrature import (
     Grid,
@@ -65,7 +65,8 @@ from .quadrature import (
 from .readouts import Affine, Integral, Projection, Softmax, State
 from .rescaling import rescale
 from .resnet import ResNet
-from .sets import Ball, Box, FiniteSet, L1Ball, NormBall
+from .sets import Amplitude, Ball, Box, FiniteSet, L1Ball, NormBall
+from .sparsity import L1
 from .transfers import change_depth, change_width
 
 __all__ = [
@@ -74,6 +75,7 @@ __all__ = [
     "Activation",
     "Adjoint",
     "Affine",
+    "Amplitude",
     "Ball",
     "Block",
     "Bottleneck",

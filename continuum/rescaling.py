@@ -24,9 +24,10 @@ from .losses import Loss, WeightedLoss
 from .meshes import TimeMesh
 from .networks import Chain
 from .networks.maps import Inputs, Offset, Pointwise, Product
-from .penalties import L1, BlockPenalty, Penalty, PenaltySum, SobolevPenalty, Tikhonov
+from .penalties import BlockPenalty, Penalty, PenaltySum, SobolevPenalty, Tikhonov
 from .problem import LearningProblem
-from .sets import Ball, BallsByName, Box, FiniteSet, NormBall
+from .sets import Amplitude, Ball, BallsByName, Box, FiniteSet, NormBall
+from .sparsity import L1
 
 
 def rescale(
@@ -181,7 +182,7 @@ def _penalty(
         for block in term.penalised(space):
             grown = order * powers[block.name] - (block.time != "static")
             apart.setdefault(grown, []).append(block.name)
-        if len(apart) > 1 and getattr(term, "groups", "") == "joint":
+        if len(apart) > 1 and term.joint:
             raise TypeError(f"{term!r} joins blocks that get different factors")
         for grown, names in apart.items():
             part = replace(term, strength=term.strength / factor**grown)
@@ -208,10 +209,14 @@ def _admissible(
         elif isinstance(part, FiniteSet):
             found.append(FiniteSet(**{n: tuple(times[n] * v) for n, v in part.values.items()}))
         elif isinstance(part, NormBall):
-            roots = {n: times[n] * factor ** (-0.5 * timed[n]) for n in part.names}
+            roots = {n: times[n] * factor ** (-0.5 * timed[n]) for n in part.radii}
             found.append(NormBall(**{n: roots[n] * r for n, r in part.radii.items()}))
         elif isinstance(part, BallsByName):
             found.append(type(part)(**{n: times[n] * r for n, r in part.radii.items()}))
+        elif isinstance(part, Amplitude):
+            if any(timed[n] and powers[n] != 1.0 for n in timed):
+                raise TypeError(f"{part!r} bounds blocks that get different factors together")
+            found.append(Amplitude(factor * part.bound))
         elif isinstance(part, Ball):
             found.append(Ball(times[part.bias] * part.radius, part.bias, part.kernel))
         else:

@@ -9,6 +9,7 @@ from .descent.minimize import minimize
 from .descent.multistart import Cluster, Multistart, multistart
 from .descent.objective import Composite, Objective, SampledObjective
 from .descent.proximal import proximal_alternating
+from .descent.proximal_newton import ProximalNewton
 from .descent.second_order import LBFGS, NewtonCG
 from .descent.symmetries import symmetries
 from .evaluate import Evaluation, evaluate
@@ -108,6 +109,7 @@ __all__ = [
     "PointAtInfinity",
     "Progress",
     "Propagator",
+    "ProximalNewton",
     "RadauIIA5",
     "Record",
     "ReducedObjective",
