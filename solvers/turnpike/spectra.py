@@ -89,6 +89,8 @@ class Modes:
     directions : (n, n), columns of norm 1: the state's part of each eigenvector
     riccati : (n, n), V with p = V x in the invariant subspace; None where states do not span it
     functionals : (n, 2 n), one row per mode: its amplitude is the row applied to (x, p)
+    basis, matrix : (2 n, n) orthonormal columns that span the invariant subspace, and (n, n), how
+        the system acts on it: (x, p) = basis @ a, a' = matrix @ a (one layer for the scheme)
     """
 
     rates: Array
@@ -96,6 +98,8 @@ class Modes:
     directions: Array
     riccati: Array | None
     functionals: Array
+    basis: Array
+    matrix: Array
 
     def amplitudes(self, x: Array, p: Array) -> Array:
         """(..., n): the modulus of the amplitude of each mode, of coordinates (..., n)."""
@@ -252,6 +256,8 @@ def _modes(basis: Array, matrix: Array, other: Array, step: float | None) -> Mod
         (directions / sizes)[:, order],
         riccati,
         functionals[order],
+        basis,
+        matrix,
     )
 
 
