@@ -11,12 +11,12 @@ directions and leaves it along the n unstable ones, at rates |Re mu_j| for each 
 
 The scheme has rates of its own.  One layer of length h of the ResNet (Euler's method, the running
 cost by the trapezoid rule, the control constant on the layer) is x' = x + h F(x, u) at the cost
-h/2 (L(x, u) + L(x', u)) + h r(u).  Its linearisation is a symplectic pencil with eigenvalues (z, 1/z)
-and the rates -log|z| / h.
+h/2 (L(x, u) + L(x', u)) + h r(u).  Its linearisation is a symplectic pencil with eigenvalues
+(z, 1/z) and the rates -log|z| / h.
 
-A network without drift has a set of static optima.  Modes are then those of G x, where Q = G* G, and
-the rates are the roots of the eigenvalues of G B R^-1 B* G*: with squared loss w |P x - y|^2 and the
-penalty lambda |c|^2 they are sqrt(w eig_j(K) / (N lambda)), K = (P B)(P B)*, N samples.
+A network without drift has a set of static optima.  Modes are then those of G x, where Q = G* G,
+and the rates are the roots of the eigenvalues of G B R^-1 B* G*: with squared loss w |P x - y|^2
+and the penalty lambda |c|^2 they are sqrt(w eig_j(K) / (N lambda)), K = (P B)(P B)*, N samples.
 The running density falls twice as fast.
 Source: the ledger's statement on SL* and erratum E8; Porretta and Zuazua (2013) for the splitting.
 """
@@ -34,7 +34,7 @@ from continuum.problem import LearningProblem
 from .stage import Stage
 from .static import StaticOptimum
 
-_IMAGINARY = 1e-8
+_IMAGINARY = 1e-6
 """A rate below this share of the largest eigenvalue's modulus counts as zero."""
 _RANK = 1e-10
 """Eigenvalues of Q below this share of the largest count as zero, for networks without drift."""
@@ -50,7 +50,7 @@ class Linearisation:
 
     A (n, n), B (n, m), Q (n, n), S (n, m), R (m, m) as in the head of this file, Q, S, R being the
         sums of the density's second derivatives lxx, lxu, luu (of which ruu is the penalty's) and
-        of those of <p, F>
+        of those of <p, F>;  lx (N M,) : the density's first derivative in the state
     state_map, costate_map : (n, N M), what n coordinates of state and costate are of x and p: the
         identity, or for networks without drift G and the adjoint of its pseudo-inverse
     """
@@ -64,6 +64,7 @@ class Linearisation:
     lxu: Array
     luu: Array
     ruu: Array
+    lx: Array
     state_map: Array
     costate_map: Array
 
@@ -150,7 +151,7 @@ def linearise(problem: LearningProblem, static: StaticOptimum) -> Linearisation:
             f"penalty: the second derivative of the Hamiltonian in the control has the eigenvalue "
             f"{least:.4g} at the static optimum; it must be positive"
         )
-    parts = second.lxx, second.lxu, second.luu, second.ruu
+    parts = second.lxx, second.lxu, second.luu, second.ruu, first.lx
     one = np.eye(len(x))
     if static.kind == "regular":
         return Linearisation(A, B, Q, S, R, *parts, one, one)
@@ -160,9 +161,8 @@ def linearise(problem: LearningProblem, static: StaticOptimum) -> Linearisation:
     rank = len(G)
     zero, flat, unit = np.zeros((rank, rank)), np.zeros((rank, len(u))), np.eye(rank)
     dual = G / size[kept][:, None]
-    return Linearisation(
-        zero, G @ B, unit, flat, R, unit, flat, second.luu, second.ruu, G, dual
-    )
+    parts = unit, flat, second.luu, second.ruu, first.lx
+    return Linearisation(zero, G @ B, unit, flat, R, *parts, G, dual)
 
 
 def spectrum(problem: LearningProblem, static: StaticOptimum) -> HamiltonianSpectrum:
@@ -171,19 +171,14 @@ def spectrum(problem: LearningProblem, static: StaticOptimum) -> HamiltonianSpec
     raises NoSpectralGap if eigenvalues of it have no real part
     """
     found = linearise(problem, static)
-    n, inverse = len(found.A), np.linalg.inv(found.R)
+    inverse = np.linalg.inv(found.R)
     drift = found.A - found.B @ inverse @ found.S.T
     control = found.B @ inverse @ found.B.T
     cost = found.Q - found.S @ inverse @ found.S.T
     matrix = np.block([[drift, -control], [-cost, -drift.T]])
     eigenvalues = np.linalg.eigvals(matrix)
     _check_gap(np.abs(eigenvalues.real), float(np.max(np.abs(eigenvalues), initial=0.0)))
-    sides = []
-    for sort in ("lhp", "rhp"):
-        small, basis, count = scipy.linalg.schur(matrix, sort=sort)
-        _check_count(int(count), n)
-        sides.append((basis[:, :n], small[:n, :n]))
-    (stable, fall), (unstable, rise) = sides
+    (stable, fall), (unstable, rise) = _subspace(matrix, "lhp"), _subspace(matrix, "rhp")
     entry, exit_ = _modes(stable, fall, unstable, None), _modes(unstable, rise, stable, None)
     return HamiltonianSpectrum(entry, exit_, matrix, None, found)
 
@@ -213,12 +208,7 @@ def scheme_spectrum(
     matrix = np.linalg.solve(ahead, here)
     radii = np.abs(np.linalg.eigvals(matrix))
     _check_gap(np.abs(np.log(radii)) / h, float(np.max(np.abs(np.log(radii)))) / h)
-    sides = []
-    for sort in ("iuc", "ouc"):
-        small, basis, count = scipy.linalg.schur(matrix, sort=sort)
-        _check_count(int(count), n)
-        sides.append((basis[:, :n], small[:n, :n]))
-    (stable, fall), (unstable, rise) = sides
+    (stable, fall), (unstable, rise) = _subspace(matrix, "iuc"), _subspace(matrix, "ouc")
     entry, exit_ = _modes(stable, fall, unstable, h), _modes(unstable, rise, stable, h)
     return HamiltonianSpectrum(entry, exit_, None, h, found)
 
@@ -244,7 +234,8 @@ def _modes(basis: Array, matrix: Array, other: Array, step: float | None) -> Mod
     else:
         values, vectors = np.linalg.eig(acting)
         dual = np.linalg.inv(vectors)
-    found = values.real if step is None else np.log(np.abs(values)) / step
+    values = np.asarray(values, dtype=complex)
+    found = np.real(values) if step is None else np.log(np.abs(values)) / step
     order = np.argsort(-np.abs(found), kind="stable")
     directions = vectors if riccati is not None else basis[:n] @ vectors
     sizes = np.linalg.norm(directions, axis=0)
@@ -252,7 +243,7 @@ def _modes(basis: Array, matrix: Array, other: Array, step: float | None) -> Mod
     functionals = sizes[:, None] * (dual @ (frame @ coordinates))
     return Modes(
         np.abs(found)[order],
-        np.asarray(values, dtype=complex)[order],
+        values[order],
         (directions / sizes)[:, order],
         riccati,
         functionals[order],
@@ -261,19 +252,22 @@ def _modes(basis: Array, matrix: Array, other: Array, step: float | None) -> Mod
     )
 
 
+def _subspace(matrix: Array, sort: Literal["lhp", "rhp", "iuc", "ouc"]) -> tuple[Array, Array]:
+    """Orthonormal columns (2 n, n) that span an invariant subspace, and how `matrix` acts on it."""
+    small, basis, count = scipy.linalg.schur(matrix, sort=sort)  # type: ignore[misc]  # sorted
+    n = len(matrix) // 2
+    if count != n:
+        raise NoSpectralGap(f"no spectral gap: {count} directions of {n} are on one side ({sort})")
+    return basis[:, :n], small[:n, :n]
+
+
 def _check_gap(rates: Array, largest: float) -> None:
     least = float(np.min(rates, initial=np.inf))
     if not least > _IMAGINARY * largest:
         count = int(np.sum(rates <= _IMAGINARY * largest)) // 2
         raise NoSpectralGap(
             f"no spectral gap: {count} of {len(rates) // 2} modes have no rate (the least is "
-            f"{least:.3g}, the largest {np.max(rates, initial=0.0):.4g}), so no exponential turnpike follows from "
-            "the linearisation; where samples outnumber what the control can steer, expect a plateau"
-        )
-
-
-def _check_count(count: int, wanted: int) -> None:
-    if count != wanted:
-        raise NoSpectralGap(
-            f"no spectral gap: {count} stable directions were found, {wanted} are needed"
+            f"{least:.3g}, the largest {np.max(rates, initial=0.0):.4g}), so no exponential "
+            "turnpike follows from the linearisation; where samples outnumber what the control can "
+            "steer, expect a plateau"
         )

@@ -70,8 +70,8 @@ class Stage:
         held = [b.name for b in space.trained if b.time == "static"]
         if held:
             raise TypeError(
-                f"blocks {', '.join(held)} are trained and constant in time, so they are no control "
-                f"at one time: hold them with problem.holding(control, {held})"
+                f"blocks {', '.join(held)} are trained and constant in time, so they are no "
+                f"control at one time: hold them with problem.holding(control, {held})"
             )
         quadratic = problem.functional.quadratic
         if quadratic is None:

@@ -73,14 +73,16 @@ def static_optimum(
     """The static optimum that Newton's steps on the first-order conditions lead to.
 
     Sequential quadratic programming in the null space of F': negative curvature there is
-    replaced by its absolute value, and steps are halved until l + nu |F| falls, so that the end is a
-    local minimum in general; `inertia` of the answer says.
+    replaced by its absolute value, and steps are halved until l + nu |F| falls, so that the end
+    is a local minimum in general; `inertia` of the answer says.
 
-    near : (state, values) from which it starts; (initial, zeros) unless given
+    near : (state, values of trained blocks) from which it starts, zero for blocks that are not
+        there; (initial, zeros) unless given
     gtol : a residual at most this times 1 + the largest entry of the derivative of l ends it
-    raises what `Stage` raises (terminal cost alone, explicit time, lambda <= 0, ...), NoStaticOptimum
-        if F = 0 cannot be reached, if the density falls without end, or if the conditions are not
-        met after max_iterations; ValueError if the answer is outside the admissible set
+    raises what `Stage` raises (terminal cost alone, explicit time, lambda <= 0, ...);
+        NoStaticOptimum if F = 0 cannot be reached, if the density falls without end, or if the
+        conditions are not met after max_iterations; ValueError if the answer is outside the
+        admissible set
     """
     stage = Stage(problem)
     check_positive("gtol", gtol)
@@ -105,9 +107,11 @@ def _start(
     if near is None:
         return problem.initial, {b.name: np.zeros(b.shape) for b in stage.blocks}
     state = check_array("near", near[0], problem.initial.shape)
+    values = {b.name: np.zeros(b.shape) for b in stage.blocks}
     for name in near[1]:
-        check_name("block", name, [b.name for b in problem.space.blocks])
-    return state, {b.name: check_array(b.name, near[1][b.name], b.shape) for b in stage.blocks}
+        check_name("block", name, list(values))
+        values[name] = check_array(name, near[1][name], values[name].shape)
+    return state, values
 
 
 def _driftless(stage: Stage, x: Array, gtol: float, max_iterations: int) -> StaticOptimum:
@@ -167,7 +171,7 @@ class _Search:
             split = _Split.of(first)
             p = split.multiplier
             second = stage.second(z[:n], z[n:], p)
-            reduced, size, root = split.reduced(second)
+            size, root = split.reduced(second)
             infeasible = float(np.max(np.abs(first.velocity)))
             stationary = float(np.max(np.abs(split.slope + split.jacobian.T @ p)))
             scale = 1.0 + float(np.max(np.abs(split.slope)))
@@ -176,11 +180,12 @@ class _Search:
             unreachable = float(np.linalg.norm(split.jacobian.T @ first.velocity))
             if infeasible > 1e-6 and unreachable <= 1e-9 * infeasible:
                 raise NoStaticOptimum(
-                    f"F(x, u) = 0 has no solution near this point: |F| = {infeasible:.3g} is "
-                    "stationary there, so no state stands still"
+                    f"F(x, u) = 0 has no solution that the search can reach: |F| = "
+                    f"{infeasible:.3g}, and no direction lowers it to first order"
                 )
             normal = -split.solve(first.velocity)
-            positive = np.maximum(np.abs(size), 1e-8 * max(1.0, float(np.max(np.abs(size), initial=0.0))))
+            floor = 1e-8 * float(np.max(np.abs(size), initial=1.0))
+            positive = np.maximum(np.abs(size), floor)
             slope = split.null.T @ (split.slope + _apply(second, normal))
             step = normal - split.null @ (root @ ((root.T @ slope) / positive))
             nu = max(nu, 2.0 * float(np.linalg.norm(p)))
@@ -228,7 +233,8 @@ class _Search:
     ) -> StaticOptimum:
         stage, n = self.stage, self.stage.states
         zero = np.abs(size) <= _RANK * np.max(np.abs(size), initial=0.0)
-        inertia = (int(np.sum(~zero & (size > 0))), int(np.sum(~zero & (size < 0))), int(zero.sum()))
+        signs = np.where(zero, 0.0, np.sign(size))
+        inertia = (int(np.sum(signs > 0)), int(np.sum(signs < 0)), int(np.sum(signs == 0)))
         return StaticOptimum(
             stage.unpack_state(z[:n]),
             stage.unpack_control(z[n:]),
@@ -280,11 +286,10 @@ class _Split:
         """The d of least norm among those of least |J d - b|."""
         return self.right @ ((self.left.T @ b) / self.singular)
 
-    def reduced(self, second: Second) -> tuple[Array, Array, Array]:
-        """The second derivative of the Lagrangian on the null space, its eigenvalues and vectors."""
+    def reduced(self, second: Second) -> tuple[Array, Array]:
+        """Eigenvalues and vectors of the Lagrangian's second derivative on the null space."""
         reduced = self.null.T @ _apply(second, self.null)
-        size, root = np.linalg.eigh(0.5 * (reduced + reduced.T))
-        return reduced, size, root
+        return np.linalg.eigh(0.5 * (reduced + reduced.T))
 
 
 def _apply(second: Second, z: Array) -> Array:
