@@ -28,10 +28,11 @@ from continuum import (
     identity,
     tanh,
 )
-from solvers import LBFGS, minimize
+from solvers import LBFGS, discretize, minimize
 from solvers.turnpike import (
     NoSpectralGap,
     NoStaticOptimum,
+    dissipativity,
     linearise,
     scheme_spectrum,
     solve_quadratic,
@@ -250,6 +251,9 @@ def test_first_and_second_derivatives(make, rng):
     close(change(lambda x, u: stage.first(x, u).lu), second.lxu.T @ dx + second.luu @ du)
     close(change(lambda x, u: stage.first(x, u).A.T @ p), second.pxx @ dx + second.pxu @ du)
     close(change(lambda x, u: stage.first(x, u).B.T @ p), second.pxu.T @ dx + second.puu @ du)
+    slopes = stage.slopes(x, u, p)  # by adjoints, where A and B come from tangents
+    assert slopes[0] == pytest.approx(first.lx + first.A.T @ p, abs=1e-13)
+    assert slopes[1] == pytest.approx(first.lu + first.B.T @ p, abs=1e-13)
 
 
 def test_coordinates_are_euclidean(rng):
@@ -414,6 +418,106 @@ def test_one_layer_of_the_scheme(rng):
     assert pytest.approx(h * line.B, abs=1e-15) == B
 
 
+# -- dissipativity
+
+
+def test_two_arcs_are_strictly_dissipative(solved):
+    """Q = 1 and S = 0: alpha = 1/2, exactly."""
+    problem, control = solved
+    static = static_optimum(problem)
+    found = dissipativity(problem, static)
+    assert (found.how, found.radius, found.whose) == ("exact", np.inf, "minimisers of any horizon")
+    assert found.modulus == pytest.approx(0.5, abs=1e-13)
+    assert found.storage == pytest.approx(-static.costate)
+    for horizon in (0.5, 3.0, 12.0, 50.0):
+        exact = solve_quadratic(problem, horizon)
+        ends = exact.states(np.array([0.0, horizon]))
+        weights = problem.network.weights[:, None]
+        rise = np.sum(weights * found.storage * (ends[0] - ends[1]))
+        excess = exact.value - horizon * static.value + rise
+        assert 0.0 < excess <= found.excess
+        times = np.linspace(0.0, horizon, 2001)
+        apart = np.sum(weights[:, 0] * (exact.states(times) - static.state)[:, :, 0] ** 2, axis=1)
+        # int alpha d^2 <= int r, here with the part of the control left out
+        assert 0.5 * np.trapezoid(apart, times) < excess
+        for radius in (0.05, 0.2):
+            outside = horizon * np.mean(apart >= radius**2)
+            assert outside <= found.time_outside(radius)
+    assert found.excess == pytest.approx(1.3268520731, rel=1e-9)
+    run = dissipativity(problem, static, control)
+    assert (run.how, run.whose) == ("exact", "this run")
+    assert run.excess == pytest.approx(0.3102657, rel=2e-2)  # of order h from the exact one
+    assert turnpike(problem, control, radius=0.2).outside <= run.time_outside(0.2)
+
+
+def test_the_rotated_cost_is_at_least_its_modulus(rng):
+    """For the two arcs at random points; the modulus cannot be larger."""
+    problem = two_arcs(points=5)
+    static = static_optimum(problem)
+    stage, found = Stage(problem), dissipativity(problem, static)
+    x, u, p = (
+        stage.pack_state(static.state),
+        stage.pack_control(static.values),
+        stage.pack_costate(static.costate),
+    )
+    assert -p == pytest.approx(stage.pack_state(found.storage), abs=1e-15)
+    for size in (1e-2, 1.0, 1e2):
+        dx, du = size * rng.standard_normal((2, 5))
+        for control in (u, u + du):
+            rotated = stage.density(x + dx, control) - static.value
+            rotated += p @ stage.velocity(x + dx, control)
+            least = found.modulus * np.sum(dx**2)
+            assert rotated >= least * (1 - 1e-10)
+            if control is u:
+                assert rotated == pytest.approx(least, rel=1e-10)
+
+
+def test_dissipativity_of_a_nonlinear_network_is_sampled(rng):
+    problem = drifting(rng)
+    static = static_optimum(problem)
+    found = dissipativity(problem, static)
+    assert found.how == "sampled"
+    assert 0.0 < found.radius < np.inf
+    assert found.modulus == pytest.approx(0.25 * found.eigenvalue)
+    with pytest.raises(ValueError, match="give a control"):
+        found.time_outside(0.1)
+    control = problem.space.sample(bias=static.values["bias"])
+    for away, whose in ((1e-4, "this run"), (0.1, "none")):  # the static state is unstable
+        near = replace(problem, initial=static.state + away)
+        run = dissipativity(near, static, control)
+        assert run.whose == whose
+    with pytest.raises(ValueError, match=r"the run goes 2.16 away .* beyond the radius 0.141"):
+        run.time_outside(0.1)
+
+
+def test_dissipativity_without_drift_is_about_the_set():
+    """phi = |x1 - y|^2 / 3: alpha = 1 in the distance to {x1 = y} that means 1/3 sum (x1 - y)^2."""
+    problem = xor()
+    static = static_optimum(problem)
+    found = dissipativity(problem, static)
+    assert found.how == "exact"
+    assert found.modulus == pytest.approx(1.0, abs=1e-13)
+    assert found.storage == pytest.approx(0.0, abs=0.0)
+    control = problem.space.sample(bias=np.array([0.1, 0.0]))
+    run = dissipativity(problem, static, control)
+    path = discretize(problem).run(control)
+    assert run.excess == pytest.approx(path.value, rel=1e-12)
+
+
+def test_no_strict_dissipativity_is_said_with_the_number():
+    """The running cost sees the mean of the state alone: along other directions it is flat."""
+    problem = two_arcs(points=5)
+    weights = problem.network.weights
+    flat = replace(
+        problem, readout=Projection(np.ones((1, 5))), target=np.ones((1, 1)), running=SquaredError()
+    )
+    assert np.sum(weights) == pytest.approx(1.0)
+    found = dissipativity(flat, static_optimum(flat))
+    assert (found.how, found.modulus, found.radius) == ("no", 0.0, 0.0)
+    with pytest.raises(ValueError, match="not strictly dissipative with a linear storage function"):
+        found.time_outside(0.1)
+
+
 # -- bad input
 
 
@@ -432,7 +536,7 @@ def xor(d=2, **changes):
 
 
 def test_a_terminal_problem_has_no_turnpike():
-    with pytest.raises(ValueError, match="running is None.*no static problem"):
+    with pytest.raises(ValueError, match=r"running is None.*no static problem"):
         static_optimum(xor(terminal=SquaredError(), running=None))
 
 

@@ -1,6 +1,7 @@
 """The turnpike of problems on long horizons: static optimum, rates, arcs, dissipativity."""
 
 from .arcs import Turnpike, turnpike
+from .dissipativity import Dissipativity, dissipativity
 from .fits import Fit
 from .quadratic import QuadraticSolution, linear_quadratic, solve_quadratic
 from .spectra import (
@@ -14,6 +15,7 @@ from .spectra import (
 from .static import NoStaticOptimum, StaticOptimum, static_optimum
 
 __all__ = [
+    "Dissipativity",
     "Fit",
     "HamiltonianSpectrum",
     "Modes",
@@ -22,6 +24,7 @@ __all__ = [
     "QuadraticSolution",
     "StaticOptimum",
     "Turnpike",
+    "dissipativity",
     "linear_quadratic",
     "linearise",
     "scheme_spectrum",

@@ -148,9 +148,24 @@ def _combined(
     """(dx, dp) at `times` of amounts of the stable directions at 0 and of the unstable ones at
     T.
     """
-    since, left = np.asarray(times)[:, None, None], (np.asarray(times) - T)[:, None, None]
-    entering = scipy.linalg.expm(found.entry.matrix * since) @ entry
-    leaving = scipy.linalg.expm(found.exit.matrix * left) @ exit_
-    both = entering @ found.entry.basis.T + leaving @ found.exit.basis.T
-    n = len(entry)
+    order = np.argsort(times)
+    since, n = np.asarray(times, dtype=float)[order], len(entry)
+    both = np.empty((len(since), 2 * n))
+    entering = _along(found.entry.matrix, entry, np.diff(since, prepend=0.0))
+    leaving = _along(-found.exit.matrix, exit_, np.diff(T - since[::-1], prepend=0.0))[::-1]
+    both[order] = entering @ found.entry.basis.T + leaving @ found.exit.basis.T
     return both[:, :n], both[:, n:]
+
+
+def _along(matrix: Array, start: Array, steps: Array) -> Array:
+    """exp(matrix t) @ start at the sums t of the first 1, 2, ... steps; equal steps share one
+    exponential.
+    """
+    known: dict[float, Array] = {}
+    found, here = np.empty((len(steps), len(start))), start
+    for k, h in enumerate(steps):
+        if float(h) not in known:
+            known[float(h)] = scipy.linalg.expm(matrix * h)
+        here = known[float(h)] @ here
+        found[k] = here
+    return found

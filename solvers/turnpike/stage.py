@@ -183,6 +183,18 @@ class Stage:
         F = self.pack_state(problem.network.velocity(f, given, 0.0))
         return First(self.density(x, u), F, self._derivative(back), lu, A, B)
 
+    def slopes(self, x: Array, u: Array, p: Array) -> tuple[Array, Array]:
+        """The derivatives of l + <p, F> in x and u, without forming those of F."""
+        functional = self.problem.functional
+        f, c = self.unpack_state(x), self.unpack_control(u)
+        shared = self.problem.sample_weights * self.unpack_costate(p)
+        back, bars = self.problem.network.vjp(f, {**self._held, **c}, 0.0, shared)
+        cost, direct = functional.running_vjp(f, c, 0.0)
+        du = self._cotangent(bars) + self._cotangent(direct)
+        return self._derivative(back + cost), du + self._cotangent(
+            functional.penalty_density_gradient(c)
+        )
+
     def second(self, x: Array, u: Array, p: Array) -> Second:
         """Second derivatives at (x, u) of the density and of <p, F>."""
         n, m = self.states, self.controls
