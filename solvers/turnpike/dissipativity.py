@@ -47,7 +47,7 @@ from .static import StaticOptimum
 _SAMPLES = 32
 """States per sphere at which the rotated cost is tried."""
 _RADII = 2.0 ** np.arange(-8, 3)
-"""Their radii, as shares of the distance of the initial state."""
+"""Their radii, as shares of |x*| plus the distance of the initial state."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +214,8 @@ class _Rotated:
         """The largest radius of the list up to which r >= modulus d^2 at all samples."""
         rest, _, _ = self._points
         rng, reached = np.random.default_rng(0), 0.0
-        scale = float(self.distance(self.stage.pack_state(self.stage.problem.initial))) or 1.0
+        start = self.stage.pack_state(self.stage.problem.initial)
+        scale = float(self.distance(start) + np.linalg.norm(rest)) or 1.0
         for radius in scale * _RADII:
             for _ in range(_SAMPLES):
                 step = (
