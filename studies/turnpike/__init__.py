@@ -1,0 +1,1 @@
+"""The turnpike: very deep networks as optimal control on long horizons."""

@@ -1,0 +1,3 @@
+"""The paper."""
+
+PAPER = "Geshkovski, Large-time asymptotics in deep learning"
