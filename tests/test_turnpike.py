@@ -545,8 +545,13 @@ def test_samples_beyond_the_rank_leave_no_spectral_gap():
     problem = xor()
     with pytest.raises(NoSpectralGap, match="1 of 4 modes have no rate"):
         spectrum(problem, static_optimum(problem))
-    with pytest.raises(NoSpectralGap):
-        turnpike(problem, problem.space.zeros())
+    found = turnpike(problem, problem.space.zeros())
+    assert found.spectrum.neutral == 1
+    assert len(found.predicted) == 3
+    assert "no spectral gap: 1 of 4 modes have no rate" in str(found)
+    kernel = np.vstack([np.tanh(problem.initial), np.ones(4)])
+    rates = np.sqrt(np.linalg.eigvalsh(kernel @ kernel.T)[::-1] / (4 * 0.02))
+    assert found.predicted == pytest.approx(rates, rel=1e-9)
 
 
 def test_explicit_time_is_named():

@@ -22,7 +22,7 @@ from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import Path, discretize
 from .fits import Fit, fit_decay
-from .spectra import HamiltonianSpectrum, Modes, scheme_spectrum, spectrum
+from .spectra import HamiltonianSpectrum, Modes, linearise, scheme_spectrum, spectrum
 from .stage import Stage
 from .static import StaticOptimum, static_optimum
 
@@ -40,8 +40,10 @@ class Turnpike:
         is (0, T) and exit (T, T)
     outside : the time with d > radius, d linear between nodes
     value : J of the control
-    spectrum : the splitting of the differential equation;  scheme : that of the ResNet, None where
-        its layers have different lengths or the control is not constant on them
+    spectrum : the splitting of the differential equation; where its `neutral` is not 0 there is no
+        spectral gap, and the distance is not expected to fall to 0
+    scheme : that of the ResNet, None where its layers have different lengths or the control is not
+        constant on them
     entry_amplitudes, exit_amplitudes : (S + 1, n), of the modes in the order of the rates
     atol : the accuracy of the amplitudes that fits assume
     fitted : the fits of entry and exit, mode by mode
@@ -74,12 +76,21 @@ class Turnpike:
     def __str__(self) -> str:
         lines = [
             f"static optimum: {self.static.value:.10g} ({self.static.kind})",
+            *self._warning,
             f"entry ({self.entry[0]:.4g}, {self.entry[1]:.4g}), exit ({self.exit[0]:.4g}, "
             f"{self.exit[1]:.4g}), outside {self.outside:.4g} (radius {self.radius:.3g})",
             *(str(fit) for fit in self.fitted if not fit.note),
             f"one exponential through the {self.exponential}",
         ]
         return "\n".join(lines)
+
+    @property
+    def _warning(self) -> list[str]:
+        """A line where there is no spectral gap."""
+        neutral, modes = self.spectrum.neutral, len(self.predicted)
+        if not neutral:
+            return []
+        return [f"no spectral gap: {neutral} of {neutral + modes} modes have no rate"]
 
 
 def turnpike(
@@ -98,7 +109,8 @@ def turnpike(
     atol : the accuracy of states and costates; unless given |gradient of J| over the least
         eigenvalue of the Hamiltonian's second derivative in the control, an estimate
     raises what `static_optimum` and `spectrum` raise: ValueError for a problem without turnpike,
-        NoStaticOptimum, NoSpectralGap
+        NoStaticOptimum; NoSpectralGap unless it is that the control of a network without drift does
+        not steer all directions, which `spectrum.neutral` then counts
     """
     control = check_type("problem", problem, LearningProblem).space.check("control", control)
     held = [b.name for b in problem.space.trained if b.time == "static"]
@@ -107,41 +119,36 @@ def turnpike(
     stage = Stage(problem)
     path = discretize(problem).run(control)
     static = static_optimum(problem, _nearest(stage, path, control))
-    found = spectrum(problem, static)
-    scheme = _scheme(problem, static)
+    found, scheme = spectrum(problem, static, partial=True), _scheme(problem, static)
     x = stage.pack_state(path.states - static.state)
-    lengths = np.append(problem.mesh.steps, problem.mesh.steps[-1])
-    p = stage.pack_costate(path.remaining - static.costate)
-    p = p + 0.5 * lengths[:, None] * found.linearisation.lx  # its fixed point is p* - h/2 l_x
-    maps = found.linearisation.state_map, found.linearisation.costate_map
-    on_modes = x @ maps[0].T, p @ maps[1].T
-    distance = np.linalg.norm(on_modes[0] @ maps[1], axis=1)  # the identity, or a projection
+    full = linearise(problem, static)
+    along = x @ full.state_map.T @ full.costate_map  # x itself, or its part that leaves the set
+    distance = np.linalg.norm(along, axis=1)
     if radius is None:
         radius = 0.1 * float(np.max(distance))
     check_positive("radius", radius)
     if atol is None:
-        least = float(np.linalg.eigvalsh(found.linearisation.R)[0])
-        slope = problem.space.norm(path.gradient) / least
+        slope = problem.space.norm(path.gradient) / float(np.linalg.eigvalsh(full.R)[0])
         atol = max(slope, 1e-14 * float(np.max(distance)))
     check_positive("atol", atol)
+    lengths = np.append(problem.mesh.steps, problem.mesh.steps[-1])
+    p = stage.pack_costate(path.remaining - static.costate)
+    p = p + 0.5 * lengths[:, None] * full.lx  # the fixed point of the ResNet's is p* - h/2 l_x
     used = found if scheme is None else scheme
+    maps = found.linearisation.state_map, found.linearisation.costate_map
+    on_modes = x @ maps[0].T, p @ maps[1].T
     entry, exit_ = used.entry.amplitudes(*on_modes), used.exit.amplitudes(*on_modes)
-    arcs = _arcs(path.times, distance, radius)
     fitted = (
         *_fits("entry", path.times, entry, found.entry, scheme and scheme.entry, atol),
         *_fits("exit", path.times, exit_, found.exit, scheme and scheme.exit, atol),
     )
-    stop = float(path.times[-1]) - 3.0 / found.gap
-    if static.kind == "regular":  # the distance rises again on the other half
-        stop *= 0.5
-    whole = Fit("distance", *_fields(path.times, distance, found.gap, atol, stop=stop))
     return Turnpike(
         static,
         path.times,
         distance,
         _control_distance(stage, control, static),
         radius,
-        *arcs,
+        *_arcs(path.times, distance, radius),
         path.value,
         found,
         scheme,
@@ -149,8 +156,18 @@ def turnpike(
         exit_,
         atol,
         fitted,
-        whole,
+        _exponential(path.times, distance, found, static, atol),
     )
+
+
+def _exponential(
+    times: Array, distance: Array, found: HamiltonianSpectrum, static: StaticOptimum, atol: float
+) -> Fit:
+    """One exponential through the distance."""
+    stop = float(times[-1]) - 3.0 / found.gap
+    if static.kind == "regular":  # the distance rises again on the other half
+        stop *= 0.5
+    return Fit("distance", *_fields(times, distance, found.gap, atol, stop=stop))
 
 
 def _nearest(stage: Stage, path: Path, control: Control) -> tuple[Array, dict[str, Array]]:
@@ -172,7 +189,7 @@ def _scheme(problem: LearningProblem, static: StaticOptimum) -> HamiltonianSpect
     space, steps = problem.space, problem.mesh.steps
     if np.ptp(steps) > 1e-12 * steps[0] or any(b.time != "layers" for b in space.trained):
         return None
-    return scheme_spectrum(problem, static, float(steps[0]))
+    return scheme_spectrum(problem, static, float(steps[0]), partial=True)
 
 
 def _control_distance(stage: Stage, control: Control, static: StaticOptimum) -> Array:

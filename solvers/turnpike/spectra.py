@@ -21,7 +21,7 @@ The running density falls twice as fast.
 Source: the ledger's statement on SL* and erratum E8; Porretta and Zuazua (2013) for the splitting.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -67,6 +67,30 @@ class Linearisation:
     lx: Array
     state_map: Array
     costate_map: Array
+
+    @property
+    def control_curvature(self) -> Array:
+        """(n, n): B R^-1 B*."""
+        return self.B @ np.linalg.solve(self.R, self.B.T)
+
+    def steered(self) -> "Linearisation":
+        """For networks without drift, the problem on the directions that the control steers: the
+        range of B R^-1 B*.
+        """
+        size, root = np.linalg.eigh(self.control_curvature)
+        V = root[:, size > _RANK * size[-1]].T
+        unit = np.eye(len(V))
+        return replace(
+            self,
+            A=np.zeros_like(unit),
+            B=V @ self.B,
+            Q=unit,
+            S=V @ self.S,
+            lxx=unit,
+            lxu=V @ self.lxu,
+            state_map=V @ self.state_map,
+            costate_map=V @ self.costate_map,
+        )
 
     def layer(self, h: float) -> tuple[Array, Array, Array, Array, Array]:
         """A, B, Q, S, R of one layer of length h: of x' and of its cost plus <p, x'>."""
@@ -114,13 +138,16 @@ class HamiltonianSpectrum:
     entry, exit : the stable and the unstable modes
     matrix : (2 n, 2 n), H; None for a scheme
     step : the length of a layer of the scheme; None for the differential equation
-    linearisation : what it was computed from
+    neutral : how many directions of the state, besides those along the set of static optima, have
+        no rate because the control does not steer them; they are left out of the modes
+    linearisation : what it was computed from, without the neutral directions
     """
 
     entry: Modes
     exit: Modes
     matrix: Array | None
     step: float | None
+    neutral: int
     linearisation: Linearisation
 
     @property
@@ -130,7 +157,7 @@ class HamiltonianSpectrum:
 
     @property
     def gap(self) -> float:
-        """The least rate."""
+        """The least rate of the modes; there is no spectral gap if there are neutral directions."""
         return float(self.rates[-1])
 
 
@@ -165,34 +192,39 @@ def linearise(problem: LearningProblem, static: StaticOptimum) -> Linearisation:
     return Linearisation(zero, G @ B, unit, flat, R, *parts, G, dual)
 
 
-def spectrum(problem: LearningProblem, static: StaticOptimum) -> HamiltonianSpectrum:
+def spectrum(
+    problem: LearningProblem, static: StaticOptimum, partial: bool = False
+) -> HamiltonianSpectrum:
     """The splitting of the differential equation's system.
 
+    partial : leave out the directions that the control of a network without drift does not steer,
+        and count them, instead of raising
     raises NoSpectralGap if eigenvalues of it have no real part
     """
-    found = linearise(problem, static)
+    found, neutral = _prepared(problem, static, partial)
     inverse = np.linalg.inv(found.R)
     drift = found.A - found.B @ inverse @ found.S.T
     control = found.B @ inverse @ found.B.T
     cost = found.Q - found.S @ inverse @ found.S.T
     matrix = np.block([[drift, -control], [-cost, -drift.T]])
     eigenvalues = np.linalg.eigvals(matrix)
-    _check_gap(np.abs(eigenvalues.real), float(np.max(np.abs(eigenvalues), initial=0.0)))
+    _check_gap(np.abs(eigenvalues.real), float(np.max(np.abs(eigenvalues))))
     (stable, fall), (unstable, rise) = _subspace(matrix, "lhp"), _subspace(matrix, "rhp")
     entry, exit_ = _modes(stable, fall, unstable, None), _modes(unstable, rise, stable, None)
-    return HamiltonianSpectrum(entry, exit_, matrix, None, found)
+    return HamiltonianSpectrum(entry, exit_, matrix, None, neutral, found)
 
 
 def scheme_spectrum(
-    problem: LearningProblem, static: StaticOptimum, step: float
+    problem: LearningProblem, static: StaticOptimum, step: float, partial: bool = False
 ) -> HamiltonianSpectrum:
     """The splitting of the ResNet with layers of length `step`, from its symplectic pencil.
 
+    partial : as in `spectrum`
     raises NoSpectralGap if eigenvalues of it are on the unit circle; ValueError for a step with
         which a layer cannot be inverted
     """
     h = check_positive("step", step)
-    found = linearise(problem, static)
+    found, neutral = _prepared(problem, static, partial)
     A, B, Q, S, R = found.layer(h)
     n, inverse = len(A), np.linalg.inv(R)
     drift, control = A - B @ inverse @ S.T, B @ inverse @ B.T
@@ -210,7 +242,22 @@ def scheme_spectrum(
     _check_gap(np.abs(np.log(radii)) / h, float(np.max(np.abs(np.log(radii)))) / h)
     (stable, fall), (unstable, rise) = _subspace(matrix, "iuc"), _subspace(matrix, "ouc")
     entry, exit_ = _modes(stable, fall, unstable, h), _modes(unstable, rise, stable, h)
-    return HamiltonianSpectrum(entry, exit_, None, h, found)
+    return HamiltonianSpectrum(entry, exit_, None, h, neutral, found)
+
+
+def _prepared(
+    problem: LearningProblem, static: StaticOptimum, partial: bool
+) -> tuple[Linearisation, int]:
+    """The linearisation, and how many directions were left out of it."""
+    found = linearise(problem, static)
+    if static.kind == "regular":
+        return found, 0
+    steered = found.steered()
+    neutral = len(found.A) - len(steered.A)
+    if neutral and (not partial or not len(steered.A)):
+        size = np.sqrt(np.maximum(np.linalg.eigvalsh(found.control_curvature), 0.0))
+        raise NoSpectralGap(_no_gap(neutral, size))
+    return steered, neutral
 
 
 def _modes(basis: Array, matrix: Array, other: Array, step: float | None) -> Modes:
@@ -262,12 +309,18 @@ def _subspace(matrix: Array, sort: Literal["lhp", "rhp", "iuc", "ouc"]) -> tuple
 
 
 def _check_gap(rates: Array, largest: float) -> None:
-    least = float(np.min(rates, initial=np.inf))
-    if not least > _IMAGINARY * largest:
-        count = int(np.sum(rates <= _IMAGINARY * largest)) // 2
-        raise NoSpectralGap(
-            f"no spectral gap: {count} of {len(rates) // 2} modes have no rate (the least is "
-            f"{least:.3g}, the largest {np.max(rates, initial=0.0):.4g}), so no exponential "
-            "turnpike follows from the linearisation; where samples outnumber what the control can "
-            "steer, expect a plateau"
-        )
+    """Raises NoSpectralGap for rates (2 n,), those of both sides, that are zero to rounding."""
+    ranked = np.sort(rates)[::2]
+    count = int(np.sum(ranked <= _IMAGINARY * largest))
+    if count:
+        raise NoSpectralGap(_no_gap(count, ranked))
+
+
+def _no_gap(count: int, rates: Array) -> str:
+    """The sentence, `rates` those of all modes."""
+    return (
+        f"no spectral gap: {count} of {len(rates)} modes have no rate (the least is "
+        f"{np.min(rates):.3g}, the largest {np.max(rates):.4g}), so no exponential turnpike "
+        "follows from the linearisation; where samples outnumber what the control can steer, "
+        "expect a plateau"
+    )

@@ -18,7 +18,7 @@ from continuum import (
     tanh,
 )
 from solvers import LBFGS, discretize, minimize
-from solvers.turnpike import NoSpectralGap, turnpike
+from solvers.turnpike import turnpike
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
@@ -142,9 +142,9 @@ def stabilization(
     where samples outnumber what it can steer there is no spectral gap, and a plateau is left.
 
     error: phi; predicted: of phi, twice the least rate, NaN without spectral gap; fit: rate of
-    phi, interval, window; modes: predicted and fitted rates, one row per mode; speed, drop:
-    lambda |u|^2 and phi - phi(T) on each layer, which are equal for the differential equation;
-    identity_error: the largest difference, as a share of phi(0).
+    phi, interval, window; modes: rates of the modes that have one; neutral: how many have none;
+    speed, drop: lambda |u|^2 and phi - phi(T) on each layer, which are equal for the differential
+    equation; identity_error: the largest difference, as a share of phi(0).
     """
     if not 1.0 <= horizon <= 256.0 or not 4 <= per_unit <= 1024 or scale <= 0.0:
         raise ValueError(
@@ -157,17 +157,12 @@ def stabilization(
     best = minimize(problem, method, initial=start, raise_on_failure=False)
     path, functional = discretize(problem).run(best.control), problem.functional
     error = np.array([functional.running_cost(f, {}, 0.0) for f in path.states])
-    fit, modes = np.full(5, np.nan), np.empty((0, 3))
-    predicted = float("nan")
-    try:
-        found = turnpike(problem, best.control)
-        one, predicted = found.exponential, 2.0 * found.spectrum.gap
-        fit = np.array([2.0 * one.rate, *(2.0 * x for x in one.interval), *one.window])
-        modes = np.array(
-            [[f.predicted, f.scheme, f.rate] for f in found.fitted if "entry" in f.what]
-        )
-    except NoSpectralGap:
-        pass
+    found = turnpike(problem, best.control)
+    one, predicted = found.exponential, 2.0 * found.spectrum.gap
+    fit = np.array([2.0 * one.rate, *(2.0 * x for x in one.interval), *one.window])
+    if found.spectrum.neutral:
+        predicted, fit = float("nan"), np.full(5, np.nan)
+    modes = np.array([[f.predicted, f.scheme, f.rate] for f in found.fitted if "entry" in f.what])
     squares = sum(
         np.sum(b.weights * best.control[b.name] ** 2, axis=tuple(range(1, 1 + len(b.shape))))
         for b in problem.space.trained
@@ -181,6 +176,7 @@ def stabilization(
             "predicted": described("predicted", predicted, "1/time", "rate of the error"),
             "fit": described("fit", fit, "1/time", "rate of the error, fitted", ("fitted",)),
             "modes": described("modes", modes, "1/time", "rates of modes", ("mode", "kind")),
+            "neutral": described("neutral", found.spectrum.neutral, "1", "modes without rate"),
             "speed": described("speed", speed, "1", "lambda |u|^2", ("layer",)),
             "drop": described("drop", drop, "1", "phi - phi(T)", ("layer",)),
             "identity_error": described(
