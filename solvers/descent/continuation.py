@@ -19,11 +19,9 @@ from continuum.problem import LearningProblem
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
 from .curves import Curve, Point
-from .families import ByPenalty, Family
+from .families import FAMILIES
 from .minimize import minimize
 from .second_order import NewtonCG
-
-FAMILIES: dict[str, type[Family]] = {"penalty": ByPenalty}
 
 _STRAIGHT = 0.95
 """Least cosine between the tangents at the ends of a step."""
@@ -61,7 +59,8 @@ class Event:
     kind : "fold", where the branch turns back in the parameter; "subcritical pitchfork", where
         another branch crosses and both its halves lie on the side of fewer negative eigenvalues of
         this one; "supercritical pitchfork", on the other side; "transcritical", one half on each;
-        "branch point", where an eigenvalue passes zero but the other branch was not found;
+        "branch point", where an eigenvalue passes zero but the other branch was not found, or
+        several pass at once;
         "equal values", where another branch has the same J
     parameter, objective, control : there
     error : estimated error of `parameter`, from the residuals of the equations that define it
@@ -174,10 +173,12 @@ def continue_minimizers(
 
 
 def _first(curve: Curve, theta: float, toward: float, initial: Control | None) -> Point:
-    """The stationary point near a control, its tangent towards the other end.  Raises SolveError."""
+    """The stationary point near a control, its tangent towards the other end; raises SolveError if
+    there is none.
+    """
     family, p = curve.family, exp(theta)
     if initial is None:
-        initial = minimize(family.at(p), NewtonCG(gtol=curve.gtol)).control
+        initial = minimize(family.at(p), NewtonCG()).control
     y = family.unknown(family.space(p).check("initial", initial), p)
     before = np.append(np.zeros(len(y)), np.sign(toward - theta))
     point = curve.at(np.append(y, theta), theta, before)
@@ -195,7 +196,8 @@ def equal_values(branch: Branch, other: Branch) -> tuple[Event, ...]:
     raises ValueError for branches of different parameters or spaces, SolveError where a stationary
         point between two known ones is not found
     """
-    check_type("branch", branch, Branch), check_type("other", other, Branch)
+    check_type("branch", branch, Branch)
+    check_type("other", other, Branch)
     if branch.parameter != other.parameter:
         raise ValueError(
             f"branch is over {branch.parameter!r}, other over {other.parameter!r}: their values "
@@ -279,12 +281,12 @@ def _equal(one: _Piece, two: _Piece, nodes: Array, k: int) -> Event | None:
         low, high = gap(a), gap(b)
         if low * high > 0.0:
             return None
-    theta = float(scipy.optimize.brentq(gap, a, b, xtol=1e-14))
+    theta = float(scipy.optimize.brentq(gap, a, b, xtol=1e-14))  # type: ignore[arg-type]
     here, there = one.at(theta), two.at(theta)
     if np.linalg.norm(here.z - there.z) <= 1e-6 * (1.0 + np.linalg.norm(here.z)):
         return None
     p, family = exp(theta), one.curve.family
-    rounding = abs(here.value - there.value) + float(np.finfo(float).eps) * abs(here.value)
+    rounding = abs(here.value - there.value) + 8.0 * float(np.finfo(float).eps) * abs(here.value)
     return Event(
         "equal values",
         p,
@@ -413,7 +415,9 @@ class _Follow:
             slope = float(slope / (other.theta - one.theta))
             tangent = plane.T @ (plane @ (other.z - one.z))
             at = replace(at, tangent=tangent / np.linalg.norm(tangent))
-            kind = self._kind(at, _across(v, at.tangent), fewer=slope)
+            kind = "branch point"
+            if passed == 1:
+                kind = self._kind(at, _across(v, at.tangent), fewer=slope)
             error = (abs(float(at.eigenvalues[number])) + rounding) / abs(slope)
         family, p = self.curve.family, exp(at.theta)
         return [

@@ -9,6 +9,7 @@ in p.
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import reduce
+from math import prod
 from operator import add
 
 import numpy as np
@@ -19,6 +20,7 @@ from continuum.penalties import Penalty, Tikhonov
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import ReducedObjective, discretize
+from ..adjoint.horizon import check_horizon, horizon_derivative
 
 MOST_UNKNOWNS = 2000
 """Hessians are dense, with one Hessian-vector product for each of their columns."""
@@ -128,3 +130,35 @@ class ByPenalty(Family):
         terms = list(self.terms)
         terms[self.place] = replace(terms[self.place], strength=value)  # type: ignore[type-var]
         return terms
+
+
+class ByHorizon(Family):
+    """p is the horizon T, of which the layers keep their shares; y holds the coefficients of the
+    control, in flat coordinates of the horizon 1.
+
+    raises TypeError as `check_horizon`
+    """
+
+    def __init__(self, problem: LearningProblem) -> None:
+        super().__init__(problem)
+        check_horizon(problem)
+        unit = self.at(1.0).space
+        pieces = [
+            np.full(prod(unit.shape(b)), 0.0 if b.time == "static" else 0.5) for b in unit.trained
+        ]
+        self._powers = np.concatenate(pieces)
+
+    def at(self, value: float) -> LearningProblem:
+        space = self.problem.space
+        mesh = replace(space.mesh, horizon=value)
+        return replace(self.problem, controls=replace(space, mesh=mesh))
+
+    def scales(self, value: float) -> Array:
+        return value**self._powers
+
+    def sensitivity(self, y: Array, value: float) -> Array:
+        found = horizon_derivative(self.at(value), self.control(y, value))
+        return self.scales(value) * to_host(found.space.flatten(found))
+
+
+FAMILIES: dict[str, type[Family]] = {"penalty": ByPenalty, "horizon": ByHorizon}
