@@ -7,9 +7,9 @@ delta_k in T of the states and dp_k of the costates p_k are
     dp_k = dp_{k+1} + tau_k [(D_f F_k)* dp_{k+1} + (D_f F_k)*' p_{k+1}] + s_k (D_f F_k)* p_{k+1}
            + dseed_k,
 
-the prime the derivative along delta_k.  Of the gradient's part of layer k, tau_k (D_c F_k)* p_{k+1},
-the derivative is that of the costate's line with D_c.  The seeds of a running cost and the penalty
-are proportional to T, besides what delta_k does.
+the prime the derivative along delta_k.  Layer k's part of the gradient is tau_k (D_c F_k)* p_{k+1};
+its derivative is the last line with D_c in place of D_f.  The seeds of a running cost and the
+penalty are proportional to T, besides what delta_k does.
 """
 
 from dataclasses import replace

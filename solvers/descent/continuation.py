@@ -403,36 +403,30 @@ class _Follow:
         if passed != 1 and not last:
             return None
         number = min(negative)
-        at = self.curve.root(one, other, lambda q: q.tangent[-1] if fold else q.eigenvalues[number])
+        if fold:
+            at = self.curve.root(one, other, lambda q: q.tangent[-1])
+        elif passed == 1:
+            at = self.curve.crossing(one, other, number)
+        else:
+            at = self.curve.root(one, other, lambda q: q.eigenvalues[number])
         if at is None:
             return None
         v, plane = _null_vectors(at.matrix)
-        rounding = at.residual + len(v) * float(np.finfo(float).eps) * at.scale
+        error = at.residual + len(v) * float(np.finfo(float).eps) * at.scale
         if fold:
-            kind, error = "fold", rounding / abs(float(v @ at.matrix[:, -1]))
+            kind, error = "fold", error / abs(float(v @ at.matrix[:, -1]))
         else:
             slope = other.eigenvalues[number] - one.eigenvalues[number]
             slope = float(slope / (other.theta - one.theta))
             tangent = plane.T @ (plane @ (other.z - one.z))
             at = replace(at, tangent=tangent / np.linalg.norm(tangent))
-            kind = "branch point"
-            if passed == 1:
-                kind = self._kind(at, _across(v, at.tangent), fewer=slope)
-            error = (abs(float(at.eigenvalues[number])) + rounding) / abs(slope)
+            several = passed != 1
+            kind = "branch point" if several else self._kind(at, _across(v, at.tangent), slope)
+            error = (float(np.min(np.abs(at.eigenvalues))) + error) / abs(slope)
         family, p = self.curve.family, exp(at.theta)
-        return [
-            Event(
-                kind,
-                p,
-                at.value,
-                family.control(at.z[:-1], p),
-                p * error,
-                family.control(v, p),
-                negative,
-                at.null(rtol),
-                at.tangent,
-            )
-        ]
+        control, direction = family.control(at.z[:-1], p), family.control(v, p)
+        null, error = at.null(rtol), p * error
+        return [Event(kind, p, at.value, control, error, direction, negative, null, at.tangent)]
 
     def _kind(self, at: Point, across: Array, fewer: float) -> str:
         """What crosses at a branch point, from a point on either half of the other branch.

@@ -13,6 +13,7 @@ Numerical Continuation Methods (2003), chapters 2, 6 and 8.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from math import exp
@@ -28,8 +29,11 @@ from .families import Family
 _NEWTON = 8
 """Newton steps of a corrector."""
 
-_LONGEST = 1.0
-"""A Newton step that is longer leads to another curve."""
+_LONGEST, _LAST = 1.0, 1e-7
+"""A Newton step that is longer leads to another curve; the last one must be as short as this."""
+
+_DIFFERENCE = 1e-5
+"""Step of the differences in the matrix of Newton's method for branch points."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +97,7 @@ class Curve:
             except SolveError:
                 return None
             residual = float(np.linalg.norm(f))
-            if residual <= self.gtol and length <= np.sqrt(self.gtol):
+            if residual <= self.gtol and length <= _LAST:
                 tangent = _bordered(matrix, before, np.append(np.zeros(len(f)), 1.0))
                 if tangent is None:
                     return None
@@ -114,8 +118,8 @@ class Curve:
         """The point between two neighbours where a measure of points vanishes, by Brent's method in
         s, t . (z - one.z) = s with t the tangent at `one`.
 
-        Where the measure has one sign at both, the one where it is less; None if a point between
-        is not found.
+        Where the measure has one sign at both, the one where it is less.  Close to a branch point
+        the corrector may fail: then the best of the points found; None if there are none.
         """
         row, chord = one.tangent, other.z - one.z
         length = float(row @ chord)
@@ -132,11 +136,63 @@ class Curve:
 
         if at(0.0) * at(length) > 0.0:
             return min(one, other, key=lambda point: abs(measure(point)))
-        try:
+        with suppress(ArithmeticError):
             scipy.optimize.brentq(at, 0.0, length, xtol=1e-14, maxiter=60, disp=False)
-        except ArithmeticError:
+        best = min(known.values(), key=lambda point: abs(measure(point)))
+        return None if best is one or best is other else best
+
+    def crossing(self, one: Point, other: Point, number: int) -> Point | None:
+        """The branch point between two neighbours where the eigenvalue of H with this number passes
+        zero; None if it is not found there.  Its tangent is the chord.
+
+        With M = [H F_theta], Newton's method for F + epsilon w = 0, M^T w = 0, |w| = 1 in z, w and
+        epsilon, which is regular where one other branch crosses; epsilon is then 0.  In its matrix,
+        and there alone, the second derivatives of w . F are differences of M.
+        """
+        share = one.eigenvalues[number] / (one.eigenvalues[number] - other.eigenvalues[number])
+        chord = other.z - one.z
+        z, epsilon, n = one.z + share * chord, 0.0, len(chord) - 1
+        try:
+            value, f, matrix = self.system(z)
+            w = np.linalg.eigh(matrix[:, :-1])[1][:, number]
+            for _ in range(_NEWTON):
+                right = np.concatenate([f + epsilon * w, matrix.T @ w, [0.5 * (w @ w - 1.0)]])
+                derivative = np.zeros((2 * n + 2, 2 * n + 2))
+                derivative[:n, : n + 1] = matrix
+                derivative[:n, n + 1 : -1] = epsilon * np.eye(n)
+                derivative[:n, -1] = w
+                derivative[n:-1, : n + 1] = self._bend(z, w)
+                derivative[n:-1, n + 1 : -1] = matrix.T
+                derivative[-1, n + 1 : -1] = w
+                step = -np.linalg.solve(derivative, right)
+                length = float(np.linalg.norm(step))
+                if not length <= _LONGEST:
+                    return None
+                z, w, epsilon = z + step[: n + 1], w + step[n + 1 : -1], epsilon + step[-1]
+                value, f, matrix = self.system(z)
+                if length <= _LAST:
+                    break
+        except (SolveError, np.linalg.LinAlgError):
             return None
-        return min(known.values(), key=lambda point: abs(measure(point)))
+        residual, unit = float(np.linalg.norm(f)), chord / np.linalg.norm(chord)
+        inside = 0.0 <= float(unit @ (z - one.z)) <= float(np.linalg.norm(chord))
+        if not (inside and residual <= self.gtol):
+            return None
+        return Point(z, value, residual, matrix, unit)
+
+    def _bend(self, z: Array, w: Array) -> Array:
+        """(n + 1, n + 1): second derivatives of w . F in z, by central differences of M."""
+        along, last = np.append(w, 0.0), np.append(np.zeros(len(w)), 1.0)
+
+        def change(direction: Array) -> Array:
+            ends = [self.system(z + h * direction)[2] for h in (_DIFFERENCE, -_DIFFERENCE)]
+            return (ends[0] - ends[1]) / (2.0 * _DIFFERENCE)
+
+        found = np.zeros((len(z), len(z)))
+        found[:-1] = change(along)
+        found[-1, :-1] = found[:-1, -1]
+        found[-1, -1] = w @ change(last)[:, -1]
+        return found
 
     def system(self, z: Array) -> tuple[float, Array, Array]:
         """J, F and [H F_theta].  Raises SolveError where the state is not finite."""
