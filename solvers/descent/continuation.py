@@ -179,7 +179,7 @@ def _first(curve: Curve, theta: float, toward: float, initial: Control | None) -
     family, p = curve.family, exp(theta)
     if initial is None:
         initial = minimize(family.at(p), NewtonCG()).control
-    y = family.unknown(family.space(p).check("initial", initial), p)
+    y = family.unknown(initial, p)
     before = np.append(np.zeros(len(y)), np.sign(toward - theta))
     point = curve.at(np.append(y, theta), theta, before)
     if point is None:
@@ -336,7 +336,7 @@ class _Follow:
         if event.kind in ("fold", "equal values"):
             raise ValueError(f"initial is an event where no branch crosses: a {event.kind}")
         family, p = self.curve.family, event.parameter
-        y = family.unknown(family.space(p).check("initial", event.control), p)
+        y = family.unknown(event.control, p)
         v = family.unknown(event.direction, p)
         z = np.append(y, log(p))
         value, f, matrix = self.curve.system(z)

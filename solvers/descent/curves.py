@@ -197,8 +197,7 @@ class Curve:
     def system(self, z: Array) -> tuple[float, Array, Array]:
         """J, F and [H F_theta].  Raises SolveError where the state is not finite."""
         y, p = z[:-1], exp(z[-1])
-        value, f = self.family.evaluate(y, p)
-        h = self.family.hessian(y, p)
+        value, f, h = self.family.evaluate(y, p)
         return value, f, np.column_stack([h, p * self.family.sensitivity(y, p)])
 
 
