@@ -1,0 +1,1 @@
+"""The ledger of claims on very deep networks, through the public functions of the package."""
