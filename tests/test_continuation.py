@@ -15,6 +15,7 @@ from continuum import (
     Projection,
     SobolevPenalty,
     SquaredError,
+    TerminalEquality,
     Tikhonov,
     TimeMesh,
     Tracking,
@@ -98,12 +99,13 @@ def several(rng):
     return [
         learned(rng),
         learned(rng, controls=TimeMesh(2.0, 5, 1.5), terminal=None, **running),
+        learned(rng, controls=TimeMesh.through([0.0, 0.1, 0.5, 2.0]), **running),
         learned(rng, controls=static, penalty=Tikhonov(0.1, ["bias"]), **running),
         learned(rng, **readout, **running, **weights),
     ]
 
 
-@pytest.mark.parametrize("case", range(4))
+@pytest.mark.parametrize("case", range(5))
 @pytest.mark.parametrize("kind", [ByPenalty, ByHorizon])
 def test_the_gradient_changes_with_the_parameter_as_said(kind, case, rng):
     family = kind(several(rng)[case])
@@ -122,7 +124,7 @@ def test_the_gradient_changes_with_the_parameter_as_said(kind, case, rng):
         assert error(1e-3) < 1e-5
 
 
-@pytest.mark.parametrize("case", range(4))
+@pytest.mark.parametrize("case", range(5))
 @pytest.mark.parametrize("kind", [ByPenalty, ByHorizon])
 def test_the_unknown_of_a_family_stands_for_a_control(kind, case, rng):
     family = kind(several(rng)[case])
@@ -401,6 +403,7 @@ def test_a_start_that_is_far_from_stationary_is_named(rng):
         ({"penalty": Tikhonov(1.0) + Tikhonov(1.0, ["bias"])}, ValueError, "one Tikhonov term"),
         ({"penalty": Tikhonov(1.0) + L1(1.0, ["bias"])}, TypeError, "L1"),
         ({"admissible": Box(bias=(-1, 1))}, TypeError, "Box"),
+        ({"terminal": None, "endpoint": TerminalEquality()}, TypeError, "TerminalEquality"),
         ({"controls": TimeMesh(1.0, 200)}, ValueError, "4000"),
         (
             {"controls": UNIT.controls(TimeMesh(2.0, 5), in_time="nodes")},

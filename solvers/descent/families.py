@@ -42,6 +42,10 @@ class Family(ABC):
                 f"continuation needs stationary points of a smooth problem: "
                 f"{problem.admissible!r} bounds them"
             )
+        if problem.endpoint is not None:
+            raise TypeError(
+                f"continuation knows no multipliers: {problem.endpoint!r} constrains the problem"
+            )
         terms = () if problem.penalty is None else problem.penalty.terms
         rough = [term for term in terms if not term.smooth]
         if rough:
@@ -134,8 +138,8 @@ class ByHorizon(Family):
 
     def at(self, value: float) -> LearningProblem:
         space = self.problem.space
-        mesh = replace(space.mesh, horizon=value)
-        return replace(self.problem, controls=replace(space, mesh=mesh))
+        stretched = replace(space, mesh=space.mesh.stretched(value))
+        return replace(self.problem, controls=stretched)
 
     def slope(self, control: Control, value: float) -> Control:
         return horizon_derivative(self.at(value), control)

@@ -1,3 +1,1 @@
-"""Geshkovski and Zuazua, large-time asymptotics in deep learning: the paper's statements and
-pictures, executable.
-"""
+"""Geshkovski, Large-time asymptotics in deep learning: the turnpike, executable."""

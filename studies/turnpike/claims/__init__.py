@@ -1,1 +1,3 @@
-"""The ledger of claims on very deep networks, through the public functions of the package."""
+"""The ledger of claims on the turnpike, by its sections, through the public functions of the
+package.
+"""
