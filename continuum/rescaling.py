@@ -21,7 +21,6 @@ from .controls import Control, ControlSpace
 from .functional import RunningCost, Tracking
 from .kernels import KernelFormat
 from .losses import Loss, WeightedLoss
-from .meshes import TimeMesh
 from .networks import Chain
 from .networks.maps import Inputs, Offset, Pointwise, Product
 from .penalties import BlockPenalty, Penalty, PenaltySum, SobolevPenalty, Tikhonov
@@ -62,12 +61,7 @@ def rescale(
         )
     space, mesh = problem.space, problem.mesh
     factor = mesh.horizon / horizon
-    given = mesh.nodes * (horizon / mesh.horizon) if mesh.given else None
-    shorter = (
-        TimeMesh(horizon, mesh.layers, mesh.grading)
-        if given is None
-        else TimeMesh.through(np.append(given[:-1], horizon))
-    )
+    shorter = mesh.stretched(horizon)
     there = ControlSpace(shorter, space.blocks, space.fixed, space.time_norm)
     own = problem.network.block_shapes
     powers = {b.name: float(b.name in own) for b in space.trained}
