@@ -19,6 +19,7 @@ from .run import Descent, Minimizer, OutOfDomain, refuse
 
 import os
 C1 = 1e-4
+UP, DOWN, S0, KEEP, START = 4, 4, 1e-2, False, 0.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class _Newton:
     def descend(self, start):
         run = self.run
         point = self.rollout.start(start)
-        shift = 0.0
+        shift = START
         log = bool(os.environ.get("LOG"))
         while True:
             lin = self.linearizer(point.control)
@@ -63,6 +64,7 @@ class _Newton:
             status = run.accept(x, point.value, None, measure)
             if status is not None:
                 break
+            fails = 0
             while True:
                 self.sweeps += 1
                 found = sweep(lin.model, self.metric, shift, lift=True)
@@ -76,15 +78,16 @@ class _Newton:
                     new = None
                 if new is not None:
                     break
-                shift = max(4 * shift, 1e-2)
+                fails += 1
+                shift = max(UP * shift, S0)
                 if shift > 1e10:
                     return run.solution(Status.LINE_SEARCH_FAILED)
             ratio = (point.value - new.value) / max(2 * found.predicted*alpha*(1-alpha/2), 1e-300)
             if log: print(run.iterations, f"J {point.value:.9f} g {measure:.2e} neg {found.inertia} in {(found.negatives>0).sum()} least {found.least.min():.2e} a {alpha:.3g} shift {shift:.2g} ratio {ratio:.2f} pred {found.predicted:.2e}")
             if alpha < 0.25 or ratio < 0.1:
                 shift = max(4 * shift, 1e-2)
-            elif ratio > 0.5:
-                shift = shift / 4 if shift > 1e-3 else 0.0
+            elif ratio > 0.5 and (fails == 0 or not KEEP):
+                shift = shift / DOWN if shift > S0/4 else 0.0
             point = new
         final = sweep(lin.model, self.metric)
         return run.solution(status, morse_index=float(final.inertia), trials=float(self.trials), sweeps=float(self.sweeps))
