@@ -24,22 +24,27 @@ Source: Dunn and Bertsekas, Efficient dynamic programming implementations of New
 unconstrained optimal control problems, J. Optim. Theory Appl. 63 (1989).
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from math import prod
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from continuum.arrays import Array, is_numpy
-from continuum.blocks import Block
-from continuum.controls import Control, ControlSpace
-from continuum.penalties import Penalty
+from continuum.controls import Control
+from continuum.functional import RunningCost, Tracking
+from continuum.losses import SquaredError
+from continuum.penalties import Tikhonov
+from continuum.readouts import Projection, State
 
+from ..flow.chain_loops import MATRIX, NOTHING, OFFSET, PRODUCT, WIDTH
+from ..flow.program import Loop, Lowered
 from ..steps.embedded import AdaptiveRungeKutta
+from . import chain_linear_quadratic as compiled
+from .chain_linear_quadratic import Desk, Model
+from .coefficients import Columns
 from .discretize import ReducedObjective
-from .step_derivatives import Step
-from .tape import Sweeps, Tape
+from .tape import Seeds, Sweeps, Tape
+from .unit_directions import model_of, unit_direction
 
 
 class LinearQuadratic(NamedTuple):
@@ -87,13 +92,15 @@ class Linearization(NamedTuple):
     """A run with its model, made by `Linearizer`.
 
     value : J, without penalties that have no gradient
+    gradient : (K m + p,), the derivative of the same in u_0, ..., u_{K-1}, s
     states : (K + 1, M, N), the z_k
     costates : (K + 1, M, N), the lambda_k
-    model : its borders apart
+    model : borders apart
     borders : None where no static block is trained
     """
 
     value: float
+    gradient: Array
     states: Array
     costates: Array
     model: LinearQuadratic
@@ -150,118 +157,273 @@ def reduced_hessian(model: LinearQuadratic, borders: Borders | None = None) -> A
     return hessian
 
 
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """The coefficients as columns: those of blocks on layers first, m of them, then the static
-    ones, p; in the order of the space's trained blocks.
-
-    places : name of each trained block -> its first column
-    """
-
-    space: ControlSpace
-    places: dict[str, int]
-    m: int
-    p: int
-
-    @staticmethod
-    def of(space: ControlSpace) -> "Columns":
-        places, count = {}, {"layers": 0, "static": 0}
-        for kind in count:
-            for block in space.trained:
-                if block.time == kind:
-                    places[block.name] = sum(count.values())
-                    count[kind] += prod(block.shape)
-        return Columns(space, places, count["layers"], count["static"])
-
-    def __len__(self) -> int:
-        return self.m + self.p
-
-    def part(self, block: Block) -> slice:
-        """The columns of a block."""
-        return slice(self.places[block.name], self.places[block.name] + prod(block.shape))
-
-    def read(self, control: Control) -> tuple[Array, Array]:
-        """(u (K, m), s (p,)): the coefficients of a control."""
-        u, s = np.empty((self.space.mesh.layers, self.m)), np.empty(self.p)
-        for block in self.space.trained:
-            part, x = self.part(block), control[block.name]
-            if block.time == "static":
-                s[part.start - self.m : part.stop - self.m] = x.reshape(-1)
-            else:
-                u[:, part] = x.reshape(len(u), -1)
-        return u, s
-
-    def write(self, u: Array, s: Array | None = None) -> Control:
-        """The control with these coefficients."""
-        blocks = {}
-        for block in self.space.trained:
-            part = self.part(block)
-            if block.time != "static":
-                x = u[:, part]
-            elif s is None:
-                x = np.zeros(prod(block.shape))
-            else:
-                x = s[part.start - self.m : part.stop - self.m]
-            blocks[block.name] = np.array(x).reshape(self.space.shape(block))
-        return Control(self.space, blocks, trusted=True)
-
-    def units(self) -> Iterator[Control]:
-        """The directions that are 1 in one column, on all layers, and 0 elsewhere."""
-        for a in range(len(self)):
-            u, s = np.zeros((self.space.mesh.layers, self.m)), np.zeros(self.p)
-            if a < self.m:
-                u[:, a] = 1.0
-            else:
-                s[a - self.m] = 1.0
-            yield self.write(u, s)
-
-    @property
-    def none(self) -> Control:
-        """The direction 0."""
-        return self.write(np.zeros((self.space.mesh.layers, self.m)))
-
-    def collect(self, bars: Mapping[str, Array], factor: float, into: Array) -> None:
-        """Adds to into (m + p,) the derivative in the coefficients that cotangents, represented in
-        the blocks' weights, stand for.
-        """
-        for block in self.space.trained:
-            if block.name in bars:
-                raw = factor * block.weights * bars[block.name]
-                into[self.part(block)] += np.broadcast_to(raw, block.shape).reshape(-1)
-
-
 class Linearizer:
     """Makes the model of one objective at any control: linearizer(control) -> Linearization.
 
+    The arrays of a model are written again at the next call.
     raises ValueError, at once, for what has no model of this kind: trained blocks that are
         piecewise linear in time (two layers share a coefficient), a running cost that reads blocks
-        on layers, SobolevPenalty and other penalties that are no integral of a density, arrays that
-        are not NumPy's
+        on layers, SobolevPenalty and other penalties that are no integral of a density, adaptive
+        steps, arrays that are not NumPy's
     Penalties without a gradient (L1) are left out: a proximal method adds them.
     """
 
     def __init__(self, objective: ReducedObjective) -> None:
-        self.objective = objective
-        problem, space = objective.problem, objective.space
         _check(objective)
-        self.columns = Columns.of(space)
+        problem, space = objective.problem, objective.space
+        self.objective, self.columns = objective, Columns.of(space)
         terms = () if problem.penalty is None else problem.penalty.terms
         self.penalties = [term for term in terms if term.smooth]
+        functional = problem.functional
+        reads = (*functional.running_reads, *functional.terminal_reads)
+        self.static = {b.name: b.shape for b in space.trained if b.name in reads}
+        self.constant = all(
+            _has_constant_curvature(cost) for cost in (functional.terminal, functional.running)
+        )
+        layers, c = problem.mesh.layers, len(self.columns)
+        units, samples = problem.initial.shape
+        nodes = (layers + 1, samples, units)
+        self.model = Model(
+            np.zeros((layers, samples, units, units)),
+            np.zeros((layers, samples, units, c)),
+            np.zeros((*nodes, units)),
+            np.zeros((*nodes, c)),
+            np.zeros((layers, c, c)),
+            np.zeros((layers, c)),
+            np.zeros(nodes),
+        )
+        self._apart = False
+        self._bends: Array | None = None
+        self._desk: Desk | None = None
 
-    def __call__(self, control: Control) -> Linearization:
+    def __call__(self, control: Control, run: tuple[Sweeps, Tape] | None = None) -> Linearization:
         """The model at a control.
 
+        run : what `objective.recorded` gives for this control, if it is known
         raises SolveError if the state does not stay finite, or an implicit step has no solution
         """
-        objective, columns = self.objective, self.columns
+        objective, columns, model = self.objective, self.columns, self.model
         control = objective.space.check("control", control)
-        sweeps, tape = objective.recorded(control.like(objective.problem.initial))
-        found = _Whole.zeros(objective, columns)
-        _generic(sweeps, tape, columns, found)
+        sweeps, tape = run or objective.recorded(control)
+        numbers, per_layer = sweeps.cost.rule.states, objective.steps_per_layer
+        inside = any(int(n) % per_layer for n in numbers)
+        total = {name: np.zeros(shape) for name, shape in self.static.items()}
+        seeds = sweeps.seeds(tape, total)
+        bends = self._curvature(sweeps, tape)
+        if not self._apart:
+            _check_apart(sweeps, tape, bends)
+            self._apart = True
+        if sweeps.compiled is None or (inside and self.static):
+            model_of(sweeps, tape, per_layer, seeds, columns, model)
+        else:
+            self._run(sweeps.loop, tape, seeds, numbers, bends)
+        rows = numbers[numbers % per_layer == 0] // per_layer
+        ends = np.searchsorted(numbers, rows * per_layer)
+        model.Q[-1], model.S[-1] = 0.0, 0.0
+        model.Q[rows] += bends[ends]
+        layers, m, p = len(model.A), columns.m, columns.p
+        r, q = np.zeros((layers, m + p)), np.zeros_like(model.costates)
+        if inside:  # what the trapezoid rule inside a layer adds is there at lambda_{k+1} = 0
+            later = model.costates[1:]
+            q[:-1] = model.costates[:-1] - np.einsum("kmij,kmi->kmj", model.A, later)
+            q[-1] = model.costates[-1]
+            r += model.G - np.einsum("kmia,kmi->ka", model.B, later)
+        else:
+            q[rows] = self._raw(seeds.values[seeds.places[rows * per_layer]])
+        return self._finish(control, sweeps, tape, total, q, r)
+
+    @cached_property
+    def _units(self) -> Array:
+        """(N, 1): the weights of the units."""
+        return self.objective.problem.network.weights[:, None]
+
+    def _raw(self, p: Array) -> Array:
+        """(n, M, N): derivatives in the entries of states, from representers (n, N, M)."""
+        return (self._units * p).transpose(0, 2, 1)
+
+    def _curvature(self, sweeps: Sweeps, tape: Tape) -> Array:
+        """(n, M, N, N): the second derivatives of the costs in each state that costs something."""
+        if self._bends is not None:
+            return self._bends
+        cost, problem = sweeps.cost, self.objective.problem
+        units, samples = problem.initial.shape
+        numbers, none = cost.rule.states, self.columns.none
+        bends = np.empty((len(numbers), samples, units, units))
+        for j in range(units):
+            one = unit_direction(problem.initial, j)
+            bends[..., j] = self._raw(
+                cost.seed_derivatives(
+                    numbers,
+                    tape.stacked,
+                    lambda some, one=one: np.broadcast_to(one, (len(some), *one.shape)),
+                    none,
+                    {},
+                )
+            )
+        if self.constant:
+            self._bends = bends
+        return bends
+
+    def _run(self, loop: Loop, tape: Tape, seeds: Seeds, numbers: Array, bends: Array) -> None:
+        """The compiled pass."""
+        lowered, samples = loop.lowered, self.objective.samples
+        if self._desk is None:
+            self._desk = Desk.of(loop, samples, len(self.columns), self.objective.steps_per_layer)
+            self._places, self._untouched = _places(lowered, self.columns)
+        bend_of = np.full(len(seeds.places), -1)
+        bend_of[numbers] = np.arange(len(numbers))
+        compiled.linearize(
+            samples,
+            self._desk,
+            lowered.program,
+            loop.blocks,
+            loop.method,
+            tape.steps.moments,
+            self.objective.steps_per_layer,
+            tape.record,
+            self._places,
+            self._untouched,
+            seeds.places,
+            (self._units * seeds.values).reshape(len(seeds.values), -1),
+            bend_of,
+            bends,
+            self.model,
+        )
+
+    def _finish(
+        self,
+        control: Control,
+        sweeps: Sweeps,
+        tape: Tape,
+        total: dict[str, Array],
+        q: Array,
+        r: Array,
+    ) -> Linearization:
+        """The model with what penalties and the coefficients of costs add, borders apart."""
+        model, columns = self.model, self.columns
+        layers, m, p = len(model.A), columns.m, columns.p
+        direct, P = np.zeros(m + p), np.zeros((p, p))
+        columns.collect(total, 1.0, direct)
+        if self.static:
+            self._add_static(sweeps, tape, P)
+        further = self._add_penalties(control, P)
+        r[:, :m] += further[: layers * m].reshape(layers, m)
+        own = direct[m:] + further[layers * m :]
+        slope = model.G[:, :m].reshape(-1) + further[: layers * m]
+        gradient = np.append(slope, model.G[:, m:].sum(axis=0) + own)
         value = sweeps.value(tape) + sum(term.value(control) for term in self.penalties)
+        states = tape.stacked(np.arange(0, len(tape.steps) + 1, self.objective.steps_per_layer))
+        B, S, R, borders = model.B, model.S, model.R, None
+        if p:
+            P += R[:, m:, m:].sum(axis=0)
+            own = own + r[:, m:].sum(axis=0)
+            borders = Borders(*(x.copy() for x in (B[..., m:], S[..., m:], R[:, :m, m:], P, own)))
+            B, S, R, r = (x.copy() for x in (B[..., :m], S[..., :m], R[:, :m, :m], r[:, :m]))
+        parts = LinearQuadratic(model.A, B, model.Q, S[:-1], R, q, r)
+        return Linearization(
+            value, gradient, states.transpose(0, 2, 1), model.costates, parts, borders
+        )
+
+    def _add_static(self, sweeps: Sweeps, tape: Tape, P: Array) -> None:
+        """Adds the second derivatives of the costs in static blocks that they read, with states at
+        the ends of layers; P (p, p) is that in these blocks.
+        """
+        columns, cost, per_layer = self.columns, sweeps.cost, self.objective.steps_per_layer
+        still = np.zeros((1, *self.objective.problem.initial.shape))
+        for a, unit in enumerate(columns.units()):
+            if a < columns.m:
+                continue
+            bar = np.zeros(len(columns))
+            for number in cost.rule.states:
+                total = {name: np.zeros(shape) for name, shape in self.static.items()}
+                dp = cost.seed_derivatives(
+                    np.array([number]), tape.stacked, lambda _: still, unit, total
+                )
+                if number % per_layer == 0:
+                    self.model.S[number // per_layer, :, :, a] += self._raw(dp)[0]
+                    columns.collect(total, 1.0, bar)
+            P[:, a - columns.m] += bar[columns.m :]
+
+    def _add_penalties(self, control: Control, P: Array) -> Array:
+        """(K m + p,): the derivative of the penalties; their second one is added to the model."""
+        columns, model = self.columns, self.model
+        found, m = np.zeros_like(columns.weights), columns.m
         for term in self.penalties:
-            _add_penalty(term, control, columns, found)
-        return found.split(value, columns)
+            found += columns.weights * columns.vector(term.gradient(control))
+            if type(term) is Tikhonov:
+                self._add_ridge(term, P)
+                continue
+            for a, unit in enumerate(columns.units()):
+                column = columns.weights * columns.vector(term.hvp(control, unit))
+                if a < m:
+                    model.R[:, :m, a] += column[: len(model.R) * m].reshape(-1, m)
+                else:
+                    P[:, a - m] += column[len(model.R) * m :]
+        return found
+
+    def _add_ridge(self, term: Tikhonov, P: Array) -> None:
+        """Adds the diagonal second derivative of a Tikhonov penalty."""
+        columns, R = self.columns, self.model.R
+        ones = {b.name: np.ones(columns.space.shape(b)) for b in term.penalised(columns.space)}
+        diagonal = 2.0 * term.strength * columns.weights * columns.vector(ones)
+        on_layers, a = len(R) * columns.m, np.arange(columns.m)
+        R[:, a, a] += diagonal[:on_layers].reshape(len(R), columns.m)
+        P[np.diag_indices(columns.p)] += diagonal[on_layers:]
+
+
+def _check_apart(sweeps: Sweeps, tape: Tape, bends: Array) -> None:
+    """Raises ValueError where the network or a cost lets samples see each other, so that it has no
+    derivatives sample by sample: met by one random direction.
+    """
+    problem, cost = sweeps.problem, sweeps.cost
+    network, f = problem.network, tape.states[len(tape.steps) // 2]
+    n = min(len(tape.steps) // 2, len(tape.steps) - 1)
+    t = float(tape.steps.start[n])
+    values = sweeps.control.at_layer(int(tape.steps.layer[n]), t)
+    d = np.random.default_rng(0).standard_normal(f.shape)
+    alone = sum(d[j] * network.jvp(f, values, t, unit_direction(f, j), {}) for j in range(len(f)))
+    _compare("network", network, network.jvp(f, values, t, d, {}), alone)
+    numbers, w = cost.rule.states, network.weights[:, None]
+    none = Columns.of(problem.space).none
+    found = cost.seed_derivatives(
+        numbers, tape.stacked, lambda some: np.broadcast_to(d, (len(some), *d.shape)), none, {}
+    )
+    alone = np.einsum("nmij,jm->nim", bends, d)
+    costs = [one for one in (problem.terminal, problem.running) if one is not None]
+    _compare("cost", costs, w * found, alone)
+
+
+def _compare(name: str, given: object, found: Array, alone: Array) -> None:
+    """Raises ValueError if the derivatives of samples alone do not make up the whole."""
+    if np.max(np.abs(found - alone)) > 1e-8 * max(np.max(np.abs(found)), np.max(np.abs(alone))):
+        raise ValueError(
+            f"{name} must treat samples one by one, {given!r} lets them see each other"
+        )
+
+
+def _has_constant_curvature(cost: RunningCost | None) -> bool:
+    """True where the second derivative in the state is known to be the same at all states."""
+    return cost is None or (
+        isinstance(cost, Tracking)
+        and type(cost.loss) is SquaredError
+        and type(cost.readout) in (State, Projection)
+    )
+
+
+def _places(lowered: Lowered, columns: Columns) -> tuple[Array, Array]:
+    """(the first column of each block of a program or -1, whether no link before a link has
+    any).
+    """
+    places = np.full(WIDTH, -1)
+    for k, name in enumerate(lowered.shapes):
+        places[k] = columns.places.get(name, -1)
+    links = lowered.program.links
+    own = [
+        (link[PRODUCT] != NOTHING and places[link[MATRIX]] >= 0)
+        or (link[OFFSET] >= 0 and places[link[OFFSET]] >= 0)
+        for link in links
+    ]
+    return places, np.array([not any(own[:n]) for n in range(len(links))])
 
 
 def _check(objective: ReducedObjective) -> None:
@@ -292,202 +454,3 @@ def _check(objective: ReducedObjective) -> None:
             raise ValueError(
                 f"penalty must be an integral of a density, {type(term).__name__} couples layers"
             )
-
-
-@dataclass(eq=False)
-class _Whole:
-    """The model with borders as further columns, c = m + p of them.
-
-    G : (K, c), the derivative of J less the penalty in u_k and, layer by layer, in s; that of
-        costs that read s themselves is in `direct`
-    """
-
-    A: Array
-    B: Array
-    Q: Array
-    S: Array
-    R: Array
-    q: Array
-    r: Array
-    G: Array
-    P: Array
-    direct: Array
-    states: Array
-    costates: Array
-
-    @staticmethod
-    def zeros(objective: ReducedObjective, columns: Columns) -> "_Whole":
-        units, samples = objective.problem.initial.shape
-        layers, c = objective.problem.mesh.layers, len(columns)
-        nodes = (layers + 1, samples, units)
-        shapes = (
-            (layers, samples, units, units),
-            (layers, samples, units, c),
-            (*nodes, units),
-            (*nodes, c),
-            (layers, c, c),
-            nodes,
-            (layers, c),
-            (layers, c),
-            (columns.p, columns.p),
-            (columns.p,),
-            nodes,
-            nodes,
-        )
-        return _Whole(*(np.zeros(shape) for shape in shapes))
-
-    def split(self, value: float, columns: Columns) -> Linearization:
-        """The model and its borders apart."""
-        m, borders = columns.m, None
-        model = LinearQuadratic(self.A, self.B, self.Q, self.S[:-1], self.R, self.q, self.r)
-        if columns.p:
-            borders = Borders(
-                self.B[..., m:].copy(),
-                self.S[..., m:].copy(),
-                self.R[:, :m, m:].copy(),
-                self.P + self.R[:, m:, m:].sum(axis=0),
-                self.direct + self.r[:, m:].sum(axis=0),
-            )
-            model = model._replace(
-                B=self.B[..., :m].copy(),
-                S=self.S[:-1, ..., :m].copy(),
-                R=self.R[:, :m, :m].copy(),
-                r=self.r[:, :m].copy(),
-            )
-        return Linearization(value, self.states, self.costates, model, borders)
-
-
-def _add_penalty(term: Penalty, control: Control, columns: Columns, found: _Whole) -> None:
-    """Adds the derivatives of a penalty in the coefficients."""
-    space, layers = columns.space, found.R.shape[0]
-    steps = space.mesh.steps[:, None]
-
-    def add(blocks: dict[str, Array], on_layers: Array, static: Array) -> None:
-        for block in space.trained:
-            if block.name not in blocks:
-                continue
-            part, raw = columns.part(block), block.weights * blocks[block.name]
-            if block.time == "static":
-                static[part.start - columns.m : part.stop - columns.m] += raw.reshape(-1)
-            else:
-                on_layers[:, part] += steps * raw.reshape(layers, -1)
-
-    add(term.gradient(control), found.r, found.direct)
-    for a, unit in enumerate(columns.units()):
-        column = np.zeros(columns.p)
-        add(term.hvp(control, unit), found.R[:, :, a], column)
-        if a >= columns.m:
-            found.P[:, a - columns.m] += column
-
-
-def _generic(sweeps: Sweeps, tape: Tape, columns: Columns, found: _Whole) -> None:
-    """Everything but penalties, by unit vectors, layer by layer from the last."""
-    problem, steps, rule = sweeps.problem, tape.steps, sweeps.cost.rule
-    w = problem.network.weights[:, None]
-    static = {
-        n: x
-        for n, x in problem.space.cotangents(problem.initial).items()
-        if columns.places[n] >= columns.m
-    }
-    seeds = sweeps.seeds(tape, static)
-    direct = np.zeros(len(columns))
-    columns.collect(static, 1.0, direct)
-    found.direct += direct[columns.m :]
-    units, layers, number = list(columns.units()), len(found.A), len(steps)
-    firsts = np.searchsorted(steps.layer, np.arange(layers + 1))
-    inside = len(np.setdiff1d(rule.states, firsts)) > 0
-    p = seeds.added(number, np.zeros_like(problem.initial))
-    found.states[-1], found.costates[-1], found.q[-1] = tape.states[number].T, (w * p).T, (w * p).T
-    _add_costs(_Layer(sweeps, tape, columns, [], [], number), units, found, layers)
-    for k in range(layers - 1, -1, -1):
-        first, stop = int(firsts[k]), int(firsts[k + 1])
-        made, lams = [], []
-        for n in range(stop - 1, first - 1, -1):
-            p = seeds.added(n + 1, p) if n + 1 < stop else p
-            at = int(steps.layer[n]), float(steps.start[n]), float(steps.size[n])
-            made.insert(0, sweeps.derivatives.step(*at, tape.states[n]))
-            p, lam, bars = sweeps.derivatives.adjoint(made[0], p)
-            lams.insert(0, lam)
-            for bar in bars:
-                columns.collect(bar, made[0].h, found.G[k])
-        before, p = p, seeds.added(first, p)
-        found.states[k], found.costates[k] = tape.states[first].T, (w * p).T
-        found.q[k] = (w * (p - before)).T
-        layer = _Layer(sweeps, tape, columns, made, lams, first)
-        for j in range(len(w)):
-            df, dp, _ = layer.column(columns.none, _unit(p, j))
-            found.A[k, :, :, j], found.Q[k, :, :, j] = df.T, (w * dp).T
-        for a, unit in enumerate(units):
-            df, dp, bar = layer.column(unit, np.zeros_like(p))
-            found.B[k, :, :, a], found.S[k, :, :, a], found.R[k, :, a] = df.T, (w * dp).T, bar
-        if inside:  # what nodes of the trapezoid rule inside the layer add, at lambda_{k+1} = 0
-            later = found.costates[k + 1]
-            found.q[k] += (w * before).T - np.einsum("mij,mi->mj", found.A[k], later)
-            found.r[k] = found.G[k] - np.einsum("mia,mi->a", found.B[k], later)
-        _add_costs(layer, units, found, k)
-
-
-def _unit(f: Array, j: int) -> Array:
-    """The direction in which unit j of every sample moves: samples do not see each other."""
-    found = np.zeros_like(f)
-    found[j] = 1.0
-    return found
-
-
-@dataclass(frozen=True, eq=False)
-class _Layer:
-    """The steps of one layer, from the state with number `first`, and their lambda_i."""
-
-    sweeps: Sweeps
-    tape: Tape
-    columns: Columns
-    steps: list[Step]
-    lams: list[list[Array]]
-    first: int
-
-    def column(self, direction: Control, df: Array) -> tuple[Array, Array, Array]:
-        """(dz after the layer, the derivative of the costate before it less the cost there, that of
-        the derivative in the coefficients (c,)) in a direction, the costate after it held.
-        """
-        derivatives, changes, moved = self.sweeps.derivatives, [], [df]
-        for step in self.steps:
-            df, dstages = derivatives.tangent(step, direction, moved[-1])
-            changes.append(dstages)
-            moved.append(df)
-        dp, bar = np.zeros_like(df), np.zeros(len(self.columns))
-        for i in range(len(self.steps) - 1, -1, -1):
-            if i + 1 < len(self.steps):
-                dp = dp + self.cost(i + 1, direction, moved[i + 1], bar)
-            step = self.steps[i]
-            dp, bars = derivatives.adjoint_tangent(step, direction, changes[i], self.lams[i], dp)
-            for one in bars:
-                self.columns.collect(one, step.h, bar)
-        return df, dp, bar
-
-    def cost(self, i: int, direction: Control, df: Array, bar: Array) -> Array:
-        """The derivative of what the costs add to the costate before the i-th step; that of what
-        they add to the derivative in static blocks is added to bar.
-        """
-        cost, number, space = self.sweeps.cost, self.first + i, self.columns.space
-        if not len(cost.rule.among(number, number)):
-            return np.zeros_like(df)
-        total = {b.name: np.zeros(b.shape) for b in space.trained if b.time == "static"}
-        dp = cost.seed_derivatives(
-            np.array([number]), self.tape.stacked, lambda _: df[None], direction, total
-        )[0]
-        self.columns.collect(total, 1.0, bar)
-        return dp
-
-
-def _add_costs(layer: _Layer, units: list[Control], found: _Whole, k: int) -> None:
-    """Adds the second derivatives of the costs at the start of a layer."""
-    columns = layer.columns
-    w = layer.sweeps.problem.network.weights[:, None]
-    zero = np.zeros(layer.sweeps.problem.initial.shape)
-    for j in range(len(w)):
-        dp = layer.cost(0, columns.none, _unit(zero, j), np.zeros(len(columns)))
-        found.Q[k, :, :, j] += (w * dp).T
-    for a in range(columns.m, len(columns)):
-        bar = np.zeros(len(columns))
-        found.S[k, :, :, a] += (w * layer.cost(0, units[a], zero, bar)).T
-        found.P[:, a - columns.m] += bar[columns.m :]

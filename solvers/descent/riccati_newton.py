@@ -43,10 +43,7 @@ class _Newton:
         space = objective.space
         self.bounds = np.stack([np.full(len(self.columns), -np.inf), np.full(len(self.columns), np.inf)])
         self.rollout = Rollout(objective, self.columns, self.bounds)
-        w = np.ones(self.columns.m)
-        for b in space.trained:
-            w[self.columns.part(b)] = np.broadcast_to(b.weights, b.shape).reshape(-1)
-        self.metric = space.mesh.steps[:, None] * w
+        self.metric = self.columns.split(self.columns.weights)[0]
         self.mode = os.environ.get("MODE", "lift")
         self.trials = 0
         self.sweeps = 0
@@ -57,8 +54,8 @@ class _Newton:
         shift = START
         log = bool(os.environ.get("LOG"))
         while True:
-            lin = self.linearizer(point.control)
-            g = reduced_gradient(lin.model).reshape(self.metric.shape)
+            lin = self.linearizer(point.control, (point.sweeps, point.tape))
+            g = lin.gradient.reshape(self.metric.shape)
             measure = float(np.sqrt(np.sum(g * g / self.metric)))
             x = run.space.flatten(point.control)
             status = run.accept(x, point.value, None, measure)

@@ -16,7 +16,7 @@ from continuum.arrays import Array
 from continuum.controls import Control
 
 from ..adjoint.discretize import ReducedObjective
-from ..adjoint.linear_quadratic import Columns
+from ..adjoint.coefficients import Columns
 from ..adjoint.tape import Kept, Sweeps, Tape
 from ..flow.chain_loops import WIDTH
 from ..run.solution import SolveError
