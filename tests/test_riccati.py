@@ -95,17 +95,23 @@ def test_negative_pivots_number_the_negative_eigenvalues(rng, shape, diagonal, s
             found = solve(lq, metric, float(shift), borders)
             assert found.inertia == negative
             assert found.ended == -1
-            ended = solve(lq, metric, float(shift), borders, definite=True).ended
+            ended = solve(lq, metric, float(shift), borders, pivots="end").ended
             assert (ended == -1) == (negative == 0)
             met.add(negative)
     assert len(met) > 3 or len(values) < 4
 
 
 @EVERY
-def test_compiled_and_numpy_agree(rng, shape):
+@pytest.mark.parametrize("pivots", ["keep", "lift"])
+def test_compiled_and_numpy_agree(rng, shape, pivots):
     for curvature in (-2.0, 0.0, 1.0, 8.0):
         lq, borders, metric = random_system(rng, shape, curvature)
-        found, reference = (f(lq, metric, 0.1, borders) for f in (sweep, in_python))
+        found, reference = (f(lq, metric, 0.1, borders, pivots=pivots) for f in (sweep, in_python))
+        if pivots == "lift":
+            dv = linear_path(lq, found, borders)[0].ravel()
+            slope = reduced_gradient(lq, borders) @ np.append(dv, found.ds)
+            assert slope == pytest.approx(-2.0 * found.predicted, rel=1e-9)
+            assert slope < 0.0
         for name in ("law", "ds", "predicted", "negatives", "static"):
             a, b = getattr(found, name), getattr(reference, name)
             np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9, err_msg=name)
