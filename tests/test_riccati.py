@@ -1,5 +1,7 @@
 """The sweep against dense linear algebra, on random systems that belong to no network."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from solvers.adjoint.linear_quadratic import (
     reduced_gradient,
     reduced_hessian,
 )
-from solvers.descent.riccati import in_python, linear_path, sweep
+from solvers.descent.riccati import in_python, linear_path, negative_curvature, sweep
 
 SHAPES = [
     (6, 3, 2, 2, 0),
@@ -118,6 +120,25 @@ def test_compiled_and_numpy_agree(rng, shape, pivots):
         bad = reference.negatives > 0
         np.testing.assert_allclose(found.least[bad], reference.least[bad], rtol=1e-8)
         assert np.all(found.least[~bad] > 0.0)
+
+
+@EVERY
+@WAYS
+def test_negative_pivots_give_a_direction(rng, shape, solve):
+    for curvature in (-1.0, 0.0, 1.0):
+        lq, borders, metric = random_system(rng, shape, curvature)
+        found = solve(lq, metric, 0.2, borders)
+        direction = negative_curvature(lq, found, metric, borders)
+        if found.inertia == 0:
+            assert direction is None
+            continue
+        law, ds, least = direction
+        dv = linear_path(lq, replace(found, law=law, ds=ds), borders)[0]
+        step = np.append(dv.ravel(), ds)
+        hessian = reduced_hessian(lq, borders) + 0.2 * np.diag(metric)
+        assert step @ (metric * step) == pytest.approx(1.0, rel=1e-12)
+        assert step @ hessian @ step == pytest.approx(least, rel=1e-9)
+        assert least < 0.0
 
 
 @pytest.mark.parametrize("shape", [(3, 30, 4, 40, 2), (3, 1, 120, 40, 0)], ids=str)

@@ -322,3 +322,36 @@ def linear_path(
         if borders is not None:
             dz[k + 1] += borders.B[k].reshape(n, -1) @ found.ds
     return dv, dz
+
+
+def negative_curvature(
+    lq: LinearQuadratic, found: Sweep, metric: Array, borders: Borders | None = None
+) -> tuple[Array, Array, float] | None:
+    """(law, ds, curvature): with this law the path is a direction of length 1 in the metric, along
+    which the quadratic part of the model, shift included, has this negative curvature; None if no
+    pivot is negative.
+
+    A change of dv_k along an eigenvector of H_k, followed by the law on all later layers, has the
+    curvature of H_k; of all these directions it is the one of least curvature.
+
+    found : of `sweep` with pivots="keep"
+    """
+    layers, n = len(found.law), lq.B.shape[1] * lq.B.shape[2]
+    weights, best = metric.reshape(-1), None
+    tried = [(k, float(found.least[k])) for k in np.flatnonzero(found.negatives)]
+    if len(found.static) and found.static[0] < 0.0:
+        tried.append((layers, float(found.static[0])))
+    for k, curvature in tried:
+        law, ds = found.law.copy(), np.zeros_like(found.ds)
+        law[:, :, n] = 0.0
+        if k < layers:
+            law[k, :, n] = found.worst[k]
+        else:
+            ds = found.static_worst
+        dv = linear_path(lq, replace(found, law=law, ds=ds), borders)[0]
+        step = np.append(dv.reshape(-1), ds)
+        square = float(np.sum(weights * step * step))
+        if best is None or curvature / square < best[2]:
+            law[:, :, n] /= square**0.5
+            best = law, ds / square**0.5, curvature / square
+    return best
