@@ -10,13 +10,13 @@ V_k, p_k (its second and first derivatives in dz_k), from V_K = Q_K and p_K = q_
     H = R + s G + B' V B,   F = S' + B' V A,   h = r + B' p        (V, p those of k + 1)
     dv_k = -H^-1 (h + F dz_k),   V_k = Q + A' V A - F' H^-1 F,   p_k = q + A' p - F' H^-1 h.
 
-The elimination of dv_{K-1}, ..., dv_0 is a congruence of the reduced Hessian with the block diagonal
-of all H_k (and T), so their numbers of negative eigenvalues add up to its own (Sylvester), at any
-shift at which none is singular.
+The elimination of dv_{K-1}, ..., dv_0 is a congruence of the reduced Hessian with the block
+diagonal of all H_k (and T), so their numbers of negative eigenvalues add up to its own (Sylvester),
+at any shift at which none is singular.
 
-Coefficients s in R^p that all layers share (`Borders`: b_k ds in the dynamics, and their part of the
-costs) are met by p further right-hand sides: with Pi_k the mixed second derivative of the cost to
-go in dz_k and ds, and T, t those in ds alone,
+Coefficients s in R^p that all layers share (`Borders`: b_k ds in the dynamics, and their part of
+the costs) are met by p further right-hand sides: with Pi_k the mixed second derivative of the cost
+to go in dz_k and ds, and T, t those in ds alone,
 
     h = r + B' p + (R_s + B' (Pi + V b)) ds,   Pi_k = S_s + A' (Pi + V b) - F' H^-1 h_s,
     T_k = T + b' V b + b' Pi + Pi' b - h_s' H^-1 h_s,   t_k = t + b' p - h_s' H^-1 h_0,
@@ -192,7 +192,8 @@ def in_python(
     weights = metric.reshape(-1)[: count * m].reshape(count, m)
     law, bend, worst = np.empty((count, m, n + 1 + p)), np.zeros((p, 1 + p)), np.zeros((count, m))
     least, negatives = np.full(count, np.inf), np.zeros(count, dtype=np.int64)
-    value, slopes = scipy.linalg.block_diag(*lq.Q[count]), lq.q[count].reshape(n, 1)
+    value: Array = scipy.linalg.block_diag(*lq.Q[count])
+    slopes = lq.q[count].reshape(n, 1)
     if borders is not None:
         slopes = np.column_stack([slopes, borders.S[count].reshape(n, p)])
     predicted, ended = 0.0, -1
@@ -299,7 +300,7 @@ class _Root:
         """L'^-1 x."""
         if self.low.ndim == 1:
             return x / self.low[:, None]
-        return scipy.linalg.solve_triangular(self.low, x, lower=True, trans="T")
+        return scipy.linalg.solve_triangular(self.low, x, lower=True, trans=1)
 
 
 def _pulled(blocks: Array, x: Array) -> Array:
@@ -338,7 +339,7 @@ def negative_curvature(
     """
     layers, n = len(found.law), lq.B.shape[1] * lq.B.shape[2]
     weights, best = metric.reshape(-1), None
-    tried = [(k, float(found.least[k])) for k in np.flatnonzero(found.negatives)]
+    tried = [(int(k), float(found.least[k])) for k in np.flatnonzero(found.negatives)]
     if len(found.static) and found.static[0] < 0.0:
         tried.append((layers, float(found.static[0])))
     for k, curvature in tried:
