@@ -192,7 +192,7 @@ def in_python(
     weights = metric.reshape(-1)[: count * m].reshape(count, m)
     law, bend, worst = np.empty((count, m, n + 1 + p)), np.zeros((p, 1 + p)), np.zeros((count, m))
     least, negatives = np.full(count, np.inf), np.zeros(count, dtype=np.int64)
-    value: Array = scipy.linalg.block_diag(*lq.Q[count])
+    value = np.asarray(scipy.linalg.block_diag(*lq.Q[count]))
     slopes = lq.q[count].reshape(n, 1)
     if borders is not None:
         slopes = np.column_stack([slopes, borders.S[count].reshape(n, p)])
