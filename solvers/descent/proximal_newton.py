@@ -8,7 +8,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_positive, store
 from continuum.controls import Control
-from continuum.penalties import Penalty
+from continuum.penalties import Penalty, counted
 from continuum.sets import Amplitude
 from continuum.sparsity import L1
 
@@ -81,8 +81,8 @@ class ProximalNewton(Minimizer):
         if static:
             raise refuse(self, f"blocks constant in time ({', '.join(static)})", instead)
         for term in _rough(problem):
-            whole = isinstance(term, L1) and term.joint
-            if not whole or len(term.penalised(problem.space)) < len(problem.space.trained):
+            joint = isinstance(term, L1) and term.joint
+            if not joint or len(counted(term, problem.space)) < len(problem.space.trained):
                 raise refuse(self, term, f"{instead}, or L1(groups='joint') of all blocks")
         if problem.admissible is not None and not isinstance(problem.admissible, Amplitude):
             raise refuse(self, problem.admissible, f"{instead}, or an Amplitude")
