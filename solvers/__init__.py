@@ -5,6 +5,7 @@ from .adjoint.discretize import Path, ReducedObjective, discretize
 from .compare import Attempt, Comparison, compare
 from .descent.adam import Adam
 from .descent.first_order import FrankWolfe, GradientDescent, Nesterov
+from .descent.free_switch import FreeSwitch, free_switch
 from .descent.minimize import minimize
 from .descent.multistart import Cluster, Multistart, multistart
 from .descent.objective import Composite, Objective, SampledObjective
@@ -88,6 +89,7 @@ __all__ = [
     "ExplicitMidpoint",
     "Extremal",
     "FrankWolfe",
+    "FreeSwitch",
     "GradientDescent",
     "GramTest",
     "Growth",
@@ -136,6 +138,7 @@ __all__ = [
     "evaluate",
     "exact_reduction",
     "explain",
+    "free_switch",
     "gram_test",
     "growth_class",
     "integrate",
