@@ -34,6 +34,9 @@ _FLAT = 1e-6
 _ATTEMPTS = 5
 """Shifts tried, before the proximal step alone is taken."""
 
+_FAR = 1e50
+"""Entries of a step that are not tried: where the cost is linear, Newton's step is infinite."""
+
 _SHIFTS = (1e-3, 1e3)
 """The first shift and the largest one, times the length of the proximal step."""
 
@@ -180,20 +183,27 @@ class _Newton:
         first, most = (share / self.step for share in _SHIFTS)
         for _ in range(_ATTEMPTS):
             self.shift = min(self.shift, most)
-            try:
-                newton = self.at(self.admitted(point.x + self.direction(system)))
-                found = self.at(self.moved(newton))
+            found = self.attempt(point, system)
+            if found is not None:
                 if abs(self.total(found) - least) > ROUNDING * abs(least):
                     good = self.total(found) < least
                 else:  # where values cancel
                     good = self.residual(found) <= self.residual(ahead)
-            except OutOfDomain:
-                good = False
-            if good:
-                self.shift = 0.1 * self.shift if self.shift > 0.01 * first else 0.0
-                return found
+                if good:
+                    self.shift = 0.1 * self.shift if self.shift > 0.01 * first else 0.0
+                    return found
             self.shift = max(8.0 * self.shift, first)
         return ahead
+
+    def attempt(self, point: _Point, system: _System) -> _Point | None:
+        """Newton's step and a proximal one; None where that leads out of the domain, or too far."""
+        dx = self.direction(system)
+        if not np.max(np.abs(dx)) < _FAR:
+            return None
+        try:
+            return self.at(self.moved(self.at(self.admitted(point.x + dx))))
+        except OutOfDomain:
+            return None
 
     def system(self, point: _Point) -> _System:
         """Newton's system for F."""
