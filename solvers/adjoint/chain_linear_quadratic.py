@@ -458,9 +458,8 @@ def linearize(
     tape,
     places,
     untouched,
-    seed_of,
+    cost_of,
     seeds,
-    bend_of,
     bends,
     diagonals,
     model,
@@ -470,7 +469,7 @@ def linearize(
     per_layer : how many steps each layer has
     places : (WIDTH,), the first coefficient of each block, or -1
     untouched : (L,), whether no link before this one has coefficients
-    seed_of, bend_of : (S + 1,), which of seeds and bends belongs to each state, or -1
+    cost_of : (S + 1,), which of seeds and bends belongs to each state, or -1
     seeds : (., N M), derivatives of the costs in the states
     bends : (., M, N, N), their second derivatives
     diagonals : (K, c), added to R
@@ -523,11 +522,11 @@ def linearize(
             for a in range(c):
                 R[a, a] = diagonals[k, a]
             for n in range(stop - 1, first - 1, -1):
-                if n + 1 < stop and seed_of[n + 1] >= 0:
-                    p += seeds[seed_of[n + 1]]
-                if n + 1 < stop and bend_of[n + 1] >= 0:
+                if n + 1 < stop and cost_of[n + 1] >= 0:
+                    p += seeds[cost_of[n + 1]]
+                if n + 1 < stop and cost_of[n + 1] >= 0:
                     later = desk.changes[n + 1 - first, 0]
-                    _add_bends(bends[bend_of[n + 1]], later, units, samples, directions, dp)
+                    _add_bends(bends[cost_of[n + 1]], later, units, samples, directions, dp)
                 h = moments.size[n]
                 for i in range(stages - 1, -1, -1):
                     b, column = method.b[i], method.back[i]
@@ -560,10 +559,10 @@ def linearize(
         else:
             model.Q[k] = 0.0
             model.S[k] = 0.0
-        if bend_of[first] >= 0:
-            _add(bends[bend_of[first]], model.Q[k])
-        if seed_of[first] >= 0:
-            p += seeds[seed_of[first]]
+        if cost_of[first] >= 0:
+            _add(bends[cost_of[first]], model.Q[k])
+        if cost_of[first] >= 0:
+            p += seeds[cost_of[first]]
         for m in range(samples):
             for i in range(units):
                 model.costates[k, m, i] = p[i * samples + m]

@@ -212,7 +212,7 @@ class Linearizer:
         control = objective.space.check("control", control)
         sweeps, tape = run or objective.recorded(control)
         total = {name: np.zeros(shape) for name, shape in self.static.items()}
-        seeds, bends = sweeps.seeds(tape, total), self._curvature(sweeps, tape)
+        (costs, seeds), bends = sweeps.seeds(tape, total), self._curvature(sweeps, tape)
         nodes = self._nodes
         if nodes is None:
             _check_apart(sweeps, tape, bends)
@@ -238,7 +238,7 @@ class Linearizer:
             self._add_static(sweeps, tape, P)
         further, penalty = self._add_penalties(control, P)
         gradient, parts, borders = self._split(q, r, direct, further, P)
-        value = sweeps.value(tape) + penalty
+        value = costs + penalty
         states = tape.stacked(nodes.starts).transpose(0, 2, 1)
         return Linearization(value, gradient, states, model.costates, parts, borders)
 
@@ -291,9 +291,8 @@ class Linearizer:
             tape.record,
             self._places,
             self._untouched,
-            seeds.places,
-            (self._units * seeds.values).reshape(len(seeds.values), -1),
             nodes.places,
+            (self._units * seeds.values).reshape(len(seeds.values), -1),
             bends,
             self.diagonals,
             self.model,
