@@ -36,8 +36,9 @@ class RiccatiNewton(Minimizer):
     solves the system at the cost of K eliminations of m controls or n states, whichever are fewer,
     and ends at the first pivot that is not positive; then s grows fourfold.  The step is made by a
     run of the network itself, u_k = u_old_k + a d_k + F_k (z_k - z_old_k) with the sweep's feedback
-    F_k, whole or by half, and s grows where J does not fall; where J falls as predicted, s falls
-    fourfold, and in the end to 0.
+    F_k, whole or by half, and s grows where J does not fall.  Where J falls as predicted, s falls
+    fourfold, or with |g| if that falls faster, and in the end to 0, so that near a minimum with a
+    positive definite Hessian the error is squared each time.
 
     Where |g| <= gtol the negative pivots are counted: their number is the Morse index of the
     reduced Hessian.  If it is not 0, the run goes on along a direction of negative curvature that
@@ -97,6 +98,8 @@ class _Newton:
         self.rollout = Rollout(objective, self.columns, self.bounds.rows)
         self.sweeps = 0
         self.shift = np.nan
+        self.unit: float | None = None
+        """|g| / radius before the last step, if J fell as predicted."""
 
     def descend(self, start: Control) -> Solution[Control]:
         """Iterates until an iterate is the last."""
@@ -127,7 +130,7 @@ class _Newton:
         self.run.evaluations += 1
         if not np.isfinite(point.value):
             raise OutOfDomain(f"the objective is {point.value}")
-        model = self.linearizer(point.control, (point.sweeps, point.tape))
+        model = self.linearizer(point.control, (point.sweeps, point.tape), point.value)
         if not np.all(np.isfinite(model.gradient)):
             raise NotFinite("the gradient has entries that are infinite or NaN")
         slope = model.gradient / self.weights
@@ -144,6 +147,8 @@ class _Newton:
         unit = measure / self.radius
         if np.isnan(self.shift):
             self.shift = unit
+        elif self.unit is not None:  # the last step was as predicted: s falls as |g| does
+            self.shift *= min(1.0, _FACTOR * unit / self.unit)
         while True:
             found = self._sweep(model, self.shift, "end")
             share = 1.0
@@ -153,7 +158,9 @@ class _Newton:
                 if new is not None and point.value - new.value >= (
                     _ARMIJO * fall - _ROUNDING * abs(point.value)
                 ):
+                    self.unit = None
                     if point.value - new.value >= 0.5 * fall:
+                        self.unit = unit
                         small = self.shift <= _SMALLEST / _FACTOR * unit
                         self.shift = 0.0 if small else self.shift / _FACTOR
                     return new
