@@ -21,7 +21,8 @@ from ..adjoint.linear_quadratic import Linearizer
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
 from ..steps.tableaux import RK4, RungeKutta
-from .proximal_newton import freed, norms, reflections, roots, turned
+from .layer_terms import norms, reflections, roots
+from .proximal_newton import freed, turned
 from .riccati import linear_path, sweep
 from .run import smooth_run
 
