@@ -13,7 +13,9 @@ from continuum import (
     Box,
     Control,
     ControlSpace,
+    FiniteSet,
     Interval,
+    L1Ball,
     LearningProblem,
     NeuralODE,
     NeuralODE2,
@@ -104,6 +106,11 @@ TERMS = {
     "bound alone": {"penalty": None, "admissible": Amplitude(0.2)},
     "neither": {"penalty": Tikhonov(0.05), "admissible": None},
     "bang-off": {"penalty": L1(0.3, groups="joint")},
+    "entries": {
+        "penalty": L1(0.2, ["kernel"]) + L1(0.1) + Tikhonov(0.05),
+        "admissible": Box(bias=(-0.3, 0.4), kernel=(-0.5, np.inf)),
+    },
+    "box": {"penalty": None, "admissible": Box(bias=(-0.3, 0.4), kernel=(-0.2, 0.3))},
 }
 
 
@@ -175,6 +182,20 @@ def test_switching_times_to_1e_8(case):
     assert found.problem.mesh.nodes[-2] == pytest.approx(found.times[-1], rel=1e-15)
 
 
+def test_TP32_box_and_L1_by_entries():
+    """Each component is a problem of its own, with its own switching time."""
+    parts = []
+    for target, time in ((3.0, 1.4646429), (1.0, 0.4723916)):
+        problem = line(5.0, 50, (target,))
+        parts.append(free_switch(problem, minimize(problem, ProximalNewton(gtol=1e-8)).control))
+        assert parts[-1].time == pytest.approx(time, abs=5e-8)
+    assert sum(part.objective for part in parts) == pytest.approx(6.6350969, abs=5e-8)
+    both = line(5.0, 50, (3.0, 1.0), penalty=L1(0.5), admissible=Box(bias=(-2, 2)))
+    best = minimize(both, ProximalNewton(gtol=1e-9))
+    times = both.mesh.steps @ best.control["bias"] / 2.0
+    np.testing.assert_allclose(times, [part.time for part in parts], rtol=0, atol=0.1**2)
+
+
 @pytest.mark.parametrize("layers", [40, 80, 160])
 def test_the_integral_of_the_amplitude_is_of_second_order(layers):
     """TP-29: h sum |u| / M, though T* lies inside a layer."""
@@ -243,13 +264,19 @@ def test_rest_is_the_optimum_where_time_is_short():
     [
         (
             lambda: minimize(
-                line(2.0, 4, admissible=Box(bias=(-1, 1)), penalty=None), ProximalNewton()
+                line(2.0, 4, admissible=L1Ball(bias=1.0), penalty=None), ProximalNewton()
             ),
-            "ProximalNewton cannot treat Box.*Amplitude",
+            "ProximalNewton cannot treat L1Ball.*Amplitude",
         ),
         (
             lambda: minimize(line(2.0, 4, penalty=L1(0.1)), ProximalNewton()),
-            "ProximalNewton cannot treat L1.*groups='joint'",
+            r"ProximalNewton cannot treat L1\(.* with Amplitude\(2\), but L1\(groups='joint'\)",
+        ),
+        (
+            lambda: minimize(
+                line(2.0, 4, admissible=FiniteSet(bias=(-1, 1)), penalty=None), ProximalNewton()
+            ),
+            "ProximalNewton cannot treat FiniteSet",
         ),
         (
             lambda: minimize(affine(2.0, 4), ProximalNewton(initial_step=0.0)),

@@ -21,7 +21,8 @@ from ..adjoint.linear_quadratic import Linearizer
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
 from ..steps.tableaux import RK4, RungeKutta
-from .proximal_newton import freed, norms, reflections, roots, turned
+from .layer_terms import norms, reflections, roots
+from .proximal_newton import freed, turned
 from .riccati import linear_path, sweep
 from .run import smooth_run
 
@@ -305,5 +306,5 @@ class _Directions:
         model = turned(self.linearizer(self.control(x)).model, turn, self.root)
         reduced = freed(model, free, np.zeros(whole.shape), tau, weight, linear)
         metric = np.repeat(tau, whole.shape[1], axis=1)
-        found = linear_path(reduced, sweep(reduced, metric, lift=True))[0]
+        found = linear_path(reduced, sweep(reduced, metric, pivots="lift"))[0]
         return np.einsum("kij,kj->ki", turn, np.where(free, found, 0.0))[:-1]

@@ -8,16 +8,13 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_positive, store
 from continuum.controls import Control
-from continuum.penalties import Penalty, counted
-from continuum.sets import Amplitude
-from continuum.sparsity import L1
 
-from ..adjoint.coefficients import Columns
 from ..adjoint.discretize import ReducedObjective
 from ..adjoint.linear_quadratic import Linearizer, LinearQuadratic
 from ..run.solution import Solution
 from ..run.status import Status
 from .first_order import ROUNDING
+from .layer_terms import Derivative, Joint, LayerTerms, layer_terms, norms, roots
 from .objective import Composite
 from .riccati import linear_path, sweep
 from .run import Descent, Minimizer, OutOfDomain, refuse
@@ -44,12 +41,11 @@ _SHIFTS = (1e-3, 1e3)
 @dataclass(frozen=True)
 class ProximalNewton(Minimizer):
     """Semismooth Newton on the residual F(u) = u - prox_s(u - s g(u)), g the gradient of J without
-    its joint L1 term, prox_s the joint proximal map of that term and of the Amplitude.
+    its L1 term, prox_s the joint proximal map of that term and of the set.
 
-    With y = u - s g, strength a and bound M, the derivative of prox_s on a layer is 0 where
-    |y| <= s a (off); 1 along y and 1 - s a / |y| across it where |y| <= s a + M; and 0 along y and
-    M / |y| across it beyond, on the sphere |u| = M.  Where a derivative is 0, Newton's step is -F.
-    Where it is d > 0, the system divided by s d is
+    The derivative of prox_s at y = u - s g is, on every layer, symmetric with eigenvalues d in
+    [0, 1] (see `layer_terms`).  Where d = 0, Newton's step is -F.  Where d > 0, the system divided
+    by s d is
 
         (Hess J + shift) du + (1 - d) / (s d) du = -F / (s d),
 
@@ -62,12 +58,13 @@ class ProximalNewton(Minimizer):
     halved until the step keeps its quadratic bound, and tried doubled.  Converged when
     |prox_1(u - g) - u| <= gtol.
 
-    Takes L1(groups="joint") of all trained blocks and Amplitude, each or both, beside the penalties
-    that have a gradient; blocks that are constant on layers; any explicit or implicit steps.
+    Takes L1(groups="joint") of all trained blocks and Amplitude, each or both, or L1 by entries and
+    a Box, beside the penalties that have a gradient; blocks that are constant on layers; explicit
+    and implicit steps.
     initial_step : the first s
-    The statistics have "switching_time", int |u| dt / M, where |u| = M on the first layers and
-    u = 0 on the last, with "on_until" and "off_from", the ends of these layers; M is the largest
-    |u| where there is no Amplitude.  `free_switch` makes that time an unknown.
+    With joint terms the statistics have "switching_time", int |u| dt / M, where |u| = M on the
+    first layers and u = 0 on the last, with "on_until" and "off_from", the ends of these layers; M
+    is the largest |u| where there is no Amplitude.  `free_switch` makes that time an unknown.
     """
 
     initial_step: float = 1.0
@@ -84,21 +81,17 @@ class ProximalNewton(Minimizer):
         static = [b.name for b in problem.space.trained if b.time == "static"]
         if static:
             raise refuse(self, f"blocks constant in time ({', '.join(static)})", instead)
-        for term in _rough(problem):
-            joint = isinstance(term, L1) and term.joint
-            if not joint or len(counted(term, problem.space)) < len(problem.space.trained):
-                raise refuse(self, term, f"{instead}, or L1(groups='joint') of all blocks")
-        if problem.admissible is not None and not isinstance(problem.admissible, Amplitude):
-            raise refuse(self, problem.admissible, f"{instead}, or an Amplitude")
-        Linearizer(problem.objective)
+        if layer_terms(problem, Linearizer(problem.objective).columns) is None:
+            terms = () if problem.penalty is None else problem.penalty.terms
+            what = " with ".join(map(repr, (*terms, problem.admissible)))
+            raise TypeError(
+                f"ProximalNewton cannot treat {what}, but L1(groups='joint') of all blocks with an "
+                f"Amplitude, and L1 by entries with a Box; use {instead}"
+            )
 
     def descend(self, run: Descent, start: Control) -> Solution[Control]:
         """The run from an admissible start."""
         return _Newton(run, self.initial_step).descend(start)
-
-
-def _rough(problem: Composite) -> tuple[Penalty, ...]:
-    return () if problem.penalty is None else problem.penalty.terms
 
 
 class _Point(NamedTuple):
@@ -114,14 +107,13 @@ class _Point(NamedTuple):
 class _System(NamedTuple):
     """The layers' problem for Newton's step.
 
-    turn : (K, m, m), reflections to coordinates in which y lies along the first axis
-    model : in these, for the entries that are not pinned
-    pinned : (K, m), the entries that move by -gap
+    at : the derivative of the proximal map
+    model : in its coordinates, for the entries that are not pinned
+    gap : (K, m); pinned entries move by -gap
     """
 
-    turn: Array
+    at: Derivative
     model: LinearQuadratic
-    pinned: Array
     gap: Array
 
 
@@ -135,10 +127,7 @@ class _Newton:
         self.columns, space = self.linearizer.columns, problem.space
         self.tau = space.mesh.steps
         self.root = roots(self.columns)
-        self.strength = sum(t.strength for t in _rough(problem) if isinstance(t, L1))
-        self.bound = np.inf
-        if isinstance(problem.admissible, Amplitude):
-            self.bound = problem.admissible.bound
+        self.terms: LayerTerms = layer_terms(problem, self.columns)  # type: ignore[assignment]
 
     def descend(self, start: Control) -> Solution[Control]:
         """The run from an admissible start."""
@@ -201,7 +190,7 @@ class _Newton:
         if not np.max(np.abs(dx)) < _FAR:
             return None
         try:
-            return self.at(self.moved(self.at(self.admitted(point.x + dx))))
+            return self.at(self.moved(self.at(self.terms.nearest(point.x + dx))))
         except OutOfDomain:
             return None
 
@@ -209,29 +198,21 @@ class _Newton:
         """Newton's system for F."""
         model, s = self.linearizer(self.control(point.x)).model, self.step
         y = point.x - s * point.gradient
-        size, level = norms(y), s * self.strength
-        off, full = size <= level, size >= level + self.bound
-        if not level > 0.0:
-            off[:] = False
-        across = np.maximum(1.0 - level / np.maximum(size, 1e-300), _FLAT)
-        across[full] = np.maximum(self.bound, 0.0) / size[full]
-        slope = np.repeat(across[:, None], self.columns.m, axis=1)
-        slope[:, 0] = 1.0
-        pinned = np.zeros(slope.shape, dtype=bool)
-        pinned[off], pinned[full, 0] = True, True
-        turn = reflections(y)
-        gap = np.einsum("kij,kj->ki", turn, point.x - self.prox(y))
-        tau, held = self.tau[:, None], np.where(pinned, -gap, 0.0)
+        at, gap = self.terms.derivative(y, s), point.x - self.terms.prox(y, s)
+        if at.turn is not None:
+            gap = np.einsum("kij,kj->ki", at.turn, gap)
+        slope = np.maximum(at.slope, _FLAT)
+        tau, held = self.tau[:, None], np.where(at.pinned, -gap, 0.0)
         weight, linear = tau * (1.0 - slope) / (s * slope), tau * gap / (s * slope)
-        model = freed(turned(model, turn, self.root), ~pinned, held, tau, weight, linear)
-        return _System(turn, model, pinned, gap)
+        model = freed(turned(model, at.turn, self.root), ~at.pinned, held, tau, weight, linear)
+        return _System(at, model, gap)
 
     def direction(self, system: _System) -> Array:
         """(K, m): Newton's step with the shift."""
         metric = np.repeat(self.tau[:, None], self.columns.m, axis=1)
-        found = linear_path(system.model, sweep(system.model, metric, self.shift, lift=True))[0]
-        dx = np.where(system.pinned, -system.gap, found)
-        return np.einsum("kij,kj->ki", system.turn, dx)
+        found = linear_path(system.model, sweep(system.model, metric, self.shift, pivots="lift"))[0]
+        dx = np.where(system.at.pinned, -system.gap, found)
+        return dx if system.at.turn is None else np.einsum("kij,kj->ki", system.at.turn, dx)
 
     def at(self, x: Array) -> _Point:
         """Raises OutOfDomain where the state is not finite."""
@@ -253,31 +234,22 @@ class _Newton:
 
     def total(self, point: _Point) -> float:
         """J with the L1 term."""
-        return point.value + self.strength * float(self.tau @ norms(point.x))
+        return point.value + float(self.tau @ self.terms.density(point.x))
 
     def moved(self, point: _Point) -> Array:
         """prox_s(x - s g)."""
-        return self.prox(point.x - self.step * point.gradient)
+        return self.terms.prox(point.x - self.step * point.gradient, self.step)
 
     def residual(self, point: _Point) -> float:
         """|F|."""
         return self.distance(self.moved(point), point.x)
 
-    def prox(self, y: Array) -> Array:
-        """The norm on every layer less s a, and at most M."""
-        size = norms(y)
-        wanted = np.clip(size - self.step * self.strength, 0.0, self.bound)
-        return y * (wanted / np.maximum(size, 1e-300))[:, None]
-
-    def admitted(self, x: Array) -> Array:
-        """x with |x_k| <= M."""
-        size = norms(x)
-        return x * (np.minimum(size, self.bound) / np.maximum(size, 1e-300))[:, None]
-
     def switching(self, x: Array) -> dict[str, float]:
         """The statistics of a control that is on and then off; empty for others."""
+        if not isinstance(self.terms, Joint):
+            return {}
         size, ends = norms(x), self.run.space.mesh.nodes
-        top = self.bound if np.isfinite(self.bound) else float(np.max(size))
+        top = self.terms.bound if np.isfinite(self.terms.bound) else float(np.max(size))
         on, off = size >= (1.0 - 1e-9) * top, size <= 1e-9 * top
         first = int(np.argmin(np.append(on, False)))
         last = len(size) - int(np.argmin(np.append(off[::-1], False)))
@@ -290,22 +262,15 @@ class _Newton:
         }
 
 
-def roots(columns: Columns) -> Array:
-    """(m,): w^(1/2), w the weights of the blocks, by columns."""
-    weights = np.empty(columns.m)
-    for block in columns.space.trained:
-        if block.time != "static":
-            weights[columns.part(block)] = np.broadcast_to(block.weights, block.shape).ravel()
-    return np.sqrt(weights)
-
-
-def turned(model: LinearQuadratic, turn: Array, root: Array) -> LinearQuadratic:
+def turned(model: LinearQuadratic, turn: Array | None, root: Array) -> LinearQuadratic:
     """The model in the coordinates turn_k root u_k, turn (K, m, m) symmetric and orthogonal."""
-    scaled = model.R / (root[:, None] * root)
+    model = model._replace(B=model.B / root, S=model.S / root, R=model.R / (root[:, None] * root))
+    if turn is None:
+        return model
     return model._replace(
-        B=np.einsum("kmni,kij->kmnj", model.B / root, turn),
-        S=np.einsum("kmni,kij->kmnj", model.S / root, turn),
-        R=turn @ scaled @ turn,
+        B=np.einsum("kmni,kij->kmnj", model.B, turn),
+        S=np.einsum("kmni,kij->kmnj", model.S, turn),
+        R=turn @ model.R @ turn,
     )
 
 
@@ -333,20 +298,3 @@ def freed(
         q=q,
         r=(r + linear) * free,
     )
-
-
-def norms(x: Array) -> Array:
-    """(K,): |x_k|."""
-    return np.sqrt(np.sum(x * x, axis=1))
-
-
-def reflections(y: Array) -> Array:
-    """(K, m, m): the symmetric reflections that exchange y / |y| and the first axis, up to a sign;
-    the identity up to a sign where y = 0.
-    """
-    size = norms(y)
-    normal = y / np.where(size > 0.0, size, 1.0)[:, None]
-    normal[:, 0] += np.where(normal[:, 0] >= 0.0, 1.0, -1.0)
-    square = np.sum(normal * normal, axis=1)
-    outer = normal[:, :, None] * normal[:, None, :]
-    return np.eye(y.shape[1]) - 2.0 * outer / square[:, None, None]
