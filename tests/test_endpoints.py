@@ -232,6 +232,7 @@ def test_an_end_too_far_is_said_to_be():
     assert found.status is Status.ENDPOINT_MISSED
     assert found.statistics["violation"] == pytest.approx(1.0, rel=1e-6)
     assert "|readout(f(T)) - target| = 1, weight" in found.detail
+    assert found.history["weight"][-1] >= 1e4 * found.history["weight"][0]
     with pytest.raises(SolveError, match="It seems unreachable, at least from this start"):
         minimize(problem, LBFGS(gtol=1e-6))
 
@@ -357,6 +358,7 @@ def test_sums_of_costs(rng):
     parts = [
         Tracking(SquaredError(0.3)),
         Tracking(SquaredError(), Affine(1, fixed={"readout.mu": 0.0}), np.ones((1, 3))),
+        Tracking(SquaredError(), Affine(1, fixed={"readout.mu": 0.0}), np.zeros((1, 3))),
         Tracking(SquaredError(0.2), State(), np.ones((2, 3))),
     ]
 
