@@ -204,7 +204,7 @@ class ReducedObjective:
         """
         control = self.space.check("control", control)
         weights = self.problem.sample_weights
-        sweeps, tape = self._whole(control.like(self.problem.initial))
+        sweeps, tape = self.recorded(control.like(self.problem.initial))
         backward = Backward(sweeps, self.space.cotangents(self.problem.initial), keep=True)
         backward(tape)
         cost = sweeps.cost
@@ -241,7 +241,7 @@ class ReducedObjective:
         control = self.space.check("control", control)
         direction = self.space.check("direction", direction)
         initial, penalty = self.problem.initial, self.problem.penalty
-        sweeps, tape = self._whole(control.like(initial))
+        sweeps, tape = self.recorded(control.like(initial))
         total = self.space.cotangents(initial)
         second_order(sweeps, tape, direction.like(initial), total)
         total = {n: like(x, control[n]) for n, x in total.items()}
@@ -260,7 +260,11 @@ class ReducedObjective:
         sweeps = replace(prepare(problem, control, stepper, steps, rule), compiled=None)
         return sweeps, Tape(0, steps, states) if keep else None
 
-    def _whole(self, control: Control) -> tuple[Sweeps, Tape]:
+    def recorded(self, control: Control) -> tuple[Sweeps, Tape]:
+        """The sweeps at a control that is where the states are, and the tape of the whole run.
+
+        raises SolveError if the state does not stay finite, or an implicit step has no solution
+        """
         sweeps, tape = self._start(control, keep=True)
         return sweeps, tape if tape is not None else sweeps.record(
             self.problem.initial, 0, len(sweeps.steps)
