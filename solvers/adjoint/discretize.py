@@ -250,6 +250,15 @@ class ReducedObjective:
         beside = direction.like(next(iter(control.values())))
         return self.space.riesz(total, penalty.hvp(control, beside))
 
+    def sweeps(self, control: Control) -> Sweeps:
+        """The sweeps at a control that is where the states are, with nothing run yet.
+
+        raises TypeError for a method that chooses its steps: they are not known before the run
+        """
+        if isinstance(self._tableau, AdaptiveRungeKutta):
+            raise TypeError(f"the steps of {self.stepper!r} are known after the run only")
+        return prepare(self.problem, control, self._tableau, *self._equal)
+
     def _start(self, control: Control, keep: bool) -> tuple[Sweeps, Tape | None]:
         """The sweeps, and the tape of the whole run where choosing the steps has made one."""
         problem, stepper = self.problem, self._tableau
