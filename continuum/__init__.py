@@ -46,7 +46,7 @@ from .networks import (
     SymmetricLayer,
     WidthDepth,
 )
-from .penalties import L1, SobolevPenalty, Tikhonov
+from .penalties import SobolevPenalty, Tikhonov
 from .problem import LearningProblem
 from .quadrature import (
     Grid,
@@ -63,7 +63,8 @@ from .quadrature import (
 )
 from .readouts import Affine, Integral, Projection, State
 from .resnet import ResNet
-from .sets import Ball, Box, FiniteSet, L1Ball, NormBall
+from .sets import Amplitude, Ball, Box, FiniteSet, L1Ball, NormBall
+from .sparsity import L1
 from .transfers import change_depth, change_width
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "Activation",
     "Adjoint",
     "Affine",
+    "Amplitude",
     "Ball",
     "Block",
     "Bottleneck",

@@ -190,7 +190,7 @@ class LearningProblem:
             self,
             controls=held,
             penalty=restricted(self.penalty, free, space),
-            admissible=None if self.admissible is None else self.admissible.only(free),
+            admissible=None if self.admissible is None else self.admissible.only(free, space),
         )
         return rest, Control(held, {name: control[name] for name in free}, trusted=True)
 

@@ -9,6 +9,7 @@ from .descent.minimize import minimize
 from .descent.multistart import Cluster, Multistart, multistart, permutations, sign_flips
 from .descent.objective import Composite, Objective, SampledObjective
 from .descent.proximal import proximal_alternating
+from .descent.proximal_newton import ProximalNewton
 from .descent.second_order import LBFGS, NewtonCG
 from .evaluate import Evaluation, evaluate
 from .flow.architectures import Architecture, Layer, architecture
@@ -107,6 +108,7 @@ __all__ = [
     "PointAtInfinity",
     "Progress",
     "Propagator",
+    "ProximalNewton",
     "RadauIIA5",
     "Record",
     "ReducedObjective",

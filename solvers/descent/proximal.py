@@ -152,7 +152,9 @@ class _Piece:
         self.space = ControlSpace(
             space.mesh, tuple(b for b in space.trained if b.name in names), {}, space.time_norm
         )
-        self.admissible = None if whole.admissible is None else whole.admissible.only(self.names)
+        self.admissible = (
+            None if whole.admissible is None else whole.admissible.only(self.names, space)
+        )
         self.penalty = restricted(whole.penalty, self.names, space)
 
     def part(self, x: Control) -> Control:

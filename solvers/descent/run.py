@@ -14,7 +14,7 @@ from continuum.controls import Control
 from continuum.penalties import Penalty
 from continuum.problem import LearningProblem
 
-from ..adjoint.discretize import ReducedObjective, discretize
+from ..adjoint.discretize import Path, ReducedObjective, discretize
 from ..run.iteration import NotFinite, Run
 from ..run.monitors import Monitor
 from ..run.solution import Solution, SolveError
@@ -208,6 +208,20 @@ def composite(given: LearningProblem | Objective | Composite) -> Composite:
             target, problem=replace(problem, penalty=_sum([t for t in terms if t.smooth]))
         )
     return Composite(target, _sum(rough), problem.admissible)
+
+
+def smooth_run(objective: ReducedObjective, control: Control) -> Path:
+    """`objective.run(control)`, with the whole J as its value, and the gradient of J without the
+    terms of the penalty that have none.
+    """
+    problem = objective.problem
+    terms = problem.penalty.terms if problem.penalty is not None else ()
+    rough = [t for t in terms if not t.smooth]
+    if not rough:
+        return objective.run(control)
+    smooth = replace(problem, penalty=_sum([t for t in terms if t.smooth]))
+    path = replace(objective, problem=smooth).run(control)
+    return replace(path, value=path.value + sum(t.value(control) for t in rough))
 
 
 def _finite(x: Array) -> bool:
