@@ -17,6 +17,7 @@ from .blocks import Block
 from .controls import Control, ControlSpace, FunctionControl
 from .derivatives import DerivativeReport, check_derivatives
 from .domains import Circle, Interval, Line, Product
+from .endpoints import CostSum, TerminalEquality
 from .feed_forward import FeedForward
 from .functional import Functional, RunningCost, Tracking
 from .kernels import (
@@ -61,7 +62,8 @@ from .quadrature import (
     split,
     trapezoid,
 )
-from .readouts import Affine, Integral, Projection, State
+from .readouts import Affine, Integral, Projection, Softmax, State
+from .rescaling import rescale
 from .resnet import ResNet
 from .sets import Amplitude, Ball, Box, FiniteSet, L1Ball, NormBall
 from .sparsity import L1
@@ -83,6 +85,7 @@ __all__ = [
     "Control",
     "ControlSpace",
     "Convolution",
+    "CostSum",
     "CrossEntropy",
     "Dense",
     "DerivativeReport",
@@ -112,9 +115,11 @@ __all__ = [
     "ResNet",
     "RunningCost",
     "SobolevPenalty",
+    "Softmax",
     "SquaredError",
     "State",
     "SymmetricLayer",
+    "TerminalEquality",
     "Tikhonov",
     "TimeMesh",
     "Tracking",
@@ -139,6 +144,7 @@ __all__ = [
     "periodic",
     "point_cloud",
     "relu",
+    "rescale",
     "sigmoid",
     "simpson",
     "singular_values",

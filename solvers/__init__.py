@@ -6,11 +6,12 @@ from .compare import Attempt, Comparison, compare
 from .descent.adam import Adam
 from .descent.first_order import FrankWolfe, GradientDescent, Nesterov
 from .descent.minimize import minimize
-from .descent.multistart import Cluster, Multistart, multistart, permutations, sign_flips
+from .descent.multistart import Cluster, Multistart, multistart
 from .descent.objective import Composite, Objective, SampledObjective
 from .descent.proximal import proximal_alternating
 from .descent.proximal_newton import ProximalNewton
 from .descent.second_order import LBFGS, NewtonCG
+from .descent.symmetries import symmetries
 from .evaluate import Evaluation, evaluate
 from .flow.architectures import Architecture, Layer, architecture
 from .flow.integrate import integrate
@@ -147,7 +148,6 @@ __all__ = [
     "multistart",
     "observed_orders",
     "operator_matrix",
-    "permutations",
     "picard",
     "points_at_infinity",
     "pontryagin_certificate",
@@ -157,10 +157,10 @@ __all__ = [
     "richardson",
     "root_energy",
     "shoot",
-    "sign_flips",
     "singular_energy",
     "steady_state",
     "successive_approximation",
+    "symmetries",
     "velocity_jump",
     "width_error",
 ]

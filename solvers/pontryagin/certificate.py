@@ -15,6 +15,7 @@ from continuum.arrays import Array
 from continuum.blocks import joint_norm
 from continuum.checks import check_count, check_positive, check_rng
 from continuum.controls import Control
+from continuum.endpoints import no_endpoint
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import Path, ReducedObjective, discretize
@@ -176,6 +177,7 @@ def pontryagin_certificate(
     raises SolveError if the state does not stay finite; ValueError for a control that is not
     admissible Source: Liu and Markowich section 4.2, with E26-E29 of its errata.
     """
+    no_endpoint(problem.endpoint, "pontryagin_certificate")
     steps_per_layer = check_count("steps_per_layer", steps_per_layer)
     eigenvalues = check_count("eigenvalues", eigenvalues, least=0)
     rtol = check_positive("rtol", rtol)

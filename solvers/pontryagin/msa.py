@@ -24,6 +24,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_count, check_name, check_positive, check_rng
 from continuum.controls import Control
+from continuum.endpoints import no_endpoint
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import ReducedObjective, discretize
@@ -78,6 +79,7 @@ def successive_approximation(
         where the principle does not apply: blocks constant in time, penalties that are no integral
         of a density, sets in L2
     """
+    no_endpoint(problem.endpoint, "successive_approximation")
     max_iterations = check_count("max_iterations", max_iterations)
     inner_iterations = check_count("inner_iterations", inner_iterations)
     gtol = check_positive("gtol", gtol)

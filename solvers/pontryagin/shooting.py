@@ -14,6 +14,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_count, check_positive
 from continuum.controls import Control
+from continuum.endpoints import no_endpoint
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import discretize
@@ -79,6 +80,7 @@ def shoot(
         interrupted from the keyboard
     Source: Liu and Markowich section 4.2; multiple shooting as in Stoer and Bulirsch, 7.3.5.
     """
+    no_endpoint(problem.endpoint, "shoot")
     segments = check_count("segments", segments)
     max_iterations = check_count("max_iterations", max_iterations)
     max_evaluations = check_count("max_evaluations", max_evaluations)

@@ -128,6 +128,12 @@ class Status(Enum):
         "rounding. Start elsewhere.",
         False,
     )
+    ENDPOINT_MISSED = (
+        "The endpoint was not reached: the distance from it does not fall although its weight was "
+        "raised again and again. It seems unreachable, at least from this start: give more layers "
+        "or another start, or a target that the data allow.",
+        False,
+    )
     RAISED = (
         "The method raised an error, which the detail repeats; the control is zero.",
         False,
