@@ -19,6 +19,8 @@ import numpy as np
 
 from continuum.arrays import Array, namespace, to_host
 from continuum.controls import Control
+from continuum.functional import Tracking
+from continuum.losses import SquaredError
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import ReducedObjective
@@ -103,8 +105,7 @@ class _Search:
         """How it ends: at the last control of the run."""
         x, look = start, self._look(start)
         first = self.violation = self._size(look.residual)
-        size = max(first**2, 1e-16)
-        self.weight = max(1e-3, min(1e3, 10.0 * max(1.0, abs(look.objective)) / max(1.0, size)))
+        self.weight = self._first_weight(start, look)
         gtol, inner, seen = self.minimizer.gtol, replace(self.minimizer, gtol=0.1), [first]
         inner, rises, bound, factor = replace(inner, relative=True), 0, 0.1, 1.0
         while True:
@@ -135,6 +136,28 @@ class _Search:
             self.weight *= 10.0 if slow else 1.0
             bound = max(0.01 * bound, gtol * factor)
             inner = replace(inner, gtol=bound, relative=False)
+
+    def _first_weight(self, start: Control, look: _Look) -> float:
+        """10 (v, H v) / |De v|^2, H the Hessian of J and v the direction in which the endpoint is
+        approached fastest: the same in all units.  10 |J| / |e|^2 where that says nothing.
+        """
+        end, size = self.posed.constraint, self._size(look.residual)
+        if end is None or not size > 0:
+            return 1.0
+        apart = Tracking(SquaredError(0.5), end.readout, end.target)
+        pulled = replace(
+            self.posed, endpoint=None, terminal=apart, running=None, penalty=None, admissible=None
+        )
+        space = self.problem.space
+        v = space.unflatten(space.flatten(replace(self.reduced, problem=pulled).gradient(start)))
+        length = space.norm(v)
+        self.evaluations += 2
+        if length > 0:
+            bend = abs(space.inner(v, self.reduced.hvp(start, v))) / length**2
+            weight = 10.0 * bend * (size / length) ** 2
+            if 0.0 < weight < np.inf:
+                return weight
+        return 10.0 * abs(look.objective) / size**2 or 1.0
 
     def words(self, detail: str) -> str:
         """What is left of the endpoint, and why the run ended."""
