@@ -45,8 +45,8 @@ class Turnpike:
     entry_amplitudes, exit_amplitudes : (S + 1, n), of the modes in the order of the rates
     atol : the accuracy of the amplitudes that fits assume
     fitted : the fits of entry and exit, mode by mode
-    exponential : one exponential through d on the first half of the horizon: a mixture of modes, no
-        rate of the system, and it depends on its window
+    exponential : one exponential through d, on the first half of the horizon if there is drift: a
+        mixture of modes, no rate of the system, and it depends on its window
     """
 
     static: StaticOptimum
@@ -131,8 +131,10 @@ def turnpike(
         *_fits("entry", path.times, entry, found.entry, scheme and scheme.entry, atol),
         *_fits("exit", path.times, exit_, found.exit, scheme and scheme.exit, atol),
     )
-    half = 0.5 * (float(path.times[-1]) - 3.0 / found.gap)
-    whole = Fit("distance", *_fields(path.times, distance, found.gap, atol, stop=half))
+    stop = float(path.times[-1]) - 3.0 / found.gap
+    if static.kind == "regular":  # the distance rises again on the other half
+        stop *= 0.5
+    whole = Fit("distance", *_fields(path.times, distance, found.gap, atol, stop=stop))
     return Turnpike(
         static,
         path.times,

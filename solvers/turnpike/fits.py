@@ -1,6 +1,6 @@
 """Rates fitted to amplitudes, with their windows and an error bar that means something.
 
-A line is fitted to log a(t) on a window: after the first 1/rate (transients of the nonlinear
+A line is fitted to log a(t) on a window: after the first 2/rate (transients of the nonlinear
 problem), not in the last 3/rate before the other end, and only while a > 100 atol.  The interval is
 the span of the slopes on the window's three thirds: the residuals' own error bar is far too small
 where a curve bends slowly (TP-22).
@@ -56,7 +56,7 @@ def fit_decay(
     stop : the window's last time at most
     """
     none = float("nan")
-    start = 1.0 / rate
+    start = 2.0 / rate
     if stop <= start:
         note = f"the horizon {times[-1]:.3g} is too short for the rate {rate:.3g}"
         return none, (none, none), (start, stop), note
