@@ -69,6 +69,7 @@ class Event:
     negative : numbers of negative eigenvalues before and after; for equal values on this branch and
         on the other
     null : number of null eigenvalues
+    after : number of the point of the branch before it
     tangent : (n + 1,), of this branch in the unknowns and log p
     """
 
@@ -80,6 +81,7 @@ class Event:
     direction: Control
     negative: tuple[int, int]
     null: int
+    after: int
     tangent: Array = field(repr=False)
 
 
@@ -114,6 +116,23 @@ class Branch:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def pieces(self) -> list[tuple[int, Array, Array]]:
+        """The branch cut at its events: (Morse index, values, objectives) of each piece, the events
+        at its ends included.
+        """
+        cuts: list[Event | None] = [None, *self.events, None]
+        found = []
+        for start, stop in pairwise(cuts):
+            first = 0 if start is None else start.after + 1
+            last = len(self) - 1 if stop is None else stop.after
+            own = slice(first, last + 1)
+            ends = [[] if e is None else [e.parameter] for e in (start, stop)]
+            values = np.concatenate([ends[0], self.values[own], ends[1]])
+            ends = [[] if e is None else [e.objective] for e in (start, stop)]
+            objectives = np.concatenate([ends[0], self.objectives[own], ends[1]])
+            found.append((int(self.negative[last]), values, objectives))
+        return found
 
 
 def continue_minimizers(
@@ -157,12 +176,12 @@ def continue_minimizers(
         raise ValueError(f"start and stop must differ, got {start!r} twice")
     if side not in (1, -1):
         raise ValueError(f"side must be 1 or -1, got {side!r}")
-    follow = _Follow(Curve(family, method.gtol), method, log(min(ends)), log(max(ends)))
+    follow = _Follow(Curve(family, method.gtol), method, ends)
     if isinstance(initial, Event):
         first = follow.crossing(initial, side)
         status = follow.run(first, quiet=True)
     else:
-        first = _first(follow.curve, log(ends[0]), log(ends[1]), initial)
+        first = _first(follow.curve, ends, initial)
         status = follow.run(first)
     branch = follow.branch(parameter, status)
     if raise_on_failure and not status.ok:
@@ -172,16 +191,16 @@ def continue_minimizers(
     return branch
 
 
-def _first(curve: Curve, theta: float, toward: float, initial: Control | None) -> Point:
+def _first(curve: Curve, ends: tuple[float, float], initial: Control | None) -> Point:
     """The stationary point near a control, its tangent towards the other end; raises SolveError if
     there is none.
     """
-    family, p = curve.family, exp(theta)
+    family, p = curve.family, ends[0]
     if initial is None:
         initial = minimize(family.at(p), NewtonCG()).control
     y = family.unknown(initial, p)
-    before = np.append(np.zeros(len(y)), np.sign(toward - theta))
-    point = curve.at(np.append(y, theta), theta, before)
+    before = np.append(np.zeros(len(y)), np.sign(ends[1] - p))
+    point = curve.at(np.append(y, log(p)), log(p), before)
     if point is None:
         raise SolveError(Solution(initial, Status.BRANCH_LOST, f"at the start, {p:g}"))
     return point
@@ -222,6 +241,7 @@ class _Piece:
 
     curve: Curve
     rtol: float
+    numbers: Array
     thetas: Array
     values: Array
     unknowns: Array
@@ -238,9 +258,17 @@ class _Piece:
         """J, linear between points."""
         return np.interp(thetas, self.thetas, self.values)
 
+    def before(self, theta: float) -> int:
+        """The number in the branch of the point before it."""
+        k = self._after(theta)
+        return int(np.min(self.numbers[k - 1 : k + 1]))
+
+    def _after(self, theta: float) -> int:
+        return int(np.clip(np.searchsorted(self.thetas, theta), 1, len(self.thetas) - 1))
+
     def at(self, theta: float) -> Point:
         """The stationary point there.  Raises SolveError."""
-        k = int(np.clip(np.searchsorted(self.thetas, theta), 1, len(self.thetas) - 1))
+        k = self._after(theta)
         a, b = self.thetas[k - 1], self.thetas[k]
         share = (theta - a) / (b - a)
         y = (1.0 - share) * self.unknowns[k - 1] + share * self.unknowns[k]
@@ -263,7 +291,9 @@ def _pieces(branch: Branch) -> Iterator[_Piece]:
     for start, stop in pairwise([0, *turns, len(thetas) - 1]):
         rows = np.arange(start, stop + 1)
         rows = rows[np.argsort(thetas[rows])]
-        yield _Piece(curve, branch.method.rtol, thetas[rows], branch.objectives[rows], y[rows])
+        yield _Piece(
+            curve, branch.method.rtol, rows, thetas[rows], branch.objectives[rows], y[rows]
+        )
 
 
 def _equal(one: _Piece, two: _Piece, nodes: Array, k: int) -> Event | None:
@@ -296,15 +326,18 @@ def _equal(one: _Piece, two: _Piece, nodes: Array, k: int) -> Event | None:
         family.control(there.z[:-1] - here.z[:-1], p),
         (here.negative(one.rtol), there.negative(two.rtol)),
         here.null(one.rtol),
+        one.before(theta),
         here.tangent,
     )
 
 
 class _Follow:
-    """A branch with log p in [low, high], and what happens along it."""
+    """A branch with p between two ends, and what happens along it."""
 
-    def __init__(self, curve: Curve, method: Arclength, low: float, high: float) -> None:
-        self.curve, self.method, self.low, self.high = curve, method, low, high
+    def __init__(self, curve: Curve, method: Arclength, ends: tuple[float, float]) -> None:
+        self.curve, self.method = curve, method
+        self.ends = {log(p): p for p in ends}
+        self.low, self.high = min(self.ends), max(self.ends)
         self.points: list[Point] = []
         self.events: list[Event] = []
 
@@ -348,7 +381,7 @@ class _Follow:
     def branch(self, name: str, status: Status) -> Branch:
         """What was found."""
         points, rtol, family = self.points, self.method.rtol, self.curve.family
-        values = np.exp([point.theta for point in points])
+        values = np.array([self.ends.get(q.theta) or exp(q.theta) for q in points])
         return Branch(
             name,
             values,
@@ -425,8 +458,20 @@ class _Follow:
             error = (float(np.min(np.abs(at.eigenvalues))) + error) / abs(slope)
         family, p = self.curve.family, exp(at.theta)
         control, direction = family.control(at.z[:-1], p), family.control(v, p)
-        null, error = at.null(rtol), p * error
-        return [Event(kind, p, at.value, control, error, direction, negative, null, at.tangent)]
+        return [
+            Event(
+                kind,
+                p,
+                at.value,
+                control,
+                p * error,
+                direction,
+                negative,
+                at.null(rtol),
+                len(self.points) - 1,
+                at.tangent,
+            )
+        ]
 
     def _kind(self, at: Point, across: Array, fewer: float) -> str:
         """What crosses at a branch point, from a point on either half of the other branch.
