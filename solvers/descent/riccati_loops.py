@@ -27,19 +27,27 @@ def _add(factor, source, target):
 
 
 @inlined
+def _scaled(x, y, target, add):
+    if add:
+        for j in range(target.size):
+            target[j] += x[j] * y[j]
+    else:
+        for j in range(target.size):
+            target[j] = x[j] * y[j]
+
+
+@inlined
 def _add_rows(factors, rows, start, target):
     """target <- target + sum_j factors_j rows_j[start:], four rows at a time."""
     fours = factors.size // 4 * 4
     for j in range(0, fours, 4):
-        one, two, three, four = rows[j], rows[j + 1], rows[j + 2], rows[j + 3]
+        one, two = rows[j, start:], rows[j + 1, start:]
+        three, four = rows[j + 2, start:], rows[j + 3, start:]
         a, b, c, d = factors[j], factors[j + 1], factors[j + 2], factors[j + 3]
         for i in range(target.size):
-            at = start + i
-            target[i] += (a * one[at] + b * two[at]) + (c * three[at] + d * four[at])
+            target[i] += (a * one[i] + b * two[i]) + (c * three[i] + d * four[i])
     for j in range(fours, factors.size):
-        row, factor = rows[j], factors[j]
-        for i in range(target.size):
-            target[i] += factor * row[start + i]
+        _add(factors[j], rows[j, start:], target)
 
 
 @compiled
@@ -71,15 +79,11 @@ def _times(row, blocks, bands, start, out):
             for d in range(size):
                 _add(row[s * size + d], blocks[s, d], part)
         return
-    middle = bands[size - 1]
-    for j in range(start, n):
-        out[j] = row[j] * middle[j]
+    _scaled(row[start:], bands[size - 1, start:], out[start:], False)
     for d in range(1, size):
-        low, high = bands[size - 1 + d], bands[size - 1 - d]
-        for j in range(start, n - d):
-            out[j] += row[j + d] * low[j]
-        for j in range(max(start, d), n):
-            out[j] += row[j - d] * high[j]
+        below, above = bands[size - 1 + d, start : n - d], bands[size - 1 - d, max(start, d) :]
+        _scaled(row[start + d :], below, out[start : n - d], True)
+        _scaled(row[max(start - d, 0) : n - d], above, out[max(start, d) :], True)
 
 
 @compiled
