@@ -4,6 +4,7 @@ from .adjoint.continuous import continuous_adjoint
 from .adjoint.discretize import Path, ReducedObjective, discretize
 from .compare import Attempt, Comparison, compare
 from .descent.adam import Adam
+from .descent.continuation import Arclength, Branch, Event, continue_minimizers, equal_values
 from .descent.first_order import FrankWolfe, GradientDescent, Nesterov
 from .descent.minimize import minimize
 from .descent.multistart import Cluster, Multistart, multistart
@@ -71,8 +72,10 @@ __all__ = [
     "SDIRK3",
     "Adam",
     "Architecture",
+    "Arclength",
     "Attempt",
     "BackwardEuler",
+    "Branch",
     "Certificate",
     "Cluster",
     "Comparison",
@@ -82,6 +85,7 @@ __all__ = [
     "Equilibrium",
     "Euler",
     "Evaluation",
+    "Event",
     "EverySeconds",
     "EverySteps",
     "Explanation",
@@ -128,10 +132,12 @@ __all__ = [
     "Unresolved",
     "architecture",
     "compare",
+    "continue_minimizers",
     "continuous_adjoint",
     "depth_error",
     "discretize",
     "energy_identity",
+    "equal_values",
     "equilibria",
     "evaluate",
     "exact_reduction",

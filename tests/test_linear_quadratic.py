@@ -333,7 +333,7 @@ def test_what_has_no_such_model(rng):
     with pytest.raises(ValueError, match=r"controls must not be piecewise linear.* weight"):
         Linearizer(discretize(problem_for(network, rng, controls=network.controls(MESH, "nodes"))))
     with pytest.raises(ValueError, match="stepper must have fixed steps"):
-        Linearizer(discretize(problem_for(network, rng), DormandPrince(1e-8, 1e-10)))
+        Linearizer(discretize(problem_for(network, rng), DormandPrince(rtol=1e-8, atol=1e-10)))
     with pytest.raises(ValueError, match="running must not depend on blocks that vary by layer"):
         Linearizer(discretize(problem_for(network, rng, running=Reads())))
     problem = problem_for(Mixing(2, tanh), rng)

@@ -381,7 +381,9 @@ def _check_apart(sweeps: Sweeps, tape: Tape, bends: Array) -> None:
     t = float(tape.steps.start[n])
     values = sweeps.control.at_layer(int(tape.steps.layer[n]), t)
     d = np.random.default_rng(0).standard_normal(f.shape)
-    alone = sum(d[j] * network.jvp(f, values, t, unit_direction(f, j), {}) for j in range(len(f)))
+    alone = np.zeros_like(f)
+    for j in range(len(f)):
+        alone += d[j] * network.jvp(f, values, t, unit_direction(f, j), {})
     _compare("network", network, network.jvp(f, values, t, d, {}), alone)
     numbers, w = cost.rule.states, network.weights[:, None]
     none = Columns.of(problem.space).none
