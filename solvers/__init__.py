@@ -6,11 +6,13 @@ from .compare import Attempt, Comparison, compare
 from .descent.adam import Adam
 from .descent.continuation import Arclength, Branch, Event, continue_minimizers, equal_values
 from .descent.first_order import FrankWolfe, GradientDescent, Nesterov
+from .descent.free_switch import FreeSwitch, free_switch
 from .descent.minimize import minimize
 from .descent.multistart import Cluster, Multistart, multistart
 from .descent.objective import Composite, Objective, SampledObjective
 from .descent.proximal import proximal_alternating
 from .descent.proximal_newton import ProximalNewton
+from .descent.riccati_newton import RiccatiNewton
 from .descent.second_order import LBFGS, NewtonCG
 from .descent.symmetries import symmetries
 from .evaluate import Evaluation, evaluate
@@ -92,6 +94,7 @@ __all__ = [
     "ExplicitMidpoint",
     "Extremal",
     "FrankWolfe",
+    "FreeSwitch",
     "GradientDescent",
     "GramTest",
     "Growth",
@@ -119,6 +122,7 @@ __all__ = [
     "ReducedObjective",
     "Reduction",
     "Refinement",
+    "RiccatiNewton",
     "SampledObjective",
     "Snapshot",
     "Solution",
@@ -142,6 +146,7 @@ __all__ = [
     "evaluate",
     "exact_reduction",
     "explain",
+    "free_switch",
     "gram_test",
     "growth_class",
     "integrate",
