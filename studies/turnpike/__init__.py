@@ -1,1 +1,1 @@
-"""The turnpike: very deep networks as optimal control on long horizons."""
+"""Geshkovski, Large-time asymptotics in deep learning: the turnpike, executable."""

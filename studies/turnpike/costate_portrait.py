@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from scipy.integrate import solve_ivp
 
 from continuum import (
     LearningProblem,
@@ -27,6 +26,8 @@ from .paper import PAPER
 STATES = (-0.7, 1.6)
 COSTATES = (-1.3, 0.5)
 """The part of the plane that is drawn."""
+LENGTH, STEPS = 1.5, 150
+"""Of each branch of a manifold."""
 
 
 def posed(horizon: float, layers: int, initial: float) -> LearningProblem:
@@ -54,42 +55,40 @@ def least(problem: LearningProblem, x: np.ndarray, p: np.ndarray) -> tuple[np.nd
 
 
 def rate(problem: LearningProblem, z: np.ndarray) -> np.ndarray:
-    """(x', p') of the Hamiltonian system at z = (x, p)."""
-    a, _ = least(problem, z[:1], z[1:])
-    c = {"bias": a, "kernel": problem.space.fixed["kernel"]}
-    f, q = z[:1, None], z[1:, None]
+    """(x', p') of the Hamiltonian system at points z = (x, p), (L, 2)."""
+    f, q = z[:, :1, None], z[:, 1:, None]
+    a, _ = least(problem, z[:, 0], z[:, 1])
+    c = {"bias": a[:, None], "kernel": problem.space.fixed["kernel"]}
+    times = np.zeros(len(z))
     back, _ = problem.network.vjp(f, c, 0.0, q)
-    cost, _ = problem.functional.running_vjp(f, {}, 0.0)
-    return np.array([problem.network.velocity(f, c, 0.0)[0, 0], -(back + cost)[0, 0]])
+    cost, _ = problem.functional.running_vjp(f, {}, times)
+    speed = problem.network.velocity(f, c, 0.0)
+    return np.stack([speed[:, 0, 0], -(back + cost)[:, 0, 0]], axis=1)
 
 
 def manifold(problem: LearningProblem, saddle: np.ndarray, slope: float, sign: float) -> np.ndarray:
-    """(S, 2): the two branches of an invariant manifold of `saddle`, one after the other, from far
-    to near and to far again.
+    """(S, 2): an invariant manifold of `saddle`, both its branches, by Runge and Kutta's method in
+    the length along it.
 
     slope : dp / dx at the saddle;  sign : 1 for the unstable manifold, -1, time reversed, for the
         stable one
     """
 
-    def leaves(_: float, z: np.ndarray) -> float:
-        inside = min(z[0] - STATES[0], STATES[1] - z[0], z[1] - COSTATES[0], COSTATES[1] - z[1])
-        return inside + 0.05
+    def direction(z: np.ndarray) -> np.ndarray:
+        found = sign * rate(problem, z)
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
 
-    leaves.terminal = True  # type: ignore[attr-defined]
-    branches = []
-    for side in (-1.0, 1.0):
-        start = saddle + 1e-4 * side * np.array([1.0, slope]) / np.hypot(1.0, slope)
-        run = solve_ivp(
-            lambda _, z: sign * rate(problem, z),
-            (0.0, 40.0),
-            start,
-            events=leaves,
-            rtol=1e-8,
-            atol=1e-10,
-            max_step=0.1,
-        )
-        branches.append(run.y.T)
-    return np.vstack([branches[0][::-1], saddle[None], branches[1]])
+    sides = np.array([[-1.0], [1.0]])
+    z, h = saddle + 1e-3 * sides * np.array([1.0, slope]) / np.hypot(1.0, slope), LENGTH / STEPS
+    points = [z]
+    for _ in range(STEPS):
+        k1 = direction(z)
+        k2 = direction(z + 0.5 * h * k1)
+        k3 = direction(z + 0.5 * h * k2)
+        z = z + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + direction(z + h * k3))
+        points.append(z)
+    both = np.stack(points, axis=1)
+    return np.vstack([both[0, ::-1], saddle[None], both[1]])
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
@@ -160,7 +159,7 @@ def costate_portrait(
     its unstable one then, and the longer the horizon the nearer.
 
     saddle: (x*, p*); rate: of the linearised system there; stable, unstable: the manifolds, by
-    integration from the saddle; level: the Hamiltonian minus its value at the saddle;
+    integration from the saddle on; level: the Hamiltonian minus its value at the saddle;
     manifold_error: its largest modulus on the manifolds; run_state, run_costate: of the minimiser
     of the ResNet, by L-BFGS.
     """

@@ -14,7 +14,6 @@ from continuum import (
     State,
     Tikhonov,
     TimeMesh,
-    identity,
     tanh,
 )
 from solvers import LBFGS, discretize, minimize
@@ -24,7 +23,7 @@ from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, ORANGE, VERMILION, new_figure
 from ..shared import described
-from .paper import PAPER
+from .paper import PAPER, scalar
 
 Data: TypeAlias = Literal["affine", "two points", "three points", "xor in three dimensions"]
 
@@ -45,22 +44,21 @@ def posed(data: Data, horizon: float, layers: int) -> LearningProblem:
     time (TP-25); "xor in three dimensions": (+-1, +-1, 0), P x = x1 -> x1 x2, lambda = 0.02
     (TP-26).
     """
-    readout = State()
+    mesh, readout = TimeMesh(horizon, layers, 2.0 if data == "three points" else 1.0), State()
     if data == "affine":
-        x, y = np.zeros((1, 1)), np.full((1, 1), 2.0)
-    elif data == "two points":
+        return scalar(2.0, mesh, strength=STRENGTH[data])
+    if data == "two points":
         x, y = np.array([[-0.5, 0.5]]), np.array([[-1.5, 1.0]])
     elif data == "three points":
         x, y = np.array([[-0.5, 0.0, 0.5]]), np.array([[-1.0, 0.4, 0.9]])
     else:
         x = np.array([[1.0, 1.0, -1.0, -1.0], [1.0, -1.0, 1.0, -1.0], [0.0, 0.0, 0.0, 0.0]])
         y, readout = x[:1] * x[1:2], Projection(np.eye(1, 3))
-    grading = 2.0 if data == "three points" else 1.0
     return LearningProblem(
-        NeuralODE2(len(x), identity if data == "affine" else tanh),
+        NeuralODE2(len(x), tanh),
         x,
         y,
-        TimeMesh(horizon, layers, grading),
+        mesh,
         readout=readout,
         terminal=None,
         running=SquaredError(1.0),
