@@ -26,7 +26,7 @@ from .paper import PAPER
 STATES = (-0.7, 1.6)
 COSTATES = (-1.3, 0.5)
 """The part of the plane that is drawn."""
-LENGTH, STEPS = 1.5, 150
+LENGTH, STEPS = 1.5, 60
 """Of each branch of a manifold."""
 
 
@@ -66,29 +66,29 @@ def rate(problem: LearningProblem, z: np.ndarray) -> np.ndarray:
     return np.stack([speed[:, 0, 0], -(back + cost)[:, 0, 0]], axis=1)
 
 
-def manifold(problem: LearningProblem, saddle: np.ndarray, slope: float, sign: float) -> np.ndarray:
-    """(S, 2): an invariant manifold of `saddle`, both its branches, by Runge and Kutta's method in
-    the length along it.
+def manifolds(problem: LearningProblem, saddle: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """(2, S, 2): the stable and the unstable manifold of `saddle`, both branches of each, by Runge
+    and Kutta's method in the length along them.
 
-    slope : dp / dx at the saddle;  sign : 1 for the unstable manifold, -1, time reversed, for the
-        stable one
+    slopes : (2,), dp / dx of both at the saddle
     """
+    signs = np.array([[-1.0], [-1.0], [1.0], [1.0]])  # time reversed on the stable one
 
     def direction(z: np.ndarray) -> np.ndarray:
-        found = sign * rate(problem, z)
+        found = signs * rate(problem, z)
         return found / np.linalg.norm(found, axis=1, keepdims=True)
 
-    sides = np.array([[-1.0], [1.0]])
-    z, h = saddle + 1e-3 * sides * np.array([1.0, slope]) / np.hypot(1.0, slope), LENGTH / STEPS
-    points = [z]
+    tangents = np.stack([np.ones(2), slopes], axis=1) / np.hypot(1.0, slopes)[:, None]
+    z = saddle + 1e-3 * np.array([[-1.0], [1.0], [-1.0], [1.0]]) * np.repeat(tangents, 2, axis=0)
+    points, h = [z], LENGTH / STEPS
     for _ in range(STEPS):
         k1 = direction(z)
         k2 = direction(z + 0.5 * h * k1)
         k3 = direction(z + 0.5 * h * k2)
         z = z + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + direction(z + h * k3))
         points.append(z)
-    both = np.stack(points, axis=1)
-    return np.vstack([both[0, ::-1], saddle[None], both[1]])
+    sides = np.stack(points, axis=1)
+    return np.stack([np.vstack([sides[n, ::-1], saddle[None], sides[n + 1]]) for n in (0, 2)])
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
@@ -172,10 +172,8 @@ def costate_portrait(
     static = static_optimum(problem)
     found = spectrum(problem, static)
     saddle = np.array([static.state[0, 0], static.costate[0, 0]])
-    stable, unstable = (
-        manifold(problem, saddle, float(side.basis[1, 0] / side.basis[0, 0]), sign)
-        for side, sign in ((found.entry, -1.0), (found.exit, 1.0))
-    )
+    slopes = np.array([side.basis[1, 0] / side.basis[0, 0] for side in (found.entry, found.exit)])
+    stable, unstable = manifolds(problem, saddle, slopes)
     x, p = np.linspace(*STATES, points), np.linspace(*COSTATES, points)
     grid = np.stack(np.meshgrid(x, p, indexing="ij"), axis=-1).reshape(-1, 2)
     level = least(problem, *grid.T)[1].reshape(points, points) - static.value
