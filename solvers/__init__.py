@@ -9,6 +9,7 @@ from .descent.minimize import minimize
 from .descent.multistart import Cluster, Multistart, multistart, permutations, sign_flips
 from .descent.objective import Composite, Objective, SampledObjective
 from .descent.proximal import proximal_alternating
+from .descent.riccati_newton import RiccatiNewton
 from .descent.second_order import LBFGS, NewtonCG
 from .evaluate import Evaluation, evaluate
 from .flow.architectures import Architecture, Layer, architecture
@@ -112,6 +113,7 @@ __all__ = [
     "ReducedObjective",
     "Reduction",
     "Refinement",
+    "RiccatiNewton",
     "SampledObjective",
     "Snapshot",
     "Solution",

@@ -28,7 +28,7 @@ def minimize(
     objective : a problem, which is discretized by Euler (the ResNet), any Objective, or a Composite
         of one with a penalty and a set; terms of a problem's penalty that have no gradient, L1, are
         met by their proximal maps
-    minimizer : GradientDescent, Nesterov, Adam, LBFGS, NewtonCG, FrankWolfe
+    minimizer : GradientDescent, Nesterov, Adam, LBFGS, NewtonCG, RiccatiNewton, FrankWolfe
     initial : where to start, projected on the admissible set; zero unless said otherwise, which can
         be a trap (LM-55)
     monitors : see a Snapshot with values "objective" and "gradient_norm" ("gap" for FrankWolfe) at
@@ -50,8 +50,8 @@ def minimize(
     problem = composite(objective)
     if not isinstance(minimizer, Minimizer):
         raise TypeError(
-            f"minimizer must be GradientDescent(), Nesterov(), Adam(), LBFGS(), NewtonCG() or "
-            f"FrankWolfe(), got {minimizer!r}"
+            f"minimizer must be GradientDescent(), Nesterov(), Adam(), LBFGS(), NewtonCG(), "
+            f"RiccatiNewton() or FrankWolfe(), got {minimizer!r}"
         )
     minimizer.check(problem)
     space = problem.space
