@@ -14,7 +14,7 @@ from continuum import (
     gauss_legendre,
     tanh,
 )
-from solvers import LBFGS, Hamiltonian, discretize, minimize
+from solvers import Hamiltonian, RiccatiNewton, discretize, minimize
 from solvers.turnpike import spectrum, static_optimum
 
 from ..bench.registry import Picture, study
@@ -161,7 +161,7 @@ def costate_portrait(
     saddle: (x*, p*); rate: of the linearised system there; stable, unstable: the manifolds, by
     integration from the saddle on; level: the Hamiltonian minus its value at the saddle;
     manifold_error: its largest modulus on the manifolds; run_state, run_costate: of the minimiser
-    of the ResNet, by L-BFGS.
+    of the ResNet, by Newton's method.
     """
     if not 0.5 <= horizon <= 50.0 or not 1e-3 <= step <= 0.1 or not 11 <= points <= 401:
         raise ValueError(
@@ -179,7 +179,7 @@ def costate_portrait(
     level = least(problem, *grid.T)[1].reshape(points, points) - static.value
     along = np.vstack([stable, unstable])
     error = np.max(np.abs(least(problem, *along.T)[1] - static.value))
-    best = minimize(problem, LBFGS(gtol=1e-7, max_iterations=2000))
+    best = minimize(problem, RiccatiNewton(gtol=1e-10))
     path = discretize(problem).run(best.control)
     return xr.Dataset(
         {

@@ -16,7 +16,7 @@ from continuum import (
     TimeMesh,
     tanh,
 )
-from solvers import LBFGS, discretize, minimize
+from solvers import RiccatiNewton, discretize, minimize
 from solvers.turnpike import turnpike
 
 from ..bench.registry import Picture, study
@@ -134,10 +134,11 @@ def stabilization(
 ) -> xr.Dataset:
     """Does the training error decay exponentially along the depth?
 
-    minimise int_0^T phi(x) + lambda |u|^2 dt, phi the mean of |P x - y|^2, by L-BFGS from a random
-    start of size `scale`, which need not lead to the least minimum.  Where the control can steer
-    all samples at the state reached, phi falls at twice the least rate of the linearised system;
-    where samples outnumber what it can steer there is no spectral gap, and a plateau is left.
+    minimise int_0^T phi(x) + lambda |u|^2 dt, phi the mean of |P x - y|^2, by Newton's method from
+    a random start of size `scale`, which need not lead to the least minimum.  Where the control can
+    steer all samples at the state reached, phi falls at twice the least rate of the linearised
+    system; where samples outnumber what it can steer there is no spectral gap, and a plateau is
+    left.
 
     error: phi; predicted: of phi, twice the least rate, NaN without spectral gap; fit: rate of
     phi, interval, window; modes: rates of the modes that have one; neutral: how many have none;
@@ -151,7 +152,7 @@ def stabilization(
         )
     problem = posed(data, horizon, round(horizon * per_unit))
     start = problem.space.random(np.random.default_rng(seed), scale)
-    method = LBFGS(gtol=1e-7, max_iterations=5000)
+    method = RiccatiNewton(gtol=1e-10, max_iterations=500)
     best = minimize(problem, method, initial=start, raise_on_failure=False)
     path, functional = discretize(problem).run(best.control), problem.functional
     error = np.array([functional.running_cost(f, {}, 0.0) for f in path.states])
