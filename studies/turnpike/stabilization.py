@@ -98,6 +98,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         below.semilogy(
             middles[drop > 0], drop[drop > 0], ":", color=BLACK, label="$\\varphi - \\varphi(T)$"
         )
+        below.set_ylim(bottom=max(1e-20, 0.3 * float(np.min(case["speed"]))))
         below.set_ylabel("energy identity")
         below.legend(loc="upper right")
         for ax in (above, below):

@@ -96,7 +96,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         ax.set_ylabel(f"amplitude, $T = {horizon:g}$")
         ax.set_title(f"{'stable' if side == 'entry' else 'unstable'} modes ({side})")
         ax.set_ylim(bottom=3e-4 * float(np.min(chosen[f"{side}_amplitude"])))
-        ax.legend(loc="lower left")
+        ax.legend(loc="lower left", fontsize=8.5)
         ax.grid(True)
     values = "; ".join(
         f"T = {float(case_parameters(c)['horizon']):g}: {float(c['exact_value']):.10f} "
@@ -109,8 +109,9 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         f"f' = a - Bf tracks 1 + y/2. Static value {float(chosen['static_value']):.10f}; J of the "
         f"differential equation {values}. Rates per mode {rates}, ...: they accumulate at "
         f"{float(chosen['limit_rate']):.7f} = (1/0.6)^(1/2), which none attains. Thick: windows of "
-        f"the fits, of amplitudes known to {float(chosen['atol']):.0e}, an estimate. One exponential through the distance has rates from "
-        f"{low:.3f} to {high:.3f} as its window moves: it is no rate of the system. Time with "
+        f"the fits, of amplitudes known to {float(chosen['atol']):.0e}, an estimate. One "
+        f"exponential through the distance has rates from {low:.3f} to {high:.3f} as its window "
+        "moves: it is no rate of the system. Time with "
         f"|f - f*| > {float(chosen['radius']):.3g} at T = {horizon:g}: "
         f"{float(chosen['outside']):.3f}; strict dissipativity bounds it by "
         f"{float(chosen['outside_bound']):.3g} for every horizon."
