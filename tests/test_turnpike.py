@@ -8,8 +8,10 @@ from scipy.integrate import solve_ivp
 
 from continuum import (
     L1,
+    Affine,
     Box,
     Chain,
+    Inputs,
     Interval,
     LearningProblem,
     Linear,
@@ -28,7 +30,7 @@ from continuum import (
     identity,
     tanh,
 )
-from solvers import LBFGS, discretize, minimize
+from solvers import LBFGS, RiccatiNewton, discretize, minimize
 from solvers.turnpike import (
     NoSpectralGap,
     NoStaticOptimum,
@@ -66,7 +68,7 @@ def two_arcs(horizon=12.0, layers=400, points=16):
 def solved():
     problem = two_arcs()
     with np.errstate(all="raise", under="ignore"):
-        return problem, minimize(problem, LBFGS(gtol=1e-7, max_iterations=1000)).control
+        return problem, minimize(problem, RiccatiNewton(gtol=1e-12)).control
 
 
 def regular(rng, samples=3):
@@ -194,13 +196,13 @@ def test_two_arcs_fitted(solved):
     assert first.what == "entry, mode 1"
     assert (first.predicted, first.scheme) == (found.predicted[0], found.scheme.rates[0])
     assert first.rate == pytest.approx(1.4604, abs=2e-4)  # the number of the issue
-    assert first.rate == pytest.approx(first.scheme, abs=5e-5)
-    assert second.rate == pytest.approx(second.scheme, abs=1e-4)
+    assert first.rate == pytest.approx(first.scheme, abs=1e-8)
+    assert second.rate == pytest.approx(second.scheme, abs=1e-8)
     assert first.interval[0] <= first.rate <= first.interval[1]
-    assert first.interval[1] - first.interval[0] < 3e-4
+    assert first.interval[1] - first.interval[0] < 1e-7
     leaving = found.fitted[16]
     assert leaving.what == "exit, mode 1"
-    assert leaving.rate == pytest.approx(leaving.scheme, abs=5e-5)
+    assert leaving.rate == pytest.approx(leaving.scheme, abs=1e-8)
     # a mixture of modes has no rate: it depends on the window
     low, high = found.exponential.interval
     assert 1.42 < low < 1.43
@@ -365,6 +367,79 @@ def test_one_of_many_static_optima_is_the_nearest(rng):
     kernel = features.T @ features
     rates = np.sqrt(np.linalg.eigvalsh(kernel)[::-1] / (3 * 0.1))
     assert spectrum(problem, found).rates == pytest.approx(rates, rel=1e-10)
+
+
+# -- other runs
+
+
+def turning(mesh, in_time="layers"):
+    """f' = a - Bf on three nodes with a B that is not symmetric: complex rates."""
+    grid = gauss_legendre(Interval(0, 1), 3)
+    network = WidthDepth(grid, identity)
+    kernel = np.array([[1.0, 9.0, 0.0], [-9.0, 1.0, 3.0], [0.0, -3.0, 2.0]])
+    space = network.controls(mesh, in_time=in_time, fixed={"kernel": kernel})
+    return LearningProblem(
+        network,
+        np.array([[1.0], [0.0], [-1.0]]),
+        np.zeros((3, 1)),
+        space,
+        terminal=None,
+        running=SquaredError(0.5),
+        penalty=Tikhonov(0.5),
+    )
+
+
+def test_complex_rates():
+    """Moduli of amplitudes decay at the real parts."""
+    problem = turning(TimeMesh(12.0, 600))
+    found = turnpike(problem, minimize(problem, RiccatiNewton(gtol=1e-12)).control)
+    modes = found.spectrum.entry
+    assert np.max(np.abs(modes.eigenvalues.imag)) > 1.0
+    w = problem.network.weights
+    A = -np.sqrt(w)[:, None] * problem.space.fixed["kernel"] * np.sqrt(w)
+    matrix = np.block([[A, -np.eye(3)], [-np.eye(3), -A.T]])
+    rates = np.sort(np.abs(np.linalg.eigvals(matrix).real))[::-2]
+    assert found.predicted == pytest.approx(rates, rel=1e-10)
+    for fit in found.fitted[:3]:
+        assert fit.rate == pytest.approx(fit.scheme, rel=1e-7)
+
+
+@pytest.mark.parametrize("graded", [True, False])
+def test_runs_whose_layers_are_not_alike_are_split_by_the_equation(graded):
+    """Graded layers, or a control linear on layers: no rate of the scheme is known, and those of
+    the equation are fitted up to the error of Euler's method."""
+    mesh = TimeMesh(8.0, 800, 1.2 if graded else 1.0)
+    problem = turning(mesh, "layers" if graded else "nodes")
+    method = RiccatiNewton(gtol=1e-10) if graded else LBFGS(gtol=1e-6, max_iterations=2000)
+    found = turnpike(problem, minimize(problem, method).control)
+    assert found.scheme is None
+    fit = found.fitted[0]
+    assert np.isnan(fit.scheme)
+    assert fit.rate == pytest.approx(fit.predicted, rel=0.03)
+
+
+def test_trained_readouts_are_held_at_their_values(rng):
+    """The static problem is that of the readout at hand."""
+    X = rng.standard_normal((2, 2))
+    problem = LearningProblem(
+        NeuralODE2(2, tanh),
+        X,
+        np.array([[1.0, -1.0]]),
+        TimeMesh(4.0, 16),
+        readout=Affine(1),
+        terminal=None,
+        running=SquaredError(1.0),
+        penalty=Tikhonov(0.1),
+    )
+    with pytest.raises(TypeError, match=r"blocks readout.W, readout.mu are trained and constant"):
+        static_optimum(problem)
+    control = problem.space.random(rng)
+    found = turnpike(problem, control)
+    W, mu = control["readout.W"], control["readout.mu"]
+    outputs = problem.readout.output(
+        problem.network, found.static.state, {"readout.W": W, "readout.mu": mu}
+    )
+    assert outputs == pytest.approx(problem.target, abs=1e-9)
 
 
 # -- the linearised system
@@ -552,6 +627,21 @@ def test_samples_beyond_the_rank_leave_no_spectral_gap():
     kernel = np.vstack([np.tanh(problem.initial), np.ones(4)])
     rates = np.sqrt(np.linalg.eigvalsh(kernel @ kernel.T)[::-1] / (4 * 0.02))
     assert found.predicted == pytest.approx(rates, rel=1e-9)
+
+
+def test_an_equation_that_depends_on_time_is_named():
+    chain = Chain(1, (Inputs(time=True), Linear("w", 1), Offset("b")))
+    problem = LearningProblem(
+        chain,
+        np.ones((1, 1)),
+        np.zeros((1, 1)),
+        TimeMesh(2.0, 4),
+        terminal=None,
+        running=SquaredError(),
+        penalty=Tikhonov(0.1),
+    )
+    with pytest.raises(ValueError, match=r"network depends on time: at t = 0.474 its velocity"):
+        turnpike(problem, problem.space.zeros())
 
 
 def test_explicit_time_is_named():

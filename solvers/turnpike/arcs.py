@@ -10,7 +10,7 @@ exponentially from t = 0, those of unstable ones grow towards T, so that one mod
 fitted without the others'.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -46,7 +46,7 @@ class Turnpike:
         constant on them
     entry_amplitudes, exit_amplitudes : (S + 1, n), of the modes in the order of the rates
     atol : the accuracy of the amplitudes that fits assume
-    fitted : the fits of entry and exit, mode by mode
+    fitted : the fits of entry and exit, mode by mode; none without spectral gap
     exponential : one exponential through d, on the first half of the horizon if there is drift: a
         mixture of modes, no rate of the system, and it depends on its window
     """
@@ -142,6 +142,9 @@ def turnpike(
         *_fits("entry", path.times, entry, found.entry, scheme and scheme.entry, atol),
         *_fits("exit", path.times, exit_, found.exit, scheme and scheme.exit, atol),
     )
+    if found.neutral:  # rates of a state that the run need not come near
+        none, note = float("nan"), "no spectral gap"
+        fitted = tuple(replace(f, rate=none, interval=(none, none), note=note) for f in fitted)
     return Turnpike(
         static,
         path.times,

@@ -165,6 +165,7 @@ class _Search:
         """The search from (x, u)."""
         stage, n = self.stage, self.stage.states
         z, nu = np.concatenate([x, u]), 1.0
+        kept: StaticOptimum | None = None
         far = 1e8 * (1.0 + float(np.linalg.norm(z)))
         for iteration in range(self.max_iterations + 1):
             first = stage.first(z[:n], z[n:])
@@ -175,8 +176,11 @@ class _Search:
             infeasible = float(np.max(np.abs(first.velocity)))
             stationary = float(np.max(np.abs(split.slope + split.jacobian.T @ p)))
             scale = 1.0 + float(np.max(np.abs(split.slope)))
-            if max(infeasible, stationary) <= self.gtol * scale:
-                return self._answer(z, p, max(infeasible, stationary), size, iteration)
+            residual = max(infeasible, stationary)
+            if kept is not None and residual >= kept.residual:
+                return kept
+            if residual <= self.gtol * scale:  # one more step, as long as it helps
+                kept = self._answer(z, p, residual, size, iteration)
             unreachable = float(np.linalg.norm(split.jacobian.T @ first.velocity))
             if infeasible > 1e-6 and unreachable <= 1e-9 * infeasible:
                 raise NoStaticOptimum(
@@ -195,6 +199,8 @@ class _Search:
                     f"the density falls without end: at |(x, u)| = {np.linalg.norm(z):.3g} it is "
                     f"{stage.density(z[:n], z[n:]):.6g}"
                 )
+        if kept is not None:
+            return kept
         raise NoStaticOptimum(
             f"the first-order conditions are not met after {self.max_iterations} Newton steps: |F| "
             f"= {infeasible:.3g}, the derivative of the Lagrangian {stationary:.3g}"

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from scipy.integrate import solve_ivp
 
 from continuum import (
     LearningProblem,
@@ -15,7 +14,7 @@ from continuum import (
     gauss_legendre,
     tanh,
 )
-from solvers import LBFGS, Hamiltonian, discretize, minimize
+from solvers import Hamiltonian, RiccatiNewton, discretize, minimize
 from solvers.turnpike import spectrum, static_optimum
 
 from ..bench.registry import Picture, study
@@ -27,6 +26,8 @@ from .paper import PAPER
 STATES = (-0.7, 1.6)
 COSTATES = (-1.3, 0.5)
 """The part of the plane that is drawn."""
+LENGTH, STEPS = 1.5, 60
+"""Of each branch of a manifold."""
 
 
 def posed(horizon: float, layers: int, initial: float) -> LearningProblem:
@@ -54,42 +55,40 @@ def least(problem: LearningProblem, x: np.ndarray, p: np.ndarray) -> tuple[np.nd
 
 
 def rate(problem: LearningProblem, z: np.ndarray) -> np.ndarray:
-    """(x', p') of the Hamiltonian system at z = (x, p)."""
-    a, _ = least(problem, z[:1], z[1:])
-    c = {"bias": a, "kernel": problem.space.fixed["kernel"]}
-    f, q = z[:1, None], z[1:, None]
+    """(x', p') of the Hamiltonian system at points z = (x, p), (L, 2)."""
+    f, q = z[:, :1, None], z[:, 1:, None]
+    a, _ = least(problem, z[:, 0], z[:, 1])
+    c = {"bias": a[:, None], "kernel": problem.space.fixed["kernel"]}
+    times = np.zeros(len(z))
     back, _ = problem.network.vjp(f, c, 0.0, q)
-    cost, _ = problem.functional.running_vjp(f, {}, 0.0)
-    return np.array([problem.network.velocity(f, c, 0.0)[0, 0], -(back + cost)[0, 0]])
+    cost, _ = problem.functional.running_vjp(f, {}, times)
+    speed = problem.network.velocity(f, c, 0.0)
+    return np.stack([speed[:, 0, 0], -(back + cost)[:, 0, 0]], axis=1)
 
 
-def manifold(problem: LearningProblem, saddle: np.ndarray, slope: float, sign: float) -> np.ndarray:
-    """(S, 2): the two branches of an invariant manifold of `saddle`, one after the other, from far
-    to near and to far again.
+def manifolds(problem: LearningProblem, saddle: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """(2, S, 2): the stable and the unstable manifold of `saddle`, both branches of each, by Runge
+    and Kutta's method in the length along them.
 
-    slope : dp / dx at the saddle;  sign : 1 for the unstable manifold, -1, time reversed, for the
-        stable one
+    slopes : (2,), dp / dx of both at the saddle
     """
+    signs = np.array([[-1.0], [-1.0], [1.0], [1.0]])  # time reversed on the stable one
 
-    def leaves(_: float, z: np.ndarray) -> float:
-        inside = min(z[0] - STATES[0], STATES[1] - z[0], z[1] - COSTATES[0], COSTATES[1] - z[1])
-        return inside + 0.05
+    def direction(z: np.ndarray) -> np.ndarray:
+        found = signs * rate(problem, z)
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
 
-    leaves.terminal = True  # type: ignore[attr-defined]
-    branches = []
-    for side in (-1.0, 1.0):
-        start = saddle + 1e-4 * side * np.array([1.0, slope]) / np.hypot(1.0, slope)
-        run = solve_ivp(
-            lambda _, z: sign * rate(problem, z),
-            (0.0, 40.0),
-            start,
-            events=leaves,
-            rtol=1e-8,
-            atol=1e-10,
-            max_step=0.1,
-        )
-        branches.append(run.y.T)
-    return np.vstack([branches[0][::-1], saddle[None], branches[1]])
+    tangents = np.stack([np.ones(2), slopes], axis=1) / np.hypot(1.0, slopes)[:, None]
+    z = saddle + 1e-3 * np.array([[-1.0], [1.0], [-1.0], [1.0]]) * np.repeat(tangents, 2, axis=0)
+    points, h = [z], LENGTH / STEPS
+    for _ in range(STEPS):
+        k1 = direction(z)
+        k2 = direction(z + 0.5 * h * k1)
+        k3 = direction(z + 0.5 * h * k2)
+        z = z + h / 6.0 * (k1 + 2.0 * k2 + 2.0 * k3 + direction(z + h * k3))
+        points.append(z)
+    sides = np.stack(points, axis=1)
+    return np.stack([np.vstack([sides[n, ::-1], saddle[None], sides[n + 1]]) for n in (0, 2)])
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
@@ -160,9 +159,9 @@ def costate_portrait(
     its unstable one then, and the longer the horizon the nearer.
 
     saddle: (x*, p*); rate: of the linearised system there; stable, unstable: the manifolds, by
-    integration from the saddle; level: the Hamiltonian minus its value at the saddle;
+    integration from the saddle on; level: the Hamiltonian minus its value at the saddle;
     manifold_error: its largest modulus on the manifolds; run_state, run_costate: of the minimiser
-    of the ResNet, by L-BFGS.
+    of the ResNet, by Newton's method.
     """
     if not 0.5 <= horizon <= 50.0 or not 1e-3 <= step <= 0.1 or not 11 <= points <= 401:
         raise ValueError(
@@ -173,16 +172,14 @@ def costate_portrait(
     static = static_optimum(problem)
     found = spectrum(problem, static)
     saddle = np.array([static.state[0, 0], static.costate[0, 0]])
-    stable, unstable = (
-        manifold(problem, saddle, float(side.basis[1, 0] / side.basis[0, 0]), sign)
-        for side, sign in ((found.entry, -1.0), (found.exit, 1.0))
-    )
+    slopes = np.array([side.basis[1, 0] / side.basis[0, 0] for side in (found.entry, found.exit)])
+    stable, unstable = manifolds(problem, saddle, slopes)
     x, p = np.linspace(*STATES, points), np.linspace(*COSTATES, points)
     grid = np.stack(np.meshgrid(x, p, indexing="ij"), axis=-1).reshape(-1, 2)
     level = least(problem, *grid.T)[1].reshape(points, points) - static.value
     along = np.vstack([stable, unstable])
     error = np.max(np.abs(least(problem, *along.T)[1] - static.value))
-    best = minimize(problem, LBFGS(gtol=1e-7, max_iterations=2000))
+    best = minimize(problem, RiccatiNewton(gtol=1e-10))
     path = discretize(problem).run(best.control)
     return xr.Dataset(
         {
