@@ -27,6 +27,7 @@ from continuum import (
 from solvers import (
     LBFGS,
     Arclength,
+    Interrupted,
     NewtonCG,
     SolveError,
     Status,
@@ -386,6 +387,24 @@ def test_a_branch_says_when_it_is_cut_short():
     )
     assert len(branch) == len(branch.controls) == 3
     assert branch.values[0] == 1.0
+
+
+def test_an_interrupted_branch_is_kept(monkeypatch):
+    family, asked = ByPenalty.evaluate, []
+
+    def evaluate(self, y, value):
+        asked.append(value)
+        if len(asked) > 30:
+            raise KeyboardInterrupt
+        return family(self, y, value)
+
+    monkeypatch.setattr(ByPenalty, "evaluate", evaluate)
+    with pytest.raises(Interrupted) as caught:
+        continue_minimizers(linear(2), "penalty", start=1.0, stop=0.1)
+    branch = caught.value.partial
+    assert branch.status is caught.value.solution.status is Status.INTERRUPTED
+    assert len(branch) > 3
+    assert caught.value.solution.control is branch.controls[-1]
 
 
 def test_a_start_that_is_far_from_stationary_is_named(rng):
