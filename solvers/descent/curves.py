@@ -192,8 +192,8 @@ class Curve:
     def system(self, z: Array) -> tuple[float, Array, Array]:
         """J, F and [H F_theta].  Raises SolveError where the state is not finite."""
         y, p = z[:-1], exp(z[-1])
-        value, f, h = self.family.evaluate(y, p)
-        return value, f, np.column_stack([h, p * self.family.sensitivity(y, p)])
+        value, f, h, slope = self.family.evaluate(y, p)
+        return value, f, np.column_stack([h, p * slope])
 
 
 def _bordered(matrix: Array, row: Array, right: Array) -> Array | None:
