@@ -7,11 +7,13 @@ from .descent.adam import Adam
 from .descent.branches import Arclength, Branch, Event
 from .descent.continuation import continue_minimizers, equal_values
 from .descent.first_order import FrankWolfe, GradientDescent, Nesterov
+from .descent.free_switch import FreeSwitch, free_switch
 from .descent.minimize import minimize
 from .descent.multistart import Cluster, Multistart, multistart
 from .descent.objective import Composite, Objective, SampledObjective
 from .descent.proximal import proximal_alternating
 from .descent.proximal_newton import ProximalNewton
+from .descent.riccati_newton import RiccatiNewton
 from .descent.second_order import LBFGS, NewtonCG
 from .descent.symmetries import symmetries
 from .evaluate import Evaluation, evaluate
@@ -93,6 +95,7 @@ __all__ = [
     "ExplicitMidpoint",
     "Extremal",
     "FrankWolfe",
+    "FreeSwitch",
     "GradientDescent",
     "GramTest",
     "Growth",
@@ -120,6 +123,7 @@ __all__ = [
     "ReducedObjective",
     "Reduction",
     "Refinement",
+    "RiccatiNewton",
     "SampledObjective",
     "Snapshot",
     "Solution",
@@ -143,6 +147,7 @@ __all__ = [
     "evaluate",
     "exact_reduction",
     "explain",
+    "free_switch",
     "gram_test",
     "growth_class",
     "integrate",

@@ -104,8 +104,8 @@ class Desk(NamedTuple):
 
 
 class Model(NamedTuple):
-    """What is filled; see `linear_quadratic.py`.  Derivatives of costs at the ends of layers, of
-    penalties, and of the coefficients of costs are not part of it.
+    """What is filled; see `linear_quadratic.py`.  Derivatives of costs in coefficients are not part
+    of it, nor are penalties but for the diagonal that they add to R.
 
     A (K, M, N, N), B (K, M, N, c), Q (., M, N, N), S (., M, N, c), R (K, c, c), G (K, c),
     costates (K + 1, M, N)
@@ -134,6 +134,14 @@ def _sum(x):
     for m in range(x.size):
         total += x[m]
     return total
+
+
+@inlined
+def _any(x):
+    for m in range(x.size):
+        if x[m] != 0.0:
+            return True
+    return False
 
 
 @inlined
@@ -171,6 +179,23 @@ def _scale_and_bend(slope, bend, du, directions, samples, dr):
 
 
 @inlined
+def _first_product(matrix, forward, weights, start, sign, dx, directions, samples, out):
+    """out <- sign P (w dx), or with its transpose, for the first product of the first stage: dx is
+    diagonal in the directions of the state and 0 in the others.
+    """
+    rows, columns = matrix.shape if forward else matrix.shape[::-1]
+    out[:] = 0.0
+    for z in range(columns):
+        factor = sign * (weights[start + z] if start >= 0 else 1.0)
+        at = z * (directions + 1) * samples
+        for y in range(rows):
+            entry = factor * (matrix[y, z] if forward else matrix[z, y])
+            into = (y * directions + z) * samples
+            for m in range(samples):
+                out[into + m] = entry * dx[at + m]
+
+
+@inlined
 def _spread(shape, forward, first, weights, start, sign, x, directions, samples, out):
     """Adds sign dP (w x), or with its transpose, for the directions that are the entries of P; they
     begin with `first`.  start : where w begins in weights, or -1 for 1.
@@ -187,10 +212,11 @@ def _spread(shape, forward, first, weights, start, sign, x, directions, samples,
 
 
 @inlined
-def _collect(shape, forward, h, first, units, weights, start, r, dr, x, dx, still, samples, G, R):
+def _collect(shape, forward, h, first, units, weights, start, r, dr, x, dx, zero, samples, G, R):
     """Adds to G and R what the entries of P contribute: h sign w (r x) and its derivative; see
-    `_spread`.  dx is 0 along the coefficients if `still`.  h : with the sign
+    `_spread`.  h : with the sign; zero : whether dr, dx are 0 along the coefficients
     """
+    dead, still = zero
     rows, columns = shape
     count = G.size
     directions = units + count
@@ -202,30 +228,36 @@ def _collect(shape, forward, h, first, units, weights, start, r, dr, x, dx, stil
             one, other = r[row * samples : (row + 1) * samples], x[source * samples :]
             other = other[:samples]
             G[a] += factor * _dot(one, other)
+            if dead and still:
+                continue
             at, behind = row * directions + units, source * directions + units
             if samples == 1:
-                for b in range(count):
+                for b in range(0 if dead else count):
                     R[a, b] += factor * other[0] * dr[at + b]
                 if not still:
                     for b in range(count):
                         R[a, b] += factor * one[0] * dx[behind + b]
                 continue
             for b in range(count):
-                part = dr[(at + b) * samples : (at + b + 1) * samples]
-                value = _dot(part, other)
+                value = 0.0
+                if not dead:
+                    value = _dot(dr[(at + b) * samples : (at + b + 1) * samples], other)
                 if not still:
                     value += _dot(one, dx[(behind + b) * samples : (behind + b + 1) * samples])
                 R[a, b] += factor * value
 
 
 @unfolded
-def _tangent(program, blocks, places, moment, sizes, store, dstore, slope, desk):
+def _tangent(program, blocks, places, still, moment, sizes, store, dstore, slope, desk):
     """slope <- D_f F df + D_c F dc along all directions, for the stage that filled `store`; df at
     the start of `dstore`, which is filled.
 
+    still : (L,), where the input of a link does not depend on the coefficients; all False but for
+        the first stage of a layer
     moment : layer, time as a share of it
     sizes : units, samples, directions
     """
+    diagonal = True  # until the first product, if `still`
     links, numbers, weights = program.links, program.numbers, program.weights
     values, kinds = blocks
     layer, at = moment
@@ -240,8 +272,12 @@ def _tangent(program, blocks, places, moment, sizes, store, dstore, slope, desk)
             k, sign, start = link[MATRIX], numbers[n, 0], link[WEIGHT]
             forward = link[PRODUCT] == FORWARD
             matrix = block_at(values[k], kinds[k], layer, at, desk.blend)
-            y = weighed(dx, sign, weights, start, wide, desk.weighed)
-            multiply(matrix, not forward, y, wide, du)
+            if diagonal and still[n]:
+                _first_product(matrix, forward, weights, start, sign, dx, directions, samples, du)
+            else:
+                y = weighed(dx, sign, weights, start, wide, desk.weighed)
+                multiply(matrix, not forward, y, wide, du)
+            diagonal = False
             if places[k] >= 0:
                 x = store[link[INPUT] * samples : (link[INPUT] + link[COLUMNS]) * samples]
                 first = units + places[k]
@@ -274,11 +310,12 @@ def _tangent(program, blocks, places, moment, sizes, store, dstore, slope, desk)
 
 
 @unfolded
-def _back(program, blocks, places, still, moment, sizes, stores, desk, q, dq, G, R):
+def _back(program, blocks, places, still, dead, moment, sizes, stores, desk, q, dq, G, R):
     """q, dq <- (D_f F)^T lambda and its derivative along all directions, lambda in desk.here and
     its derivative in desk.dhere; what the coefficients contribute is added to G and R.
 
-    still : (L,), where the input of a link does not depend on the coefficients
+    still : as in `_tangent`
+    dead : whether the derivative of lambda is 0, and not even written
     moment : layer, time as a share of it, h
     """
     links, numbers, weights = program.links, program.numbers, program.weights
@@ -302,7 +339,11 @@ def _back(program, blocks, places, still, moment, sizes, stores, desk, q, dq, G,
             g[:] = 0.0
             scale_by_slope(link[CODE], numbers[n, 1], known, s)
             add_bend(link[CODE], numbers[n, 1], known, desk.ones[: r.size], r, g)
-            _scale_and_bend(s, g, du, directions, samples, dr)
+            if not dead:
+                _scale_and_bend(s, g, du, directions, samples, dr)
+            elif _any(g):
+                _scale(g, du, directions, samples, dr)
+                dead = False
             for m in range(r.size):
                 r[m] *= s[m]
         k = link[OFFSET]
@@ -310,7 +351,7 @@ def _back(program, blocks, places, still, moment, sizes, stores, desk, q, dq, G,
             for y in range(link[ROWS]):
                 a = places[k] + y
                 G[a] += h * _sum(r[y * samples : (y + 1) * samples])
-                for b in range(G.size):
+                for b in range(0 if dead else G.size):
                     start = (y * directions + units + b) * samples
                     R[a, b] += h * _sum(dr[start : start + samples])
         if link[PRODUCT] == NOTHING:
@@ -332,7 +373,7 @@ def _back(program, blocks, places, still, moment, sizes, stores, desk, q, dq, G,
                 dr,
                 x,
                 dx,
-                still[n],
+                (dead, still[n]),
                 samples,
                 G,
                 R,
@@ -340,12 +381,16 @@ def _back(program, blocks, places, still, moment, sizes, stores, desk, q, dq, G,
         below, dbelow = there[: link[COLUMNS] * samples], dthere[: link[COLUMNS] * wide]
         if n == lowest:
             below, dbelow = q, dq
-        multiply(matrix, forward, dr, wide, dbelow)
+        if dead:
+            dbelow[:] = 0.0
+        else:
+            multiply(matrix, forward, dr, wide, dbelow)
         if places[k] >= 0:
             first = units + places[k]
             _spread(
                 matrix.shape, not forward, first, weights, -1, 1.0, r, directions, samples, dbelow
             )
+            dead = False
         weighed(dbelow, sign, weights, start, wide, dbelow)
         multiply(matrix, forward, r, samples, below)
         weighed(below, sign, weights, start, samples, below)
@@ -353,12 +398,23 @@ def _back(program, blocks, places, still, moment, sizes, stores, desk, q, dq, G,
         here, there, dhere, dthere = there, here, dthere, dhere
     if lowest == links.shape[0]:
         q[:] = r
-        dq[:] = dr
+        if dead:
+            dq[:] = 0.0
+        else:
+            dq[:] = dr
 
 
 @inlined
 def _sort(x, units, samples, directions, square, other):
     """square (M, N, N), other (M, N, c) <- the directions of the state and of the coefficients."""
+    if samples == 1:
+        for i in range(units):
+            row = x[i * directions : (i + 1) * directions]
+            for d in range(units):
+                square[0, i, d] = row[d]
+            for d in range(units, directions):
+                other[0, i, d - units] = row[d]
+        return
     for i in range(units):
         for d in range(directions):
             start = (i * directions + d) * samples
@@ -368,6 +424,15 @@ def _sort(x, units, samples, directions, square, other):
             else:
                 for m in range(samples):
                     other[m, i, d - units] = x[start + m]
+
+
+@inlined
+def _add(x, out):
+    """out <- out + x."""
+    for m in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            for j in range(x.shape[2]):
+                out[m, i, j] += x[m, i, j]
 
 
 @inlined
@@ -397,6 +462,7 @@ def linearize(
     seeds,
     bend_of,
     bends,
+    diagonals,
     model,
 ):
     """Fills the model from the tape of `advance`.
@@ -406,12 +472,13 @@ def linearize(
     untouched : (L,), whether no link before this one has coefficients
     seed_of, bend_of : (S + 1,), which of seeds and bends belongs to each state, or -1
     seeds : (., N M), derivatives of the costs in the states
-    bends : (., M, N, N), their second derivatives, of states inside a layer
+    bends : (., M, N, N), their second derivatives
+    diagonals : (K, c), added to R
     """
     desk, program, method = borrowed(desk), borrowed(program), borrowed(method)
     moments, values, kinds = borrowed(moments), borrowed(blocks.values), borrowed(blocks.kinds)
     tape, seeds, bends, model = borrowed(tape), borrowed(seeds), borrowed(bends), borrowed(model)
-    places = borrowed(places)
+    places, diagonals = borrowed(places), borrowed(diagonals)
     links, stages, c = program.links, method.b.size, model.G.shape[1]
     units = model.A.shape[2]
     directions = units + c
@@ -433,10 +500,13 @@ def linearize(
                     h = moments.size[n]
                     combine(1.0, df, h, method.a[i], 0, i, desk.slopes, 0, dstore[: df.size])
                     at = moments.theta[n] + method.c[i] * moments.dtheta[n]
+                    for one in range(still.size):
+                        still[one] = untouched[one] and n == first and i == 0
                     _tangent(
                         program,
                         (values, kinds),
                         places,
+                        still,
                         (moments.layer[n], at),
                         sizes,
                         tape[n, i],
@@ -450,6 +520,8 @@ def linearize(
             G, R = model.G[k], model.R[k]
             G[:] = 0.0
             R[:] = 0.0
+            for a in range(c):
+                R[a, a] = diagonals[k, a]
             for n in range(stop - 1, first - 1, -1):
                 if n + 1 < stop and seed_of[n + 1] >= 0:
                     p += seeds[seed_of[n + 1]]
@@ -460,7 +532,10 @@ def linearize(
                 for i in range(stages - 1, -1, -1):
                     b, column = method.b[i], method.back[i]
                     combine(b, p, h, column, i + 1, stages, desk.back, 0, desk.here[:entries])
-                    combine(b, dp, h, column, i + 1, stages, desk.dback, 0, desk.dhere[: dp.size])
+                    dead = n + 1 == stop and i + 1 == stages
+                    if not dead:
+                        end = dp.size
+                        combine(b, dp, h, column, i + 1, stages, desk.dback, 0, desk.dhere[:end])
                     at = moments.theta[n] + method.c[i] * moments.dtheta[n]
                     for one in range(still.size):
                         still[one] = untouched[one] and n == first and i == 0
@@ -469,6 +544,7 @@ def linearize(
                         (values, kinds),
                         places,
                         still,
+                        dead,
                         (moments.layer[n], at, h),
                         sizes,
                         (tape[n, i], desk.changes[n - first, i]),
@@ -481,6 +557,11 @@ def linearize(
                 combine(1.0, p, h, desk.total, 0, stages, desk.back, 0, p)
                 combine(1.0, dp, h, desk.total, 0, stages, desk.dback, 0, dp)
             _sort(dp, units, samples, directions, model.Q[k], model.S[k])
+        else:
+            model.Q[k] = 0.0
+            model.S[k] = 0.0
+        if bend_of[first] >= 0:
+            _add(bends[bend_of[first]], model.Q[k])
         if seed_of[first] >= 0:
             p += seeds[seed_of[first]]
         for m in range(samples):

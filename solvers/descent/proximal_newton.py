@@ -1,4 +1,4 @@
-"""Newton's method for controls that are off, bounded or both: on u = prox_step(u - step grad J)."""
+"""Newton's method for controls that are off, bounded or both: on u = prox_s(u - s grad J)."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,12 +8,13 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_positive, store
 from continuum.controls import Control
-from continuum.penalties import Penalty
+from continuum.penalties import Penalty, counted
 from continuum.sets import Amplitude
 from continuum.sparsity import L1
 
+from ..adjoint.coefficients import Columns
 from ..adjoint.discretize import ReducedObjective
-from ..adjoint.linear_quadratic import LinearQuadratic, Linearizer
+from ..adjoint.linear_quadratic import Linearizer, LinearQuadratic
 from ..run.solution import Solution
 from ..run.status import Status
 from .first_order import ROUNDING
@@ -22,7 +23,7 @@ from .riccati import linear_path, sweep
 from .run import Descent, Minimizer, OutOfDomain, refuse
 
 _SHARE = 0.95
-"""Of the quadratic bound that a proximal step must keep: J(z) <= J + (g, z-x) + 0.95 |z-x|^2 / 2 s."""
+"""Of the bound that a proximal step must keep: J(z) <= J + (g, z - x) + 0.95 |z - x|^2 / (2 s)."""
 
 _SHORTEST = 1e-30
 """Of proximal steps."""
@@ -30,8 +31,14 @@ _SHORTEST = 1e-30
 _FLAT = 1e-6
 """Least derivative of the proximal map that Newton's system divides by."""
 
-_HALVINGS = 12
-"""Of Newton's step, before the proximal step alone is taken."""
+_ATTEMPTS = 5
+"""Shifts tried, before the proximal step alone is taken."""
+
+_FAR = 1e50
+"""Entries of a step that are not tried: where the cost is linear, Newton's step is infinite."""
+
+_SHIFTS = (1e-3, 1e3)
+"""The first shift and the largest one, times the length of the proximal step."""
 
 
 @dataclass(frozen=True)
@@ -40,25 +47,27 @@ class ProximalNewton(Minimizer):
     its joint L1 term, prox_s the joint proximal map of that term and of the Amplitude.
 
     With y = u - s g, strength a and bound M, the derivative of prox_s on a layer is 0 where
-    |y| <= s a (off), 1 along y and 1 - s a / |y| across it where |y| <= s a + M, and 0 along y and
-    M / |y| across it beyond, on the sphere |u| = M.  Where a derivative is 0 Newton's step is -F;
-    where it is d > 0, dividing the system by s d leaves Hess J du + (1 - d) du / (s d) = -F / (s d):
-    the linear-quadratic problem of the layers with another R, which one sweep solves.  Negative
+    |y| <= s a (off); 1 along y and 1 - s a / |y| across it where |y| <= s a + M; and 0 along y and
+    M / |y| across it beyond, on the sphere |u| = M.  Where a derivative is 0, Newton's step is -F.
+    Where it is d > 0, the system divided by s d is
+
+        (Hess J + shift) du + (1 - d) / (s d) du = -F / (s d),
+
+    the linear-quadratic problem of the layers with another R, which one sweep solves; negative
     eigenvalues of its pivots are lifted.
 
-    The step is shortened, towards the proximal step itself, until the forward-backward envelope
-    min_z J + (g, z - u) + |z - u|^2 / (2 s) + a int |z| falls by a share of |F|^2 / s, and s is such
-    that the proximal step alone does: so it converges where that does, and fast near a solution
-    where few layers are between off and on.  Converged when |prox_1(u - g) - u| <= gtol.
+    A proximal step follows Newton's.  The shift is raised until J is then no higher than after the
+    proximal step alone, which is taken where no shift does: so the method converges where proximal
+    gradients do, and fast near solutions where Hess J is positive on what is free.  The length s is
+    halved until the step keeps its quadratic bound, and tried doubled.  Converged when
+    |prox_1(u - g) - u| <= gtol.
 
-    Takes Euler's and other explicit or implicit steps, controls that are constant on layers, the
-    penalties with a gradient that `Linearizer` takes, L1(groups="joint") of all trained blocks and
-    Amplitude, each or both.
+    Takes L1(groups="joint") of all trained blocks and Amplitude, each or both, beside the penalties
+    that have a gradient; blocks that are constant on layers; any explicit or implicit steps.
     initial_step : the first s
-    The solution's statistics have "switching_time" where the control is on, with at most one layer
-    in between, and then off: int |u| dt / M, and "on_until" and "off_from", the ends of these
-    layers; M is the bound, or the largest |u| without one.
-    Source: Stella, Themelis and Patrinos, Comput. Optim. Appl. 67 (2017), for the envelope.
+    The statistics have "switching_time", int |u| dt / M, where |u| = M on the first layers and
+    u = 0 on the last, with "on_until" and "off_from", the ends of these layers; M is the largest
+    |u| where there is no Amplitude.  `free_switch` makes that time an unknown.
     """
 
     initial_step: float = 1.0
@@ -69,15 +78,15 @@ class ProximalNewton(Minimizer):
 
     def check(self, problem: Composite) -> None:
         """Raises TypeError or ValueError for what it cannot treat."""
-        if not isinstance(problem.objective, ReducedObjective):
-            raise refuse(self, problem.objective, "GradientDescent() or Nesterov()")
         instead = "GradientDescent() or Nesterov()"
+        if not isinstance(problem.objective, ReducedObjective):
+            raise refuse(self, problem.objective, f"{instead}: it needs a LearningProblem")
         static = [b.name for b in problem.space.trained if b.time == "static"]
         if static:
-            raise refuse(self, f"blocks that are constant in time, {', '.join(static)}", instead)
+            raise refuse(self, f"blocks constant in time ({', '.join(static)})", instead)
         for term in _rough(problem):
-            whole = isinstance(term, L1) and term.joint
-            if not whole or len(term.penalised(problem.space)) < len(problem.space.trained):
+            joint = isinstance(term, L1) and term.joint
+            if not joint or len(counted(term, problem.space)) < len(problem.space.trained):
                 raise refuse(self, term, f"{instead}, or L1(groups='joint') of all blocks")
         if problem.admissible is not None and not isinstance(problem.admissible, Amplitude):
             raise refuse(self, problem.admissible, f"{instead}, or an Amplitude")
@@ -93,8 +102,8 @@ def _rough(problem: Composite) -> tuple[Penalty, ...]:
 
 
 class _Point(NamedTuple):
-    """x (K, m), whose Euclidean norm on a layer is |u(t)|; J there and its gradient (K, m) in the
-    product of the space, which is sum_k tau_k (x_k, y_k).
+    """x (K, m), whose Euclidean norm on a layer is |u(t)|; J there, without the L1 term, and its
+    gradient (K, m) in the product of the space, which is sum_k tau_k (x_k, y_k).
     """
 
     x: Array
@@ -102,27 +111,30 @@ class _Point(NamedTuple):
     gradient: Array
 
 
-class _Forward(NamedTuple):
-    """y = x - s g, z = prox_s(y), and the envelope."""
+class _System(NamedTuple):
+    """The layers' problem for Newton's step.
 
-    y: Array
-    z: Array
-    envelope: float
+    turn : (K, m, m), reflections to coordinates in which y lies along the first axis
+    model : in these, for the entries that are not pinned
+    pinned : (K, m), the entries that move by -gap
+    """
+
+    turn: Array
+    model: LinearQuadratic
+    pinned: Array
+    gap: Array
 
 
 class _Newton:
     """The iteration in coordinates x = w^(1/2) u, w the weights of the blocks."""
 
     def __init__(self, run: Descent, step: float) -> None:
-        self.run, self.step = run, step
+        self.run, self.step, self.shift = run, step, 0.0
         problem = run.problem
         self.linearizer = Linearizer(problem.objective)  # type: ignore[arg-type]  # see check
         self.columns, space = self.linearizer.columns, problem.space
         self.tau = space.mesh.steps
-        weights = np.empty(self.columns.m)
-        for block in space.trained:
-            weights[self.columns.part(block)] = np.broadcast_to(block.weights, block.shape).ravel()
-        self.root = np.sqrt(weights)
+        self.root = roots(self.columns)
         self.strength = sum(t.strength for t in _rough(problem) if isinstance(t, L1))
         self.bound = np.inf
         if isinstance(problem.admissible, Amplitude):
@@ -130,138 +142,102 @@ class _Newton:
 
     def descend(self, start: Control) -> Solution[Control]:
         """The run from an admissible start."""
-        run = self.run
-        point = self.at(self.columns.read(start)[0] * self.root)
+        run, point = self.run, self.at(self.columns.read(start)[0] * self.root)
         while True:
-            value = point.value + self.rough(point.x)
-            status = run.accept(self.flat(point.x), value, self.flat(point.gradient))
+            status = run.accept(self.flat(point.x), self.total(point), self.flat(point.gradient))
             if status is not None:
-                return run.solution(status, **self.switching(point.x))
-            forward = self.forward(point)
-            if forward is None or not self.distance(forward.z, point.x) > 0.0:
-                return run.solution(Status.LINE_SEARCH_FAILED, **self.switching(point.x))
-            newton = point.x + self.direction(point, forward)
-            point = self.search(point, forward, newton)
+                return run.solution(status, "", **self.switching(point.x))
+            ahead = self.forward(point)
+            if ahead is None or not self.distance(ahead.x, point.x) > 0.0:
+                return run.solution(Status.LINE_SEARCH_FAILED, "", **self.switching(point.x))
+            point = self.better(point, ahead)
 
-    # -- the proximal step
-
-    def forward(self, point: _Point) -> _Forward | None:
-        """The proximal step, doubled if it may be, halved until the quadratic bound holds; None if
-        none is short enough.
+    def forward(self, point: _Point) -> _Point | None:
+        """The proximal step, halved until the quadratic bound holds; None if none is short
+        enough.
         """
         self.step *= 2.0
         while self.step > _SHORTEST:
-            found = self.moved(point)
-            d = found.z - point.x
+            z = self.moved(point)
+            d = z - point.x
             square = self.product(d, d)
             try:
-                change = self.run.smooth(self.control(found.z)) - point.value
+                ahead = self.at(z)
+                change, bound = ahead.value - point.value, 0.5 * _SHARE * square / self.step
                 if abs(change) > ROUNDING * abs(point.value):
-                    model = self.product(point.gradient, d) + 0.5 * _SHARE * square / self.step
-                    close = change <= model
+                    close = change <= self.product(point.gradient, d) + bound
                 else:
-                    there = self.at(found.z)
-                    curved = self.product(there.gradient - point.gradient, d)
-                    close = curved <= 0.5 * _SHARE * square / self.step
+                    close = self.product(ahead.gradient - point.gradient, d) <= bound
                 if close:
-                    return found
+                    return ahead
             except OutOfDomain:
                 pass
             self.step *= 0.5
         return None
 
-    def moved(self, point: _Point) -> _Forward:
-        """The proximal step of this length."""
-        y = point.x - self.step * point.gradient
-        z = self.prox(y)
-        d = z - point.x
-        model = self.product(point.gradient, d) + self.product(d, d) / (2.0 * self.step)
-        return _Forward(y, z, point.value + model + self.rough(z))
+    def better(self, point: _Point, ahead: _Point) -> _Point:
+        """Newton's step and a proximal one, if J is no higher there than at `ahead`, which is the
+        proximal one alone; `ahead` if no shift leads there.
+        """
+        system, least = self.system(point), self.total(ahead)
+        first, most = (share / self.step for share in _SHIFTS)
+        for _ in range(_ATTEMPTS):
+            self.shift = min(self.shift, most)
+            found = self.attempt(point, system)
+            if found is not None:
+                if abs(self.total(found) - least) > ROUNDING * abs(least):
+                    good = self.total(found) < least
+                else:  # where values cancel
+                    good = self.residual(found) <= self.residual(ahead)
+                if good:
+                    self.shift = 0.1 * self.shift if self.shift > 0.01 * first else 0.0
+                    return found
+            self.shift = max(8.0 * self.shift, first)
+        return ahead
 
-    def search(self, point: _Point, forward: _Forward, newton: Array) -> _Point:
-        """Newton's point, moved towards the proximal one until the envelope falls."""
-        residual = self.distance(forward.z, point.x)
-        least = 0.25 * (1.0 - _SHARE) / self.step * residual**2
-        share = 1.0
-        for _ in range(_HALVINGS):
-            trial = self.admitted((1.0 - share) * forward.z + share * newton)
-            try:
-                there = self.at(trial)
-                ahead = self.moved(there)
-            except OutOfDomain:
-                share *= 0.5
-                continue
-            change = ahead.envelope - forward.envelope
-            if abs(change) > ROUNDING * abs(forward.envelope):
-                good = change <= -least
-            else:
-                good = self.distance(ahead.z, trial) <= 0.9 * residual
-            if good:
-                return there
-            share *= 0.5
-        return self.at(forward.z)
+    def attempt(self, point: _Point, system: _System) -> _Point | None:
+        """Newton's step and a proximal one; None where that leads out of the domain, or too far."""
+        dx = self.direction(system)
+        if not np.max(np.abs(dx)) < _FAR:
+            return None
+        try:
+            return self.at(self.moved(self.at(self.admitted(point.x + dx))))
+        except OutOfDomain:
+            return None
 
-    # -- Newton's system
-
-    def direction(self, point: _Point, forward: _Forward) -> Array:
-        """(K, m): Newton's step for F, on the layers turned so that y lies along the first axis."""
-        model = self.linearizer(self.control(point.x)).model
-        size = np.sqrt(np.sum(forward.y**2, axis=1))
-        off = size <= self.step * self.strength
-        full = size >= self.step * self.strength + self.bound
-        across = np.maximum(1.0 - self.step * self.strength / np.maximum(size, 1e-300), _FLAT)
-        if np.any(full):
-            across[full] = self.bound / size[full]
+    def system(self, point: _Point) -> _System:
+        """Newton's system for F."""
+        model, s = self.linearizer(self.control(point.x)).model, self.step
+        y = point.x - s * point.gradient
+        size, level = norms(y), s * self.strength
+        off, full = size <= level, size >= level + self.bound
+        if not level > 0.0:
+            off[:] = False
+        across = np.maximum(1.0 - level / np.maximum(size, 1e-300), _FLAT)
+        across[full] = np.maximum(self.bound, 0.0) / size[full]
         slope = np.repeat(across[:, None], self.columns.m, axis=1)
         slope[:, 0] = 1.0
         pinned = np.zeros(slope.shape, dtype=bool)
         pinned[off], pinned[full, 0] = True, True
-        turn = _reflections(forward.y, size)
-        gap = np.einsum("kij,kj->ki", turn, point.x - forward.z)
-        model = model._replace(
-            B=np.einsum("kmni,kij->kmnj", model.B / self.root, turn),
-            S=np.einsum("kmni,kij->kmnj", model.S / self.root, turn),
-            R=np.einsum(
-                "kia,kij,kjb->kab", turn, model.R / (self.root[:, None] * self.root), turn
-            ),
-        )
-        dx = self.solved(model, pinned, slope, gap)
-        return np.einsum("kij,kj->ki", turn, dx)
+        turn = reflections(y)
+        gap = np.einsum("kij,kj->ki", turn, point.x - self.prox(y))
+        tau, held = self.tau[:, None], np.where(pinned, -gap, 0.0)
+        weight, linear = tau * (1.0 - slope) / (s * slope), tau * gap / (s * slope)
+        model = freed(turned(model, turn, self.root), ~pinned, held, tau, weight, linear)
+        return _System(turn, model, pinned, gap)
 
-    def solved(self, model: LinearQuadratic, pinned: Array, slope: Array, gap: Array) -> Array:
-        """The minimiser of (dx, H dx) / 2 + sum_k tau_k [(1 - d) dx^2 / 2 + gap dx] / (s d) over
-        the entries that are not pinned, dx = -gap for those that are.
-        """
-        tau, free = self.tau[:, None], ~pinned
-        held = np.where(pinned, -gap, 0.0)
-        drift = np.zeros_like(model.q)
-        for k in range(len(model.A)):
-            pushed = np.einsum("mij,mj->mi", model.A[k], drift[k])
-            drift[k + 1] = pushed + model.B[k] @ held[k]
-        q = np.einsum("kmij,kmj->kmi", model.Q, drift)
-        q[:-1] += np.einsum("kmia,ka->kmi", model.S, held)
-        r = np.einsum("kmia,kmi->ka", model.S, drift[:-1]) + np.einsum("kab,kb->ka", model.R, held)
-        r += tau * gap / (self.step * slope)
-        weight = np.where(free, tau * (1.0 - slope) / (self.step * slope), tau)
-        both = free[:, :, None] & free[:, None, :]
-        reduced = LinearQuadratic(
-            A=model.A,
-            B=np.ascontiguousarray(model.B * free[:, None, None, :]),
-            Q=model.Q,
-            S=np.ascontiguousarray(model.S * free[:, None, None, :]),
-            R=model.R * both + weight[:, :, None] * np.eye(self.columns.m),
-            q=q,
-            r=r * free,
-        )
-        metric = np.repeat(tau, self.columns.m, axis=1)
-        return linear_path(reduced, sweep(reduced, metric, lift=True))[0] + held
-
-    # -- coordinates, norms, maps
+    def direction(self, system: _System) -> Array:
+        """(K, m): Newton's step with the shift."""
+        metric = np.repeat(self.tau[:, None], self.columns.m, axis=1)
+        found = linear_path(system.model, sweep(system.model, metric, self.shift, pivots="lift"))[0]
+        dx = np.where(system.pinned, -system.gap, found)
+        return np.einsum("kij,kj->ki", system.turn, dx)
 
     def at(self, x: Array) -> _Point:
         """Raises OutOfDomain where the state is not finite."""
-        value, gradient = self.run.evaluate(self.control(x))
-        return _Point(x, value, self.columns.read(self.run.space.unflatten(gradient))[0] * self.root)
+        value, flat = self.run.evaluate(self.control(x))
+        gradient = self.columns.read(self.run.space.unflatten(flat))[0]
+        return _Point(x, value, gradient * self.root)
 
     def control(self, x: Array) -> Control:
         return self.columns.write(x / self.root)
@@ -275,31 +251,37 @@ class _Newton:
     def distance(self, x: Array, y: Array) -> float:
         return self.product(x - y, x - y) ** 0.5
 
-    def rough(self, x: Array) -> float:
-        """The L1 term."""
-        return self.strength * float(self.tau @ np.sqrt(np.sum(x * x, axis=1)))
+    def total(self, point: _Point) -> float:
+        """J with the L1 term."""
+        return point.value + self.strength * float(self.tau @ norms(point.x))
+
+    def moved(self, point: _Point) -> Array:
+        """prox_s(x - s g)."""
+        return self.prox(point.x - self.step * point.gradient)
+
+    def residual(self, point: _Point) -> float:
+        """|F|."""
+        return self.distance(self.moved(point), point.x)
 
     def prox(self, y: Array) -> Array:
-        size = np.sqrt(np.sum(y * y, axis=1))
+        """The norm on every layer less s a, and at most M."""
+        size = norms(y)
         wanted = np.clip(size - self.step * self.strength, 0.0, self.bound)
         return y * (wanted / np.maximum(size, 1e-300))[:, None]
 
     def admitted(self, x: Array) -> Array:
         """x with |x_k| <= M."""
-        if not np.isfinite(self.bound):
-            return x
-        size = np.sqrt(np.sum(x * x, axis=1))
-        return x * (self.bound / np.maximum(size, self.bound))[:, None]
+        size = norms(x)
+        return x * (np.minimum(size, self.bound) / np.maximum(size, 1e-300))[:, None]
 
     def switching(self, x: Array) -> dict[str, float]:
         """The statistics of a control that is on and then off; empty for others."""
-        size, ends = np.sqrt(np.sum(x * x, axis=1)), self.run.space.mesh.nodes
+        size, ends = norms(x), self.run.space.mesh.nodes
         top = self.bound if np.isfinite(self.bound) else float(np.max(size))
         on, off = size >= (1.0 - 1e-9) * top, size <= 1e-9 * top
-        first, last = int(np.argmin(np.append(on, False))), len(size) - int(
-            np.argmin(np.append(off[::-1], False))
-        )
-        if not top > 0.0 or last - first > 1:
+        first = int(np.argmin(np.append(on, False)))
+        last = len(size) - int(np.argmin(np.append(off[::-1], False)))
+        if not top > 0.0 or first == 0 or last == len(size):
             return {}
         return {
             "switching_time": float(self.tau @ size) / top,
@@ -308,12 +290,63 @@ class _Newton:
         }
 
 
-def _reflections(y: Array, size: Array) -> Array:
-    """(K, m, m): the reflections that exchange y / |y|, up to its sign, and the first axis; the
-    identity up to a sign where y = 0.
+def roots(columns: Columns) -> Array:
+    """(m,): w^(1/2), w the weights of the blocks, by columns."""
+    weights = np.empty(columns.m)
+    for block in columns.space.trained:
+        if block.time != "static":
+            weights[columns.part(block)] = np.broadcast_to(block.weights, block.shape).ravel()
+    return np.sqrt(weights)
+
+
+def turned(model: LinearQuadratic, turn: Array, root: Array) -> LinearQuadratic:
+    """The model in the coordinates turn_k root u_k, turn (K, m, m) symmetric and orthogonal."""
+    scaled = model.R / (root[:, None] * root)
+    return model._replace(
+        B=np.einsum("kmni,kij->kmnj", model.B / root, turn),
+        S=np.einsum("kmni,kij->kmnj", model.S / root, turn),
+        R=turn @ scaled @ turn,
+    )
+
+
+def freed(
+    model: LinearQuadratic, free: Array, held: Array, tau: Array, weight: Array, linear: Array
+) -> LinearQuadratic:
+    """(dx, H dx) / 2 + sum_k weight dx^2 / 2 + linear dx, H that of the model, as a problem for the
+    entries that are free, dx = held for the others; all (K, m), and tau (K, 1) what stands on the
+    diagonal of those.
     """
-    m = y.shape[1]
+    drift = np.zeros_like(model.q)  # of the states, by what is held
+    for k in range(len(model.A)):
+        pushed = np.einsum("mij,mj->mi", model.A[k], drift[k])
+        drift[k + 1] = pushed + model.B[k] @ held[k]
+    q = np.einsum("kmij,kmj->kmi", model.Q, drift)
+    q[:-1] += np.einsum("kmia,ka->kmi", model.S, held)
+    r = np.einsum("kmia,kmi->ka", model.S, drift[:-1]) + np.einsum("kab,kb->ka", model.R, held)
+    diagonal = np.where(free, weight, tau)[:, :, None] * np.eye(free.shape[1])
+    return LinearQuadratic(
+        A=model.A,
+        B=np.ascontiguousarray(model.B * free[:, None, None, :]),
+        Q=model.Q,
+        S=np.ascontiguousarray(model.S * free[:, None, None, :]),
+        R=model.R * (free[:, :, None] & free[:, None, :]) + diagonal,
+        q=q,
+        r=(r + linear) * free,
+    )
+
+
+def norms(x: Array) -> Array:
+    """(K,): |x_k|."""
+    return np.sqrt(np.sum(x * x, axis=1))
+
+
+def reflections(y: Array) -> Array:
+    """(K, m, m): the symmetric reflections that exchange y / |y| and the first axis, up to a sign;
+    the identity up to a sign where y = 0.
+    """
+    size = norms(y)
     normal = y / np.where(size > 0.0, size, 1.0)[:, None]
     normal[:, 0] += np.where(normal[:, 0] >= 0.0, 1.0, -1.0)
     square = np.sum(normal * normal, axis=1)
-    return np.eye(m) - 2.0 * normal[:, :, None] * normal[:, None, :] / square[:, None, None]
+    outer = normal[:, :, None] * normal[:, None, :]
+    return np.eye(y.shape[1]) - 2.0 * outer / square[:, None, None]

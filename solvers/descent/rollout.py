@@ -2,7 +2,9 @@
 
 On layer k, with the states z_k that the run has reached and those of an earlier run,
 
-    u_k = clip(u_old_k + d_k + G_k (z_k - z_old_k)).
+    u_k = clip(u_old_k + law_k (z_k - z_old_k, a, a ds)),   s = clip(s_old + a ds),
+
+for a share a of the step that a sweep found.
 
 Compiled where the loops of `flow/program.py` apply; else layer by layer on the generic path, which
 is the reference.
@@ -15,8 +17,8 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.controls import Control
 
+from ..adjoint.coefficients import Columns
 from ..adjoint.discretize import ReducedObjective
-from ..adjoint.linear_quadratic import Columns
 from ..adjoint.tape import Kept, Sweeps, Tape
 from ..flow.chain_loops import WIDTH
 from ..run.solution import SolveError
@@ -51,23 +53,23 @@ class Rollout:
         return self._point(u, s, control, sweeps, tape)
 
     def __call__(
-        self, old: Point, before: Array, opens: Array, gains: Array, ds: Array
+        self, old: Point, before: Array, law: Array, ds: Array, share: float
     ) -> Point | None:
         """The run from `old`, corrected; None where the state or J does not stay finite.
 
         before : (K + 1, M, N), the states of `old`
-        opens, gains, ds : d (K, m), G (K, m, n), and what is added to the static coefficients
+        law, ds : (K, m, n + 1 + p), (p,), as in `riccati.Sweep`
         """
         m = self.columns.m
-        s = np.clip(old.s + ds, self.bounds[0, m:], self.bounds[1, m:])
+        s = np.clip(old.s + share * ds, self.bounds[0, m:], self.bounds[1, m:])
         u = old.u.copy()
         control = self.columns.write(u, s)
         sweeps = self.objective.sweeps(control)
         run = self._generic if sweeps.compiled is None else self._compiled
-        flat = before.reshape(len(before), -1)
+        flat, step = before.reshape(len(before), -1), share * np.append(1.0, ds)
         with np.errstate(over="ignore", invalid="ignore"):
             try:
-                tape = run(sweeps, control, flat, opens, gains, u)
+                tape = run(sweeps, control, flat, law, step, u)
                 if tape is None:
                     return None
                 found = self._point(u, s, control, sweeps, tape)
@@ -81,7 +83,7 @@ class Rollout:
         return Point(u, s, control, sweeps, tape, value)
 
     def _compiled(
-        self, sweeps: Sweeps, _: Control, before: Array, opens: Array, gains: Array, u: Array
+        self, sweeps: Sweeps, _: Control, before: Array, law: Array, step: Array, u: Array
     ) -> Tape | None:
         loop, initial = sweeps.loop, self.objective.problem.initial
         samples, stages = initial.shape[1], loop.method.b.size
@@ -99,21 +101,22 @@ class Rollout:
             record,
             self._places,
             before,
-            (opens, gains),
+            law,
+            step,
             self._inside,
             u,
         )
         return None if failed >= 0 else Tape(0, sweeps.steps, Kept(record, final), record)
 
     def _generic(
-        self, sweeps: Sweeps, control: Control, before: Array, opens: Array, gains: Array, u: Array
+        self, sweeps: Sweeps, control: Control, before: Array, law: Array, step: Array, u: Array
     ) -> Tape:
         f, layers = self.objective.problem.initial, len(u)
         firsts = np.searchsorted(sweeps.steps.layer, np.arange(layers + 1))
         states = [f]
         for k in range(layers):
-            dz = f.T.reshape(-1) - before[k]
-            np.clip(u[k] + opens[k] + gains[k] @ dz, *self._inside, out=u[k])
+            given = np.append(f.T.reshape(-1) - before[k], step)
+            np.clip(u[k] + law[k] @ given, *self._inside, out=u[k])
             self._put(control, u, k)
             part = sweeps.states(f, int(firsts[k]), int(firsts[k + 1]))
             states += [part.states[i] for i in range(1, len(part.states))]

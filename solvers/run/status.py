@@ -26,6 +26,12 @@ class Status(Enum):
         "maximum all are; this run does not tell them apart.",
         True,
     )
+    MINIMUM = (
+        "Converged: the projected gradient is below the tolerance, and every pivot of the Hessian "
+        "is positive: up to the tolerance, a strict local minimum of the discrete problem. Others "
+        "may be lower.",
+        True,
+    )
     GAP_CLOSED = (
         "Converged: the duality gap is below the tolerance; where the objective is convex, it "
         "bounds the distance from the least one.",
@@ -128,6 +134,12 @@ class Status(Enum):
         "rounding. Start elsewhere.",
         False,
     )
+    ENDPOINT_MISSED = (
+        "The endpoint was not reached: the distance from it does not fall although its weight was "
+        "raised again and again. It seems unreachable, at least from this start: give more layers "
+        "or another start, or a target that the data allow.",
+        False,
+    )
     FOLLOWED = (
         "The branch was followed to an end of the range. Its points are stationary; their Morse "
         "indices say which are no minima.",
@@ -142,12 +154,6 @@ class Status(Enum):
     BRANCH_CAPPED = (
         "The cap on the number of points was reached inside the range of the parameter. Raise "
         "max_points or max_step.",
-        False,
-    )
-    ENDPOINT_MISSED = (
-        "The endpoint was not reached: the distance from it does not fall although its weight was "
-        "raised again and again. It seems unreachable, at least from this start: give more layers "
-        "or another start, or a target that the data allow.",
         False,
     )
     RAISED = (
