@@ -134,6 +134,12 @@ class Status(Enum):
         "rounding. Start elsewhere.",
         False,
     )
+    ENDPOINT_MISSED = (
+        "The endpoint was not reached: the distance from it does not fall although its weight was "
+        "raised again and again. It seems unreachable, at least from this start: give more layers "
+        "or another start, or a target that the data allow.",
+        False,
+    )
     FOLLOWED = (
         "The branch was followed to an end of the range. Its points are stationary; their Morse "
         "indices say which are no minima.",
@@ -148,12 +154,6 @@ class Status(Enum):
     BRANCH_CAPPED = (
         "The cap on the number of points was reached inside the range of the parameter. Raise "
         "max_points or max_step.",
-        False,
-    )
-    ENDPOINT_MISSED = (
-        "The endpoint was not reached: the distance from it does not fall although its weight was "
-        "raised again and again. It seems unreachable, at least from this start: give more layers "
-        "or another start, or a target that the data allow.",
         False,
     )
     RAISED = (
