@@ -6,6 +6,7 @@ from .compare import Attempt, Comparison, compare
 from .descent.adam import Adam
 from .descent.continuation import Arclength, Branch, Event, continue_minimizers, equal_values
 from .descent.first_order import FrankWolfe, GradientDescent, Nesterov
+from .descent.free_switch import FreeSwitch, free_switch
 from .descent.minimize import minimize
 from .descent.multistart import Cluster, Multistart, multistart
 from .descent.objective import Composite, Objective, SampledObjective
@@ -92,6 +93,7 @@ __all__ = [
     "ExplicitMidpoint",
     "Extremal",
     "FrankWolfe",
+    "FreeSwitch",
     "GradientDescent",
     "GramTest",
     "Growth",
@@ -142,6 +144,7 @@ __all__ = [
     "evaluate",
     "exact_reduction",
     "explain",
+    "free_switch",
     "gram_test",
     "growth_class",
     "integrate",

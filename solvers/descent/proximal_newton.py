@@ -12,6 +12,7 @@ from continuum.penalties import Penalty, counted
 from continuum.sets import Amplitude
 from continuum.sparsity import L1
 
+from ..adjoint.coefficients import Columns
 from ..adjoint.discretize import ReducedObjective
 from ..adjoint.linear_quadratic import Linearizer, LinearQuadratic
 from ..run.solution import Solution
@@ -32,6 +33,9 @@ _FLAT = 1e-6
 
 _ATTEMPTS = 5
 """Shifts tried, before the proximal step alone is taken."""
+
+_FAR = 1e50
+"""Entries of a step that are not tried: where the cost is linear, Newton's step is infinite."""
 
 _SHIFTS = (1e-3, 1e3)
 """The first shift and the largest one, times the length of the proximal step."""
@@ -63,7 +67,7 @@ class ProximalNewton(Minimizer):
     initial_step : the first s
     The statistics have "switching_time", int |u| dt / M, where |u| = M on the first layers and
     u = 0 on the last, with "on_until" and "off_from", the ends of these layers; M is the largest
-    |u| where there is no Amplitude.
+    |u| where there is no Amplitude.  `free_switch` makes that time an unknown.
     """
 
     initial_step: float = 1.0
@@ -130,10 +134,7 @@ class _Newton:
         self.linearizer = Linearizer(problem.objective)  # type: ignore[arg-type]  # see check
         self.columns, space = self.linearizer.columns, problem.space
         self.tau = space.mesh.steps
-        weights = np.empty(self.columns.m)
-        for block in space.trained:
-            weights[self.columns.part(block)] = np.broadcast_to(block.weights, block.shape).ravel()
-        self.root = np.sqrt(weights)
+        self.root = roots(self.columns)
         self.strength = sum(t.strength for t in _rough(problem) if isinstance(t, L1))
         self.bound = np.inf
         if isinstance(problem.admissible, Amplitude):
@@ -182,26 +183,33 @@ class _Newton:
         first, most = (share / self.step for share in _SHIFTS)
         for _ in range(_ATTEMPTS):
             self.shift = min(self.shift, most)
-            try:
-                newton = self.at(self.admitted(point.x + self.direction(system)))
-                found = self.at(self.moved(newton))
+            found = self.attempt(point, system)
+            if found is not None:
                 if abs(self.total(found) - least) > ROUNDING * abs(least):
                     good = self.total(found) < least
                 else:  # where values cancel
                     good = self.residual(found) <= self.residual(ahead)
-            except OutOfDomain:
-                good = False
-            if good:
-                self.shift = 0.1 * self.shift if self.shift > 0.01 * first else 0.0
-                return found
+                if good:
+                    self.shift = 0.1 * self.shift if self.shift > 0.01 * first else 0.0
+                    return found
             self.shift = max(8.0 * self.shift, first)
         return ahead
+
+    def attempt(self, point: _Point, system: _System) -> _Point | None:
+        """Newton's step and a proximal one; None where that leads out of the domain, or too far."""
+        dx = self.direction(system)
+        if not np.max(np.abs(dx)) < _FAR:
+            return None
+        try:
+            return self.at(self.moved(self.at(self.admitted(point.x + dx))))
+        except OutOfDomain:
+            return None
 
     def system(self, point: _Point) -> _System:
         """Newton's system for F."""
         model, s = self.linearizer(self.control(point.x)).model, self.step
         y = point.x - s * point.gradient
-        size, level = _norms(y), s * self.strength
+        size, level = norms(y), s * self.strength
         off, full = size <= level, size >= level + self.bound
         if not level > 0.0:
             off[:] = False
@@ -211,43 +219,12 @@ class _Newton:
         slope[:, 0] = 1.0
         pinned = np.zeros(slope.shape, dtype=bool)
         pinned[off], pinned[full, 0] = True, True
-        turn = _reflections(y, size)
+        turn = reflections(y)
         gap = np.einsum("kij,kj->ki", turn, point.x - self.prox(y))
-        scaled = model.R / (self.root[:, None] * self.root)
-        model = model._replace(
-            B=np.einsum("kmni,kij->kmnj", model.B / self.root, turn),
-            S=np.einsum("kmni,kij->kmnj", model.S / self.root, turn),
-            R=turn @ scaled @ turn,
-        )
-        return _System(turn, self.reduced(model, pinned, slope, gap), pinned, gap)
-
-    def reduced(
-        self, model: LinearQuadratic, pinned: Array, slope: Array, gap: Array
-    ) -> LinearQuadratic:
-        """(dx, H dx) / 2 + sum_k tau_k [(1 - d) dx^2 / 2 + gap dx] / (s d), d the slope, as a
-        problem for the entries that are not pinned, with dx = -gap for those that are.
-        """
-        tau, free = self.tau[:, None], ~pinned
-        held = np.where(pinned, -gap, 0.0)
-        drift = np.zeros_like(model.q)  # of the states, by what is pinned
-        for k in range(len(model.A)):
-            pushed = np.einsum("mij,mj->mi", model.A[k], drift[k])
-            drift[k + 1] = pushed + model.B[k] @ held[k]
-        q = np.einsum("kmij,kmj->kmi", model.Q, drift)
-        q[:-1] += np.einsum("kmia,ka->kmi", model.S, held)
-        r = np.einsum("kmia,kmi->ka", model.S, drift[:-1]) + np.einsum("kab,kb->ka", model.R, held)
-        r += tau * gap / (self.step * slope)
-        further = np.where(free, tau * (1.0 - slope) / (self.step * slope), tau)
-        both = free[:, :, None] & free[:, None, :]
-        return LinearQuadratic(
-            A=model.A,
-            B=np.ascontiguousarray(model.B * free[:, None, None, :]),
-            Q=model.Q,
-            S=np.ascontiguousarray(model.S * free[:, None, None, :]),
-            R=model.R * both + further[:, :, None] * np.eye(self.columns.m),
-            q=q,
-            r=r * free,
-        )
+        tau, held = self.tau[:, None], np.where(pinned, -gap, 0.0)
+        weight, linear = tau * (1.0 - slope) / (s * slope), tau * gap / (s * slope)
+        model = freed(turned(model, turn, self.root), ~pinned, held, tau, weight, linear)
+        return _System(turn, model, pinned, gap)
 
     def direction(self, system: _System) -> Array:
         """(K, m): Newton's step with the shift."""
@@ -276,7 +253,7 @@ class _Newton:
 
     def total(self, point: _Point) -> float:
         """J with the L1 term."""
-        return point.value + self.strength * float(self.tau @ _norms(point.x))
+        return point.value + self.strength * float(self.tau @ norms(point.x))
 
     def moved(self, point: _Point) -> Array:
         """prox_s(x - s g)."""
@@ -288,18 +265,18 @@ class _Newton:
 
     def prox(self, y: Array) -> Array:
         """The norm on every layer less s a, and at most M."""
-        size = _norms(y)
+        size = norms(y)
         wanted = np.clip(size - self.step * self.strength, 0.0, self.bound)
         return y * (wanted / np.maximum(size, 1e-300))[:, None]
 
     def admitted(self, x: Array) -> Array:
         """x with |x_k| <= M."""
-        size = _norms(x)
+        size = norms(x)
         return x * (np.minimum(size, self.bound) / np.maximum(size, 1e-300))[:, None]
 
     def switching(self, x: Array) -> dict[str, float]:
         """The statistics of a control that is on and then off; empty for others."""
-        size, ends = _norms(x), self.run.space.mesh.nodes
+        size, ends = norms(x), self.run.space.mesh.nodes
         top = self.bound if np.isfinite(self.bound) else float(np.max(size))
         on, off = size >= (1.0 - 1e-9) * top, size <= 1e-9 * top
         first = int(np.argmin(np.append(on, False)))
@@ -313,15 +290,61 @@ class _Newton:
         }
 
 
-def _norms(x: Array) -> Array:
+def roots(columns: Columns) -> Array:
+    """(m,): w^(1/2), w the weights of the blocks, by columns."""
+    weights = np.empty(columns.m)
+    for block in columns.space.trained:
+        if block.time != "static":
+            weights[columns.part(block)] = np.broadcast_to(block.weights, block.shape).ravel()
+    return np.sqrt(weights)
+
+
+def turned(model: LinearQuadratic, turn: Array, root: Array) -> LinearQuadratic:
+    """The model in the coordinates turn_k root u_k, turn (K, m, m) symmetric and orthogonal."""
+    scaled = model.R / (root[:, None] * root)
+    return model._replace(
+        B=np.einsum("kmni,kij->kmnj", model.B / root, turn),
+        S=np.einsum("kmni,kij->kmnj", model.S / root, turn),
+        R=turn @ scaled @ turn,
+    )
+
+
+def freed(
+    model: LinearQuadratic, free: Array, held: Array, tau: Array, weight: Array, linear: Array
+) -> LinearQuadratic:
+    """(dx, H dx) / 2 + sum_k weight dx^2 / 2 + linear dx, H that of the model, as a problem for the
+    entries that are free, dx = held for the others; all (K, m), and tau (K, 1) what stands on the
+    diagonal of those.
+    """
+    drift = np.zeros_like(model.q)  # of the states, by what is held
+    for k in range(len(model.A)):
+        pushed = np.einsum("mij,mj->mi", model.A[k], drift[k])
+        drift[k + 1] = pushed + model.B[k] @ held[k]
+    q = np.einsum("kmij,kmj->kmi", model.Q, drift)
+    q[:-1] += np.einsum("kmia,ka->kmi", model.S, held)
+    r = np.einsum("kmia,kmi->ka", model.S, drift[:-1]) + np.einsum("kab,kb->ka", model.R, held)
+    diagonal = np.where(free, weight, tau)[:, :, None] * np.eye(free.shape[1])
+    return LinearQuadratic(
+        A=model.A,
+        B=np.ascontiguousarray(model.B * free[:, None, None, :]),
+        Q=model.Q,
+        S=np.ascontiguousarray(model.S * free[:, None, None, :]),
+        R=model.R * (free[:, :, None] & free[:, None, :]) + diagonal,
+        q=q,
+        r=(r + linear) * free,
+    )
+
+
+def norms(x: Array) -> Array:
     """(K,): |x_k|."""
     return np.sqrt(np.sum(x * x, axis=1))
 
 
-def _reflections(y: Array, size: Array) -> Array:
+def reflections(y: Array) -> Array:
     """(K, m, m): the symmetric reflections that exchange y / |y| and the first axis, up to a sign;
     the identity up to a sign where y = 0.
     """
+    size = norms(y)
     normal = y / np.where(size > 0.0, size, 1.0)[:, None]
     normal[:, 0] += np.where(normal[:, 0] >= 0.0, 1.0, -1.0)
     square = np.sum(normal * normal, axis=1)
