@@ -46,6 +46,7 @@ PACKAGES = (
     "torchdiffeq",
     "jax",
     "diffrax",
+    "casadi",
 )
 Row = dict[str, str | float | None]
 

@@ -12,6 +12,7 @@ from .descent.multistart import Cluster, Multistart, multistart
 from .descent.objective import Composite, Objective, SampledObjective
 from .descent.proximal import proximal_alternating
 from .descent.proximal_newton import ProximalNewton
+from .descent.riccati_newton import RiccatiNewton
 from .descent.second_order import LBFGS, NewtonCG
 from .descent.symmetries import symmetries
 from .evaluate import Evaluation, evaluate
@@ -121,6 +122,7 @@ __all__ = [
     "ReducedObjective",
     "Reduction",
     "Refinement",
+    "RiccatiNewton",
     "SampledObjective",
     "Snapshot",
     "Solution",

@@ -45,7 +45,7 @@ from solvers import (
     discretize,
     integrate,
 )
-from solvers.adjoint import chain_adjoint, chain_second_order
+from solvers.adjoint import chain_adjoint, chain_linear_quadratic, chain_second_order
 from solvers.flow import adaptive_loops, chain_loops
 from solvers.flow.adaptive import _attempt
 from solvers.flow.program import Loop, lower, pair_of
@@ -313,6 +313,7 @@ def test_one_compilation_serves_all():
         chain_loops.slope_at,
         chain_second_order.tangent,
         chain_second_order.second_order,
+        chain_linear_quadratic.linearize,
     )
     for loop in loops:
         assert len(loop.signatures) <= 1
@@ -323,6 +324,7 @@ import numpy as np
 from continuum import LearningProblem, SquaredError, TimeMesh, gelu, tanh
 from continuum.networks import Adjoint, Chain, Linear, Offset, Pointwise
 from solvers import Heun, discretize
+from solvers.adjoint.linear_quadratic import linearize
 
 rng = np.random.default_rng(1)
 maps = (Offset("o"), Pointwise(tanh), Linear("w", 4), Offset("b"), Pointwise(gelu), Adjoint("w"))
@@ -336,6 +338,9 @@ for in_time in ("layers", "nodes", "static"):
         control = space.random(rng)
         objective.value_and_gradient(control)
         objective.hvp(control, control)
+        if in_time != "nodes":
+            linearize(objective, control)
+            linearize(discretize(problem, Heun(), 2, "steps"), control)
         other = network.controls(TimeMesh(1.0, 1), in_time=in_time).random(rng)
         if in_time != "static":
             try:

@@ -1,5 +1,7 @@
 """The sweep against dense linear algebra, on random systems that belong to no network."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from solvers.adjoint.linear_quadratic import (
     reduced_gradient,
     reduced_hessian,
 )
-from solvers.descent.riccati import in_python, linear_path, sweep
+from solvers.descent.riccati import in_python, linear_path, negative_curvature, sweep
 
 SHAPES = [
     (6, 3, 2, 2, 0),
@@ -95,23 +97,48 @@ def test_negative_pivots_number_the_negative_eigenvalues(rng, shape, diagonal, s
             found = solve(lq, metric, float(shift), borders)
             assert found.inertia == negative
             assert found.ended == -1
-            ended = solve(lq, metric, float(shift), borders, definite=True).ended
+            ended = solve(lq, metric, float(shift), borders, pivots="end").ended
             assert (ended == -1) == (negative == 0)
             met.add(negative)
     assert len(met) > 3 or len(values) < 4
 
 
 @EVERY
-def test_compiled_and_numpy_agree(rng, shape):
+@pytest.mark.parametrize("pivots", ["keep", "lift"])
+def test_compiled_and_numpy_agree(rng, shape, pivots):
     for curvature in (-2.0, 0.0, 1.0, 8.0):
         lq, borders, metric = random_system(rng, shape, curvature)
-        found, reference = (f(lq, metric, 0.1, borders) for f in (sweep, in_python))
+        found, reference = (f(lq, metric, 0.1, borders, pivots=pivots) for f in (sweep, in_python))
+        if pivots == "lift":
+            dv = linear_path(lq, found, borders)[0].ravel()
+            slope = reduced_gradient(lq, borders) @ np.append(dv, found.ds)
+            assert slope == pytest.approx(-2.0 * found.predicted, rel=1e-9)
+            assert slope < 0.0
         for name in ("law", "ds", "predicted", "negatives", "static"):
             a, b = getattr(found, name), getattr(reference, name)
             np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9, err_msg=name)
         bad = reference.negatives > 0
         np.testing.assert_allclose(found.least[bad], reference.least[bad], rtol=1e-8)
         assert np.all(found.least[~bad] > 0.0)
+
+
+@EVERY
+@WAYS
+def test_negative_pivots_give_a_direction(rng, shape, solve):
+    for curvature in (-1.0, 0.0, 1.0):
+        lq, borders, metric = random_system(rng, shape, curvature)
+        found = solve(lq, metric, 0.2, borders)
+        direction = negative_curvature(lq, found, metric, borders)
+        if found.inertia == 0:
+            assert direction is None
+            continue
+        law, ds, least = direction
+        dv = linear_path(lq, replace(found, law=law, ds=ds), borders)[0]
+        step = np.append(dv.ravel(), ds)
+        hessian = reduced_hessian(lq, borders) + 0.2 * np.diag(metric)
+        assert step @ (metric * step) == pytest.approx(1.0, rel=1e-12)
+        assert step @ hessian @ step == pytest.approx(least, rel=1e-9)
+        assert least < 0.0
 
 
 @pytest.mark.parametrize("shape", [(3, 30, 4, 40, 2), (3, 1, 120, 40, 0)], ids=str)

@@ -104,8 +104,8 @@ class Desk(NamedTuple):
 
 
 class Model(NamedTuple):
-    """What is filled; see `linear_quadratic.py`.  Derivatives of costs at the ends of layers, of
-    penalties, and of the coefficients of costs are not part of it.
+    """What is filled; see `linear_quadratic.py`.  Derivatives of costs in coefficients are not part
+    of it, nor are penalties but for the diagonal that they add to R.
 
     A (K, M, N, N), B (K, M, N, c), Q (., M, N, N), S (., M, N, c), R (K, c, c), G (K, c),
     costates (K + 1, M, N)
@@ -407,6 +407,14 @@ def _back(program, blocks, places, still, dead, moment, sizes, stores, desk, q, 
 @inlined
 def _sort(x, units, samples, directions, square, other):
     """square (M, N, N), other (M, N, c) <- the directions of the state and of the coefficients."""
+    if samples == 1:
+        for i in range(units):
+            row = x[i * directions : (i + 1) * directions]
+            for d in range(units):
+                square[0, i, d] = row[d]
+            for d in range(units, directions):
+                other[0, i, d - units] = row[d]
+        return
     for i in range(units):
         for d in range(directions):
             start = (i * directions + d) * samples
@@ -416,6 +424,15 @@ def _sort(x, units, samples, directions, square, other):
             else:
                 for m in range(samples):
                     other[m, i, d - units] = x[start + m]
+
+
+@inlined
+def _add(x, out):
+    """out <- out + x."""
+    for m in range(x.shape[0]):
+        for i in range(x.shape[1]):
+            for j in range(x.shape[2]):
+                out[m, i, j] += x[m, i, j]
 
 
 @inlined
@@ -445,6 +462,7 @@ def linearize(
     seeds,
     bend_of,
     bends,
+    diagonals,
     model,
 ):
     """Fills the model from the tape of `advance`.
@@ -454,12 +472,13 @@ def linearize(
     untouched : (L,), whether no link before this one has coefficients
     seed_of, bend_of : (S + 1,), which of seeds and bends belongs to each state, or -1
     seeds : (., N M), derivatives of the costs in the states
-    bends : (., M, N, N), their second derivatives, of states inside a layer
+    bends : (., M, N, N), their second derivatives
+    diagonals : (K, c), added to R
     """
     desk, program, method = borrowed(desk), borrowed(program), borrowed(method)
     moments, values, kinds = borrowed(moments), borrowed(blocks.values), borrowed(blocks.kinds)
     tape, seeds, bends, model = borrowed(tape), borrowed(seeds), borrowed(bends), borrowed(model)
-    places = borrowed(places)
+    places, diagonals = borrowed(places), borrowed(diagonals)
     links, stages, c = program.links, method.b.size, model.G.shape[1]
     units = model.A.shape[2]
     directions = units + c
@@ -501,6 +520,8 @@ def linearize(
             G, R = model.G[k], model.R[k]
             G[:] = 0.0
             R[:] = 0.0
+            for a in range(c):
+                R[a, a] = diagonals[k, a]
             for n in range(stop - 1, first - 1, -1):
                 if n + 1 < stop and seed_of[n + 1] >= 0:
                     p += seeds[seed_of[n + 1]]
@@ -536,6 +557,11 @@ def linearize(
                 combine(1.0, p, h, desk.total, 0, stages, desk.back, 0, p)
                 combine(1.0, dp, h, desk.total, 0, stages, desk.dback, 0, dp)
             _sort(dp, units, samples, directions, model.Q[k], model.S[k])
+        else:
+            model.Q[k] = 0.0
+            model.S[k] = 0.0
+        if bend_of[first] >= 0:
+            _add(bends[bend_of[first]], model.Q[k])
         if seed_of[first] >= 0:
             p += seeds[seed_of[first]]
         for m in range(samples):

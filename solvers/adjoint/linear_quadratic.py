@@ -24,6 +24,7 @@ Source: Dunn and Bertsekas, Efficient dynamic programming implementations of New
 unconstrained optimal control problems, J. Optim. Theory Appl. 63 (1989).
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -42,6 +43,7 @@ from ..steps.embedded import AdaptiveRungeKutta
 from . import chain_linear_quadratic as compiled
 from .chain_linear_quadratic import Desk, Model
 from .coefficients import Columns
+from .discrete_cost import Rule
 from .discretize import ReducedObjective
 from .tape import Seeds, Sweeps, Tape
 from .unit_directions import model_of, unit_direction
@@ -172,8 +174,11 @@ class Linearizer:
         _check(objective)
         problem, space = objective.problem, objective.space
         self.objective, self.columns = objective, Columns.of(space)
-        terms = () if problem.penalty is None else problem.penalty.terms
-        self.penalties = [term for term in terms if term.smooth]
+        terms = [] if problem.penalty is None else [x for x in problem.penalty.terms if x.smooth]
+        self.densities = [term for term in terms if type(term) is not Tikhonov]
+        self.ridge = _ridge([term for term in terms if type(term) is Tikhonov], self.columns)
+        u, _ = self.columns.split(self.ridge)
+        self.diagonals = np.concatenate([u, np.zeros((len(u), self.columns.p))], axis=1)
         functional = problem.functional
         reads = (*functional.running_reads, *functional.terminal_reads)
         self.static = {b.name: b.shape for b in space.trained if b.name in reads}
@@ -192,7 +197,7 @@ class Linearizer:
             np.zeros((layers, c)),
             np.zeros(nodes),
         )
-        self._apart = False
+        self._nodes: _Nodes | None = None
         self._bends: Array | None = None
         self._desk: Desk | None = None
 
@@ -200,37 +205,42 @@ class Linearizer:
         """The model at a control.
 
         run : what `objective.recorded` gives for this control, if it is known
-        raises SolveError if the state does not stay finite, or an implicit step has no solution
+        raises SolveError if the state does not stay finite, or an implicit step has no solution;
+            ValueError, at the first call, for a network or a cost by which samples see each other
         """
         objective, columns, model = self.objective, self.columns, self.model
         control = objective.space.check("control", control)
         sweeps, tape = run or objective.recorded(control)
-        numbers, per_layer = sweeps.cost.rule.states, objective.steps_per_layer
-        inside = any(int(n) % per_layer for n in numbers)
         total = {name: np.zeros(shape) for name, shape in self.static.items()}
-        seeds = sweeps.seeds(tape, total)
-        bends = self._curvature(sweeps, tape)
-        if not self._apart:
+        seeds, bends = sweeps.seeds(tape, total), self._curvature(sweeps, tape)
+        nodes = self._nodes
+        if nodes is None:
             _check_apart(sweeps, tape, bends)
-            self._apart = True
-        if sweeps.compiled is None or (inside and self.static):
-            model_of(sweeps, tape, per_layer, seeds, columns, model)
+            nodes = self._nodes = _Nodes.of(sweeps.cost.rule, objective.steps_per_layer)
+        if sweeps.compiled is None or (nodes.inside and self.static):
+            model_of(sweeps, tape, objective.steps_per_layer, seeds, columns, model)
+            model.Q[nodes.rows] += bends[nodes.ends]
+            a = np.arange(len(columns))
+            model.R[:, a, a] += self.diagonals
         else:
-            self._run(sweeps.loop, tape, seeds, numbers, bends)
-        rows = numbers[numbers % per_layer == 0] // per_layer
-        ends = np.searchsorted(numbers, rows * per_layer)
-        model.Q[-1], model.S[-1] = 0.0, 0.0
-        model.Q[rows] += bends[ends]
-        layers, m, p = len(model.A), columns.m, columns.p
-        r, q = np.zeros((layers, m + p)), np.zeros_like(model.costates)
-        if inside:  # what the trapezoid rule inside a layer adds is there at lambda_{k+1} = 0
+            self._run(sweeps.loop, tape, seeds, bends, nodes)
+        r, q = np.zeros(model.G.shape), np.zeros(model.costates.shape)
+        if nodes.inside:  # what nodes inside a layer add is what is left at lambda_{k+1} = 0
             later = model.costates[1:]
             q[:-1] = model.costates[:-1] - np.einsum("kmij,kmi->kmj", model.A, later)
             q[-1] = model.costates[-1]
             r += model.G - np.einsum("kmia,kmi->ka", model.B, later)
         else:
-            q[rows] = self._raw(seeds.values[seeds.places[rows * per_layer]])
-        return self._finish(control, sweeps, tape, total, q, r)
+            q[nodes.rows] = self._raw(seeds.values)
+        P, direct = np.zeros((columns.p, columns.p)), np.zeros(len(columns))
+        if self.static:
+            columns.collect(total, 1.0, direct)
+            self._add_static(sweeps, tape, P)
+        further, penalty = self._add_penalties(control, P)
+        gradient, parts, borders = self._split(q, r, direct, further, P)
+        value = sweeps.value(tape) + penalty
+        states = tape.stacked(nodes.starts).transpose(0, 2, 1)
+        return Linearization(value, gradient, states, model.costates, parts, borders)
 
     @cached_property
     def _units(self) -> Array:
@@ -264,14 +274,12 @@ class Linearizer:
             self._bends = bends
         return bends
 
-    def _run(self, loop: Loop, tape: Tape, seeds: Seeds, numbers: Array, bends: Array) -> None:
+    def _run(self, loop: Loop, tape: Tape, seeds: Seeds, bends: Array, nodes: "_Nodes") -> None:
         """The compiled pass."""
         lowered, samples = loop.lowered, self.objective.samples
         if self._desk is None:
             self._desk = Desk.of(loop, samples, len(self.columns), self.objective.steps_per_layer)
             self._places, self._untouched = _places(lowered, self.columns)
-        bend_of = np.full(len(seeds.places), -1)
-        bend_of[numbers] = np.arange(len(numbers))
         compiled.linearize(
             samples,
             self._desk,
@@ -285,44 +293,32 @@ class Linearizer:
             self._untouched,
             seeds.places,
             (self._units * seeds.values).reshape(len(seeds.values), -1),
-            bend_of,
+            nodes.places,
             bends,
+            self.diagonals,
             self.model,
         )
 
-    def _finish(
-        self,
-        control: Control,
-        sweeps: Sweeps,
-        tape: Tape,
-        total: dict[str, Array],
-        q: Array,
-        r: Array,
-    ) -> Linearization:
-        """The model with what penalties and the coefficients of costs add, borders apart."""
-        model, columns = self.model, self.columns
-        layers, m, p = len(model.A), columns.m, columns.p
-        direct, P = np.zeros(m + p), np.zeros((p, p))
-        columns.collect(total, 1.0, direct)
-        if self.static:
-            self._add_static(sweeps, tape, P)
-        further = self._add_penalties(control, P)
-        r[:, :m] += further[: layers * m].reshape(layers, m)
-        own = direct[m:] + further[layers * m :]
-        slope = model.G[:, :m].reshape(-1) + further[: layers * m]
-        gradient = np.append(slope, model.G[:, m:].sum(axis=0) + own)
-        value = sweeps.value(tape) + sum(term.value(control) for term in self.penalties)
-        states = tape.stacked(np.arange(0, len(tape.steps) + 1, self.objective.steps_per_layer))
-        B, S, R, borders = model.B, model.S, model.R, None
-        if p:
-            P += R[:, m:, m:].sum(axis=0)
-            own = own + r[:, m:].sum(axis=0)
-            borders = Borders(*(x.copy() for x in (B[..., m:], S[..., m:], R[:, :m, m:], P, own)))
-            B, S, R, r = (x.copy() for x in (B[..., :m], S[..., :m], R[:, :m, :m], r[:, :m]))
-        parts = LinearQuadratic(model.A, B, model.Q, S[:-1], R, q, r)
-        return Linearization(
-            value, gradient, states.transpose(0, 2, 1), model.costates, parts, borders
-        )
+    def _split(
+        self, q: Array, r: Array, direct: Array, further: Array, P: Array
+    ) -> tuple[Array, LinearQuadratic, Borders | None]:
+        """(gradient, model, borders) from q and r of the stages, the derivatives of the costs in
+        static blocks (c,), those of the penalties (K m + p,) and the second ones in static blocks.
+        """
+        model, m = self.model, self.columns.m
+        u, s = self.columns.split(further)
+        if not self.columns.p:
+            r += u
+            found = LinearQuadratic(model.A, model.B, model.Q, model.S[:-1], model.R, q, r)
+            return (model.G + u).reshape(-1), found, None
+        s = direct[m:] + s
+        gradient = np.append(model.G[:, :m] + u, model.G[:, m:].sum(axis=0) + s)
+        B, S, R = model.B, model.S, model.R
+        P = P + R[:, m:, m:].sum(axis=0)
+        own = s + r[:, m:].sum(axis=0)
+        borders = Borders(B[..., m:].copy(), S[..., m:].copy(), R[:, :m, m:].copy(), P, own)
+        B, S, R = (x.copy() for x in (B[..., :m], S[:-1, ..., :m], R[:, :m, :m]))
+        return gradient, LinearQuadratic(model.A, B, model.Q, S, R, q, r[:, :m] + u), borders
 
     def _add_static(self, sweeps: Sweeps, tape: Tape, P: Array) -> None:
         """Adds the second derivatives of the costs in static blocks that they read, with states at
@@ -344,31 +340,63 @@ class Linearizer:
                     columns.collect(total, 1.0, bar)
             P[:, a - columns.m] += bar[columns.m :]
 
-    def _add_penalties(self, control: Control, P: Array) -> Array:
-        """(K m + p,): the derivative of the penalties; their second one is added to the model."""
-        columns, model = self.columns, self.model
-        found, m = np.zeros_like(columns.weights), columns.m
-        for term in self.penalties:
+    def _add_penalties(self, control: Control, P: Array) -> tuple[Array, float]:
+        """(the derivative of the penalties (K m + p,), their value); their second one is added to P
+        and, but for the ridge, which is there already, to the model.
+        """
+        columns, R, m = self.columns, self.model.R, self.columns.m
+        x = columns.vector(control)
+        found = self.ridge * x
+        value = 0.5 * float(found @ x)
+        P[np.diag_indices(columns.p)] += columns.split(self.ridge)[1]
+        for term in self.densities:
+            value += term.value(control)
             found += columns.weights * columns.vector(term.gradient(control))
-            if type(term) is Tikhonov:
-                self._add_ridge(term, P)
-                continue
             for a, unit in enumerate(columns.units()):
-                column = columns.weights * columns.vector(term.hvp(control, unit))
+                u, s = columns.split(columns.weights * columns.vector(term.hvp(control, unit)))
                 if a < m:
-                    model.R[:, :m, a] += column[: len(model.R) * m].reshape(-1, m)
+                    R[:, :m, a] += u
                 else:
-                    P[:, a - m] += column[len(model.R) * m :]
-        return found
+                    P[:, a - m] += s
+        return found, value
 
-    def _add_ridge(self, term: Tikhonov, P: Array) -> None:
-        """Adds the diagonal second derivative of a Tikhonov penalty."""
-        columns, R = self.columns, self.model.R
-        ones = {b.name: np.ones(columns.space.shape(b)) for b in term.penalised(columns.space)}
-        diagonal = 2.0 * term.strength * columns.weights * columns.vector(ones)
-        on_layers, a = len(R) * columns.m, np.arange(columns.m)
-        R[:, a, a] += diagonal[:on_layers].reshape(len(R), columns.m)
-        P[np.diag_indices(columns.p)] += diagonal[on_layers:]
+
+class _Nodes(NamedTuple):
+    """Where the costs of a run are taken.
+
+    starts : (K + 1,), the numbers of the states at the ends of layers
+    rows, ends : which of them cost something, and which of the states that do they are
+    places : (S + 1,), which of the states that cost something each state is, or -1
+    inside : whether some lie inside a layer
+    """
+
+    starts: Array
+    rows: slice
+    ends: slice
+    places: Array
+    inside: bool
+
+    @staticmethod
+    def of(rule: Rule, per_layer: int) -> "_Nodes":
+        numbers = rule.states
+        count = int(np.sum(numbers % per_layer == 0))  # all ends of layers, or the last alone
+        inside = count < len(numbers)
+        places = np.full(rule.last + 1, -1)
+        places[numbers] = np.arange(len(numbers))
+        starts = np.arange(0, rule.last + 1, per_layer)
+        rows = slice(len(starts) - count, len(starts))
+        ends = slice(0, None, per_layer if inside else 1)
+        return _Nodes(starts, rows, ends, places, inside)
+
+
+def _ridge(terms: Sequence[Tikhonov], columns: Columns) -> Array:
+    """(K m + p,): the diagonal second derivative of Tikhonov penalties."""
+    found = np.zeros(columns.size)
+    for term in terms:
+        counted = term.penalised(columns.space)
+        ones = {b.name: np.ones(columns.space.shape(b)) for b in counted}
+        found += 2.0 * term.strength * columns.weights * columns.vector(ones)
+    return found
 
 
 def _check_apart(sweeps: Sweeps, tape: Tape, bends: Array) -> None:

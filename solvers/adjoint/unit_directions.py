@@ -18,12 +18,14 @@ from .tape import Seeds, Sweeps, Tape
 def model_of(
     sweeps: Sweeps, tape: Tape, per_layer: int, seeds: Seeds, columns: Columns, model: Model
 ) -> None:
-    """Fills the model, layer by layer from the last; so many steps in each."""
+    """Fills the model, but for the second derivatives of costs at the ends of layers and of
+    penalties, layer by layer from the last; so many steps in each.
+    """
     steps = tape.steps
     w = sweeps.problem.network.weights[:, None]
     units, layers, number = list(columns.units()), len(model.A), len(steps)
     p = seeds.added(number, np.zeros_like(sweeps.problem.initial))
-    model.costates[-1] = (w * p).T
+    model.costates[-1], model.Q[-1], model.S[-1] = (w * p).T, 0.0, 0.0
     for k in range(layers - 1, -1, -1):
         first, stop = k * per_layer, (k + 1) * per_layer
         made, lams = [], []

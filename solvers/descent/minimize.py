@@ -31,7 +31,8 @@ def minimize(
         met by their proximal maps; the endpoint of a problem by an augmented Lagrangian, in rounds
         of the minimizer (see `augmented`): .multiplier is that of the endpoint, "violation" the
         distance from it
-    minimizer : GradientDescent, Nesterov, Adam, LBFGS, NewtonCG, FrankWolfe
+    minimizer : GradientDescent, Nesterov, Adam, LBFGS, NewtonCG, RiccatiNewton,
+        ProximalNewton, FrankWolfe
     initial : where to start, projected on the admissible set; zero unless said otherwise, which can
         be a trap (LM-55)
     monitors : see a Snapshot with values "objective" and "gradient_norm" ("gap" for FrankWolfe) at
@@ -53,8 +54,8 @@ def minimize(
     problem = composite(objective)
     if not isinstance(minimizer, Minimizer):
         raise TypeError(
-            f"minimizer must be GradientDescent(), Nesterov(), Adam(), LBFGS(), NewtonCG() or "
-            f"FrankWolfe(), got {minimizer!r}"
+            f"minimizer must be GradientDescent(), Nesterov(), Adam(), LBFGS(), NewtonCG(), "
+            f"RiccatiNewton() or FrankWolfe(), got {minimizer!r}"
         )
     minimizer.check(problem)
     space = problem.space

@@ -10,13 +10,13 @@ V_k, p_k (its second and first derivatives in dz_k), from V_K = Q_K and p_K = q_
     H = R + s G + B' V B,   F = S' + B' V A,   h = r + B' p        (V, p those of k + 1)
     dv_k = -H^-1 (h + F dz_k),   V_k = Q + A' V A - F' H^-1 F,   p_k = q + A' p - F' H^-1 h.
 
-The elimination of dv_{K-1}, ..., dv_0 is a congruence of the reduced Hessian with the block diagonal
-of all H_k (and T), so their numbers of negative eigenvalues add up to its own (Sylvester), at any
-shift at which none is singular.
+The elimination of dv_{K-1}, ..., dv_0 is a congruence of the reduced Hessian with the block
+diagonal of all H_k (and T), so their numbers of negative eigenvalues add up to its own (Sylvester),
+at any shift at which none is singular.
 
-Coefficients s in R^p that all layers share (`Borders`: b_k ds in the dynamics, and their part of the
-costs) are met by p further right-hand sides: with Pi_k the mixed second derivative of the cost to
-go in dz_k and ds, and T, t those in ds alone,
+Coefficients s in R^p that all layers share (`Borders`: b_k ds in the dynamics, and their part of
+the costs) are met by p further right-hand sides: with Pi_k the mixed second derivative of the cost
+to go in dz_k and ds, and T, t those in ds alone,
 
     h = r + B' p + (R_s + B' (Pi + V b)) ds,   Pi_k = S_s + A' (Pi + V b) - F' H^-1 h_s,
     T_k = T + b' V b + b' Pi + Pi' b - h_s' H^-1 h_s,   t_k = t + b' p - h_s' H^-1 h_0,
@@ -34,8 +34,8 @@ H.  Sources: Bryson and Ho, Applied Optimal Control, section 6.3; Dunn and Berts
 Theory Appl. 63 (1989); Wright, SIAM J. Sci. Comput. 14 (1993).
 """
 
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 import scipy.linalg
@@ -49,6 +49,10 @@ FLOOR = 1e-13
 """Eigenvalues of H nearer to 0 than this share of the largest are moved there, to keep finite."""
 
 
+Pivots = Literal["keep", "lift", "end"]
+MODES = ("keep", "lift", "end")
+
+
 @dataclass(frozen=True, eq=False)
 class Sweep:
     """What one sweep leaves.  n = N M states of a layer, samples first.
@@ -59,9 +63,12 @@ class Sweep:
     negatives : (K,), how many eigenvalues of H_k are negative
     least : (K,), the least eigenvalue of H_k in the metric where H_k is not positive definite
         (that of 1 + U V U' where that was factorised), infinite elsewhere
-    static : (p,), the eigenvalues of T in the metric, increasing
-    ended : the layer whose H_k is not positive definite and at which the sweep was told to end,
-        p > 0 and K if it was T; -1 if it was made to the end
+    worst : (K, m), where H_k is not positive definite a direction of u_k along which H_k has the
+        curvature least_k, 1 long in the metric (where 1 + U V U' was factorised, in R + s G)
+    ended : the layer whose H_k is not positive definite and at which the sweep was told to end, K
+        if that was T; -1 if it was made to the end
+    static, static_worst : (p,), the eigenvalues of T in the metric, increasing, and the direction
+        of the least
     """
 
     law: Array
@@ -69,8 +76,10 @@ class Sweep:
     predicted: float
     negatives: Array
     least: Array
-    static: Array
+    worst: Array
     ended: int
+    static: Array = field(default_factory=lambda: np.empty(0))
+    static_worst: Array = field(default_factory=lambda: np.empty(0))
 
     @property
     def inertia(self) -> int:
@@ -84,18 +93,20 @@ def sweep(
     shift: float = 0.0,
     borders: Borders | None = None,
     *,
-    definite: bool = False,
+    pivots: Pivots = "keep",
 ) -> Sweep:
     """The stationary point of the model.
 
-    metric : (K m + p,), positive: the weights of the coefficients in the product of their space
-    definite : end at the first layer whose H is not positive definite
+    metric : K m + p positive numbers, the weights of the coefficients in the product of their space
+    pivots : what is done where an H_k, or T, is not positive definite: "keep" takes it as it is,
+        "lift" replaces its negative eigenvalues, in the metric, by their absolute values, so that
+        the step is a direction of descent, "end" ends the sweep there
     raises FloatingPointError if a number is infinite or NaN
     """
     count, samples, units, m = lq.B.shape
     n, p = samples * units, 0 if borders is None else len(borders.r)
     if m > n:
-        return in_python(lq, metric, shift, borders, definite=definite)
+        return in_python(lq, metric, shift, borders, pivots=pivots)
     b, s, q = lq.B.reshape(count, n, m), lq.S.reshape(count, n, m), lq.q.reshape(count + 1, n)
     around = (np.empty((count, n, 0)), np.empty((count + 1, n, 0)), np.empty((count, m, 0)))
     if borders is not None:
@@ -104,11 +115,8 @@ def sweep(
             borders.S.reshape(count + 1, n, p),
             borders.R,
         )
-    law, least, negatives = (
-        np.empty((count, m, n + 1 + p)),
-        np.empty(count),
-        np.zeros(count, dtype=np.int64),
-    )
+    law, worst = np.empty((count, m, n + 1 + p)), np.empty((count, m))
+    least, negatives = np.empty(count), np.zeros(count, dtype=np.int64)
     slopes, bend = np.empty((1 + p, n)), np.empty((p, 1 + p))
     square, wide = (np.empty((3, n, n)), np.empty((2, m, n)))
     work = (
@@ -127,17 +135,17 @@ def sweep(
         predicted, ended = backward(
             (lq.A, b, lq.Q, s, lq.R, q, lq.r),
             around,
-            metric[: count * m].reshape(count, m),
+            metric.reshape(-1)[: count * m].reshape(count, m),
             shift,
-            definite,
+            MODES.index(pivots),
             FLOOR,
-            (law, least, negatives, slopes, bend),
+            (law, least, negatives, worst, slopes, bend),
             work,
         )
     except np.linalg.LinAlgError as error:
         raise FloatingPointError(str(error)) from error
-    found = Sweep(law, np.zeros(p), predicted, negatives, least, np.empty(0), ended)
-    return _with_static(found, bend, borders, metric, shift, definite)
+    found = Sweep(law, np.zeros(p), predicted, negatives, least, worst, ended)
+    return _with_static(found, bend, borders, metric, shift, pivots)
 
 
 def _with_static(
@@ -146,7 +154,7 @@ def _with_static(
     borders: Borders | None,
     metric: Array,
     shift: float,
-    definite: bool,
+    pivots: Pivots,
 ) -> Sweep:
     """The static coefficients, from (T, t) at the start as bend (p, 1 + p) = (t, T)."""
     if not np.isfinite(found.predicted):
@@ -154,17 +162,18 @@ def _with_static(
     if borders is None or found.ended >= 0:
         return found
     p = len(borders.r)
-    scale = 1.0 / np.sqrt(metric[-p:])
+    scale = 1.0 / np.sqrt(metric.reshape(-1)[-p:])
     whole, slope = 0.5 * (bend[:, 1:] + bend[:, 1:].T) + borders.P, bend[:, 0] + borders.r
     values, vectors = np.linalg.eigh(scale[:, None] * whole * scale + shift * np.eye(p))
     y = vectors.T @ (scale * slope)
-    solved = y / _pivots(values)
-    ended = len(found.law) if definite and values[0] <= 0.0 else -1
+    solved = y / _lifted(values, pivots)
+    ended = len(found.law) if pivots == "end" and values[0] <= 0.0 else -1
     return replace(
         found,
         ds=-scale * (vectors @ solved),
         predicted=found.predicted + 0.5 * float(y @ solved),
         static=values,
+        static_worst=scale * vectors[:, 0],
         ended=ended,
     )
 
@@ -175,15 +184,16 @@ def in_python(
     shift: float = 0.0,
     borders: Borders | None = None,
     *,
-    definite: bool = False,
+    pivots: Pivots = "keep",
 ) -> Sweep:
     """The same by NumPy, layer by layer: the reference, and the way where m > n."""
     count, samples, units, m = lq.B.shape
     n, p = samples * units, 0 if borders is None else len(borders.r)
-    weights = metric[: count * m].reshape(count, m)
-    law, bend = np.empty((count, m, n + 1 + p)), np.zeros((p, 1 + p))
+    weights = metric.reshape(-1)[: count * m].reshape(count, m)
+    law, bend, worst = np.empty((count, m, n + 1 + p)), np.zeros((p, 1 + p)), np.zeros((count, m))
     least, negatives = np.full(count, np.inf), np.zeros(count, dtype=np.int64)
-    value, slopes = scipy.linalg.block_diag(*lq.Q[count]), lq.q[count].reshape(n, 1)
+    value = np.asarray(scipy.linalg.block_diag(*lq.Q[count]))
+    slopes = lq.q[count].reshape(n, 1)
     if borders is not None:
         slopes = np.column_stack([slopes, borders.S[count].reshape(n, p)])
     predicted, ended = 0.0, -1
@@ -201,11 +211,13 @@ def in_python(
             own = np.column_stack([own, borders.S[k].reshape(n, p)])
         pulled = _pulled(lq.A[k], value)  # A' V
         curved = np.column_stack([pulled.T, slopes])
-        stage = _wide(b, r, linear, value, curved) if m > n else None
-        found, solved, product = stage or _narrow(b, r, linear, value, curved, weights[k])
+        stage = _wide(b, r, linear, value, curved, pivots) if m > n else None
+        found, solved, product, direction = stage or _narrow(
+            b, r, linear, value, curved, pivots, weights[k]
+        )
         if found[0] <= 0.0:
-            least[k], negatives[k] = found[0], np.sum(found < 0.0)
-            if definite:
+            least[k], negatives[k], worst[k] = found[0], np.sum(found < 0.0), direction
+            if pivots == "end":
                 ended = k
                 break
         law[k] = -solved
@@ -215,16 +227,18 @@ def in_python(
         value = _pulled(lq.A[k], pulled.T) - product[:n, :n]
         value += scipy.linalg.block_diag(*lq.Q[k])
         value = 0.5 * (value + value.T)
-    result = Sweep(law, np.zeros(p), float(predicted), negatives, least, np.empty(0), ended)
-    return _with_static(result, bend, borders, metric, shift, definite)
+    result = Sweep(law, np.zeros(p), float(predicted), negatives, least, worst, ended)
+    return _with_static(result, bend, borders, metric, shift, pivots)
 
 
-Stage: TypeAlias = tuple[Array, Array, Array]
-"""(eigenvalues, increasing; H^-1 (F, h); (F, h)' H^-1 (F, h)) of one layer."""
+Stage: TypeAlias = tuple[Array, Array, Array, Array]
+"""(eigenvalues, increasing; H^-1 (F, h); (F, h)' H^-1 (F, h); the direction of the least) of one
+layer.
+"""
 
 
 def _narrow(
-    b: Array, r: Array, linear: Array, value: Array, curved: Array, metric: Array
+    b: Array, r: Array, linear: Array, value: Array, curved: Array, pivots: Pivots, metric: Array
 ) -> Stage:
     """H (m, m) factorised as it stands, by its eigenvalues in the metric."""
     scale = 1.0 / np.sqrt(metric)
@@ -232,12 +246,12 @@ def _narrow(
     found, vectors = np.linalg.eigh(h)
     vectors = scale[:, None] * vectors
     y = vectors.T @ (linear + b.T @ curved)
-    solved = y / _pivots(found)[:, None]
-    return found, vectors @ solved, y.T @ solved
+    solved = y / _lifted(found, pivots)[:, None]
+    return found, vectors @ solved, y.T @ solved, vectors[:, 0]
 
 
 def _wide(
-    b: Array, r: Array, linear: Array, value: Array, curved: Array
+    b: Array, r: Array, linear: Array, value: Array, curved: Array, pivots: Pivots
 ) -> Stage | None:
     """By 1 + U V U' (n, n); None if r is not positive definite."""
     root = _Root.of(r)
@@ -248,15 +262,16 @@ def _wide(
     inside = p.T @ right
     found, vectors = np.linalg.eigh(np.eye(len(u)) + u @ value @ u.T)
     y = vectors.T @ (inside + u @ curved)
-    solved = y / _pivots(found)[:, None]
+    solved = y / _lifted(found, pivots)[:, None]
     whole = root.solve_transposed(right + p @ (vectors @ solved - inside))
-    return found, whole, right.T @ right - inside.T @ inside + y.T @ solved
+    product = right.T @ right - inside.T @ inside + y.T @ solved
+    return found, whole, product, root.solve_transposed(p @ vectors[:, :1])[:, 0]
 
 
-def _pivots(found: Array) -> Array:
+def _lifted(found: Array, pivots: Pivots) -> Array:
     """Eigenvalues as they are divided by: none too close to 0."""
     sizes = np.maximum(np.abs(found), max(FLOOR * float(np.max(np.abs(found))), 1e-300))
-    return np.copysign(sizes, found)
+    return sizes if pivots == "lift" else np.copysign(sizes, found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,7 +300,7 @@ class _Root:
         """L'^-1 x."""
         if self.low.ndim == 1:
             return x / self.low[:, None]
-        return scipy.linalg.solve_triangular(self.low, x, lower=True, trans="T")
+        return scipy.linalg.solve_triangular(self.low, x, lower=True, trans=1)
 
 
 def _pulled(blocks: Array, x: Array) -> Array:
@@ -308,3 +323,36 @@ def linear_path(
         if borders is not None:
             dz[k + 1] += borders.B[k].reshape(n, -1) @ found.ds
     return dv, dz
+
+
+def negative_curvature(
+    lq: LinearQuadratic, found: Sweep, metric: Array, borders: Borders | None = None
+) -> tuple[Array, Array, float] | None:
+    """(law, ds, curvature): with this law the path is a direction of length 1 in the metric, along
+    which the quadratic part of the model, shift included, has this negative curvature; None if no
+    pivot is negative.
+
+    A change of dv_k along an eigenvector of H_k, followed by the law on all later layers, has the
+    curvature of H_k; of all these directions it is the one of least curvature.
+
+    found : of `sweep` with pivots="keep"
+    """
+    layers, n = len(found.law), lq.B.shape[1] * lq.B.shape[2]
+    weights, best = metric.reshape(-1), None
+    tried = [(int(k), float(found.least[k])) for k in np.flatnonzero(found.negatives)]
+    if len(found.static) and found.static[0] < 0.0:
+        tried.append((layers, float(found.static[0])))
+    for k, curvature in tried:
+        law, ds = found.law.copy(), np.zeros_like(found.ds)
+        law[:, :, n] = 0.0
+        if k < layers:
+            law[k, :, n] = found.worst[k]
+        else:
+            ds = found.static_worst
+        dv = linear_path(lq, replace(found, law=law, ds=ds), borders)[0]
+        step = np.append(dv.reshape(-1), ds)
+        square = float(np.sum(weights * step * step))
+        if best is None or curvature / square < best[2]:
+            law[:, :, n] /= square**0.5
+            best = law, ds / square**0.5, curvature / square
+    return best

@@ -9,6 +9,7 @@ import numpy as np
 from continuum.compiled import borrowed, compiled, inlined, summing
 
 MOST_LOOPED = 100_000  # multiplications above which a product of dense matrices is left to BLAS
+KEEP, LIFT, END = range(3)
 BANDED = 3  # largest block of A whose diagonals are used
 
 
@@ -153,17 +154,19 @@ def _halves(low, g, y):
 
 
 @compiled
-def _by_eigenvalues(h, scale, floor, g, y, roots):
-    """With scale h scale = W diag(1 / roots) W^T: y <- W^T scale g, g <- h^-1 g; the eigenvalues.
+def _by_eigenvalues(h, scale, floor, lift, g, y, roots, worst):
+    """With scale h scale = W diag(1 / roots) W^T: y <- W^T scale g, g <- h^-1 g, worst <- scale w,
+    w the first column of W; returns the eigenvalues.
 
-    Those nearer to 0 than the share `floor` of the largest are moved there.
+    Those nearer to 0 than the share `floor` of the largest are moved there, negative ones lifted.
     """
     m = h.shape[0]
     found, vectors = np.linalg.eigh(scale.reshape(m, 1) * h * scale)
     smallest = max(floor * max(abs(found[0]), abs(found[m - 1])), 1e-300)
     for c in range(m):
         pivot = max(abs(found[c]), smallest)
-        roots[c] = 1.0 / (pivot if found[c] > 0.0 else -pivot)
+        roots[c] = 1.0 / (pivot if lift or found[c] > 0.0 else -pivot)
+        worst[c] = scale[c] * vectors[c, 0]
         y[c] = 0.0
         for e in range(m):
             _add(scale[e] * vectors[e, c], g[e], y[c])
@@ -194,20 +197,20 @@ def _subtract(y, roots, left, right, room, value):
 
 
 @compiled
-def backward(stages, borders, metric, shift, definite, floor, solution, work):
+def backward(stages, borders, metric, shift, mode, floor, solution, work):
     """The sweep from the last layer to the first; see `riccati.sweep`.
 
     stages : A, B, Q, S, R, q, r as in `riccati`, states flat: B, S (K, n, m); q (K + 1, n)
     borders : B (K, n, p), S (K + 1, n, p), R (K, m, p)
-    definite : end at the first layer whose H is not positive definite
-    solution : gains (K, m, n + 1 + p) of dz, 1 and ds, least (K,), negatives (K,), slopes
-        (1 + p, n), bend (p, 1 + p): all filled, the last two for the cost to go at the start
+    mode : KEEP negative pivots, LIFT them, or END at the first layer that has one
+    solution : law (K, m, n + 1 + p) of dz, 1 and ds, least (K,), negatives (K,), worst (K, m),
+        slopes (1 + p, n), bend (p, 1 + p): all filled, the last two for the cost to go at the start
     work : see `riccati.sweep`
     Returns (half the sum of h^T H^-1 h, the layer at which it ended or -1).
     """
     a, b, q, s, r, pulls, pushes = borrowed(stages)
     drifts, mixed, crossed = borrowed(borders)
-    gains, least, negatives, slopes, bend = borrowed(solution)
+    law, least, negatives, worst, slopes, bend = borrowed(solution)
     value, moved, turned, flipped, through, g, y, low, h, roots, bands, rows, fresh = borrowed(work)
     metric = borrowed(metric)
     count, n, m = b.shape
@@ -263,14 +266,15 @@ def backward(stages, borders, metric, shift, definite, floor, solution, work):
             roots[:] = 1.0
             _halves(low, g, y)
         else:
-            found = _by_eigenvalues(h, 1.0 / np.sqrt(metric[k]), floor, g, y, roots)
+            scale = 1.0 / np.sqrt(metric[k])
+            found = _by_eigenvalues(h, scale, floor, mode == LIFT, g, y, roots, worst[k])
             least[k] = found[0]
             for c in range(m):
                 negatives[k] += found[c] < 0.0
-            if definite:
+            if mode == END:
                 return decrease, k
         for c in range(m):
-            source, target = g[c], gains[k, c]
+            source, target = g[c], law[k, c]
             for j in range(source.size):
                 target[j] = -source[j]
             decrease += 0.5 * roots[c] * y[c, n] * y[c, n]

@@ -17,8 +17,8 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.controls import Control
 
-from ..adjoint.discretize import ReducedObjective
 from ..adjoint.coefficients import Columns
+from ..adjoint.discretize import ReducedObjective
 from ..adjoint.tape import Kept, Sweeps, Tape
 from ..flow.chain_loops import WIDTH
 from ..run.solution import SolveError

@@ -26,6 +26,12 @@ class Status(Enum):
         "maximum all are; this run does not tell them apart.",
         True,
     )
+    MINIMUM = (
+        "Converged: the projected gradient is below the tolerance, and every pivot of the Hessian "
+        "is positive: up to the tolerance, a strict local minimum of the discrete problem. Others "
+        "may be lower.",
+        True,
+    )
     GAP_CLOSED = (
         "Converged: the duality gap is below the tolerance; where the objective is convex, it "
         "bounds the distance from the least one.",

@@ -1,0 +1,351 @@
+"""Long horizons: Newton's method by one sweep over the layers, against CasADi's multiple shooting.
+
+    x_{k+1} = x_k + tau (W_k tanh(x_k) + b_k),  20 samples in R^2, T = 10, 100 layers,
+    J = trapezoid of mean_m |x - y|^2 + 0.1 sum_k tau (|W_k|^2 + |b_k|^2),
+
+from ten starts that are constant in time, with targets +-(1, 1) by the sign of x1 and noise (easy)
+or by the sign of x1 x2 (hard).  CasADi has the states as unknowns (x_0, u_0, x_1, ...) and starts
+from the same run; a layer is an SX function, all is expanded, tol is 1e-8.  IPOPT solves with
+MUMPS; fatrop, with its detection of stages, by a recursion over them like ours.  What is timed is a
+whole solve: of `minimize(problem, RiccatiNewton(gtol=1e-8), initial=start)`, or of the solver's
+call; building CasADi's functions and derivatives is not counted, compiling ours neither.  All must
+end at a gradient of J, taken by our adjoint, of 1e-6 in the norm of the space.
+
+A row of a case is the median over starts of one median each; rows of starts say J and how the run
+ended, and their error is J less the best J known.
+
+Two arcs: x_{k+1} = x_k + tau (a_k - B W x_k), a kernel exp(-4 (y - z)^2) on 64 nodes, T = 12, 400
+layers, cost int |x - (1 + y/2)|^2 / 2 + 0.3 |a|^2: linear and quadratic, so one Newton step from 0
+is the solution.  The error is that of J, relative, against IPOPT-free algebra: the same in modes.
+"""
+
+import _harness  # isort: split
+
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from continuum import (
+    Interval,
+    LearningProblem,
+    NeuralODE2,
+    SquaredError,
+    Tikhonov,
+    TimeMesh,
+    WidthDepth,
+    gauss_legendre,
+    identity,
+    tanh,
+)
+from solvers import RiccatiNewton, discretize, minimize
+
+SAMPLES, LAYERS, HORIZON, STRENGTH = 20, 100, 10.0, 0.1
+STARTS = range(100, 110)
+BEST = {"easy": 3.552755996, "hard": 8.547399762}
+ROUNDS = 3
+ROUNDS_ARCS = 3
+GRADIENT = 1e-6
+ARCS, ARC_LAYERS, ARC_HORIZON = 64, 400, 12.0
+
+
+class Data:
+    """The points and targets of one case, the problem and its objective; arrays (2, samples)."""
+
+    def __init__(self, name: str) -> None:
+        rng = np.random.default_rng(0)
+        points = rng.standard_normal((SAMPLES, 2))
+        ones = np.ones((1, 2))
+        if name == "easy":
+            noise = 0.1 * rng.standard_normal((SAMPLES, 2))
+            targets = np.where(points[:, :1] > 0, 1.0, -1.0) * ones + noise
+        else:
+            targets = np.sign(points[:, :1] * points[:, 1:]) * ones
+        self.name, self.points, self.targets = name, points.T.copy(), targets.T.copy()
+        self.problem = LearningProblem(
+            NeuralODE2(2, tanh),
+            self.points,
+            self.targets,
+            TimeMesh(HORIZON, LAYERS),
+            terminal=None,
+            running=SquaredError(1.0),
+            penalty=Tikhonov(STRENGTH),
+        )
+        self.objective = discretize(self.problem)
+
+    def start(self, seed: int) -> np.ndarray:
+        """(6,): weight by rows, then bias, the same on all layers."""
+        return 0.1 * np.random.default_rng(seed).standard_normal(6)
+
+    def control(self, u: np.ndarray):
+        """The control with weight and bias of each layer (K, 6), or of all (6,)."""
+        every = np.broadcast_to(u, (LAYERS, 6))
+        return self.problem.space.sample(
+            weight=every[:, :4].reshape(LAYERS, 2, 2), bias=np.array(every[:, 4:])
+        )
+
+    def judge(self, u: np.ndarray) -> tuple[float, float]:
+        """(J, |gradient|) of a control (K, 6)."""
+        value, gradient = self.objective.value_and_gradient(self.control(u))
+        return value, self.problem.space.norm(gradient)
+
+
+def ours(data: Data, seed: int) -> Callable[[], tuple[np.ndarray, int]]:
+    """() -> (control (K, 6), iterations)."""
+    start = data.control(data.start(seed))
+
+    def run() -> tuple[np.ndarray, int]:
+        found = minimize(
+            data.problem, RiccatiNewton(gtol=1e-8), initial=start, raise_on_failure=False
+        )
+        weight = found.control["weight"].reshape(LAYERS, 4)
+        u = np.concatenate([weight, found.control["bias"]], axis=1)
+        return u, int(found.statistics["iterations"])
+
+    return run
+
+
+class Shooting:
+    """Multiple shooting by CasADi for all starts of a case: x_0, u_0, x_1, ... are the unknowns.
+
+    layer : SX function (x, u) -> x of the next layer
+    state, control : SX functions, the densities of the cost
+    first : x_0
+    """
+
+    def __init__(self, layer, state, control, first: np.ndarray, tau: float, layers: int) -> None:
+        import casadi  # noqa: PLC0415
+
+        self.layer, self.first, self.layers = layer, first, layers
+        self.states, self.controls = layer.size1_in(0), layer.size1_in(1)
+        before = casadi.MX.sym("x0", self.states)
+        unknowns, gaps, cost = [before], [], 0.5 * tau * state(before)
+        for k in range(layers):
+            u = casadi.MX.sym(f"u{k}", self.controls)
+            after = casadi.MX.sym(f"x{k + 1}", self.states)
+            unknowns += [u, after]
+            gaps.append(after - layer(before, u))
+            if k == 0:
+                gaps.append(before - first)
+            last = 0.5 if k + 1 == layers else 1.0
+            cost += tau * control(u) + last * tau * state(after)
+            before = after
+        self.program = {
+            "x": casadi.vertcat(*unknowns),
+            "f": cost,
+            "g": casadi.vertcat(*gaps),
+        }
+        self.solvers = {}
+
+    def solver(self, name: str):
+        """IPOPT or fatrop, built once."""
+        import casadi  # noqa: PLC0415
+
+        if name not in self.solvers:
+            own = {"tol": 1e-8, "print_level": 0} | ({"sb": "yes"} if name == "ipopt" else {})
+            options = {"expand": True, "print_time": False, name: own}
+            if name == "fatrop":
+                count = self.program["g"].size1()
+                options |= {"structure_detection": "auto", "equality": [True] * count}
+            self.solvers[name] = casadi.nlpsol(name, name, self.program, options)
+        return self.solvers[name]
+
+    def rollout(self, u: np.ndarray) -> np.ndarray:
+        """All unknowns from one control for all layers."""
+        x = self.first
+        found = [x]
+        for _ in range(self.layers):
+            x = np.array(self.layer(x, u)).reshape(-1)
+            found += [u, x]
+        return np.concatenate(found)
+
+    def run(self, name: str, u: np.ndarray) -> Callable[[], tuple[np.ndarray, int]]:
+        """() -> (control (K, m), iterations)."""
+        solver, start = self.solver(name), self.rollout(u)
+
+        def solve() -> tuple[np.ndarray, int]:
+            found = solver(x0=start, lbg=0.0, ubg=0.0)
+            rest = np.array(found["x"]).reshape(-1)[self.states :]
+            return rest.reshape(self.layers, -1)[:, : self.controls], solver.stats()["iter_count"]
+
+        return solve
+
+
+def shooting(data: Data) -> Shooting:
+    """The case in CasADi; states are (x1, x2) of one sample after the other."""
+    import casadi  # noqa: PLC0415
+
+    tau = HORIZON / LAYERS
+    x, u = casadi.SX.sym("x", 2, SAMPLES), casadi.SX.sym("u", 6)
+    weight = casadi.vertcat(casadi.horzcat(u[0], u[1]), casadi.horzcat(u[2], u[3]))
+    after = x + tau * (weight @ casadi.tanh(x) + casadi.repmat(u[4:], 1, SAMPLES))
+    flat = casadi.vec(x)
+    layer = casadi.Function("layer", [flat, u], [casadi.vec(after)])
+    distance = casadi.sumsqr(x - data.targets) / SAMPLES
+    state = casadi.Function("state", [flat], [distance])
+    control = casadi.Function("control", [u], [STRENGTH * casadi.sumsqr(u)])
+    return Shooting(layer, state, control, data.points.T.reshape(-1), tau, LAYERS)
+
+
+def rows_of(name: str) -> list[_harness.Row]:
+    """All starts of a case, then the medians."""
+    data, built = Data(name), {}
+    titles = ("continuum RiccatiNewton", "CasADi fatrop", "CasADi IPOPT")
+    runs: dict[str, list[_harness.Case]] = {title: [] for title in titles}
+    values: dict[str, list[float]] = {title: [] for title in titles}
+    rows = []
+
+    def peer(solver: str, seed: int) -> Callable[[], object]:
+        if "shooting" not in built:
+            built["shooting"] = shooting(data)
+        return built["shooting"].run(solver, data.start(seed))
+
+    for seed in STARTS:
+        results: dict[str, tuple[float, float, int]] = {}
+
+        def error(title: str, found, results=results) -> float:
+            u, iterations = found
+            results[title] = (*data.judge(u), iterations)
+            return results[title][1]
+
+        makes = (
+            lambda seed=seed: ours(data, seed),
+            lambda seed=seed: peer("fatrop", seed),
+            lambda seed=seed: peer("ipopt", seed),
+        )
+        cases = [
+            _harness.Case(
+                title,
+                f"{name}, start {seed}",
+                make,
+                lambda x, title=title: error(title, x),
+                GRADIENT,
+            )
+            for title, make in zip(titles, makes, strict=True)
+        ]
+        _harness.measure(cases, ROUNDS)
+        for case in cases:
+            runs[case.name].append(case)
+            row = _harness.own(case)
+            if case.name in results:
+                value, gradient, iterations = results[case.name]
+                values[case.name].append(value)
+                row["error"] = value - BEST[name]
+                row["status"] = (
+                    f"{case.status}, J = {value:.9f}, |gradient| = {gradient:.1e}, "
+                    f"{iterations} iterations"
+                )
+            else:
+                values[case.name].append(float("nan"))
+            rows.append(row)
+    medians = [_median(title, name, runs[title]) for title in titles]
+    bars = dict(zip(titles[1:], (4.0, 10.0), strict=True))
+    for against in medians[1:]:
+        row = _harness.compare(medians[0], against, bars[against.name])
+        gap = np.array(values[titles[0]]) - np.array(values[against.name])
+        worse, better = int(np.sum(gap > 1e-6)), int(np.sum(gap < -1e-6))
+        row["status"] = (
+            f"{row['status']}, J worse by over 1e-6 in {worse} of 10, better in {better}"
+        )
+        if worse > 2 and row["met"] is not None:
+            row["met"] = "missed"
+        rows.append(row)
+    return rows
+
+
+def _median(title: str, name: str, runs: list[_harness.Case]) -> _harness.Case:
+    """One contender over all starts."""
+    found = _harness.Case(title, f"{name}, median of starts", lambda: lambda: None)
+    seconds = [case.seconds for case in runs if case.seconds is not None]
+    found.seconds = statistics.median(seconds) if seconds else None
+    statuses = [case.status for case in runs if case.status != "finished"]
+    found.status = statuses[0] if statuses else "finished"
+    return found
+
+
+class Arcs:
+    """The linear-quadratic problem."""
+
+    def __init__(self) -> None:
+        grid = gauss_legendre(Interval(0.0, 1.0), ARCS)
+        self.y, self.w = grid.nodes.reshape(-1), grid.weights
+        self.kernel = np.exp(-4.0 * (self.y[:, None] - self.y) ** 2)
+        network = WidthDepth(grid, identity)
+        mesh = TimeMesh(ARC_HORIZON, ARC_LAYERS)
+        self.problem = LearningProblem(
+            network,
+            np.zeros((ARCS, 1)),
+            (1.0 + 0.5 * self.y)[:, None],
+            network.controls(mesh, fixed={"kernel": self.kernel}),
+            terminal=None,
+            running=SquaredError(0.5),
+            penalty=Tikhonov(0.3),
+        )
+        self.objective = discretize(self.problem)
+
+    def error(self, found: np.ndarray) -> float:
+        """|gradient| of a control (K, N)."""
+        gradient = self.objective.gradient(self.problem.space.sample(bias=found))
+        return self.problem.space.norm(gradient)
+
+    def value(self, found: np.ndarray) -> float:
+        """J."""
+        return self.objective.value(self.problem.space.sample(bias=found))
+
+    def ours(self) -> Callable[[], np.ndarray]:
+        def run() -> np.ndarray:
+            return minimize(self.problem, RiccatiNewton(gtol=1e-8)).control["bias"]
+
+        return run
+
+    def fatrop(self) -> Callable[[], np.ndarray]:
+        import casadi  # noqa: PLC0415
+
+        tau = ARC_HORIZON / ARC_LAYERS
+        x, u = casadi.SX.sym("x", ARCS), casadi.SX.sym("u", ARCS)
+        after = x + tau * (u - casadi.DM(self.kernel * self.w) @ x)
+        layer = casadi.Function("layer", [x, u], [after])
+        distance = (x - (1.0 + 0.5 * self.y)) ** 2
+        w = casadi.DM(self.w)
+        state = casadi.Function("state", [x], [0.5 * casadi.dot(w, distance)])
+        control = casadi.Function("control", [u], [0.3 * casadi.dot(w, u**2)])
+        built = Shooting(layer, state, control, np.zeros(ARCS), tau, ARC_LAYERS)
+        solve = built.run("fatrop", np.zeros(ARCS))
+        return lambda: solve()[0]
+
+
+def arcs() -> list[_harness.Row]:
+    """One Newton step against fatrop."""
+    data = Arcs()
+    case = f"two arcs, {ARCS} nodes, K = {ARC_LAYERS}"
+    values = {}
+
+    def error(title: str, found: np.ndarray) -> float:
+        values[title] = data.value(found)
+        return data.error(found)
+
+    makes = {"continuum RiccatiNewton": data.ours, "CasADi fatrop": data.fatrop}
+    cases = [
+        _harness.Case(title, case, make, lambda x, title=title: error(title, x), GRADIENT)
+        for title, make in makes.items()
+    ]
+    _harness.measure(cases, ROUNDS_ARCS)
+    rows = _harness.compare_all(cases, {"CasADi fatrop": 1.0})
+    for row in rows:
+        title = row["name"]
+        if title in values:
+            row["status"] = f"{row['status']}, J = {values[title]:.12f}"
+    return rows
+
+
+def main(json_path: Path) -> None:
+    """Runs all; the file gets the rows."""
+    rows = rows_of("easy") + rows_of("hard") + arcs()
+    _harness.write(
+        rows, json_path, "Long horizons: whole solves of the same discrete problem, float64"
+    )
+
+
+if __name__ == "__main__":
+    _harness.run("turnpike", main)
