@@ -305,5 +305,5 @@ class _Directions:
         model = turned(self.linearizer(self.control(x)).model, turn, self.root)
         reduced = freed(model, free, np.zeros(whole.shape), tau, weight, linear)
         metric = np.repeat(tau, whole.shape[1], axis=1)
-        found = linear_path(reduced, sweep(reduced, metric, lift=True))[0]
+        found = linear_path(reduced, sweep(reduced, metric, pivots="lift"))[0]
         return np.einsum("kij,kj->ki", turn, np.where(free, found, 0.0))[:-1]

@@ -229,7 +229,7 @@ class _Newton:
     def direction(self, system: _System) -> Array:
         """(K, m): Newton's step with the shift."""
         metric = np.repeat(self.tau[:, None], self.columns.m, axis=1)
-        found = linear_path(system.model, sweep(system.model, metric, self.shift, lift=True))[0]
+        found = linear_path(system.model, sweep(system.model, metric, self.shift, pivots="lift"))[0]
         dx = np.where(system.pinned, -system.gap, found)
         return np.einsum("kij,kj->ki", system.turn, dx)
 
