@@ -5,7 +5,6 @@
 import numpy as np
 
 from continuum import (
-    Array,
     Control,
     LearningProblem,
     NeuralODE2,
@@ -14,6 +13,7 @@ from continuum import (
     TimeMesh,
     tanh,
 )
+from continuum.arrays import Array
 from solvers import LBFGS, discretize, minimize
 
 from ...bench.registry import claim

@@ -188,8 +188,8 @@ def _smooth_control(strength: float, layers: int) -> np.ndarray:
         "1: phi(2)": 1e-6,
         "0.1: mu": 1e-6,
         "0.1: J": 1e-6,
-        "4: mu": 1e-5,
-        "9: mu": 1e-5,
+        "4: mu": 1e-6,
+        "9: mu": 1e-7,
     },
     reason="piecewise linear controls and the trapezoid, second order, extrapolated from 16 and 32 "
     "layers a unit: 1e-8 to 2e-7 is left; the slower the modes, the less of them is seen by a "
