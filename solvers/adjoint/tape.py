@@ -375,4 +375,7 @@ def _stacked(states: States, numbers: Array) -> Array:
         return states.stacked(numbers)
     if isinstance(states, np.ndarray):
         return states[numbers]
-    return namespace(states[0]).stack([states[n] for n in numbers.tolist()])
+    chosen = [states[n] for n in numbers.tolist()]
+    if not chosen:  # no state has a cost
+        return namespace(states[0]).stack([states[0]])[:0, ...]
+    return namespace(states[0]).stack(chosen)
