@@ -4,12 +4,15 @@ from .adjoint.continuous import continuous_adjoint
 from .adjoint.discretize import Path, ReducedObjective, discretize
 from .compare import Attempt, Comparison, compare
 from .descent.adam import Adam
+from .descent.continuation import Arclength, Branch, Event, continue_minimizers, equal_values
 from .descent.first_order import FrankWolfe, GradientDescent, Nesterov
 from .descent.minimize import minimize
-from .descent.multistart import Cluster, Multistart, multistart, permutations, sign_flips
+from .descent.multistart import Cluster, Multistart, multistart
 from .descent.objective import Composite, Objective, SampledObjective
 from .descent.proximal import proximal_alternating
+from .descent.proximal_newton import ProximalNewton
 from .descent.second_order import LBFGS, NewtonCG
+from .descent.symmetries import symmetries
 from .evaluate import Evaluation, evaluate
 from .flow.architectures import Architecture, Layer, architecture
 from .flow.integrate import integrate
@@ -69,8 +72,10 @@ __all__ = [
     "SDIRK3",
     "Adam",
     "Architecture",
+    "Arclength",
     "Attempt",
     "BackwardEuler",
+    "Branch",
     "Certificate",
     "Cluster",
     "Comparison",
@@ -80,6 +85,7 @@ __all__ = [
     "Equilibrium",
     "Euler",
     "Evaluation",
+    "Event",
     "EverySeconds",
     "EverySteps",
     "Explanation",
@@ -107,6 +113,7 @@ __all__ = [
     "PointAtInfinity",
     "Progress",
     "Propagator",
+    "ProximalNewton",
     "RadauIIA5",
     "Record",
     "ReducedObjective",
@@ -125,10 +132,12 @@ __all__ = [
     "Unresolved",
     "architecture",
     "compare",
+    "continue_minimizers",
     "continuous_adjoint",
     "depth_error",
     "discretize",
     "energy_identity",
+    "equal_values",
     "equilibria",
     "evaluate",
     "exact_reduction",
@@ -145,7 +154,6 @@ __all__ = [
     "multistart",
     "observed_orders",
     "operator_matrix",
-    "permutations",
     "picard",
     "points_at_infinity",
     "pontryagin_certificate",
@@ -155,10 +163,10 @@ __all__ = [
     "richardson",
     "root_energy",
     "shoot",
-    "sign_flips",
     "singular_energy",
     "steady_state",
     "successive_approximation",
+    "symmetries",
     "velocity_jump",
     "width_error",
 ]

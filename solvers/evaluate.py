@@ -51,9 +51,10 @@ class Evaluation:
 def evaluate(
     problem: LearningProblem, control: Control, rtol: float = 1e-8, refined: Grid | None = None
 ) -> Evaluation:
-    """J(control) for the continuous problem: by DOP853, whose error per step is lowered by factors
-    of 10, and the longest step to 3/4, until three values in a row agree to rtol, or to the
-    change of the terminal cost when the state changes by its rounding errors (1e-14).
+    """J(control) for the continuous problem, whose endpoint is no part of it: by DOP853, whose
+    error per step is lowered by factors of 10, and the longest step to 3/4, until three values in a
+    row agree to rtol, or to the change of the terminal cost when the state changes by its rounding
+    errors (1e-14).
 
     A running cost is integrated with the state, by the same method: its errors, and the kinks of
     activations and costs, shorten the steps as those of the state do.  Two values that agree may do

@@ -204,7 +204,7 @@ class ReducedObjective:
         """
         control = self.space.check("control", control)
         weights = self.problem.sample_weights
-        sweeps, tape = self._whole(control.like(self.problem.initial))
+        sweeps, tape = self.recorded(control.like(self.problem.initial))
         backward = Backward(sweeps, self.space.cotangents(self.problem.initial), keep=True)
         backward(tape)
         cost = sweeps.cost
@@ -241,7 +241,7 @@ class ReducedObjective:
         control = self.space.check("control", control)
         direction = self.space.check("direction", direction)
         initial, penalty = self.problem.initial, self.problem.penalty
-        sweeps, tape = self._whole(control.like(initial))
+        sweeps, tape = self.recorded(control.like(initial))
         total = self.space.cotangents(initial)
         second_order(sweeps, tape, direction.like(initial), total)
         total = {n: like(x, control[n]) for n, x in total.items()}
@@ -249,6 +249,15 @@ class ReducedObjective:
             return self.space.riesz(total)
         beside = direction.like(next(iter(control.values())))
         return self.space.riesz(total, penalty.hvp(control, beside))
+
+    def sweeps(self, control: Control) -> Sweeps:
+        """The sweeps at a control that is where the states are, with nothing run yet.
+
+        raises TypeError for a method that chooses its steps: they are not known before the run
+        """
+        if isinstance(self._tableau, AdaptiveRungeKutta):
+            raise TypeError(f"the steps of {self.stepper!r} are known after the run only")
+        return prepare(self.problem, control, self._tableau, *self._equal)
 
     def _start(self, control: Control, keep: bool) -> tuple[Sweeps, Tape | None]:
         """The sweeps, and the tape of the whole run where choosing the steps has made one."""
@@ -260,7 +269,11 @@ class ReducedObjective:
         sweeps = replace(prepare(problem, control, stepper, steps, rule), compiled=None)
         return sweeps, Tape(0, steps, states) if keep else None
 
-    def _whole(self, control: Control) -> tuple[Sweeps, Tape]:
+    def recorded(self, control: Control) -> tuple[Sweeps, Tape]:
+        """The sweeps at a control that is where the states are, and the tape of the whole run.
+
+        raises SolveError if the state does not stay finite, or an implicit step has no solution
+        """
         sweeps, tape = self._start(control, keep=True)
         return sweeps, tape if tape is not None else sweeps.record(
             self.problem.initial, 0, len(sweeps.steps)

@@ -1,0 +1,458 @@
+"""The exact second-order model of a discretised problem at a control, layer by layer.
+
+A layer k carries each sample's state z_k to z_{k+1} = Phi_k(z_k, u_k, s): all its steps together,
+u_k the coefficients of the blocks that are constant on layers, s those that are constant in time.
+With ell_k the cost of stage k (running cost, penalty; ell_K the terminal cost) and the costates
+
+    lambda_K = d ell_K,      lambda_k = d_z ell_k + (d_z Phi_k)^T lambda_{k+1},
+
+J has, at z_{k+1} = Phi_k, the quadratic model
+
+    sum_k q_k.dz_k + r_k.du_k + (dz_k.Q_k dz_k + 2 dz_k.S_k du_k + du_k.R_k du_k) / 2,
+    dz_{k+1} = A_k dz_k + B_k du_k,   dz_0 = 0,
+
+A_k, B_k the derivatives of Phi_k and Q_k, S_k, R_k the second derivatives of ell_k + lambda_{k+1}.
+Phi_k.  Its value, gradient and Hessian in (u_0, ..., u_{K-1}) are those of J, to rounding.
+
+All arrays are derivatives in the coefficients themselves, so quadrature weights, weights of blocks,
+lengths of layers and sample weights are inside: no product of the space is left to divide by.
+Static blocks come as borders: further directions that all layers share.
+
+Chains of dense maps with explicit tableaux run compiled (`chain_linear_quadratic.py`); every other
+network, and implicit methods, take unit vectors one by one, which is the reference.
+Source: Dunn and Bertsekas, Efficient dynamic programming implementations of Newton's method for
+unconstrained optimal control problems, J. Optim. Theory Appl. 63 (1989).
+"""
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from continuum.arrays import Array, is_numpy
+from continuum.controls import Control
+from continuum.functional import RunningCost, Tracking
+from continuum.losses import SquaredError
+from continuum.penalties import Tikhonov
+from continuum.readouts import Projection, State
+
+from ..flow.chain_loops import MATRIX, NOTHING, OFFSET, PRODUCT, WIDTH
+from ..flow.program import Loop, Lowered
+from ..steps.embedded import AdaptiveRungeKutta
+from . import chain_linear_quadratic as compiled
+from .chain_linear_quadratic import Desk, Model
+from .coefficients import Columns
+from .discretize import ReducedObjective
+from .tape import Seeds, Sweeps, Tape
+from .unit_directions import model_of, unit_direction
+
+
+class LinearQuadratic(NamedTuple):
+    """The model in states and layers; N units, M samples, m coefficients of a layer, K layers.
+
+    A : (K, M, N, N), d z_{k+1} / d z_k, sample by sample
+    B : (K, M, N, m), d z_{k+1} / d u_k
+    Q : (K + 1, M, N, N), second derivative in the state; Q[K] is that of the terminal cost
+    S : (K, M, N, m), the mixed one, state first
+    R : (K, m, m), that in the control, summed over samples, penalty included
+    q : (K + 1, M, N), the derivative of the stage's cost in the state
+    r : (K, m), that in the control, penalty included
+    """
+
+    A: Array
+    B: Array
+    Q: Array
+    S: Array
+    R: Array
+    q: Array
+    r: Array
+
+
+class Borders(NamedTuple):
+    """What static blocks s, p coefficients, add to the model:
+
+    dz_{k+1} = A_k dz_k + B_k du_k + b_k ds, and to its value
+    r.ds + sum_k (dz_k.S_k ds + du_k.R_k ds) + ds.P ds / 2.
+
+    B : (K, M, N, p), d z_{k+1} / d s
+    S : (K + 1, M, N, p), second derivative in state and s; S[K] where the terminal cost reads s
+    R : (K, m, p), that in u_k and s
+    P : (p, p), that in s, penalty included
+    r : (p,), the derivative of the costs in s with states held, penalty included
+    """
+
+    B: Array
+    S: Array
+    R: Array
+    P: Array
+    r: Array
+
+
+class Linearization(NamedTuple):
+    """A run with its model, made by `Linearizer`.
+
+    value : J, without penalties that have no gradient
+    gradient : (K m + p,), the derivative of the same in u_0, ..., u_{K-1}, s
+    states : (K + 1, M, N), the z_k
+    costates : (K + 1, M, N), the lambda_k
+    model : borders apart
+    borders : None where no static block is trained
+    """
+
+    value: float
+    gradient: Array
+    states: Array
+    costates: Array
+    model: LinearQuadratic
+    borders: Borders | None
+
+
+def linearize(objective: ReducedObjective, control: Control) -> Linearization:
+    """The model at a control, once; a `Linearizer` keeps what further controls need as well."""
+    return Linearizer(objective)(control)
+
+
+def reduced_gradient(model: LinearQuadratic, borders: Borders | None = None) -> Array:
+    """(K m + p,): the derivative of J in u_0, ..., u_{K-1}, s, by the adjoint recursion."""
+    costates = np.empty_like(model.q)
+    costates[-1] = model.q[-1]
+    for k in range(len(model.A) - 1, -1, -1):
+        costates[k] = model.q[k] + np.einsum("mij,mi->mj", model.A[k], costates[k + 1])
+    found = model.r + np.einsum("kmia,kmi->ka", model.B, costates[1:])
+    if borders is None:
+        return found.reshape(-1)
+    own = borders.r + np.einsum("kmia,kmi->a", borders.B, costates[1:])
+    return np.append(found.reshape(-1), own)
+
+
+def reduced_hessian(model: LinearQuadratic, borders: Borders | None = None) -> Array:
+    """(K m + p, K m + p): the Hessian of J in u_0, ..., u_{K-1}, s, dense; for small problems."""
+    layers, m = model.r.shape
+    p = 0 if borders is None else len(borders.r)
+    size = layers * m + p
+    hessian = np.zeros((size, size))
+    samples, units = model.q.shape[1:]
+    dz = np.zeros((samples, units, size))
+    for k in range(layers + 1):
+        hessian += np.einsum("mia,mij,mjb->ab", dz, model.Q[k], dz, optimize=True)
+        if borders is not None:
+            mixed = np.einsum("mia,mib->ab", dz, borders.S[k])
+            hessian[:, layers * m :] += mixed
+            hessian[layers * m :, :] += mixed.T
+        if k == layers:
+            break
+        own = slice(k * m, (k + 1) * m)
+        mixed = np.einsum("mia,mib->ab", dz, model.S[k])
+        hessian[:, own] += mixed
+        hessian[own, :] += mixed.T
+        hessian[own, own] += model.R[k]
+        dz = np.einsum("mij,mja->mia", model.A[k], dz)
+        dz[:, :, own] += model.B[k]
+        if borders is not None:
+            dz[:, :, layers * m :] += borders.B[k]
+            hessian[own, layers * m :] += borders.R[k]
+            hessian[layers * m :, own] += borders.R[k].T
+    if borders is not None:
+        hessian[layers * m :, layers * m :] += borders.P
+    return hessian
+
+
+class Linearizer:
+    """Makes the model of one objective at any control: linearizer(control) -> Linearization.
+
+    The arrays of a model are written again at the next call.
+    raises ValueError, at once, for what has no model of this kind: trained blocks that are
+        piecewise linear in time (two layers share a coefficient), a running cost that reads blocks
+        on layers, SobolevPenalty and other penalties that are no integral of a density, adaptive
+        steps, arrays that are not NumPy's
+    Penalties without a gradient (L1) are left out: a proximal method adds them.
+    """
+
+    def __init__(self, objective: ReducedObjective) -> None:
+        _check(objective)
+        problem, space = objective.problem, objective.space
+        self.objective, self.columns = objective, Columns.of(space)
+        terms = () if problem.penalty is None else problem.penalty.terms
+        self.penalties = [term for term in terms if term.smooth]
+        functional = problem.functional
+        reads = (*functional.running_reads, *functional.terminal_reads)
+        self.static = {b.name: b.shape for b in space.trained if b.name in reads}
+        self.constant = all(
+            _has_constant_curvature(cost) for cost in (functional.terminal, functional.running)
+        )
+        layers, c = problem.mesh.layers, len(self.columns)
+        units, samples = problem.initial.shape
+        nodes = (layers + 1, samples, units)
+        self.model = Model(
+            np.zeros((layers, samples, units, units)),
+            np.zeros((layers, samples, units, c)),
+            np.zeros((*nodes, units)),
+            np.zeros((*nodes, c)),
+            np.zeros((layers, c, c)),
+            np.zeros((layers, c)),
+            np.zeros(nodes),
+        )
+        self._apart = False
+        self._bends: Array | None = None
+        self._desk: Desk | None = None
+
+    def __call__(self, control: Control, run: tuple[Sweeps, Tape] | None = None) -> Linearization:
+        """The model at a control.
+
+        run : what `objective.recorded` gives for this control, if it is known
+        raises SolveError if the state does not stay finite, or an implicit step has no solution
+        """
+        objective, columns, model = self.objective, self.columns, self.model
+        control = objective.space.check("control", control)
+        sweeps, tape = run or objective.recorded(control)
+        numbers, per_layer = sweeps.cost.rule.states, objective.steps_per_layer
+        inside = any(int(n) % per_layer for n in numbers)
+        total = {name: np.zeros(shape) for name, shape in self.static.items()}
+        seeds = sweeps.seeds(tape, total)
+        bends = self._curvature(sweeps, tape)
+        if not self._apart:
+            _check_apart(sweeps, tape, bends)
+            self._apart = True
+        if sweeps.compiled is None or (inside and self.static):
+            model_of(sweeps, tape, per_layer, seeds, columns, model)
+        else:
+            self._run(sweeps.loop, tape, seeds, numbers, bends)
+        rows = numbers[numbers % per_layer == 0] // per_layer
+        ends = np.searchsorted(numbers, rows * per_layer)
+        model.Q[-1], model.S[-1] = 0.0, 0.0
+        model.Q[rows] += bends[ends]
+        layers, m, p = len(model.A), columns.m, columns.p
+        r, q = np.zeros((layers, m + p)), np.zeros_like(model.costates)
+        if inside:  # what the trapezoid rule inside a layer adds is there at lambda_{k+1} = 0
+            later = model.costates[1:]
+            q[:-1] = model.costates[:-1] - np.einsum("kmij,kmi->kmj", model.A, later)
+            q[-1] = model.costates[-1]
+            r += model.G - np.einsum("kmia,kmi->ka", model.B, later)
+        else:
+            q[rows] = self._raw(seeds.values[seeds.places[rows * per_layer]])
+        return self._finish(control, sweeps, tape, total, q, r)
+
+    @cached_property
+    def _units(self) -> Array:
+        """(N, 1): the weights of the units."""
+        return self.objective.problem.network.weights[:, None]
+
+    def _raw(self, p: Array) -> Array:
+        """(n, M, N): derivatives in the entries of states, from representers (n, N, M)."""
+        return (self._units * p).transpose(0, 2, 1)
+
+    def _curvature(self, sweeps: Sweeps, tape: Tape) -> Array:
+        """(n, M, N, N): the second derivatives of the costs in each state that costs something."""
+        if self._bends is not None:
+            return self._bends
+        cost, problem = sweeps.cost, self.objective.problem
+        units, samples = problem.initial.shape
+        numbers, none = cost.rule.states, self.columns.none
+        bends = np.empty((len(numbers), samples, units, units))
+        for j in range(units):
+            one = unit_direction(problem.initial, j)
+            bends[..., j] = self._raw(
+                cost.seed_derivatives(
+                    numbers,
+                    tape.stacked,
+                    lambda some, one=one: np.broadcast_to(one, (len(some), *one.shape)),
+                    none,
+                    {},
+                )
+            )
+        if self.constant:
+            self._bends = bends
+        return bends
+
+    def _run(self, loop: Loop, tape: Tape, seeds: Seeds, numbers: Array, bends: Array) -> None:
+        """The compiled pass."""
+        lowered, samples = loop.lowered, self.objective.samples
+        if self._desk is None:
+            self._desk = Desk.of(loop, samples, len(self.columns), self.objective.steps_per_layer)
+            self._places, self._untouched = _places(lowered, self.columns)
+        bend_of = np.full(len(seeds.places), -1)
+        bend_of[numbers] = np.arange(len(numbers))
+        compiled.linearize(
+            samples,
+            self._desk,
+            lowered.program,
+            loop.blocks,
+            loop.method,
+            tape.steps.moments,
+            self.objective.steps_per_layer,
+            tape.record,
+            self._places,
+            self._untouched,
+            seeds.places,
+            (self._units * seeds.values).reshape(len(seeds.values), -1),
+            bend_of,
+            bends,
+            self.model,
+        )
+
+    def _finish(
+        self,
+        control: Control,
+        sweeps: Sweeps,
+        tape: Tape,
+        total: dict[str, Array],
+        q: Array,
+        r: Array,
+    ) -> Linearization:
+        """The model with what penalties and the coefficients of costs add, borders apart."""
+        model, columns = self.model, self.columns
+        layers, m, p = len(model.A), columns.m, columns.p
+        direct, P = np.zeros(m + p), np.zeros((p, p))
+        columns.collect(total, 1.0, direct)
+        if self.static:
+            self._add_static(sweeps, tape, P)
+        further = self._add_penalties(control, P)
+        r[:, :m] += further[: layers * m].reshape(layers, m)
+        own = direct[m:] + further[layers * m :]
+        slope = model.G[:, :m].reshape(-1) + further[: layers * m]
+        gradient = np.append(slope, model.G[:, m:].sum(axis=0) + own)
+        value = sweeps.value(tape) + sum(term.value(control) for term in self.penalties)
+        states = tape.stacked(np.arange(0, len(tape.steps) + 1, self.objective.steps_per_layer))
+        B, S, R, borders = model.B, model.S, model.R, None
+        if p:
+            P += R[:, m:, m:].sum(axis=0)
+            own = own + r[:, m:].sum(axis=0)
+            borders = Borders(*(x.copy() for x in (B[..., m:], S[..., m:], R[:, :m, m:], P, own)))
+            B, S, R, r = (x.copy() for x in (B[..., :m], S[..., :m], R[:, :m, :m], r[:, :m]))
+        parts = LinearQuadratic(model.A, B, model.Q, S[:-1], R, q, r)
+        return Linearization(
+            value, gradient, states.transpose(0, 2, 1), model.costates, parts, borders
+        )
+
+    def _add_static(self, sweeps: Sweeps, tape: Tape, P: Array) -> None:
+        """Adds the second derivatives of the costs in static blocks that they read, with states at
+        the ends of layers; P (p, p) is that in these blocks.
+        """
+        columns, cost, per_layer = self.columns, sweeps.cost, self.objective.steps_per_layer
+        still = np.zeros((1, *self.objective.problem.initial.shape))
+        for a, unit in enumerate(columns.units()):
+            if a < columns.m:
+                continue
+            bar = np.zeros(len(columns))
+            for number in cost.rule.states:
+                total = {name: np.zeros(shape) for name, shape in self.static.items()}
+                dp = cost.seed_derivatives(
+                    np.array([number]), tape.stacked, lambda _: still, unit, total
+                )
+                if number % per_layer == 0:
+                    self.model.S[number // per_layer, :, :, a] += self._raw(dp)[0]
+                    columns.collect(total, 1.0, bar)
+            P[:, a - columns.m] += bar[columns.m :]
+
+    def _add_penalties(self, control: Control, P: Array) -> Array:
+        """(K m + p,): the derivative of the penalties; their second one is added to the model."""
+        columns, model = self.columns, self.model
+        found, m = np.zeros_like(columns.weights), columns.m
+        for term in self.penalties:
+            found += columns.weights * columns.vector(term.gradient(control))
+            if type(term) is Tikhonov:
+                self._add_ridge(term, P)
+                continue
+            for a, unit in enumerate(columns.units()):
+                column = columns.weights * columns.vector(term.hvp(control, unit))
+                if a < m:
+                    model.R[:, :m, a] += column[: len(model.R) * m].reshape(-1, m)
+                else:
+                    P[:, a - m] += column[len(model.R) * m :]
+        return found
+
+    def _add_ridge(self, term: Tikhonov, P: Array) -> None:
+        """Adds the diagonal second derivative of a Tikhonov penalty."""
+        columns, R = self.columns, self.model.R
+        ones = {b.name: np.ones(columns.space.shape(b)) for b in term.penalised(columns.space)}
+        diagonal = 2.0 * term.strength * columns.weights * columns.vector(ones)
+        on_layers, a = len(R) * columns.m, np.arange(columns.m)
+        R[:, a, a] += diagonal[:on_layers].reshape(len(R), columns.m)
+        P[np.diag_indices(columns.p)] += diagonal[on_layers:]
+
+
+def _check_apart(sweeps: Sweeps, tape: Tape, bends: Array) -> None:
+    """Raises ValueError where the network or a cost lets samples see each other, so that it has no
+    derivatives sample by sample: met by one random direction.
+    """
+    problem, cost = sweeps.problem, sweeps.cost
+    network, f = problem.network, tape.states[len(tape.steps) // 2]
+    n = min(len(tape.steps) // 2, len(tape.steps) - 1)
+    t = float(tape.steps.start[n])
+    values = sweeps.control.at_layer(int(tape.steps.layer[n]), t)
+    d = np.random.default_rng(0).standard_normal(f.shape)
+    alone = np.zeros_like(f)
+    for j in range(len(f)):
+        alone += d[j] * network.jvp(f, values, t, unit_direction(f, j), {})
+    _compare("network", network, network.jvp(f, values, t, d, {}), alone)
+    numbers, w = cost.rule.states, network.weights[:, None]
+    none = Columns.of(problem.space).none
+    found = cost.seed_derivatives(
+        numbers, tape.stacked, lambda some: np.broadcast_to(d, (len(some), *d.shape)), none, {}
+    )
+    alone = np.einsum("nmij,jm->nim", bends, d)
+    costs = [one for one in (problem.terminal, problem.running) if one is not None]
+    _compare("cost", costs, w * found, alone)
+
+
+def _compare(name: str, given: object, found: Array, alone: Array) -> None:
+    """Raises ValueError if the derivatives of samples alone do not make up the whole."""
+    if np.max(np.abs(found - alone)) > 1e-8 * max(np.max(np.abs(found)), np.max(np.abs(alone))):
+        raise ValueError(
+            f"{name} must treat samples one by one, {given!r} lets them see each other"
+        )
+
+
+def _has_constant_curvature(cost: RunningCost | None) -> bool:
+    """True where the second derivative in the state is known to be the same at all states."""
+    return cost is None or (
+        isinstance(cost, Tracking)
+        and type(cost.loss) is SquaredError
+        and type(cost.readout) in (State, Projection)
+    )
+
+
+def _places(lowered: Lowered, columns: Columns) -> tuple[Array, Array]:
+    """(the first column of each block of a program or -1, whether no link before a link has
+    any).
+    """
+    places = np.full(WIDTH, -1)
+    for k, name in enumerate(lowered.shapes):
+        places[k] = columns.places.get(name, -1)
+    links = lowered.program.links
+    own = [
+        (link[PRODUCT] != NOTHING and places[link[MATRIX]] >= 0)
+        or (link[OFFSET] >= 0 and places[link[OFFSET]] >= 0)
+        for link in links
+    ]
+    return places, np.array([not any(own[:n]) for n in range(len(links))])
+
+
+def _check(objective: ReducedObjective) -> None:
+    """Raises ValueError for what has no model; see `Linearizer`."""
+    problem, space = objective.problem, objective.space
+    if isinstance(objective.stepper, AdaptiveRungeKutta):
+        raise ValueError(
+            f"stepper must have fixed steps, those of {objective.stepper!r} depend on the control"
+        )
+    if not is_numpy(problem.initial):
+        raise ValueError("initial must be a NumPy array: the model is computed on the host")
+    shared = [b.name for b in space.trained if b.time == "nodes"]
+    if shared:
+        raise ValueError(
+            f"controls must not be piecewise linear in time: {', '.join(shared)} with "
+            "in_time='nodes' shares coefficients between layers; take in_time='layers'"
+        )
+    functional = problem.functional
+    layered = [b.name for b in space.trained if b.time == "layers"]
+    read = [name for name in functional.running_reads if name in layered]
+    if read:
+        raise ValueError(
+            f"running must not depend on blocks that vary by layer, {functional.running!r} reads "
+            f"{', '.join(read)}: where it does not, let its `reads` say so"
+        )
+    for term in () if problem.penalty is None else problem.penalty.terms:
+        if term.smooth and not term.pointwise:
+            raise ValueError(
+                f"penalty must be an integral of a density, {type(term).__name__} couples layers"
+            )

@@ -1,0 +1,311 @@
+"""Compiled leaf loops: the sweep of `riccati.py` in control space, for many small layers.
+
+The reference is `riccati.in_python`; a test holds the two together.  Rows of length n are
+innermost; products of many multiplications go to BLAS.
+"""
+
+import numpy as np
+
+from continuum.compiled import borrowed, compiled, inlined, summing
+
+MOST_LOOPED = 100_000  # multiplications above which a product of dense matrices is left to BLAS
+BANDED = 3  # largest block of A whose diagonals are used
+
+
+@summing
+def _dot(x, y):
+    total = 0.0
+    for j in range(x.size):
+        total += x[j] * y[j]
+    return total
+
+
+@inlined
+def _add(factor, source, target):
+    for j in range(target.size):
+        target[j] += factor * source[j]
+
+
+@inlined
+def _scaled(x, y, target, add):
+    if add:
+        for j in range(target.size):
+            target[j] += x[j] * y[j]
+    else:
+        for j in range(target.size):
+            target[j] = x[j] * y[j]
+
+
+@inlined
+def _add_rows(factors, rows, start, target):
+    """target <- target + sum_j factors_j rows_j[start:], four rows at a time."""
+    fours = factors.size // 4 * 4
+    for j in range(0, fours, 4):
+        one, two = rows[j, start:], rows[j + 1, start:]
+        three, four = rows[j + 2, start:], rows[j + 3, start:]
+        a, b, c, d = factors[j], factors[j + 1], factors[j + 2], factors[j + 3]
+        for i in range(target.size):
+            target[i] += (a * one[i] + b * two[i]) + (c * three[i] + d * four[i])
+    for j in range(fours, factors.size):
+        _add(factors[j], rows[j, start:], target)
+
+
+@compiled
+def _dense(left, right, out):
+    np.dot(left, right, out)
+
+
+@inlined
+def _bands(blocks, bands):
+    """The diagonals of A, block diagonal: bands[N - 1 + d, j] = A[j + d, j], |d| < N."""
+    size = blocks.shape[1]
+    if size > BANDED:
+        return
+    bands[:] = 0.0
+    for s in range(blocks.shape[0]):
+        for c in range(size):
+            for d in range(size):
+                bands[size - 1 + d - c, s * size + c] = blocks[s, d, c]
+
+
+@inlined
+def _times(row, blocks, bands, start, out):
+    """out[start:] <- (row A)[start:], by the diagonals of A where its blocks are small."""
+    n, size = row.size, blocks.shape[1]
+    if size > BANDED:
+        for s in range(blocks.shape[0]):
+            part = out[s * size : (s + 1) * size]
+            part[:] = 0.0
+            for d in range(size):
+                _add(row[s * size + d], blocks[s, d], part)
+        return
+    _scaled(row[start:], bands[size - 1, start:], out[start:], False)
+    for d in range(1, size):
+        below, above = bands[size - 1 + d, start : n - d], bands[size - 1 - d, max(start, d) :]
+        _scaled(row[start + d :], below, out[start : n - d], True)
+        _scaled(row[max(start - d, 0) : n - d], above, out[max(start, d) :], True)
+
+
+@compiled
+def _pull_large(blocks, source, out):
+    size = blocks.shape[1]
+    for s in range(blocks.shape[0]):
+        part = slice(s * size, (s + 1) * size)
+        np.dot(blocks[s].T, source[part], out[part])
+
+
+@inlined
+def _pull(blocks, source, out):
+    """out <- A^T X for A block diagonal, X (n, n)."""
+    size = blocks.shape[1]
+    if source.size * size > MOST_LOOPED:
+        _pull_large(blocks, source, out)
+        return
+    for s in range(blocks.shape[0]):
+        for c in range(size):
+            row, x = out[s * size + c], source[s * size]
+            factor = blocks[s, 0, c]
+            for j in range(row.size):
+                row[j] = factor * x[j]
+            for d in range(1, size):
+                _add(blocks[s, d, c], source[s * size + d], row)
+
+
+@inlined
+def _cholesky(h, low):
+    """low <- L with h = L L^T, its diagonal inverted; False where a pivot is not above rounding."""
+    m = h.shape[0]
+    for i in range(m):
+        row = low[i]
+        for j in range(i):
+            other, total = low[j], h[i, j]
+            for e in range(j):
+                total -= row[e] * other[e]
+            row[j] = total * other[j]
+        total = h[i, i]
+        for e in range(i):
+            total -= row[e] * row[e]
+        if not total > 1e-14 * abs(h[i, i]):
+            return False
+        row[i] = 1.0 / np.sqrt(total)
+    return True
+
+
+@inlined
+def _halves(low, g, y):
+    """y <- L^-1 g, g <- L'^-1 y."""
+    m = g.shape[0]
+    for c in range(m):
+        row, source, factors = y[c], g[c], low[c]
+        row[:] = source
+        for e in range(c):
+            _add(-factors[e], y[e], row)
+        for j in range(row.size):
+            row[j] *= factors[c]
+    for c in range(m - 1, -1, -1):
+        row = g[c]
+        row[:] = y[c]
+        for e in range(c + 1, m):
+            _add(-low[e, c], g[e], row)
+        factor = low[c, c]
+        for j in range(row.size):
+            row[j] *= factor
+
+
+@compiled
+def _by_eigenvalues(h, scale, floor, g, y, roots):
+    """With scale h scale = W diag(1 / roots) W^T: y <- W^T scale g, g <- h^-1 g; the eigenvalues.
+
+    Those nearer to 0 than the share `floor` of the largest are moved there.
+    """
+    m = h.shape[0]
+    found, vectors = np.linalg.eigh(scale.reshape(m, 1) * h * scale)
+    smallest = max(floor * max(abs(found[0]), abs(found[m - 1])), 1e-300)
+    for c in range(m):
+        pivot = max(abs(found[c]), smallest)
+        roots[c] = 1.0 / (pivot if found[c] > 0.0 else -pivot)
+        y[c] = 0.0
+        for e in range(m):
+            _add(scale[e] * vectors[e, c], g[e], y[c])
+    g[:] = 0.0
+    for c in range(m):
+        for e in range(m):
+            _add(scale[e] * vectors[e, c] * roots[c], y[c], g[e])
+    return found
+
+
+@inlined
+def _subtract(y, roots, left, right, room, value):
+    """value[i, i:] <- value[i, i:] - (Y^T diag(roots) Y)[i, i:] for the first n columns of Y."""
+    m, n = left.shape
+    if m * n * n > MOST_LOOPED:
+        for c in range(m):
+            for j in range(n):
+                right[c, j] = y[c, j]
+                left[c, j] = -roots[c] * y[c, j]
+        _dense(left.T, right, room)
+        for i in range(n):
+            _add(1.0, room[i], value[i])
+        return
+    for i in range(n):
+        for c in range(m):
+            room[0, c] = -roots[c] * y[c, i]
+        _add_rows(room[0, :m], y, i, value[i, i:])
+
+
+@compiled
+def backward(stages, borders, metric, shift, definite, floor, solution, work):
+    """The sweep from the last layer to the first; see `riccati.sweep`.
+
+    stages : A, B, Q, S, R, q, r as in `riccati`, states flat: B, S (K, n, m); q (K + 1, n)
+    borders : B (K, n, p), S (K + 1, n, p), R (K, m, p)
+    definite : end at the first layer whose H is not positive definite
+    solution : gains (K, m, n + 1 + p) of dz, 1 and ds, least (K,), negatives (K,), slopes
+        (1 + p, n), bend (p, 1 + p): all filled, the last two for the cost to go at the start
+    work : see `riccati.sweep`
+    Returns (half the sum of h^T H^-1 h, the layer at which it ended or -1).
+    """
+    a, b, q, s, r, pulls, pushes = borrowed(stages)
+    drifts, mixed, crossed = borrowed(borders)
+    gains, least, negatives, slopes, bend = borrowed(solution)
+    value, moved, turned, flipped, through, g, y, low, h, roots, bands, rows, fresh = borrowed(work)
+    metric = borrowed(metric)
+    count, n, m = b.shape
+    size, p = a.shape[2], drifts.shape[2]
+    value[:] = 0.0
+    for block in range(a.shape[1]):
+        for i in range(size):
+            for j in range(size):
+                value[block * size + i, block * size + j] = q[count, block, i, j]
+    slopes[0] = pulls[count]
+    for e in range(p):
+        for j in range(n):
+            slopes[1 + e, j] = mixed[count, j, e]
+    bend[:] = 0.0
+    decrease = 0.0
+    for k in range(count - 1, -1, -1):
+        for j in range(n):
+            for c in range(m):
+                flipped[c, j] = b[k, j, c]
+        _bands(a[k], bands)
+        if m * n * n > MOST_LOOPED:
+            _dense(flipped, value, through)
+        else:
+            through[:] = 0.0
+            for c in range(m):
+                _add_rows(flipped[c], value, 0, through[c])
+        for e in range(p):  # rows <- Pi + V b, bend <- bend + b' (p, Pi) + b' V b
+            for j in range(n):
+                fresh[e, j] = drifts[k, j, e]
+            rows[e] = 0.0
+            _add_rows(fresh[e], value, 0, rows[e])
+        for e in range(p):
+            bend[e, 0] += _dot(fresh[e], slopes[0])
+            for f in range(p):
+                bend[e, 1 + f] += _dot(fresh[e], slopes[1 + f]) + _dot(fresh[f], slopes[1 + e])
+                bend[e, 1 + f] += _dot(fresh[e], rows[f])
+        for e in range(p):
+            for j in range(n):
+                slopes[1 + e, j] += rows[e, j]
+        for c in range(m):
+            for e in range(c + 1):
+                h[c, e] = h[e, c] = r[k, c, e] + _dot(through[c], flipped[e])
+            h[c, c] += shift * metric[k, c]
+            row = g[c]
+            _times(through[c], a[k], bands, 0, row[:n])
+            for j in range(n):
+                row[j] += s[k, j, c]
+            row[n] = pushes[k, c] + _dot(flipped[c], slopes[0])
+            for e in range(p):
+                row[n + 1 + e] = crossed[k, c, e] + _dot(flipped[c], slopes[1 + e])
+        least[k], negatives[k] = np.inf, 0
+        if _cholesky(h, low):
+            roots[:] = 1.0
+            _halves(low, g, y)
+        else:
+            found = _by_eigenvalues(h, 1.0 / np.sqrt(metric[k]), floor, g, y, roots)
+            least[k] = found[0]
+            for c in range(m):
+                negatives[k] += found[c] < 0.0
+            if definite:
+                return decrease, k
+        for c in range(m):
+            source, target = g[c], gains[k, c]
+            for j in range(source.size):
+                target[j] = -source[j]
+            decrease += 0.5 * roots[c] * y[c, n] * y[c, n]
+            for e in range(p):
+                for f in range(1 + p):
+                    bend[e, f] -= roots[c] * y[c, n + 1 + e] * y[c, n + f]
+        for e in range(1 + p):
+            row = rows[0]
+            row[:] = slopes[e]
+            _times(row, a[k], bands, 0, slopes[e])
+            for c in range(m):
+                _add(-roots[c] * y[c, n + e], y[c, :n], slopes[e])
+        for j in range(n):
+            slopes[0, j] += pulls[k, j]
+            for e in range(p):
+                slopes[1 + e, j] += mixed[k, j, e]
+        if k == 0:
+            break
+        _pull(a[k], value, moved)
+        if size <= BANDED:
+            for i in range(n):
+                _times(moved[i], a[k], bands, i, value[i])
+        else:
+            for i in range(n):
+                row = moved[i]
+                for j in range(n):
+                    turned[j, i] = row[j]
+            _pull(a[k], turned, value)
+        _subtract(y, roots, flipped, through, turned, value)
+        for block in range(a.shape[1]):
+            for i in range(size):
+                for j in range(size):
+                    value[block * size + i, block * size + j] += q[k, block, i, j]
+        for i in range(n):
+            row = value[i]
+            for j in range(i + 1, n):
+                value[j, i] = row[j]
+    return decrease, -1

@@ -1,0 +1,1 @@
+"""Geshkovski, Large-time asymptotics in deep learning: the turnpike, executable."""
