@@ -44,8 +44,10 @@ from .networks import (
     NeuralODE2,
     Offset,
     Pointwise,
+    Staged,
     SymmetricLayer,
     WidthDepth,
+    padding,
 )
 from .penalties import SobolevPenalty, Tikhonov
 from .problem import LearningProblem
@@ -117,6 +119,7 @@ __all__ = [
     "SobolevPenalty",
     "Softmax",
     "SquaredError",
+    "Staged",
     "State",
     "SymmetricLayer",
     "TerminalEquality",
@@ -140,6 +143,7 @@ __all__ = [
     "leaky_relu",
     "midpoint",
     "operator_norm",
+    "padding",
     "partition",
     "periodic",
     "point_cloud",
