@@ -69,6 +69,7 @@ from .rescaling import rescale
 from .resnet import ResNet
 from .sets import Amplitude, Ball, Box, FiniteSet, L1Ball, NormBall
 from .sparsity import L1
+from .staging import Stagewise
 from .transfers import change_depth, change_width
 
 __all__ = [
@@ -120,6 +121,7 @@ __all__ = [
     "Softmax",
     "SquaredError",
     "Staged",
+    "Stagewise",
     "State",
     "SymmetricLayer",
     "TerminalEquality",

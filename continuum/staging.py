@@ -20,6 +20,56 @@ class StageProblem(LearningProblem):
         """Nothing: the problem whose stage it is was checked, and a stage needs no cost."""
 
 
+@dataclass(frozen=True)
+class Stagewise(Readout):
+    """A readout of its own for each stage of a Staged network, all with as many outputs: what a
+    cost on the way needs where the readout depends on the width.
+
+    parts : one for each stage
+    raises ValueError for readouts of several numbers of outputs
+    """
+
+    parts: tuple[Readout, ...]
+
+    @property
+    def fixed(self) -> Mapping[str, Coefficient]:  # type: ignore[override]
+        return self._last.fixed
+
+    def blocks(self, network: Network) -> tuple[Block, ...]:
+        if isinstance(network, Staged):
+            pairs = list(zip(self.parts, network.stages, strict=True))
+            found = {len(part.measure(stage)) for part, stage in pairs}
+            if len(found) > 1:
+                raise ValueError(f"readouts must have as many outputs, got {sorted(found)}")
+        return self._last.blocks(network)
+
+    def measure(self, network: Network) -> Array:
+        return self._last.measure(network)
+
+    def output(self, network: Network, f: Array, c: Values) -> Array:
+        return self._last.output(network, f, c)
+
+    def jvp(self, network: Network, f: Array, c: Values, df: Array, dc: Values) -> Array:
+        return self._last.jvp(network, f, c, df, dc)
+
+    def vjp(
+        self, network: Network, f: Array, c: Values, q: Array
+    ) -> tuple[Array, dict[str, Array]]:
+        return self._last.vjp(network, f, c, q)
+
+    def vjp_derivative(
+        self, network: Network, f: Array, c: Values, q: Array, df: Array, dc: Values, dq: Array
+    ) -> tuple[Array, dict[str, Array]]:
+        return self._last.vjp_derivative(network, f, c, q, df, dc, dq)
+
+    def formula(self) -> str:
+        return self._last.formula()
+
+    @property
+    def _last(self) -> Readout:
+        return self.parts[-1]
+
+
 def stage_problems(problem: LearningProblem) -> tuple[LearningProblem, ...]:
     """The stages of a problem whose network is Staged, each on its own mesh, which starts at 0.
 
@@ -38,6 +88,9 @@ def stage_problems(problem: LearningProblem) -> tuple[LearningProblem, ...]:
     for s, stage in enumerate(network.stages):
         f = network.transfer(s, xp.zeros_like(f)) if s else f
         costs = s == last or problem.running is not None
+        readout = problem.readout
+        if isinstance(readout, Stagewise):
+            readout = readout.parts[s]
         space = network.space(problem.space, s)
         found.append(
             StageProblem(
@@ -45,7 +98,7 @@ def stage_problems(problem: LearningProblem) -> tuple[LearningProblem, ...]:
                 f,
                 problem.target if costs else None,
                 space,
-                readout=problem.readout if costs else State(),
+                readout=readout if costs else State(),
                 terminal=_later(problem.terminal, start) if s == last else None,
                 running=_later(problem.running, start),
                 sample_weights=problem.sample_weights,

@@ -1,6 +1,7 @@
 """Networks in stages of several widths: runs, exact derivatives, and what widening is worth."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def widths(*cells, changes=None):
     grids = [stage.grid for stage in stages]
     transfers = [
         (prolongation if len(b) >= len(a) else restriction)(a, b)
-        for a, b in zip(grids[:-1], grids[1:], strict=True)
+        for a, b in pairwise(grids)
     ]
     changes = changes or [0.25 * (s + 1) for s in range(len(cells) - 1)]
     return Staged(stages, changes, transfers)
@@ -261,7 +262,7 @@ def test_a_stage_that_fails_says_where():
     assert discretize(problem).value(control) == np.inf
     with pytest.raises(SolveError, match="stage 1"):
         discretize(problem).gradient(control)
-    with pytest.raises(SolveError, match="stage 1, from t = 0.5"):
+    with pytest.raises(SolveError, match=r"stage 1, from t = 0\.5"):
         integrate(staged, control, problem.initial, Euler())
     assert (
         len(integrate_stages(staged, control, problem.initial, Euler(), raise_on_failure=False))

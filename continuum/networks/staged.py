@@ -176,7 +176,7 @@ class Staged(Network):
         raise TypeError(f"a Staged network takes a Control or functions of time, got {control!r}")
 
     def own(self, space: ControlSpace, whole: Mapping[str, Array], stage: int) -> dict[str, Array]:
-        """What belongs to the trained blocks of one stage, by their names there: the same arrays."""
+        """What belongs to the trained blocks of a stage, by their names there: the same arrays."""
         named = ((b.name, self.name(stage, b.name)) for b in space.trained)
         return {name: whole[longer if longer in whole else name] for name, longer in named}
 
