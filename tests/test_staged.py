@@ -55,8 +55,7 @@ def widths(*cells, changes=None):
     stages = [field(n) for n in cells]
     grids = [stage.grid for stage in stages]
     transfers = [
-        (prolongation if len(b) >= len(a) else restriction)(a, b)
-        for a, b in pairwise(grids)
+        (prolongation if len(b) >= len(a) else restriction)(a, b) for a, b in pairwise(grids)
     ]
     changes = changes or [0.25 * (s + 1) for s in range(len(cells) - 1)]
     return Staged(stages, changes, transfers)
