@@ -44,8 +44,10 @@ from .networks import (
     NeuralODE2,
     Offset,
     Pointwise,
+    Staged,
     SymmetricLayer,
     WidthDepth,
+    padding,
 )
 from .penalties import SobolevPenalty, Tikhonov
 from .problem import LearningProblem
@@ -67,6 +69,7 @@ from .rescaling import rescale
 from .resnet import ResNet
 from .sets import Amplitude, Ball, Box, FiniteSet, L1Ball, NormBall
 from .sparsity import L1
+from .staging import Stagewise
 from .transfers import change_depth, change_width
 
 __all__ = [
@@ -117,6 +120,8 @@ __all__ = [
     "SobolevPenalty",
     "Softmax",
     "SquaredError",
+    "Staged",
+    "Stagewise",
     "State",
     "SymmetricLayer",
     "TerminalEquality",
@@ -140,6 +145,7 @@ __all__ = [
     "leaky_relu",
     "midpoint",
     "operator_norm",
+    "padding",
     "partition",
     "periodic",
     "point_cloud",

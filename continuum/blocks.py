@@ -30,6 +30,8 @@ class Block:
         1 if Euclidean
     last : (P,), the measure of its last axis alone, w_j of a kernel w_i w_j; None if it has none of
         its own
+    span : (k, l), it lives on the layers k, ..., l - 1 alone, those of one stage of a Staged
+        network; None for all layers
     positions : how many positions a function for it takes before t (bias 1, kernel 2, plain
         parameters 0)
     evaluate : (function of the positions and t, t) -> array of `shape`
@@ -45,6 +47,11 @@ class Block:
     evaluate: Callable[..., Array] | None = None
     prepare: Callable[..., Callable[[float], Array]] | None = None
     last: Array | None = None
+    span: tuple[int, int] | None = None
+
+    def lives(self, layer: int) -> bool:
+        """True if it has values on this layer."""
+        return self.span is None or self.span[0] <= layer < self.span[1]
 
     def function(self, given: Coefficient) -> "tuple[bool, Callable[[float], Array]]":
         """(is it constant in time, its value at t) for what a user gave; raises ValueError,
@@ -99,6 +106,10 @@ def joint_norm(blocks: Sequence[Block], values: Mapping[str, Array]) -> Array:
 
     blocks : at least one; values : (..., *block.shape) of each
     """
+    if len({b.span for b in blocks if b.time != "static"}) > 1:
+        raise ValueError(
+            "blocks of different stages live on different layers: they have no joint norm"
+        )
     total = None
     for block in blocks:
         x = values[block.name]

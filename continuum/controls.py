@@ -179,6 +179,8 @@ class ControlSpace:
                 return f"its {block.name} has shape {given.shape}, expected {block.shape}"
             if given.time != block.time:
                 return f"its {block.name} has in_time={given.time!r}, expected {block.time!r}"
+            if given.span != block.span:
+                return f"its {block.name} lives on the layers {given.span}, expected {block.span}"
             if not _same(given.weights, block.weights):
                 return f"its {block.name} is measured by other weights"
         if other.time_norm != self.time_norm:
@@ -213,7 +215,12 @@ class ControlSpace:
     @cached_property
     def axes(self) -> Mapping[str, TimeAxis]:
         """The time axis of each block."""
-        return {b.name: time_axis(b.time, self.mesh, self.time_norm) for b in self.blocks}
+        return {
+            b.name: time_axis(
+                b.time, self.mesh if b.span is None else self.mesh.part(*b.span), self.time_norm
+            )
+            for b in self.blocks
+        }
 
     @cached_property
     def trained(self) -> tuple[Block, ...]:
@@ -248,6 +255,8 @@ class ControlSpace:
                 continue
             constant, value = block.function(given)
             times = self.axes[block.name].sample_times
+            if block.span is not None:
+                times = times + self.mesh.nodes[block.span[0]]
             if constant:
                 held = value(0.0)
                 xp = namespace(held)
@@ -439,12 +448,15 @@ class Control(Mapping[str, Array]):
 
     def at_layer(self, layer: int, t: float) -> Mapping[str, Array]:
         """The value of every block, fixed ones too, at t, continued from inside `layer` to its
-        ends.
+        ends; blocks that do not live on this layer are left out.
         """
-        theta = self.space.local_time(layer, t)
+        theta, space = self.space.local_time(layer, t), self.space
         return {
-            b.name: self.space.axes[b.name].at(self[b.name], layer, theta)
-            for b in self.space.blocks
+            b.name: space.axes[b.name].at(
+                self[b.name], layer - b.span[0] if b.span else layer, theta
+            )
+            for b in space.blocks
+            if b.lives(layer)
         }
 
     def variation(self, layer: int, t: float) -> Mapping[str, Array]:

@@ -94,6 +94,20 @@ class TimeMesh:
             raise ValueError(f"t must be in [0, {self.horizon}], got {t}")
         return min(int(np.searchsorted(self.nodes, t, side="right")) - 1, self.layers - 1)
 
+    def part(self, first: int, last: int) -> "TimeMesh":
+        """The layers first, ..., last - 1 as a mesh of their own, which starts at 0.
+
+        raises ValueError unless 0 <= first < last <= K
+        """
+        if not 0 <= first < last <= self.layers:
+            raise ValueError(f"layers {first}, ..., {last - 1} are none of {self.layers}")
+        if (first, last) == (0, self.layers):
+            return self
+        nodes = self.nodes[first : last + 1] - self.nodes[first]
+        if self.grading == 1.0 and not self.given:
+            return TimeMesh(float(nodes[-1]), last - first)
+        return TimeMesh.through(nodes)
+
     def difference(self, other: "TimeMesh") -> str:
         """What `other` has that this mesh has not, in words; empty if they are the same."""
         for what in ("horizon", "layers", "grading"):

@@ -1,26 +1,34 @@
 """The same control on another grid or mesh, finer or coarser in width or in depth."""
 
 import itertools
+from typing import Literal
 
 import numpy as np
 
 from .arrays import Array, like, namespace
+from .checks import check_name
 from .controls import Control
-from .domains import Circle, factors
+from .domains import Circle, Interval, factors
 from .kernels import KernelFormat
 from .meshes import TimeMesh
 from .networks import Chain
 from .networks.maps import Linear
 from .quadrature import Grid
 
+Beyond = Literal["constant", "linear"]
 
-def prolongation(coarse: Grid, fine: Grid) -> Array:
+
+def prolongation(coarse: Grid, fine: Grid, beyond: Beyond = "constant") -> Array:
     """(N_fine, N_coarse): values at fine nodes from coarse ones, multilinear between them.
 
-    Constant beyond the outermost nodes of an interval, periodic on circles; rows sum to 1.  Order 2
-    if smooth.
+    Periodic on circles; rows sum to 1.  Of order 2 for smooth functions, but for the cells at the
+    ends of an interval where `beyond` is "constant".
+
+    beyond : the outermost nodes of an interval: "constant", or "linear", the line through the last
+        two nodes (entries then leave [0, 1])
     raises ValueError if the domains differ or `coarse` is not a product of one-dimensional grids
     """
+    check_name("beyond", beyond, ("constant", "linear"))
     if coarse.domain != fine.domain:
         raise ValueError(f"the grids have different domains, {coarse.domain} and {fine.domain}")
     axes = [np.unique(coarse.nodes[:, k]) for k in range(coarse.dimension)]
@@ -28,7 +36,7 @@ def prolongation(coarse: Grid, fine: Grid) -> Array:
     if product.shape != coarse.nodes.shape or not np.array_equal(product, coarse.nodes):
         raise ValueError("coarse must be a product of one-dimensional grids with increasing nodes")
     parts = factors(coarse.domain)
-    ends = [_neighbours(x, fine.nodes[:, k], parts[k]) for k, x in enumerate(axes)]
+    ends = [_neighbours(x, fine.nodes[:, k], parts[k], beyond) for k, x in enumerate(axes)]
     matrix = np.zeros((len(fine), len(coarse)))
     shape = tuple(len(x) for x in axes)
     for corner in itertools.product((0, 1), repeat=coarse.dimension):
@@ -40,18 +48,30 @@ def prolongation(coarse: Grid, fine: Grid) -> Array:
     return matrix
 
 
-def _neighbours(x: Array, at: Array, part: object) -> tuple[Array, Array, Array]:
+def _neighbours(x: Array, at: Array, part: object, beyond: Beyond) -> tuple[Array, Array, Array]:
     """(left node, right node, share of the right one) of every point."""
     if isinstance(part, Circle):
         following = np.append(x[1:], x[0] + part.length)
         shifted = x[0] + np.mod(at - x[0], part.length)
         left = np.clip(np.searchsorted(x, shifted, side="right") - 1, 0, len(x) - 1)
         return left, (left + 1) % len(x), (shifted - x[left]) / (following[left] - x[left])
-    inside = np.clip(at, x[0], x[-1])
+    inside = np.clip(at, x[0], x[-1]) if beyond == "constant" else at
     left = np.clip(np.searchsorted(x, inside, side="right") - 1, 0, max(len(x) - 2, 0))
     right = np.minimum(left + 1, len(x) - 1)
     gap = np.where(right > left, x[right] - x[left], 1.0)
     return left, right, (inside - x[left]) / gap
+
+
+def nearest(coarse: Grid, fine: Grid) -> Array:
+    """(N_fine, N_coarse): the value of the nearest coarse node, the first of two: of order 1.
+
+    On an interval; raises ValueError for other domains, or if the domains differ.
+    """
+    if coarse.domain != fine.domain or not isinstance(coarse.domain, Interval):
+        raise ValueError(f"the grids must be on one interval: {coarse.domain} and {fine.domain}")
+    distance = np.abs(fine.nodes[:, :1] - coarse.nodes[:, 0])
+    found = np.argmin(distance, axis=1)
+    return np.eye(len(coarse))[found]
 
 
 def restriction(fine: Grid, coarse: Grid) -> Array:

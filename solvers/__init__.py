@@ -1,7 +1,7 @@
 """Algorithms on networks, controls and problems; each returns a Solution with a status."""
 
 from .adjoint.continuous import continuous_adjoint
-from .adjoint.discretize import Path, ReducedObjective, discretize
+from .adjoint.discretize import Path, ReducedObjective, StagedObjective, discretize
 from .compare import Attempt, Comparison, compare
 from .descent.adam import Adam
 from .descent.branches import Arclength, Branch, Event
@@ -18,7 +18,7 @@ from .descent.second_order import LBFGS, NewtonCG
 from .descent.symmetries import symmetries
 from .evaluate import Evaluation, evaluate
 from .flow.architectures import Architecture, Layer, architecture
-from .flow.integrate import integrate
+from .flow.integrate import integrate, integrate_stages
 from .flow.picard import picard
 from .flow.reduction import Reduction, exact_reduction
 from .flow.refinement import (
@@ -129,6 +129,7 @@ __all__ = [
     "Solution",
     "SolveError",
     "Spectrum",
+    "StagedObjective",
     "Status",
     "SteadyState",
     "Stop",
@@ -151,6 +152,7 @@ __all__ = [
     "gram_test",
     "growth_class",
     "integrate",
+    "integrate_stages",
     "l1_bound",
     "layer_hamiltonian",
     "linearize",

@@ -6,6 +6,7 @@ from .maps import Adjoint, Inputs, Linear, Map, Offset, Pointwise, Product
 from .network import Network, Values
 from .neural_ode import NeuralODE
 from .neural_ode2 import NeuralODE2
+from .staged import Staged, padding
 from .symmetric_layer import SymmetricLayer
 from .width_depth import WidthDepth
 
@@ -23,7 +24,9 @@ __all__ = [
     "Pointwise",
     "Product",
     "Rows",
+    "Staged",
     "SymmetricLayer",
     "Values",
     "WidthDepth",
+    "padding",
 ]

@@ -194,8 +194,12 @@ def second_order(
     changes,
     bars,
     collected,
+    ends,
 ):
     """The derivative of `adjoint` in a direction, of which dtape is the `tangent`.
+
+    ends : (2, N M), the costate and its derivative after the last step, without seeds; before the
+        first step on return
 
     With r = sigma'(u) lambda and dr its derivative, the cotangents collected are those of dr with
     the inputs and of r with their derivatives: 2 s columns a step.
@@ -210,11 +214,10 @@ def second_order(
     more, rest = rest[: 3 * size].reshape(3, size), rest[3 * size :]
     back, rest = rest[: stages * entries].reshape(stages, entries), rest[stages * entries :]
     dback, rest = rest[: stages * entries].reshape(stages, entries), rest[stages * entries :]
-    p, dp, rest = rest[:entries], rest[entries : 2 * entries], rest[2 * entries :]
+    ends = borrowed(ends)
+    p, dp = ends[0], ends[1]
     ones, shares = rest[:stages], rest[stages : 3 * stages]
     ones[:] = 1.0
-    p[:] = 0.0
-    dp[:] = 0.0
     add_seed(seeded, dseeds, seeded.size, count, dp)
     left = add_seed(seeded, seeds, seeded.size, count, p)
     for n in range(count - 1, -1, -1):

@@ -16,7 +16,9 @@ import numpy as np
 from continuum.arrays import Array, Device, like, namespace
 from continuum.checks import check_count, check_name, store
 from continuum.controls import Control, ControlSpace
+from continuum.networks import Staged
 from continuum.problem import LearningProblem
+from continuum.staging import stage_problems
 
 from ..flow.advance import Steps
 from ..flow.program import Loop
@@ -27,7 +29,15 @@ from ..steps.tableaux import Euler, RungeKutta, Stepper
 from .checkpoints import Plan
 from .discrete_cost import Rule
 from .step_derivatives import Tableau
-from .tape import Backward, Sweeps, Tape, adaptive_steps, prepare, second_order
+from .tape import (
+    Backward,
+    SecondOrder,
+    Sweeps,
+    Tape,
+    adaptive_steps,
+    prepare,
+    second_order,
+)
 
 RunningOn = Literal["layers", "steps"]
 
@@ -49,10 +59,12 @@ def discretize(
         None keeps all
     device : None computes states where the problem's `initial` is, "cpu" with NumPy, "gpu" with
         CuPy (or NumPy if there is no GPU: one RuntimeWarning says why)
+    returns a StagedObjective if the network is Staged
     raises TypeError for a method that is not a Runge-Kutta method, ValueError for steps_per_layer <
         1, an unknown device and, with fixed steps, for memory too small for one step
     """
-    return ReducedObjective(
+    kind = StagedObjective if isinstance(problem.network, Staged) else ReducedObjective
+    return kind(
         problem.on_device(device),
         Euler() if stepper is None else stepper,
         steps_per_layer,
@@ -302,3 +314,109 @@ class ReducedObjective:
 
     def _penalty(self, control: Control) -> float:
         return self.problem.penalty.value(control) if self.problem.penalty is not None else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class StagedObjective(ReducedObjective):
+    """J(c) of a problem whose network is Staged: each stage a run of its own, from the state that
+    the transfer gives; its costate before the first step goes through the adjoint of the transfer.
+
+    `run`, `costates`, `sweeps` and `recorded`, which give states of one width, raise TypeError.
+    """
+
+    def __post_init__(self) -> None:
+        if self.memory is not None:
+            raise ValueError("memory must be None for a Staged network: all its states are kept")
+        super().__post_init__()
+
+    @property
+    def network(self) -> Staged:
+        """The network of the problem."""
+        return self.problem.network  # type: ignore[return-value]  # `discretize` made sure of it
+
+    @cached_property
+    def parts(self) -> tuple[ReducedObjective, ...]:
+        """The objectives of the stages."""
+        return tuple(
+            ReducedObjective(part, self.stepper, self.steps_per_layer, self.running_on)
+            for part in stage_problems(self.problem)
+        )
+
+    def value_and_gradient(self, control: Control) -> tuple[float, Control]:
+        """J and its gradient from one forward and one backward sweep through all stages.
+
+        raises SolveError if the state does not stay finite, or an implicit step has no solution
+        """
+        control = self.space.check("control", control)
+        runs = self._forward(control.like(self.problem.initial))
+        total, p = self.space.cotangents(self.problem.initial), None
+        for s, (sweeps, tape) in reversed(list(enumerate(runs))):
+            own = self.network.own(self.parts[s].space, total, s)
+            backward = Backward(sweeps, own, p=p)
+            backward(tape)
+            if s and backward.p is not None:
+                p = self.network.transfer_adjoint(s, backward.p)
+        costs = sum(sweeps.value(tape) for sweeps, tape in runs)
+        return costs + self._penalty(control), self._gradient(control, total)
+
+    def hvp(self, control: Control, direction: Control) -> Control:
+        """The Hessian of J at `control` applied to `direction`, in the product of the space.
+
+        raises SolveError if the state does not stay finite, or an implicit step has no solution
+        """
+        control = self.space.check("control", control)
+        direction = self.space.check("direction", direction)
+        initial, penalty, network = self.problem.initial, self.problem.penalty, self.network
+        there, seconds, change = direction.like(initial), [], None
+        for s, (sweeps, tape) in enumerate(self._forward(control.like(initial))):
+            if s:
+                change = network.transfer(s, seconds[-1].dstates[len(seconds[-1].dstates) - 1])
+            along = self._along(there, s)
+            seconds.append(SecondOrder(sweeps, tape, along, change))
+        total, after = self.space.cotangents(initial), None
+        for s, second in reversed(list(enumerate(seconds))):
+            p, dp = second.collect(network.own(self.parts[s].space, total, s), after)
+            if s:
+                after = network.transfer_adjoint(s, p), network.transfer_adjoint(s, dp)
+        total = {n: like(x, control[n]) for n, x in total.items()}
+        if penalty is None:
+            return self.space.riesz(total)
+        beside = direction.like(next(iter(control.values())))
+        return self.space.riesz(total, penalty.hvp(control, beside))
+
+    def run(self, control: Control) -> "Path":
+        raise TypeError("a Staged network has states of several widths: use integrate_stages")
+
+    def sweeps(self, control: Control) -> Sweeps:
+        raise TypeError("a Staged network has sweeps for each of its stages: use `parts`")
+
+    def recorded(self, control: Control) -> tuple[Sweeps, Tape]:
+        raise TypeError("a Staged network has a tape for each of its stages: use `parts`")
+
+    def _costs(self, control: Control) -> float:
+        return sum(sweeps.value(tape) for sweeps, tape in self._forward(control))
+
+    def _along(self, control: Control, stage: int) -> Control:
+        space = self.parts[stage].space
+        return Control(space, self.network.own(space, control, stage), trusted=True)
+
+    def _forward(self, control: Control) -> list[tuple[Sweeps, Tape]]:
+        """The sweeps and the tape of every stage.  Raises SolveError, which says where."""
+        runs, f = [], self.problem.initial
+        for s, part in enumerate(self.parts):
+            own = self._along(control, s)
+            try:
+                if isinstance(self.stepper, AdaptiveRungeKutta):
+                    begun = replace(part, problem=replace(part.problem, initial=f))
+                    sweeps, tape = begun.recorded(own)
+                else:
+                    sweeps = part.sweeps(own)
+                    tape = sweeps.record(f, 0, len(sweeps.steps))
+            except SolveError as error:
+                failed = error.solution
+                detail = f"stage {s}, counting time from its beginning: {failed.detail}"
+                raise SolveError(replace(failed, detail=detail)) from error
+            runs.append((sweeps, tape))
+            if s + 1 < len(self.parts):
+                f = self.network.transfer(s + 1, tape.states[len(tape.states) - 1])
+        return runs

@@ -90,11 +90,11 @@ def _running(problem: LearningProblem, control: Control, x: Array) -> tuple[Arra
     columns, found = Columns.of(problem.space), np.zeros_like(x)
     total = problem.space.cotangents(problem.initial)
     if problem.running is not None:
-        functional = replace(problem.functional, terminal=None)
+        running = replace(problem, terminal=None)
         rule = Rule.of(problem, Steps.equal(problem.mesh, 1), "layers")
         alone = replace(rule, states=np.arange(len(x)))
         states = x.transpose(0, 2, 1)
-        seeds = DiscreteCost(functional, control, alone).seeds(
+        _, seeds = DiscreteCost(running, control, alone).seeds(
             alone.states, lambda numbers: states[numbers], total
         )
         found = (problem.network.weights[:, None] * seeds).transpose(0, 2, 1)

@@ -202,9 +202,7 @@ class Linearizer:
         self._bends: Array | None = None
         self._desk: Desk | None = None
 
-    def __call__(
-        self, control: Control, run: tuple[Sweeps, Tape] | None = None
-    ) -> Linearization:
+    def __call__(self, control: Control, run: tuple[Sweeps, Tape] | None = None) -> Linearization:
         """The model at a control.
 
         run : what `objective.recorded` gives for this control, if it is known

@@ -286,83 +286,121 @@ class Backward:
 
 def second_order(sweeps: Sweeps, tape: Tape, direction: Control, total: dict[str, Array]) -> None:
     """Collects in `total` the derivative, in a direction, of the cotangents of a whole run."""
-    compiled = None if tape.record is None else _CompiledSecondOrder(sweeps, tape, direction)
-    dstates = _tangent(sweeps, tape, direction) if compiled is None else compiled.dstates
-    _, seeds = sweeps.seeds(tape, {})
-    numbers = sweeps.cost.rule.states
-    dvalues = sweeps.cost.seed_derivatives(
-        numbers, tape.stacked, lambda some: _stacked(dstates, some), direction, total
-    )
-    dseeds = Seeds(seeds.numbers, dvalues)
-    if compiled is not None:
-        compiled.collect(seeds, dseeds, total)
-        return
-    derivatives, count = sweeps.derivatives, len(tape.steps)
-    p = dp = namespace(tape.states[0]).zeros_like(tape.states[0])
-    for n in range(count, -1, -1):
-        if n < count:
-            step = derivatives.step(*_step(tape, n), tape.states[n])
-            dstages = derivatives.tangent(step, direction, dstates[n])[1]
-            p, lam, _ = derivatives.adjoint(step, p)
-            dp, bars = derivatives.adjoint_tangent(step, direction, dstages, lam, dp)
-            for at, bar in zip(step.times, bars, strict=True):
-                sweeps.problem.space.scatter(total, step.layer, at, bar, step.h)
-        p, dp = seeds.added(n, p), dseeds.added(n, dp)
+    SecondOrder(sweeps, tape, direction).collect(total)
 
 
-def _tangent(sweeps: Sweeps, tape: Tape, direction: Control) -> list[Array]:
-    """The derivatives of the states in a direction of the control."""
-    moved = [namespace(tape.states[0]).zeros_like(tape.states[0])]
-    for n in range(len(tape.steps)):
-        step = sweeps.derivatives.step(*_step(tape, n), tape.states[n])
-        moved.append(sweeps.derivatives.tangent(step, direction, moved[n])[0])
-    return moved
+class SecondOrder:
+    """The two sweeps of a second derivative over a whole run; the first, of tangents, is made at
+    once.
 
-
-class _CompiledSecondOrder:
-    """The two compiled sweeps of `second_order`; the first is made at once.
-
-    dstates : (S + 1, N, M), the derivatives of the states
+    change : (N, M), the derivative of the first state, zero unless given
+    dstates : (S + 1, N, M), those of all states in the direction
     """
 
-    def __init__(self, sweeps: Sweeps, tape: Tape, direction: Control) -> None:
-        loop, count, shape = sweeps.loop, len(tape.steps), tape.states[0].shape
-        self.sweeps, self.tape = sweeps, tape
-        self.changes = loop.lowered.arrays(direction)
-        self.record = np.empty((count, loop.method.b.size, loop.lowered.varied * shape[1]))
-        self.dstates: Array = np.zeros((count + 1, *shape))
+    def __init__(
+        self, sweeps: Sweeps, tape: Tape, direction: Control, change: Array | None = None
+    ) -> None:
+        self.sweeps, self.tape, self.direction = sweeps, tape, direction
+        first = namespace(tape.states[0]).zeros_like(tape.states[0]) if change is None else change
+        self.dstates: States = []
+        if tape.record is None:
+            self.dstates = _tangent(sweeps, tape, direction, first)
+        else:
+            self._compiled_tangent(tape.record, first)
+
+    def collect(
+        self, total: dict[str, Array], after: tuple[Array, Array] | None = None
+    ) -> tuple[Array, Array]:
+        """Collects the derivatives of the cotangents in `total`; returns the costate before the
+        first step and its derivative.
+
+        after : both after the last step, without what the costs of the run add; zero unless given
+        """
+        sweeps, tape, dstates = self.sweeps, self.tape, self.dstates
+        _, seeds = sweeps.seeds(tape, {})
+        numbers, dvalues = sweeps.cost.rule.states, seeds.values
+        if len(numbers):
+            dvalues = sweeps.cost.seed_derivatives(
+                numbers,
+                tape.stacked,
+                lambda some: _stacked(dstates, some),
+                self.direction,
+                total,
+            )
+        dseeds = Seeds(seeds.numbers, dvalues)
+        if after is None:
+            zeros = namespace(tape.states[0]).zeros_like(tape.states[0])
+            after = zeros, zeros
+        if tape.record is not None:
+            return self._compiled_collect(tape.record, seeds, dseeds, total, after)
+        (p, dp), derivatives, count = after, sweeps.derivatives, len(tape.steps)
+        for n in range(count, -1, -1):
+            if n < count:
+                step = derivatives.step(*_step(tape, n), tape.states[n])
+                dstages = derivatives.tangent(step, self.direction, dstates[n])[1]
+                p, lam, _ = derivatives.adjoint(step, p)
+                dp, bars = derivatives.adjoint_tangent(step, self.direction, dstages, lam, dp)
+                for at, bar in zip(step.times, bars, strict=True):
+                    sweeps.problem.space.scatter(total, step.layer, at, bar, step.h)
+            p, dp = seeds.added(n, p), dseeds.added(n, dp)
+        return p, dp
+
+    def _compiled_tangent(self, tape: Array, first: Array) -> None:
+        loop, count, samples = self.sweeps.loop, len(self.tape.steps), first.shape[1]
+        self.changes = loop.lowered.arrays(self.direction)
+        self.record = np.empty((count, loop.method.b.size, loop.lowered.varied * samples))
+        dstates = np.empty((count + 1, *first.shape))
+        dstates[0] = first
         chain_second_order.tangent(
-            shape[1],
-            loop.lowered.room(shape[1], loop.method.b.size, 0),
+            samples,
+            loop.lowered.room(samples, loop.method.b.size, 0),
             loop.lowered.program,
             loop.blocks,
             loop.method,
-            tape.steps.moments,
-            tape.record,
+            self.tape.steps.moments,
+            tape,
             self.changes,
             self.record,
-            self.dstates.reshape(count + 1, -1),
+            dstates.reshape(count + 1, -1),
         )
+        self.dstates = dstates
 
-    def collect(self, seeds: Seeds, dseeds: Seeds, total: dict[str, Array]) -> None:
-        """Collects the derivatives of the cotangents in `total`."""
-        loop, steps = self.sweeps.loop, self.tape.steps
-        samples, stages = self.dstates.shape[-1], loop.method.b.size
+    def _compiled_collect(
+        self,
+        tape: Array,
+        seeds: Seeds,
+        dseeds: Seeds,
+        total: dict[str, Array],
+        after: tuple[Array, Array],
+    ) -> tuple[Array, Array]:
+        loop, shape = self.sweeps.loop, after[0].shape
+        samples, stages, ends = shape[1], loop.method.b.size, np.stack(after)
         chain_second_order.second_order(
             samples,
             loop.lowered.room(samples, stages, 2 * stages),
             loop.lowered.program,
             loop.blocks,
             loop.method,
-            steps.moments,
-            self.tape.record,
+            self.tape.steps.moments,
+            tape,
             self.record,
             *seeds.flat,
             dseeds.flat[1],
             self.changes,
             loop.lowered.arrays(total),
             loop.collected(self.sweeps.problem.functional.running_reads),
+            ends.reshape(2, -1),
         )
+        return ends[0], ends[1]
+
+
+def _tangent(sweeps: Sweeps, tape: Tape, direction: Control, first: Array) -> list[Array]:
+    """The derivatives of the states in a direction of the control, from that of the first."""
+    moved = [first]
+    for n in range(len(tape.steps)):
+        step = sweeps.derivatives.step(*_step(tape, n), tape.states[n])
+        moved.append(sweeps.derivatives.tangent(step, direction, moved[n])[0])
+    return moved
 
 
 def _step(tape: Tape, n: int) -> tuple[int, float, float]:

@@ -16,7 +16,7 @@ from continuum.arrays import Array, Device, namespace, on_device, to_host
 from continuum.checks import check_array, check_count, check_name
 from continuum.controls import ControlPath, FunctionControl
 from continuum.meshes import TimeMesh
-from continuum.networks import Network
+from continuum.networks import Network, Staged
 
 from ..run.monitors import Monitor, Snapshot, Watch
 from ..run.solution import Solution, States, Trajectory
@@ -85,7 +85,28 @@ def integrate(
 
     A run of an explicit method with fixed steps whose state grew by 1e6 or more has failed, with
     Status.STEPS_TOO_LONG, if shorter steps from the last state lead elsewhere.
+
+    A Staged network goes through its stages, with save="final" and no monitors; see
+    `integrate_stages` for what happens on the way.
     """
+    if isinstance(network, Staged):
+        if not isinstance(save, str) or save != "final" or monitors:
+            raise ValueError(
+                "save must be 'final', and there are no monitors, for a Staged network, whose "
+                "states have several widths: integrate_stages gives the run of each stage"
+            )
+        runs = integrate_stages(
+            network,
+            control,
+            initial,
+            stepper,
+            steps_per_layer=steps_per_layer,
+            max_steps=max_steps,
+            raise_on_failure=raise_on_failure,
+            device=device,
+        )
+        totals = {name: sum(run.statistics[name] for run in runs) for name in runs[0].statistics}
+        return replace(runs[-1], statistics=totals)
     if not isinstance(stepper, Stepper):
         raise TypeError(f"stepper must be a method such as RK4() or Euler(), got {stepper!r}")
     steps_per_layer = check_count("steps_per_layer", steps_per_layer)
@@ -135,6 +156,55 @@ def integrate(
         saver.trajectory(), status, detail, history=watch.history(), statistics=statistics
     )
     return solution.raise_if_failed(raise_on_failure)
+
+
+def integrate_stages(
+    network: Staged,
+    control: ControlPath,
+    initial: Array,
+    stepper: Stepper,
+    *,
+    save: Save = "final",
+    steps_per_layer: int = 1,
+    max_steps: int = 1_000_000,
+    raise_on_failure: bool = True,
+    device: Device | None = None,
+) -> tuple[Solution[Trajectory], ...]:
+    """The runs of the stages of a Staged network, one after the other; arguments as in `integrate`.
+
+    The times of a run are those of the whole; its states are of the width of its stage.  The run of
+    stage s starts at R_s times the last state of the one before it.  Stages behind one that failed
+    are left out.
+    raises as `integrate`
+    """
+    if not isinstance(network, Staged):
+        raise TypeError(f"network must be Staged, got {network!r}")
+    network.check_blocks("control", control.blocks)
+    check_name("save", save, ("final", "layers", "steps"))
+    runs: list[Solution[Trajectory]] = []
+    f, cuts = network.check_state("initial", initial), network.cuts(control.mesh)
+    for s, stage in enumerate(network.stages):
+        f = network.transfer(s, f) if s else f
+        run = integrate(
+            stage,
+            network.part(control, s),
+            f,
+            stepper,
+            save=save,
+            steps_per_layer=steps_per_layer,
+            max_steps=max_steps,
+            raise_on_failure=False,
+            device=device,
+        )
+        start, own = float(control.mesh.nodes[cuts[s]]), run.trajectory
+        moved = Trajectory(own.times + start, own.states)
+        detail = f"stage {s}, from t = {start:g}: {run.detail}" if run.detail else ""
+        run = replace(run, value=moved, detail=detail).raise_if_failed(raise_on_failure)
+        runs.append(run)
+        if not run.status.ok:
+            break
+        f = own.final
+    return tuple(runs)
 
 
 def _save_times(save: Save | Array | Sequence[float], mesh: TimeMesh) -> Array | None:

@@ -1,14 +1,23 @@
 """The paper, and the problems of its examples."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
 from continuum import (
+    Activation,
+    Chain,
+    Dense,
+    Grid,
     LearningProblem,
+    Linear,
     NeuralODE2,
+    Offset,
+    Pointwise,
     Projection,
     SquaredError,
+    Staged,
     Tikhonov,
     TimeMesh,
     identity,
@@ -63,3 +72,39 @@ def xor(penalty: float, mesh: TimeMesh, *, along: bool = False, units: int = 2) 
         running=SquaredError(1.0) if along else None,
         penalty=Tikhonov(penalty),
     )
+
+
+def integral_field(grid: Grid, activation: Activation) -> Chain:
+    """z_t(x, t) = sigma(int_Y w(x, xi, t) z(xi, t) d xi + b(x, t)) on a grid of Y; blocks "kernel"
+    w and "bias" b.
+    """
+    return Chain(grid, (Linear("kernel", Dense()), Offset("bias"), Pointwise(activation)))
+
+
+def widening(
+    grids: Sequence[Grid],
+    changes: Sequence[float],
+    activation: Activation,
+    transfer: Callable[[Grid, Grid], np.ndarray],
+) -> Staged:
+    """The same on one grid after the other, from each of the times `changes` on the next."""
+    return Staged(
+        tuple(integral_field(grid, activation) for grid in grids),
+        tuple(changes),
+        tuple(transfer(before, after) for before, after in pairwise(grids)),
+    )
+
+
+def separable_kernel(x: np.ndarray, xi: np.ndarray) -> np.ndarray:
+    """w(x, xi) = (1 + x) exp(-xi), of TP-36."""
+    return (1.0 + x) * np.exp(-xi)
+
+
+def separable_solution(x: np.ndarray | float, t: float) -> np.ndarray | float:
+    """z(x, t) of the integral field on (0, 1) with that kernel, b = 0, ReLU and z(x, 0) = 1 + x^2.
+
+    int exp(-xi) z d xi = c is positive, c' = a c with a = int (1 + x) exp(-x) dx = 2 - 3 / e and
+    c(0) = 3 - 6 / e: so z = 1 + x^2 + (1 + x) c(0) (exp(a t) - 1) / a.
+    """
+    a, c = 2.0 - 3.0 / np.e, 3.0 - 6.0 / np.e
+    return 1.0 + x**2 + (1.0 + x) * c * np.expm1(a * t) / a

@@ -1,0 +1,238 @@
+"""A network that becomes wider on its way: what it costs, at equal work, against fixed widths."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, TypeAlias
+
+import numpy as np
+import xarray as xr
+
+from continuum import (
+    Grid,
+    Interval,
+    LearningProblem,
+    NeuralODE2,
+    Projection,
+    SquaredError,
+    Staged,
+    Stagewise,
+    Tikhonov,
+    TimeMesh,
+    midpoint,
+    padding,
+    tanh,
+)
+from continuum.transfers import nearest
+from solvers import LBFGS, Euler, integrate_stages, minimize
+
+from ..bench.registry import Picture, study
+from ..bench.store import case_parameters
+from ..draw.figures import BLACK, OKABE_ITO, new_figure
+from ..shared import described
+from .paper import PAPER, widening
+
+Data: TypeAlias = Literal["xor", "cells"]
+
+CORNERS = np.array([[1.0, 1.0, -1.0, -1.0], [1.0, -1.0, 1.0, -1.0]])
+"""The four corners of a square; the product of their coordinates is their label."""
+
+
+def _cells(count: int) -> Grid:
+    return midpoint(Interval(0.0, 1.0), count)
+
+
+def posed(
+    data: Data, widths: Sequence[int], changes: Sequence[float], mesh: TimeMesh, strength: float
+) -> LearningProblem:
+    """minimise int_0^T |P z - y|^2 + strength |c|^2 dt, the mean over four samples, y = +-1.
+
+    "xor": z' = w tanh(z) + b in R^d, z(0) a corner of the square and zeros, P z = z_1; a wider
+    stage begins with zeros in its new coordinates.
+    "cells": z_t = tanh(int w z + b) on cells of (0, 1), z(0) = +-1 on each half, P z twice the
+    integral over the left half; a finer stage begins with the same function.  So in both cases the
+    narrow network is contained in the wide one, and optimal values do not increase with the width.
+
+    widths : of the stages, even numbers for "cells";  changes : the times between them
+    """
+    if data == "cells":
+        grids = [_cells(n) for n in widths]
+        network = widening(grids, changes, tanh, nearest)
+        parts = [2.0 * (grid.nodes[:, 0] < 0.5)[None, :] for grid in grids]
+        initial = nearest(_cells(2), grids[0]) @ CORNERS
+    else:
+        transfers = tuple(padding(n, m) for n, m in pairwise(widths))
+        network = Staged(tuple(NeuralODE2(d, tanh) for d in widths), tuple(changes), transfers)
+        parts = [np.eye(1, d) for d in widths]
+        initial = padding(2, widths[0]) @ CORNERS
+    return LearningProblem(
+        network,
+        initial,
+        CORNERS[:1] * CORNERS[1:],
+        mesh,
+        readout=Stagewise(tuple(Projection(part) for part in parts)),
+        terminal=None,
+        running=SquaredError(1.0),
+        penalty=Tikhonov(strength),
+    )
+
+
+def work(problem: LearningProblem) -> int:
+    """Multiplications of matrices with one sample's state in one run of the ResNet, transfers by
+    copies not counted.
+    """
+    network = problem.network
+    if not isinstance(network, Staged):
+        raise TypeError(f"the network must be Staged, got {network!r}")
+    layers = np.diff(network.cuts(problem.mesh))
+    return int(sum(k * len(s.weights) ** 2 for k, s in zip(layers, network.stages, strict=True)))
+
+
+def _label(case: xr.Dataset) -> str:
+    p = case_parameters(case)
+    if p["first"] == p["then"]:
+        return f"width {p['first']}"
+    return f"{p['first']} to {p['then']} at t = {float(p['change']):g}"  # type: ignore[arg-type]
+
+
+def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
+    return [
+        _picture(data, chosen)
+        for data in ("xor", "cells")
+        if (chosen := [c for c in cases if case_parameters(c)["data"] == data])
+    ]
+
+
+def _picture(data: str, cases: Sequence[xr.Dataset]) -> Picture:
+    families: dict[str, list[xr.Dataset]] = {}
+    for case in sorted(cases, key=lambda case: float(case["work"])):
+        families.setdefault(_label(case), []).append(case)
+    figure, axes = new_figure(1, 3, width=13.6, height=4.4)
+    along, rank, costs = axes[0]
+    notes = []
+    for (label, members), color in zip(sorted(families.items()), OKABE_ITO, strict=False):
+        deepest, p = members[-1], case_parameters(members[-1])
+        t = deepest["time"].values
+        along.semilogy(t, deepest["error"], color=color, label=label)
+        rank.semilogy(t, np.maximum(deepest["least"], 1e-17), color=color, label=label)
+        if p["first"] != p["then"]:
+            for ax in (along, rank):
+                ax.axvline(float(p["change"]), color=color, linestyle=":", linewidth=1.0)  # type: ignore[arg-type]
+        costs.semilogx(
+            [float(c["work"]) for c in members],
+            [float(c["objective"]) for c in members],
+            "o-",
+            color=color,
+            label=label,
+        )
+        values = ", ".join(
+            f"{float(c['objective']):.6f} at {int(c['work'])} ({int(c['hits'])} of "
+            f"{case_parameters(c)['starts']} starts)"
+            for c in members
+        )
+        notes.append(f"{label}: {values}")
+    along.set_ylabel("training error $\\varphi$")
+    rank.set_ylabel("least singular value of $(\\sigma(z_i), 1)$")
+    rank.axhline(1e-12, color=BLACK, linewidth=0.6)
+    rank.set_ylim(bottom=1e-17)
+    costs.set_ylabel("$J$ of the ResNet")
+    costs.set_xlabel("multiplications of one run and sample")
+    costs.set_title("cost at equal work")
+    along.set_title("the deepest network of each kind")
+    rank.set_title("rank: values on the floor are 0")
+    for ax in (along, rank):
+        ax.set_xlabel("time $t$")
+    for ax in (along, rank, costs):
+        ax.grid(True)
+    along.legend()
+    caption = (
+        f"{data}: training error, least singular value of the samples' features, and the least J "
+        f"found against work, dotted where the width changes. Below the thin line the rank is "
+        f"smaller than the number of samples, and not every residual can be removed to first "
+        f"order. J by work, best found: {'; '.join(notes)}."
+    )
+    return Picture(f"variable_width_{data}", caption, figure)
+
+
+@study(
+    "turnpike/variable_width",
+    paper=PAPER,
+    figure="variable width",
+    plot=_plot,
+    cases=[
+        {"data": ["xor"], "first": [2], "then": [2], "layers": [32, 64, 128]},
+        {"data": ["xor"], "first": [3], "then": [3], "layers": [16, 32, 64]},
+        {"data": ["xor"], "first": [2], "then": [3], "change": [0.5, 1.0], "layers": [16, 32, 64]},
+        {"data": ["cells"], "first": [2], "then": [2], "layers": [32, 64, 128]},
+        {"data": ["cells"], "first": [4], "then": [4], "layers": [8, 16, 32]},
+        {"data": ["cells"], "first": [2], "then": [4], "change": [0.5, 1.0], "layers": [16, 32]},
+    ],
+)
+def variable_width(
+    data: Data = "xor",
+    first: int = 2,
+    then: int = 3,
+    change: float = 0.5,
+    layers: int = 32,
+    horizon: float = 4.0,
+    strength: float = 0.02,
+    starts: int = 4,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Does it pay to begin narrow and to become wide on the way?
+
+    The width is `first` up to t = change and `then` from there on, fixed if both are equal; J is
+    the least that L-BFGS finds from random starts: best found, no more.  A quasi-turnpike, if the
+    first width cannot stabilise at error zero because the samples' features (sigma(z_i), 1) have
+    too small a rank, and the second can: the error levels off first and decays afterwards.
+
+    objective, hits: the least J, and how many starts reached it to 1e-5; work: multiplications of
+    one run for one sample; error: training error at the ends of layers; least: the least singular
+    value of the features, of sigma(z_i) for "xor" and of z_i for "cells", whose activation is
+    applied last, with a row of ones.
+    """
+    if not 1 <= starts <= 64 or not 0.0 < change < horizon <= 64.0 or not 2 <= layers <= 4096:
+        raise ValueError(
+            f"starts must be from 1 to 64, change in (0, horizon), horizon <= 64, layers from 2 to "
+            f"4096, got {starts}, {change}, {horizon}, {layers}"
+        )
+    if not 2 <= first <= then <= 64 or (data == "cells" and (first % 2 or then % 2)):
+        raise ValueError(f"widths must be 2 <= first <= then <= 64, got {first} and {then}")
+    widths, changes = ([first], []) if first == then else ([first, then], [change])
+    problem = posed(data, widths, changes, TimeMesh(horizon, layers), strength)
+    generator = np.random.default_rng(seed)
+    method = LBFGS(gtol=1e-6, max_iterations=3000)
+    ends = [
+        minimize(
+            problem,
+            method,
+            initial=problem.space.random(generator, 1.5),
+            raise_on_failure=False,
+        )
+        for _ in range(starts)
+    ]
+    best = min(ends, key=lambda end: end.objective)
+    hits = sum(end.objective < best.objective + 1e-5 for end in ends)
+    network, readout = problem.network, problem.readout
+    if not isinstance(network, Staged) or not isinstance(readout, Stagewise):
+        raise TypeError("the problem was not made by `posed`")
+    runs = integrate_stages(network, best.control, problem.initial, Euler(), save="layers")
+    times, error, least = [], [], []
+    for s, run in enumerate(runs):
+        for t, z in zip(run.trajectory.times, run.trajectory.states, strict=True):
+            output = readout.parts[s].output(network.stages[s], z, {})
+            features = np.vstack([np.tanh(z) if data == "xor" else z, np.ones(z.shape[1])])
+            values = np.linalg.svd(features, compute_uv=False)
+            times.append(t)
+            error.append(float(np.mean((output - problem.target) ** 2)))
+            least.append(float(values[-1]) if len(values) == z.shape[1] else 0.0)
+    return xr.Dataset(
+        {
+            "objective": described("objective", best.objective, "1", "least J found"),
+            "hits": described("hits", hits, "1", "starts that reached it"),
+            "work": described("work", work(problem), "1", "multiplications of one run"),
+            "error": described("error", error, "1", "training error", ("time",)),
+            "least": described("least", least, "1", "least singular value", ("time",)),
+        },
+        coords={"time": ("time", times, {"units": "time", "long_name": "t"})},
+        attrs={"status": best.status.name.lower()},
+    )
