@@ -467,6 +467,11 @@ def _check(objective: ReducedObjective) -> None:
         )
     if not is_numpy(problem.initial):
         raise ValueError("initial must be a NumPy array: the model is computed on the host")
+    for term in () if problem.penalty is None else problem.penalty.terms:
+        if term.smooth and not term.pointwise:
+            raise ValueError(
+                f"penalty must be an integral of a density, {type(term).__name__} couples layers"
+            )
     shared = [b.name for b in space.trained if b.time == "nodes"]
     if shared:
         raise ValueError(
@@ -481,8 +486,3 @@ def _check(objective: ReducedObjective) -> None:
             f"running must not depend on blocks that vary by layer, {functional.running!r} reads "
             f"{', '.join(read)}: where it does not, let its `reads` say so"
         )
-    for term in () if problem.penalty is None else problem.penalty.terms:
-        if term.smooth and not term.pointwise:
-            raise ValueError(
-                f"penalty must be an integral of a density, {type(term).__name__} couples layers"
-            )
