@@ -18,6 +18,7 @@ from continuum import (
     Logistic,
     Projection,
     RunningCost,
+    SobolevPenalty,
     SquaredError,
     State,
     Tikhonov,
@@ -332,6 +333,11 @@ def test_what_has_no_such_model(rng):
     network = NETWORKS["neural ode 2"]
     with pytest.raises(ValueError, match=r"controls must not be piecewise linear.* weight"):
         Linearizer(discretize(problem_for(network, rng, controls=network.controls(MESH, "nodes"))))
+    nodes = network.controls(MESH, "nodes")
+    with pytest.raises(ValueError, match="SobolevPenalty couples layers"):
+        Linearizer(
+            discretize(problem_for(network, rng, controls=nodes, penalty=SobolevPenalty(0.1)))
+        )
     with pytest.raises(ValueError, match="stepper must have fixed steps"):
         Linearizer(discretize(problem_for(network, rng), DormandPrince(rtol=1e-8, atol=1e-10)))
     with pytest.raises(ValueError, match="running must not depend on blocks that vary by layer"):

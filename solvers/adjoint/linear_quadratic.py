@@ -201,10 +201,15 @@ class Linearizer:
         self._bends: Array | None = None
         self._desk: Desk | None = None
 
-    def __call__(self, control: Control, run: tuple[Sweeps, Tape] | None = None) -> Linearization:
+    def __call__(
+        self,
+        control: Control,
+        run: tuple[Sweeps, Tape] | None = None,
+        value: float | None = None,
+    ) -> Linearization:
         """The model at a control.
 
-        run : what `objective.recorded` gives for this control, if it is known
+        run, value : what `objective.recorded` gives for this control, and J there, if known
         raises SolveError if the state does not stay finite, or an implicit step has no solution;
             ValueError, at the first call, for a network or a cost by which samples see each other
         """
@@ -238,7 +243,8 @@ class Linearizer:
             self._add_static(sweeps, tape, P)
         further, penalty = self._add_penalties(control, P)
         gradient, parts, borders = self._split(q, r, direct, further, P)
-        value = sweeps.value(tape) + penalty
+        if value is None:
+            value = sweeps.value(tape) + penalty
         states = tape.stacked(nodes.starts).transpose(0, 2, 1)
         return Linearization(value, gradient, states, model.costates, parts, borders)
 
@@ -465,6 +471,11 @@ def _check(objective: ReducedObjective) -> None:
         )
     if not is_numpy(problem.initial):
         raise ValueError("initial must be a NumPy array: the model is computed on the host")
+    for term in () if problem.penalty is None else problem.penalty.terms:
+        if term.smooth and not term.pointwise:
+            raise ValueError(
+                f"penalty must be an integral of a density, {type(term).__name__} couples layers"
+            )
     shared = [b.name for b in space.trained if b.time == "nodes"]
     if shared:
         raise ValueError(
@@ -479,8 +490,3 @@ def _check(objective: ReducedObjective) -> None:
             f"running must not depend on blocks that vary by layer, {functional.running!r} reads "
             f"{', '.join(read)}: where it does not, let its `reads` say so"
         )
-    for term in () if problem.penalty is None else problem.penalty.terms:
-        if term.smooth and not term.pointwise:
-            raise ValueError(
-                f"penalty must be an integral of a density, {type(term).__name__} couples layers"
-            )

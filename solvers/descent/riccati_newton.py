@@ -130,7 +130,7 @@ class _Newton:
         self.run.evaluations += 1
         if not np.isfinite(point.value):
             raise OutOfDomain(f"the objective is {point.value}")
-        model = self.linearizer(point.control, (point.sweeps, point.tape))
+        model = self.linearizer(point.control, (point.sweeps, point.tape), point.value)
         if not np.all(np.isfinite(model.gradient)):
             raise NotFinite("the gradient has entries that are infinite or NaN")
         slope = model.gradient / self.weights
