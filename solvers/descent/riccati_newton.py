@@ -49,7 +49,8 @@ class RiccatiNewton(Minimizer):
     (an active set), and the run is clipped to the box: a projected Newton method.  The Morse index
     is then that of the others.
 
-    radius : the length of the first step, about, in the space's norm
+    radius : the length of the first step, about, in the space's norm, if the whole Newton step from
+        the start does not lower J
     Statistics: "morse_index", "nullity" (how many eigenvalues count as 0), both NaN unless the run
     ends at a stationary point; "factorisations", the sweeps, those that ended at a pivot included.
     Takes problems whose controls are constant on layers or in time, with Runge-Kutta methods of
@@ -145,8 +146,9 @@ class _Newton:
     def _step(self, model: Linearization, point: Point, measure: float) -> Point | None:
         """The next iterate; None if no shift lowers J by more than rounding."""
         unit = measure / self.radius
-        if np.isnan(self.shift):
-            self.shift = unit
+        first = np.isnan(self.shift)
+        if first:
+            self.shift = 0.0
         elif self.unit is not None:  # the last step was as predicted: s falls as |g| does
             self.shift *= min(1.0, _FACTOR * unit / self.unit)
         while True:
@@ -167,7 +169,8 @@ class _Newton:
                 share *= 0.5
             if found.ended < 0 and found.predicted <= _ROUNDING * abs(point.value):
                 return None
-            self.shift = max(_FACTOR * self.shift, _SMALLEST * unit)
+            self.shift = max(_FACTOR * self.shift, unit if first else _SMALLEST * unit)
+            first = False
 
     def _trial(
         self, model: Linearization, point: Point, found: Sweep, share: float
@@ -189,15 +192,16 @@ class _Newton:
     def _judged(self, model: Linearization, point: Point) -> Solution[Control] | Point:
         """How the run ends at a stationary point, or where it goes on."""
         band = FLAT * self._largest(model)
+        if self._sweep(model, -band, "end").ended < 0:
+            return self._solution(Status.MINIMUM, 0, 0)
         below = self._sweep(model, band, "keep")
         index = below.inertia
         nullity = self._sweep(model, -band, "keep").inertia - index
         if index == 0:
-            status = Status.CONVERGED if nullity else Status.MINIMUM
-            return self._solution(status, index, nullity)
-        beyond = None
-        if self.run.iterations < self.run.max_iterations:
-            beyond = self._escape(model, point, below)
+            return self._solution(Status.CONVERGED, index, nullity)
+        if self.run.iterations == self.run.max_iterations:
+            return self._solution(Status.MAX_ITERATIONS, index, nullity)
+        beyond = self._escape(model, point, below)
         return beyond or self._solution(Status.SADDLE, index, nullity)
 
     def _largest(self, model: Linearization) -> float:
