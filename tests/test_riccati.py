@@ -12,6 +12,7 @@ from solvers.adjoint.linear_quadratic import (
     reduced_hessian,
 )
 from solvers.descent.riccati import in_python, linear_path, negative_curvature, sweep
+from solvers.descent.roots import groups
 
 SHAPES = [
     (6, 3, 2, 2, 0),
@@ -139,6 +140,24 @@ def test_negative_pivots_give_a_direction(rng, shape, solve):
         assert step @ (metric * step) == pytest.approx(1.0, rel=1e-12)
         assert step @ hessian @ step == pytest.approx(least, rel=1e-9)
         assert least < 0.0
+
+
+def test_blocks_are_found_and_used(rng):
+    """Of sizes 1, 2 and 70, in mixed order; the sweep is that of the whole matrix."""
+    order, m = rng.permutation(76), 76
+    blocks = [order[:70], order[70:72], order[72:74], order[74:75], order[75:]]
+    lq, _, metric = random_system(rng, (3, 1, 3, m, 0), 8.0)
+    for k in range(3):
+        whole, lq.R[k] = lq.R[k].copy() / 4 + 6.0 * np.eye(m), 0.0
+        for block in blocks:
+            lq.R[k][np.ix_(block, block)] = whole[np.ix_(block, block)]
+    found = groups(lq.R)
+    assert [g.shape for g in found] == [(2, 1), (2, 2), (1, 70)]
+    assert {frozenset(i) for g in found for i in g.tolist()} == {frozenset(b) for b in blocks}
+    step = linear_path(lq, sweep(lq, metric, 0.1))[0].ravel()
+    hessian = reduced_hessian(lq) + 0.1 * np.diag(metric)
+    exact = np.linalg.solve(hessian, -reduced_gradient(lq))
+    np.testing.assert_allclose(step, exact, rtol=0, atol=1e-12 * np.max(np.abs(exact)))
 
 
 @pytest.mark.parametrize("shape", [(3, 30, 4, 40, 2), (3, 1, 120, 40, 0)], ids=str)

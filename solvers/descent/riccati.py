@@ -29,9 +29,10 @@ and U (n, n) gives
 
     H = L (1 + X V X') L',   H^-1 = L'^-1 (1 - P P' + P (1 + U V U')^-1 P') L^-1,
 
-so that only the (n, n) matrix 1 + U V U' depends on V, and its negative eigenvalues are those of
-H.  Sources: Bryson and Ho, Applied Optimal Control, section 6.3; Dunn and Bertsekas, J. Optim.
-Theory Appl. 63 (1989); Wright, SIAM J. Sci. Comput. 14 (1993).
+so that only the (n, n) matrix 1 + U V U' depends on V, and its negative eigenvalues are as many as
+those of H.  R + s G is factorised block by block (`roots.py`).
+Sources: Bryson and Ho, Applied Optimal Control, section 6.3; Dunn and Bertsekas, J. Optim. Theory
+Appl. 63 (1989); Wright, SIAM J. Sci. Comput. 14 (1993).
 """
 
 from dataclasses import dataclass, field, replace
@@ -44,6 +45,7 @@ from continuum.arrays import Array
 
 from ..adjoint.linear_quadratic import Borders, LinearQuadratic
 from .riccati_loops import backward
+from .roots import Root, groups
 
 FLOOR = 1e-13
 """Eigenvalues of H nearer to 0 than this share of the largest are moved there, to keep finite."""
@@ -62,7 +64,8 @@ class Sweep:
     predicted : by how much the model, with the shift, is lower at its stationary point than at 0
     negatives : (K,), how many eigenvalues of H_k are negative
     least : (K,), the least eigenvalue of H_k in the metric where H_k is not positive definite
-        (that of 1 + U V U' where that was factorised), infinite elsewhere
+        (that of 1 + U V U' where that was factorised; -infinity where it was not computed),
+        infinite elsewhere
     worst : (K, m), where H_k is not positive definite a direction of u_k along which H_k has the
         curvature least_k, 1 long in the metric (where 1 + U V U' was factorised, in R + s G)
     ended : the layer whose H_k is not positive definite and at which the sweep was told to end, K
@@ -197,6 +200,7 @@ def in_python(
     if borders is not None:
         slopes = np.column_stack([slopes, borders.S[count].reshape(n, p)])
     predicted, ended = 0.0, -1
+    blocks = groups(lq.R) if m > n else []
     for k in range(count - 1, -1, -1):
         b, s = lq.B[k].reshape(n, m), lq.S[k].reshape(n, m)
         r = lq.R[k] + shift * np.diag(weights[k])
@@ -211,7 +215,8 @@ def in_python(
             own = np.column_stack([own, borders.S[k].reshape(n, p)])
         pulled = _pulled(lq.A[k], value)  # A' V
         curved = np.column_stack([pulled.T, slopes])
-        stage = _wide(b, r, linear, value, curved, pivots) if m > n else None
+        root = Root.of(r, blocks) if m > n else None
+        stage = root and _wide(b, root, linear, value, curved, pivots)
         found, solved, product, direction = stage or _narrow(
             b, r, linear, value, curved, pivots, weights[k]
         )
@@ -240,67 +245,44 @@ layer.
 def _narrow(
     b: Array, r: Array, linear: Array, value: Array, curved: Array, pivots: Pivots, metric: Array
 ) -> Stage:
-    """H (m, m) factorised as it stands, by its eigenvalues in the metric."""
+    """H (m, m) factorised as it stands, by its eigenvalues in the metric; to "end" where it is not
+    positive definite, by Cholesky, which does not give them.
+    """
     scale = 1.0 / np.sqrt(metric)
-    h = scale[:, None] * (r + b.T @ value @ b) * scale
-    found, vectors = np.linalg.eigh(h)
+    h, right = r + b.T @ value @ b, linear + b.T @ curved
+    if pivots == "end":
+        try:
+            factor = scipy.linalg.cho_factor(h, lower=True)
+        except np.linalg.LinAlgError:
+            return np.array([-np.inf]), right, right, np.zeros_like(scale)
+        solved = scipy.linalg.cho_solve(factor, right)
+        return np.array([np.inf]), solved, right.T @ solved, np.zeros_like(scale)
+    found, vectors = np.linalg.eigh(scale[:, None] * h * scale)
     vectors = scale[:, None] * vectors
-    y = vectors.T @ (linear + b.T @ curved)
+    y = vectors.T @ right
     solved = y / _lifted(found, pivots)[:, None]
     return found, vectors @ solved, y.T @ solved, vectors[:, 0]
 
 
 def _wide(
-    b: Array, r: Array, linear: Array, value: Array, curved: Array, pivots: Pivots
-) -> Stage | None:
-    """By 1 + U V U' (n, n); None if r is not positive definite."""
-    root = _Root.of(r)
-    if root is None:
-        return None
+    b: Array, root: Root, linear: Array, value: Array, curved: Array, pivots: Pivots
+) -> Stage:
+    """By 1 + U V U' (n, n), for R + s G = L L'."""
     p, u = np.linalg.qr(root.solve(b.T))
     right = root.solve(linear)
     inside = p.T @ right
     found, vectors = np.linalg.eigh(np.eye(len(u)) + u @ value @ u.T)
     y = vectors.T @ (inside + u @ curved)
     solved = y / _lifted(found, pivots)[:, None]
-    whole = root.solve_transposed(right + p @ (vectors @ solved - inside))
+    whole = root.solve(right + p @ (vectors @ solved - inside), transposed=True)
     product = right.T @ right - inside.T @ inside + y.T @ solved
-    return found, whole, product, root.solve_transposed(p @ vectors[:, :1])[:, 0]
+    return found, whole, product, root.solve(p @ vectors[:, :1], transposed=True)[:, 0]
 
 
 def _lifted(found: Array, pivots: Pivots) -> Array:
     """Eigenvalues as they are divided by: none too close to 0."""
     sizes = np.maximum(np.abs(found), max(FLOOR * float(np.max(np.abs(found))), 1e-300))
     return sizes if pivots == "lift" else np.copysign(sizes, found)
-
-
-@dataclass(frozen=True, eq=False)
-class _Root:
-    """L with L L' a positive definite matrix: (m,) if that is diagonal, else (m, m), lower."""
-
-    low: Array
-
-    @staticmethod
-    def of(matrix: Array) -> "_Root | None":
-        diagonal = np.diagonal(matrix)
-        if np.count_nonzero(matrix) == np.count_nonzero(diagonal):
-            return _Root(np.sqrt(diagonal)) if np.all(diagonal > 0.0) else None
-        try:
-            return _Root(np.linalg.cholesky(matrix))
-        except np.linalg.LinAlgError:
-            return None
-
-    def solve(self, x: Array) -> Array:
-        """L^-1 x."""
-        if self.low.ndim == 1:
-            return x / self.low[:, None]
-        return scipy.linalg.solve_triangular(self.low, x, lower=True)
-
-    def solve_transposed(self, x: Array) -> Array:
-        """L'^-1 x."""
-        if self.low.ndim == 1:
-            return x / self.low[:, None]
-        return scipy.linalg.solve_triangular(self.low, x, lower=True, trans=1)
 
 
 def _pulled(blocks: Array, x: Array) -> Array:

@@ -23,7 +23,7 @@ FLAT = 1e-9
 
 _ARMIJO = 1e-4
 _TRIALS = 2  # shares 1 and 1/2 of a step, before the shift grows
-_FACTOR = 4.0  # by which the shift grows and falls
+_FACTOR = 3.0  # by which the shift grows and falls
 _SMALLEST = 0.01  # share of |g| / radius below which a shift counts as none
 _ROUNDING = 8.0 * np.finfo(float).eps
 
@@ -34,10 +34,10 @@ class RiccatiNewton(Minimizer):
 
     G is the product of the space and s >= 0 a shift.  One sweep over the layers (`riccati.py`)
     solves the system at the cost of K eliminations of m controls or n states, whichever are fewer,
-    and ends at the first pivot that is not positive; then s grows fourfold.  The step is made by a
+    and ends at the first pivot that is not positive; then s grows threefold.  The step is made by a
     run of the network itself, u_k = u_old_k + a d_k + F_k (z_k - z_old_k) with the sweep's feedback
     F_k, whole or by half, and s grows where J does not fall.  Where J falls as predicted, s falls
-    fourfold, or with |g| if that falls faster, and in the end to 0, so that near a minimum with a
+    threefold, or with |g| if that falls faster, and in the end to 0, so that near a minimum with a
     positive definite Hessian the error is squared each time.
 
     Where |g| <= gtol the negative pivots are counted: their number is the Morse index of the
@@ -49,7 +49,8 @@ class RiccatiNewton(Minimizer):
     (an active set), and the run is clipped to the box: a projected Newton method.  The Morse index
     is then that of the others.
 
-    radius : the length of the first step, about, in the space's norm
+    radius : the length of the first step, about, in the space's norm, if the whole Newton step from
+        the start does not lower J
     Statistics: "morse_index", "nullity" (how many eigenvalues count as 0), both NaN unless the run
     ends at a stationary point; "factorisations", the sweeps, those that ended at a pivot included.
     Takes problems whose controls are constant on layers or in time, with Runge-Kutta methods of
@@ -145,8 +146,9 @@ class _Newton:
     def _step(self, model: Linearization, point: Point, measure: float) -> Point | None:
         """The next iterate; None if no shift lowers J by more than rounding."""
         unit = measure / self.radius
-        if np.isnan(self.shift):
-            self.shift = unit
+        first = np.isnan(self.shift)
+        if first:
+            self.shift = 0.0
         elif self.unit is not None:  # the last step was as predicted: s falls as |g| does
             self.shift *= min(1.0, _FACTOR * unit / self.unit)
         while True:
@@ -167,7 +169,8 @@ class _Newton:
                 share *= 0.5
             if found.ended < 0 and found.predicted <= _ROUNDING * abs(point.value):
                 return None
-            self.shift = max(_FACTOR * self.shift, _SMALLEST * unit)
+            self.shift = max(_FACTOR * self.shift, unit if first else _SMALLEST * unit)
+            first = False
 
     def _trial(
         self, model: Linearization, point: Point, found: Sweep, share: float
@@ -189,15 +192,16 @@ class _Newton:
     def _judged(self, model: Linearization, point: Point) -> Solution[Control] | Point:
         """How the run ends at a stationary point, or where it goes on."""
         band = FLAT * self._largest(model)
+        if self._sweep(model, -band, "end").ended < 0:
+            return self._solution(Status.MINIMUM, 0, 0)
         below = self._sweep(model, band, "keep")
         index = below.inertia
         nullity = self._sweep(model, -band, "keep").inertia - index
         if index == 0:
-            status = Status.CONVERGED if nullity else Status.MINIMUM
-            return self._solution(status, index, nullity)
-        beyond = None
-        if self.run.iterations < self.run.max_iterations:
-            beyond = self._escape(model, point, below)
+            return self._solution(Status.CONVERGED, index, nullity)
+        if self.run.iterations == self.run.max_iterations:
+            return self._solution(Status.MAX_ITERATIONS, index, nullity)
+        beyond = self._escape(model, point, below)
         return beyond or self._solution(Status.SADDLE, index, nullity)
 
     def _largest(self, model: Linearization) -> float:
