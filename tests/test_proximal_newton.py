@@ -37,6 +37,7 @@ from solvers import (
     free_switch,
     minimize,
 )
+from solvers.descent.layer_terms import Entries, Joint
 
 JOINT = L1(0.5, groups="joint")
 
@@ -338,3 +339,32 @@ def nonlinear():
         penalty=JOINT,
         admissible=Amplitude(1.0),
     )
+
+
+# -- the maps of a layer
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        Joint(0.7, 1.1),
+        Joint(0.7, np.inf),
+        Joint(0.0, 1.1),
+        Entries(
+            np.array([0.2, 0.0, 0.9]), np.array([-0.4, -np.inf, -1.0]), np.array([0.3, 0.5, 2])
+        ),
+    ],
+)
+def test_the_derivative_of_the_proximal_map(terms, rng):
+    """Central differences at random points, on all its pieces; symmetric, between 0 and 1."""
+    y, d, h = 1.5 * rng.standard_normal((400, 3)), rng.standard_normal((400, 3)), 1e-6
+    found = terms.derivative(y, 0.8)
+    slope = np.where(found.pinned, 0.0, found.slope)
+    turned = d if found.turn is None else np.einsum("kij,kj->ki", found.turn, d)
+    product = slope * turned
+    if found.turn is not None:
+        product = np.einsum("kij,kj->ki", found.turn, product)
+    wanted = (terms.prox(y + h * d, 0.8) - terms.prox(y - h * d, 0.8)) / (2.0 * h)
+    np.testing.assert_allclose(product, wanted, rtol=0, atol=1e-8)
+    assert np.all((slope >= 0.0) & (slope <= 1.0))
+    assert 0.01 < np.mean(found.pinned) < 0.9
