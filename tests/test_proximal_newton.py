@@ -154,6 +154,30 @@ def test_a_saddle_of_the_smooth_part_is_left():
     assert best.history["gradient_norm"][-1] <= 1e-8
 
 
+def test_twenty_points_as_the_user_writes_it():
+    """A long horizon: some 30 steps, where accelerated proximal gradients take some 800."""
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((20, 2))
+    target = np.outer(np.sign(points[:, 0]), [1.0, 1.0]) + 0.1 * rng.standard_normal((20, 2))
+    smooth = LearningProblem(
+        NeuralODE2(2, tanh),
+        points.T,
+        target.T,
+        TimeMesh(10.0, 100),
+        terminal=None,
+        running=SquaredError(1.0),
+        penalty=Tikhonov(0.1),
+    )
+    problem = replace(smooth, penalty=L1(0.5, groups="joint"), admissible=Amplitude(1.0))
+    best = minimize(problem, ProximalNewton(gtol=1e-12))
+    assert best.objective == pytest.approx(6.397331807587, abs=1e-10)
+    assert best.statistics["iterations"] < 60
+    assert 2.7 <= best.statistics["switching_time"] <= 2.8
+    found = free_switch(problem, best.control)
+    assert found.time == pytest.approx(best.statistics["switching_time"], abs=0.02)
+    assert found.objective == pytest.approx(best.objective, abs=0.01)  # of Euler, layers of 0.1
+
+
 # -- switching times
 
 CLOSED = {
