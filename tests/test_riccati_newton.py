@@ -45,6 +45,8 @@ from solvers import (
 )
 from solvers.adjoint.coefficients import Columns
 from solvers.adjoint.linear_quadratic import linearize, reduced_hessian
+from solvers.descent.riccati import linear_path, sweep
+from solvers.descent.riccati_models import masked
 from solvers.descent.rollout import Rollout
 
 GRID = gauss_legendre(Interval(0, 1), 4)
@@ -101,6 +103,20 @@ def curved(in_time="layers", **given):
     return LearningProblem(network, initial, target, space, **given)
 
 
+def mixed(rng):
+    """Blocks on layers and static ones: a readout of three classes that is trained."""
+    network = NeuralODE2(2, tanh)
+    return LearningProblem(
+        network,
+        rng.standard_normal((2, 6)),
+        np.arange(6) % 3,
+        network.controls(TimeMesh(1.0, 4)),
+        readout=Affine(3),
+        terminal=CrossEntropy(),
+        penalty=Tikhonov(0.05),
+    )
+
+
 @pytest.mark.parametrize("in_time", ["layers", "static"])
 def test_a_quadratic_takes_one_step(in_time):
     best = minimize(straight_line(in_time=in_time), RiccatiNewton(gtol=1e-12, radius=1e9))
@@ -140,6 +156,18 @@ def dense_hessian(objective, control):
     return reduced_hessian(model.model, model.borders)
 
 
+def test_flat_directions_are_counted_and_no_minimum_claimed():
+    """Without penalty the control of a straight line matters by its integral alone: of 4 layers
+    and 4 nodes 12 directions are flat.
+    """
+    best = minimize(replace(straight_line(), penalty=None), RiccatiNewton(gtol=1e-8))
+    assert best.status is Status.CONVERGED
+    assert best.statistics["morse_index"] == 0
+    assert best.statistics["nullity"] == 12
+    assert best.objective <= 1e-15
+    assert "nullity 12" in best.detail
+
+
 def test_steps_near_a_minimum_square_the_error():
     history = minimize(curved(), RiccatiNewton(gtol=1e-13)).history["gradient_norm"]
     late = history[history < 1e-2]
@@ -149,17 +177,7 @@ def test_steps_near_a_minimum_square_the_error():
 
 def test_a_readout_that_is_trained(rng):
     """Static blocks beside layers: the readout of three classes."""
-    network = NeuralODE2(2, tanh)
-    initial = rng.standard_normal((2, 6))
-    problem = LearningProblem(
-        network,
-        initial,
-        np.arange(6) % 3,
-        network.controls(TimeMesh(1.0, 4)),
-        readout=Affine(3),
-        terminal=CrossEntropy(),
-        penalty=Tikhonov(0.05),
-    )
+    problem = mixed(rng)
     start = problem.space.random(rng, 0.3)
     best = minimize(problem, RiccatiNewton(gtol=1e-10), initial=start)
     other = minimize(problem, NewtonCG(gtol=1e-9), initial=best.control)
@@ -197,6 +215,23 @@ class TestBox:
         start = problem.space.sample(bias=-0.5)
         best = minimize(problem, RiccatiNewton(gtol=1e-11), initial=start)
         np.testing.assert_allclose(best.control["bias"], 1 / 1.2, rtol=0, atol=1e-11)
+
+    def test_the_model_with_coefficients_held(self, rng):
+        """Held ones go their way to the bound; the others solve the system without them."""
+        problem = mixed(rng)
+        objective = discretize(problem)
+        columns, control = Columns.of(problem.space), problem.space.random(rng, 0.3)
+        model, weights = linearize(objective, control), columns.weights
+        held = rng.random(columns.size) < 0.3
+        way = np.where(held, 0.01 * rng.standard_normal(columns.size), 0.0)
+        given = masked(model, columns, weights, held, way)
+        found = sweep(given.model, weights, 0.0, given.borders)
+        step = np.append(linear_path(given.model, found, given.borders)[0], found.ds)
+        np.testing.assert_allclose(step[held], way[held], rtol=0, atol=1e-13)
+        hessian = reduced_hessian(model.model, model.borders)
+        free = ~held
+        exact = np.linalg.solve(hessian[np.ix_(free, free)], -model.gradient[free])
+        np.testing.assert_allclose(step[free], exact, rtol=0, atol=1e-10 * np.max(np.abs(exact)))
 
 
 class TestSaddle:

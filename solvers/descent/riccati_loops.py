@@ -28,27 +28,44 @@ def _add(factor, source, target):
 
 
 @inlined
-def _scaled(x, y, target, add):
-    if add:
-        for j in range(target.size):
-            target[j] += x[j] * y[j]
-    else:
-        for j in range(target.size):
-            target[j] = x[j] * y[j]
-
-
-@inlined
-def _add_rows(factors, rows, start, target):
-    """target <- target + sum_j factors_j rows_j[start:], four rows at a time."""
-    fours = factors.size // 4 * 4
-    for j in range(0, fours, 4):
-        one, two = rows[j, start:], rows[j + 1, start:]
-        three, four = rows[j + 2, start:], rows[j + 3, start:]
-        a, b, c, d = factors[j], factors[j + 1], factors[j + 2], factors[j + 3]
+def _add_rows(sign, factors, count, rows, start, target):
+    """target <- target + sign sum_{j < count} factors_j rows_j[start:], up to eight at a time."""
+    at = 0
+    while count - at >= 8:
+        a, b, c, d = factors[at], factors[at + 1], factors[at + 2], factors[at + 3]
+        e, f, g, h = factors[at + 4], factors[at + 5], factors[at + 6], factors[at + 7]
+        r, s, t, u = (
+            rows[at, start:],
+            rows[at + 1, start:],
+            rows[at + 2, start:],
+            rows[at + 3, start:],
+        )
+        v, w = rows[at + 4, start:], rows[at + 5, start:]
+        x, y = rows[at + 6, start:], rows[at + 7, start:]
         for i in range(target.size):
-            target[i] += (a * one[i] + b * two[i]) + (c * three[i] + d * four[i])
-    for j in range(fours, factors.size):
-        _add(factors[j], rows[j, start:], target)
+            one = (a * r[i] + b * s[i]) + (c * t[i] + d * u[i])
+            two = (e * v[i] + f * w[i]) + (g * x[i] + h * y[i])
+            target[i] += sign * (one + two)
+        at += 8
+    if count - at >= 4:
+        a, b, c, d = factors[at], factors[at + 1], factors[at + 2], factors[at + 3]
+        r, s, t, u = (
+            rows[at, start:],
+            rows[at + 1, start:],
+            rows[at + 2, start:],
+            rows[at + 3, start:],
+        )
+        for i in range(target.size):
+            target[i] += sign * ((a * r[i] + b * s[i]) + (c * t[i] + d * u[i]))
+        at += 4
+    if count - at >= 2:
+        a, b = factors[at], factors[at + 1]
+        r, s = rows[at, start:], rows[at + 1, start:]
+        for i in range(target.size):
+            target[i] += sign * (a * r[i] + b * s[i])
+        at += 2
+    if count > at:
+        _add(sign * factors[at], rows[at, start:], target)
 
 
 @compiled
@@ -80,11 +97,35 @@ def _times(row, blocks, bands, start, out):
             for d in range(size):
                 _add(row[s * size + d], blocks[s, d], part)
         return
-    _scaled(row[start:], bands[size - 1, start:], out[start:], False)
-    for d in range(1, size):
-        below, above = bands[size - 1 + d, start : n - d], bands[size - 1 - d, max(start, d) :]
-        _scaled(row[start + d :], below, out[start : n - d], True)
-        _scaled(row[max(start - d, 0) : n - d], above, out[max(start, d) :], True)
+    middle, x, target = bands[size - 1, start:], row[start:], out[start:]
+    if size == 1:
+        for j in range(target.size):
+            target[j] = x[j] * middle[j]
+        return
+    # with zeros of the diagonals where a block ends, one pass for three diagonals but for its ends
+    first = 1 if start == 0 else 0
+    before, inside = row[start + first - 1 :], row[start + first :]
+    after, target = row[start + first + 1 :], out[start + first : n - 1]
+    low, middle = bands[size, start + first :], bands[size - 1, start + first :]
+    high = bands[size - 2, start + first :]
+    for j in range(target.size):
+        target[j] = inside[j] * middle[j] + (after[j] * low[j] + before[j] * high[j])
+    for j in (0, n - 1):
+        if j >= start:
+            total = row[j] * bands[size - 1, j]
+            if j > 0:
+                total += row[j - 1] * bands[size - 2, j]
+            if j + 1 < n:
+                total += row[j + 1] * bands[size, j]
+            out[j] = total
+    for d in range(2, size):
+        low, high = bands[size - 1 + d, start : n - d], bands[size - 1 - d, max(start, d) :]
+        x, target = row[start + d :], out[start : n - d]
+        for j in range(target.size):
+            target[j] += x[j] * low[j]
+        x, target = row[max(start - d, 0) : n - d], out[max(start, d) :]
+        for j in range(target.size):
+            target[j] += x[j] * high[j]
 
 
 @compiled
@@ -101,6 +142,14 @@ def _pull(blocks, source, out):
     size = blocks.shape[1]
     if source.size * size > MOST_LOOPED:
         _pull_large(blocks, source, out)
+        return
+    if size == 2:
+        for s in range(blocks.shape[0]):
+            a, b, c, d = blocks[s, 0, 0], blocks[s, 1, 0], blocks[s, 0, 1], blocks[s, 1, 1]
+            x, y, one, two = source[2 * s], source[2 * s + 1], out[2 * s], out[2 * s + 1]
+            for j in range(one.size):
+                one[j] = a * x[j] + b * y[j]
+                two[j] = c * x[j] + d * y[j]
         return
     for s in range(blocks.shape[0]):
         for c in range(size):
@@ -133,22 +182,21 @@ def _cholesky(h, low):
 
 
 @inlined
-def _halves(low, g, y):
-    """y <- L^-1 g, g <- L'^-1 y."""
+def _halves(low, g, y, factors):
+    """y <- L^-1 g, g <- L'^-1 y, the diagonal of L given inverted; factors (m,) is room."""
     m = g.shape[0]
     for c in range(m):
-        row, source, factors = y[c], g[c], low[c]
+        row, source, factor = y[c], g[c], low[c, c]
         row[:] = source
-        for e in range(c):
-            _add(-factors[e], y[e], row)
+        _add_rows(-1.0, low[c], c, y, 0, row)
         for j in range(row.size):
-            row[j] *= factors[c]
+            row[j] *= factor
     for c in range(m - 1, -1, -1):
-        row = g[c]
-        row[:] = y[c]
+        row, source, factor = g[c], y[c], low[c, c]
+        row[:] = source
         for e in range(c + 1, m):
-            _add(-low[e, c], g[e], row)
-        factor = low[c, c]
+            factors[e] = low[e, c]
+        _add_rows(-1.0, factors[c + 1 :], m - c - 1, g[c + 1 :], 0, row)
         for j in range(row.size):
             row[j] *= factor
 
@@ -192,8 +240,8 @@ def _subtract(y, roots, left, right, room, value):
         return
     for i in range(n):
         for c in range(m):
-            room[0, c] = -roots[c] * y[c, i]
-        _add_rows(room[0, :m], y, i, value[i, i:])
+            room[0, c] = roots[c] * y[c, i]
+        _add_rows(-1.0, room[0], m, y, i, value[i, i:])
 
 
 @compiled
@@ -236,12 +284,12 @@ def backward(stages, borders, metric, shift, mode, floor, solution, work):
         else:
             through[:] = 0.0
             for c in range(m):
-                _add_rows(flipped[c], value, 0, through[c])
+                _add_rows(1.0, flipped[c], n, value, 0, through[c])
         for e in range(p):  # rows <- Pi + V b, bend <- bend + b' (p, Pi) + b' V b
             for j in range(n):
                 fresh[e, j] = drifts[k, j, e]
             rows[e] = 0.0
-            _add_rows(fresh[e], value, 0, rows[e])
+            _add_rows(1.0, fresh[e], n, value, 0, rows[e])
         for e in range(p):
             bend[e, 0] += _dot(fresh[e], slopes[0])
             for f in range(p):
@@ -263,8 +311,8 @@ def backward(stages, borders, metric, shift, mode, floor, solution, work):
                 row[n + 1 + e] = crossed[k, c, e] + _dot(flipped[c], slopes[1 + e])
         least[k], negatives[k] = np.inf, 0
         if _cholesky(h, low):
+            _halves(low, g, y, roots)
             roots[:] = 1.0
-            _halves(low, g, y)
         else:
             scale = 1.0 / np.sqrt(metric[k])
             found = _by_eigenvalues(h, scale, floor, mode == LIFT, g, y, roots, worst[k])

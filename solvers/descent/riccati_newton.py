@@ -23,7 +23,7 @@ FLAT = 1e-9
 
 _ARMIJO = 1e-4
 _TRIALS = 2  # shares 1 and 1/2 of a step, before the shift grows
-_FACTOR = 4.0  # by which the shift grows and falls
+_FACTOR = 3.0  # by which the shift grows and falls
 _SMALLEST = 0.01  # share of |g| / radius below which a shift counts as none
 _ROUNDING = 8.0 * np.finfo(float).eps
 
@@ -34,10 +34,10 @@ class RiccatiNewton(Minimizer):
 
     G is the product of the space and s >= 0 a shift.  One sweep over the layers (`riccati.py`)
     solves the system at the cost of K eliminations of m controls or n states, whichever are fewer,
-    and ends at the first pivot that is not positive; then s grows fourfold.  The step is made by a
+    and ends at the first pivot that is not positive; then s grows threefold.  The step is made by a
     run of the network itself, u_k = u_old_k + a d_k + F_k (z_k - z_old_k) with the sweep's feedback
     F_k, whole or by half, and s grows where J does not fall.  Where J falls as predicted, s falls
-    fourfold, or with |g| if that falls faster, and in the end to 0, so that near a minimum with a
+    threefold, or with |g| if that falls faster, and in the end to 0, so that near a minimum with a
     positive definite Hessian the error is squared each time.
 
     Where |g| <= gtol the negative pivots are counted: their number is the Morse index of the
