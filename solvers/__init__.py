@@ -4,6 +4,7 @@ from .adjoint.continuous import continuous_adjoint
 from .adjoint.discretize import Path, ReducedObjective, discretize
 from .compare import Attempt, Comparison, compare
 from .descent.adam import Adam
+from .descent.continuation import Arclength, Branch, Event, continue_minimizers, equal_values
 from .descent.first_order import FrankWolfe, GradientDescent, Nesterov
 from .descent.free_switch import FreeSwitch, free_switch
 from .descent.minimize import minimize
@@ -73,8 +74,10 @@ __all__ = [
     "SDIRK3",
     "Adam",
     "Architecture",
+    "Arclength",
     "Attempt",
     "BackwardEuler",
+    "Branch",
     "Certificate",
     "Cluster",
     "Comparison",
@@ -84,6 +87,7 @@ __all__ = [
     "Equilibrium",
     "Euler",
     "Evaluation",
+    "Event",
     "EverySeconds",
     "EverySteps",
     "Explanation",
@@ -132,10 +136,12 @@ __all__ = [
     "Unresolved",
     "architecture",
     "compare",
+    "continue_minimizers",
     "continuous_adjoint",
     "depth_error",
     "discretize",
     "energy_identity",
+    "equal_values",
     "equilibria",
     "evaluate",
     "exact_reduction",

@@ -19,6 +19,8 @@ import numpy as np
 
 from continuum.arrays import Array, namespace, to_host
 from continuum.controls import Control
+from continuum.functional import Tracking
+from continuum.losses import SquaredError
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import ReducedObjective
@@ -52,8 +54,9 @@ def descend_to_endpoint(
     Its history has one entry per round: "objective", which is J without the terms of the endpoint,
     "violation", the measure of the minimizer, "residual", the root of the sum of their squares,
     "weight" and "inner_iterations"; `multiplier` of the solution is p (P, M).  It has converged
-    when the measure and the violation are both at most gtol, times what they were at the start if
-    that is relative.
+    when the measure and the violation are both at most gtol; if that is relative, gtol times what
+    the measure was at the start, and times the violation there or the size of the target.  The
+    status is then that of the last subproblem, whose strict minimum is one of the problem too.
     """
     search = _Search(problem, minimizer)
     run = Run[Control](
@@ -95,7 +98,7 @@ class _Search:
         end = self.posed.constraint
         if end is None or end.target is None or end.readout is None:
             raise TypeError("the problem has no endpoint")
-        self.measure_of_outputs = end.readout.measure(self.posed.network)
+        self.target, self.measure_of_outputs = end.target, end.readout.measure(self.posed.network)
         self.multiplier = namespace(end.target).zeros_like(end.target)
         self.violation, self.weight, self.evaluations = np.inf, 1.0, 0
 
@@ -103,19 +106,20 @@ class _Search:
         """How it ends: at the last control of the run."""
         x, look = start, self._look(start)
         first = self.violation = self._size(look.residual)
-        size = max(first**2, 1e-16)
-        self.weight = max(1e-3, min(1e3, 10.0 * max(1.0, abs(look.objective)) / max(1.0, size)))
+        self.weight = self._first_weight(start, look)
         gtol, inner, seen = self.minimizer.gtol, replace(self.minimizer, gtol=0.1), [first]
-        inner, rises, bound, factor = replace(inner, relative=True), 0, 0.1, 1.0
+        inner, rises, saddles = replace(inner, relative=True), 0, 0
+        bound, factor, goal = 0.1, 1.0, gtol
+        if self.minimizer.relative:
+            goal *= max(first, self._size(self.target)) or 1.0
         while True:
             ended, measure = self._inner(inner, x)
             if not seen[1:]:  # the first round, whose tolerance was relative
                 bound = max(gtol, 0.1 * measure[0])
-                factor = measure[0] if self.minimizer.relative else 1.0
+                factor = (measure[0] or 1.0) if self.minimizer.relative else 1.0
             x, look = ended.control, self._look(ended.control)
             self.violation = self._size(look.residual)
             self.multiplier = self.multiplier + self.weight * look.residual
-            goal = gtol * (first if self.minimizer.relative else 1.0)
             done = measure[-1] <= gtol * factor and self.violation <= goal
             stop = run.record(x, self._numbers(look, ended, measure[-1]), last=done)
             if done:
@@ -129,12 +133,36 @@ class _Search:
             seen.append(self.violation)
             if rises >= _STUCK and self.violation > 0.5 * seen[-1 - _STUCK]:
                 return Status.ENDPOINT_MISSED, self._rank()
-            failed = ended.status in (Status.LINE_SEARCH_FAILED, Status.SADDLE)
+            saddles += ended.status is Status.SADDLE
+            failed = ended.status is Status.LINE_SEARCH_FAILED or saddles >= _STUCK
             if failed and self.violation <= goal and bound <= gtol * factor:
                 return ended.status, f"{self.minimizer.measure} {measure[-1]:.3g}"
-            self.weight *= 10.0 if slow else 1.0
+            # a saddle of L may be a minimum on the endpoint's set: larger w tell
+            self.weight *= 10.0 if slow or ended.status is Status.SADDLE else 1.0
             bound = max(0.01 * bound, gtol * factor)
             inner = replace(inner, gtol=bound, relative=False)
+
+    def _first_weight(self, start: Control, look: _Look) -> float:
+        """10 (v, H v) / |De v|^2, H the Hessian of J and v the direction in which the endpoint is
+        approached fastest: the same in all units.  10 |J| / |e|^2 where that says nothing.
+        """
+        end, size = self.posed.constraint, self._size(look.residual)
+        if end is None or not size > 0:
+            return 1.0
+        apart = Tracking(SquaredError(0.5), end.readout, end.target)
+        pulled = replace(
+            self.posed, endpoint=None, terminal=apart, running=None, penalty=None, admissible=None
+        )
+        space = self.problem.space
+        v = space.unflatten(space.flatten(replace(self.reduced, problem=pulled).gradient(start)))
+        length = space.norm(v)
+        self.evaluations += 2
+        if length > 0:
+            bend = abs(space.inner(v, self.reduced.hvp(start, v))) / length**2
+            weight = 10.0 * bend * (size / length) ** 2
+            if 0.0 < weight < np.inf:
+                return weight
+        return 10.0 * abs(look.objective) / size**2 or 1.0
 
     def words(self, detail: str) -> str:
         """What is left of the endpoint, and why the run ended."""
