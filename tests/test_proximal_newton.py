@@ -37,6 +37,7 @@ from solvers import (
     free_switch,
     minimize,
 )
+from solvers.descent.layer_terms import Entries, Joint
 
 JOINT = L1(0.5, groups="joint")
 
@@ -151,6 +152,30 @@ def test_a_saddle_of_the_smooth_part_is_left():
     best = minimize(xor(units=2, layers=24, horizon=3.0), ProximalNewton(gtol=1e-8))
     assert np.all(np.diff(best.history["objective"]) <= 1e-12)
     assert best.history["gradient_norm"][-1] <= 1e-8
+
+
+def test_twenty_points_as_the_user_writes_it():
+    """A long horizon: some 30 steps, where accelerated proximal gradients take some 800."""
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((20, 2))
+    target = np.outer(np.sign(points[:, 0]), [1.0, 1.0]) + 0.1 * rng.standard_normal((20, 2))
+    smooth = LearningProblem(
+        NeuralODE2(2, tanh),
+        points.T,
+        target.T,
+        TimeMesh(10.0, 100),
+        terminal=None,
+        running=SquaredError(1.0),
+        penalty=Tikhonov(0.1),
+    )
+    problem = replace(smooth, penalty=L1(0.5, groups="joint"), admissible=Amplitude(1.0))
+    best = minimize(problem, ProximalNewton(gtol=1e-12))
+    assert best.objective == pytest.approx(6.397331807587, abs=1e-10)
+    assert best.statistics["iterations"] < 60
+    assert 2.7 <= best.statistics["switching_time"] <= 2.8
+    found = free_switch(problem, best.control)
+    assert found.time == pytest.approx(best.statistics["switching_time"], abs=0.02)
+    assert found.objective == pytest.approx(best.objective, abs=0.01)  # of Euler, layers of 0.1
 
 
 # -- switching times
@@ -338,3 +363,32 @@ def nonlinear():
         penalty=JOINT,
         admissible=Amplitude(1.0),
     )
+
+
+# -- the maps of a layer
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        Joint(0.7, 1.1),
+        Joint(0.7, np.inf),
+        Joint(0.0, 1.1),
+        Entries(
+            np.array([0.2, 0.0, 0.9]), np.array([-0.4, -np.inf, -1.0]), np.array([0.3, 0.5, 2])
+        ),
+    ],
+)
+def test_the_derivative_of_the_proximal_map(terms, rng):
+    """Central differences at random points, on all its pieces; symmetric, between 0 and 1."""
+    y, d, h = 1.5 * rng.standard_normal((400, 3)), rng.standard_normal((400, 3)), 1e-6
+    found = terms.derivative(y, 0.8)
+    slope = np.where(found.pinned, 0.0, found.slope)
+    turned = d if found.turn is None else np.einsum("kij,kj->ki", found.turn, d)
+    product = slope * turned
+    if found.turn is not None:
+        product = np.einsum("kij,kj->ki", found.turn, product)
+    wanted = (terms.prox(y + h * d, 0.8) - terms.prox(y - h * d, 0.8)) / (2.0 * h)
+    np.testing.assert_allclose(product, wanted, rtol=0, atol=1e-8)
+    assert np.all((slope >= 0.0) & (slope <= 1.0))
+    assert 0.01 < np.mean(found.pinned) < 0.9
