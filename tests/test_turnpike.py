@@ -42,6 +42,7 @@ from solvers.turnpike import (
     static_optimum,
     turnpike,
 )
+from solvers.turnpike.fits import fit_decay
 from solvers.turnpike.stage import Stage
 
 
@@ -72,10 +73,10 @@ def solved():
 
 
 def regular(rng, samples=3):
-    """A network with drift, both blocks trained, a state read through a projection, and costs with
-    weights of samples."""
+    """x' = w tanh(v x) + b, w trained, b the drift; samples with weights."""
     network = Chain(2, (Linear("v", 3), Pointwise(tanh), Linear("w", 2), Offset("b")))
-    space = network.controls(TimeMesh(2.0, 5), fixed={"v": rng.standard_normal((3, 2))})
+    held = {"v": rng.standard_normal((3, 2)), "b": np.array([0.3, -0.2])}
+    space = network.controls(TimeMesh(2.0, 5), fixed=held)
     return LearningProblem(
         network,
         rng.standard_normal((2, samples)),
@@ -290,16 +291,16 @@ def test_static_optimum_of_a_nonlinear_network_in_closed_form(rng):
 
 
 def test_static_optimum_with_several_samples_satisfies_the_conditions(rng):
-    """The control (8 numbers) is shared: F = 0 for three samples needs all of it."""
+    """The control, 6 numbers, is shared by all samples."""
     problem = regular(rng)
     found = static_optimum(problem)
-    network, c = problem.network, {**found.values, "v": problem.space.fixed["v"]}
+    assert found.kind == "regular"
+    network, c = problem.network, {**problem.space.fixed, **found.values}
     assert np.max(np.abs(network.velocity(found.state, c, 0.0))) < 1e-9
     back, bars = network.vjp(found.state, c, 0.0, problem.sample_weights * found.costate)
     cost, _ = problem.functional.running_vjp(found.state, found.values, 0.0)
     assert back + cost == pytest.approx(0.0, abs=1e-9)
-    for name in ("w", "b"):
-        assert bars[name] + 0.4 * found.values[name] == pytest.approx(0.0, abs=1e-9)
+    assert bars["w"] + 0.4 * found.values["w"] == pytest.approx(0.0, abs=1e-9)
     assert found.inertia[1] == 0
 
 
@@ -367,6 +368,39 @@ def test_one_of_many_static_optima_is_the_nearest(rng):
     kernel = features.T @ features
     rates = np.sqrt(np.linalg.eigvalsh(kernel)[::-1] / (3 * 0.1))
     assert spectrum(problem, found).rates == pytest.approx(rates, rel=1e-10)
+
+
+def test_driftless_costs_with_unequal_curvature(rng):
+    """Outputs (3 x1, x2 / 2), and a logistic cost whose minimum is attained."""
+    problem = replace(
+        xor(),
+        readout=Projection(np.diag([3.0, 0.5])),
+        target=rng.standard_normal((2, 4)),
+        running=SquaredError(1.0),
+    )
+    found = static_optimum(problem)
+    assert found.state == pytest.approx(problem.target / [[3.0], [0.5]], abs=1e-12)
+    share = rng.uniform(0.1, 0.9, (1, 4))
+    found = static_optimum(replace(xor(), target=share, running=Logistic()))
+    assert found.state[0] == pytest.approx(np.log(share / (1 - share))[0], abs=1e-9)
+
+
+def test_windows_of_fits():
+    """After 2 / rate, before 3 / rate from the end, above 100 atol."""
+    times = np.linspace(0.0, 20.0, 2001)
+    amplitude = 3.0 * np.exp(-1.5 * times)
+    rate, interval, window, note = fit_decay(times, amplitude, 1.5, 1e-14, 20.0 - 2.0)
+    assert rate == pytest.approx(1.5, abs=1e-12)
+    assert (interval, note) == (pytest.approx((1.5, 1.5), abs=1e-12), "")
+    assert window == pytest.approx((1.34, 18.0), abs=1e-9)
+    with_noise = amplitude + 1e-6 * (1.0 + np.sin(7.0 * times))
+    rate, interval, window, _ = fit_decay(times, with_noise, 1.5, 1e-6, 18.0)
+    assert window[1] == pytest.approx(np.log(3e4) / 1.5, abs=0.02)
+    assert rate == pytest.approx(1.5, abs=2e-2)
+    assert interval[0] < rate < interval[1]
+    assert np.isnan(fit_decay(times, amplitude, 1.5, 1.0, 18.0)[0])
+    _, _, _, note = fit_decay(times[:101], amplitude[:101], 1.5, 1e-14, 1.0 - 2.0)
+    assert note == "the horizon 1 is too short for the rate 1.5"
 
 
 # -- other runs
@@ -445,24 +479,26 @@ def test_trained_readouts_are_held_at_their_values(rng):
 # -- the linearised system
 
 
-def test_eigenvalues_come_in_pairs_and_riccati_solves_its_equation(rng):
-    problem = drifting(rng)
+@pytest.mark.parametrize("make", [regular, drifting])
+def test_eigenvalues_come_in_pairs_and_riccati_solves_its_equation(make, rng):
+    problem = make(rng)
     static = static_optimum(problem)
     found = spectrum(problem, static)
     values = np.sort(np.linalg.eigvals(found.matrix).real)
-    assert values == pytest.approx(-values[::-1], abs=1e-12)
-    line = found.linearisation
+    assert values == pytest.approx(-values[::-1], abs=1e-10)
+    line, n = found.linearisation, problem.initial.size
+    assert (np.max(np.abs(line.S)) > 0.01) == (make is regular)
     inverse = np.linalg.inv(line.R)
     for side, sign in ((found.entry, 1.0), (found.exit, -1.0)):
         V = side.riccati
         gain = V @ line.B + line.S
         left = line.Q + line.A.T @ V + V @ line.A - gain @ inverse @ gain.T
-        assert left == pytest.approx(0.0, abs=1e-11)
+        assert left == pytest.approx(0.0, abs=1e-9)
         closed = line.A - line.B @ inverse @ gain.T
         assert np.all(sign * np.linalg.eigvals(closed).real < 0)
-    x = rng.standard_normal(3)
+    x = rng.standard_normal(n)
     amounts = found.entry.amplitudes(x, found.entry.riccati @ x)
-    assert found.exit.amplitudes(x, found.entry.riccati @ x) == pytest.approx(0.0, abs=1e-12)
+    assert found.exit.amplitudes(x, found.entry.riccati @ x) == pytest.approx(0.0, abs=1e-10)
     assert np.linalg.norm(amounts) > 0.1
 
 
