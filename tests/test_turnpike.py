@@ -748,6 +748,18 @@ def test_an_admissible_set_with_active_bounds_is_named():
         static_optimum(replace(problem, admissible=Box(bias=(-0.5 * size, 0.5 * size))))
 
 
+def test_a_static_optimum_of_another_problem_is_named():
+    static = static_optimum(two_arcs(points=4))
+    with pytest.raises(ValueError, match=r"static.state has shape \(4, 1\), expected \(5, 1\)"):
+        dissipativity(two_arcs(points=5), static)
+    with pytest.raises(ValueError, match="unknown block 'weight'"):
+        spectrum(affine(), replace(static, state=np.zeros((1, 1)), values={"bias": np.zeros(1)}))
+    with pytest.raises(TypeError, match="static must be a StaticOptimum"):
+        spectrum(affine(), 1.0)
+    with pytest.raises(TypeError, match="problem must be a LearningProblem"):
+        static_optimum(None)
+
+
 def test_a_control_of_another_space_is_named():
     problem = two_arcs(points=4)
     with pytest.raises(ValueError, match="control lives in another space"):

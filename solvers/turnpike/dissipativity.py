@@ -31,7 +31,7 @@ from typing import Literal
 import numpy as np
 
 from continuum.arrays import Array
-from continuum.checks import check_positive, check_type
+from continuum.checks import check_positive
 from continuum.controls import Control
 from continuum.functional import Tracking
 from continuum.losses import SquaredError
@@ -94,11 +94,9 @@ def dissipativity(
     control : its run is then what the bound is for, by the trapezoid rule on its layers; without
         it, the minimisers of any horizon, where the problem is linear-quadratic without terminal
         cost and admissible set
-    raises what `Stage` raises; TypeError for what is no StaticOptimum
+    raises what `Stage` and `linearise` raise
     """
-    check_type("static", static, StaticOptimum)
-    stage = Stage(check_type("problem", problem, LearningProblem))
-    line = linearise(problem, static)
+    stage, line = Stage(problem), linearise(problem, static)
     storage, none = -static.costate, float("nan")
     if static.kind == "driftless":  # Q = G* G and G G* have the same eigenvalues but for zeros
         reduced = line.state_map @ line.state_map.T
