@@ -406,6 +406,38 @@ def test_windows_of_fits():
 # -- other runs
 
 
+def test_what_a_user_writes():
+    """Twenty points in the plane, all coordinates wanted: 40 numbers, of which 6 controls steer 6
+    at a time."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20, 2))
+    Y = np.where(X[:, :1] > 0, 1.0, -1.0) + 0.1 * rng.standard_normal((20, 2))
+    p = LearningProblem(
+        NeuralODE2(2, tanh),
+        X.T,
+        Y.T,
+        TimeMesh(10.0, 100),
+        terminal=None,
+        running=SquaredError(1.0),
+        penalty=Tikhonov(0.1),
+    )
+    c = 0.1 * np.random.default_rng(100).standard_normal(6)
+    start = p.space.sample(weight=c[:4].reshape(2, 2), bias=c[4:])
+    best = minimize(p, RiccatiNewton(), initial=start)
+    assert best.statistics["morse_index"] == 0
+    assert best.objective == pytest.approx(3.552755996, abs=1e-8)
+    pike = turnpike(p, best.control)
+    assert pike.value == pytest.approx(best.objective, abs=1e-12)
+    assert (len(pike.predicted), pike.spectrum.neutral) == (6, 34)
+    assert all(fit.note == "no spectral gap" for fit in pike.fitted)
+    found = dissipativity(p, pike.static)
+    assert (found.how, found.modulus) == ("exact", pytest.approx(1.0, abs=1e-12))
+    with pytest.raises(ValueError, match="give a control for the bound on its run"):
+        found.time_outside(0.5)
+    bound = dissipativity(p, pike.static, best.control).time_outside(1.0)
+    assert turnpike(p, best.control, radius=1.0).outside <= bound < 10.0
+
+
 def turning(mesh, in_time="layers"):
     """f' = a - Bf on three nodes with a B that is not symmetric: complex rates."""
     grid = gauss_legendre(Interval(0, 1), 3)
