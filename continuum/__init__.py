@@ -17,6 +17,7 @@ from .blocks import Block
 from .controls import Control, ControlSpace, FunctionControl
 from .derivatives import DerivativeReport, check_derivatives
 from .domains import Circle, Interval, Line, Product
+from .endpoints import CostSum, TerminalEquality
 from .feed_forward import FeedForward
 from .functional import Functional, RunningCost, Tracking
 from .kernels import (
@@ -46,7 +47,7 @@ from .networks import (
     SymmetricLayer,
     WidthDepth,
 )
-from .penalties import L1, SobolevPenalty, Tikhonov
+from .penalties import SobolevPenalty, Tikhonov
 from .problem import LearningProblem
 from .quadrature import (
     Grid,
@@ -61,9 +62,11 @@ from .quadrature import (
     split,
     trapezoid,
 )
-from .readouts import Affine, Integral, Projection, State
+from .readouts import Affine, Integral, Projection, Softmax, State
+from .rescaling import rescale
 from .resnet import ResNet
-from .sets import Ball, Box, FiniteSet, L1Ball, NormBall
+from .sets import Amplitude, Ball, Box, FiniteSet, L1Ball, NormBall
+from .sparsity import L1
 from .transfers import change_depth, change_width
 
 __all__ = [
@@ -72,6 +75,7 @@ __all__ = [
     "Activation",
     "Adjoint",
     "Affine",
+    "Amplitude",
     "Ball",
     "Block",
     "Bottleneck",
@@ -81,6 +85,7 @@ __all__ = [
     "Control",
     "ControlSpace",
     "Convolution",
+    "CostSum",
     "CrossEntropy",
     "Dense",
     "DerivativeReport",
@@ -110,9 +115,11 @@ __all__ = [
     "ResNet",
     "RunningCost",
     "SobolevPenalty",
+    "Softmax",
     "SquaredError",
     "State",
     "SymmetricLayer",
+    "TerminalEquality",
     "Tikhonov",
     "TimeMesh",
     "Tracking",
@@ -137,6 +144,7 @@ __all__ = [
     "periodic",
     "point_cloud",
     "relu",
+    "rescale",
     "sigmoid",
     "simpson",
     "singular_values",

@@ -31,6 +31,7 @@ class Activation:
     smooth : sigma is C^2 (orders of convergence and second derivatives hold everywhere)
     bounded, vanishes_at_zero : sup |sigma| < infinity; sigma(0) = 0
     monotone : sigma never decreases
+    odd : sigma(-s) = -sigma(s);  homogeneous : sigma(a s) = a sigma(s) for every a > 0
     slope_extrema : the points between which sigma' is monotone; None if they are not known
     code, parameter : which branch of the compiled loops evaluates it, and with which number (the
         slope of leaky_relu, the alpha of elu); code None if none does
@@ -50,6 +51,8 @@ class Activation:
     code: int | None = None
     parameter: float = 0.0
     monotone: bool = True
+    odd: bool = False
+    homogeneous: bool = False
     slope_extrema: tuple[float, ...] | None = None
     recipe: "tuple[Callable[..., Activation], tuple[float, ...]] | None" = None
 
@@ -211,6 +214,7 @@ tanh = Activation(
     smooth=True,
     bounded=True,
     vanishes_at_zero=True,
+    odd=True,
     code=compiled.TANH,
     slope_extrema=(0.0,),
 )
@@ -226,6 +230,8 @@ identity = Activation(
     smooth=True,
     bounded=False,
     vanishes_at_zero=True,
+    odd=True,
+    homogeneous=True,
     code=compiled.IDENTITY,
     slope_extrema=(),
 )
@@ -241,6 +247,7 @@ relu = Activation(
     smooth=False,
     bounded=False,
     vanishes_at_zero=True,
+    homogeneous=True,
     code=compiled.RELU,
     slope_extrema=(),
 )
@@ -271,6 +278,7 @@ arctan = Activation(
     smooth=True,
     bounded=True,
     vanishes_at_zero=True,
+    odd=True,
     code=compiled.ARCTAN,
     slope_extrema=(0.0,),
 )
@@ -332,6 +340,7 @@ def leaky_relu(slope: float = 0.01) -> Activation:
         smooth=False,
         bounded=False,
         vanishes_at_zero=True,
+        homogeneous=True,
         code=compiled.LEAKY_RELU,
         parameter=slope,
         recipe=(leaky_relu, (slope,)),
@@ -385,12 +394,14 @@ def user_activation(
     lipschitz: float,
     smooth: bool = True,
     bounded: bool = False,
+    odd: bool = False,
+    homogeneous: bool = False,
 ) -> Activation:
     """An activation of your own, after a check that the four functions belong together.
 
     At points of [-5, 5], away from 0 unless smooth, sigma', sigma'' and sigma must be the
     derivatives of sigma, sigma' and Sigma to 1e-5, Sigma(0) = 0 and |sigma'| <= lipschitz.  It runs
-    in the generic loop.
+    in the generic loop.  odd, homogeneous: see Activation; what is claimed must hold at the points.
     raises ValueError naming the function that does not fit
     """
     s = np.linspace(-5.0, 5.0, 64)  # an even number: 0 is not among them
@@ -412,6 +423,11 @@ def user_activation(
     steepest = float(np.max(np.abs(derivative(s))))
     if steepest > lipschitz * (1 + 1e-12):
         raise ValueError(f"lipschitz is {lipschitz:g}, but |derivative| reaches {steepest:.6g}")
+    size = 1e-12 * (1.0 + np.abs(value(s)))
+    if odd and np.any(np.abs(value(s) + value(-s)) > size):
+        raise ValueError("odd is claimed, but value(-s) is not -value(s)")
+    if homogeneous and np.any(np.abs(value(0.3 * s) - 0.3 * value(s)) > size):
+        raise ValueError("homogeneous is claimed, but value(0.3 s) is not 0.3 value(s)")
     vanishes = abs(float(value(zero)[0])) == 0.0
     return Activation(
         name,
@@ -424,4 +440,6 @@ def user_activation(
         bounded,
         vanishes,
         monotone=bool(np.all(derivative(s) >= 0.0)),
+        odd=odd,
+        homogeneous=homogeneous,
     )

@@ -30,17 +30,18 @@ class AdmissibleSet(ABC):
         time by time
     by_entries : it bounds every entry on its own; `by_rows` is for rows of an operator, `interval`
         for the bounds of a block
+    radial : it bounds the norm |u(t)| over all its blocks, and nothing else
     convex : as it says
     """
 
     pointwise: ClassVar[bool] = True
+    radial: ClassVar[bool] = False
     by_entries: ClassVar[bool] = False
     convex: ClassVar[bool] = True
 
-    @property
     @abstractmethod
-    def names(self) -> tuple[str, ...]:
-        """The blocks it names."""
+    def named(self, space: ControlSpace) -> tuple[str, ...]:
+        """The trained blocks of the space that it bounds."""
 
     @abstractmethod
     def nearest(self, x: Blocks, space: ControlSpace) -> dict[str, Array]:
@@ -56,11 +57,11 @@ class AdmissibleSet(ABC):
     def excess(self, x: Blocks, space: ControlSpace) -> float:
         """By how much the worst bound is exceeded at these points; <= 0 inside."""
 
-    def interval(self, name: str) -> tuple[float, float] | None:
+    def interval(self, name: str, space: ControlSpace) -> tuple[float, float] | None:
         """(low, high) if the set bounds every entry of the block by this interval alone; a block it
         does not name is free, (-inf, inf).  None if it is bounded in another way.
         """
-        return None if name in self.names else (-math.inf, math.inf)
+        return None if name in self.named(space) else (-math.inf, math.inf)
 
     def by_rows(self, space: ControlSpace) -> bool:
         """True if it bounds every row (a_i, b_i.) of a bias and a kernel of this space on its
@@ -83,11 +84,11 @@ class AdmissibleSet(ABC):
     def check(self, space: ControlSpace) -> None:
         """Raises ValueError if the set does not fit the space."""
         blocks = {b.name: b for b in space.trained}
-        for name in self.names:
+        for name in self.named(space):
             check_name("block", name, list(blocks))
             if blocks[name].time == "nodes":
                 raise ValueError(
-                    f"a {type(self).__name__} on {name!r} needs in_time='layers': in the space "
+                    f"{type(self).__name__} on {name!r} needs in_time='layers': in the space "
                     f"of piecewise linear "
                     "controls the nearest point is not found entry by entry"
                 )
@@ -123,14 +124,15 @@ class AdmissibleSet(ABC):
         """The sets it is a product of."""
         return (self,)
 
-    def only(self, names: Collection[str]) -> "AdmissibleSet | None":
+    def only(self, names: Collection[str], space: ControlSpace) -> "AdmissibleSet | None":
         """What it asks of these blocks alone, None if nothing.  Raises TypeError if it couples them
         to others.
         """
-        inside = [name for name in self.names if name in names]
-        if inside and len(inside) < len(self.names):
+        whole = self.named(space)
+        inside = [name for name in whole if name in names]
+        if inside and len(inside) < len(whole):
             raise TypeError(
-                f"{self!r} couples {', '.join(self.names)}: it cannot be met by "
+                f"{self!r} couples {', '.join(whole)}: it cannot be met by "
                 f"{', '.join(inside)} alone"
             )
         return self if inside else None
@@ -142,14 +144,10 @@ class AdmissibleSet(ABC):
 
 
 class SetProduct(AdmissibleSet):
-    """Sets for different blocks, together.  Raises ValueError if two name the same block."""
+    """Sets for different blocks, together; `check` raises ValueError if two name the same block."""
 
     def __init__(self, parts: Sequence[AdmissibleSet]) -> None:
         self._parts = tuple(parts)
-        names = [name for part in parts for name in part.names]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two sets name the same block: {', '.join(twice)}")
         self.pointwise = all(p.pointwise for p in parts)  # type: ignore[misc]
         self.by_entries = all(p.by_entries for p in parts)  # type: ignore[misc]
         self.convex = all(p.convex for p in parts)  # type: ignore[misc]
@@ -161,13 +159,12 @@ class SetProduct(AdmissibleSet):
     def parts(self) -> tuple[AdmissibleSet, ...]:
         return self._parts
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(name for part in self._parts for name in part.names)
+    def named(self, space: ControlSpace) -> tuple[str, ...]:
+        return tuple(name for part in self._parts for name in part.named(space))
 
-    def only(self, names: Collection[str]) -> AdmissibleSet | None:
+    def only(self, names: Collection[str], space: ControlSpace) -> AdmissibleSet | None:
         """See AdmissibleSet."""
-        kept = [p for p in (part.only(names) for part in self._parts) if p is not None]
+        kept = [p for p in (part.only(names, space) for part in self._parts) if p is not None]
         return None if not kept else kept[0] if len(kept) == 1 else SetProduct(kept)
 
     @property
@@ -177,6 +174,10 @@ class SetProduct(AdmissibleSet):
     def check(self, space: ControlSpace) -> None:
         for part in self._parts:
             part.check(space)
+        names = self.named(space)
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two sets name the same block: {', '.join(twice)}")
 
     def nearest(self, x: Blocks, space: ControlSpace) -> dict[str, Array]:
         return {n: v for part in self._parts for n, v in part.nearest(x, space).items()}
@@ -187,10 +188,10 @@ class SetProduct(AdmissibleSet):
     def excess(self, x: Blocks, space: ControlSpace) -> float:
         return max(part.excess(x, space) for part in self._parts)
 
-    def interval(self, name: str) -> tuple[float, float] | None:
+    def interval(self, name: str, space: ControlSpace) -> tuple[float, float] | None:
         """See AdmissibleSet."""
-        named = [part for part in self._parts if name in part.names]
-        return named[0].interval(name) if named else super().interval(name)
+        named = [part for part in self._parts if name in part.named(space)]
+        return named[0].interval(name, space) if named else super().interval(name, space)
 
     def by_rows(self, space: ControlSpace) -> bool:
         """See AdmissibleSet."""

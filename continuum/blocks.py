@@ -2,13 +2,13 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
-from .arrays import Array, is_array
+from .arrays import Array, is_array, like, namespace
 from .checks import check_array
 from .pickling import check_importable
 from .time_axes import TimeKind
@@ -91,6 +91,29 @@ class Block:
         raise ValueError(
             f"{self.name} must be a function of ({wanted}) or ({wanted}, t)".replace("(, t)", "(t)")
         )
+
+
+def joint_norm(blocks: Sequence[Block], values: Mapping[str, Array]) -> Array:
+    """(...): (sum_b sum_i w_i x_i^2)^(1/2) over all entries of these blocks, each with its own
+    weights w: the norm that the space's product has at one time.
+
+    blocks : at least one; values : (..., *block.shape) of each
+    """
+    total = None
+    for block in blocks:
+        x = values[block.name]
+        squares = like(block.weights, x) * x * x
+        found = namespace(x).sum(squares, axis=tuple(range(-len(block.shape), 0)))
+        total = found if total is None else total + found
+    return namespace(total).sqrt(total)  # type: ignore[arg-type]  # there is a block
+
+
+def scaled(blocks: Sequence[Block], values: Mapping[str, Array], share: Array) -> dict[str, Array]:
+    """The values of these blocks, all entries of one point times the share (...) of that point."""
+    return {
+        b.name: values[b.name] * namespace(share).reshape(share, share.shape + (1,) * len(b.shape))
+        for b in blocks
+    }
 
 
 @dataclass(frozen=True)

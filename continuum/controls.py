@@ -167,10 +167,9 @@ class ControlSpace:
 
     def _difference(self, other: "ControlSpace") -> str:
         """What `other` has that this space has not, in words; empty if they are the same."""
-        for what in ("horizon", "layers", "grading"):
-            given, wanted = getattr(other.mesh, what), getattr(self.mesh, what)
-            if given != wanted:
-                return f"its mesh has {what} {given:g}, expected {wanted:g}"
+        difference = self.mesh.difference(other.mesh)
+        if difference:
+            return difference
         names, theirs = [b.name for b in self.trained], {b.name: b for b in other.trained}
         if sorted(names) != sorted(theirs):
             return f"its blocks are {', '.join(theirs)}, expected {', '.join(names)}"

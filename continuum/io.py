@@ -22,7 +22,8 @@ def save_control(path: str | Path, control: Control) -> Path:
     """Writes the trained and fixed blocks of a control, with its mesh.
 
     One dataset per block, time first, with attributes "time" and "fixed"; the mesh is in attributes
-    "horizon", "layers", "grading".  raises OSError if the folder cannot be written
+    "horizon", "layers", "grading", and, where nodes were given, in a dataset "mesh.nodes".
+    raises OSError if the folder cannot be written
     """
     space = control.space
 
@@ -30,6 +31,8 @@ def save_control(path: str | Path, control: Control) -> Path:
         file.attrs.update(
             horizon=space.mesh.horizon, layers=space.mesh.layers, grading=space.mesh.grading
         )
+        if space.mesh.given:
+            file.create_dataset("mesh.nodes", data=space.mesh.nodes)
         for block in space.blocks:
             dataset = file.create_dataset(block.name, data=to_host(control[block.name]))
             dataset.attrs.update(time=block.time, fixed=block.name in space.fixed)
@@ -50,6 +53,8 @@ def load_control(path: str | Path, space: ControlSpace) -> Control:
             raise ValueError(
                 f"{path}: its {name} is {attributes[name]}, the space has {getattr(mesh, name)}"
             )
+    if not np.array_equal(data.pop("mesh.nodes", ()), mesh.given):
+        raise ValueError(f"{path}: its layers end at other times than those of the space")
     try:
         return Control(space, {b.name: data[b.name] for b in space.trained})
     except KeyError as error:

@@ -2,13 +2,13 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from .activations import sigmoid
 from .arrays import Array, like, namespace
-from .checks import check_array, check_positive, store
+from .checks import check_array, check_name, check_positive, store
 
 
 class Loss(ABC):
@@ -80,25 +80,53 @@ class SquaredError(WeightedLoss):
 
 @dataclass(frozen=True)
 class AbsoluteError(WeightedLoss):
-    """ell(o, y) = weight sum_i v_i |o_i - y_i|; at a kink the derivative given is 0.
+    """ell(o, y) = weight sum_i v_i |o_i - y_i|, or, with groups="sample", weight |o - y|, the norm
+    (sum_i v_i (o_i - y_i)^2)^(1/2) of the sample's residual.
 
-    raises ValueError unless weight > 0
+    Where the loss has no derivative, at o_i = y_i, or o = y, the derivatives given are 0: that is
+    one of the subgradients, the one of least norm.
+    groups : "entries" or "sample"
+    raises ValueError unless weight > 0, and for other groups
     """
 
     broadcasts: ClassVar[bool] = True
+    groups: Literal["entries", "sample"] = "entries"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_name("groups", self.groups, ("entries", "sample"))
 
     def value(self, o: Array, y: Array, v: Array) -> Array:
         xp = namespace(o)
+        if self.groups == "sample":
+            return self.weight * _size(o - y, v)[1][..., 0, :]
         return self.weight * xp.sum(v[:, None] * xp.abs(o - y), axis=-2)
 
     def gradient(self, o: Array, y: Array, v: Array) -> Array:
+        if self.groups == "sample":
+            return self.weight * _size(o - y, v)[0]
         return self.weight * namespace(o).sign(o - y)
 
     def hvp(self, o: Array, y: Array, v: Array, do: Array) -> Array:
-        return namespace(o).zeros_like(do)
+        """For samples (do - (e, do)_v e) / |o - y| with e = (o - y) / |o - y|; 0 for entries."""
+        xp = namespace(o)
+        if self.groups == "entries":
+            return xp.zeros_like(do)
+        direction, size = _size(o - y, v)
+        across = do - xp.sum(v[:, None] * direction * do, axis=-2, keepdims=True) * direction
+        return xp.where(size > 0, self.weight * across / xp.where(size > 0, size, 1.0), 0.0)
 
     def formula(self, output: str, target: str = "target") -> str:
-        return f"{self.weight:g} |{output} - {target}|_1"
+        return f"{self.weight:g} |{output} - {target}|{'' if self.groups == 'sample' else '_1'}"
+
+
+def _size(r: Array, v: Array) -> tuple[Array, Array]:
+    """r / |r|, 0 where r is, and |r| = (sum_i v_i r_i^2)^(1/2) (1, M); no square overflows."""
+    xp = namespace(r)
+    scale = xp.max(xp.abs(r), axis=-2, keepdims=True)
+    scaled = r / xp.where(scale > 0, scale, 1.0)
+    size = xp.sqrt(xp.sum(v[:, None] * scaled * scaled, axis=-2, keepdims=True))
+    return scaled / xp.where(size > 0, size, 1.0), scale * size
 
 
 @dataclass(frozen=True)

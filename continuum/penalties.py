@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,10 +25,17 @@ class Penalty(ABC):
 
     `pointwise` says whether R is the integral over time of a density r(c(t)), plus terms of blocks
     that are constant in time; the density is what a Hamiltonian contains.
+    `degree_one` says whether R(a c) = a R(c) for a >= 0, a sum of norms of groups of entries.
     """
 
     smooth: ClassVar[bool] = True
     pointwise: ClassVar[bool] = False
+    degree_one: ClassVar[bool] = False
+
+    @property
+    def joint(self) -> bool:
+        """True if all blocks that count form one group of entries at each time."""
+        return False
 
     @abstractmethod
     def value(self, control: Control) -> float:
@@ -82,6 +89,12 @@ class Penalty(ABC):
         None.
         """
         return None
+
+    def nests_in(self, other: "Penalty", space: ControlSpace) -> bool:
+        """True if this penalty and the other are of degree one, and every group of this one lies
+        in a group of the other: the proximal map of their sum is then the other's after this one's.
+        """
+        return False
 
     @property
     def terms(self) -> tuple["Penalty", ...]:
@@ -176,7 +189,7 @@ class Tikhonov(BlockPenalty):
             _entries(like(b.weights, values[b.name]) * values[b.name] ** 2, b)
             for b in self.varying(space, values)
         ]
-        return self.strength * _sum(squares, space, values)
+        return self.strength * density_sum(squares, space, values)
 
     def density_gradient(self, space: ControlSpace, values: Values) -> dict[str, Array]:
         return {b.name: 2.0 * self.strength * values[b.name] for b in self.varying(space, values)}
@@ -264,104 +277,14 @@ class SobolevPenalty(BlockPenalty):
 
 
 @dataclass(frozen=True)
-class L1(BlockPenalty):
-    """R = strength int_0^T sum_i w_i |x_i(t)| dt: sparse controls; by rows, sparse in whole rows of
-    a matrix.
-
-    groups="rows": strength int_0^T sum_i (m_i sum_j W_ij x_ij(t)^2)^(1/2) dt with W the block's
-    weights and m_i = sum_j W_ij the measure of row i; a block with one axis counts entry by entry.
-    Blocks that are constant in time count without the integral; piecewise linear ones cannot.
-
-    strength, blocks : see BlockPenalty; groups : "entries" or "rows"
-    raises ValueError for a block that is piecewise linear in time
-    """
-
-    groups: Literal["entries", "rows"] = "entries"
-    smooth: ClassVar[bool] = False
-    pointwise: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_name("groups", self.groups, ("entries", "rows"))
-
-    def penalised(self, space: ControlSpace) -> list[Block]:
-        """The blocks that count."""
-        chosen = super().penalised(space)
-        for block in chosen:
-            if block.time == "nodes":
-                raise ValueError(
-                    f"L1 needs {block.name!r} with in_time='layers' or 'static', where entries "
-                    f"are apart"
-                )
-        return chosen
-
-    def value(self, control: Control) -> float:
-        total = 0.0
-        for block in self.penalised(check_control("control", control).space):
-            x = control[block.name]
-            size, measure = self._sizes(x, block)
-            total += float(namespace(x).sum(control.space.axes[block.name].mass(size * measure)))
-        return self.strength * total
-
-    def gradient(self, control: Control) -> dict[str, Array]:
-        raise TypeError(
-            "L1 has no gradient: use a method with proximal steps, GradientDescent() or Nesterov()"
-        )
-
-    def hvp(self, control: Control, direction: Control) -> dict[str, Array]:
-        raise TypeError("L1 has no second derivative")
-
-    def prox(self, control: Control, step: float) -> Control:
-        blocks = self.penalised(check_control("control", control).space)
-        return control.replaced(**{b.name: self._shrunk(control[b.name], b, step) for b in blocks})
-
-    def density(self, space: ControlSpace, values: Values) -> Array:
-        sizes = []
-        for block in self.varying(space, values):
-            size, measure = self._sizes(values[block.name], block)
-            axes = 1 if self._whole_rows(block) else len(block.shape)
-            sizes.append(_leading_sum(size * measure, axes))
-        return self.strength * _sum(sizes, space, values)
-
-    def density_prox(self, space: ControlSpace, values: Values, step: float) -> dict[str, Array]:
-        counted = self.varying(space, values)
-        return {**values, **{b.name: self._shrunk(values[b.name], b, step) for b in counted}}
-
-    def _shrunk(self, x: Array, block: Block, step: float) -> Array:
-        """Every group x (1 - step strength / size)_+."""
-        xp, (size, _) = namespace(x), self._sizes(x, block)
-        share = xp.maximum(
-            1.0 - step * self.strength / xp.maximum(size, xp.full_like(size, 1e-300)),
-            xp.zeros_like(size),
-        )
-        return x * (share[..., None] if self._whole_rows(block) else share)
-
-    def _whole_rows(self, block: Block) -> bool:
-        return self.groups == "rows" and len(block.shape) > 1
-
-    def _sizes(self, x: Array, block: Block) -> tuple[Array, Array]:
-        """The root mean square of every group, in the time axis and one axis less for rows, and its
-        measure.
-        """
-        xp = namespace(x)
-        w = like(np.broadcast_to(block.weights, block.shape), x)
-        if not self._whole_rows(block):
-            return xp.abs(x), w
-        measure = xp.sum(w, axis=-1)
-        return xp.sqrt(xp.sum(w * x * x, axis=-1) / measure), measure
-
-    def formula(self, space: ControlSpace) -> str:
-        terms = []
-        for block in self.penalised(space):
-            rows = self._whole_rows(block)
-            name = f"sum of |rows of {block.name}|" if rows else f"|{block.name}|_1"
-            terms.append(name if block.time == "static" else f"int_0^T {name} dt")
-        return f"{self.strength:g} (" + " + ".join(terms) + ")"
-
-
-@dataclass(frozen=True)
 class PenaltySum(Penalty):
-    """The sum of penalties; at most one that counts for a block may lack a gradient."""
+    """The sum of penalties.
+
+    Its proximal map is known where terms count for different blocks; and for terms of degree one
+    whose groups are nested, together with Tikhonov terms that are even over each group: with
+    mu = 1 + 2 step lambda, the map of step (f + lambda |.|^2) is that of step f, divided by mu.
+    Source: Yu, On decomposing the proximal map, NIPS 2013, for the nested groups.
+    """
 
     parts: tuple[Penalty, ...]
 
@@ -390,9 +313,8 @@ class PenaltySum(Penalty):
         return _total([p.hvp(control, direction) for p in self.parts])
 
     def prox(self, control: Control, step: float) -> Control:
-        """Only of terms that count for different blocks.  Raises ValueError if two share one."""
-        self._check_apart(control.space)
-        for part in self.parts:
+        """Raises ValueError where it is not known."""
+        for part in self.composed(control.space):
             control = part.prox(control, step)
         return control
 
@@ -404,10 +326,9 @@ class PenaltySum(Penalty):
         return _total([p.density_gradient(space, values) for p in self.parts])
 
     def density_prox(self, space: ControlSpace, values: Values, step: float) -> dict[str, Array]:
-        """Only of terms that count for different blocks.  Raises ValueError if two share one."""
-        self._check_apart(space)
+        """Raises ValueError where it is not known."""
         found = dict(values)
-        for part in self.parts:
+        for part in self.composed(space):
             found = part.density_prox(space, found, step)
         return found
 
@@ -420,22 +341,59 @@ class PenaltySum(Penalty):
             found = {name: x + own[name] for name, x in found.items()}
         return found
 
-    def _check_apart(self, space: ControlSpace) -> None:
-        """Raises ValueError if two terms count for one block."""
-        seen: set[str] = set()
-        for part in self.parts:
-            if not isinstance(part, BlockPenalty):
-                continue
-            names = {b.name for b in part.penalised(space)}
-            if names & seen:
-                raise ValueError(
-                    f"two penalties count for {', '.join(sorted(names & seen))}: no proximal map "
-                    f"is known"
-                )
-            seen |= names
+    def composed(self, space: ControlSpace) -> list[Penalty]:
+        """Terms of the same sum whose proximal maps, one after the other, are that of the sum.
+
+        raises ValueError where no such terms are known
+        """
+        unordered = [p for p in self.parts if p.degree_one]
+        rough = sorted(unordered, key=lambda p: sum(q.nests_in(p, space) for q in unordered))
+        squares = squared([p for p in self.parts if not p.degree_one], space)
+        others = [p for p in self.parts if not p.degree_one and p.quadratic(space) is None]
+        for i, term in enumerate(rough):
+            for after in rough[i + 1 :]:
+                shared = counted(term, space) & counted(after, space)
+                if shared and not term.nests_in(after, space):
+                    raise _unknown(term, after, shared)
+            if not even(term, squares, space):
+                uneven = [p for p in self.parts if p.quadratic(space) is not None]
+                raise _unknown(term, uneven[0], counted(term, space))
+        for term in others:
+            for after in self.parts:
+                shared = counted(term, space) & counted(after, space)
+                if after is not term and shared:
+                    raise _unknown(term, after, shared)
+        return [*rough, *others, *(Tikhonov(x, (n,)) for n, x in squares.items() if x)]
 
     def formula(self, space: ControlSpace) -> str:
         return " + ".join(p.formula(space) for p in self.parts)
+
+
+def squared(terms: Sequence[Penalty], space: ControlSpace) -> dict[str, float]:
+    """The lambda_b of every trained block, from the terms that are sum_b lambda_b |c_b|^2."""
+    found = {b.name: 0.0 for b in space.trained}
+    for term in terms:
+        for name, strength in (term.quadratic(space) or {}).items():
+            found[name] += strength
+    return found
+
+
+def counted(term: Penalty, space: ControlSpace) -> set[str]:
+    """The names of the blocks a penalty counts; of all if it does not say."""
+    blocks = term.penalised(space) if isinstance(term, BlockPenalty) else space.trained
+    return {b.name for b in blocks}
+
+
+def even(term: Penalty, squares: Mapping[str, float], space: ControlSpace) -> bool:
+    """True if lambda_b is the same for all blocks that a group of the term joins."""
+    return not term.joint or len({squares[name] for name in counted(term, space)}) == 1
+
+
+def _unknown(one: Penalty, other: Penalty, shared: Collection[str]) -> ValueError:
+    return ValueError(
+        f"no proximal map is known for {one!r} and {other!r} together, which share "
+        f"{', '.join(sorted(shared))}"
+    )
 
 
 def restricted(
@@ -450,7 +408,10 @@ def restricted(
             raise TypeError(
                 f"{term!r} does not say which blocks it counts, so it cannot be split into groups"
             )
-        chosen = tuple(b.name for b in term.penalised(space) if b.name in names)
+        whole = [b.name for b in term.penalised(space)]
+        chosen = tuple(name for name in whole if name in names)
+        if chosen and len(chosen) < len(whole) and term.joint:
+            raise TypeError(f"{term!r} couples {', '.join(whole)}: it cannot count some alone")
         if chosen:
             kept.append(replace(term, blocks=chosen))
     return None if not kept else kept[0] if len(kept) == 1 else PenaltySum(tuple(kept))
@@ -463,17 +424,17 @@ def _check_factor(name: str, value: float) -> None:
         raise ValueError(f"{name} must be finite and >= 0, got {value}")
 
 
-def _leading_sum(x: Array, axes: int) -> Array:
+def leading_sum(x: Array, axes: int) -> Array:
     """The sum over the last axes."""
     return namespace(x).sum(x, axis=tuple(range(-axes, 0)))
 
 
 def _entries(x: Array, block: Block) -> Array:
     """The sum over the entries of a block."""
-    return _leading_sum(x, len(block.shape))
+    return leading_sum(x, len(block.shape))
 
 
-def _sum(terms: list[Array], space: ControlSpace, values: Values) -> Array:
+def density_sum(terms: list[Array], space: ControlSpace, values: Values) -> Array:
     """The sum of arrays of the leading shape of the values, zeros of that shape if there are
     none.
     """
@@ -482,7 +443,7 @@ def _sum(terms: list[Array], space: ControlSpace, values: Values) -> Array:
     shapes = {b.name: b.shape for b in space.blocks}
     for name, x in values.items():
         if name in shapes:
-            return namespace(x).zeros_like(_leading_sum(x, len(shapes[name])))
+            return namespace(x).zeros_like(leading_sum(x, len(shapes[name])))
     return np.zeros(())
 
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from .admissible import AdmissibleSet
 from .arrays import Array, Device, columns, like, on_device, to_host
-from .checks import check_array, check_name
+from .checks import check_array, check_name, check_positive
 from .controls import Control, ControlSpace
+from .endpoints import CostSum, TerminalEquality
 from .functional import Functional, RunningCost, Tracking
 from .losses import Loss, SquaredError
 from .meshes import TimeMesh
@@ -23,7 +24,7 @@ class LearningProblem:
     """minimise  sum_m s_m [ terminal(o_m(T), y_m) + int_0^T running_m(f, c, t) dt ] + penalty(c)
 
     over controls c in the admissible set, where f' = velocity(f, c(t), t), f(0) = initial, o =
-    readout(f).
+    readout(f), and o(T) = y for every sample if there is an endpoint.
 
     initial : (N, M), one sample per column
     target : (P, M), P the number of outputs; CrossEntropy() takes labels (M,) too.  None if neither
@@ -31,15 +32,16 @@ class LearningProblem:
     controls : a ControlSpace, or a TimeMesh, short for network.controls(mesh); the blocks of the
         readout join it
     readout, terminal : State() and SquaredError() unless said otherwise; terminal=None for a cost
-        along the way alone
+        along the way alone, or a RunningCost, taken at T
     running : a RunningCost, or a loss, short for Tracking(loss): on the same readout, with the same
         target; None for none.  Its integral is the trapezoid rule on the ends of the layers, with
         the control continued from inside each layer to both its ends
     penalty, admissible : None for none
+    endpoint : TerminalEquality(), what the last state must be; None for none
     sample_weights : (M,), any positive numbers; the problem holds s_m, which sum to 1; None for the
         mean
-    raises ValueError or TypeError for arguments that do not fit each other, and if there is neither
-        a terminal nor a running cost
+    raises ValueError or TypeError for arguments that do not fit each other, if there is neither a
+        terminal nor a running cost nor an endpoint, and for an endpoint that no control reaches
     """
 
     network: Network
@@ -48,11 +50,12 @@ class LearningProblem:
     controls: ControlSpace | TimeMesh
     _: KW_ONLY
     readout: Readout = field(default_factory=State)
-    terminal: Loss | None = field(default_factory=SquaredError)
+    terminal: RunningCost | Loss | None = field(default_factory=SquaredError)
     running: RunningCost | Loss | None = None
     penalty: Penalty | None = None
     admissible: AdmissibleSet | None = None
     sample_weights: Array = None  # type: ignore[assignment]  # the constructor makes it an array
+    endpoint: TerminalEquality | None = None
 
     def __post_init__(self) -> None:
         self._check_kinds()
@@ -77,18 +80,21 @@ class LearningProblem:
         ):
             object.__setattr__(self, name, value)
         self.functional  # noqa: B018 - so that running costs that do not fit are met here
+        if self.constraint is not None:
+            self.constraint.check_reachable(self.network, space, initial)
 
     def _check_kinds(self) -> None:
         if not isinstance(self.controls, ControlSpace | TimeMesh):
             raise TypeError(
                 f"controls must be a ControlSpace or a TimeMesh, got {type(self.controls).__name__}"
             )
-        if self.terminal is None and self.running is None:
+        if self.terminal is None and self.running is None and self.endpoint is None:
             raise ValueError("terminal and running are both None: the problem has no cost")
-        if self.terminal is not None and not isinstance(self.terminal, Loss):
-            raise TypeError(f"terminal must be a Loss or None, got {self.terminal!r}")
-        if self.running is not None and not isinstance(self.running, Loss | RunningCost):
-            raise TypeError(f"running must be a Loss, a RunningCost or None, got {self.running!r}")
+        for name, cost in (("terminal", self.terminal), ("running", self.running)):
+            if cost is not None and not isinstance(cost, Loss | RunningCost):
+                raise TypeError(f"{name} must be a Loss, a RunningCost or None, got {cost!r}")
+        if self.endpoint is not None and not isinstance(self.endpoint, TerminalEquality):
+            raise TypeError(f"endpoint must be TerminalEquality() or None, got {self.endpoint!r}")
 
     def _joined(self) -> ControlSpace:
         """The space of the controls, with the blocks of the readouts."""
@@ -96,19 +102,22 @@ class LearningProblem:
         space = network.controls(controls) if isinstance(controls, TimeMesh) else controls
         network.check_blocks("controls", space.blocks)
         space = space.joined(self.readout.blocks(network), self.readout.fixed)
-        if isinstance(self.running, RunningCost):
-            space = space.joined(self.running.blocks(network), self.running.fixed)
+        for cost in (self.terminal, self.running):
+            if isinstance(cost, RunningCost):
+                space = space.joined(cost.blocks(network), cost.fixed)
+        if self.endpoint is not None and self.endpoint.readout is not None:
+            readout = self.endpoint.readout
+            space = space.joined(readout.blocks(network), readout.fixed)
         return space
 
     def _checked_target(self, samples: int) -> Array | None:
         outputs = len(self.readout.measure(self.network))
         if self.target is None:
             return None
-        if self.terminal is not None:
-            return self.terminal.check_target(self.target, outputs, samples)
-        running = self.running.loss if isinstance(self.running, Tracking) else self.running
-        if isinstance(running, Loss) and getattr(self.running, "target", None) is None:
-            return running.check_target(self.target, outputs, samples)
+        for cost in (self.terminal, self.running):
+            loss = cost.loss if isinstance(cost, Tracking) else cost
+            if isinstance(loss, Loss) and getattr(cost, "target", None) is None:
+                return loss.check_target(self.target, outputs, samples)
         return check_array("target", self.target, (outputs, samples))
 
     @cached_property
@@ -131,6 +140,42 @@ class LearningProblem:
             self.sample_weights,
         )
 
+    @cached_property
+    def constraint(self) -> TerminalEquality | None:
+        """The endpoint, with what it takes from the problem put in."""
+        if self.endpoint is None:
+            return None
+        samples = self.initial.shape[1]
+        return self.endpoint.completed(self.network, self.readout, self.target, samples)
+
+    def residual(self, f: Array, control: Control) -> Array:
+        """(P, M): readout(f) - target of the endpoint at last states f (N, M).  Raises ValueError
+        if the problem has none.
+        """
+        if self.constraint is None:
+            raise ValueError("the problem has no endpoint")
+        mesh = self.mesh
+        values = control.at_layer(mesh.layers - 1, mesh.horizon)
+        return self.constraint.residual(self.network, f, values)
+
+    def augmented(self, multiplier: Array, weight: float) -> "LearningProblem":
+        """The problem without its endpoint whose J is J + sum_m s_m [(p_m, e_m) + weight |e_m|^2 /
+        2] + const, e = readout(f(T)) - target; const = sum_m s_m |p_m|^2 / (2 weight).
+
+        multiplier : p (P, M);  weight : > 0
+        It is the loss weight |readout(f(T)) - (target - p / weight)|^2 / 2, beside the terminal
+        cost.
+        raises ValueError for a problem without an endpoint
+        """
+        end, weight = self.constraint, check_positive("weight", weight)
+        if end is None or end.target is None:
+            raise ValueError("the problem has no endpoint")
+        p = like(check_array("multiplier", multiplier, end.target.shape), end.target)
+        pulled = Tracking(SquaredError(0.5 * weight), end.readout, end.target - p / weight)
+        terminal = self.functional.terminal
+        whole = pulled if terminal is None else CostSum((terminal, pulled))
+        return replace(self, terminal=whole, endpoint=None)
+
     @property
     def space(self) -> ControlSpace:
         """The space of its controls."""
@@ -147,13 +192,15 @@ class LearningProblem:
         """The problem on some of the samples: initial, target, weights and the data of the running
         cost are sliced together.
         """
-        chosen, running = np.asarray(indices), self.running
+        chosen, running, terminal = np.asarray(indices), self.running, self.terminal
         return replace(
             self,
             network=self.network.batch(chosen),
             initial=columns(self.initial, chosen),
             target=None if self.target is None else columns(self.target, chosen),
             running=running.batch(chosen) if isinstance(running, RunningCost) else running,
+            terminal=terminal.batch(chosen) if isinstance(terminal, RunningCost) else terminal,
+            endpoint=None if self.endpoint is None else self.endpoint.batch(chosen),
             sample_weights=self.sample_weights[chosen],
         )
 
@@ -190,7 +237,7 @@ class LearningProblem:
             self,
             controls=held,
             penalty=restricted(self.penalty, free, space),
-            admissible=None if self.admissible is None else self.admissible.only(free),
+            admissible=None if self.admissible is None else self.admissible.only(free, space),
         )
         return rest, Control(held, {name: control[name] for name in free}, trusted=True)
 
@@ -200,8 +247,10 @@ class LearningProblem:
         even = np.allclose(self.sample_weights, 1 / samples, rtol=1e-12, atol=0.0)
         average = "sum_m s_m " if not even else f"1/{samples} sum_m " if samples > 1 else ""
         terms = []
-        if self.terminal is not None:
+        if isinstance(self.terminal, Loss):
             terms.append(f"{average}{self.terminal.formula(f'{self.readout.formula()}(T)')}")
+        elif self.terminal is not None:
+            terms.append(f"{average}({self.terminal.formula()}) at t = T")
         if self.functional.running is not None:
             terms.append(
                 f"{average}int_0^T {self.functional.running.formula()} dt"
@@ -209,10 +258,12 @@ class LearningProblem:
             )
         if self.penalty is not None:
             terms.append(self.penalty.formula(space))
-        lines = ["minimise  J = " + "\n            + ".join(terms)]
+        lines = ["minimise  J = " + "\n            + ".join(terms or ["0"])]
         lines.append("over      " + ", ".join(_describe(space, b.name) for b in space.blocks))
         if self.admissible is not None:
             lines.append(f"in        {self.admissible}")
+        if self.constraint is not None:
+            lines.append(f"with      {self.constraint.formula()}")
         lines.append(f"where     {network.formula()}, f(0) = initial,")
         lines.append(
             f"          T = {mesh.horizon:g}, {mesh.layers} layers, {len(network.weights)} "

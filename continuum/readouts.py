@@ -165,17 +165,29 @@ class TrainableReadout(Readout):
             change = change + dc[WEIGHT] @ (w * f)
         return change + dc[OFFSET][..., None] if OFFSET in dc else change
 
+    def _linked(self, z: Array) -> Array:
+        """h(z)."""
+        return self.link.value(z)
+
+    def _sloped(self, z: Array, q: Array) -> Array:
+        """h'(z) q, which is its own adjoint."""
+        return self.link.derivative(z) * q
+
+    def _bent(self, z: Array, q: Array, dz: Array) -> Array:
+        """The derivative of h'(z) q in the direction dz, q held."""
+        return self.link.second(z) * q * dz
+
     def output(self, network: Network, f: Array, c: Values) -> Array:
-        return self.link.value(self._linear(network, f, c))
+        return self._linked(self._linear(network, f, c))
 
     def jvp(self, network: Network, f: Array, c: Values, df: Array, dc: Values) -> Array:
-        slope = self.link.derivative(self._linear(network, f, c))
-        return slope * self._linear_change(network, f, c, df, dc)
+        z = self._linear(network, f, c)
+        return self._sloped(z, self._linear_change(network, f, c, df, dc))
 
     def vjp(
         self, network: Network, f: Array, c: Values, q: Array
     ) -> tuple[Array, dict[str, Array]]:
-        r = self.link.derivative(self._linear(network, f, c)) * q
+        r = self._sloped(self._linear(network, f, c), q)
         return self._adjoint(network, c[WEIGHT], r), {
             WEIGHT: r @ _transposed(f),
             OFFSET: namespace(r).sum(r, axis=-1),
@@ -184,10 +196,9 @@ class TrainableReadout(Readout):
     def vjp_derivative(
         self, network: Network, f: Array, c: Values, q: Array, df: Array, dc: Values, dq: Array
     ) -> tuple[Array, dict[str, Array]]:
-        o = self._linear(network, f, c)
-        slope = self.link.derivative(o)
-        r = slope * q
-        dr = slope * dq + self.link.second(o) * q * self._linear_change(network, f, c, df, dc)
+        z = self._linear(network, f, c)
+        r = self._sloped(z, q)
+        dr = self._sloped(z, dq) + self._bent(z, q, self._linear_change(network, f, c, df, dc))
         p = self._adjoint(network, c[WEIGHT], dr)
         if WEIGHT in dc:
             p = p + self._adjoint(network, dc[WEIGHT], r)
@@ -269,6 +280,51 @@ class Affine(TrainableReadout):
 
     def measure(self, network: Network) -> Array:
         return np.ones(self.classes)
+
+
+@dataclass(frozen=True, eq=False)
+class Softmax(Affine):
+    """O = softmax(z), O_c = exp z_c / sum_k exp z_k, of the scores z_c = int W_c(s) f(s) ds + mu_c:
+    probabilities of `classes` classes, for losses of them such as SquaredError.
+
+    Its blocks are those of Affine.  With p = O the derivative is dO = p (dz - (p, dz)), symmetric.
+    Where the loss is the cross-entropy, take Affine(classes) and CrossEntropy(), which are exact
+    for scores of any size: the gradient of SquaredError of probabilities vanishes like p where a
+    sample is far on the wrong side, and log O of this readout loses accuracy there.
+    raises TypeError for a link
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.link is not identity:
+            raise TypeError(f"Softmax takes no link, it is one, got {self.link}")
+
+    def _linked(self, z: Array) -> Array:
+        xp = namespace(z)
+        e = xp.exp(z - xp.max(z, axis=-2, keepdims=True))
+        return e / xp.sum(e, axis=-2, keepdims=True)
+
+    def _sloped(self, z: Array, q: Array) -> Array:
+        return _centred(self._linked(z), q)
+
+    def _bent(self, z: Array, q: Array, dz: Array) -> Array:
+        p = self._linked(z)
+        dp = _centred(p, dz)
+        # p (q - (p, q)), differentiated in p
+        return _centred(p, q) * (dz - _mean(p, dz)) - p * _mean(dp, q)
+
+    def formula(self) -> str:
+        return f"softmax({super().formula()})"
+
+
+def _mean(p: Array, q: Array) -> Array:
+    """(p, q) = sum_c p_c q_c, with one row."""
+    return namespace(p).sum(p * q, axis=-2, keepdims=True)
+
+
+def _centred(p: Array, q: Array) -> Array:
+    """p (q - (p, q))."""
+    return p * (q - _mean(p, q))
 
 
 def _transposed(x: Array) -> Array:

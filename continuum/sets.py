@@ -1,4 +1,4 @@
-"""Admissible sets for controls, block by block: boxes, finite sets, and balls of several norms."""
+"""Admissible sets for controls: boxes, finite sets, and balls of several norms."""
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
@@ -8,6 +8,7 @@ import numpy as np
 
 from .admissible import AdmissibleSet, Blocks
 from .arrays import Array, like, namespace, to_host
+from .blocks import Block, joint_norm, scaled
 from .checks import check_positive
 from .controls import Control, ControlSpace
 
@@ -46,8 +47,7 @@ class Box(AdmissibleSet):
             + ")"
         )
 
-    @property
-    def names(self) -> tuple[str, ...]:
+    def named(self, space: ControlSpace) -> tuple[str, ...]:
         return tuple(self.bounds)
 
     def nearest(self, x: Blocks, space: ControlSpace) -> dict[str, Array]:
@@ -56,7 +56,7 @@ class Box(AdmissibleSet):
     def support(self, gradient: Blocks, tie: Blocks, space: ControlSpace) -> dict[str, Array]:
         return {n: _extreme(gradient[n], *self.bounds[n], tie[n]) for n in self.bounds}
 
-    def only(self, names: Collection[str]) -> AdmissibleSet | None:
+    def only(self, names: Collection[str], space: ControlSpace) -> AdmissibleSet | None:
         """See AdmissibleSet."""
         return _only(self, self.bounds, names)
 
@@ -73,9 +73,9 @@ class Box(AdmissibleSet):
             default=0.0,
         )
 
-    def interval(self, name: str) -> tuple[float, float] | None:
+    def interval(self, name: str, space: ControlSpace) -> tuple[float, float] | None:
         """See AdmissibleSet."""
-        return self.bounds.get(name, super().interval(name))
+        return self.bounds.get(name, super().interval(name, space))
 
     def free_entries(self, control: Control, margin: float) -> dict[str, Array]:
         """Those further than margin (high - low) from both bounds, margin where one is infinite."""
@@ -119,11 +119,10 @@ class FiniteSet(AdmissibleSet):
         )
         return f"FiniteSet({', '.join(inner)})"
 
-    @property
-    def names(self) -> tuple[str, ...]:
+    def named(self, space: ControlSpace) -> tuple[str, ...]:
         return tuple(self.values)
 
-    def only(self, names: Collection[str]) -> AdmissibleSet | None:
+    def only(self, names: Collection[str], space: ControlSpace) -> AdmissibleSet | None:
         """See AdmissibleSet."""
         return _only(self, self.values, names)
 
@@ -164,8 +163,7 @@ class Ball(AdmissibleSet):
     def __repr__(self) -> str:
         return f"Ball({self.radius:g}, {self.bias!r}, {self.kernel!r})"
 
-    @property
-    def names(self) -> tuple[str, ...]:
+    def named(self, space: ControlSpace) -> tuple[str, ...]:
         return (self.bias, self.kernel)
 
     def check(self, space: ControlSpace) -> None:
@@ -248,11 +246,10 @@ class BallsByName(AdmissibleSet):
             + ")"
         )
 
-    @property
-    def names(self) -> tuple[str, ...]:
+    def named(self, space: ControlSpace) -> tuple[str, ...]:
         return tuple(self.radii)
 
-    def only(self, names: Collection[str]) -> AdmissibleSet | None:
+    def only(self, names: Collection[str], space: ControlSpace) -> AdmissibleSet | None:
         """See AdmissibleSet."""
         return _only(self, self.radii, names)
 
@@ -347,6 +344,53 @@ class NormBall(BallsByName):
     def _norm(self, name: str, x: Array, space: ControlSpace) -> float:
         block = next(b for b in space.blocks if b.name == name)
         return float(namespace(x).sum(like(block.weights, x) * x * space.axes[name].mass(x))) ** 0.5
+
+
+class Amplitude(AdmissibleSet):
+    """|u(t)| <= bound at every time: u all trained blocks that depend on time, |u(t)| the norm over
+    all their entries, each block in its own weights (`joint_norm`): Euclidean for matrices.
+
+    raises ValueError for a bound that is not positive, or a space without such blocks
+    """
+
+    radial = True
+
+    def __init__(self, bound: float) -> None:
+        self.bound = check_positive("bound", bound)
+
+    def __repr__(self) -> str:
+        return f"Amplitude({self.bound:g})"
+
+    def named(self, space: ControlSpace) -> tuple[str, ...]:
+        return tuple(b.name for b in space.trained if b.time != "static")
+
+    def check(self, space: ControlSpace) -> None:
+        super().check(space)
+        if not self.named(space):
+            raise ValueError("Amplitude needs a trained block that depends on time")
+
+    def nearest(self, x: Blocks, space: ControlSpace) -> dict[str, Array]:
+        blocks = self._blocks(space)
+        size = joint_norm(blocks, x)
+        xp = namespace(size)
+        share = self.bound / xp.maximum(size, xp.full_like(size, self.bound))
+        return scaled(blocks, x, share)
+
+    def support(self, gradient: Blocks, tie: Blocks, space: ControlSpace) -> dict[str, Array]:
+        """bound g / |g|."""
+        blocks = self._blocks(space)
+        size = joint_norm(blocks, gradient)
+        xp = namespace(size)
+        seen = size > 0
+        found = scaled(blocks, gradient, self.bound / xp.where(seen, size, xp.ones_like(size)))
+        still = scaled(blocks, tie, xp.where(seen, xp.zeros_like(size), xp.ones_like(size)))
+        return {n: x + still[n] for n, x in found.items()}
+
+    def excess(self, x: Blocks, space: ControlSpace) -> float:
+        return _highest(joint_norm(self._blocks(space), x)) - self.bound
+
+    def _blocks(self, space: ControlSpace) -> list[Block]:
+        return [b for b in space.trained if b.time != "static"]
 
 
 def _only(

@@ -4,13 +4,17 @@ from .adjoint.continuous import continuous_adjoint
 from .adjoint.discretize import Path, ReducedObjective, discretize
 from .compare import Attempt, Comparison, compare
 from .descent.adam import Adam
+from .descent.continuation import Arclength, Branch, Event, continue_minimizers, equal_values
 from .descent.first_order import FrankWolfe, GradientDescent, Nesterov
+from .descent.free_switch import FreeSwitch, free_switch
 from .descent.minimize import minimize
-from .descent.multistart import Cluster, Multistart, multistart, permutations, sign_flips
+from .descent.multistart import Cluster, Multistart, multistart
 from .descent.objective import Composite, Objective, SampledObjective
 from .descent.proximal import proximal_alternating
+from .descent.proximal_newton import ProximalNewton
 from .descent.riccati_newton import RiccatiNewton
 from .descent.second_order import LBFGS, NewtonCG
+from .descent.symmetries import symmetries
 from .evaluate import Evaluation, evaluate
 from .flow.architectures import Architecture, Layer, architecture
 from .flow.integrate import integrate
@@ -70,8 +74,10 @@ __all__ = [
     "SDIRK3",
     "Adam",
     "Architecture",
+    "Arclength",
     "Attempt",
     "BackwardEuler",
+    "Branch",
     "Certificate",
     "Cluster",
     "Comparison",
@@ -81,12 +87,14 @@ __all__ = [
     "Equilibrium",
     "Euler",
     "Evaluation",
+    "Event",
     "EverySeconds",
     "EverySteps",
     "Explanation",
     "ExplicitMidpoint",
     "Extremal",
     "FrankWolfe",
+    "FreeSwitch",
     "GradientDescent",
     "GramTest",
     "Growth",
@@ -108,6 +116,7 @@ __all__ = [
     "PointAtInfinity",
     "Progress",
     "Propagator",
+    "ProximalNewton",
     "RadauIIA5",
     "Record",
     "ReducedObjective",
@@ -127,14 +136,17 @@ __all__ = [
     "Unresolved",
     "architecture",
     "compare",
+    "continue_minimizers",
     "continuous_adjoint",
     "depth_error",
     "discretize",
     "energy_identity",
+    "equal_values",
     "equilibria",
     "evaluate",
     "exact_reduction",
     "explain",
+    "free_switch",
     "gram_test",
     "growth_class",
     "integrate",
@@ -147,7 +159,6 @@ __all__ = [
     "multistart",
     "observed_orders",
     "operator_matrix",
-    "permutations",
     "picard",
     "points_at_infinity",
     "pontryagin_certificate",
@@ -157,10 +168,10 @@ __all__ = [
     "richardson",
     "root_energy",
     "shoot",
-    "sign_flips",
     "singular_energy",
     "steady_state",
     "successive_approximation",
+    "symmetries",
     "velocity_jump",
     "width_error",
 ]

@@ -15,8 +15,9 @@ from continuum.problem import LearningProblem
 from continuum.quadrature import Grid
 
 from .descent.minimize import minimize
-from .descent.multistart import Symmetry, orbit
+from .descent.multistart import orbit
 from .descent.run import Minimizer
+from .descent.symmetries import Symmetry
 from .evaluate import Evaluation, evaluate
 from .flow.integrate import integrate
 from .pontryagin.certificate import Certificate, pontryagin_certificate
@@ -129,7 +130,7 @@ def compare(
 
     methods : name -> a Minimizer, run by `minimize`, or a function of the problem that returns a
         Solution
-    symmetries : generators, such as sign_flips(problem)
+    symmetries : generators, such as symmetries(problem)
     rtol, refined : see `evaluate`
     A method that raises an error keeps its row, which repeats it.
     raises TypeError for what is neither; ValueError for atol <= 0 or no methods

@@ -7,6 +7,7 @@ import numpy as np
 from continuum.arrays import Array, like, namespace
 from continuum.checks import check_positive
 from continuum.controls import Control
+from continuum.endpoints import no_endpoint
 from continuum.functional import Functional, Tracking
 from continuum.networks import Chain, Network
 from continuum.networks.network import Values
@@ -51,9 +52,10 @@ class Evaluation:
 def evaluate(
     problem: LearningProblem, control: Control, rtol: float = 1e-8, refined: Grid | None = None
 ) -> Evaluation:
-    """J(control) for the continuous problem: by DOP853, whose error per step is lowered by factors
-    of 10, and the longest step to 3/4, until three values in a row agree to rtol, or to the
-    change of the terminal cost when the state changes by its rounding errors (1e-14).
+    """J(control) for the continuous problem, whose endpoint is no part of it: by DOP853, whose
+    error per step is lowered by factors of 10, and the longest step to 3/4, until three values in a
+    row agree to rtol, or to the change of the terminal cost when the state changes by its rounding
+    errors (1e-14).
 
     A running cost is integrated with the state, by the same method: its errors, and the kinks of
     activations and costs, shorten the steps as those of the state do.  Two values that agree may do
@@ -163,6 +165,7 @@ class _WithCost:
 
 def _on(grid: Grid, problem: LearningProblem, control: Control) -> tuple[LearningProblem, Control]:
     """The problem and the control on another grid."""
+    no_endpoint(problem.endpoint, "evaluate on a finer grid")
     network = problem.network
     if (
         not isinstance(network, Chain)

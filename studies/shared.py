@@ -3,14 +3,35 @@ curves with their marks.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import cycle, pairwise
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from continuum import Interval
-from solvers import RK4, Euler, Heun, ImplicitMidpoint, RadauIIA5, observed_orders
+from continuum import (
+    L1,
+    Affine,
+    CrossEntropy,
+    Interval,
+    LearningProblem,
+    NeuralODE2,
+    Tikhonov,
+    TimeMesh,
+    identity,
+)
+from solvers import (
+    LBFGS,
+    RK4,
+    Euler,
+    Heun,
+    ImplicitMidpoint,
+    Nesterov,
+    RadauIIA5,
+    minimize,
+    observed_orders,
+)
 from solvers.steps.tableaux import Stepper
 
 from .draw.figures import order_triangle
@@ -46,6 +67,56 @@ def described(
     return xr.DataArray(
         values, dims=tuple(dims), name=name, attrs={"units": units, "long_name": long_name}
     )
+
+
+@dataclass(frozen=True, eq=False)
+class LinearClassifier:
+    """The class of x is the largest entry of weight x + offset: what no network has.
+
+    weight : (classes, N);  offset : (classes,)
+    objective : what `linear_classifier` minimised;  status : how that ended, a sentence
+    """
+
+    weight: np.ndarray
+    offset: np.ndarray
+    objective: float
+    status: str
+
+    def classes(self, points: np.ndarray) -> np.ndarray:
+        """The class of each point (N, M): (M,)."""
+        return np.argmax(self.weight @ points + self.offset[:, None], axis=0)
+
+    def accuracy(self, points: np.ndarray, labels: np.ndarray) -> float:
+        """The share of points (N, M) with their label (M,)."""
+        return float(np.mean(self.classes(points) == labels))
+
+
+def linear_classifier(
+    points: np.ndarray, labels: np.ndarray, strength: float, power: int = 2
+) -> LinearClassifier:
+    """The baseline of every study of classification: the minimum of the mean cross-entropy of
+    weight x + offset, plus strength sum |weight|^power; it is convex.
+
+    points : (N, M);  labels : (M,), 0, 1, ...;  power : 1 or 2
+    raises ValueError for another power
+    """
+    if power not in (1, 2):
+        raise ValueError(f"power must be 1 or 2, got {power}")
+    # the state of a network whose blocks are fixed at zero stays where it is
+    network = NeuralODE2(len(points), identity)
+    problem = LearningProblem(
+        network,
+        points,
+        labels,
+        network.controls(TimeMesh(1.0, 1), fixed={"weight": 0.0, "bias": 0.0}),
+        readout=Affine(int(np.max(labels)) + 1),
+        terminal=CrossEntropy(),
+        penalty=(L1 if power == 1 else Tikhonov)(strength, ["readout.W"]),
+    )
+    method = Nesterov(max_iterations=5000) if power == 1 else LBFGS(max_iterations=2000)
+    found = minimize(problem, method, raise_on_failure=False)
+    weight, offset = found.control["readout.W"], found.control["readout.mu"]
+    return LinearClassifier(weight, offset, found.objective, found.status.value)
 
 
 def doubled(coarsest: int, doublings: int) -> list[int]:

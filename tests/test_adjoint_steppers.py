@@ -23,6 +23,7 @@ from continuum import (
     LowRank,
     NeuralODE,
     NeuralODE2,
+    Softmax,
     SquaredError,
     State,
     SymmetricLayer,
@@ -74,6 +75,8 @@ PAIRS = [(n, m) for m in METHODS for n in ("dense", "bottleneck")] + [
 ]
 READOUTS = {
     "absolute": (State(), AbsoluteError(0.7), 5),
+    "norm of a residual": (State(), AbsoluteError(0.7, groups="sample"), 5),
+    "softmax": (Softmax(3), SquaredError(), 3),
     "logistic": (Integral(), Logistic(), 5),
     "cross-entropy": (Affine(3), CrossEntropy(), 3),
     "link": (Integral(link=sigmoid), SquaredError(), 5),
@@ -126,7 +129,7 @@ def test_every_readout_and_loss(case, method, rng):
     target = rng.uniform(0.2, 0.8, (outputs, 3))
     if isinstance(loss, CrossEntropy):
         target = np.array([0.0, 2.0, 1.0])
-    if isinstance(loss, AbsoluteError):
+    if isinstance(loss, AbsoluteError) and loss.groups == "entries":
         target = 20.0 * np.sign(rng.standard_normal((5, 3)))  # far from the kinks
     problem = problem_for(
         NETWORKS["dense"], rng, readout=readout, terminal=loss, target=target, running=None

@@ -16,7 +16,7 @@ from continuum import (
     midpoint,
     tanh,
 )
-from solvers import LBFGS, GradientDescent, compare, evaluate, minimize, shoot, sign_flips
+from solvers import LBFGS, GradientDescent, compare, evaluate, minimize, shoot, symmetries
 from studies.liu_markowich.paper import boxed
 
 PROBLEM = boxed([0.0, 0.0], [6.0, 0.0], horizon=2.0, layers=60)
@@ -45,7 +45,9 @@ def test_both_kinds_of_extremal_are_listed_and_ranked():
     """LM-55: J = 0.1311701244888148 twice, mirror images, before 1.642801471258288 on the singular
     arc.
     """
-    table = compare(PROBLEM, METHODS, symmetries=sign_flips(PROBLEM, [1]))
+    table = compare(
+        PROBLEM, METHODS, symmetries=symmetries(PROBLEM, units={0: [1]}, exchanges=False)
+    )
     assert [a.cluster for a in table.attempts] == [0, 0, 1]
     assert table.attempts[2].name == "at rest"
     assert table.best.solution.objective == pytest.approx(0.1311701244888148, abs=1e-8)

@@ -21,6 +21,7 @@ from continuum import (
     Projection,
     RunningCost,
     SobolevPenalty,
+    Softmax,
     SquaredError,
     State,
     Tikhonov,
@@ -644,13 +645,20 @@ MANY = {
     **DENSE_COSTS,
     "own, broadcasting": Everywhere(),
     **{
-        f"{type(loss).__name__} of {type(readout).__name__}": Tracking(loss, readout, shares(n))
-        for loss in (SquaredError(), AbsoluteError(), Logistic(0.7), CrossEntropy())
+        f"{loss!r} of {type(readout).__name__}": Tracking(loss, readout, shares(n))
+        for loss in (
+            SquaredError(),
+            AbsoluteError(),
+            AbsoluteError(groups="sample"),
+            Logistic(0.7),
+            CrossEntropy(),
+        )
         for readout, n in (
             (State(), 4),
             (Projection(np.arange(8.0).reshape(2, 4) / 5), 2),
             (Integral(link=tanh), 4),
             (Affine(3, link=tanh), 3),
+            (Softmax(3), 3),
         )
     },
 }

@@ -10,9 +10,16 @@ from continuum.arrays import to_host
 from continuum.losses import Loss
 
 V = np.array([0.2, 0.5, 0.3])
+
+
+def by_sample(weight):
+    return AbsoluteError(weight, groups="sample")
+
+
 TARGETS = {
     SquaredError: lambda rng: rng.standard_normal((3, 4)),
     AbsoluteError: lambda rng: rng.standard_normal((3, 4)),
+    by_sample: lambda rng: rng.standard_normal((3, 4)),
     Logistic: lambda rng: rng.uniform(size=(3, 4)),
     CrossEntropy: lambda rng: (lambda p: p / p.sum(axis=0))(rng.uniform(size=(3, 4))),
 }
@@ -26,7 +33,7 @@ def test_taylor(kind, rng):
     """
     loss, y = kind(1.7), TARGETS[kind](rng)
     o, d = rng.standard_normal((3, 4)), rng.standard_normal((3, 4))
-    h, v = 1e-3, V[:, None]
+    h, v = 5e-4, V[:, None]
 
     def along(s):
         return loss.value(o + s * d, y, V)
@@ -51,6 +58,9 @@ def test_values_by_hand(rng):
     np.testing.assert_allclose(
         AbsoluteError(2.0).value(o, y, V), 2 * np.sum(v * abs(o - y), axis=0), rtol=1e-14
     )
+    length = np.sqrt(np.sum(v * (o - y) ** 2, axis=0))
+    np.testing.assert_allclose(by_sample(2.0).value(o, y, V), 2 * length, rtol=1e-14)
+    np.testing.assert_allclose(by_sample(2.0).gradient(o, y, V), 2 * (o - y) / length, rtol=1e-14)
     s = 1 / (1 + np.exp(-o))
     entropy = -np.sum(v * (y * np.log(s) + (1 - y) * np.log(1 - s)), axis=0)
     np.testing.assert_allclose(Logistic(2.0).value(o, y, V), 2 * entropy, rtol=1e-13)
@@ -58,6 +68,19 @@ def test_values_by_hand(rng):
     columns = y / y.sum(axis=0)
     want = -2 * np.sum(columns * np.log(p), axis=0)
     np.testing.assert_allclose(CrossEntropy(2.0).value(o, columns, np.ones(3)), want, rtol=1e-13)
+
+
+def test_a_residual_of_any_size():
+    """Where a sample's residual is 0 the derivatives given are 0; no square over- or underflows."""
+    y = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    o = np.array([[0.0, 3e200, 3e-200], [0.0, 4e200, 4e-200]])
+    v, d = np.ones(2), np.ones((2, 3))
+    loss = AbsoluteError(groups="sample")
+    np.testing.assert_allclose(loss.value(o, y, v), [0.0, 5e200, 5e-200], rtol=1e-15)
+    np.testing.assert_allclose(loss.gradient(o, y, v)[:, 0], 0.0, atol=0)
+    np.testing.assert_allclose(loss.gradient(o, y, v)[:, 1:], [[0.6] * 2, [0.8] * 2], rtol=1e-15)
+    np.testing.assert_array_equal(loss.hvp(o, y, v, d)[:, 0], 0.0)
+    np.testing.assert_allclose(loss.hvp(o, y, v, d)[:, 2] * 5e-200, [0.16, -0.12], rtol=1e-13)
 
 
 def test_large_scores_do_not_overflow():
@@ -87,6 +110,7 @@ def test_absolute_error_at_the_kink():
 def test_formulas():
     assert SquaredError(0.5).formula("f(T)") == "0.5 |f(T) - target|^2"
     assert AbsoluteError(2).formula("f(T)") == "2 |f(T) - target|_1"
+    assert by_sample(2).formula("f(T)") == "2 |f(T) - target|"
     assert Logistic().formula("O") == "1 sum_i v_i (log(1 + exp o_i) - target_i o_i), o = O"
     assert CrossEntropy().formula("O") == "1 (log sum_c exp o_c - sum_c target_c o_c), o = O"
 
@@ -116,6 +140,7 @@ COLUMNS = np.full((3, 4), 1 / 3)
     ("make", "words"),
     [
         (lambda: AbsoluteError(0.0), "weight must be finite and positive"),
+        (lambda: AbsoluteError(groups="rows"), "unknown groups 'rows'. Accepted: 'entries', 'samp"),
         (lambda: Logistic("much"), "weight must be a number"),
         (
             lambda: SquaredError().check_target(COLUMNS.T, 3, 4),

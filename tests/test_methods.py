@@ -444,7 +444,7 @@ def test_a_problem_with_L1_is_split():
             "L1 by entries in a Box has",
         ),
         (
-            {"penalty": L1(0.1) + Tikhonov(0.1)},
+            {"penalty": L1(0.1, groups="joint") + Tikhonov(0.1, ["bias"])},
             Nesterov(),
             "no proximal map is known for .* together, which share",
         ),

@@ -1,5 +1,7 @@
 """Optimizers find known minima, say how they ended, and never claim more."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from continuum import (
     Interval,
     LearningProblem,
     NeuralODE2,
+    SquaredError,
     Tikhonov,
     TimeMesh,
     WidthDepth,
@@ -18,10 +21,14 @@ from continuum import (
 from solvers import (
     LBFGS,
     RK4,
+    Adam,
     EverySteps,
+    FrankWolfe,
     GradientDescent,
     Heun,
     Monitor,
+    Nesterov,
+    NewtonCG,
     Record,
     SolveError,
     Status,
@@ -114,6 +121,23 @@ def test_a_nonlinear_problem_reaches_a_stationary_point(method):
 def test_any_objective_is_accepted():
     best = minimize(discretize(straight_line(), RK4(), 2), LBFGS(gtol=1e-9))
     np.testing.assert_allclose(best.control["bias"], 1 / 1.2, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e6])
+@pytest.mark.parametrize(
+    "kind", [GradientDescent, Nesterov, LBFGS, NewtonCG, FrankWolfe, Adam], ids=lambda k: k.__name__
+)
+def test_the_tolerance_can_be_relative(kind, factor):
+    """The run ends where the measure is gtol times the first, and not before, in any units of J."""
+    box = Box(bias=(-9.0, 9.0)) if kind is FrankWolfe else None
+    problem = replace(
+        straight_line(box), terminal=SquaredError(0.5 * factor), penalty=Tikhonov(0.1 * factor)
+    )
+    solution = minimize(problem, kind(gtol=0.05, relative=True, max_iterations=5000))
+    seen = solution.history["gap" if kind is FrankWolfe else "gradient_norm"]
+    assert seen[-1] <= 0.05 * seen[0]
+    assert np.all(seen[:-1] > 0.05 * seen[0])
+    assert f" of {seen[0]:.3g}" in solution.detail
 
 
 @EVERY

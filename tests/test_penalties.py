@@ -39,6 +39,12 @@ CASES = [
     ("static L2", L1(0.3, ["kernel"])),
     ("layers L2", L1(0.3, groups="rows")),
     ("layers L2", Tikhonov(0.4, ["bias"]) + L1(0.3, ["kernel"])),
+    ("layers L2", L1(0.3, groups="joint")),
+    ("layers L2", L1(0.3, groups="joint") + Tikhonov(0.4)),
+    ("layers L2", L1(0.2, ["kernel"], "joint") + Tikhonov(0.1, ["kernel"]) + Tikhonov(0.3)),
+    ("layers L2", L1(0.1) + Tikhonov(0.4, ["bias"]) + Tikhonov(0.1)),
+    ("layers L2", L1(0.1, groups="joint") + L1(0.05, ["bias"]) + L1(0.1, groups="rows")),
+    ("nodes H1", Tikhonov(0.4) + Tikhonov(0.2, ["bias"])),
 ]
 IDS = [f"{kind} {penalty}" for kind, penalty in CASES]
 SMOOTH = [c for c in CASES if c[1].smooth] + [("layers L2", TIKHONOV)]
@@ -129,6 +135,8 @@ POINTWISE = [
     L1(0.3),
     L1(0.3, groups="rows"),
     Tikhonov(0.4, ["bias"]) + L1(0.3, ["kernel"]),
+    L1(0.3, groups="joint"),
+    L1(0.3, groups="joint") + L1(0.1) + Tikhonov(0.4),
 ]
 
 
@@ -199,8 +207,6 @@ def test_sums(rng):
         both.gradient(x)
     with pytest.raises(TypeError, match="no second derivative"):
         both.hvp(x, x)
-    with pytest.raises(ValueError, match="two penalties count for kernel"):
-        both.prox(x, 1.0)
     np.testing.assert_allclose(TIKHONOV.gradient(x)["bias"], 2.0 * x["bias"], rtol=1e-15)
     with pytest.raises(TypeError, match="unsupported operand"):
         L1(0.3) + 1  # type: ignore[operator]
@@ -220,6 +226,7 @@ def test_formulas():
     assert SobolevPenalty(2, ["bias"]).formula(nodes) == "2 (int_0^T |bias|^2 + |bias'|^2 dt)"
     sharp = SobolevPenalty(2, ["bias"], slope=0.5)
     assert sharp.formula(nodes) == "2 (int_0^T |bias|^2 + 0.5 |bias'|^2 dt)"
+    assert L1(2, groups="joint").formula(layers) == "2 int_0^T |(bias, kernel)(t)| dt"
     assert L1(2, groups="rows").formula(static) == "2 (|bias|_1 + sum of |rows of kernel|)"
 
 
@@ -247,6 +254,24 @@ def test_another_array_library(rng):
         (lambda: L1(0.1, "kernel"), "blocks must be a sequence of names"),
         (lambda: L1(0.1, groups="columns"), "unknown groups 'columns'"),
         (lambda: L1(0.1, ["kernal"]).formula(SPACES["layers L2"]), "Did you mean 'kernel'"),
+        (
+            lambda: L1(0.1, groups="joint").formula(SPACES["static L2"]),
+            r"L1\(groups='joint'\) needs a trained block that depends on time",
+        ),
+        (
+            lambda: L1(0.1, ["bias"], groups="joint").formula(SPACES["static L2"]),
+            "needs 'bias' with in_time='layers'",
+        ),
+        (
+            lambda: (L1(0.1, groups="joint") + Tikhonov(0.1, ["bias"])).prox(
+                SPACES["layers L2"].zeros(), 1.0
+            ),
+            "no proximal map is known for L1.* and Tikhonov.* together, which share bias, kernel",
+        ),
+        (
+            lambda: (SobolevPenalty(0.1) + Tikhonov(0.1)).prox(SPACES["nodes L2"].zeros(), 1.0),
+            "no proximal map is known for SobolevPenalty",
+        ),
         (lambda: L1(0.1).formula(SPACES["nodes L2"]), "L1 needs 'bias' with in_time='layers'"),
         (
             lambda: SobolevPenalty(0.1).formula(SPACES["layers L2"]),

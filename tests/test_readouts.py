@@ -13,6 +13,7 @@ from continuum import (
     LearningProblem,
     NeuralODE2,
     Projection,
+    Softmax,
     State,
     TimeMesh,
     WidthDepth,
@@ -33,6 +34,7 @@ READOUTS = {
     "integral, linked": Integral(link=sigmoid),
     "affine": Affine(3),
     "affine, linked": Affine(3, link=tanh),
+    "softmax": Softmax(3),
 }
 EVERY = pytest.mark.parametrize("readout", READOUTS.values(), ids=READOUTS.keys())
 
@@ -104,6 +106,10 @@ def test_outputs_by_hand(rng):
     c = {"readout.W": matrix[:3], "readout.mu": offset[:3]}
     np.testing.assert_allclose(Affine(3).output(NETWORK, f, c), want[:3], rtol=1e-13)
     np.testing.assert_array_equal(Affine(3).measure(NETWORK), np.ones(3))
+    p = np.exp(want[:3]) / np.exp(want[:3]).sum(axis=0)
+    np.testing.assert_allclose(Softmax(3).output(NETWORK, f, c), p, rtol=1e-13)
+    far = {"readout.W": 0 * matrix[:3], "readout.mu": np.array([1e4, -1e4, 0.0])}
+    np.testing.assert_array_equal(Softmax(3).output(NETWORK, f, far)[:, 0], [1.0, 0.0, 0.0])
     np.testing.assert_array_equal(State().output(NETWORK, f, {}), f)
 
 
@@ -144,6 +150,7 @@ def test_their_blocks_join_the_control(rng):
 def test_formulas():
     assert State().formula() == "f"
     assert Projection(np.ones((1, 4))).formula() == "sum_j w_j P_j f_j"
+    assert Softmax(3).formula() == "softmax(mu + sum_j w_j W_j f_j)"
     assert Integral(link=sigmoid).formula() == "sigmoid(mu + sum_j w_j W_j f_j)"
 
 
@@ -178,6 +185,7 @@ def problem(readout, target, network=NETWORK):
     [
         (lambda: Affine(0), "classes must be at least 1"),
         (lambda: Affine(2.5), "classes must be an integer"),
+        (lambda: Softmax(2, link=tanh), "Softmax takes no link, it is one, got tanh"),
         (lambda: Affine(2, link="tanh"), "link must be an Activation, got 'tanh'"),
         (lambda: Integral(fixed={"W": 1.0}), "unknown block of the readout 'W'"),
         (

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from continuum import (
+    Amplitude,
     Ball,
     Box,
     Circle,
@@ -35,6 +36,7 @@ CONVEX = {
     "disc": Ball(0.8),
     "L1": L1Ball(bias=0.9, kernel=0.7),
     "norm": NormBall(bias=0.4, kernel=1.1),
+    "amplitude": Amplitude(0.9),
     "product": L1Ball(kernel=0.7) & Box(bias=(-1, 0)),
 }
 FINITE = FiniteSet(bias=(-1, 0.5), kernel=(1, -1, 0))
@@ -216,24 +218,24 @@ def test_violation_is_by_how_much():
 def test_products_and_their_parts():
     product = Box(bias=(-1, 2)) & FiniteSet(kernel=(-1, 0, 1))
     assert str(product) == "Box(bias=(-1, 2)) & FiniteSet(kernel=(-1, 0, 1))"
-    assert product.names == ("bias", "kernel")
+    assert product.named(SPACE) == ("bias", "kernel")
     assert product.bounded
     assert product.pointwise
     assert not product.convex
     assert not (NormBall(kernel=1.0) & Box(bias=(0, 1))).pointwise
     assert not Box(bias=(0, np.inf)).bounded
     assert not (Box(bias=(0, np.inf)) & L1Ball(kernel=1.0)).bounded
-    assert str(product.only(["bias"])) == "Box(bias=(-1, 2))"
-    assert str(Box(bias=(0, 1), kernel=(0, 2)).only(["kernel"])) == "Box(kernel=(0, 2))"
-    assert str(L1Ball(bias=1, kernel=2).only(["bias"])) == "L1Ball(bias=1)"
-    assert str(NormBall(bias=1, kernel=2).only(["bias"])) == "NormBall(bias=1)"
-    assert str(FINITE.only(["bias"])) == "FiniteSet(bias=(-1, 0.5))"
-    assert product.only(["readout.W"]) is None
+    assert str(product.only(["bias"], SPACE)) == "Box(bias=(-1, 2))"
+    assert str(Box(bias=(0, 1), kernel=(0, 2)).only(["kernel"], SPACE)) == "Box(kernel=(0, 2))"
+    assert str(L1Ball(bias=1, kernel=2).only(["bias"], SPACE)) == "L1Ball(bias=1)"
+    assert str(NormBall(bias=1, kernel=2).only(["bias"], SPACE)) == "NormBall(bias=1)"
+    assert str(FINITE.only(["bias"], SPACE)) == "FiniteSet(bias=(-1, 0.5))"
+    assert product.only(["readout.W"], SPACE) is None
     disc = Ball(2.0)
-    assert disc.only(["kernel", "bias"]) is disc
+    assert disc.only(["kernel", "bias"], SPACE) is disc
     assert str(disc) == "Ball(2, 'bias', 'kernel')"
     with pytest.raises(TypeError, match="couples bias, kernel: it cannot be met by kernel alone"):
-        disc.only(["kernel"])
+        disc.only(["kernel"], SPACE)
 
 
 def test_blocks_a_set_does_not_name_are_free(rng):
@@ -244,7 +246,9 @@ def test_blocks_a_set_does_not_name_are_free(rng):
 @pytest.mark.parametrize("in_time", ["layers", "static"])
 def test_axes_in_time(in_time, rng):
     space = NETWORK.controls(MESH, in_time=in_time)
-    for admissible in (*CONVEX.values(), FINITE):
+    for kind, admissible in {**CONVEX, "finite": FINITE}.items():
+        if kind == "amplitude" and in_time == "static":
+            continue
         admissible.check(space)
         x = space.random(rng, 3.0)
         assert admissible.contains(admissible.project(x), 1e-12)
@@ -286,7 +290,10 @@ CIRCLE = WidthDepth(periodic(Circle(), 4), tanh, Convolution())
         (lambda: FiniteSet(kernel=()), "values of kernel must be a few finite numbers"),
         (lambda: FiniteSet(kernel=(0, np.nan)), "values of kernel must be a few finite numbers"),
         (lambda: FiniteSet(bias=((0, 1), (1, -2))), "values of bias must be a few finite numbers"),
-        (lambda: Box(bias=(0, 1)) & L1Ball(bias=1.0), "two sets name the same block: bias"),
+        (
+            (lambda: (Box(bias=(0, 1)) & L1Ball(bias=1.0)).check(SPACE)),
+            "two sets name the same block: bias",
+        ),
         (lambda: Box(bias=(0, 1)) & 3, "unsupported operand"),
         (lambda: Box(bais=(0, 1)).check(SPACE), "Did you mean 'bias'"),
         (lambda: (Box(bias=(0, 1)) & NormBall(kernal=1)).check(SPACE), "Did you mean 'kernel'"),

@@ -32,6 +32,7 @@ import numpy as np
 
 from continuum.arrays import Array, is_numpy
 from continuum.controls import Control
+from continuum.endpoints import CostSum
 from continuum.functional import RunningCost, Tracking
 from continuum.losses import SquaredError
 from continuum.penalties import Tikhonov
@@ -433,6 +434,8 @@ def _compare(name: str, given: object, found: Array, alone: Array) -> None:
 
 def _has_constant_curvature(cost: RunningCost | None) -> bool:
     """True where the second derivative in the state is known to be the same at all states."""
+    if isinstance(cost, CostSum):
+        return all(_has_constant_curvature(part) for part in cost.costs)
     return cost is None or (
         isinstance(cost, Tracking)
         and type(cost.loss) is SquaredError

@@ -212,7 +212,8 @@ class FrankWolfe(Minimizer):
             raise refuse(self, problem.penalty, "GradientDescent() or Nesterov()")
         free = [b.name for b in problem.space.trained]
         if problem.admissible is not None:
-            free = [name for name in free if name not in problem.admissible.names]
+            named = problem.admissible.named(problem.space)
+            free = [name for name in free if name not in named]
         if free:
             raise TypeError(
                 f"FrankWolfe needs a bounded set for every trained block, {', '.join(free)} has "

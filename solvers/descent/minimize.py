@@ -10,6 +10,7 @@ from ..run.iteration import NotFinite
 from ..run.monitors import Monitor
 from ..run.solution import Solution
 from ..run.status import Status
+from .augmented import descend_to_endpoint, has_endpoint
 from .objective import Composite, Objective
 from .run import Descent, Minimizer, composite
 
@@ -27,8 +28,11 @@ def minimize(
 
     objective : a problem, which is discretized by Euler (the ResNet), any Objective, or a Composite
         of one with a penalty and a set; terms of a problem's penalty that have no gradient, L1, are
-        met by their proximal maps
-    minimizer : GradientDescent, Nesterov, Adam, LBFGS, NewtonCG, RiccatiNewton, FrankWolfe
+        met by their proximal maps; the endpoint of a problem by an augmented Lagrangian, in rounds
+        of the minimizer (see `augmented`): .multiplier is that of the endpoint, "violation" the
+        distance from it
+    minimizer : GradientDescent, Nesterov, Adam, LBFGS, NewtonCG, RiccatiNewton,
+        ProximalNewton, FrankWolfe
     initial : where to start, projected on the admissible set; zero unless said otherwise, which can
         be a trap (LM-55)
     monitors : see a Snapshot with values "objective" and "gradient_norm" ("gap" for FrankWolfe) at
@@ -58,6 +62,9 @@ def minimize(
     start = space.zeros() if initial is None else space.check("initial", initial)
     if problem.admissible is not None:
         start = problem.admissible.project(start)
+    if has_endpoint(problem):
+        solution = descend_to_endpoint(problem, minimizer, start, monitors)
+        return solution.raise_if_failed(raise_on_failure)
     run = Descent(problem, minimizer, start, monitors)
     with run.interruptible():
         try:

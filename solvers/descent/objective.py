@@ -4,7 +4,6 @@ add to it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -12,7 +11,8 @@ import numpy as np
 from continuum.admissible import AdmissibleSet
 from continuum.arrays import Array
 from continuum.controls import Control, ControlSpace
-from continuum.penalties import L1, BlockPenalty, Penalty
+from continuum.penalties import Penalty, PenaltySum, counted
+from continuum.sparsity import obstructing
 
 
 class Objective(Protocol):
@@ -61,8 +61,8 @@ class Composite:
     The penalty and the set are met by `prox`, their joint proximal map; penalties that have a
     gradient are better kept in the objective.  `minimize` makes one of a LearningProblem by itself.
     raises ValueError if they do not fit the objective's space; TypeError where their proximal map
-        is not known: two terms, or a term and a set, on one block, but for L1 by entries in a Box,
-        which is exact
+        is not known: see PenaltySum for terms together; a term and a set on one block have one
+        where L1 by entries meets a Box, any L1 an Amplitude, Tikhonov any set
     """
 
     objective: Objective
@@ -76,22 +76,19 @@ class Composite:
         if self.penalty is None:
             return
         self.penalty.formula(space)
-        counted = [(term, _names(term, space)) for term in self.penalty.terms]
-        for i, (term, names) in enumerate(counted):
-            for other, more in counted[:i]:
-                if names & more:
-                    raise TypeError(
-                        f"no proximal map is known for {other!r} and {term!r} together, "
-                        f"which share {_list(names & more)}: keep one of them for it"
-                    )
-        parts = self.admissible.parts if self.admissible is not None else ()
-        for (term, names), part in product(counted, parts):
-            shared = names & set(part.names)
-            entries = isinstance(term, L1) and term.groups == "entries"
-            if shared and not (entries and all(part.interval(n) is not None for n in shared)):
+        terms = self.penalty.terms
+        try:
+            PenaltySum(terms).composed(space)
+        except ValueError as error:
+            raise TypeError(f"{error}: keep one of them for it") from None
+        for part in self.admissible.parts if self.admissible is not None else ():
+            term = obstructing(terms, part, space)
+            if term is not None:
+                shared = sorted(counted(term, space) & set(part.named(space)))
                 raise TypeError(
                     f"no proximal map is known for {term!r} and {part!r} together on "
-                    f"{_list(shared)}: L1 by entries in a Box has one"
+                    f"{', '.join(map(repr, shared))}: L1 by entries in a Box has one, and any L1 "
+                    f"in an Amplitude"
                 )
 
     @property
@@ -107,7 +104,7 @@ class Composite:
         names = [b.name for b in self.space.trained]
         if self.admissible is None:
             return dict.fromkeys(names, (-np.inf, np.inf))
-        found = {name: self.admissible.interval(name) for name in names}
+        found = {name: self.admissible.interval(name, self.space) for name in names}
         kept = {name: pair for name, pair in found.items() if pair is not None}
         return kept if len(kept) == len(found) else None
 
@@ -124,19 +121,8 @@ class Composite:
         there is no penalty.
 
         In one dimension the minimum of a convex function over an interval is the free minimum,
-        clipped.
+        clipped; see `obstructing` for the rest.
         """
         if self.penalty is not None:
             control = self.penalty.prox(control, step)
         return control if self.admissible is None else self.admissible.project(control)
-
-
-def _names(term: Penalty, space: ControlSpace) -> set[str]:
-    """The blocks a penalty counts; all of them if it does not say."""
-    return {
-        b.name for b in (term.penalised(space) if isinstance(term, BlockPenalty) else space.trained)
-    }
-
-
-def _list(names: set[str]) -> str:
-    return ", ".join(map(repr, sorted(names)))

@@ -9,9 +9,11 @@ import numpy as np
 
 from continuum.checks import check_name, check_positive
 from continuum.controls import Control, ControlSpace
+from continuum.endpoints import no_endpoint
 from continuum.penalties import restricted
 from continuum.problem import LearningProblem
 
+from ..adjoint.discretize import ReducedObjective
 from ..run.iteration import NotFinite
 from ..run.monitors import Monitor
 from ..run.solution import Solution
@@ -64,6 +66,8 @@ def proximal_alternating(
     Source: Liu and Markowich section 5.1, Algorithm 1, with sigma'(u) in its gradients.
     """
     whole = composite(problem)
+    if isinstance(whole.objective, ReducedObjective):
+        no_endpoint(whole.objective.problem.endpoint, "proximal_alternating")
     step, gtol = check_positive("step", step), check_positive("gtol", gtol)
     space = whole.space
     chosen = _partition(space, groups)
@@ -152,7 +156,9 @@ class _Piece:
         self.space = ControlSpace(
             space.mesh, tuple(b for b in space.trained if b.name in names), {}, space.time_norm
         )
-        self.admissible = None if whole.admissible is None else whole.admissible.only(self.names)
+        self.admissible = (
+            None if whole.admissible is None else whole.admissible.only(self.names, space)
+        )
         self.penalty = restricted(whole.penalty, self.names, space)
 
     def part(self, x: Control) -> Control:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 
@@ -14,7 +14,7 @@ from continuum.controls import Control
 from continuum.penalties import Penalty
 from continuum.problem import LearningProblem
 
-from ..adjoint.discretize import ReducedObjective, discretize
+from ..adjoint.discretize import Path, ReducedObjective, discretize
 from ..run.iteration import NotFinite, Run
 from ..run.monitors import Monitor
 from ..run.solution import Solution, SolveError
@@ -28,12 +28,15 @@ class Minimizer(ABC):
 
     gtol : the run ends when its measure, in the history under the name `measure`, is at most gtol:
         the control is then stationary to that accuracy, which a minimum, a saddle and a maximum are
+    relative : if True the run ends at gtol times the measure of its start: the gradient has fallen
+        by that factor, whatever its units
     max_iterations : the cap
     raises ValueError for numbers that are not positive
     """
 
     gtol: float = 1e-6
     max_iterations: int = 1000
+    relative: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         store(self, check_positive, "gtol")
@@ -150,7 +153,8 @@ class Descent(Run[Array]):
             measure = norm(self.prox(x - gradient, 1.0) - x)
         if not np.isfinite(measure):
             raise NotFinite(f"the {self.minimizer.measure} is {measure}")
-        converged = measure <= self.minimizer.gtol
+        first = self.columns.get(self.minimizer.measure, [measure])[0]
+        converged = measure <= self.minimizer.gtol * (first if self.minimizer.relative else 1.0)
         numbers = {"objective": value, self.minimizer.measure: measure}
         stop = self.record(x, numbers, last=converged)
         if converged:
@@ -171,7 +175,8 @@ class Descent(Run[Array]):
         parts = [f"after {self.iterations} iterations"]
         if self.records:
             name = "projected gradient" if measure == "gradient_norm" else f"duality {measure}"
-            parts.append(f"{name} {self.columns[measure][-1]:.3g}")
+            start = f" of {self.columns[measure][0]:.3g}" if self.minimizer.relative else ""
+            parts.append(f"{name} {self.columns[measure][-1]:.3g}{start}")
         if status is Status.CONVERGED and self.iterations == 0:
             parts.append("the start is stationary: another one may lead elsewhere")
         if detail:
@@ -208,6 +213,20 @@ def composite(given: LearningProblem | Objective | Composite) -> Composite:
             target, problem=replace(problem, penalty=_sum([t for t in terms if t.smooth]))
         )
     return Composite(target, _sum(rough), problem.admissible)
+
+
+def smooth_run(objective: ReducedObjective, control: Control) -> Path:
+    """`objective.run(control)`, with the whole J as its value, and the gradient of J without the
+    terms of the penalty that have none.
+    """
+    problem = objective.problem
+    terms = problem.penalty.terms if problem.penalty is not None else ()
+    rough = [t for t in terms if not t.smooth]
+    if not rough:
+        return objective.run(control)
+    smooth = replace(problem, penalty=_sum([t for t in terms if t.smooth]))
+    path = replace(objective, problem=smooth).run(control)
+    return replace(path, value=path.value + sum(t.value(control) for t in rough))
 
 
 def _finite(x: Array) -> bool:

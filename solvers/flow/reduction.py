@@ -9,7 +9,6 @@ from continuum.activations import Activation
 from continuum.arrays import Array, to_host
 from continuum.checks import check_array, check_positive
 from continuum.controls import Control, FunctionControl
-from continuum.meshes import TimeMesh
 from continuum.networks import Bottleneck, WidthDepth
 
 
@@ -87,7 +86,7 @@ def exact_reduction(
     network.check_blocks("control", control.blocks)
     mesh = control.mesh
     values = control.at_layer(0, 0.0)
-    times = np.linspace(0.0, mesh.horizon, 2 * mesh.layers + 1)
+    times = np.concatenate([mesh.nodes, mesh.nodes[:-1] + 0.5 * mesh.steps])
     if any(
         bool(np.any(to_host(control.at(float(t))[n]) != to_host(x)))
         for t in times
@@ -111,7 +110,7 @@ def exact_reduction(
     bias = to_host(values["bias"])
     inner = Bottleneck(left.shape[1], network.activation, hidden=len(w))
     reduced = inner.control(
-        TimeMesh(mesh.horizon, mesh.layers, mesh.grading),
+        mesh,
         weight1=-left,
         bias1=bias,
         weight2=right.T * w,

@@ -12,19 +12,22 @@ import scipy.sparse.linalg
 from scipy.sparse.linalg import LinearOperator
 
 from continuum.arrays import Array
+from continuum.blocks import joint_norm
 from continuum.checks import check_count, check_positive, check_rng
 from continuum.controls import Control
+from continuum.endpoints import no_endpoint
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import Path, ReducedObjective, discretize
+from ..descent.run import composite, smooth_run
 from ..steps.tableaux import RK4, RungeKutta
 from .hamiltonian import Hamiltonian
-from .minimisers import obstacle, unbounded
+from .minimisers import joint_threshold, obstacle, unbounded
 
 
 class SingularArc(NamedTuple):
-    """The switching function of a unit rests at zero from `start` to `end`: H does not determine
-    the control there.
+    """The switching function of a unit, or of the whole control (unit 0), rests at zero from
+    `start` to `end`: H does not determine the control there.
     """
 
     unit: int
@@ -68,7 +71,9 @@ class Certificate:
     total_gap : int_0^T gap dt, 0 on extremals; drift : max H - min H over time, 0 on extremals of
         such problems
     switching_times : of every unit, where its switching function sum_m s_m p_im crosses zero; empty
-        where controls need not switch (several samples and a velocity that is not affine)
+        where controls need not switch (several samples and a velocity that is not affine).  Where
+        `joint`, of the whole control alone, which is on where |g| > s and off where |g| < s, g the
+        derivative of H without the term s |c|
     singular_arcs : where that function rests at zero for a layer or more
     projected_gradient : |P(c - g) - c|, g the gradient of the objective of this run
     held : trained blocks that are constant in time, such as those of a readout: the principle is
@@ -93,6 +98,7 @@ class Certificate:
     curvature: Curvature | None = None
     curvature_reason: str = ""
     held: tuple[str, ...] = ()
+    joint: bool = False
 
     def __str__(self) -> str:
         errors = f"(states to {self.state_residual:.2g}, costates to {self.costate_residual:.2g})"
@@ -114,14 +120,17 @@ class Certificate:
             f"projected gradient {self.projected_gradient:.3g}",
         ]
         switches = [
-            f"unit {i}: " + ", ".join(f"{t:.8g}" for t in ts)
+            ("|g| - s: " if self.joint else f"unit {i}: ") + ", ".join(f"{t:.8g}" for t in ts)
             for i, ts in enumerate(self.switching_times)
             if ts
         ]
         lines.append("switching times  " + ("; ".join(switches[:8]) or "none"))
         if len(switches) > 8:
             lines[-1] += f"; and {len(switches) - 8} units more"
-        arcs = [f"unit {a.unit} on ({a.start:.6g}, {a.end:.6g})" for a in self.singular_arcs]
+        arcs = [
+            f"{'|g| = s' if self.joint else f'unit {a.unit}'} on ({a.start:.6g}, {a.end:.6g})"
+            for a in self.singular_arcs
+        ]
         if arcs:
             lines.append(
                 "singular arcs    " + "; ".join(arcs[:8]) + (" ..." if len(arcs) > 8 else "")
@@ -168,6 +177,7 @@ def pontryagin_certificate(
     raises SolveError if the state does not stay finite; ValueError for a control that is not
     admissible Source: Liu and Markowich section 4.2, with E26-E29 of its errata.
     """
+    no_endpoint(problem.endpoint, "pontryagin_certificate")
     steps_per_layer = check_count("steps_per_layer", steps_per_layer)
     eigenvalues = check_count("eigenvalues", eigenvalues, least=0)
     rtol = check_positive("rtol", rtol)
@@ -190,14 +200,15 @@ def pontryagin_certificate(
             inner_iterations=inner_iterations,
             rng=rng,
         )
-        gradient = discretize(problem, method, steps_per_layer, "steps").gradient(control)
-        return replace(rest, held=held, projected_gradient=_step(problem, control, gradient))
+        whole = discretize(problem, method, steps_per_layer, "steps")
+        gradient = smooth_run(whole, control).gradient
+        return replace(rest, held=held, projected_gradient=_step(whole, control, gradient))
     reason = obstacle(problem)
     if reason:
         return Certificate(False, reason)
     objective = discretize(problem, method, steps_per_layer, "steps")
-    path = objective.run(control)
-    fine = discretize(problem, method, 2 * steps_per_layer, "steps").run(control)
+    path = smooth_run(objective, control)
+    fine = smooth_run(discretize(problem, method, 2 * steps_per_layer, "steps"), control)
     weights = problem.network.weights
     residuals = (
         _distance(fine.states[::2] - path.states, weights),
@@ -210,13 +221,15 @@ def pontryagin_certificate(
     total = float(np.sum(0.5 * np.diff(grid, axis=1) * (gaps[:, 1:] + gaps[:, :-1])))
     switches: tuple[tuple[float, ...], ...] = ()
     arcs: tuple[SingularArc, ...] = ()
+    joint = joint_threshold(problem) > 0.0
     if exact:
-        mean = path.remaining @ problem.sample_weights
-        level = rtol * float(np.max(np.abs(mean)))
-        units = range(mean.shape[1])
-        switches = tuple(_crossings(path.times, mean[:, i], level) for i in units)
+        functions, level = _switching(objective, control, path, rtol)
+        units = range(functions.shape[1])
+        switches = tuple(_crossings(path.times, functions[:, i], level) for i in units)
         arcs = tuple(
-            arc for i in units for arc in _rests(i, path.times, mean[:, i], level, steps_per_layer)
+            arc
+            for i in units
+            for arc in _rests(i, path.times, functions[:, i], level, steps_per_layer)
         )
     curvature, why = _curvature(objective, control, eigenvalues, rng)
     return Certificate(
@@ -232,9 +245,10 @@ def pontryagin_certificate(
         float(np.max(energies) - np.min(energies)),
         switches,
         arcs,
-        _step(problem, control, path.gradient),
+        _step(objective, control, path.gradient),
         curvature,
         why,
+        joint=joint,
     )
 
 
@@ -257,11 +271,31 @@ def _silence(problem: LearningProblem, control: Control, path: Path, rtol: float
     return unbounded(problem)
 
 
-def _step(problem: LearningProblem, control: Control, gradient: Control) -> float:
-    """|P(c - g) - c|."""
-    trial = control - gradient
-    nearest = trial if problem.admissible is None else problem.admissible.project(trial)
-    return problem.space.norm(nearest - control)
+def _step(objective: ReducedObjective, control: Control, gradient: Control) -> float:
+    """|prox_1(c - g) - c|, the projection where every penalty has a gradient."""
+    moved = composite(objective).prox(control - gradient, 1.0)
+    return objective.space.norm(moved - control)
+
+
+def _switching(
+    objective: ReducedObjective, control: Control, path: Path, rtol: float
+) -> tuple[Array, float]:
+    """(S + 1, functions) at the ends of the steps, and what counts as zero: the mean costate of
+    every unit, or |g| - s alone where the control is on or off as a whole.
+    """
+    problem = objective.problem
+    threshold = joint_threshold(problem)
+    if not threshold > 0.0:
+        mean = path.remaining @ problem.sample_weights
+        return mean, rtol * float(np.max(np.abs(mean)))
+    layers = np.minimum(
+        np.arange(len(path.times)) // objective.steps_per_layer, problem.mesh.layers - 1
+    )
+    values = {n: x[layers] for n, x in control.items()}
+    bare = replace(problem, penalty=None)
+    slopes = Hamiltonian(bare, path.times, path.states, path.remaining).gradient(values)
+    size = joint_norm(problem.space.trained, slopes)
+    return (size - threshold)[:, None], rtol * max(threshold, float(np.max(size)))
 
 
 def _hamiltonians(
@@ -322,6 +356,8 @@ def _curvature(
     problem, space = objective.problem, objective.space
     if count == 0:
         return None, "no eigenvalues were asked for"
+    if problem.penalty is not None and not problem.penalty.smooth:
+        return None, f"{problem.penalty!r} has no second derivative"
     free, where = np.ones(space.size, dtype=bool), "all unknowns"
     if problem.admissible is not None:
         masks = problem.admissible.free_entries(control, 1e-9)

@@ -12,7 +12,11 @@ from ..run.solution import Solution, Trajectory
 
 @dataclass(frozen=True)
 class Switch:
-    """A switching function of `block`, at the entry `index`, crosses zero at `time`."""
+    """A switching function of `block`, at the entry `index`, crosses zero at `time`.
+
+    block : "joint", with the index (), where the control is on or off as a whole: |g| - s, see
+        two_point
+    """
 
     time: float
     block: str

@@ -19,9 +19,11 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_array
 from continuum.controls import Control
+from continuum.penalties import PenaltySum
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import ReducedObjective
+from ..descent.run import smooth_run
 from ..steps.tableaux import Euler
 from .minimisers import (
     Values,
@@ -57,7 +59,7 @@ def layer_hamiltonian(objective: ReducedObjective, control: Control) -> "Hamilto
         raise ValueError(
             "objective must be discretized by Euler with one step per layer: the layers of a ResNet"
         )
-    path = objective.run(control)
+    path = smooth_run(objective, control)
     return of_layers(objective.problem, control, path.times, path.states, path.costates)
 
 
@@ -192,10 +194,11 @@ class Hamiltonian:
         """The proximal map of the penalties without a gradient, step (L,), then the nearest point
         of the set.
         """
-        rough = [t for t in self._terms if not t.smooth]
-        for term in rough:
+        rough = tuple(t for t in self._terms if not t.smooth)
+        if rough:
+            both = PenaltySum(rough)
             points = [
-                term.density_prox(self._space, {n: v[k] for n, v in x.items()}, float(step[k]))
+                both.density_prox(self._space, {n: v[k] for n, v in x.items()}, float(step[k]))
                 for k in range(len(step))
             ]
             x = {n: np.stack([point[n] for point in points]) for n in x}

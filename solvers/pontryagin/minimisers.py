@@ -10,6 +10,9 @@ and the penalty density is sum_b lambda_b |c_b|^2, lambda_b >= 0:
 
     affine   F is affine in c, any number of samples: H(c) = (g, c) + penalty + const, so a block is
              a support point of -g, or, with lambda > 0, the point nearest to -g / (2 lambda).
+             With a term f of degree one besides (L1), y = prox_f(-g) takes the place of -g, where
+             their joint proximal map is known: then min over |c| = r of (g, c) + f(c) is -r |y|, at
+             c = r y / |y|, so that c = 0 where y = 0, and for f = s |c| where |g| <= s.
     rows     one sample, F_i = psi(u_i), u_i = a_i + (b_i., r(f)), and a set that bounds every row
              (a_i, b_i.) on its own: H is a sum over rows of p_i psi(u_i) + penalty, each minimised
              on its own.  Without penalties psi must not decrease: the row is a support point of
@@ -32,8 +35,10 @@ import numpy as np
 from continuum.activations import identity
 from continuum.arrays import Array, is_numpy
 from continuum.networks import Chain, Rows
+from continuum.penalties import Penalty, PenaltySum, counted, squared
 from continuum.problem import LearningProblem
 from continuum.sets import AdmissibleSet
+from continuum.sparsity import L1, obstructing
 
 from .row_problems import multipliers
 
@@ -71,7 +76,8 @@ def unbounded(problem: LearningProblem) -> str:
     """Which blocks nothing is sure to bound, neither a set nor lambda |c|^2 nor, perhaps, the
     running cost, so that H may have no minimum, in words; empty if there are none.
     """
-    held = {n for part in sets(problem) if part.bounded for n in part.names}
+    space = problem.space
+    held = {n for part in sets(problem) if part.bounded for n in part.named(space)}
     held.update(problem.functional.running_reads)
     strengths = quadratic(problem)
     free = [b.name for b in problem.space.trained if b.name not in held and not strengths[b.name]]
@@ -87,11 +93,22 @@ def quadratic(problem: LearningProblem) -> dict[str, float]:
     """The lambda_b of every trained block, from the terms of the penalty that are sum_b lambda_b
     |c_b|^2.
     """
-    found = {b.name: 0.0 for b in problem.space.trained}
-    for term in problem.penalty.terms if problem.penalty is not None else ():
-        for name, strength in (term.quadratic(problem.space) or {}).items():
-            found[name] += strength
-    return found
+    return squared(_terms(problem), problem.space)
+
+
+def degree_one(problem: LearningProblem) -> PenaltySum | None:
+    """The terms of the penalty that are of degree one in the control; None if there are none."""
+    terms = tuple(term for term in _terms(problem) if term.degree_one)
+    return PenaltySum(terms) if terms else None
+
+
+def joint_threshold(problem: LearningProblem) -> float:
+    """s where the penalty is s |c|, |c| over all trained blocks: the minimiser of H is then off
+    where |g| < s.  0.0 where it is another one.
+    """
+    terms, whole = _terms(problem), {b.name for b in problem.space.trained}
+    alone = all(isinstance(t, L1) and t.joint and counted(t, problem.space) == whole for t in terms)
+    return sum(t.strength for t in terms if isinstance(t, L1)) if alone else 0.0
 
 
 def sets(problem: LearningProblem) -> tuple[AdmissibleSet, ...]:
@@ -103,16 +120,19 @@ def closed_form(problem: LearningProblem) -> Form:
     """Which closed form the minimiser of H has, "rows" where both hold and nothing is penalised
     (they agree); "local" for none.
     """
-    trained, strengths = {b.name for b in problem.space.trained}, quadratic(problem)
-    terms = problem.penalty.terms if problem.penalty is not None else ()
+    space, strengths = problem.space, quadratic(problem)
+    trained = {b.name for b in space.trained}
     coupled = [part for part in sets(problem) if not part.by_entries]
     if (
         unbounded(problem)
         or trained & set(problem.functional.running_reads)
-        or any(term.quadratic(problem.space) is None for term in terms)
-        or any(len({strengths[n] for n in part.names}) > 1 for part in coupled)
+        or any(t.quadratic(space) is None and not t.degree_one for t in _terms(problem))
+        or any(len({strengths[n] for n in part.named(space)}) > 1 for part in coupled)
     ):
         return "local"
+    if degree_one(problem) is not None:
+        affine = problem.network.affine_in_control and _joint_prox_known(problem)
+        return "affine" if affine else "local"
     rows = rows_of(problem)
     if rows is not None and not any(strengths.values()) and (rows.psi or identity).monotone:
         return "rows"
@@ -121,6 +141,20 @@ def closed_form(problem: LearningProblem) -> Form:
     if rows is None or not _scalar(problem, rows, strengths):
         return "local"
     return "rows"
+
+
+def _joint_prox_known(problem: LearningProblem) -> bool:
+    """True if the proximal map of all terms and sets together is known."""
+    terms, space = _terms(problem), problem.space
+    try:
+        PenaltySum(terms).composed(space)
+    except ValueError:
+        return False
+    return all(obstructing(terms, part, space) is None for part in sets(problem))
+
+
+def _terms(problem: LearningProblem) -> tuple[Penalty, ...]:
+    return () if problem.penalty is None else problem.penalty.terms
 
 
 def rows_of(problem: LearningProblem) -> Rows | None:
@@ -138,7 +172,9 @@ def _scalar(problem: LearningProblem, rows: Rows, strengths: Mapping[str, float]
     psi = rows.psi or identity
     penalised = [strengths[b.name] > 0.0 for b in problem.space.trained]
     convex = all(
-        part.convex for part in sets(problem) if any(strengths[n] > 0.0 for n in part.names)
+        part.convex
+        for part in sets(problem)
+        if any(strengths[n] > 0.0 for n in part.named(problem.space))
     )
     return psi.slope_extrema is not None and convex and (psi.monotone or all(penalised))
 
@@ -146,21 +182,29 @@ def _scalar(problem: LearningProblem, rows: Rows, strengths: Mapping[str, float]
 def affine_minimiser(
     problem: LearningProblem, gradient: Values, values: Values
 ) -> dict[str, Array]:
-    """argmin_c (g, c) + sum_b lambda_b |c_b|^2 over the set, for a g that does not depend on c.
+    """argmin_c (g, c) + f(c) + sum_b lambda_b |c_b|^2 over the set, for a g that does not depend on
+    c, and f the terms of degree one.
 
-    Exact for convex sets, and for a FiniteSet because its entries are apart; where entries of g
-    vanish and lambda = 0, the control stays what it was in `values`.  All arrays (L, *block.shape).
+    Exact for convex sets, and for a FiniteSet, without f, because its entries are apart; where
+    entries of g vanish and lambda = 0, the control stays what it was in `values`, and where f
+    outweighs g it is the point nearest to 0.  All arrays (L, *block.shape).
     """
-    strengths = quadratic(problem)
-    found = {n: -g / (2.0 * strengths[n]) for n, g in gradient.items() if strengths[n] > 0.0}
-    down = {n: -g for n, g in gradient.items()}
+    space, strengths, rough = problem.space, quadratic(problem), degree_one(problem)
+    down, tie = {n: -g for n, g in gradient.items()}, dict(values)
+    if rough is not None:
+        down = rough.density_prox(space, down, 1.0)
+        for term in rough.terms:
+            tie.update({n: np.zeros_like(down[n]) for n in counted(term, space)})
+    found = {n: y / (2.0 * strengths[n]) for n, y in down.items() if strengths[n] > 0.0}
     for part in sets(problem):
-        penalised = part.only([n for n in part.names if strengths[n] > 0.0])
+        names = part.named(space)
+        penalised = part.only([n for n in names if strengths[n] > 0.0], space)
         if penalised is not None:
-            found.update(penalised.nearest(found, problem.space))
-        plain = part.only([n for n in part.names if strengths[n] == 0.0])
+            found.update(penalised.nearest(found, space))
+        plain = part.only([n for n in names if strengths[n] == 0.0], space)
         if plain is not None:
-            found.update(plain.support(down, values, problem.space))
+            near = tie if rough is None else {**tie, **plain.nearest(tie, space)}
+            found.update(plain.support(down, near, space))
     return found
 
 
@@ -203,7 +247,8 @@ def row_minimiser(
     if not any(strengths.values()):
         return best, np.zeros(len(states))
     penalised = [n for n in gradient if strengths[n] > 0.0]
-    parts = [part for part in (each.only(penalised) for each in sets(problem)) if part is not None]
+    restricted = [part.only(penalised, space) for part in sets(problem)]
+    parts = [part for part in restricted if part is not None]
     r, p = row_inputs(rows, states), costates[..., 0]
     units = p.shape[1]
     measure = np.ones(r.shape[1]) if rows.weights is None else rows.weights

@@ -24,15 +24,17 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_count, check_name, check_positive, check_rng
 from continuum.controls import Control
+from continuum.endpoints import no_endpoint
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import ReducedObjective, discretize
+from ..descent.run import smooth_run
 from ..run.iteration import NotFinite, Run
 from ..run.monitors import Monitor
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
 from .hamiltonian import AugmentedHamiltonian, Hamiltonian, Minimum, of_layers
-from .minimisers import closed_form, obstacle, unbounded
+from .minimisers import closed_form, degree_one, obstacle, unbounded
 from .msa_affine import affine_step
 from .msa_batches import Minibatch, minibatch_run
 from .msa_rows import Rows, RowSweeps
@@ -77,6 +79,7 @@ def successive_approximation(
         where the principle does not apply: blocks constant in time, penalties that are no integral
         of a density, sets in L2
     """
+    no_endpoint(problem.endpoint, "successive_approximation")
     max_iterations = check_count("max_iterations", max_iterations)
     inner_iterations = check_count("inner_iterations", inner_iterations)
     gtol = check_positive("gtol", gtol)
@@ -120,6 +123,10 @@ def _check(
     if batch is not None:
         if not isinstance(batch, Minibatch):
             raise TypeError(f"batch must be a Minibatch, got {batch!r}")
+        if degree_one(problem) is not None:
+            raise ValueError(
+                f"batch takes steps on a penalty that is a square, not on {problem.penalty!r}"
+            )
         if rng is None:
             raise ValueError("batch needs rng, a numpy random Generator, which draws the samples")
         check_rng("rng", rng)  # type: ignore[arg-type]
@@ -239,7 +246,7 @@ class _Method:
             and self.augmentation is None
         ):
             return _Look(*affine_step(self.objective, control), {})
-        path = self.objective.run(control)
+        path = smooth_run(self.objective, control)
         hamiltonian = of_layers(self.problem, control, path.times, path.states, path.costates)
         blocks, value = dict(control.items()), path.value
         gap, exact, values, residual = np.inf, False, blocks, 0.0

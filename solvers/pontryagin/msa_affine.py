@@ -14,10 +14,11 @@ import numpy as np
 
 from continuum.arrays import Array
 from continuum.controls import Control
+from continuum.penalties import counted
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import ReducedObjective
-from .minimisers import affine_minimiser, quadratic
+from .minimisers import affine_minimiser, degree_one, quadratic
 from .row_loops import box_step
 
 _WORTH_THREADS = 1_000_000
@@ -33,13 +34,15 @@ def affine_step(
     problem, space, tau = objective.problem, objective.space, objective.problem.mesh.steps
     bare = ReducedObjective(without_penalty(problem), objective.stepper)
     value, gradient = bare.value_and_gradient(control)
-    strengths = quadratic(problem)
+    strengths, rough = quadratic(problem), degree_one(problem)
     if problem.penalty is not None:
         value += problem.penalty.value(control)
     found, gap = {}, 0.0
+    joined = set() if rough is None else set().union(*(counted(t, space) for t in rough.terms))
     for block in space.trained:
-        bounds = None if problem.admissible is None else problem.admissible.interval(block.name)
-        if bounds is not None and strengths[block.name] == 0.0:
+        admissible = problem.admissible
+        bounds = None if admissible is None else admissible.interval(block.name, space)
+        if bounds is not None and strengths[block.name] == 0.0 and block.name not in joined:
             factors = _factors(np.broadcast_to(block.weights, block.shape))
             if factors is not None:
                 g = gradient[block.name]
@@ -53,6 +56,8 @@ def affine_step(
             density = block.weights * (gradient[block.name] * (x - y) + lam * (x * x - y * y))
             gap += float(tau @ density.reshape(len(x), -1).sum(axis=1))
             found[block.name] = y
+        if rough is not None:
+            gap += float(tau @ (rough.density(space, control) - rough.density(space, values)))
     return value, max(gap, 0.0), True, Control(space, found, trusted=True)
 
 

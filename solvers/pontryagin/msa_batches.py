@@ -129,10 +129,11 @@ def _inert_step(
     }
     found = {**control, **wanted}
     for part in problem.admissible.parts if problem.admissible is not None else ():
-        if all(n in wanted for n in part.names):
+        names = part.named(problem.space)
+        if all(n in wanted for n in names):
             moved = part.nearest(wanted, problem.space)
         else:
-            moved = part.support({n: -mean[n] for n in part.names}, control, problem.space)
+            moved = part.support({n: -mean[n] for n in names}, control, problem.space)
         for name, x in moved.items():
             if part.by_entries:
                 c, lam = control[name], strengths[name]

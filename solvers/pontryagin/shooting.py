@@ -14,12 +14,13 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_count, check_positive
 from continuum.controls import Control
+from continuum.endpoints import no_endpoint
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import discretize
 from ..descent.first_order import GradientDescent
 from ..descent.minimize import minimize
-from ..descent.run import Minimizer, composite
+from ..descent.run import Minimizer, composite, smooth_run
 from ..descent.second_order import LBFGS
 from ..run.iteration import Run
 from ..run.monitors import Monitor
@@ -73,11 +74,13 @@ def shoot(
     raises TypeError where the minimiser of the Hamiltonian is not explicit (with convex sets it is
         where the velocity is affine in the control, and for one sample of a network whose units
         read rows, through a monotone activation where some block has no Tikhonov term; penalised
-        rows cost a search in every evaluation); ValueError for trained blocks without time;
+        rows cost a search in every evaluation; L1 needs a Tikhonov term besides, or counts all
+        blocks by groups="joint" in an Amplitude); ValueError for trained blocks without time;
         SolveError if it ends otherwise, unless told not; Interrupted, with the best so far, if
         interrupted from the keyboard
     Source: Liu and Markowich section 4.2; multiple shooting as in Stoer and Bulirsch, 7.3.5.
     """
+    no_endpoint(problem.endpoint, "shoot")
     segments = check_count("segments", segments)
     max_iterations = check_count("max_iterations", max_iterations)
     max_evaluations = check_count("max_evaluations", max_evaluations)
@@ -101,7 +104,7 @@ class _Search:
     def run(self, initial: Control | None, most: int, monitors: Sequence[Monitor]) -> Extremal:
         """The search from a control, or from what descents find."""
         control = descended(self.problem, self.atol) if initial is None else initial
-        path = discretize(self.problem, RK4()).run(control)
+        path = smooth_run(discretize(self.problem, RK4()), control)
         start = Extremal(
             control,
             Status.COSTATE_VANISHES,
@@ -250,7 +253,7 @@ def descended(problem: LearningProblem, gtol: float) -> Control:
     found = minimize(objective, method, raise_on_failure=False)
     if not np.isfinite(found.objective):
         return found.control
-    path = objective.run(found.control)
+    path = smooth_run(objective, found.control)
     blocks = {n: x for n, x in found.control.items()}
     hamiltonian = Hamiltonian(problem, path.times[:-1], path.states[:-1], path.remaining[:-1])
     best = hamiltonian.minimiser(blocks)

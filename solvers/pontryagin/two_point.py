@@ -8,9 +8,11 @@ paper), summed over samples with their weights,
 
 where c*(f, p, t) minimises H over the admissible set.  Where it is a vertex of a box, the signs of
 the switching functions, on which alone it depends, are held during a step, and the step is cut
-where one of them crosses zero.  The switching functions are the derivative of H in the control
+where one of them crosses zero.  The switching functions are the derivative g of H in the control
 where the velocity is affine in it, and p_i and p_i r_j where unit i reads a row: not p_i psi'(u_i),
-which also vanishes where psi is flat.
+which also vanishes where psi is flat.  With a term s |c| and |c| <= M over all blocks the control
+is -M g / |g| where |g| > s and 0 where |g| < s: the one switching function is |g| - s, named
+"joint".
 """
 
 from collections.abc import Callable, Mapping
@@ -22,12 +24,15 @@ import scipy.integrate
 import scipy.optimize
 
 from continuum.arrays import Array
+from continuum.blocks import joint_norm
 from continuum.problem import LearningProblem
 
 from .extremals import Switch
 from .minimisers import (
     affine_minimiser,
     closed_form,
+    degree_one,
+    joint_threshold,
     obstacle,
     quadratic,
     row_gradient,
@@ -37,6 +42,9 @@ from .minimisers import (
 )
 
 Values = Mapping[str, Array]
+
+JOINT = "joint"
+"""The name of the switching function of a control that is off or on as a whole."""
 
 _RESTING = 1e-9
 """Switching functions below this share of their largest value are at rest: a singular arc."""
@@ -85,17 +93,27 @@ class TwoPoint:
         strengths, form = quadratic(problem), closed_form(problem)
         penalised = any(strengths.values())
         convex = problem.admissible is None or problem.admissible.convex
-        if form == "local" or not convex:
+        rough = degree_one(problem)
+        self.threshold = joint_threshold(problem)
+        self.joint = self.threshold > 0.0
+        switching = rough is not None and not penalised
+        if form == "local" or not convex or (switching and not self.joint):
             raise TypeError(
                 "shoot needs an explicit minimiser of the Hamiltonian: a velocity that is affine "
                 "in the control, or one sample and units that each read a row through a known "
                 "activation, as in WidthDepth and NeuralODE; a convex set or a Tikhonov term for "
-                "every trained block; and a running cost that does not read the control"
+                "every trained block; L1, if at all, with a Tikhonov term, or as groups='joint' "
+                "with an Amplitude; and a running cost that does not read the control"
             )
         self.rows = rows_of(problem) if form == "rows" else None
         self.scalar = form == "rows" and penalised
-        self.held = not penalised and all(
-            part.interval(n) is not None for part in sets(problem) for n in part.names
+        self.held = self.joint or (
+            not penalised
+            and all(
+                part.interval(n, self.space) is not None
+                for part in sets(problem)
+                for n in part.named(self.space)
+            )
         )
 
     def split(self, z: Array) -> tuple[Array, Array]:
@@ -112,9 +130,16 @@ class TwoPoint:
         return self.space.held(self.mesh.layer_of(t), t)
 
     def switching(self, t: float, z: Array) -> dict[str, Array]:
-        """The switching functions of the trained blocks: H is least at a support point of their
-        negative.
+        """The switching functions, whose signs decide where the control is held: the slopes, or
+        |g| - s.
         """
+        slopes = self.slopes(t, z)
+        if not self.joint:
+            return slopes
+        return {JOINT: joint_norm(self.space.trained, slopes) - self.threshold}
+
+    def slopes(self, t: float, z: Array) -> dict[str, Array]:
+        """For each trained block, what H is least at a support point of the negative of."""
         f, p = self.split(z)
         if self.rows is not None:
             found = row_gradient(self.problem, self.rows, f[None], p[None])
@@ -136,7 +161,14 @@ class TwoPoint:
             held, points = self.fixed_at(t), (f[None], p[None])
             found = row_minimiser(self.problem, self.rows, points, at, held)[0]
             return {**held, **{n: x[0] for n, x in found.items()}}
-        slopes = signs if self.held else self.switching(t, z)
+        if self.joint:
+            down = {n: -g for n, g in self.slopes(t, z).items()}
+            found = resting
+            if signs[JOINT] > 0:
+                for part in sets(self.problem):
+                    found.update(part.support(down, resting, self.space))
+            return {**self.fixed_at(t), **found}
+        slopes = signs if self.held else self.slopes(t, z)
         return {**self.fixed_at(t), **affine_minimiser(self.problem, slopes, resting)}
 
     def slope(self, t: float, z: Array, signs: Values) -> Array:
@@ -194,6 +226,8 @@ class TwoPoint:
         later.
         """
         zero = {b.name: np.zeros(b.shape) for b in self.space.trained}
+        if self.joint:
+            zero = {JOINT: np.zeros(())}
         if not self.held:
             return zero
         signs = {n: np.array(held.get(n, zero[n])) for n in zero}
@@ -201,7 +235,7 @@ class TwoPoint:
         for _ in range(2):  # what vanishes at t may be seen a moment later, and what follows from
             # the first such sign at a second look
             found = self.switching(*later)
-            level = _RESTING * max(float(np.max(np.abs(x))) for x in found.values())
+            level = _RESTING * self._size(found)
             for name, g in found.items():
                 signs[name] = np.where(
                     (signs[name] == 0) & (np.abs(g) > level), np.sign(g), signs[name]
@@ -209,6 +243,10 @@ class TwoPoint:
             moment = 1e-6 * self.mesh.horizon
             later = t + moment, z + moment * self.slope(t, z, signs)
         return signs
+
+    def _size(self, functions: Values) -> float:
+        """What their zeros are told apart from: the largest value, at least the threshold."""
+        return max(self.threshold, *(float(np.max(np.abs(x))) for x in functions.values()))
 
     def _first_change(
         self, inside: Callable[[float], Array], begin: float, end: float, signs: Values
@@ -225,7 +263,7 @@ class TwoPoint:
         before = against(begin)
         for left, right in zip(np.append(begin, times[:-1]), times, strict=True):
             after = against(float(right))
-            level = 1e-13 * max(float(np.max(np.abs(g))) for g in after.values())
+            level = 1e-13 * self._size(after)
             crossing = [
                 (n, tuple(i))
                 for n, g in after.items()

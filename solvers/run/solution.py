@@ -48,6 +48,7 @@ class Solution(Generic[T_co]):
     objective : the final cost, for optimizers
     history : what was recorded on the way
     statistics : counts (steps, rejected, evaluations, iterations) and seconds
+    multiplier : (P, M), of the endpoint of a problem, see TerminalEquality; None without one
     """
 
     value: T_co
@@ -56,6 +57,7 @@ class Solution(Generic[T_co]):
     objective: float = float("nan")
     history: History = field(default_factory=dict)
     statistics: Mapping[str, float] = field(default_factory=dict)
+    multiplier: Array | None = None
 
     @property
     def trajectory(self) -> Trajectory:

@@ -134,6 +134,28 @@ class Status(Enum):
         "rounding. Start elsewhere.",
         False,
     )
+    ENDPOINT_MISSED = (
+        "The endpoint was not reached: the distance from it does not fall although its weight was "
+        "raised again and again. It seems unreachable, at least from this start: give more layers "
+        "or another start, or a target that the data allow.",
+        False,
+    )
+    FOLLOWED = (
+        "The branch was followed to an end of the range. Its points are stationary; their Morse "
+        "indices say which are no minima.",
+        True,
+    )
+    BRANCH_LOST = (
+        "The branch could not be followed further: however short the step, Newton's iteration "
+        "finds no stationary point beside the last. Start elsewhere, or with a larger gtol if it "
+        "is near rounding.",
+        False,
+    )
+    BRANCH_CAPPED = (
+        "The cap on the number of points was reached inside the range of the parameter. Raise "
+        "max_points or max_step.",
+        False,
+    )
     RAISED = (
         "The method raised an error, which the detail repeats; the control is zero.",
         False,

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from continuum import Control, LearningProblem
-from solvers import LBFGS, RK4, Extremal, Multistart, discretize, multistart, shoot, sign_flips
+from solvers import LBFGS, RK4, Extremal, Multistart, discretize, multistart, shoot, symmetries
 
 from ..bench.registry import Picture, study
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, new_figure
@@ -173,7 +173,7 @@ def many_extremals(
     ends_found = [cluster.best.control for cluster in plain.clusters]
     # the ends of the first runs are minimisers already: their counts carry over to the clusters up
     # to symmetry
-    folded = multistart(objective, method, ends_found, symmetries=sign_flips(problem), rtol=1e-2)
+    folded = multistart(objective, method, ends_found, symmetries=symmetries(problem), rtol=1e-2)
     values, counts = table(plain)
     folded_values = np.array([c.best.objective for c in folded.clusters])
     folded_counts = np.array([sum(counts[i] for i in c.starts) for c in folded.clusters])

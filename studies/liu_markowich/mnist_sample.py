@@ -10,6 +10,7 @@ from ..bench.store import case_parameters
 from ..datasets import mnist_sample as load
 from ..draw.figures import OKABE_ITO, new_figure
 from .classification import (
+    LINEAR,
     MethodName,
     averaged,
     classifier,
@@ -50,7 +51,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     paper=PAPER,
     figure="Section 5",
     plot=_plot,
-    cases=[{"method": ["L-BFGS", "Adam", "linear classifier"], "side": [7, 14]}],
+    cases=[{"method": ["L-BFGS", "Adam", *LINEAR], "side": [7, 14]}],
 )
 def mnist_sample(
     method: MethodName = "L-BFGS",

@@ -17,6 +17,7 @@ from ..draw.figures import OKABE_ITO, new_figure
 from ..shared import described
 from .classification import (
     LEVELS,
+    LINEAR,
     METHODS,
     MethodName,
     WeightsName,
@@ -34,9 +35,10 @@ from .paper import PAPER
 
 PIXELS = 8
 GREY = "#777777"
+BROWN = "#7a4a1d"
 KINDS: tuple[WeightsName, ...] = ("free", "box", "binary", "ternary")
 DASHES = ("-", "--", "-.", ":")
-WEIGHTLESS = ("Newton-CG", "linear classifier")
+WEIGHTLESS = ("Newton-CG", *LINEAR)
 """Methods that take no admissible set."""
 
 
@@ -114,7 +116,7 @@ def _methods(cases: Sequence[xr.Dataset]) -> Picture:
         label if strength == common else f"{label}, {strength:g}"
         for label, strength in zip(labels, strengths, strict=True)
     ]
-    palette = dict(zip(METHODS, (*OKABE_ITO[:7], GREY), strict=True))
+    palette = dict(zip(METHODS, (*OKABE_ITO[:7], GREY, BROWN), strict=True))
     colors = [palette[method_name(case)] for case in cases]  # type: ignore[index]
     against_seconds(list(axes[0]), cases, labels, colors)
     handles, names = axes[0, 0].get_legend_handles_labels()
@@ -192,7 +194,7 @@ def _weights(cases: Sequence[xr.Dataset]) -> Picture:
     plot=_plot,
     cases=[
         {"method": list(METHODS)},
-        {"method": ["linear classifier"], "strength": [1e-5]},
+        {"method": list(LINEAR), "strength": [1e-5]},
         {"method": ["L-BFGS"], "weights": list(KINDS)},
     ],
 )
@@ -216,7 +218,8 @@ def train_digits(
 
     method: see classification.ITERATIONS for iterations at effort 1. Successive approximation
     (relaxation "search", inexact) cannot choose the readout, which is constant in time: it holds
-    the one of the linear classifier trained on the inputs. weights: the values of b: free, box [-1,
+    the one of the linear classifier trained on the inputs; the sparse one is penalised by strength
+    |W|_1 alone. weights: the values of b: free, box [-1,
     1], binary {-1, 1}, ternary {-1, 0, 1}; the last two train on the box first, take the nearest
     values, and train the rest around them by proximal alternating steps.
 
@@ -256,7 +259,7 @@ def train_digits(
                 "kernel", trained.control["kernel"], "1", "b", ("layer", "unit", "source")
             )
         answer.attrs["status"] = trained.status
-        if method == "linear classifier":
+        if method in LINEAR:
             answer.attrs["certificate"] = (
                 "no certificate: only the readout was trained, which is constant in time"
             )
