@@ -661,6 +661,20 @@ def test_no_strict_dissipativity_is_said_with_the_number():
         found.time_outside(0.1)
 
 
+def test_bounds_for_all_minimisers_need_a_free_problem():
+    problem = two_arcs(points=4)
+    for change in ({"terminal": SquaredError()}, {"admissible": Box(bias=(-9, 9))}):
+        other = replace(problem, **change)
+        found = dissipativity(other, static_optimum(other))
+        assert (found.how, found.whose) == ("exact", "none")
+        with pytest.raises(ValueError, match="give a control for the bound on its run"):
+            found.time_outside(0.1)
+        with pytest.raises(ValueError, match="neither a terminal cost, nor an endpoint"):
+            solve_quadratic(other)
+    with pytest.raises(ValueError, match="problem is not linear-quadratic: the network has an"):
+        solve_quadratic(xor())
+
+
 # -- bad input
 
 

@@ -39,7 +39,7 @@ from continuum.problem import LearningProblem
 from continuum.readouts import Projection, State
 
 from ..adjoint.discretize import discretize
-from .quadratic import linear_quadratic
+from .quadratic import free, linear_quadratic
 from .spectra import Linearisation, NoSpectralGap, linearise, spectrum
 from .stage import Stage
 from .static import StaticOptimum
@@ -93,7 +93,7 @@ def dissipativity(
 
     control : its run is then what the bound is for, by the trapezoid rule on its layers; without
         it, the minimisers of any horizon, where the problem is linear-quadratic without terminal
-        cost and admissible set
+        cost, endpoint and admissible set
     raises what `Stage` and `linearise` raise
     """
     stage, line = Stage(problem), linearise(problem, static)
@@ -153,10 +153,10 @@ def _of_minimisers(problem: LearningProblem, static: StaticOptimum, how: str) ->
             "a bound for all minimisers is known for linear dynamics with a quadratic cost alone: "
             "give a control for the bound on its run"
         )
-    if problem.terminal is not None or problem.admissible is not None:
+    if not free(problem):
         return none, (
-            "the bound for all minimisers is for problems without terminal cost and admissible "
-            "set: give a control for the bound on its run"
+            "the bound for all minimisers is for problems without terminal cost, endpoint and "
+            "admissible set: give a control for the bound on its run"
         )
     try:
         found = spectrum(problem, static)
