@@ -647,14 +647,53 @@ def test_dissipativity_without_drift_is_about_the_set():
     assert run.excess == pytest.approx(path.value, rel=1e-12)
 
 
-def test_no_strict_dissipativity_is_said_with_the_number():
+def mean_alone(points=3):
     """The running cost sees the mean of the state alone: along other directions it is flat."""
-    problem = two_arcs(points=5)
-    weights = problem.network.weights
-    flat = replace(
-        problem, readout=Projection(np.ones((1, 5))), target=np.ones((1, 1)), running=SquaredError()
-    )
-    assert np.sum(weights) == pytest.approx(1.0)
+    readout, target = Projection(np.ones((1, points))), np.ones((1, 1))
+    return replace(two_arcs(points=points), readout=readout, target=target)
+
+
+def test_a_quadratic_storage_function_where_no_linear_one_will_do(rng):
+    """f' = a - Bf is stable, so that what the cost does not see decays."""
+    problem = mean_alone()
+    static = static_optimum(problem)
+    found = dissipativity(problem, static)
+    assert found.eigenvalue == pytest.approx(0.0, abs=1e-13)
+    assert (found.how, found.radius) == ("exact", np.inf)
+    assert 0.0 < found.modulus < 0.5
+    with pytest.raises(ValueError, match=r"linear storage function: .* a quadratic one"):
+        found.time_outside(0.1)
+    stage, X = Stage(problem), found.quadratic
+    x, u = stage.pack_state(static.state), stage.pack_control(static.values)
+    storage, least = stage.pack_state(found.storage), np.inf
+    for size in (0.1, 10.0):
+        for dx, du in size * rng.standard_normal((200, 2, 3)):
+            # the control at which the supply is least
+            second = stage.second(x, u, -storage)
+            for control in (
+                u + du,
+                u - np.linalg.solve(second.luu, stage.first(x, u).B.T @ X @ dx),
+            ):
+                F = stage.velocity(x + dx, control)
+                rise = (storage - X @ dx) @ F
+                supply = stage.density(x + dx, control) - static.value
+                least = min(least, (supply - rise) / np.sum(dx**2))
+    # Riccati's equation: equal at the worst control, whatever the state
+    assert found.modulus == pytest.approx(least, rel=1e-8)
+    control = problem.space.sample(bias=static.values["bias"])
+    run = dissipativity(problem, static, control)
+    for radius in (0.05, 0.2, 0.5):
+        assert turnpike(problem, control, radius=radius).outside <= run.time_outside(radius)
+
+
+def test_no_strict_dissipativity_is_said_with_the_number():
+    """Without drift along it, a direction that the cost does not see is no business of any
+    storage function."""
+    problem = mean_alone()
+    network = problem.network
+    kernel = np.ones((3, 3))
+    held = network.controls(problem.mesh, fixed={"kernel": kernel})
+    flat = replace(problem, controls=held)
     found = dissipativity(flat, static_optimum(flat))
     assert (found.how, found.modulus, found.radius) == ("no", 0.0, 0.0)
     with pytest.raises(ValueError, match="not strictly dissipative with a linear storage function"):
