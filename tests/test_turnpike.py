@@ -42,6 +42,7 @@ from solvers.turnpike import (
     static_optimum,
     turnpike,
 )
+from solvers.turnpike.fits import fit_decay
 from solvers.turnpike.stage import Stage
 
 
@@ -72,10 +73,10 @@ def solved():
 
 
 def regular(rng, samples=3):
-    """A network with drift, both blocks trained, a state read through a projection, and costs with
-    weights of samples."""
+    """x' = w tanh(v x) + b, w trained, b the drift; samples with weights."""
     network = Chain(2, (Linear("v", 3), Pointwise(tanh), Linear("w", 2), Offset("b")))
-    space = network.controls(TimeMesh(2.0, 5), fixed={"v": rng.standard_normal((3, 2))})
+    held = {"v": rng.standard_normal((3, 2)), "b": np.array([0.3, -0.2])}
+    space = network.controls(TimeMesh(2.0, 5), fixed=held)
     return LearningProblem(
         network,
         rng.standard_normal((2, samples)),
@@ -290,16 +291,16 @@ def test_static_optimum_of_a_nonlinear_network_in_closed_form(rng):
 
 
 def test_static_optimum_with_several_samples_satisfies_the_conditions(rng):
-    """The control (8 numbers) is shared: F = 0 for three samples needs all of it."""
+    """The control, 6 numbers, is shared by all samples."""
     problem = regular(rng)
     found = static_optimum(problem)
-    network, c = problem.network, {**found.values, "v": problem.space.fixed["v"]}
+    assert found.kind == "regular"
+    network, c = problem.network, {**problem.space.fixed, **found.values}
     assert np.max(np.abs(network.velocity(found.state, c, 0.0))) < 1e-9
     back, bars = network.vjp(found.state, c, 0.0, problem.sample_weights * found.costate)
     cost, _ = problem.functional.running_vjp(found.state, found.values, 0.0)
     assert back + cost == pytest.approx(0.0, abs=1e-9)
-    for name in ("w", "b"):
-        assert bars[name] + 0.4 * found.values[name] == pytest.approx(0.0, abs=1e-9)
+    assert bars["w"] + 0.4 * found.values["w"] == pytest.approx(0.0, abs=1e-9)
     assert found.inertia[1] == 0
 
 
@@ -369,7 +370,72 @@ def test_one_of_many_static_optima_is_the_nearest(rng):
     assert spectrum(problem, found).rates == pytest.approx(rates, rel=1e-10)
 
 
+def test_driftless_costs_with_unequal_curvature(rng):
+    """Outputs (3 x1, x2 / 2), and a logistic cost whose minimum is attained."""
+    problem = replace(
+        xor(),
+        readout=Projection(np.diag([3.0, 0.5])),
+        target=rng.standard_normal((2, 4)),
+        running=SquaredError(1.0),
+    )
+    found = static_optimum(problem)
+    assert found.state == pytest.approx(problem.target / [[3.0], [0.5]], abs=1e-12)
+    share = rng.uniform(0.1, 0.9, (1, 4))
+    found = static_optimum(replace(xor(), target=share, running=Logistic()))
+    assert found.state[0] == pytest.approx(np.log(share / (1 - share))[0], abs=1e-9)
+
+
+def test_windows_of_fits():
+    """After 2 / rate, before 3 / rate from the end, above 100 atol."""
+    times = np.linspace(0.0, 20.0, 2001)
+    amplitude = 3.0 * np.exp(-1.5 * times)
+    rate, interval, window, note = fit_decay(times, amplitude, 1.5, 1e-14, 20.0 - 2.0)
+    assert rate == pytest.approx(1.5, abs=1e-12)
+    assert (interval, note) == (pytest.approx((1.5, 1.5), abs=1e-12), "")
+    assert window == pytest.approx((1.34, 18.0), abs=1e-9)
+    with_noise = amplitude + 1e-6 * (1.0 + np.sin(7.0 * times))
+    rate, interval, window, _ = fit_decay(times, with_noise, 1.5, 1e-6, 18.0)
+    assert window[1] == pytest.approx(np.log(3e4) / 1.5, abs=0.02)
+    assert rate == pytest.approx(1.5, abs=2e-2)
+    assert interval[0] < rate < interval[1]
+    assert np.isnan(fit_decay(times, amplitude, 1.5, 1.0, 18.0)[0])
+    _, _, _, note = fit_decay(times[:101], amplitude[:101], 1.5, 1e-14, 1.0 - 2.0)
+    assert note == "the horizon 1 is too short for the rate 1.5"
+
+
 # -- other runs
+
+
+def test_what_a_user_writes():
+    """Twenty points in the plane, all coordinates wanted: 40 numbers, of which 6 controls steer 6
+    at a time."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20, 2))
+    Y = np.where(X[:, :1] > 0, 1.0, -1.0) + 0.1 * rng.standard_normal((20, 2))
+    p = LearningProblem(
+        NeuralODE2(2, tanh),
+        X.T,
+        Y.T,
+        TimeMesh(10.0, 100),
+        terminal=None,
+        running=SquaredError(1.0),
+        penalty=Tikhonov(0.1),
+    )
+    c = 0.1 * np.random.default_rng(100).standard_normal(6)
+    start = p.space.sample(weight=c[:4].reshape(2, 2), bias=c[4:])
+    best = minimize(p, RiccatiNewton(), initial=start)
+    assert best.statistics["morse_index"] == 0
+    assert best.objective == pytest.approx(3.552755996, abs=1e-8)
+    pike = turnpike(p, best.control)
+    assert pike.value == pytest.approx(best.objective, abs=1e-12)
+    assert (len(pike.predicted), pike.spectrum.neutral) == (6, 34)
+    assert all(fit.note == "no spectral gap" for fit in pike.fitted)
+    found = dissipativity(p, pike.static)
+    assert (found.how, found.modulus) == ("exact", pytest.approx(1.0, abs=1e-12))
+    with pytest.raises(ValueError, match="give a control for the bound on its run"):
+        found.time_outside(0.5)
+    bound = dissipativity(p, pike.static, best.control).time_outside(1.0)
+    assert turnpike(p, best.control, radius=1.0).outside <= bound < 10.0
 
 
 def turning(mesh, in_time="layers"):
@@ -445,24 +511,26 @@ def test_trained_readouts_are_held_at_their_values(rng):
 # -- the linearised system
 
 
-def test_eigenvalues_come_in_pairs_and_riccati_solves_its_equation(rng):
-    problem = drifting(rng)
+@pytest.mark.parametrize("make", [regular, drifting])
+def test_eigenvalues_come_in_pairs_and_riccati_solves_its_equation(make, rng):
+    problem = make(rng)
     static = static_optimum(problem)
     found = spectrum(problem, static)
     values = np.sort(np.linalg.eigvals(found.matrix).real)
-    assert values == pytest.approx(-values[::-1], abs=1e-12)
-    line = found.linearisation
+    assert values == pytest.approx(-values[::-1], abs=1e-10)
+    line, n = found.linearisation, problem.initial.size
+    assert (np.max(np.abs(line.S)) > 0.01) == (make is regular)
     inverse = np.linalg.inv(line.R)
     for side, sign in ((found.entry, 1.0), (found.exit, -1.0)):
         V = side.riccati
         gain = V @ line.B + line.S
         left = line.Q + line.A.T @ V + V @ line.A - gain @ inverse @ gain.T
-        assert left == pytest.approx(0.0, abs=1e-11)
+        assert left == pytest.approx(0.0, abs=1e-9)
         closed = line.A - line.B @ inverse @ gain.T
         assert np.all(sign * np.linalg.eigvals(closed).real < 0)
-    x = rng.standard_normal(3)
+    x = rng.standard_normal(n)
     amounts = found.entry.amplitudes(x, found.entry.riccati @ x)
-    assert found.exit.amplitudes(x, found.entry.riccati @ x) == pytest.approx(0.0, abs=1e-12)
+    assert found.exit.amplitudes(x, found.entry.riccati @ x) == pytest.approx(0.0, abs=1e-10)
     assert np.linalg.norm(amounts) > 0.1
 
 
@@ -579,18 +647,71 @@ def test_dissipativity_without_drift_is_about_the_set():
     assert run.excess == pytest.approx(path.value, rel=1e-12)
 
 
-def test_no_strict_dissipativity_is_said_with_the_number():
+def mean_alone(points=3):
     """The running cost sees the mean of the state alone: along other directions it is flat."""
-    problem = two_arcs(points=5)
-    weights = problem.network.weights
-    flat = replace(
-        problem, readout=Projection(np.ones((1, 5))), target=np.ones((1, 1)), running=SquaredError()
-    )
-    assert np.sum(weights) == pytest.approx(1.0)
+    readout, target = Projection(np.ones((1, points))), np.ones((1, 1))
+    return replace(two_arcs(points=points), readout=readout, target=target)
+
+
+def test_a_quadratic_storage_function_where_no_linear_one_will_do(rng):
+    """f' = a - Bf is stable, so that what the cost does not see decays."""
+    problem = mean_alone()
+    static = static_optimum(problem)
+    found = dissipativity(problem, static)
+    assert found.eigenvalue == pytest.approx(0.0, abs=1e-13)
+    assert (found.how, found.radius) == ("exact", np.inf)
+    assert 0.0 < found.modulus < 0.5
+    with pytest.raises(ValueError, match=r"linear storage function: .* a quadratic one"):
+        found.time_outside(0.1)
+    stage, X = Stage(problem), found.quadratic
+    x, u = stage.pack_state(static.state), stage.pack_control(static.values)
+    storage, least = stage.pack_state(found.storage), np.inf
+    for size in (0.1, 10.0):
+        for dx, du in size * rng.standard_normal((200, 2, 3)):
+            # the control at which the supply is least
+            second = stage.second(x, u, -storage)
+            for control in (
+                u + du,
+                u - np.linalg.solve(second.luu, stage.first(x, u).B.T @ X @ dx),
+            ):
+                F = stage.velocity(x + dx, control)
+                rise = (storage - X @ dx) @ F
+                supply = stage.density(x + dx, control) - static.value
+                least = min(least, (supply - rise) / np.sum(dx**2))
+    # Riccati's equation: equal at the worst control, whatever the state
+    assert found.modulus == pytest.approx(least, rel=1e-8)
+    control = problem.space.sample(bias=static.values["bias"])
+    run = dissipativity(problem, static, control)
+    for radius in (0.05, 0.2, 0.5):
+        assert turnpike(problem, control, radius=radius).outside <= run.time_outside(radius)
+
+
+def test_no_strict_dissipativity_is_said_with_the_number():
+    """Without drift along it, a direction that the cost does not see is no business of any
+    storage function."""
+    problem = mean_alone()
+    network = problem.network
+    kernel = np.ones((3, 3))
+    held = network.controls(problem.mesh, fixed={"kernel": kernel})
+    flat = replace(problem, controls=held)
     found = dissipativity(flat, static_optimum(flat))
     assert (found.how, found.modulus, found.radius) == ("no", 0.0, 0.0)
     with pytest.raises(ValueError, match="not strictly dissipative with a linear storage function"):
         found.time_outside(0.1)
+
+
+def test_bounds_for_all_minimisers_need_a_free_problem():
+    problem = two_arcs(points=4)
+    for change in ({"terminal": SquaredError()}, {"admissible": Box(bias=(-9, 9))}):
+        other = replace(problem, **change)
+        found = dissipativity(other, static_optimum(other))
+        assert (found.how, found.whose) == ("exact", "none")
+        with pytest.raises(ValueError, match="give a control for the bound on its run"):
+            found.time_outside(0.1)
+        with pytest.raises(ValueError, match="neither a terminal cost, nor an endpoint"):
+            solve_quadratic(other)
+    with pytest.raises(ValueError, match="problem is not linear-quadratic: the network has an"):
+        solve_quadratic(xor())
 
 
 # -- bad input
@@ -710,6 +831,18 @@ def test_an_admissible_set_with_active_bounds_is_named():
     assert static_optimum(kept).value == static_optimum(problem).value
     with pytest.raises(ValueError, match="admissible: the static optimum is outside the set, by"):
         static_optimum(replace(problem, admissible=Box(bias=(-0.5 * size, 0.5 * size))))
+
+
+def test_a_static_optimum_of_another_problem_is_named():
+    static = static_optimum(two_arcs(points=4))
+    with pytest.raises(ValueError, match=r"static.state has shape \(4, 1\), expected \(5, 1\)"):
+        dissipativity(two_arcs(points=5), static)
+    with pytest.raises(ValueError, match="unknown block 'weight'"):
+        spectrum(affine(), replace(static, state=np.zeros((1, 1)), values={"bias": np.zeros(1)}))
+    with pytest.raises(TypeError, match="static must be a StaticOptimum"):
+        spectrum(affine(), 1.0)
+    with pytest.raises(TypeError, match="problem must be a LearningProblem"):
+        static_optimum(None)
 
 
 def test_a_control_of_another_space_is_named():

@@ -21,17 +21,23 @@ last state is at most a in the norm of V,
 
 the last since x* Y x / 2 grows by at most int r dt along any path.  Hence |y|_Y <= s = c + (c^2 +
 d^2 + a^2 + 2 a b)^(1/2) and w <= (s^2 - d^2) / 2.
+Where Q - S R^-1 S* is not positive definite, a linear-quadratic problem may still be strictly
+dissipative with S(x) = -<p*, x> - x* X x / 2 (x from the static state): with X the stabilising
+solution of the Riccati equation for Q - 2 alpha, r + d/dt (x* X x / 2) >= alpha d^2.  It exists for
+all alpha below the first at which that equation's Hamiltonian matrix has an imaginary eigenvalue;
+half of that alpha is taken.
 Source: Gruene and Guglielmi (2018) and Trelat and Zhang (2018) for dissipativity and measure
-turnpike; the bound is derived here.
+turnpike; Willems (1971) for the quadratic storage; the bound is derived here.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy.linalg
 
 from continuum.arrays import Array
-from continuum.checks import check_positive, check_type
+from continuum.checks import check_positive
 from continuum.controls import Control
 from continuum.functional import Tracking
 from continuum.losses import SquaredError
@@ -39,7 +45,7 @@ from continuum.problem import LearningProblem
 from continuum.readouts import Projection, State
 
 from ..adjoint.discretize import discretize
-from .quadratic import linear_quadratic
+from .quadratic import free, linear_quadratic
 from .spectra import Linearisation, NoSpectralGap, linearise, spectrum
 from .stage import Stage
 from .static import StaticOptimum
@@ -58,6 +64,8 @@ class Dissipativity:
         the control that a search found to be worst; "no", where the second derivative already
         forbids it
     storage : (N, M): S(x) = the mean over samples of <storage, f>; it is -p*
+    quadratic : (N M, N M), X, which -x* X x / 2 in the coordinates of `Stage` adds to S; None where
+        S is linear
     modulus : alpha; of the sampled kind half the local one; 0 if "no"
     eigenvalue : the least of the second derivative of the rotated cost in the state, the control
         eliminated, on the directions that leave the set of static optima
@@ -74,6 +82,7 @@ class Dissipativity:
     excess: float
     whose: Literal["minimisers of any horizon", "this run", "none"]
     reason: str = ""
+    quadratic: Array | None = None
 
     def time_outside(self, radius: float) -> float:
         """A bound on the time that the runs in `whose` spend at a distance of `radius` or more.
@@ -93,12 +102,10 @@ def dissipativity(
 
     control : its run is then what the bound is for, by the trapezoid rule on its layers; without
         it, the minimisers of any horizon, where the problem is linear-quadratic without terminal
-        cost and admissible set
-    raises what `Stage` raises; TypeError for what is no StaticOptimum
+        cost, endpoint and admissible set
+    raises what `Stage` and `linearise` raise
     """
-    check_type("static", static, StaticOptimum)
-    stage = Stage(check_type("problem", problem, LearningProblem))
-    line = linearise(problem, static)
+    stage, line = Stage(problem), linearise(problem, static)
     storage, none = -static.costate, float("nan")
     if static.kind == "driftless":  # Q = G* G and G G* have the same eigenvalues but for zeros
         reduced = line.state_map @ line.state_map.T
@@ -110,7 +117,17 @@ def dissipativity(
             "not strictly dissipative with a linear storage function: along some direction of the "
             f"state the second derivative of the rotated cost is {least:.3g}"
         )
-        return Dissipativity("no", storage, 0.0, least, 0.0, none, "none", reason)
+        alpha, X = (0.0, None)
+        if static.kind == "regular" and _quadratic(problem, static):
+            alpha, X = _quadratic_storage(line)
+        if X is None:
+            return Dissipativity("no", storage, 0.0, least, 0.0, none, "none", reason)
+        excess, reason = none, f"{reason}; it is with a quadratic one: give a control for the bound"
+        if control is not None:
+            excess, reason = _Rotated(stage, static, line, X).of_run(control)[0], ""
+        whose = "none" if reason else "this run"
+        radius = float("inf")
+        return Dissipativity("exact", storage, alpha, least, radius, excess, whose, reason, X)
     rotated = _Rotated(stage, static, line)
     if _quadratic(problem, static):
         how, modulus, radius = "exact", 0.5 * least, float("inf")
@@ -147,6 +164,33 @@ def _quadratic(problem: LearningProblem, static: StaticOptimum) -> bool:
     )
 
 
+def _quadratic_storage(line: Linearisation) -> tuple[float, Array | None]:
+    """(alpha, X) of a quadratic storage function; (0, None) where there is none."""
+    n, inverse = len(line.A), np.linalg.inv(line.R)
+    drift, control = line.A - line.B @ inverse @ line.S.T, line.B @ inverse @ line.B.T
+    cost = line.Q - line.S @ inverse @ line.S.T
+
+    def matrix(alpha: float) -> Array:
+        return np.block([[drift, -control], [2.0 * alpha * np.eye(n) - cost, -drift.T]])
+
+    def splits(alpha: float) -> bool:
+        values = np.linalg.eigvals(matrix(alpha))
+        return float(np.min(np.abs(values.real))) > 1e-6 * float(np.max(np.abs(values)))
+
+    if not splits(0.0):
+        return 0.0, None
+    low, high = 0.0, float(np.linalg.norm(cost, 2))
+    for _ in range(40):  # r at x* and at all frequencies is positive on an interval of alphas
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if splits(middle) else (low, middle)
+    alpha = 0.5 * low
+    _, basis, count = scipy.linalg.schur(matrix(alpha), sort="lhp")  # type: ignore[misc]
+    if count != n or np.linalg.cond(basis[:n, :n]) > 1e8:
+        return 0.0, None
+    X = basis[n:, :n] @ np.linalg.inv(basis[:n, :n])
+    return alpha, 0.5 * (X + X.T)
+
+
 def _of_minimisers(problem: LearningProblem, static: StaticOptimum, how: str) -> tuple[float, str]:
     """The bound of the head of this file, or nan and why there is none."""
     none = float("nan")
@@ -155,10 +199,10 @@ def _of_minimisers(problem: LearningProblem, static: StaticOptimum, how: str) ->
             "a bound for all minimisers is known for linear dynamics with a quadratic cost alone: "
             "give a control for the bound on its run"
         )
-    if problem.terminal is not None or problem.admissible is not None:
+    if not free(problem):
         return none, (
-            "the bound for all minimisers is for problems without terminal cost and admissible "
-            "set: give a control for the bound on its run"
+            "the bound for all minimisers is for problems without terminal cost, endpoint and "
+            "admissible set: give a control for the bound on its run"
         )
     try:
         found = spectrum(problem, static)
@@ -180,11 +224,14 @@ def _of_minimisers(problem: LearningProblem, static: StaticOptimum, how: str) ->
 
 @dataclass(frozen=True, eq=False)
 class _Rotated:
-    """The rotated cost r at points (x, u), and the distance d."""
+    """The rotated cost r at points (x, u), with d/dt (x* X x / 2) where X is given, and the
+    distance d.
+    """
 
     stage: Stage
     static: StaticOptimum
     line: Linearisation
+    X: Array | None = None
 
     @property
     def _points(self) -> tuple[Array, Array, Array]:
@@ -198,8 +245,10 @@ class _Rotated:
 
     def value(self, x: Array, u: Array) -> float:
         """r(x, u)."""
-        p = self._points[2]
+        rest, _, p = self._points
         rise = self.stage.density(x, u) - self.static.value
+        if self.X is not None:
+            p = p + self.X @ (x - rest)
         return rise + float(p @ self.stage.velocity(x, u))
 
     def distance(self, x: Array) -> Array:

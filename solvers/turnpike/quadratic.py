@@ -108,18 +108,25 @@ def linear_quadratic(problem: LearningProblem) -> str:
     return ""
 
 
+def free(problem: LearningProblem) -> bool:
+    """True if nothing is asked of the last state and of the control's values."""
+    return problem.terminal is None and problem.endpoint is None and problem.admissible is None
+
+
 def solve_quadratic(problem: LearningProblem, horizon: float | None = None) -> QuadraticSolution:
     """The exact minimiser of a linear-quadratic problem without terminal cost.
 
     horizon : T, the problem's unless given; layers play no part
-    raises ValueError for a problem that is not linear-quadratic, or has a terminal cost or an
-        admissible set; NoSpectralGap
+    raises ValueError for a problem that is not linear-quadratic, or has a terminal cost, an
+        endpoint or an admissible set; NoSpectralGap
     """
     reason = linear_quadratic(problem)
     if reason:
         raise ValueError(f"problem is not linear-quadratic: {reason}")
-    if problem.terminal is not None or problem.admissible is not None:
-        raise ValueError("problem must have neither a terminal cost nor an admissible set here")
+    if not free(problem):
+        raise ValueError(
+            "problem must have neither a terminal cost, nor an endpoint, nor an admissible set here"
+        )
     T = check_positive("horizon", problem.mesh.horizon if horizon is None else horizon)
     stage, static = Stage(problem), static_optimum(problem)
     if static.kind != "regular":

@@ -28,7 +28,7 @@ import numpy as np
 import scipy.linalg
 
 from continuum.arrays import Array
-from continuum.checks import check_positive
+from continuum.checks import check_array, check_name, check_positive, check_type
 from continuum.problem import LearningProblem
 
 from .stage import Stage
@@ -164,9 +164,15 @@ class HamiltonianSpectrum:
 def linearise(problem: LearningProblem, static: StaticOptimum) -> Linearisation:
     """The second-order problem at a static optimum.
 
-    raises ValueError where the density is not strictly convex in the control
+    raises ValueError where the density is not strictly convex in the control, and for a static
+        optimum of another problem
     """
-    stage = Stage(problem)
+    stage = Stage(check_type("problem", problem, LearningProblem))
+    check_type("static", static, StaticOptimum)
+    check_array("static.state", static.state, problem.initial.shape)
+    for block in stage.blocks:
+        check_name("block", block.name, list(static.values))
+        check_array(f"static.values[{block.name!r}]", static.values[block.name], block.shape)
     x, u = stage.pack_state(static.state), stage.pack_control(static.values)
     p = stage.pack_costate(static.costate)
     first, second = stage.first(x, u), stage.second(x, u, p)

@@ -18,6 +18,7 @@ import numpy as np
 
 from continuum.arrays import Array
 from continuum.blocks import Block
+from continuum.checks import check_type
 from continuum.problem import LearningProblem
 
 
@@ -61,7 +62,8 @@ class Stage:
     problem: LearningProblem
 
     def __post_init__(self) -> None:
-        problem, space = self.problem, self.problem.space
+        problem = check_type("problem", self.problem, LearningProblem)
+        space = problem.space
         if problem.functional.running is None:
             raise ValueError(
                 "running is None: the cost is terminal alone, so the problem has no static problem "

@@ -9,9 +9,7 @@ import xarray as xr
 from continuum import (
     LearningProblem,
     NeuralODE2,
-    Projection,
     SquaredError,
-    State,
     Tikhonov,
     TimeMesh,
     tanh,
@@ -23,7 +21,7 @@ from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, ORANGE, VERMILION, new_figure
 from ..shared import described
-from .paper import PAPER, scalar
+from .paper import PAPER, scalar, xor
 
 Data: TypeAlias = Literal["affine", "two points", "three points", "xor in three dimensions"]
 
@@ -44,22 +42,19 @@ def posed(data: Data, horizon: float, layers: int) -> LearningProblem:
     time (TP-25); "xor in three dimensions": (+-1, +-1, 0), P x = x1 -> x1 x2, lambda = 0.02
     (TP-26).
     """
-    mesh, readout = TimeMesh(horizon, layers, 2.0 if data == "three points" else 1.0), State()
+    mesh = TimeMesh(horizon, layers, 2.0 if data == "three points" else 1.0)
     if data == "affine":
         return scalar(2.0, mesh, strength=STRENGTH[data])
-    if data == "two points":
-        x, y = np.array([[-0.5, 0.5]]), np.array([[-1.5, 1.0]])
-    elif data == "three points":
-        x, y = np.array([[-0.5, 0.0, 0.5]]), np.array([[-1.0, 0.4, 0.9]])
-    else:
-        x = np.array([[1.0, 1.0, -1.0, -1.0], [1.0, -1.0, 1.0, -1.0], [0.0, 0.0, 0.0, 0.0]])
-        y, readout = x[:1] * x[1:2], Projection(np.eye(1, 3))
+    if data == "xor in three dimensions":
+        return xor(STRENGTH[data], mesh, along=True, units=3)
+    x, y = [[-0.5, 0.5]], [[-1.5, 1.0]]
+    if data == "three points":
+        x, y = [[-0.5, 0.0, 0.5]], [[-1.0, 0.4, 0.9]]
     return LearningProblem(
-        NeuralODE2(len(x), tanh),
-        x,
-        y,
+        NeuralODE2(1, tanh),
+        np.array(x),
+        np.array(y),
         mesh,
-        readout=readout,
         terminal=None,
         running=SquaredError(1.0),
         penalty=Tikhonov(STRENGTH[data]),
