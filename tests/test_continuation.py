@@ -453,3 +453,12 @@ def test_arguments_that_do_not_fit_are_named(main, other):
         follow(doubled, "penalty", start=0.1, stop=0.05, initial=main.events[0])
     with pytest.raises(ValueError, match="max_step"):
         Arclength(max_step=0.0)
+
+
+@pytest.mark.parametrize("mesh", [TimeMesh(2.0, 5, 1.5), TimeMesh.through([0.0, 0.1, 0.5, 2.0])])
+def test_layers_keep_their_shares_of_a_stretched_mesh(mesh):
+    longer = mesh.stretched(3.0)
+    assert longer.horizon == 3.0
+    assert np.allclose(longer.nodes, 1.5 * mesh.nodes, rtol=1e-15, atol=0)
+    with pytest.raises(ValueError, match=r"horizon|nodes"):
+        mesh.stretched(-1.0)
