@@ -766,7 +766,7 @@ def test_another_array_library(rng):
     [
         ({"terminal": None}, "terminal and running are both None"),
         ({"target": None}, "target is needed by SquaredError"),
-        ({"terminal": 3}, "terminal must be a Loss or None"),
+        ({"terminal": 3}, "terminal must be a Loss, a RunningCost or None"),
         ({"running": 3}, "running must be a Loss, a RunningCost or None"),
         (
             {"running": Tracking(SquaredError(), target=np.zeros((3, 3)))},
