@@ -359,7 +359,8 @@ class _Follow:
             at = replace(at, tangent=tangent / np.linalg.norm(tangent))
             several = passed != 1
             kind = "branch point" if several else self._kind(at, _across(v, at.tangent), slope)
-            error = (float(np.min(np.abs(at.eigenvalues))) + error) / abs(slope)
+            crossed = at.eigenvalues[number : max(negative)]  # all of them vanish there
+            error = (float(np.max(np.abs(crossed))) + error) / abs(slope)
         family, p = self.curve.family, exp(at.theta)
         control, direction = family.control(at.z[:-1], p), family.control(v, p)
         return [
