@@ -43,9 +43,7 @@ def scalar(
     )
 
 
-def xor(
-    penalty: float, mesh: TimeMesh, *, along: bool = False, units: int = 2
-) -> LearningProblem:
+def xor(penalty: float, mesh: TimeMesh, *, along: bool = False, units: int = 2) -> LearningProblem:
     """The corners (+-1, +-1) of a square, labelled by the product of their coordinates, which the
     first coordinate of w tanh(x) + b is to become: |x_1(T) - y|^2, or its integral over (0, T).
 

@@ -13,13 +13,13 @@ from continuum import (
     Amplitude,
     Box,
     LearningProblem,
-    Loss,
     NeuralODE2,
     SquaredError,
     Tikhonov,
     TimeMesh,
     identity,
 )
+from continuum.losses import Loss
 from solvers import (
     RK4,
     FreeSwitch,
@@ -262,7 +262,13 @@ def corners_at_full_speed() -> dict[str, float]:
     statement="x' = u with int |x - 1| + u^2: the target is reached in the finite time "
     "2 (lambda D)^(1/2), on the way as a square.",
     paper=PAPER,
-    references={"e(2)": 0.0, "e(1)": 0.25, "J": 4.0 / 3.0, "T = 1: e(T)": 0.75, "T = 1.6: e(T)": 0.36},
+    references={
+        "e(2)": 0.0,
+        "e(1)": 0.25,
+        "J": 4.0 / 3.0,
+        "T = 1: e(T)": 0.75,
+        "T = 1.6: e(T)": 0.36,
+    },
     tolerance=1e-12,
     reason="the costate is linear in time and the error quadratic: DOP853 is exact; T = 2 in 16 "
     "pieces, so that no step looks far beyond the kink at its end",

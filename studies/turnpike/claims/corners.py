@@ -135,10 +135,7 @@ def corners_at_the_end() -> dict[str, float]:
     relative_tolerance={
         "int |u|^2": 3e-7,
         "dJ / d(lambda / T)": 3e-7,
-        **{
-            f"slope {t}, {4 * t}": 3e-4
-            for t in (1, 4, 16, 64, 256)
-        },
+        **{f"slope {t}, {4 * t}": 3e-4 for t in (1, 4, 16, 64, 256)},
         "slope 1024, 4096": 5e-5,
         "T^2 phi / lambda^2, T = 4096": 1e-4,
     },

@@ -30,7 +30,9 @@ def distances(problem: LearningProblem, control: Control) -> Array:
     return np.mean(np.sum((outputs - problem.target) ** 2, axis=1), axis=1)
 
 
-def graded(horizon: float, per_unit: int = 32, until: float = 8.0, growth: float = 1.05) -> TimeMesh:
+def graded(
+    horizon: float, per_unit: int = 32, until: float = 8.0, growth: float = 1.05
+) -> TimeMesh:
     """Equal layers on [0, until], and from there each longer than the last by the same factor."""
     first = np.arange(int(until) * per_unit + 1) / per_unit
     count = int(np.ceil(np.log1p((horizon - until) * per_unit * (growth - 1.0)) / np.log(growth)))
