@@ -108,7 +108,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         depth.plot(t, case["error"], color=color, label=f"{name}, training")
         depth.plot(t, case["test_error"], "--", color=color, label=f"{name}, test")
         side = case["u"].values
-        drawn = board.pcolormesh(
+        board.pcolormesh(
             side, side, case["score"].values.T, cmap="coolwarm", vmin=-1, vmax=1, rasterized=True
         )
         points, y = case["points"].values, case["colour"].values
@@ -124,7 +124,6 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             f"{float(case['objective']):.4f} after {int(case['iterations'])} iterations or "
             f"epochs, {float(case['seconds'][-1]):.0f} s"
         )
-    figure.colorbar(drawn, ax=boards, label="score", shrink=0.8)
     descent.set_xlabel("wall clock [s]")
     descent.set_ylabel("objective $J$")
     depth.set_xlabel("depth $t$")
@@ -136,7 +135,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     caption = (
         f"The authors' chess board ({count} training points, where they have 2398) with their "
         "functional, from the same start; the readout is trained, which their theorems do not "
-        "cover. " + "; ".join(notes) + "."
+        "cover; scores from -1, blue, to 1, red. " + "; ".join(notes) + "."
     )
     return [Picture("leia", caption, figure)]
 

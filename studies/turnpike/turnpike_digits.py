@@ -21,7 +21,7 @@ from solvers import LBFGS, discretize, minimize
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import load_digits
-from ..draw.figures import BLACK, BLUE, VERMILION, new_figure
+from ..draw.figures import BLACK, BLUE, GREEN, VERMILION, new_figure
 from ..liu_markowich.classification import averaged, split
 from ..shared import described, linear_classifier
 from .paper import PAPER
@@ -32,7 +32,9 @@ NEAR = 0.005
 """Of the test accuracy at the end: the depth from which it stays within this is deep enough."""
 
 
-def posed(inputs: np.ndarray, labels: np.ndarray, cost: Cost, mesh: TimeMesh, strength: float):
+def posed(
+    inputs: np.ndarray, labels: np.ndarray, cost: Cost, mesh: TimeMesh, strength: float
+) -> LearningProblem:
     """x' = w tanh(x) + b on (pixels, 10 zeros), whose last ten coordinates are to become the unit
     vector of the label: a fixed readout.
 
@@ -60,38 +62,40 @@ def enough(accuracy: np.ndarray) -> int:
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
-    figure, axes = new_figure(1, 2, width=10.5, height=4.0)
+    figure, axes = new_figure(1, 2, width=10.5, height=4.6)
     left, right = axes[0]
     notes = []
-    for case, color in zip(cases, (BLUE, VERMILION, BLACK), strict=False):
+    for case, color in zip(cases, (BLUE, VERMILION, GREEN), strict=False):
         cost, t = str(case_parameters(case)["cost"]), case["time"].values
         left.semilogy(t, case["error"], color=color, label=f"training, cost {cost}")
-        left.semilogy(t, case["test_error"], "--", color=color, label="test")
-        right.plot(t, 100 * case["test_accuracy"], color=color, label=f"test, cost {cost}")
-        depth = int(case["depth"])
+        left.semilogy(t, case["test_error"], "--", color=color, label=f"test, cost {cost}")
+        right.plot(t, 100 * case["test_accuracy"], "--", color=color)
+        depth, last = int(case["depth"]), len(t) - 1
         right.plot(t[depth], 100 * float(case["test_accuracy"][depth]), "o", color=color)
         train, test = float(case["accuracy"][-1]), float(case["test_accuracy"][-1])
         notes.append(
             f"cost {cost} ({case.attrs['status']}): at T training {100 * train:.1f} %, test "
-            f"{100 * test:.1f} %, test within {100 * NEAR:g} points of that from layer {depth} of "
-            f"{len(t) - 1} on"
+            f"{100 * test:.1f} %, test within {100 * NEAR:g} points of that, or above, from layer "
+            f"{depth} of {last} on, test error least after layer "
+            f"{int(np.argmin(case['test_error'].values))}"
         )
     linear = cases[0]["linear"].values
-    for value, style, power in zip(linear[:, 1], ("-.", ":"), (1, 2), strict=True):
-        label = (
-            f"linear classifier, $|W|_{power}^{power}$"
-            if power == 2
-            else ("linear classifier, $|W|_1$")
-        )
+    for value, style, name in zip(linear[:, 1], ("-.", ":"), ("|W|_1", "|W|_2^2"), strict=True):
+        label = f"linear classifier, ${name}$"
         right.axhline(100 * value, color=BLACK, linestyle=style, linewidth=1.0, label=label)
     left.set_ylabel("$\\varphi$, mean of $|P x(t) - y|^2$")
-    right.set_ylabel("accuracy [%]")
+    right.set_ylabel("test accuracy [%]")
     lowest = 100 * min(float(np.min(linear)), *(float(c["test_accuracy"][-1]) for c in cases))
     right.set_ylim(max(0.0, lowest - 25.0), 100)
     for ax in (left, right):
         ax.set_xlabel("depth $t$")
         ax.grid(True)
-        ax.legend(loc="lower right" if ax is right else "best")
+    handles = [
+        (handle, label)
+        for ax in (left, right)
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    ]
+    figure.legend(*zip(*handles, strict=True), loc="outside lower center", ncols=3, frameon=False)
     rows = ", ".join(
         f"|W|^{power}: training {100 * a:.1f} %, test {100 * b:.1f} %"
         for power, (a, b) in zip((1, 2), linear, strict=True)
