@@ -55,6 +55,13 @@ class TimeMesh:
             )
         return cls(float(t[-1]), len(t) - 1, given=tuple(t.tolist()))
 
+    def stretched(self, horizon: float) -> "TimeMesh":
+        """The mesh of another horizon, of which the layers keep their shares."""
+        if not self.given:
+            return TimeMesh(horizon, self.layers, self.grading)
+        inner = self.nodes[:-1] * (horizon / self.horizon)
+        return TimeMesh.through(np.append(inner, horizon))
+
     @cached_property
     def nodes(self) -> Array:
         """(K+1,): the ends of the layers, t_0 = 0 and t_K = T exactly."""

@@ -18,10 +18,10 @@ from .admissible import AdmissibleSet, SetProduct
 from .arrays import Array, to_host
 from .checks import check_positive
 from .controls import Control, ControlSpace
+from .endpoints import CostSum
 from .functional import RunningCost, Tracking
 from .kernels import KernelFormat
 from .losses import Loss, WeightedLoss
-from .meshes import TimeMesh
 from .networks import Chain
 from .networks.maps import Inputs, Offset, Pointwise, Product
 from .penalties import BlockPenalty, Penalty, PenaltySum, SobolevPenalty, Tikhonov
@@ -62,12 +62,7 @@ def rescale(
         )
     space, mesh = problem.space, problem.mesh
     factor = mesh.horizon / horizon
-    given = mesh.nodes * (horizon / mesh.horizon) if mesh.given else None
-    shorter = (
-        TimeMesh(horizon, mesh.layers, mesh.grading)
-        if given is None
-        else TimeMesh.through(np.append(given[:-1], horizon))
-    )
+    shorter = mesh.stretched(horizon)
     there = ControlSpace(shorter, space.blocks, space.fixed, space.time_norm)
     own = problem.network.block_shapes
     powers = {b.name: float(b.name in own) for b in space.trained}
@@ -76,6 +71,7 @@ def rescale(
     changes = replace(
         problem,
         controls=there,
+        terminal=_terminal(problem.terminal, factor),
         running=_running(problem.running, factor),
         penalty=_penalty(problem.penalty, space, powers, factor),
         admissible=_admissible(problem.admissible, space, powers, factor),
@@ -147,15 +143,25 @@ def _through(one: Pointwise, degree: int | None) -> int | None:
 
 def _running(running: RunningCost | Loss | None, factor: float) -> RunningCost | Loss | None:
     """int_0^T L dt = factor int_0^T' L ds."""
-    if running is None:
-        return None
     if isinstance(running, WeightedLoss):
         return replace(running, weight=factor * running.weight)
-    if type(running) is Tracking and isinstance(running.loss, WeightedLoss):
-        loss = replace(running.loss, weight=factor * running.loss.weight)
-        target = _Slower(running.target, factor) if callable(running.target) else running.target
-        return replace(running, loss=loss, target=target)
-    raise TypeError(f"it is not known what a multiple of the running cost {running!r} is")
+    return running if running is None else _slower(running, factor, factor)
+
+
+def _terminal(terminal: RunningCost | Loss | None, factor: float) -> RunningCost | Loss | None:
+    """The same, but for targets that move."""
+    return _slower(terminal, factor, 1.0) if isinstance(terminal, RunningCost) else terminal
+
+
+def _slower(cost: RunningCost | Loss, factor: float, times: float) -> RunningCost:
+    """`times` the cost, in another unit of time."""
+    if isinstance(cost, CostSum):
+        return CostSum([_slower(part, factor, times) for part in cost.costs])
+    if type(cost) is Tracking and isinstance(cost.loss, WeightedLoss):
+        loss = replace(cost.loss, weight=times * cost.loss.weight)
+        target = _Slower(cost.target, factor) if callable(cost.target) else cost.target
+        return replace(cost, loss=loss, target=target)
+    raise TypeError(f"it is not known what {cost!r} is in another unit of time")
 
 
 @dataclass(frozen=True, eq=False)

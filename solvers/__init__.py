@@ -4,7 +4,8 @@ from .adjoint.continuous import continuous_adjoint
 from .adjoint.discretize import Path, ReducedObjective, discretize
 from .compare import Attempt, Comparison, compare
 from .descent.adam import Adam
-from .descent.continuation import Arclength, Branch, Event, continue_minimizers, equal_values
+from .descent.branches import Arclength, Branch, Event
+from .descent.continuation import continue_minimizers, equal_values
 from .descent.first_order import FrankWolfe, GradientDescent, Nesterov
 from .descent.free_switch import FreeSwitch, free_switch
 from .descent.minimize import minimize

@@ -7,6 +7,7 @@ import numpy as np
 from continuum.arrays import Array, like, namespace
 from continuum.checks import check_positive
 from continuum.controls import Control
+from continuum.endpoints import no_endpoint
 from continuum.functional import Functional, Tracking
 from continuum.networks import Chain, Network
 from continuum.networks.network import Values
@@ -164,6 +165,7 @@ class _WithCost:
 
 def _on(grid: Grid, problem: LearningProblem, control: Control) -> tuple[LearningProblem, Control]:
     """The problem and the control on another grid."""
+    no_endpoint(problem.endpoint, "evaluate on a finer grid")
     network = problem.network
     if (
         not isinstance(network, Chain)

@@ -11,13 +11,17 @@ from studies.bench.sweep import run_sweep
 
 
 def check_pictures(
-    name: str, grids: list[ParameterGrid], captions: dict[str, str], folder: Path
+    name: str,
+    grids: list[ParameterGrid],
+    captions: dict[str, str],
+    folder: Path,
+    paper: str = "liu_markowich",
 ) -> None:
     """Runs cases of a study: its pictures are those of `captions`, whose expressions their captions
     match.
     """
-    study = find_study(f"liu_markowich/{name}")
-    assert any(module.__name__.endswith(f".{name}") for module in catalogue.PAPERS["liu_markowich"])
+    study = find_study(f"{paper}/{name}")
+    assert any(module.__name__.endswith(f".{name}") for module in catalogue.PAPERS[paper])
     done = run_sweep(study, grids, folder, progress="none")
     assert done.count("done") == len(study.expand(grids))
     assert study.plot is not None

@@ -39,6 +39,7 @@ from solvers import (
     Interrupted,
     Monitor,
     NewtonCG,
+    RiccatiNewton,
     SolveError,
     Status,
     Stop,
@@ -160,6 +161,7 @@ METHODS = [
     (LBFGS(gtol=1e-6), {"admissible": Box(weight=(-9, 9), bias=(-9, 9))}),
     (NewtonCG(gtol=1e-6), {}),
     (NewtonCG(gtol=1e-6, relative=True), {}),
+    (RiccatiNewton(gtol=1e-6), {}),
 ]
 
 
@@ -167,7 +169,7 @@ METHODS = [
 def test_any_minimizer(method, more):
     found = minimize(affine(8, **more), method)
     best = minimize(affine(8), NewtonCG(gtol=1e-7))
-    assert found.status is Status.CONVERGED
+    assert found.status is (Status.MINIMUM if type(method) is RiccatiNewton else Status.CONVERGED)
     assert found.objective == pytest.approx(best.objective, rel=1e-4)
     assert found.history["violation"][-1] <= method.gtol * 2.0
     assert found.multiplier == pytest.approx(best.multiplier, rel=1e-3)
@@ -232,6 +234,7 @@ def test_an_end_too_far_is_said_to_be():
     assert found.status is Status.ENDPOINT_MISSED
     assert found.statistics["violation"] == pytest.approx(1.0, rel=1e-6)
     assert "|readout(f(T)) - target| = 1, weight" in found.detail
+    assert found.history["weight"][-1] >= 1e4 * found.history["weight"][0]
     with pytest.raises(SolveError, match="It seems unreachable, at least from this start"):
         minimize(problem, LBFGS(gtol=1e-6))
 
@@ -243,6 +246,18 @@ def test_an_order_that_no_flow_on_the_line_changes():
     )
     assert found.status is Status.ENDPOINT_MISSED
     assert found.statistics["violation"] > 1.0
+
+
+def test_a_start_on_the_endpoint():
+    """From the answer itself, with a relative tolerance, and from a stationary start."""
+    method = NewtonCG(gtol=1e-6, relative=True)
+    found = minimize(affine(8), method)
+    again = minimize(affine(8), method, initial=found.control)
+    assert again.status is Status.CONVERGED
+    assert again.objective == pytest.approx(found.objective, rel=1e-6)
+    still = minimize(affine(8, target=0.0), method)
+    assert still.status is Status.CONVERGED
+    assert still.objective == 0.0
 
 
 def test_monitors_and_interruption():
@@ -357,6 +372,7 @@ def test_sums_of_costs(rng):
     parts = [
         Tracking(SquaredError(0.3)),
         Tracking(SquaredError(), Affine(1, fixed={"readout.mu": 0.0}), np.ones((1, 3))),
+        Tracking(SquaredError(), Affine(1, fixed={"readout.mu": 0.0}), np.zeros((1, 3))),
         Tracking(SquaredError(0.2), State(), np.ones((2, 3))),
     ]
 

@@ -10,7 +10,9 @@ from test_chain_loops import chains
 
 from continuum import (
     L1,
+    AbsoluteError,
     Affine,
+    CostSum,
     CrossEntropy,
     Integral,
     Interval,
@@ -18,6 +20,7 @@ from continuum import (
     Logistic,
     Projection,
     RunningCost,
+    Softmax,
     SquaredError,
     State,
     Tikhonov,
@@ -72,6 +75,12 @@ COSTS = {
         "terminal": CrossEntropy(),
         "readout": Affine(3, fixed={"readout.W": 0.3, "readout.mu": 0.1}),
         "running": Logistic(0.4),
+    },
+    "norm of a residual": {"terminal": AbsoluteError(0.7, groups="sample")},
+    "softmax": {"readout": Softmax(3), "running": SquaredError(0.4)},
+    "sums": {
+        "terminal": CostSum([Tracking(SquaredError()), Tracking(Logistic())]),
+        "running": CostSum([Tracking(SquaredError()), Tracking(SquaredError(), State())]),
     },
     "integral": {"readout": Integral(link=sigmoid), "running": SquaredError(0.4)},
     "projection": {"readout": Projection(np.array([[1.0, -0.5, 2.0]])), "running": Logistic(0.4)},

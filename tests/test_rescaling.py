@@ -14,6 +14,7 @@ from continuum import (
     Bottleneck,
     Box,
     Chain,
+    CostSum,
     FiniteSet,
     Inputs,
     Interval,
@@ -26,9 +27,11 @@ from continuum import (
     NormBall,
     Offset,
     Pointwise,
+    RunningCost,
     SobolevPenalty,
     SquaredError,
     SymmetricLayer,
+    TerminalEquality,
     Tikhonov,
     TimeMesh,
     Tracking,
@@ -155,6 +158,12 @@ SAME = {
     "moving target": problem_of(
         NeuralODE2(2, tanh), running=Tracking(SquaredError(0.7), target=moving)
     ),
+    "sum of costs": problem_of(
+        NeuralODE2(2, tanh),
+        running=CostSum([Tracking(SquaredError(0.7), target=moving), Tracking(AbsoluteError(0.1))]),
+        terminal=Tracking(SquaredError(0.7), target=moving),
+    ),
+    "endpoint": problem_of(NeuralODE2(2, tanh), endpoint=TerminalEquality()),
     "width": problem_of(WidthDepth(GRID, leaky_relu(0.2)), penalty=Tikhonov(0.1)),
     "an inner layer is fixed": problem_of(
         DEEP, controls=DEEP.controls(TimeMesh(3.0, 5), fixed={"v": np.ones((3, 2))})
@@ -273,7 +282,25 @@ class Twice(Tikhonov):
     pass
 
 
+class Still(RunningCost):
+    def density(self, network, f, c, t):
+        return f[0]
+
+    def vjp(self, network, f, c, t, q):
+        return 0 * f, {}
+
+    def vjp_derivative(self, network, f, c, t, q, df, dc):
+        return 0 * f, {}
+
+    def formula(self):
+        return "f_1"
+
+
 def test_what_it_does_not_know(rng):
+    for own in ({"running": Still()}, {"terminal": Still()}):
+        problem = problem_of(NeuralODE2(2, tanh), **own)
+        with pytest.raises(TypeError, match="in another unit of time"):
+            rescale(problem, problem.space.zeros(), 1.0)
     problem = problem_of(NeuralODE2(2, tanh), penalty=Twice(0.1))
     control = problem.space.random(rng)
     with pytest.raises(TypeError, match="it is not known how Twice"):

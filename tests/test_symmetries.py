@@ -14,6 +14,7 @@ from continuum import (
     Interval,
     LearningProblem,
     Linear,
+    Logistic,
     LowRank,
     NeuralODE,
     NeuralODE2,
@@ -34,7 +35,7 @@ from continuum import (
     tanh,
 )
 from continuum.networks import Adjoint
-from solvers import RK4, discretize, symmetries
+from solvers import LBFGS, RK4, discretize, multistart, symmetries
 
 MESH = TimeMesh(1.5, 3)
 XOR = np.array([[1.0, 1.0, -1.0, -1.0], [1.0, -1.0, 1.0, -1.0]])
@@ -136,6 +137,16 @@ CASES = {
         of(NeuralODE2(3, tanh), np.vstack([EQUAL[:1], 2 * EQUAL[:1], 0 * EQUAL[:1]]), 0 * EQUAL),
         1,
     ),
+    # the logistic loss is not even
+    "a zero coordinate, logistic": (
+        of(
+            NeuralODE2(3, tanh),
+            np.vstack([EQUAL[:1], 2 * EQUAL[:1], 0 * EQUAL[:1]]),
+            0 * EQUAL,
+            terminal=Logistic(),
+        ),
+        0,
+    ),
     "equal units on a grid": (of(WidthDepth(GRID, relu), EQUAL, EQUAL), 4),
     "weights that differ": (
         of(WidthDepth(gauss_legendre(Interval(0, 1), 3), relu), EQUAL, EQUAL),
@@ -175,6 +186,18 @@ def test_the_problem_does_not_notice(problem, count, rng):
             rtol=0,
             atol=1e-12 * problem.space.norm(here),
         )
+
+
+def test_images_are_one_cluster(rng):
+    """The end of a run from the image of a start is the image of its end."""
+    problem = xor(NeuralODE2(2, tanh), penalty=Tikhonov(1e-3))
+    (symmetry,) = symmetries(problem)
+    start = problem.space.random(rng, 2.0)
+    counts = [
+        len(multistart(problem, LBFGS(), [start, symmetry(start)], symmetries=known).clusters)
+        for known in ([], [symmetry])
+    ]
+    assert counts == [2, 1]
 
 
 def test_states_of_many_units():

@@ -1,20 +1,26 @@
 """How the gradient of the discretized problem changes with the horizon, the coefficients held.
 
-With Euler's layers x_{k+1} = x_k + tau_k F_k, F_k = F(x_k, c_k), and tau_k = T s_k, the derivatives
-delta_k in T of the states and dp_k of the costates p_k are
+Euler's layers z_{k+1} = z_k + tau_k F(z_k, u_k, s), tau_k = T s_k, have d z_{k+1} / dT = (z_{k+1} -
+z_k) / T at fixed z_k, u_k, s.  So, with the arrays of `linear_quadratic.py`, the derivatives in T
+of states and costates follow from
 
-    delta_{k+1} = delta_k + tau_k D_f F_k delta_k + s_k F_k,
-    dp_k = dp_{k+1} + tau_k [(D_f F_k)* dp_{k+1} + (D_f F_k)*' p_{k+1}] + s_k (D_f F_k)* p_{k+1}
-           + dseed_k,
+    z'_{k+1} = A_k z'_k + (z_{k+1} - z_k) / T,                                     z'_0 = 0,
+    l'_k = A_k^T (l'_{k+1} + lambda_{k+1} / T) - lambda_{k+1} / T + Q_k z'_k + c_k / T,
 
-the prime the derivative along delta_k.  Layer k's part of the gradient is tau_k (D_c F_k)* p_{k+1};
-its derivative is the last line with D_c in place of D_f.  The seeds of a running cost and the
-penalty are proportional to T, besides what delta_k does.
+c_k the part of q_k that the running cost makes, which is proportional to T, and l'_K = Q_K z'_K +
+c_K / T.  The derivative of the gradient in u_k is
+
+    S_k^T z'_k + B_k^T (l'_{k+1} + lambda_{k+1} / T) + r_k / T,
+
+and that in s the sum of the same with the borders, with r_k replaced by what the running cost makes
+of r.
 """
 
 from dataclasses import replace
 
-from continuum.arrays import Array, namespace
+import numpy as np
+
+from continuum.arrays import Array
 from continuum.controls import Control
 from continuum.functional import Tracking
 from continuum.networks import Chain
@@ -23,13 +29,14 @@ from continuum.penalties import Tikhonov
 from continuum.problem import LearningProblem
 
 from ..flow.advance import Steps
-from .discrete_cost import DiscreteCost, Rule, States
-from .discretize import discretize
+from .coefficients import Columns
+from .discrete_cost import DiscreteCost, Rule
+from .linear_quadratic import Linearization
 
 
 def check_horizon(problem: LearningProblem) -> None:
     """Raises TypeError for what does not scale with the horizon in a known way: networks and costs
-    that may depend on time, other penalties than Tikhonov, and the norm "H1".
+    that may depend on time, and other penalties than Tikhonov.
     """
     network, running = problem.network, problem.functional.running
     first = network.maps[0] if isinstance(network, Chain) else None
@@ -44,69 +51,51 @@ def check_horizon(problem: LearningProblem) -> None:
     for term in () if problem.penalty is None else problem.penalty.terms:
         if not isinstance(term, Tikhonov):
             raise TypeError(f"the derivative in the horizon is known for Tikhonov, not {term!r}")
-    if problem.space.time_norm != "L2":
-        raise TypeError('the derivative in the horizon needs the norm "L2" in time')
 
 
-def horizon_derivative(problem: LearningProblem, control: Control) -> Control:
-    """d/dT of the derivative of J in the coefficients, represented in the product of the space at
-    this T; J discretized by Euler, one step per layer.
+def horizon_derivative(problem: LearningProblem, control: Control, found: Linearization) -> Array:
+    """(K m + p,): d/dT of the derivative of J in the coefficients u_0, ..., u_{K-1}, s; J
+    discretized by Euler, one step per layer.
 
-    raises TypeError as `check_horizon`; SolveError if the state does not stay finite
+    found : the linearization of that at the control
+    raises TypeError as `check_horizon`
     """
     check_horizon(problem)
-    network, space, horizon = problem.network, problem.space, problem.mesh.horizon
-    control = space.check("control", control)
-    path = discretize(problem).run(control)
-    x, p = path.states, path.costates * problem.sample_weights
-    cost, still = _costs(problem, control), space.zeros()
-    total = space.cotangents(problem.initial)
-    delta = [namespace(x).zeros_like(x[0, ...])]
-    layers = [(k, float(path.times[k]), float(tau)) for k, tau in enumerate(problem.mesh.steps)]
-    for k, t, tau in layers:
-        change = network.jvp(x[k, ...], control.at_layer(k, t), t, delta[k], {})
-        delta.append(delta[k] + tau * change + (x[k + 1, ...] - x[k, ...]) / horizon)
-    dx = namespace(x).stack(delta)
-    dseeds = _explicit(problem, cost, x, total, horizon)
-    states = cost.rule.states
-    dseeds[states, ...] += cost.seed_derivatives(states, _of(x), _of(dx), still, total)
-    dp = dseeds[-1, ...]
-    for k, t, tau in reversed(layers):
-        at = x[k, ...], control.at_layer(k, t), t, p[k + 1, ...]
-        back, bars = network.vjp(*at)
-        dback, dbars = network.vjp_derivative(*at, dx[k, ...], {}, dp)
-        for found, factor in ((bars, tau / horizon), (dbars, tau)):
-            space.scatter(total, k, t, found, factor)
-        dp = dp + tau * dback + (tau / horizon) * back + dseeds[k, ...]
-    further = {}
-    if problem.penalty is not None:
-        timed = [b.name for b in space.trained if b.time != "static"]
-        gradient = problem.penalty.gradient(control)
-        further = {name: g / horizon for name, g in gradient.items() if name in timed}
-    return space.riesz(total, further)
+    model, borders, x, costates = found.model, found.borders, found.states, found.costates
+    horizon, layers = problem.mesh.horizon, len(model.A)
+    running, static = _running(problem, control, x)
+    dx = np.zeros_like(x)
+    for k in range(layers):
+        dx[k + 1] = np.einsum("mij,mj->mi", model.A[k], dx[k]) + (x[k + 1] - x[k]) / horizon
+    explicit = np.einsum("kmij,kmj->kmi", model.Q, dx) + running / horizon
+    later = np.empty_like(costates[1:])
+    change = explicit[layers]
+    for k in range(layers - 1, -1, -1):
+        share = costates[k + 1] / horizon
+        later[k] = change + share
+        change = np.einsum("mij,mi->mj", model.A[k], later[k]) - share + explicit[k]
+    du = np.einsum("kmia,kmi->ka", model.S, dx[:-1]) + model.r / horizon
+    du += np.einsum("kmia,kmi->ka", model.B, later)
+    if borders is None:
+        return du.reshape(-1)
+    ds = np.einsum("kmia,kmi->a", borders.S, dx) + static / horizon
+    ds += np.einsum("kmia,kmi->a", borders.B, later)
+    return np.append(du.reshape(-1), ds)
 
 
-def _costs(problem: LearningProblem, control: Control) -> DiscreteCost:
-    rule = Rule.of(problem, Steps.equal(problem.mesh, 1), "layers")
-    return DiscreteCost(problem.functional, control, rule)
-
-
-def _explicit(
-    problem: LearningProblem, cost: DiscreteCost, x: Array, total: dict[str, Array], horizon: float
-) -> Array:
-    """(K + 1, N, M): the seeds of the running cost, divided by T; their cotangents likewise are
-    added to `total`.
+def _running(problem: LearningProblem, control: Control, x: Array) -> tuple[Array, Array]:
+    """The derivatives of the running cost alone, with states held: in the states, (K + 1, M, N),
+    and in static coefficients, (p,).
     """
-    found = namespace(x).zeros_like(x)
-    if problem.running is None:
-        return found
-    alone = replace(cost, functional=replace(cost.functional, terminal=None))
-    own = problem.space.cotangents(problem.initial)
-    found[cost.rule.states, ...] += alone.seeds(cost.rule.states, _of(x), own) / horizon
-    for name, c in own.items():
-        total[name] += c / horizon
-    return found
-
-
-def _of(states: Array) -> States:
-    return lambda numbers: states[numbers, ...]
+    columns, found = Columns.of(problem.space), np.zeros_like(x)
+    total = problem.space.cotangents(problem.initial)
+    if problem.running is not None:
+        functional = replace(problem.functional, terminal=None)
+        rule = Rule.of(problem, Steps.equal(problem.mesh, 1), "layers")
+        alone = replace(rule, states=np.arange(len(x)))
+        states = x.transpose(0, 2, 1)
+        seeds = DiscreteCost(functional, control, alone).seeds(
+            alone.states, lambda numbers: states[numbers], total
+        )
+        found = (problem.network.weights[:, None] * seeds).transpose(0, 2, 1)
+    return found, columns.split(columns.weights * columns.vector(total))[1]

@@ -32,6 +32,7 @@ import numpy as np
 
 from continuum.arrays import Array, is_numpy
 from continuum.controls import Control
+from continuum.endpoints import CostSum
 from continuum.functional import RunningCost, Tracking
 from continuum.losses import SquaredError
 from continuum.penalties import Tikhonov
@@ -128,35 +129,54 @@ def reduced_gradient(model: LinearQuadratic, borders: Borders | None = None) -> 
 
 
 def reduced_hessian(model: LinearQuadratic, borders: Borders | None = None) -> Array:
-    """(K m + p, K m + p): the Hessian of J in u_0, ..., u_{K-1}, s, dense; for small problems."""
+    """(K m + p, K m + p): the Hessian of J in u_0, ..., u_{K-1}, s, dense; for small problems.
+
+    From the last layer backwards, with P_k = Q_k + A_k^T P_{k+1} A_k, a unit of u_k changes
+    lambda_{k+1} by P_{k+1} B_k, lambda_k by S_k + A_k^T P_{k+1} B_k, earlier ones by A^T; the
+    gradient in u_j changes by B_j^T times the change of lambda_{j+1}.
+    """
     layers, m = model.r.shape
     p = 0 if borders is None else len(borders.r)
-    size = layers * m + p
-    hessian = np.zeros((size, size))
+    count, last = layers * m, model.Q[layers]
+    hessian = np.zeros((count + p, count + p))
     samples, units = model.q.shape[1:]
-    dz = np.zeros((samples, units, size))
-    for k in range(layers + 1):
-        hessian += np.einsum("mia,mij,mjb->ab", dz, model.Q[k], dz, optimize=True)
-        if borders is not None:
-            mixed = np.einsum("mia,mib->ab", dz, borders.S[k])
-            hessian[:, layers * m :] += mixed
-            hessian[layers * m :, :] += mixed.T
-        if k == layers:
-            break
-        own = slice(k * m, (k + 1) * m)
-        mixed = np.einsum("mia,mib->ab", dz, model.S[k])
-        hessian[:, own] += mixed
-        hessian[own, :] += mixed.T
-        hessian[own, own] += model.R[k]
-        dz = np.einsum("mij,mja->mia", model.A[k], dz)
-        dz[:, :, own] += model.B[k]
-        if borders is not None:
-            dz[:, :, layers * m :] += borders.B[k]
-            hessian[own, layers * m :] += borders.R[k]
-            hessian[layers * m :, own] += borders.R[k].T
+    changes = np.zeros((samples, units, count + p))
+    moved = _moved(model, borders)
     if borders is not None:
-        hessian[layers * m :, layers * m :] += borders.P
+        changes[:, :, count:] = last @ moved[layers] + borders.S[layers]
+        hessian[count:, count:] = borders.P + _summed(borders.S[layers], moved[layers])
+    for k in range(layers - 1, -1, -1):
+        own, later = slice(k * m, (k + 1) * m), slice((k + 1) * m, None)
+        back, bent = model.A[k].transpose(0, 2, 1), last @ model.B[k]
+        hessian[own, own] = model.R[k] + _summed(model.B[k], bent)
+        hessian[own, later] = _summed(model.B[k], changes[:, :, later])
+        if borders is not None:
+            shared = _summed(borders.B[k], changes[:, :, count:])
+            hessian[count:, count:] += shared + _summed(borders.S[k], moved[k])
+            hessian[own, count:] += borders.R[k] + _summed(model.S[k], moved[k])
+        changes[:, :, later] = back @ changes[:, :, later]
+        changes[:, :, own] = model.S[k] + back @ bent
+        if borders is not None:
+            changes[:, :, count:] += model.Q[k] @ moved[k] + borders.S[k]
+        last = model.Q[k] + back @ last @ model.A[k]
+        hessian[later, own] = hessian[own, later].T
     return hessian
+
+
+def _moved(model: LinearQuadratic, borders: Borders | None) -> Array:
+    """(K + 1, M, N, p): d z_k / ds."""
+    layers, samples, units = model.q[1:].shape
+    found = np.zeros((layers + 1, samples, units, 0 if borders is None else len(borders.r)))
+    if borders is not None:
+        for k in range(layers):
+            found[k + 1] = model.A[k] @ found[k] + borders.B[k]
+    return found
+
+
+def _summed(x: Array, y: Array) -> Array:
+    """(a, b): sum_mi x_mia y_mib."""
+    rows = x.shape[0] * x.shape[1]
+    return x.reshape(rows, -1).T @ y.reshape(rows, -1)
 
 
 class Linearizer:
@@ -433,6 +453,8 @@ def _compare(name: str, given: object, found: Array, alone: Array) -> None:
 
 def _has_constant_curvature(cost: RunningCost | None) -> bool:
     """True where the second derivative in the state is known to be the same at all states."""
+    if isinstance(cost, CostSum):
+        return all(_has_constant_curvature(part) for part in cost.costs)
     return cost is None or (
         isinstance(cost, Tracking)
         and type(cost.loss) is SquaredError

@@ -54,8 +54,9 @@ def descend_to_endpoint(
     Its history has one entry per round: "objective", which is J without the terms of the endpoint,
     "violation", the measure of the minimizer, "residual", the root of the sum of their squares,
     "weight" and "inner_iterations"; `multiplier` of the solution is p (P, M).  It has converged
-    when the measure and the violation are both at most gtol, times what they were at the start if
-    that is relative.
+    when the measure and the violation are both at most gtol; if that is relative, gtol times what
+    the measure was at the start, and times the violation there or the size of the target.  The
+    status is then that of the last subproblem, whose strict minimum is one of the problem too.
     """
     search = _Search(problem, minimizer)
     run = Run[Control](
@@ -97,7 +98,7 @@ class _Search:
         end = self.posed.constraint
         if end is None or end.target is None or end.readout is None:
             raise TypeError("the problem has no endpoint")
-        self.measure_of_outputs = end.readout.measure(self.posed.network)
+        self.target, self.measure_of_outputs = end.target, end.readout.measure(self.posed.network)
         self.multiplier = namespace(end.target).zeros_like(end.target)
         self.violation, self.weight, self.evaluations = np.inf, 1.0, 0
 
@@ -107,16 +108,18 @@ class _Search:
         first = self.violation = self._size(look.residual)
         self.weight = self._first_weight(start, look)
         gtol, inner, seen = self.minimizer.gtol, replace(self.minimizer, gtol=0.1), [first]
-        inner, rises, bound, factor = replace(inner, relative=True), 0, 0.1, 1.0
+        inner, rises, saddles = replace(inner, relative=True), 0, 0
+        bound, factor, goal = 0.1, 1.0, gtol
+        if self.minimizer.relative:
+            goal *= max(first, self._size(self.target)) or 1.0
         while True:
             ended, measure = self._inner(inner, x)
             if not seen[1:]:  # the first round, whose tolerance was relative
                 bound = max(gtol, 0.1 * measure[0])
-                factor = measure[0] if self.minimizer.relative else 1.0
+                factor = (measure[0] or 1.0) if self.minimizer.relative else 1.0
             x, look = ended.control, self._look(ended.control)
             self.violation = self._size(look.residual)
             self.multiplier = self.multiplier + self.weight * look.residual
-            goal = gtol * (first if self.minimizer.relative else 1.0)
             done = measure[-1] <= gtol * factor and self.violation <= goal
             stop = run.record(x, self._numbers(look, ended, measure[-1]), last=done)
             if done:
@@ -130,10 +133,12 @@ class _Search:
             seen.append(self.violation)
             if rises >= _STUCK and self.violation > 0.5 * seen[-1 - _STUCK]:
                 return Status.ENDPOINT_MISSED, self._rank()
-            failed = ended.status in (Status.LINE_SEARCH_FAILED, Status.SADDLE)
+            saddles += ended.status is Status.SADDLE
+            failed = ended.status is Status.LINE_SEARCH_FAILED or saddles >= _STUCK
             if failed and self.violation <= goal and bound <= gtol * factor:
                 return ended.status, f"{self.minimizer.measure} {measure[-1]:.3g}"
-            self.weight *= 10.0 if slow else 1.0
+            # a saddle of L may be a minimum on the endpoint's set: larger w tell
+            self.weight *= 10.0 if slow or ended.status is Status.SADDLE else 1.0
             bound = max(0.01 * bound, gtol * factor)
             inner = replace(inner, gtol=bound, relative=False)
 

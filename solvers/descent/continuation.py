@@ -3,7 +3,7 @@ equations.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise, product
 from math import exp, log
 from typing import Literal
@@ -12,12 +12,14 @@ import numpy as np
 import scipy.optimize
 
 from continuum.arrays import Array
-from continuum.checks import check_count, check_name, check_positive, check_type, store
+from continuum.checks import check_name, check_positive, check_type
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
+from ..run.iteration import Interrupted
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
+from .branches import Arclength, Branch, Event
 from .curves import Curve, Point
 from .families import FAMILIES
 from .minimize import minimize
@@ -28,111 +30,6 @@ _STRAIGHT = 0.95
 
 _BESIDE = 0.02
 """Arclength from a branch point at which the other branch is looked at to classify it."""
-
-
-@dataclass(frozen=True)
-class Arclength:
-    """How a branch is followed.
-
-    max_step : longest step in arclength, (|dy|^2 + (d log p)^2)^(1/2)
-    max_points : the cap on points
-    gtol : a control is stationary where the gradient's norm is at most gtol
-    rtol : an eigenvalue of the Hessian counts as null if it is at most rtol times the largest, in
-        absolute value
-    raises ValueError for numbers that are not positive
-    """
-
-    max_step: float = 0.1
-    max_points: int = 1000
-    gtol: float = 1e-9
-    rtol: float = 1e-8
-
-    def __post_init__(self) -> None:
-        store(self, check_positive, "max_step", "gtol", "rtol")
-        store(self, check_count, "max_points")
-
-
-@dataclass(frozen=True, eq=False)
-class Event:
-    """A point of a branch at which something happens.
-
-    kind : "fold", where the branch turns back in the parameter; "subcritical pitchfork", where
-        another branch crosses and both its halves lie on the side of fewer negative eigenvalues of
-        this one; "supercritical pitchfork", on the other side; "transcritical", one half on each;
-        "branch point", where an eigenvalue passes zero but the other branch was not found, or
-        several pass at once;
-        "equal values", where another branch has the same J
-    parameter, objective, control : there
-    error : estimated error of `parameter`, from the residuals of the equations that define it
-    direction : the null vector of the Hessian, of norm 1; for equal values the control of the other
-        branch less this one
-    negative : numbers of negative eigenvalues before and after; for equal values on this branch and
-        on the other
-    null : number of null eigenvalues
-    after : number of the point of the branch before it
-    tangent : (n + 1,), of this branch in the unknowns and log p
-    """
-
-    kind: str
-    parameter: float
-    objective: float
-    control: Control
-    error: float
-    direction: Control
-    negative: tuple[int, int]
-    null: int
-    after: int
-    tangent: Array = field(repr=False)
-
-
-@dataclass(frozen=True, eq=False)
-class Branch:
-    """Stationary points of the discretized problem, in the order in which they were found.
-
-    parameter : its name
-    values, objectives, least : (P,), of the parameter, of J, and the least eigenvalues of the
-        Hessian in the product of the space
-    controls : P of them
-    negative, null : (P,), how many eigenvalues are negative, the Morse index, and null, to `rtol`
-        of the method.  Where both are 0 the control is a strict local minimiser, where the first is
-        not 0 it is none
-    events : folds and branch points, in order
-    status, detail : how it ended
-    problem, method : what was followed, and how
-    """
-
-    parameter: str
-    values: Array
-    objectives: Array
-    least: Array
-    controls: tuple[Control, ...]
-    negative: Array
-    null: Array
-    events: tuple[Event, ...]
-    status: Status
-    detail: str
-    problem: LearningProblem = field(repr=False)
-    method: Arclength = field(repr=False)
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def pieces(self) -> list[tuple[int, Array, Array]]:
-        """The branch cut at its events: (Morse index, values, objectives) of each piece, the events
-        at its ends included.
-        """
-        cuts: list[Event | None] = [None, *self.events, None]
-        found = []
-        for start, stop in pairwise(cuts):
-            first = 0 if start is None else start.after + 1
-            last = len(self) - 1 if stop is None else stop.after
-            own = slice(first, last + 1)
-            ends = [[] if e is None else [e.parameter] for e in (start, stop)]
-            values = np.concatenate([ends[0], self.values[own], ends[1]])
-            ends = [[] if e is None else [e.objective] for e in (start, stop)]
-            objectives = np.concatenate([ends[0], self.objectives[own], ends[1]])
-            found.append((int(self.negative[last]), values, objectives))
-        return found
 
 
 def continue_minimizers(
@@ -150,9 +47,9 @@ def continue_minimizers(
     in the interval of `start` and `stop`, by pseudo-arclength; it ends where it leaves that.
 
     What is followed is stationary: a minimiser where Morse index and null count are 0.  Along it
-    folds and branch points are located by Brent's method, to rounding, where the parameter's
-    share of the tangent or one eigenvalue of the Hessian changes sign; two changes between
-    neighbouring points that undo each other are not seen: choose a smaller `max_step`.
+    folds and branch points are located to rounding, where the parameter's share of the tangent or
+    one eigenvalue of the Hessian changes sign; two changes between neighbouring points that undo
+    each other are not seen: choose a smaller `max_step`.
 
     parameter : "penalty", the strength of the problem's Tikhonov term, or "horizon", the layers
         keeping their shares of it; the problem's own value of it does not matter
@@ -164,7 +61,8 @@ def continue_minimizers(
     side : of an event, which half of the other branch: 1 along its direction, -1 against it.  Where
         the problem has a symmetry that turns the direction round, they are images of each other
     raises SolveError, with the last control, if it cannot be followed to an end, unless
-        raise_on_failure=False; TypeError, ValueError for problems and arguments that do not fit
+        raise_on_failure=False, which returns what was found; Interrupted on Ctrl-C, with the branch
+        so far in `partial`; TypeError, ValueError for problems and arguments that do not fit
     """
     if method is None:
         method = Arclength()
@@ -177,18 +75,22 @@ def continue_minimizers(
     if side not in (1, -1):
         raise ValueError(f"side must be 1 or -1, got {side!r}")
     follow = _Follow(Curve(family, method.gtol), method, ends)
-    if isinstance(initial, Event):
-        first = follow.crossing(initial, side)
-        status = follow.run(first, quiet=True)
-    else:
-        first = _first(follow.curve, ends, initial)
-        status = follow.run(first)
+    crossing = isinstance(initial, Event)
+    first = follow.crossing(initial, side) if crossing else _first(follow.curve, ends, initial)
+    try:
+        status = follow.run(first, quiet=crossing)
+    except KeyboardInterrupt as error:
+        partial = follow.branch(parameter, Status.INTERRUPTED)
+        raise Interrupted(_last(partial), partial) from error
     branch = follow.branch(parameter, status)
-    if raise_on_failure and not status.ok:
-        raise SolveError(
-            Solution(branch.controls[-1], status, branch.detail, float(branch.objectives[-1]))
-        )
+    _last(branch).raise_if_failed(raise_on_failure)
     return branch
+
+
+def _last(branch: Branch) -> Solution[Control]:
+    """The last point of a branch, with the branch's status."""
+    objective = float(branch.objectives[-1])
+    return Solution(branch.controls[-1], branch.status, branch.detail, objective)
 
 
 def _first(curve: Curve, ends: tuple[float, float], initial: Control | None) -> Point:
@@ -211,7 +113,8 @@ def equal_values(branch: Branch, other: Branch) -> tuple[Event, ...]:
     increasing parameter.
 
     Between neighbouring points of the two, J is interpolated to find a change of sign; there both
-    controls are solved for, and the parameter is found by Brent's method, to rounding.
+    controls are solved for, and the parameter is found by Brent's method, to rounding.  What lies
+    between a fold and the point beside it is not looked at.
     raises ValueError for branches of different parameters or spaces, SolveError where a stationary
         point between two known ones is not found
     """
@@ -375,8 +278,8 @@ class _Follow:
         value, f, matrix = self.curve.system(z)
         if not np.linalg.norm(f) <= self.method.gtol:
             raise ValueError("initial is an event of another problem: J is not stationary there")
-        unit = side * _across(v, event.tangent)
-        return Point(z, value, float(np.linalg.norm(f)), matrix, unit)
+        mu, unit = np.linalg.eigvalsh(matrix[:, :-1]), side * _across(v, event.tangent)
+        return Point(z, value, float(np.linalg.norm(f)), mu, unit)
 
     def branch(self, name: str, status: Status) -> Branch:
         """What was found."""
@@ -444,10 +347,11 @@ class _Follow:
             at = self.curve.root(one, other, lambda q: q.eigenvalues[number])
         if at is None:
             return None
-        v, plane = _null_vectors(at.matrix)
+        matrix = self.curve.system(at.z)[2]
+        v, plane = _null_vectors(matrix)
         error = at.residual + len(v) * float(np.finfo(float).eps) * at.scale
         if fold:
-            kind, error = "fold", error / abs(float(v @ at.matrix[:, -1]))
+            kind, error = "fold", error / abs(float(v @ matrix[:, -1]))
         else:
             slope = other.eigenvalues[number] - one.eigenvalues[number]
             slope = float(slope / (other.theta - one.theta))

@@ -15,7 +15,6 @@ Numerical Continuation Methods (2003), chapters 2, 6 and 8.
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from math import exp
 
 import numpy as np
@@ -43,25 +42,20 @@ class Point:
     z : (n + 1,), y and theta
     value : J
     residual : |F|
-    matrix : (n, n + 1), [H F_theta]
+    eigenvalues : (n,), of H, increasing
     tangent : (n + 1,), of norm 1
     """
 
     z: Array
     value: float
     residual: float
-    matrix: Array
+    eigenvalues: Array
     tangent: Array
 
     @property
     def theta(self) -> float:
         """log p."""
         return float(self.z[-1])
-
-    @cached_property
-    def eigenvalues(self) -> Array:
-        """(n,), of H, increasing."""
-        return np.linalg.eigvalsh(self.matrix[:, :-1])
 
     @property
     def scale(self) -> float:
@@ -101,7 +95,8 @@ class Curve:
                 tangent = _bordered(matrix, before, np.append(np.zeros(len(f)), 1.0))
                 if tangent is None:
                     return None
-                return Point(z, value, residual, matrix, tangent / np.linalg.norm(tangent))
+                unit = tangent / np.linalg.norm(tangent)
+                return Point(z, value, residual, np.linalg.eigvalsh(matrix[:, :-1]), unit)
             step = _bordered(matrix, row, np.append(-f, level - row @ z))
             length = np.inf if step is None else float(np.linalg.norm(step))
             if step is None or not length <= _LONGEST:
@@ -178,7 +173,7 @@ class Curve:
         inside = 0.0 <= float(unit @ (z - one.z)) <= float(np.linalg.norm(chord))
         if not (inside and residual <= self.gtol):
             return None
-        return Point(z, value, residual, matrix, unit)
+        return Point(z, value, residual, np.linalg.eigvalsh(matrix[:, :-1]), unit)
 
     def _bend(self, z: Array, w: Array) -> Array:
         """(n + 1, n + 1): second derivatives of w . F in z, by central differences of M."""
@@ -197,8 +192,8 @@ class Curve:
     def system(self, z: Array) -> tuple[float, Array, Array]:
         """J, F and [H F_theta].  Raises SolveError where the state is not finite."""
         y, p = z[:-1], exp(z[-1])
-        value, f, h = self.family.evaluate(y, p)
-        return value, f, np.column_stack([h, p * self.family.sensitivity(y, p)])
+        value, f, h, slope = self.family.evaluate(y, p)
+        return value, f, np.column_stack([h, p * slope])
 
 
 def _bordered(matrix: Array, row: Array, right: Array) -> Array | None:

@@ -21,7 +21,7 @@ from continuum.problem import LearningProblem
 from ..adjoint.coefficients import Columns
 from ..adjoint.discretize import discretize
 from ..adjoint.horizon import check_horizon, horizon_derivative
-from ..adjoint.linear_quadratic import Linearizer, reduced_hessian
+from ..adjoint.linear_quadratic import Linearization, Linearizer, reduced_hessian
 
 MOST_UNKNOWNS = 2000
 """Hessians are dense."""
@@ -42,6 +42,10 @@ class Family(ABC):
                 f"continuation needs stationary points of a smooth problem: "
                 f"{problem.admissible!r} bounds them"
             )
+        if problem.endpoint is not None:
+            raise TypeError(
+                f"continuation knows no multipliers: {problem.endpoint!r} constrains the problem"
+            )
         terms = () if problem.penalty is None else problem.penalty.terms
         rough = [term for term in terms if not term.smooth]
         if rough:
@@ -59,10 +63,8 @@ class Family(ABC):
         """The problem for this p."""
 
     @abstractmethod
-    def slope(self, control: Control, value: float) -> Control:
-        """d/dp of the derivative of J in the coefficients, represented in the product of the space
-        for this p.
-        """
+    def slope(self, control: Control, value: float, found: Linearization) -> Array:
+        """d/dp of the derivative of J in the coefficients, in the order of `Columns`."""
 
     def columns(self, value: float) -> Columns:
         """The coefficients as they lie in y."""
@@ -78,17 +80,13 @@ class Family(ABC):
         columns = self.columns(value)
         return self.roots * columns.vector(columns.space.check("initial", control))
 
-    def evaluate(self, y: Array, value: float) -> tuple[float, Array, Array]:
-        """(J, F, H).  Raises SolveError where the state is not finite."""
-        found = Linearizer(discretize(self.at(value)))(self.control(y, value))
+    def evaluate(self, y: Array, value: float) -> tuple[float, Array, Array, Array]:
+        """(J, F, H, dF/dp).  Raises SolveError where the state is not finite."""
+        control = self.control(y, value)
+        found = Linearizer(discretize(self.at(value)))(control)
+        slope = self.slope(control, value, found) / self.roots
         h = reduced_hessian(found.model, found.borders) / np.outer(self.roots, self.roots)
-        return found.value, found.gradient / self.roots, 0.5 * (h + h.T)
-
-    def sensitivity(self, y: Array, value: float) -> Array:
-        """dF/dp at fixed y."""
-        columns = self.columns(value)
-        slope = self.slope(self.control(y, value), value)
-        return columns.weights * columns.vector(slope) / self.roots
+        return found.value, found.gradient / self.roots, 0.5 * (h + h.T), slope
 
 
 class ByPenalty(Family):
@@ -111,9 +109,9 @@ class ByPenalty(Family):
     def at(self, value: float) -> LearningProblem:
         return replace(self.problem, penalty=reduce(add, self._terms(value)))
 
-    def slope(self, control: Control, value: float) -> Control:
+    def slope(self, control: Control, value: float, found: Linearization) -> Array:
         gradient = self._terms(1.0)[self.place].gradient(control)
-        return self.problem.space.zeros().replaced(**gradient)
+        return self.roots**2 * self.columns(value).vector(gradient)
 
     def _terms(self, value: float) -> list[Penalty]:
         terms = list(self.terms)
@@ -134,11 +132,11 @@ class ByHorizon(Family):
 
     def at(self, value: float) -> LearningProblem:
         space = self.problem.space
-        mesh = replace(space.mesh, horizon=value)
-        return replace(self.problem, controls=replace(space, mesh=mesh))
+        stretched = replace(space, mesh=space.mesh.stretched(value))
+        return replace(self.problem, controls=stretched)
 
-    def slope(self, control: Control, value: float) -> Control:
-        return horizon_derivative(self.at(value), control)
+    def slope(self, control: Control, value: float, found: Linearization) -> Array:
+        return horizon_derivative(self.at(value), control, found)
 
 
 FAMILIES: dict[str, type[Family]] = {"penalty": ByPenalty, "horizon": ByHorizon}

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from continuum import TimeMesh
 from solvers import (
@@ -55,7 +56,7 @@ def over_horizon(starts: int, seed: int, longest: float) -> tuple[list[Branch], 
     random controls end at the longest horizon.
     """
     problem = xor(LAMBDA, TimeMesh(longest, 16), along=True)
-    method = Arclength(max_step=0.1)
+    method = Arclength(max_step=0.15)
     branches = [continue_minimizers(problem, "horizon", method, start=0.5, stop=longest)]
     rng = np.random.default_rng(seed)
     ends = [
@@ -133,12 +134,37 @@ def _curves(ax: Axes, case: xr.Dataset) -> None:
             "--" if case["morse"].values[row] > 0 else "-",
             color=COLORS[int(case["branch"].values[row])],
         )
-    kinds = np.array(case.attrs["kinds"].split(";"))
+    kinds = _kinds(case)
     for kind, (marker, color) in MARKS.items():
-        chosen = np.array([kind in found for found in kinds])
+        chosen = np.array([kind in found for found in kinds], dtype=bool)
         x, y = case["event_value"].values[chosen], case["event_objective"].values[chosen]
         if len(x):
             ax.plot(x, y, marker, color=color, label=kind, zorder=3, markeredgecolor="white")
+
+
+def _kinds(case: xr.Dataset) -> list[str]:
+    return [kind for kind in case.attrs["kinds"].split(";") if kind]
+
+
+def _numbers(ax: Axes, case: xr.Dataset, box: tuple[float, float, float, float]) -> None:
+    """The axes cut to a box (left, right, bottom, top), the events in it with their values."""
+    left, right, bottom, top = box
+    ax.set_xlim(left, right)
+    ax.set_ylim(bottom, top)
+    labelled: list[np.ndarray] = []
+    events = zip(
+        _kinds(case), case["event_value"].values, case["event_objective"].values, strict=True
+    )
+    for kind, x, y in events:
+        inside = left < x < right and bottom < y < top
+        place = np.array([(x - left) / (right - left), (y - bottom) / (top - bottom)])
+        if not inside or any(np.all(np.abs(place - q) < (0.12, 0.05)) for q in labelled):
+            continue
+        labelled.append(place)
+        beside, side = ((-7, 3), "right") if kind == "fold" else ((7, -13), "left")
+        ax.annotate(
+            f"{x:.5g}", (x, y), xytext=beside, textcoords="offset points", ha=side, fontsize=9
+        )
 
 
 def _penalty(cases: Sequence[xr.Dataset]) -> list[Picture]:
@@ -159,11 +185,13 @@ def _penalty(cases: Sequence[xr.Dataset]) -> list[Picture]:
         whole.set_title("from strong penalties to weak ones")
         reached = case["from_random"].values
         part.plot(np.full(len(reached), PAIR_AT), reached, "x", color=BLACK, zorder=4)
-        part.set_xlim(0.035, 0.14)
-        part.set_ylim(1.1, 1.37)
+        _numbers(part, case, (0.035, 0.15, 1.1, 1.37))
+        part.xaxis.set_major_locator(FixedLocator([0.04, 0.06, 0.08, 0.1, 0.12, 0.14]))
+        part.xaxis.set_major_formatter(ScalarFormatter())
+        part.xaxis.set_minor_locator(NullLocator())
         part.set_title("the pitchfork and the fold")
         handles, labels = whole.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4)
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
         hits = np.sum(reached < np.nanmax(reached) - 1e-3)
         caption = (
             f"XOR, T = 1, 8 Euler layers. {_said(case)} At lambda = {SADDLE_AT} L-BFGS and Newton "
@@ -179,17 +207,26 @@ def _penalty(cases: Sequence[xr.Dataset]) -> list[Picture]:
 def _horizon(cases: Sequence[xr.Dataset]) -> list[Picture]:
     pictures = []
     for n, case in enumerate(cases):
-        figure, axes = new_figure(1, 1, width=7.0, height=5.0)
-        ax = axes[0, 0]
-        _curves(ax, case)
-        ax.set_xlabel("horizon $T$")
-        ax.set_ylabel("objective $J$")
-        ax.grid(True)
-        ax.legend(loc="upper left")
+        figure, axes = new_figure(1, 2, width=11.0, height=4.8)
+        for ax in axes[0]:
+            _curves(ax, case)
+            ax.set_xlabel("horizon $T$")
+            ax.set_ylabel("objective $J$")
+            ax.grid(True)
+        whole, part = axes[0]
+        whole.set_title("from short horizons to long ones")
+        learned = case["branch"].values > 0
+        if learned.any():
+            lowest = np.nanmin(case["objective"].values[learned])
+            folds = case["event_value"].values
+            first = np.min(folds) if len(folds) else 1.0
+            _numbers(part, case, (0.8 * first, 2.0 * first, 0.85 * lowest, 1.55 * lowest))
+        part.set_title("where others begin")
+        handles, labels = whole.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
         caption = (
             f"XOR with the running cost |x_1 - y|^2, lambda = {LAMBDA}, 16 Euler layers at every "
-            f"horizon. {_said(case)} What descents from random controls find at the longest "
-            "horizon is not connected, in this range, with the minimiser of short ones."
+            f"horizon. {_said(case)} {_shortest(case)}"
         )
         pictures.append(Picture("horizon" if len(cases) == 1 else f"horizon_{n}", caption, figure))
     return pictures
@@ -197,15 +234,26 @@ def _horizon(cases: Sequence[xr.Dataset]) -> list[Picture]:
 
 def _said(case: xr.Dataset) -> str:
     """The events in words."""
-    kinds = case.attrs["kinds"].split(";")
     said = [
         f"{kind} at {value:.7f}, J = {objective:.7f}"
         for kind, value, objective in zip(
-            kinds, case["event_value"].values, case["event_objective"].values, strict=True
+            _kinds(case), case["event_value"].values, case["event_objective"].values, strict=True
         )
-        if kind
     ]
     return "; ".join(said) + "." if said else "No events."
+
+
+def _shortest(case: xr.Dataset) -> str:
+    """How far the branches that descents end on reach down, in words."""
+    own, values = case["branch"].values, case["value"].values
+    least = [np.nanmin(values[own == n]) for n in range(1, int(own.max()) + 1)]
+    if not least:
+        return "Descents from random controls at the longest horizon end on the same branch."
+    reach = ", ".join(f"{x:.4f}" for x in least)
+    return (
+        "The branches on which descents from random controls end at the longest horizon reach "
+        f"down to T = {reach}."
+    )
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
