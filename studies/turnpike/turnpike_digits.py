@@ -20,9 +20,8 @@ from solvers import LBFGS, discretize, minimize
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
-from ..datasets import load_digits
+from ..datasets import averaged, load_digits, split
 from ..draw.figures import BLACK, BLUE, GREEN, VERMILION, new_figure
-from ..liu_markowich.classification import averaged, split
 from ..shared import described, linear_classifier
 from .paper import PAPER
 
