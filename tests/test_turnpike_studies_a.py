@@ -97,7 +97,7 @@ def test_lower_bound(tmp_path):
     bent = lower_bound(activation="tanh", largest=3.0, count=2, layers=16)
     wanted = np.log(np.sinh(0.5 * bent["spread"]) / np.sinh(0.5))
     np.testing.assert_allclose(bent["needed"], wanted, rtol=0, atol=1e-6)
-    grids = [{"activation": ["identity", "leaky ReLU"], "count": [2], "layers": [4]}]
+    grids = [{"activation": ["identity", "arctan"], "count": [2], "layers": [4]}]
     words = r"Needed over bound: identity \(\w+\): 1\.0000"
     check_pictures("lower_bound", grids, {"lower_bound": words}, tmp_path, "turnpike")
     with pytest.raises(ValueError, match="largest must be in"):

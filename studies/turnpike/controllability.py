@@ -40,7 +40,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     weights.stairs(norm, t, color=BLACK, baseline=None, linestyle="--", label="$|w(t)|$")
     weights.set_xlabel("time $t$")
     weights.set_ylabel("weights")
-    weights.legend(ncols=2)
+    weights.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, 0.55))
     ratio, first = case["ratio"].values, float(case["first_order"])
     price.semilogx(radii, ratio, "o-", base=2)
     price.axhline(first, color=BLACK, linestyle="--", label="first order")
