@@ -151,8 +151,9 @@ def bang_off(
         outputs = states[:, : len(posed.target)]
         return np.mean(np.sum((outputs - posed.target) ** 2, axis=1), axis=1)
 
-    path = discretize(problem).run(best.control)
-    end = discretize(last).run(control).states[-1:]
+    # a penalty without gradient has no run with costates
+    path = discretize(replace(problem, penalty=None)).run(best.control)
+    end = discretize(replace(last, penalty=None)).run(control).states[-1:]
     size = joint_norm(problem.space.trained, best.control)
     return xr.Dataset(
         {
