@@ -9,15 +9,13 @@ from sklearn.linear_model import LogisticRegression
 
 from continuum import Control
 from solvers import RK4, discretize
-from studies.datasets import DataError, load_digits
+from studies.datasets import DataError, averaged, load_digits, split
 from studies.datasets import mnist_sample as load_mnist
 from studies.liu_markowich.classification import (
     LINEAR,
     METHODS,
-    averaged,
     certificates,
     classifier,
-    split,
     starting_control,
     train,
     with_readout_held,

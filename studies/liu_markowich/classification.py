@@ -7,7 +7,6 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import xarray as xr
-from sklearn.model_selection import train_test_split
 
 from continuum import (
     L1,
@@ -44,6 +43,7 @@ from solvers import (
 )
 from solvers.descent.run import Minimizer
 
+from ..datasets import Samples
 from ..shared import described
 
 CLASSES = 10
@@ -81,46 +81,6 @@ in 8 layers.
 """
 SCALE = 4.0
 """Standard deviation of the kernel's entries at the start; everything else starts from zero."""
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """Images as states (N, M) with entries in [-1, 1], and labels (M,), for training and for the
-    test.
-    """
-
-    train: np.ndarray
-    train_labels: np.ndarray
-    test: np.ndarray
-    test_labels: np.ndarray
-
-
-def averaged(images: np.ndarray, side: int) -> np.ndarray:
-    """Images (M, n, n) averaged over blocks of pixels: (M, side, side).  Raises ValueError unless
-    side divides n.
-    """
-    pixels = images.shape[1]
-    if side < 1 or pixels % side:
-        raise ValueError(f"side must divide the {pixels} pixels of an image, got {side}")
-    block = pixels // side
-    return images.reshape(len(images), side, block, side, block).mean(axis=(2, 4))
-
-
-def split(images: np.ndarray, labels: np.ndarray, samples: int, seed: int) -> Samples:
-    """The first `samples` images, a fifth of them for the test, drawn class by class.
-
-    images : (M, n, n) in [0, 1]; raises ValueError unless 50 <= samples <= M, seed >= 0
-    """
-    if not 50 <= samples <= len(labels):
-        raise ValueError(f"samples must be from 50 to {len(labels)}, got {samples}")
-    if seed < 0:
-        raise ValueError(f"seed must be >= 0, got {seed}")
-    kept = labels[:samples]
-    train, test = train_test_split(
-        np.arange(samples), test_size=0.2, random_state=seed, stratify=kept
-    )
-    states = 2.0 * images[:samples].reshape(samples, -1).T - 1.0
-    return Samples(states[:, train], kept[train], states[:, test], kept[test])
 
 
 def classifier(

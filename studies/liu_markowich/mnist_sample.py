@@ -7,15 +7,14 @@ from threadpoolctl import threadpool_limits
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
+from ..datasets import averaged, split
 from ..datasets import mnist_sample as load
 from ..draw.figures import OKABE_ITO, new_figure
 from .classification import (
     LINEAR,
     MethodName,
-    averaged,
     classifier,
     history,
-    split,
     starting_control,
     train,
 )

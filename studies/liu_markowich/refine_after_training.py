@@ -17,16 +17,14 @@ from solvers import RK4, discretize
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
-from ..datasets import load_digits
+from ..datasets import averaged, load_digits, split
 from ..draw.figures import BLACK, OKABE_ITO, new_figure
 from ..shared import described
 from .classification import (
     INNER,
     READOUT,
-    averaged,
     classifier,
     history,
-    split,
     starting_control,
     train,
 )

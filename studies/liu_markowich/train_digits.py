@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
-from ..datasets import load_digits
+from ..datasets import load_digits, split
 from ..draw.figures import OKABE_ITO, new_figure
 from ..shared import described
 from .classification import (
@@ -26,7 +26,6 @@ from .classification import (
     classifier,
     discrete_kernel,
     history,
-    split,
     starting_control,
     train,
     train_discrete,

@@ -141,7 +141,6 @@ def corners_at_the_end() -> dict[str, float]:
     },
     reason="the ledger prints three or four decimals of the slopes; the norm is minimised to "
     "|g| <= 1e-6, and differenced in lambda / T by 1 %, to fourth order",
-    slow=True,
 )
 def small_weights() -> dict[str, float]:
     """From the minimum at T = 16, followed up and down in T; best known."""
