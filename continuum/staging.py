@@ -3,12 +3,13 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from .arrays import Array, namespace
+from .arrays import Array, like, namespace
 from .blocks import Block, Coefficient
-from .functional import RunningCost, Times
+from .functional import RunningCost, Times, Tracking
 from .losses import Loss
-from .networks import Network, Staged
+from .networks import Network, Staged, Switched
 from .networks.network import Values
+from .networks.switched import TIMES, Paced
 from .problem import LearningProblem
 from .readouts import Readout, State
 
@@ -83,10 +84,20 @@ def stage_problems(problem: LearningProblem) -> tuple[LearningProblem, ...]:
         raise TypeError(f"the network must be Staged, got {network!r}")
     if problem.endpoint is not None:
         raise TypeError("an endpoint is not known for a Staged network: take a terminal cost")
+    squares = _squares(problem, network) if isinstance(network, Switched) else None
     found, f, xp = [], problem.initial, namespace(problem.initial)
     last, start = len(network.stages) - 1, 0.0
     for s, stage in enumerate(network.stages):
         f = network.transfer(s, xp.zeros_like(f)) if s else f
+        running = _later(problem.running, start)
+        if isinstance(stage, Paced):
+            prefix = network.name(s, "")
+            own = {
+                n.removeprefix(prefix): x
+                for n, x in (squares or {}).items()
+                if n.startswith(prefix)
+            }
+            running = PacedCost(_timeless(problem.running), own) if own or problem.running else None
         costs = s == last or problem.running is not None
         readout = problem.readout
         if isinstance(readout, Stagewise):
@@ -100,12 +111,41 @@ def stage_problems(problem: LearningProblem) -> tuple[LearningProblem, ...]:
                 space,
                 readout=readout if costs else State(),
                 terminal=_later(problem.terminal, start) if s == last else None,
-                running=_later(problem.running, start),
+                running=running,
                 sample_weights=problem.sample_weights,
             )
         )
         start += space.mesh.horizon
     return tuple(found)
+
+
+def _squares(problem: LearningProblem, network: Switched) -> dict[str, float]:
+    """lambda_b by block of the penalty of a Switched network, integrals over its time."""
+    space, penalty = problem.space, problem.penalty
+    squares = {} if penalty is None else penalty.quadratic(space)
+    if squares is None:
+        raise TypeError(f"the penalty of a Switched network must be quadratic, got {penalty!r}")
+    found = {name: x for name, x in squares.items() if x and name not in network.shared}
+    for block in space.blocks:
+        if block.name in found and block.time != "layers":
+            raise ValueError(
+                f"the penalty of a Switched network must count blocks that are constant on layers: "
+                f"{block.name!r} is not, name those that shall count"
+            )
+    return found
+
+
+def _timeless(cost: RunningCost | Loss | None) -> RunningCost | None:
+    """A running cost that does not read the time.  Raises TypeError for others."""
+    if cost is None:
+        return None
+    found = Tracking(cost) if isinstance(cost, Loss) else cost
+    if not isinstance(found, Tracking) or callable(found.target):
+        raise TypeError(
+            f"the running cost of a Switched network must be a loss, or a Tracking of a target "
+            f"that does not move, got {cost!r}"
+        )
+    return found
 
 
 def _later(cost: RunningCost | Loss | None, start: float) -> RunningCost | Loss | None:
@@ -156,3 +196,108 @@ class Later(RunningCost):
 
     def batch(self, indices: Array) -> "Later":
         return replace(self, cost=self.cost.batch(indices))
+
+
+@dataclass(frozen=True, eq=False)
+class PacedCost(RunningCost):
+    """s (L(f, c) + sum_b lambda_b |c_b|^2) on a stage of a Switched network, s its pace: the
+    integral of L and of the penalty over the time that the switching times mean.
+
+    cost : L, which does not read the time; None for 0
+    squares : lambda_b by block of the stage
+    """
+
+    cost: RunningCost | None
+    squares: Mapping[str, float]
+
+    def density(self, network: Network, f: Array, c: Values, t: Times) -> Array:
+        paced = _paced(network)
+        return paced.pace(c) * (self._losses(paced, f, c, t) + self._square(paced, c, c))
+
+    def vjp(
+        self, network: Network, f: Array, c: Values, t: Times, q: Array
+    ) -> tuple[Array, dict[str, Array]]:
+        paced = _paced(network)
+        s, whole = paced.pace(c), namespace(q).sum(q)
+        p, bars = self._inner_vjp(paced, f, c, t, q)
+        found = {name: s * bar for name, bar in bars.items()}
+        for name, strength in self.squares.items():
+            found[name] = 2.0 * strength * s * whole * c[name]
+        cost = namespace(q).sum(q * self._losses(paced, f, c, t))
+        cost = cost + whole * self._square(paced, c, c)
+        found[TIMES] = like(paced.pace_gradient, f) * cost
+        return s * p, found
+
+    def vjp_derivative(
+        self, network: Network, f: Array, c: Values, t: Times, q: Array, df: Array, dc: Values
+    ) -> tuple[Array, dict[str, Array]]:
+        paced, xp = _paced(network), namespace(q)
+        s, ds, whole = paced.pace(c), paced.pace_change(dc), xp.sum(q)
+        p, bars = self._inner_vjp(paced, f, c, t, q)
+        dp, dbars = xp.zeros_like(f), {}
+        if self.cost is not None:
+            dp, dbars = self.cost.vjp_derivative(paced.network, f, c, t, q, df, dc)  # type: ignore[arg-type]
+        found = {name: ds * bar + s * dbars[name] for name, bar in bars.items()}
+        for name, strength in self.squares.items():
+            change = ds * c[name] + (s * dc[name] if name in dc else 0.0)
+            found[name] = 2.0 * strength * whole * change
+        slope = xp.sum(paced.weights_like(f)[:, None] * p * df)
+        slope = slope + 2.0 * whole * self._square(paced, c, dc)
+        blocks = {} if self.cost is None else {b.name: b for b in self.cost.blocks(paced.network)}
+        for name, bar in bars.items():
+            if name in dc:
+                slope = slope + xp.sum(like(blocks[name].weights, bar) * bar * dc[name])
+        found[TIMES] = like(paced.pace_gradient, f) * slope
+        return ds * p + s * dp, found
+
+    def formula(self) -> str:
+        terms = [] if self.cost is None else [self.cost.formula()]
+        return " + ".join([*terms, *(f"{x:g} |{name}|^2" for name, x in self.squares.items())])
+
+    def reads(self, network: Network) -> Collection[str] | None:
+        inner = () if self.cost is None else self.cost.reads(network)
+        return None if inner is None else {*inner, *self.squares, TIMES}
+
+    def blocks(self, network: Network) -> tuple[Block, ...]:
+        return () if self.cost is None else self.cost.blocks(network)
+
+    @property
+    def fixed(self) -> Mapping[str, Coefficient]:
+        return {} if self.cost is None else self.cost.fixed
+
+    def completed(
+        self, network: Network, readout: Readout, target: Array | None, samples: int
+    ) -> "PacedCost":
+        if self.cost is None:
+            return self
+        return replace(self, cost=self.cost.completed(network, readout, target, samples))
+
+    def batch(self, indices: Array) -> "PacedCost":
+        return self if self.cost is None else replace(self, cost=self.cost.batch(indices))
+
+    def _losses(self, paced: Paced, f: Array, c: Values, t: Times) -> Array:
+        if self.cost is None:
+            return namespace(f).zeros_like(f[0, :])
+        return self.cost.density(paced.network, f, c, t)  # type: ignore[arg-type]
+
+    def _inner_vjp(
+        self, paced: Paced, f: Array, c: Values, t: Times, q: Array
+    ) -> tuple[Array, dict[str, Array]]:
+        if self.cost is None:
+            return namespace(f).zeros_like(f), {}
+        return self.cost.vjp(paced.network, f, c, t, q)  # type: ignore[arg-type]
+
+    def _square(self, paced: Paced, c: Values, d: Values) -> Array | float:
+        """sum_b lambda_b (c_b, d_b), blocks missing from d left out."""
+        total, weights = 0.0, {b.name: b.weights for b in paced.network.blocks()}
+        for name, strength in self.squares.items():
+            if name in d:
+                products = like(weights[name], c[name]) * c[name] * d[name]
+                total = total + strength * namespace(products).sum(products)
+        return total
+
+
+def _paced(network: Network) -> Paced:
+    if not isinstance(network, Paced):
+        raise TypeError(f"this cost is for the stages of a Switched network, got {network!r}")
+    return network

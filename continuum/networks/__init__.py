@@ -7,6 +7,7 @@ from .network import Network, Values
 from .neural_ode import NeuralODE
 from .neural_ode2 import NeuralODE2
 from .staged import Staged, padding
+from .switched import Switched
 from .symmetric_layer import SymmetricLayer
 from .width_depth import WidthDepth
 
@@ -25,6 +26,7 @@ __all__ = [
     "Product",
     "Rows",
     "Staged",
+    "Switched",
     "SymmetricLayer",
     "Values",
     "WidthDepth",

@@ -16,13 +16,16 @@ import numpy as np
 from continuum.arrays import Array, Device, like, namespace
 from continuum.checks import check_count, check_name, store
 from continuum.controls import Control, ControlSpace
-from continuum.networks import Staged
+from continuum.networks import Staged, Switched
+from continuum.networks.switched import TimesOutOfOrder
+from continuum.penalties import Penalty
 from continuum.problem import LearningProblem
 from continuum.staging import stage_problems
 
 from ..flow.advance import Steps
 from ..flow.program import Loop
-from ..run.solution import SolveError, Trajectory
+from ..run.solution import Solution, SolveError, Trajectory
+from ..run.status import Status
 from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.implicit import ImplicitRungeKutta
 from ..steps.tableaux import Euler, RungeKutta, Stepper
@@ -133,6 +136,11 @@ class ReducedObjective:
     def space(self) -> ControlSpace:
         """The space of the controls."""
         return self.problem.space
+
+    @property
+    def penalty(self) -> Penalty | None:
+        """The part of J that is a function of the control alone."""
+        return self.problem.penalty
 
     @property
     def samples(self) -> int:
@@ -247,7 +255,7 @@ class ReducedObjective:
         """
         control = self.space.check("control", control)
         direction = self.space.check("direction", direction)
-        initial, penalty = self.problem.initial, self.problem.penalty
+        initial, penalty = self.problem.initial, self.penalty
         sweeps, tape = self.recorded(control.like(initial))
         total = self.space.cotangents(initial)
         second_order(sweeps, tape, direction.like(initial), total)
@@ -308,12 +316,12 @@ class ReducedObjective:
         """The gradient of J from the cotangents that a backward sweep collected, which are used
         up.
         """
-        penalty = self.problem.penalty
+        penalty = self.penalty
         further = None if penalty is None else penalty.gradient(control)
         return self.space.riesz({n: like(x, control[n]) for n, x in total.items()}, further)
 
     def _penalty(self, control: Control) -> float:
-        return self.problem.penalty.value(control) if self.problem.penalty is not None else 0.0
+        return self.penalty.value(control) if self.penalty is not None else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -328,6 +336,12 @@ class StagedObjective(ReducedObjective):
         if self.memory is not None:
             raise ValueError("memory must be None for a Staged network: all its states are kept")
         super().__post_init__()
+        self.parts  # noqa: B018 - so that costs that do not fit a stage are met here
+
+    @property
+    def penalty(self) -> Penalty | None:
+        """That of the problem, but for a Switched network, whose stages count it."""
+        return None if isinstance(self.network, Switched) else self.problem.penalty
 
     @property
     def network(self) -> Staged:
@@ -366,7 +380,7 @@ class StagedObjective(ReducedObjective):
         """
         control = self.space.check("control", control)
         direction = self.space.check("direction", direction)
-        initial, penalty, network = self.problem.initial, self.problem.penalty, self.network
+        initial, penalty, network = self.problem.initial, self.penalty, self.network
         there, seconds, change = direction.like(initial), [], None
         for s, (sweeps, tape) in enumerate(self._forward(control.like(initial))):
             if s:
@@ -412,6 +426,9 @@ class StagedObjective(ReducedObjective):
                 else:
                     sweeps = part.sweeps(own)
                     tape = sweeps.record(f, 0, len(sweeps.steps))
+            except TimesOutOfOrder as error:
+                path = Trajectory(np.zeros(1), namespace(f).stack([f]))
+                raise SolveError(Solution(path, Status.TIMES_OUT_OF_ORDER, str(error))) from error
             except SolveError as error:
                 failed = error.solution
                 detail = f"stage {s}, counting time from its beginning: {failed.detail}"

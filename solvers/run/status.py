@@ -64,6 +64,11 @@ class Status(Enum):
         "shorter horizon or a smaller control; if it is stiff, RadauIIA5() or BackwardEuler().",
         False,
     )
+    TIMES_OUT_OF_ORDER = (
+        "The switching times do not increase inside the horizon, so that there is no run. Start "
+        "from times in order, such as the changes of the network.",
+        False,
+    )
     STEPS_TOO_LONG = (
         "The steps are too long: the state grew by orders of magnitude, and from the same "
         "state shorter steps lead elsewhere. Use steps as short as the detail says, a method "

@@ -1,0 +1,158 @@
+"""When to become wider: the time of the change as an unknown, at equal work."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from continuum import LearningProblem, TimeMesh
+from continuum.controls import Control
+from solvers import LBFGS, RK4, Solution, discretize, minimize
+
+from ..bench.registry import Picture, study
+from ..bench.store import case_parameters
+from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, new_figure
+from ..shared import described
+from .paper import PAPER
+from .variable_width import Data, posed, work
+
+TIMES = "switch.times"
+METHOD = LBFGS(gtol=1e-6, max_iterations=1500)
+
+
+def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
+    figure, axes = new_figure(1, len(cases), width=5.4 * len(cases) + 0.2, height=4.4)
+    notes = []
+    for ax, case in zip(axes[0], cases, strict=True):
+        p, found = case_parameters(case), float(case["change"])
+        ax.plot(case["at"], case["profile"], "o-", color=BLUE, label="change held there")
+        ax.plot(
+            found, float(case["objective"]), "*", color=VERMILION, markersize=14, label="trained"
+        )
+        for name, color in (("narrow", ORANGE), ("wide", GREEN)):
+            width = p["first"] if name == "narrow" else p["then"]
+            value = float(case[name])
+            ax.axhline(value, color=color, linestyle="--", label=f"width {width}, equal work")
+        ax.axvline(found, color=BLACK, linewidth=0.6, linestyle=":")
+        ax.set_title(f"{p['data']}, {int(case['work'])} multiplications")
+        ax.set_xlabel("time of the change")
+        ax.set_ylabel("$J$")
+        ax.grid(True)
+        ax.legend()
+        notes.append(
+            f"{p['data']} ({case.attrs['status']}): J = {float(case['objective']):.6f} with the "
+            f"change at {found:.4f}, {float(case['held']):.6f} with it held at "
+            f"{float(p['horizon']) / 2:g}, width {p['first']}: "  # type: ignore[arg-type]
+            f"{float(case['narrow']):.6f}, width {p['then']}: {float(case['wide']):.6f}"
+        )
+    caption = (
+        "J of networks that begin narrow and end wide, half of the layers each, against the time "
+        "of the change: trained with the control (star), or held (the control is trained again "
+        "from the neighbour's); dashed, networks of one width with as many multiplications. Best "
+        "found, no more. " + ". ".join(notes) + "."
+    )
+    return [Picture("switched", caption, figure)]
+
+
+@study(
+    "turnpike/switched",
+    paper=PAPER,
+    figure="switched systems",
+    plot=_plot,
+    cases=[
+        {"data": ["xor"], "first": [2], "then": [3], "layers": [16]},
+        {"data": ["cells"], "first": [2], "then": [4], "layers": [16]},
+    ],
+)
+def switched(
+    data: Data = "cells",
+    first: int = 2,
+    then: int = 4,
+    layers: int = 16,
+    horizon: float = 4.0,
+    strength: float = 0.02,
+    starts: int = 2,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Is there a best time at which to become wider?
+
+    Half of the layers have width `first`, half have width `then`, and the time between them is
+    trained with the control, from the middle: a longer stage has longer layers.  The work is the
+    same for every such time; the fixed widths get as many layers as it allows.  All values are the
+    least that L-BFGS finds from random starts, or, along the profile, from the neighbour's control.
+
+    objective, change: J and the time found; held: J with the change in the middle; narrow, wide:
+    of networks of one width at equal work; profile: least J with the change held at the times `at`.
+    """
+    if layers < 4 or layers % 2 or not 0.0 < horizon <= 64.0 or not 1 <= starts <= 64:
+        raise ValueError(
+            f"layers must be even and >= 4, horizon in (0, 64], starts from 1 to 64, got {layers}, "
+            f"{horizon}, {starts}"
+        )
+    mesh, middle = TimeMesh(horizon, layers), 0.5 * horizon
+    problem = posed(data, [first, then], [middle], mesh, strength, switched=True)
+    plain = posed(data, [first, then], [middle], mesh, strength)
+    held = _least(plain, starts, seed)
+    begin = problem.space.sample(**dict(held.control.items()), **{TIMES: np.array([middle])})
+    best = minimize(discretize(problem, RK4()), METHOD, initial=begin, raise_on_failure=False)
+    budget = work(plain)
+    single = {
+        width: _least(
+            posed(data, [width], [], TimeMesh(horizon, round(budget / (4 * width**2))), strength),
+            starts,
+            seed,
+        ).objective
+        for width in (first, then)
+    }
+    found = float(best.control[TIMES][0])
+    at, profile = _profile(problem, best.control, found)
+    return xr.Dataset(
+        {
+            "objective": described("objective", best.objective, "1", "J, change trained"),
+            "change": described("change", found, "time", "time of the change"),
+            "held": described("held", held.objective, "1", "J, change in the middle"),
+            "narrow": described("narrow", single[first], "1", "J of the first width"),
+            "wide": described("wide", single[then], "1", "J of the second width"),
+            "work": described("work", budget, "1", "multiplications of one run"),
+            "profile": described("profile", profile, "1", "least J, change held", ("at",)),
+        },
+        coords={"at": ("at", at, {"units": "time", "long_name": "time of the change"})},
+        attrs={"status": best.status.name.lower()},
+    )
+
+
+def _least(problem: LearningProblem, starts: int, seed: int) -> Solution[Control]:
+    """The least stationary point found from random starts."""
+    generator = np.random.default_rng(seed)
+    ends = [
+        minimize(
+            discretize(problem, RK4()),
+            METHOD,
+            initial=problem.space.random(generator, 1.5),
+            raise_on_failure=False,
+        )
+        for _ in range(starts)
+    ]
+    return min(ends, key=lambda end: end.objective)
+
+
+def _profile(
+    problem: LearningProblem, control: Control, found: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Times on both sides of the one found, and the least J with the change held there, followed
+    from it.
+    """
+    horizon = problem.mesh.horizon
+    below = np.linspace(0.03 * horizon, found, 5)[:-1]
+    above = np.linspace(found, 0.8 * horizon, 5)[1:]
+    values: dict[float, float] = {}
+    for side in (below[::-1], above):
+        here = control
+        for t in side:
+            moved = here.replaced(**{TIMES: np.array([t])})
+            rest, begin = problem.holding(moved, [TIMES])
+            end = minimize(discretize(rest, RK4()), METHOD, initial=begin, raise_on_failure=False)
+            values[float(t)] = end.objective
+            here = moved.replaced(**dict(end.control.items()))
+    at = np.array(sorted(values))
+    return at, np.array([values[float(t)] for t in at])
