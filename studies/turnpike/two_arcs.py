@@ -47,10 +47,22 @@ def posed(horizon: float, layers: int, points: int = 16) -> LearningProblem:
     )
 
 
-def fits_of(found: Turnpike, side: str) -> np.ndarray:
-    """(mode, 5): rate, ends of its interval, ends of its window, of one side."""
-    mine = [fit for fit in found.fitted if fit.what.startswith(side)][:SHOWN]
-    return np.array([[fit.rate, *fit.interval, *fit.window] for fit in mine])
+def sides(found: Turnpike) -> dict[str, xr.DataArray]:
+    """entry_amplitude, exit_amplitude (time, mode); entry_fit, exit_fit (mode, 5): rate, ends of
+    its interval, ends of its window.
+    """
+    parts = {}
+    for side, kind, amplitudes in (
+        ("entry", "stable", found.entry_amplitudes),
+        ("exit", "unstable", found.exit_amplitudes),
+    ):
+        mine = [fit for fit in found.fitted if fit.what.startswith(side)][:SHOWN]
+        fits = np.array([[fit.rate, *fit.interval, *fit.window] for fit in mine])
+        name = f"{side}_amplitude"
+        parts[name] = described(name, amplitudes[:, :SHOWN], "1", f"{kind} modes", ("time", "mode"))
+        name = f"{side}_fit"
+        parts[name] = described(name, fits, "1/time", f"{kind} modes, fits", ("mode", "fit"))
+    return parts
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
@@ -140,9 +152,9 @@ def two_arcs(
     fitted (rate, interval, window) per mode; exponential: the same through the distance. outside:
     time with distance > radius, outside_bound: what dissipativity says for every horizon.
     """
-    if not 0.0 < step <= 0.25 or not 2 <= points <= 64 or not 1.0 <= horizon <= 100.0:
+    if not 0.0 < step <= 0.25 or not SHOWN <= points <= 64 or not 1.0 <= horizon <= 100.0:
         raise ValueError(
-            f"step must be in (0, 0.25], points from 2 to 64, horizon from 1 to 100, got {step}, "
+            f"step must be in (0, 0.25], points from 3 to 64, horizon from 1 to 100, got {step}, "
             f"{points}, {horizon}"
         )
     problem = posed(horizon, round(horizon / step), points)
@@ -172,26 +184,7 @@ def two_arcs(
             "scheme_rate": described(
                 "scheme_rate", scheme[:SHOWN], "1/time", "rates of the ResNet", ("mode",)
             ),
-            "entry_amplitude": described(
-                "entry_amplitude",
-                found.entry_amplitudes[:, :SHOWN],
-                "1",
-                "stable modes",
-                ("time", "mode"),
-            ),
-            "exit_amplitude": described(
-                "exit_amplitude",
-                found.exit_amplitudes[:, :SHOWN],
-                "1",
-                "unstable modes",
-                ("time", "mode"),
-            ),
-            "entry_fit": described(
-                "entry_fit", fits_of(found, "entry"), "1/time", "fits", ("mode", "fit")
-            ),
-            "exit_fit": described(
-                "exit_fit", fits_of(found, "exit"), "1/time", "fits", ("mode", "fit")
-            ),
+            **sides(found),
             "exponential": described(
                 "exponential",
                 [one.rate, *one.interval, *one.window],
