@@ -312,7 +312,8 @@ def _check_admissible(problem: LearningProblem, found: StaticOptimum) -> None:
     admissible = problem.admissible
     if admissible is None:
         return
-    excess = admissible.excess(found.values, problem.space)
+    named = admissible.named(problem.space)
+    excess = admissible.excess({n: found.values[n] for n in named}, problem.space)
     if excess > 1e-12:
         raise ValueError(
             f"admissible: the static optimum is outside the set, by {excess:.4g}; a static problem "
