@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from continuum.arrays import Array
-from continuum.compiled import IDENTITY, borrowed, compiled, inlined, summing, unfolded
+from continuum.compiled import IDENTITY, borrowed, compiled, unfolded
 
 from ..flow.chain_loops import (
     CHANGE,
@@ -40,6 +40,18 @@ from ..flow.chain_loops import (
 from ..flow.program import Loop
 from .chain_adjoint import scale_by_slope
 from .chain_second_order import add_bend
+from .direction_loops import (
+    add_bends,
+    add_blocks,
+    any_nonzero,
+    collect_entries,
+    first_product,
+    scale,
+    scale_and_bend,
+    sort_directions,
+    spread_entries,
+    total,
+)
 
 
 class Desk(NamedTuple):
@@ -120,133 +132,6 @@ class Model(NamedTuple):
     costates: Array
 
 
-@summing
-def _dot(left, right):
-    total = 0.0
-    for m in range(left.size):
-        total += left[m] * right[m]
-    return total
-
-
-@summing
-def _sum(x):
-    total = 0.0
-    for m in range(x.size):
-        total += x[m]
-    return total
-
-
-@inlined
-def _any(x):
-    for m in range(x.size):
-        if x[m] != 0.0:
-            return True
-    return False
-
-
-@inlined
-def _scale(slope, du, directions, samples, out):
-    """out <- slope du, the slope (R, M) the same in all directions."""
-    if samples == 1:
-        for y in range(slope.size):
-            factor = slope[y]
-            for d in range(y * directions, (y + 1) * directions):
-                out[d] = factor * du[d]
-        return
-    for y in range(slope.size // samples):
-        row = slope[y * samples : (y + 1) * samples]
-        for d in range(y * directions, (y + 1) * directions):
-            source, into = du[d * samples : (d + 1) * samples], out[d * samples : (d + 1) * samples]
-            for m in range(samples):
-                into[m] = row[m] * source[m]
-
-
-@inlined
-def _scale_and_bend(slope, bend, du, directions, samples, dr):
-    """dr <- slope dr + bend du."""
-    if samples == 1:
-        for y in range(slope.size):
-            factor, second = slope[y], bend[y]
-            for d in range(y * directions, (y + 1) * directions):
-                dr[d] = factor * dr[d] + second * du[d]
-        return
-    for y in range(slope.size // samples):
-        row, other = slope[y * samples : (y + 1) * samples], bend[y * samples : (y + 1) * samples]
-        for d in range(y * directions, (y + 1) * directions):
-            source, into = du[d * samples : (d + 1) * samples], dr[d * samples : (d + 1) * samples]
-            for m in range(samples):
-                into[m] = row[m] * into[m] + other[m] * source[m]
-
-
-@inlined
-def _first_product(matrix, forward, weights, start, sign, dx, directions, samples, out):
-    """out <- sign P (w dx), or with its transpose, for the first product of the first stage: dx is
-    diagonal in the directions of the state and 0 in the others.
-    """
-    rows, columns = matrix.shape if forward else matrix.shape[::-1]
-    out[:] = 0.0
-    for z in range(columns):
-        factor = sign * (weights[start + z] if start >= 0 else 1.0)
-        at = z * (directions + 1) * samples
-        for y in range(rows):
-            entry = factor * (matrix[y, z] if forward else matrix[z, y])
-            into = (y * directions + z) * samples
-            for m in range(samples):
-                out[into + m] = entry * dx[at + m]
-
-
-@inlined
-def _spread(shape, forward, first, weights, start, sign, x, directions, samples, out):
-    """Adds sign dP (w x), or with its transpose, for the directions that are the entries of P; they
-    begin with `first`.  start : where w begins in weights, or -1 for 1.
-    """
-    rows, columns = shape
-    for y in range(rows):
-        for z in range(columns):
-            d = first + y * columns + z
-            row, source = (y, z) if forward else (z, y)
-            factor = sign * (weights[start + source] if start >= 0 else 1.0)
-            into, at = (row * directions + d) * samples, source * samples
-            for m in range(samples):
-                out[into + m] += factor * x[at + m]
-
-
-@inlined
-def _collect(shape, forward, h, first, units, weights, start, r, dr, x, dx, zero, samples, G, R):
-    """Adds to G and R what the entries of P contribute: h sign w (r x) and its derivative; see
-    `_spread`.  h : with the sign; zero : whether dr, dx are 0 along the coefficients
-    """
-    dead, still = zero
-    rows, columns = shape
-    count = G.size
-    directions = units + count
-    for y in range(rows):
-        for z in range(columns):
-            a = first + y * columns + z
-            row, source = (y, z) if forward else (z, y)
-            factor = h * (weights[start + source] if start >= 0 else 1.0)
-            one, other = r[row * samples : (row + 1) * samples], x[source * samples :]
-            other = other[:samples]
-            G[a] += factor * _dot(one, other)
-            if dead and still:
-                continue
-            at, behind = row * directions + units, source * directions + units
-            if samples == 1:
-                for b in range(0 if dead else count):
-                    R[a, b] += factor * other[0] * dr[at + b]
-                if not still:
-                    for b in range(count):
-                        R[a, b] += factor * one[0] * dx[behind + b]
-                continue
-            for b in range(count):
-                value = 0.0
-                if not dead:
-                    value = _dot(dr[(at + b) * samples : (at + b + 1) * samples], other)
-                if not still:
-                    value += _dot(one, dx[(behind + b) * samples : (behind + b + 1) * samples])
-                R[a, b] += factor * value
-
-
 @unfolded
 def _tangent(program, blocks, places, still, moment, sizes, store, dstore, slope, desk):
     """slope <- D_f F df + D_c F dc along all directions, for the stage that filled `store`; df at
@@ -273,7 +158,7 @@ def _tangent(program, blocks, places, still, moment, sizes, store, dstore, slope
             forward = link[PRODUCT] == FORWARD
             matrix = block_at(values[k], kinds[k], layer, at, desk.blend)
             if diagonal and still[n]:
-                _first_product(matrix, forward, weights, start, sign, dx, directions, samples, du)
+                first_product(matrix, forward, weights, start, sign, dx, directions, samples, du)
             else:
                 y = weighed(dx, sign, weights, start, wide, desk.weighed)
                 multiply(matrix, not forward, y, wide, du)
@@ -281,7 +166,7 @@ def _tangent(program, blocks, places, still, moment, sizes, store, dstore, slope
             if places[k] >= 0:
                 x = store[link[INPUT] * samples : (link[INPUT] + link[COLUMNS]) * samples]
                 first = units + places[k]
-                _spread(
+                spread_entries(
                     matrix.shape, forward, first, weights, start, sign, x, directions, samples, du
                 )
         else:
@@ -306,7 +191,7 @@ def _tangent(program, blocks, places, still, moment, sizes, store, dstore, slope
             s = desk.slope[:short]
             s[:] = 1.0
             scale_by_slope(link[CODE], numbers[n, 1], known, s)
-            _scale(s, du, directions, samples, out)
+            scale(s, du, directions, samples, out)
 
 
 @unfolded
@@ -340,9 +225,9 @@ def _back(program, blocks, places, still, dead, moment, sizes, stores, desk, q, 
             scale_by_slope(link[CODE], numbers[n, 1], known, s)
             add_bend(link[CODE], numbers[n, 1], known, desk.ones[: r.size], r, g)
             if not dead:
-                _scale_and_bend(s, g, du, directions, samples, dr)
-            elif _any(g):
-                _scale(g, du, directions, samples, dr)
+                scale_and_bend(s, g, du, directions, samples, dr)
+            elif any_nonzero(g):
+                scale(g, du, directions, samples, dr)
                 dead = False
             for m in range(r.size):
                 r[m] *= s[m]
@@ -350,10 +235,10 @@ def _back(program, blocks, places, still, dead, moment, sizes, stores, desk, q, 
         if k >= 0 and places[k] >= 0:
             for y in range(link[ROWS]):
                 a = places[k] + y
-                G[a] += h * _sum(r[y * samples : (y + 1) * samples])
+                G[a] += h * total(r[y * samples : (y + 1) * samples])
                 for b in range(0 if dead else G.size):
                     start = (y * directions + units + b) * samples
-                    R[a, b] += h * _sum(dr[start : start + samples])
+                    R[a, b] += h * total(dr[start : start + samples])
         if link[PRODUCT] == NOTHING:
             continue
         k, start, forward = link[MATRIX], link[WEIGHT], link[PRODUCT] == FORWARD
@@ -361,7 +246,7 @@ def _back(program, blocks, places, still, dead, moment, sizes, stores, desk, q, 
         if places[k] >= 0:
             x = store[link[INPUT] * samples : (link[INPUT] + link[COLUMNS]) * samples]
             dx = dstore[link[CHANGE_INPUT] * wide : (link[CHANGE_INPUT] + link[COLUMNS]) * wide]
-            _collect(
+            collect_entries(
                 matrix.shape,
                 forward,
                 h * sign,
@@ -387,7 +272,7 @@ def _back(program, blocks, places, still, dead, moment, sizes, stores, desk, q, 
             multiply(matrix, forward, dr, wide, dbelow)
         if places[k] >= 0:
             first = units + places[k]
-            _spread(
+            spread_entries(
                 matrix.shape, not forward, first, weights, -1, 1.0, r, directions, samples, dbelow
             )
             dead = False
@@ -404,46 +289,65 @@ def _back(program, blocks, places, still, dead, moment, sizes, stores, desk, q, 
             dq[:] = dr
 
 
-@inlined
-def _sort(x, units, samples, directions, square, other):
-    """square (M, N, N), other (M, N, c) <- the directions of the state and of the coefficients."""
-    if samples == 1:
-        for i in range(units):
-            row = x[i * directions : (i + 1) * directions]
-            for d in range(units):
-                square[0, i, d] = row[d]
-            for d in range(units, directions):
-                other[0, i, d - units] = row[d]
-        return
-    for i in range(units):
-        for d in range(directions):
-            start = (i * directions + d) * samples
-            if d < units:
-                for m in range(samples):
-                    square[m, i, d] = x[start + m]
-            else:
-                for m in range(samples):
-                    other[m, i, d - units] = x[start + m]
+@unfolded
+def _step_tangent(program, blocks, method, moments, places, untouched, still, n, sizes, tape, desk):
+    """Moves desk.df over a step.  n : its number in the run, and in its layer"""
+    number, inside = n
+    df, h = desk.df, moments.size[number]
+    for i in range(method.b.size):
+        dstore = desk.changes[inside, i]
+        combine(1.0, df, h, method.a[i], 0, i, desk.slopes, 0, dstore[: df.size])
+        at = moments.theta[number] + method.c[i] * moments.dtheta[number]
+        for one in range(still.size):
+            still[one] = untouched[one] and inside == 0 and i == 0
+        _tangent(
+            program,
+            blocks,
+            places,
+            still,
+            (moments.layer[number], at),
+            sizes,
+            tape[number, i],
+            dstore,
+            desk.slopes[i],
+            desk,
+        )
+    combine(1.0, df, h, method.b, 0, method.b.size, desk.slopes, 0, df)
 
 
-@inlined
-def _add(x, out):
-    """out <- out + x."""
-    for m in range(x.shape[0]):
-        for i in range(x.shape[1]):
-            for j in range(x.shape[2]):
-                out[m, i, j] += x[m, i, j]
-
-
-@inlined
-def _add_bends(bends, df, units, samples, directions, dp):
-    """dp <- dp + H df, H (M, N, N)."""
-    for i in range(units):
-        for j in range(units):
-            for d in range(directions):
-                into, source = (i * directions + d) * samples, (j * directions + d) * samples
-                for m in range(samples):
-                    dp[into + m] += bends[m, i, j] * df[source + m]
+@unfolded
+def _step_back(
+    program, blocks, method, moments, places, untouched, still, n, last, sizes, tape, desk, G, R
+):
+    """Moves desk.p and desk.dp back over a step.  last : whether it is the last of its layer"""
+    number, inside = n
+    stages, h, p, dp = method.b.size, moments.size[number], desk.p, desk.dp
+    for i in range(stages - 1, -1, -1):
+        b, column = method.b[i], method.back[i]
+        combine(b, p, h, column, i + 1, stages, desk.back, 0, desk.here[: p.size])
+        dead = last and i + 1 == stages
+        if not dead:
+            combine(b, dp, h, column, i + 1, stages, desk.dback, 0, desk.dhere[: dp.size])
+        at = moments.theta[number] + method.c[i] * moments.dtheta[number]
+        for one in range(still.size):
+            still[one] = untouched[one] and inside == 0 and i == 0
+        _back(
+            program,
+            blocks,
+            places,
+            still,
+            dead,
+            (moments.layer[number], at, h),
+            sizes,
+            (tape[number, i], desk.changes[inside, i]),
+            desk,
+            desk.back[i],
+            desk.dback[i],
+            G,
+            R,
+        )
+    combine(1.0, p, h, desk.total, 0, stages, desk.back, 0, p)
+    combine(1.0, dp, h, desk.total, 0, stages, desk.dback, 0, dp)
 
 
 @compiled
@@ -479,12 +383,11 @@ def linearize(
     moments, values, kinds = borrowed(moments), borrowed(blocks.values), borrowed(blocks.kinds)
     tape, seeds, bends, model = borrowed(tape), borrowed(seeds), borrowed(bends), borrowed(model)
     places, diagonals = borrowed(places), borrowed(diagonals)
-    links, stages, c = program.links, method.b.size, model.G.shape[1]
-    units = model.A.shape[2]
+    units, c = model.A.shape[2], model.G.shape[1]
     directions = units + c
-    sizes, entries = (units, samples, directions), units * samples
+    sizes = units, samples, directions
     p, df, dp = desk.p, desk.df, desk.dp
-    still = np.zeros(links.shape[0], dtype=np.bool_)
+    still = np.zeros(untouched.size, dtype=np.bool_)
     p[:] = 0.0
     layers = model.A.shape[0]
     for k in range(layers, -1, -1):
@@ -495,27 +398,20 @@ def linearize(
                 start = (j * directions + j) * samples
                 df[start : start + samples] = 1.0
             for n in range(first, stop):
-                for i in range(stages):
-                    dstore = desk.changes[n - first, i]
-                    h = moments.size[n]
-                    combine(1.0, df, h, method.a[i], 0, i, desk.slopes, 0, dstore[: df.size])
-                    at = moments.theta[n] + method.c[i] * moments.dtheta[n]
-                    for one in range(still.size):
-                        still[one] = untouched[one] and n == first and i == 0
-                    _tangent(
-                        program,
-                        (values, kinds),
-                        places,
-                        still,
-                        (moments.layer[n], at),
-                        sizes,
-                        tape[n, i],
-                        dstore,
-                        desk.slopes[i],
-                        desk,
-                    )
-                combine(1.0, df, moments.size[n], method.b, 0, stages, desk.slopes, 0, df)
-            _sort(df, units, samples, directions, model.A[k], model.B[k])
+                _step_tangent(
+                    program,
+                    (values, kinds),
+                    method,
+                    moments,
+                    places,
+                    untouched,
+                    still,
+                    (n, n - first),
+                    sizes,
+                    tape,
+                    desk,
+                )
+            sort_directions(df, units, samples, directions, model.A[k], model.B[k])
             dp[:] = 0.0
             G, R = model.G[k], model.R[k]
             G[:] = 0.0
@@ -527,41 +423,29 @@ def linearize(
                     p += seeds[seed_of[n + 1]]
                 if n + 1 < stop and bend_of[n + 1] >= 0:
                     later = desk.changes[n + 1 - first, 0]
-                    _add_bends(bends[bend_of[n + 1]], later, units, samples, directions, dp)
-                h = moments.size[n]
-                for i in range(stages - 1, -1, -1):
-                    b, column = method.b[i], method.back[i]
-                    combine(b, p, h, column, i + 1, stages, desk.back, 0, desk.here[:entries])
-                    dead = n + 1 == stop and i + 1 == stages
-                    if not dead:
-                        end = dp.size
-                        combine(b, dp, h, column, i + 1, stages, desk.dback, 0, desk.dhere[:end])
-                    at = moments.theta[n] + method.c[i] * moments.dtheta[n]
-                    for one in range(still.size):
-                        still[one] = untouched[one] and n == first and i == 0
-                    _back(
-                        program,
-                        (values, kinds),
-                        places,
-                        still,
-                        dead,
-                        (moments.layer[n], at, h),
-                        sizes,
-                        (tape[n, i], desk.changes[n - first, i]),
-                        desk,
-                        desk.back[i],
-                        desk.dback[i],
-                        G,
-                        R,
-                    )
-                combine(1.0, p, h, desk.total, 0, stages, desk.back, 0, p)
-                combine(1.0, dp, h, desk.total, 0, stages, desk.dback, 0, dp)
-            _sort(dp, units, samples, directions, model.Q[k], model.S[k])
+                    add_bends(bends[bend_of[n + 1]], later, units, samples, directions, dp)
+                _step_back(
+                    program,
+                    (values, kinds),
+                    method,
+                    moments,
+                    places,
+                    untouched,
+                    still,
+                    (n, n - first),
+                    n + 1 == stop,
+                    sizes,
+                    tape,
+                    desk,
+                    G,
+                    R,
+                )
+            sort_directions(dp, units, samples, directions, model.Q[k], model.S[k])
         else:
             model.Q[k] = 0.0
             model.S[k] = 0.0
         if bend_of[first] >= 0:
-            _add(bends[bend_of[first]], model.Q[k])
+            add_blocks(bends[bend_of[first]], model.Q[k])
         if seed_of[first] >= 0:
             p += seeds[seed_of[first]]
         for m in range(samples):
