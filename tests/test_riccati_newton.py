@@ -26,7 +26,9 @@ from continuum import (
     sigmoid,
     tanh,
 )
+from continuum.blocks import Block
 from continuum.controls import Control
+from continuum.networks import Network
 from solvers import (
     LBFGS,
     RK4,
@@ -127,16 +129,61 @@ def test_a_quadratic_takes_one_step(in_time):
     assert best.statistics["iterations"] == 1
 
 
+class Mixed(Network):
+    """x' = (1 - t) g tanh(x) + h, no chain: the generic path throughout."""
+
+    weights = np.array([0.5, 2.0])
+
+    def blocks(self, in_time="layers"):
+        return (Block("g", (2,), in_time, self.weights), Block("h", (), in_time, np.ones(())))
+
+    def formula(self):
+        return "f_t = (1 - t) g tanh(f) + h"
+
+    def velocity(self, f, c, t):
+        return (1 - t) * c["g"][:, None] * np.tanh(f) + c["h"]
+
+    def jvp(self, f, c, t, df, dc):
+        found = (1 - t) * c["g"][:, None] * tanh.derivative(f) * df
+        if "g" in dc:
+            found = found + (1 - t) * dc["g"][:, None] * np.tanh(f)
+        return found + dc["h"] if "h" in dc else found
+
+    def vjp(self, f, c, t, p):
+        bars = {
+            "g": (1 - t) * np.sum(np.tanh(f) * p, axis=1),
+            "h": np.sum(self.weights[:, None] * p),
+        }
+        return (1 - t) * c["g"][:, None] * tanh.derivative(f) * p, bars
+
+    def vjp_derivative(self, f, c, t, p, df, dc, dp):
+        slope, g = tanh.derivative(f), c["g"][:, None]
+        back = (1 - t) * g * (tanh.second(f) * df * p + slope * dp)
+        if "g" in dc:
+            back = back + (1 - t) * dc["g"][:, None] * slope * p
+        total = slope * df * p + np.tanh(f) * dp
+        bars = {"g": (1 - t) * np.sum(total, axis=1), "h": np.sum(self.weights[:, None] * dp)}
+        return back, bars
+
+
+def no_chain():
+    """A problem of such a network."""
+    network, initial = Mixed(), np.array([[0.3, -1.0, 0.8], [1.0, 0.2, -0.4]])
+    space = network.controls(TimeMesh(0.8, 3))
+    return LearningProblem(network, initial, initial[::-1].copy(), space, penalty=Tikhonov(0.1))
+
+
 @pytest.mark.parametrize(
     ("problem", "stepper"),
     [
+        (no_chain(), None),
         (curved(), None),
         (curved(), RK4()),
         (curved(), BackwardEuler()),
         (curved("static"), None),
         (xor(0.5), None),
     ],
-    ids=["Euler", "RK4", "implicit", "static", "xor"],
+    ids=["no chain", "Euler", "RK4", "implicit", "static", "xor"],
 )
 def test_other_methods_find_the_same(problem, stepper):
     objective = discretize(problem, stepper, 2)

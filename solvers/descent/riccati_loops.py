@@ -244,6 +244,56 @@ def _subtract(y, roots, left, right, room, value):
         _add_rows(-1.0, room[0], m, y, i, value[i, i:])
 
 
+@inlined
+def _drift(drift, value, slopes, fresh, rows, bend):
+    """The static coefficients' part b ds of the dynamics: bend <- bend + b' (p, Pi) + (Pi' b +
+    b' V b) behind its first column, Pi <- Pi + V b.
+    """
+    n, p = drift.shape
+    for e in range(p):
+        for j in range(n):
+            fresh[e, j] = drift[j, e]
+        rows[e] = 0.0
+        _add_rows(1.0, fresh[e], n, value, 0, rows[e])
+    for e in range(p):
+        bend[e, 0] += _dot(fresh[e], slopes[0])
+        for f in range(p):
+            bend[e, 1 + f] += _dot(fresh[e], slopes[1 + f]) + _dot(fresh[f], slopes[1 + e])
+            bend[e, 1 + f] += _dot(fresh[e], rows[f])
+    for e in range(p):
+        for j in range(n):
+            slopes[1 + e, j] += rows[e, j]
+
+
+@inlined
+def _push(moved, blocks, bands, turned, value):
+    """value[i, i:] <- (moved A)[i, i:]."""
+    n = value.shape[0]
+    if blocks.shape[1] <= BANDED:
+        for i in range(n):
+            _times(moved[i], blocks, bands, i, value[i])
+        return
+    for i in range(n):
+        row = moved[i]
+        for j in range(n):
+            turned[j, i] = row[j]
+    _pull(blocks, turned, value)
+
+
+@inlined
+def _symmetric(curvature, value):
+    """Adds Q, block diagonal, and copies what is above the diagonal below."""
+    size, n = curvature.shape[1], value.shape[0]
+    for block in range(curvature.shape[0]):
+        for i in range(size):
+            for j in range(size):
+                value[block * size + i, block * size + j] += curvature[block, i, j]
+    for i in range(n):
+        row = value[i]
+        for j in range(i + 1, n):
+            value[j, i] = row[j]
+
+
 @compiled
 def backward(stages, borders, metric, shift, mode, floor, solution, work):
     """The sweep from the last layer to the first; see `riccati.sweep`.
@@ -285,19 +335,7 @@ def backward(stages, borders, metric, shift, mode, floor, solution, work):
             through[:] = 0.0
             for c in range(m):
                 _add_rows(1.0, flipped[c], n, value, 0, through[c])
-        for e in range(p):  # rows <- Pi + V b, bend <- bend + b' (p, Pi) + b' V b
-            for j in range(n):
-                fresh[e, j] = drifts[k, j, e]
-            rows[e] = 0.0
-            _add_rows(1.0, fresh[e], n, value, 0, rows[e])
-        for e in range(p):
-            bend[e, 0] += _dot(fresh[e], slopes[0])
-            for f in range(p):
-                bend[e, 1 + f] += _dot(fresh[e], slopes[1 + f]) + _dot(fresh[f], slopes[1 + e])
-                bend[e, 1 + f] += _dot(fresh[e], rows[f])
-        for e in range(p):
-            for j in range(n):
-                slopes[1 + e, j] += rows[e, j]
+        _drift(drifts[k], value, slopes, fresh, rows, bend)
         for c in range(m):
             for e in range(c + 1):
                 h[c, e] = h[e, c] = r[k, c, e] + _dot(through[c], flipped[e])
@@ -342,22 +380,7 @@ def backward(stages, borders, metric, shift, mode, floor, solution, work):
         if k == 0:
             break
         _pull(a[k], value, moved)
-        if size <= BANDED:
-            for i in range(n):
-                _times(moved[i], a[k], bands, i, value[i])
-        else:
-            for i in range(n):
-                row = moved[i]
-                for j in range(n):
-                    turned[j, i] = row[j]
-            _pull(a[k], turned, value)
+        _push(moved, a[k], bands, turned, value)
         _subtract(y, roots, flipped, through, turned, value)
-        for block in range(a.shape[1]):
-            for i in range(size):
-                for j in range(size):
-                    value[block * size + i, block * size + j] += q[k, block, i, j]
-        for i in range(n):
-            row = value[i]
-            for j in range(i + 1, n):
-                value[j, i] = row[j]
+        _symmetric(q[k], value)
     return decrease, -1
