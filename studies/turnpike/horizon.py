@@ -76,7 +76,7 @@ def _least_norm(
     problem: LearningProblem, start: Solution, strength: float
 ) -> tuple[float, float, str]:
     """(int |u*|^2 over the unit horizon, distance of the scaled control from u*, status): u* is a
-    least-norm control that fits the data, reached from the minimiser by weaker and weaker penalties.
+    control of least norm that fits the data, reached from the minimiser as the penalty gets weaker.
     """
     method = RiccatiNewton(gtol=1e-8, relative=True, max_iterations=300)
     horizon, space, control = problem.mesh.horizon, problem.space, start.control
@@ -183,8 +183,8 @@ def _decay(cases: Sequence[xr.Dataset]) -> Picture:
     caption = (
         f"Training error against the horizon, {samples} samples in R^{units}: slope {whole:.2f}, "
         f"between neighbours {local.min():.2f} to {local.max():.2f} ({word}), under the bound "
-        "lambda V / T with V the squared norm of the interpolant reached from the minimiser by weaker "
-        "and weaker penalties (a local minimum, perhaps not the least). Right: distance of x(T) "
+        "lambda V / T with V the squared norm of the interpolant reached from the minimiser as the "
+        "penalty gets weaker (a local minimum, perhaps not the least). Right: distance of x(T) "
         "to {phi = 0}, and of the scaled control to that interpolant "
         f"({', '.join(sorted({str(c.attrs['interpolant']) for c in cases}))})."
     )
