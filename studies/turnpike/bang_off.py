@@ -125,7 +125,7 @@ def bang_off(
 
     size: |u| on each layer; error: phi at the nodes; switching_time: T*, NaN where the control
     found is not on and then off; switching_error: how much the last extrapolation changed it;
-    rest: phi on the last layers; objective: J with T*, extrapolated.
+    rest: phi after T*, on the finest mesh of that search; objective: J with T*, extrapolated.
     """
     if not bound > 0.0 or not horizon > 0.0 or not 2 <= per_unit <= 1000 or not scale > 0.0:
         raise ValueError(

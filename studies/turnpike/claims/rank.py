@@ -137,7 +137,7 @@ def beyond_the_rank() -> dict[str, float]:
     slow=True,
 )
 def within_the_rank() -> dict[str, float]:
-    """T = 8.  Best known: 5 of 5 starts of seed 0 (constant in time, standard deviation 1) with 32
+    """T = 8.  Best known: 3 of 3 starts of seed 0 (constant in time, standard deviation 1) with 32
     layers a unit; those with 256 start from there.
     """
     coarse = xor(0.02, TimeMesh(8.0, 256), along=True, units=3)
@@ -185,7 +185,7 @@ def within_the_rank() -> dict[str, float]:
 )
 def one_dimension_too_few() -> dict[str, float]:
     """lambda = 0.02, T = 8, 32 layers a unit.  Best known: J is met from 1 of 8 starts of seed 0
-    (constant in time, standard deviation 1), the second from 4, the third from 2.
+    (constant in time, standard deviation 1), the second from 6, the third from 1.
     """
     method = LBFGS(gtol=1e-5, max_iterations=3000)
     mesh = TimeMesh(8.0, 256)
