@@ -148,8 +148,9 @@ def bang_off(
         pass  # it is not on and then off: there is no T*
 
     def errors(posed: LearningProblem, states: np.ndarray) -> np.ndarray:
-        outputs = states[:, : len(posed.target)]
-        return np.mean(np.sum((outputs - posed.target) ** 2, axis=1), axis=1)
+        target = np.asarray(posed.target)
+        outputs = states[:, : len(target)]
+        return np.mean(np.sum((outputs - target) ** 2, axis=1), axis=1)
 
     # a penalty without gradient has no run with costates
     path = discretize(replace(problem, penalty=None)).run(best.control)

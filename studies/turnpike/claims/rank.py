@@ -25,9 +25,9 @@ PAPER = "turnpike"
 
 def distances(problem: LearningProblem, control: Control) -> Array:
     """phi at the nodes: the mean over the samples of the squared distance of the outputs."""
-    states = discretize(problem).run(control).states
-    outputs = states[:, : len(problem.target)]
-    return np.mean(np.sum((outputs - problem.target) ** 2, axis=1), axis=1)
+    states, target = discretize(problem).run(control).states, np.asarray(problem.target)
+    outputs = states[:, : len(target)]
+    return np.mean(np.sum((outputs - target) ** 2, axis=1), axis=1)
 
 
 def graded(
@@ -106,7 +106,7 @@ def beyond_the_rank() -> dict[str, float]:
     problem = line([-0.5, 0.5], [-1.5, 1.0], TimeMesh(8.0, 256))
     end = minimize(problem, LBFGS(gtol=1e-8, max_iterations=3000), raise_on_failure=False)
     phi = distances(problem, end.control)
-    features = np.stack([np.tanh(problem.target[0]), np.ones(2)])
+    features = np.stack([np.tanh(np.asarray(problem.target)[0]), np.ones(2)])
     predicted = 2.0 * float(np.linalg.eigvalsh(features.T @ features / (2 * 0.1))[0]) ** 0.5
     at = (32, 64)
     found["two samples: rate / predicted"] = (
@@ -192,7 +192,8 @@ def one_dimension_too_few() -> dict[str, float]:
     plane = xor(0.02, mesh, along=True)
     ends = [minimize(plane, method, initial=x).objective for x in starts(plane, 8, 1.0, 0)]
     distinct = np.unique(np.round(ends, 7)).tolist()
-    found = dict(zip(("J", "second", "third"), distinct, strict=False))
+    found: dict[str, float] = {}
+    found |= zip(("J", "second", "third"), distinct, strict=False)
     for units in (4, 5):
         wide = xor(0.02, mesh, along=True, units=units)
         found[f"d = {units}: J"] = minimize(

@@ -160,7 +160,7 @@ def _smooth_control(strength: float, layers: int) -> np.ndarray:
         k = zeros[0]
         t = np.arange(k - 1, k + 3) * horizon / layers
         crossing = float(np.polyval(np.polyfit(e[k - 1 : k + 3], t, 3), 0.0))
-    rate = 2.0 * float(np.min(np.abs(roots.real)))
+    rate = 2.0 * float(np.min(np.abs(np.real(roots))))
     return np.array([best.objective, best.control["bias"][0, 0], e[2 * n] ** 2, rate, crossing])
 
 
