@@ -51,12 +51,13 @@ def test_an_endpoint_without_costs_in_the_generic_loop():
 
 
 def test_bang_off(tmp_path):
-    """TP-29: T* = 0.4208438024 for M = 2, T = 2; and no T* where M is too small for a rest."""
+    """TP-29: T* = 0.4208438024 for M = 2, T = 2; and no T* where it is best to rest."""
     case = bang_off(data="line", bound=2.0, horizon=2.0, per_unit=10)
     assert float(case["switching_time"]) == pytest.approx(0.4208438024, abs=1e-8)
     assert float(case["rest"]) == pytest.approx(0.02506281, abs=1e-5)  # of the finest mesh
-    short = bang_off(data="line", bound=0.25, horizon=1.0, per_unit=8)
-    assert np.isnan(short["switching_time"])
+    short = bang_off(data="line", bound=2.0, horizon=0.25, per_unit=8)  # T <= lambda / 2 D
+    assert np.isnan(float(short["switching_time"]))
+    assert not np.any(short["size"])
     grids: list[ParameterGrid] = [
         {"data": ["line"], "bound": [2.0, 4.0], "horizon": [2.0], "per_unit": [10]}
     ]
