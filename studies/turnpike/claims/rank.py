@@ -14,7 +14,7 @@ from continuum import (
     tanh,
 )
 from continuum.arrays import Array
-from solvers import LBFGS, discretize, minimize
+from solvers import LBFGS, NewtonCG, discretize, minimize
 
 from ...bench.registry import claim
 from ..paper import xor
@@ -129,11 +129,11 @@ def beyond_the_rank() -> dict[str, float]:
     relative_tolerance={
         "32 layers a unit: J": 1e-8,
         "256 layers a unit: J": 2e-6,
-        "rate on [2, 3]": 2e-3,
-        "a posteriori": 2e-3,
+        "rate on [2, 3]": 2e-4,
+        "a posteriori": 2e-4,
     },
-    reason="the digits the ledger prints; it does not say with how many layers the rate was "
-    "fitted, and 32 or 256 move it by 1e-3",
+    reason="the digits the ledger prints; its rates are those of 32 layers a unit (with 256 they "
+    "are 4.999 and 4.906)",
     slow=True,
 )
 def within_the_rank() -> dict[str, float]:
@@ -148,15 +148,17 @@ def within_the_rank() -> dict[str, float]:
     start = fine.space.sample(
         **{name: np.repeat(best.control[name], 8, axis=0) for name in ("bias", "weight")}
     )
-    deep = minimize(fine, method, initial=start)
-    phi = distances(fine, deep.control)
-    middle = discretize(fine).run(deep.control).states[1024]
-    features = np.concatenate([np.tanh(middle), np.ones((1, 4))])
+    deep = minimize(fine, LBFGS(gtol=1e-4, max_iterations=3000), initial=start)
+    # what a gradient of 1e-5 leaves of the control hides the decay from t = 4 on
+    sharp = minimize(coarse, NewtonCG(gtol=1e-8), initial=best.control, raise_on_failure=False)
+    phi = distances(coarse, sharp.control)
+    end = discretize(coarse).run(sharp.control).states[-1]
+    features = np.concatenate([np.tanh(end), np.ones((1, 4))])
     eigenvalues = np.linalg.eigvalsh(features.T @ features / (4 * 0.02))
     return {
         "32 layers a unit: J": best.objective,
         "256 layers a unit: J": deep.objective,
-        "rate on [2, 3]": float(np.log(phi[512] / phi[768])),
+        "rate on [2, 3]": float(np.log(phi[64] / phi[96])),
         "a posteriori": 2.0 * float(eigenvalues[0]) ** 0.5,
     }
 
