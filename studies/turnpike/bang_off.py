@@ -9,7 +9,8 @@ import xarray as xr
 
 from continuum import L1, Amplitude, LearningProblem, NeuralODE2, SquaredError, TimeMesh, identity
 from continuum.blocks import joint_norm
-from solvers import ProximalNewton, SolveError, discretize, free_switch, minimize
+from solvers import RK4, Euler, ProximalNewton, SolveError, discretize, free_switch, minimize
+from solvers.steps.tableaux import RungeKutta
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
@@ -62,18 +63,23 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
                 error.axvline(time, color=color, linewidth=0.8, linestyle=":")
         times = np.array([float(case["switching_time"]) for case in group])
         known = np.isfinite(times)
-        switch.loglog(bounds[known], times[known], "o", color=BLACK, label="$T^*$")
+        switch.plot(bounds[known], times[known], "o", color=BLACK, label="$T^*$")
         if np.any(known):
             last = np.flatnonzero(known)[-1]
-            switch.loglog(
+            switch.plot(
                 bounds, times[last] * bounds[last] / bounds, "--", color=BLACK, label="const$/M$"
             )
         speed.set_ylabel("$|u(t)|$")
         error.set_ylabel("training error $\\varphi$")
         switch.set_ylabel("switching time $T^*$")
         switch.set_xlabel("bound $M$")
+        switch.set_xscale("log", base=2)
+        switch.set_yscale("log", base=2)
         switch.set_xticks(bounds, [f"{m:g}" for m in bounds])
-        switch.minorticks_off()
+        if np.any(known):
+            switch.set_yticks(times[known], [f"{x:.3g}" for x in times[known]])
+            for ax in (speed, error):
+                ax.set_xlim(0.0, min(2.0 * float(np.max(times[known])), float(t[-1])))
         speed.set_title(data)
         for ax in (speed, error):
             ax.set_xlabel("time $t$")
@@ -125,7 +131,7 @@ def bang_off(
 
     size: |u| on each layer; error: phi at the nodes; switching_time: T*, NaN where the control
     found is not on and then off; switching_error: how much the last extrapolation changed it;
-    rest: phi on the last layers; objective: J with T*, extrapolated.
+    rest: phi after T*, on the finest mesh of that search; objective: J with T*, extrapolated.
     """
     if not bound > 0.0 or not horizon > 0.0 or not 2 <= per_unit <= 1000 or not scale > 0.0:
         raise ValueError(
@@ -140,20 +146,22 @@ def bang_off(
     method = ProximalNewton(max_iterations=300)
     best = minimize(problem, method, initial=start, raise_on_failure=False)
     time, change, objective, control, last = np.nan, np.nan, best.objective, best.control, problem
+    stepper: RungeKutta = Euler()
     try:
         found = free_switch(problem, best.control)
         time, change, objective = found.time, found.error, found.objective
-        control, last = found.control, found.problem
+        control, last, stepper = found.control, found.problem, RK4()
     except (SolveError, ValueError):
         pass  # it is not on and then off: there is no T*
 
     def errors(posed: LearningProblem, states: np.ndarray) -> np.ndarray:
-        outputs = states[:, : len(posed.target)]
-        return np.mean(np.sum((outputs - posed.target) ** 2, axis=1), axis=1)
+        target = np.asarray(posed.target)
+        outputs = states[:, : len(target)]
+        return np.mean(np.sum((outputs - target) ** 2, axis=1), axis=1)
 
     # a penalty without gradient has no run with costates
     path = discretize(replace(problem, penalty=None)).run(best.control)
-    end = discretize(replace(last, penalty=None)).run(control).states[-1:]
+    end = discretize(replace(last, penalty=None), stepper).run(control).states[-1:]
     size = joint_norm(problem.space.trained, best.control)
     return xr.Dataset(
         {

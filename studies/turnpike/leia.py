@@ -181,7 +181,9 @@ def leia(
     problem = posed(points[:, :cut], colours[:cut], layers, horizon, hidden)
     start = starting(problem, rng)
     if method == "Adam":
-        minimizer = Adam(step=1e-3, batch=150, max_iterations=iterations, rng=rng, gtol=1e-6)
+        minimizer = Adam(
+            step=1e-3, batch=min(150, cut), max_iterations=iterations, rng=rng, gtol=1e-6
+        )
     else:
         minimizer = LBFGS(gtol=1e-5, max_iterations=iterations)
     side = np.linspace(-EDGE, EDGE, resolution)

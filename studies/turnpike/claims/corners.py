@@ -31,7 +31,7 @@ STEADY = LBFGS(gtol=1e-6, max_iterations=3000)
 
 def starts(problem: LearningProblem, count: int, scale: float, seed: int) -> list[Control]:
     """Controls that are constant in time, with independent normal entries."""
-    rng, d = np.random.default_rng(seed), problem.network.units
+    rng, d = np.random.default_rng(seed), len(problem.initial)
     return [
         problem.space.sample(
             bias=scale * rng.standard_normal(d), weight=scale * rng.standard_normal((d, d))
@@ -43,7 +43,7 @@ def starts(problem: LearningProblem, count: int, scale: float, seed: int) -> lis
 def misfit(problem: LearningProblem, control: Control) -> float:
     """phi(x(T)) of the ResNet: the mean of |x_1 - y|^2."""
     end = discretize(problem).run(control).states[-1]
-    return float(np.mean((end[0] - problem.target[0]) ** 2))
+    return float(np.mean((end[0] - np.asarray(problem.target)[0]) ** 2))
 
 
 def _best(layers: int, count: int) -> Control:
@@ -102,7 +102,7 @@ def corners_at_the_end() -> dict[str, float]:
         )
         end = minimize(objective, STEADY, initial=start)
         x = objective.run(end.control).states[-1]
-        values.append([end.objective, np.mean((x[0] - problem.target[0]) ** 2)])
+        values.append([end.objective, np.mean((x[0] - np.asarray(problem.target)[0]) ** 2)])
     limit = (4.0 * np.array(values[1]) - np.array(values[0])) / 3.0
     found["continuum: J"], found["continuum: phi"] = limit.tolist()
     deep = xor(WEIGHT / HORIZON, TimeMesh(1.0, 128))

@@ -73,7 +73,7 @@ def descended(problem: LearningProblem, start: Control) -> Solution[Control]:
 def followed(
     data: tuple[np.ndarray, np.ndarray], horizons: Sequence[int]
 ) -> dict[int, tuple[float, float]]:
-    """J and phi at each T: the lower of two starts of seed 0 at the first, from there up in T."""
+    """J and phi at each T: the lower of two starts at the first, and from there up in T."""
     found, last = {}, None
     for horizon in horizons:
         problem = posed(*data, horizon)

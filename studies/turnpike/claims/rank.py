@@ -14,7 +14,7 @@ from continuum import (
     tanh,
 )
 from continuum.arrays import Array
-from solvers import LBFGS, discretize, minimize
+from solvers import LBFGS, NewtonCG, discretize, minimize
 
 from ...bench.registry import claim
 from ..paper import xor
@@ -25,9 +25,9 @@ PAPER = "turnpike"
 
 def distances(problem: LearningProblem, control: Control) -> Array:
     """phi at the nodes: the mean over the samples of the squared distance of the outputs."""
-    states = discretize(problem).run(control).states
-    outputs = states[:, : len(problem.target)]
-    return np.mean(np.sum((outputs - problem.target) ** 2, axis=1), axis=1)
+    states, target = discretize(problem).run(control).states, np.asarray(problem.target)
+    outputs = states[:, : len(target)]
+    return np.mean(np.sum((outputs - target) ** 2, axis=1), axis=1)
 
 
 def graded(
@@ -106,7 +106,7 @@ def beyond_the_rank() -> dict[str, float]:
     problem = line([-0.5, 0.5], [-1.5, 1.0], TimeMesh(8.0, 256))
     end = minimize(problem, LBFGS(gtol=1e-8, max_iterations=3000), raise_on_failure=False)
     phi = distances(problem, end.control)
-    features = np.stack([np.tanh(problem.target[0]), np.ones(2)])
+    features = np.stack([np.tanh(np.asarray(problem.target)[0]), np.ones(2)])
     predicted = 2.0 * float(np.linalg.eigvalsh(features.T @ features / (2 * 0.1))[0]) ** 0.5
     at = (32, 64)
     found["two samples: rate / predicted"] = (
@@ -129,15 +129,15 @@ def beyond_the_rank() -> dict[str, float]:
     relative_tolerance={
         "32 layers a unit: J": 1e-8,
         "256 layers a unit: J": 2e-6,
-        "rate on [2, 3]": 2e-3,
-        "a posteriori": 2e-3,
+        "rate on [2, 3]": 2e-4,
+        "a posteriori": 2e-4,
     },
-    reason="the digits the ledger prints; it does not say with how many layers the rate was "
-    "fitted, and 32 or 256 move it by 1e-3",
+    reason="the digits the ledger prints; its rates are those of 32 layers a unit (with 256 they "
+    "are 4.999 and 4.906)",
     slow=True,
 )
 def within_the_rank() -> dict[str, float]:
-    """T = 8.  Best known: 5 of 5 starts of seed 0 (constant in time, standard deviation 1) with 32
+    """T = 8.  Best known: 3 of 3 starts of seed 0 (constant in time, standard deviation 1) with 32
     layers a unit; those with 256 start from there.
     """
     coarse = xor(0.02, TimeMesh(8.0, 256), along=True, units=3)
@@ -148,15 +148,17 @@ def within_the_rank() -> dict[str, float]:
     start = fine.space.sample(
         **{name: np.repeat(best.control[name], 8, axis=0) for name in ("bias", "weight")}
     )
-    deep = minimize(fine, method, initial=start)
-    phi = distances(fine, deep.control)
-    middle = discretize(fine).run(deep.control).states[1024]
-    features = np.concatenate([np.tanh(middle), np.ones((1, 4))])
+    deep = minimize(fine, LBFGS(gtol=1e-4, max_iterations=3000), initial=start)
+    # what a gradient of 1e-5 leaves of the control hides the decay from t = 4 on
+    sharp = minimize(coarse, NewtonCG(gtol=1e-8), initial=best.control, raise_on_failure=False)
+    phi = distances(coarse, sharp.control)
+    end = discretize(coarse).run(sharp.control).states[-1]
+    features = np.concatenate([np.tanh(end), np.ones((1, 4))])
     eigenvalues = np.linalg.eigvalsh(features.T @ features / (4 * 0.02))
     return {
         "32 layers a unit: J": best.objective,
         "256 layers a unit: J": deep.objective,
-        "rate on [2, 3]": float(np.log(phi[512] / phi[768])),
+        "rate on [2, 3]": float(np.log(phi[64] / phi[96])),
         "a posteriori": 2.0 * float(eigenvalues[0]) ** 0.5,
     }
 
@@ -185,14 +187,15 @@ def within_the_rank() -> dict[str, float]:
 )
 def one_dimension_too_few() -> dict[str, float]:
     """lambda = 0.02, T = 8, 32 layers a unit.  Best known: J is met from 1 of 8 starts of seed 0
-    (constant in time, standard deviation 1), the second from 4, the third from 2.
+    (constant in time, standard deviation 1), the second from 6, the third from 1.
     """
     method = LBFGS(gtol=1e-5, max_iterations=3000)
     mesh = TimeMesh(8.0, 256)
     plane = xor(0.02, mesh, along=True)
     ends = [minimize(plane, method, initial=x).objective for x in starts(plane, 8, 1.0, 0)]
     distinct = np.unique(np.round(ends, 7)).tolist()
-    found = dict(zip(("J", "second", "third"), distinct, strict=False))
+    found: dict[str, float] = {}
+    found |= zip(("J", "second", "third"), distinct, strict=False)
     for units in (4, 5):
         wide = xor(0.02, mesh, along=True, units=units)
         found[f"d = {units}: J"] = minimize(

@@ -17,7 +17,7 @@ def _logarithm(problem: LearningProblem, found: Extremal, affine: bool) -> Cubic
     """log phi as a function of time, phi = |x - target|^2: its values and slopes at the steps of
     the integration, cubic between them.
     """
-    e = found.state.states[:, 0, 0] - problem.target[0, 0]
+    e = found.state.states[:, 0, 0] - np.asarray(problem.target)[0, 0]
     velocity = -found.costate.states[:, 0, 0] * (_gain(found) if affine else 1.0) / 2.0
     new = np.append(True, np.diff(found.state.times) > 0)  # pieces share their ends
     return CubicHermiteSpline(
@@ -46,7 +46,7 @@ def _imbalance(problem: LearningProblem, found: Extremal, affine: bool) -> float
     """max over t of | |u|^2 - phi(x) + phi(x(T)) |, lambda = 1: u = -p (x, 1) / 2 minimises H at
     the costate p, without its first entry where only b is trained.
     """
-    phi = (found.state.states[:, 0, 0] - problem.target[0, 0]) ** 2
+    phi = (found.state.states[:, 0, 0] - np.asarray(problem.target)[0, 0]) ** 2
     size = found.costate.states[:, 0, 0] ** 2 * (_gain(found) if affine else 1.0) / 4.0
     return float(np.max(np.abs(size - phi + phi[-1])))
 
