@@ -180,7 +180,9 @@ def test_the_cost_of_a_stage_has_exact_derivatives(rng, readout):
     values["switch.times"] = np.array([0.6, 1.3])
     blocks = (*stage.blocks(), *readout.blocks(stage))
     for cost in (PacedCost(tracking, {"weight": 0.3, "bias": 0.2}), PacedCost(None, {"bias": 1.0})):
-        report = check_derivatives(cost, stage, values=values, rng=rng)
+        own = {b.name for b in (*stage.blocks(), *cost.blocks(stage))}
+        known = {name: x for name, x in values.items() if name in own}
+        report = check_derivatives(cost, stage, values=known, rng=rng)
         # other random times are out of order: many points are compared below
         assert [check.what for check in report.failures] == ["broadcasts"]
         f, df = rng.standard_normal((2, 2, 3, 3))

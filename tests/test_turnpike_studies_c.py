@@ -5,8 +5,9 @@ import pytest
 
 from continuum import Control, TimeMesh
 from solvers import RK4, discretize
-from studies import catalogue
+from studies import catalogue, run_sweep
 from studies.bench.registry import find_study
+from studies.bench.store import read_case
 from studies.turnpike.switched import switched
 from studies.turnpike.variable_width import posed, variable_width, work
 
@@ -40,26 +41,39 @@ def test_the_narrow_network_is_contained_in_the_wide_one(rng, data):
     assert work(staged) == 4 * (2 * 4 + 6 * wide**2)
 
 
-def test_a_width_of_full_rank_removes_the_error():
+def ran(name, grids, folder):
+    """The cases of a sweep, by `first`, and its only picture."""
+    study = find_study(f"turnpike/{name}")
+    done = run_sweep(study, grids, folder, progress="none")
+    assert done.count("done") == len(study.expand(grids))
+    cases = [read_case(path) for path in done.paths]
+    (picture,) = study.plot(cases)
+    assert all(ax.get_xlabel() and ax.get_ylabel() for ax in picture.figure.axes)
+    return cases, picture
+
+
+def test_a_width_of_full_rank_removes_the_error(tmp_path):
     """Two cells cannot separate four corners along a flow; four can, from the change on."""
-    options = {"data": "cells", "layers": 8, "starts": 2, "seed": 1}
-    narrow = variable_width(first=2, then=2, **options)
-    staged = variable_width(first=2, then=4, change=0.5, **options)
+    grids = [
+        {"data": ["cells"], "layers": [8], "starts": [1], "then": [2, 4], "first": [2]},
+    ]
+    cases, picture = ran("variable_width", grids, tmp_path)
+    narrow, staged = sorted(cases, key=lambda case: float(case["work"]))
     assert float(narrow["least"].max()) == 0.0
     assert float(staged["least"][-1]) > 0.1
     assert staged.sizes["time"] == 10  # both sides of the change
     assert float(staged["error"][-1]) < 1e-2 * float(narrow["error"][-1])
     assert float(staged["objective"]) < float(narrow["objective"])
-    (picture,) = find_study("turnpike/variable_width").plot([narrow, staged])
     assert "best found" in picture.caption
 
 
-def test_a_time_of_change_is_trained():
-    found = switched(data="cells", first=2, then=4, layers=4, starts=1)
+@pytest.mark.slow
+def test_a_time_of_change_is_trained(tmp_path):
+    grids = [{"first": [4], "then": [2], "layers": [4], "starts": [1], "points": [1]}]
+    (found,), picture = ran("switched", grids, tmp_path)
     assert 0.0 < float(found["change"]) < 4.0
     assert float(found["objective"]) < float(found["held"])
-    assert np.all(np.isfinite(found["profile"]))
-    (picture,) = find_study("turnpike/switched").plot([found])
+    assert np.all(found["profile"] > float(found["objective"]))
     assert "Best found" in picture.caption
 
 

@@ -26,14 +26,15 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     notes = []
     for ax, case in zip(axes[0], cases, strict=True):
         p, found = case_parameters(case), float(case["change"])
-        ax.plot(case["at"], case["profile"], "o-", color=BLUE, label="change held there")
-        ax.plot(
-            found, float(case["objective"]), "*", color=VERMILION, markersize=14, label="trained"
-        )
-        for name, color in (("one", ORANGE), ("other", GREEN)):
-            width = p["first"] if name == "one" else p["then"]
-            value = float(case[name])
-            ax.axhline(value, color=color, linestyle="--", label=f"width {width}, equal work")
+        least = float(case["objective"])
+        at, profile = np.append(case["at"], found), np.append(case["profile"], least)
+        ranked = np.argsort(at)
+        ax.plot(at[ranked], profile[ranked], "o-", color=BLUE, label="change held there")
+        ax.plot(found, least, "*", color=VERMILION, markersize=14, label="trained")
+        for name, width in (("one", int(p["first"])), ("other", int(p["then"]))):  # type: ignore[arg-type]
+            color = GREEN if width == max(p["first"], p["then"]) else ORANGE  # type: ignore[type-var]
+            label = f"width {width}, equal work"
+            ax.axhline(float(case[name]), color=color, linestyle="--", label=label)
         ax.axvline(found, color=BLACK, linewidth=0.6, linestyle=":")
         ax.set_title(f"{p['data']}, {p['first']} to {p['then']}")
         ax.set_xlabel("time of the change")
@@ -47,6 +48,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             f"{p['first']}: {float(case['one']):.6f}, width {p['then']}: "
             f"{float(case['other']):.6f}"
         )
+        if float(np.min(case["profile"])) < least:
+            notes[-1] += ", a local minimum: the profile is lower elsewhere"
     caption = (
         "J of networks of two widths, half of the layers each, against the time "
         "of the change: trained with the control (star), or held (the control is trained again "
