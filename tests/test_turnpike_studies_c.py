@@ -14,7 +14,7 @@ from studies.turnpike.variable_width import posed, variable_width, work
 
 def test_the_studies_are_there():
     assert not catalogue.FAILED
-    for name in ("turnpike/variable_width", "turnpike/switched"):
+    for name in ("turnpike/variable_width", "turnpike/switched", "turnpike/images"):
         assert find_study(name).plot is not None
 
 
@@ -84,3 +84,17 @@ def test_bad_parameters_are_refused():
         variable_width(change=5.0)
     with pytest.raises(ValueError, match="layers must be even"):
         switched(layers=5)
+
+
+def test_convolutions_on_digits(tmp_path):
+    """A few iterations on a few digits; the kernel of the image has 15 x 15 differences."""
+    study = find_study("turnpike/images")
+    grids = [{"method": ["linear", "image"], "samples": [50], "max_iterations": [15]}]
+    done = run_sweep(study, grids, tmp_path, progress="none")
+    cases = [read_case(path) for path in done.paths]
+    linear, image = sorted(cases, key=lambda case: float(case["unknowns"]))
+    assert float(linear["train"]) == 1.0 and float(linear["test"]) > 0.8
+    assert int(image["unknowns"]) == 4 * (15 * 15 + 64) + 650
+    assert float(image["train"]) > 0.5 > float(image["accuracy"][0])
+    assert image["kernels"].shape == (4, 15, 15)
+    assert [picture.name for picture in study.plot(cases)] == ["images", "image_kernels"]

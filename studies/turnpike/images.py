@@ -142,7 +142,7 @@ def images(
     labels: int = 4,
     samples: int = 300,
     strength: float = 1e-4,
-    max_iterations: int = 150,
+    max_iterations: int = 400,
     seed: int = 0,
 ) -> xr.Dataset:
     """Is a field of convolutions on the image better than a linear classifier?
