@@ -210,45 +210,55 @@ class PacedCost(RunningCost):
     cost: RunningCost | None
     squares: Mapping[str, float]
 
+    @property
+    def broadcasts(self) -> bool:
+        return self.cost is None or self.cost.broadcasts
+
     def density(self, network: Network, f: Array, c: Values, t: Times) -> Array:
         paced = _paced(network)
-        return paced.pace(c) * (self._losses(paced, f, c, t) + self._square(paced, c, c))
+        costs = self._losses(paced, f, c, t) + self._square(paced, c, c, f)[..., None]
+        return _times(paced.pace(c), costs, 1)
 
     def vjp(
         self, network: Network, f: Array, c: Values, t: Times, q: Array
     ) -> tuple[Array, dict[str, Array]]:
-        paced = _paced(network)
-        s, whole = paced.pace(c), namespace(q).sum(q)
+        paced, xp = _paced(network), namespace(q)
+        s, whole, ranks = paced.pace(c), xp.sum(q), self._ranks(paced)
         p, bars = self._inner_vjp(paced, f, c, t, q)
-        found = {name: s * bar for name, bar in bars.items()}
+        found = {name: _times(s, bar, ranks[name]) for name, bar in bars.items()}
         for name, strength in self.squares.items():
-            found[name] = 2.0 * strength * s * whole * c[name]
-        cost = namespace(q).sum(q * self._losses(paced, f, c, t))
-        cost = cost + whole * self._square(paced, c, c)
-        found[TIMES] = like(paced.pace_gradient, f) * cost
-        return s * p, found
+            found[name] = 2.0 * strength * whole * _times(s, c[name], ranks[name])
+        cost = xp.sum(q * self._losses(paced, f, c, t), axis=-1)
+        cost = cost + whole * self._square(paced, c, c, f)
+        found[TIMES] = like(paced.pace_gradient, f) * cost[..., None]
+        return _times(s, p, 2), found
 
     def vjp_derivative(
         self, network: Network, f: Array, c: Values, t: Times, q: Array, df: Array, dc: Values
     ) -> tuple[Array, dict[str, Array]]:
         paced, xp = _paced(network), namespace(q)
-        s, ds, whole = paced.pace(c), paced.pace_change(dc), xp.sum(q)
+        s, ds, whole, ranks = paced.pace(c), paced.pace_change(dc), xp.sum(q), self._ranks(paced)
         p, bars = self._inner_vjp(paced, f, c, t, q)
         dp, dbars = xp.zeros_like(f), {}
         if self.cost is not None:
             dp, dbars = self.cost.vjp_derivative(paced.network, f, c, t, q, df, dc)  # type: ignore[arg-type]
-        found = {name: ds * bar + s * dbars[name] for name, bar in bars.items()}
+        found = {
+            name: _times(ds, bar, ranks[name]) + _times(s, dbars[name], ranks[name])
+            for name, bar in bars.items()
+        }
         for name, strength in self.squares.items():
-            change = ds * c[name] + (s * dc[name] if name in dc else 0.0)
+            change = _times(ds, c[name], ranks[name])
+            if name in dc:
+                change = change + _times(s, dc[name], ranks[name])
             found[name] = 2.0 * strength * whole * change
-        slope = xp.sum(paced.weights_like(f)[:, None] * p * df)
-        slope = slope + 2.0 * whole * self._square(paced, c, dc)
+        slope = xp.sum(paced.weights_like(f)[:, None] * p * df, axis=(-2, -1))
+        slope = slope + 2.0 * whole * self._square(paced, c, dc, f)
         blocks = {} if self.cost is None else {b.name: b for b in self.cost.blocks(paced.network)}
         for name, bar in bars.items():
             if name in dc:
-                slope = slope + xp.sum(like(blocks[name].weights, bar) * bar * dc[name])
-        found[TIMES] = like(paced.pace_gradient, f) * slope
-        return ds * p + s * dp, found
+                slope = slope + _products(blocks[name], bar, dc[name])
+        found[TIMES] = like(paced.pace_gradient, f) * slope[..., None]
+        return _times(ds, p, 2) + _times(s, dp, 2), found
 
     def formula(self) -> str:
         terms = [] if self.cost is None else [self.cost.formula()]
@@ -277,7 +287,7 @@ class PacedCost(RunningCost):
 
     def _losses(self, paced: Paced, f: Array, c: Values, t: Times) -> Array:
         if self.cost is None:
-            return namespace(f).zeros_like(f[0, :])
+            return namespace(f).zeros_like(f[..., 0, :])
         return self.cost.density(paced.network, f, c, t)  # type: ignore[arg-type]
 
     def _inner_vjp(
@@ -287,14 +297,30 @@ class PacedCost(RunningCost):
             return namespace(f).zeros_like(f), {}
         return self.cost.vjp(paced.network, f, c, t, q)  # type: ignore[arg-type]
 
-    def _square(self, paced: Paced, c: Values, d: Values) -> Array | float:
-        """sum_b lambda_b (c_b, d_b), blocks missing from d left out."""
-        total, weights = 0.0, {b.name: b.weights for b in paced.network.blocks()}
-        for name, strength in self.squares.items():
-            if name in d:
-                products = like(weights[name], c[name]) * c[name] * d[name]
-                total = total + strength * namespace(products).sum(products)
+    def _ranks(self, paced: Paced) -> dict[str, int]:
+        """How many axes one value of each block has."""
+        further = () if self.cost is None else self.cost.blocks(paced.network)
+        return {b.name: len(b.shape) for b in (*paced.network.blocks(), *further)}
+
+    def _square(self, paced: Paced, c: Values, d: Values, f: Array) -> Array:
+        """sum_b lambda_b (c_b, d_b), blocks missing from d left out: (...), as many as states f."""
+        total, blocks = namespace(f).zeros_like(f[..., 0, 0]), paced.network.blocks()
+        for block in blocks:
+            if block.name in self.squares and block.name in d:
+                products = _products(block, c[block.name], d[block.name])
+                total = total + self.squares[block.name] * products
         return total
+
+
+def _times(s: Array, x: Array, rank: int) -> Array:
+    """s x, of a number or of one for each of many points, x having `rank` axes at each point."""
+    return like(s.reshape(s.shape + (1,) * rank), x) * x
+
+
+def _products(block: Block, x: Array, y: Array) -> Array:
+    """(...): sum_i w_i x_i y_i over the entries of a block, of one value or many."""
+    axes = tuple(range(-len(block.shape), 0))
+    return namespace(x).sum(like(block.weights, x) * x * y, axis=axes)
 
 
 def _paced(network: Network) -> Paced:

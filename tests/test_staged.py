@@ -20,6 +20,7 @@ from continuum import (
     Projection,
     SquaredError,
     Staged,
+    Stagewise,
     Tikhonov,
     TimeMesh,
     Tracking,
@@ -220,36 +221,43 @@ def corners(units):
 
 
 def test_optimal_values_do_not_increase_with_the_width():
-    """Zero padding embeds R^2 in R^3: each control has an image with the same J."""
-    x, mesh = corners(2), TimeMesh(2.0, 8)
-    y = x[:1] * x[1:2]
+    """Zero padding embeds R^2 in R^3, so each control has an image with the same J; and the rank
+    that the third coordinate adds lowers the least J found, for flows (RK4) with a cost on the way.
+    """
+    x, mesh = corners(2), TimeMesh(4.0, 16)
     narrow = LearningProblem(
         NeuralODE2(2, tanh),
         x,
-        y,
+        x[:1] * x[1:2],
         mesh,
         readout=Projection(np.eye(1, 2)),
-        terminal=SquaredError(1.0),
+        terminal=None,
+        running=SquaredError(1.0),
         penalty=Tikhonov(0.02),
     )
-    start = narrow.space.random(np.random.default_rng(3), 1.5)
-    best = minimize(narrow, LBFGS(gtol=1e-7), initial=start)
-    staged = Staged((NeuralODE2(2, tanh), NeuralODE2(3, tanh)), (1.0,), (padding(2, 3),))
-    wider = replace(narrow, network=staged, controls=mesh, readout=Projection(np.eye(1, 3)))
-    found, r = best.control, padding(2, 3)
+    staged = Staged((NeuralODE2(2, tanh), NeuralODE2(3, tanh)), (0.25,), (padding(2, 3),))
+    readout = Stagewise((Projection(np.eye(1, 2)), Projection(np.eye(1, 3))))
+    wider = replace(narrow, network=staged, controls=mesh, readout=readout)
+
+    def least(problem):
+        rng, objective = np.random.default_rng(0), discretize(problem, RK4())
+        starts = [problem.space.random(rng, 1.5) for _ in range(4)]
+        ends = [minimize(objective, LBFGS(gtol=1e-5), initial=start) for start in starts]
+        return min(ends, key=lambda end: end.objective)
+
+    best, r = least(narrow), padding(2, 3)
+    weight, bias = best.control["weight"], best.control["bias"]
     image = Control(
         wider.space,
         {
-            "stage0.weight": found["weight"][:4],
-            "stage0.bias": found["bias"][:4],
-            "stage1.weight": r @ found["weight"][4:] @ r.T,
-            "stage1.bias": found["bias"][4:] @ r.T,
+            "stage0.weight": weight[:1],
+            "stage0.bias": bias[:1],
+            "stage1.weight": r @ weight[1:] @ r.T,
+            "stage1.bias": bias[1:] @ r.T,
         },
     )
-    assert discretize(wider).value(image) == pytest.approx(best.objective, rel=1e-14)
-    nudged = image + 1e-2 * wider.space.random(np.random.default_rng(0))
-    further = minimize(wider, LBFGS(gtol=1e-7), initial=nudged)
-    assert further.objective < best.objective - 1e-3
+    assert discretize(wider, RK4()).value(image) == pytest.approx(best.objective, rel=1e-14)
+    assert least(wider).objective < best.objective - 1e-2
 
 
 def test_a_stage_that_fails_says_where():

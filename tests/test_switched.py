@@ -7,6 +7,7 @@ import pytest
 
 from continuum import (
     L1,
+    Affine,
     Chain,
     LearningProblem,
     Linear,
@@ -23,6 +24,7 @@ from continuum import (
     padding,
     tanh,
 )
+from continuum.staging import PacedCost
 from solvers import LBFGS, RK4, SolveError, discretize, integrate, minimize
 from solvers.run.status import Status
 from solvers.steps.tableaux import Euler
@@ -165,6 +167,47 @@ def test_the_pace_is_a_network_with_exact_derivatives(rng):
     values = {b.name: rng.standard_normal(b.shape) for b in stage.blocks()}
     values["switch.times"] = np.array([0.6, 1.3])
     check_derivatives(stage, values=values, rng=rng, raise_on_failure=True)
+
+
+@pytest.mark.parametrize("readout", [Projection(np.ones((1, 3))), Affine(2)])
+def test_the_cost_of_a_stage_has_exact_derivatives(rng, readout):
+    """At one point and at many."""
+    stage = wide(rng).network.stages[1]
+    outputs = len(readout.measure(stage))
+    tracking = Tracking(SquaredError(0.5), readout, rng.standard_normal((outputs, 3)))
+    values = {b.name: rng.standard_normal(b.shape) for b in stage.blocks()}
+    values |= {b.name: rng.standard_normal(b.shape) for b in readout.blocks(stage)}
+    values["switch.times"] = np.array([0.6, 1.3])
+    blocks = (*stage.blocks(), *readout.blocks(stage))
+    for cost in (PacedCost(tracking, {"weight": 0.3, "bias": 0.2}), PacedCost(None, {"bias": 1.0})):
+        own = {b.name for b in (*stage.blocks(), *cost.blocks(stage))}
+        known = {name: x for name, x in values.items() if name in own}
+        report = check_derivatives(cost, stage, values=known, rng=rng)
+        # other random times are out of order: many points are compared below
+        assert [check.what for check in report.failures] == ["broadcasts"]
+        f, df = rng.standard_normal((2, 2, 3, 3))
+        c, dc = ({b.name: rng.standard_normal((2, *b.shape)) for b in blocks} for _ in range(2))
+        c["switch.times"] = np.array([[0.6, 1.3], [0.1, 1.9]])
+        q, t = np.array([0.2, 0.3, 0.5]), np.array([0.0, 0.1])
+        together = (
+            cost.density(stage, f, c, t),
+            *_flat(cost.vjp(stage, f, c, t, q)),
+            *_flat(cost.vjp_derivative(stage, f, c, t, q, df, dc)),
+        )
+        for n in range(2):
+            here, along = ({k: x[n] for k, x in given.items()} for given in (c, dc))
+            alone = (
+                cost.density(stage, f[n], here, 0.0),
+                *_flat(cost.vjp(stage, f[n], here, 0.0, q)),
+                *_flat(cost.vjp_derivative(stage, f[n], here, 0.0, q, df[n], along)),
+            )
+            for many, one in zip(together, alone, strict=True):
+                np.testing.assert_allclose(many[n], one, rtol=1e-13, atol=1e-14)
+
+
+def _flat(found):
+    state, blocks = found
+    return [state, *(blocks[name] for name in sorted(blocks))]
 
 
 def test_bad_input_is_named(rng):

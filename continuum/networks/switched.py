@@ -6,7 +6,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from ..arrays import Array, like, namespace
+from ..arrays import Array, like, namespace, to_host
 from ..blocks import Block
 from ..checks import check_number, check_positive
 from ..meshes import TimeMesh
@@ -56,18 +56,22 @@ class Paced(Network):
         times = Block(TIMES, (self.stages - 1,), "static", np.ones(1))
         return (*self.network.blocks(in_time), times)
 
-    def pace(self, c: Values) -> float:
-        """s.  Raises TimesOutOfOrder where any of the times does not follow the one before it."""
-        times = np.array([0.0, *(float(t) for t in c[TIMES]), self.horizon])
+    def pace(self, c: Values) -> Array:
+        """s (...), of times (..., S - 1).  Raises TimesOutOfOrder where any of them does not follow
+        the one before it.
+        """
+        given = to_host(c[TIMES])
+        ends = np.zeros((*given.shape[:-1], 1))
+        times = np.concatenate([ends, given, ends + self.horizon], axis=-1)
         if not np.all(np.diff(times) > 0.0):
             raise TimesOutOfOrder(
-                f"{TIMES} must increase inside (0, {self.horizon:g}), got {times[1:-1].tolist()}"
+                f"{TIMES} must increase inside (0, {self.horizon:g}), got {given.tolist()}"
             )
-        return float(times[self.stage + 1] - times[self.stage]) / self.length
+        return (times[..., self.stage + 1] - times[..., self.stage]) / self.length
 
-    def pace_change(self, dc: Values) -> float:
+    def pace_change(self, dc: Values) -> Array:
         """The derivative of s in the direction dc."""
-        return float(np.dot(self.pace_gradient, dc[TIMES])) if TIMES in dc else 0.0
+        return to_host(dc[TIMES]) @ self.pace_gradient if TIMES in dc else np.zeros(())
 
     @property
     def pace_gradient(self) -> Array:
@@ -77,15 +81,15 @@ class Paced(Network):
         return found[1:-1]
 
     def velocity(self, f: Array, c: Values, t: float) -> Array:
-        return self.pace(c) * self.network.velocity(f, c, t)
+        return float(self.pace(c)) * self.network.velocity(f, c, t)
 
     def jvp(self, f: Array, c: Values, t: float, df: Array, dc: Values) -> Array:
-        found = self.pace(c) * self.network.jvp(f, c, t, df, dc)
-        ds = self.pace_change(dc)
+        found = float(self.pace(c)) * self.network.jvp(f, c, t, df, dc)
+        ds = float(self.pace_change(dc))
         return found + ds * self.network.velocity(f, c, t) if ds else found
 
     def vjp(self, f: Array, c: Values, t: float, p: Array) -> tuple[Array, dict[str, Array]]:
-        s, (q, bars) = self.pace(c), self.network.vjp(f, c, t, p)
+        s, (q, bars) = float(self.pace(c)), self.network.vjp(f, c, t, p)
         found = {name: s * bar for name, bar in bars.items()}
         found[TIMES] = like(self.pace_gradient, f) * self._inner(self.network.velocity(f, c, t), p)
         return s * q, found
@@ -93,7 +97,7 @@ class Paced(Network):
     def vjp_derivative(
         self, f: Array, c: Values, t: float, p: Array, df: Array, dc: Values, dp: Array
     ) -> tuple[Array, dict[str, Array]]:
-        s, ds, inner = self.pace(c), self.pace_change(dc), self.network
+        s, ds, inner = float(self.pace(c)), float(self.pace_change(dc)), self.network
         q, bars = inner.vjp(f, c, t, p)
         dq, dbars = inner.vjp_derivative(f, c, t, p, df, dc, dp)
         found = {name: ds * bar + s * dbars[name] for name, bar in bars.items()}
