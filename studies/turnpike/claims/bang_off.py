@@ -152,7 +152,7 @@ def affine_at_full_speed() -> dict[str, float]:
     """lambda = 1/2.  At full speed x = sinh t."""
     found = {}
     for horizon in (5.0, 20.0):
-        best = switched(from_origin([2.0], horizon, 1.0, affine=True))
+        best = switched(from_origin([2.0], horizon, 1.0, affine=True, per_unit=5))
         found[f"T = {horizon:g}: T*"] = best.time
         found[f"T = {horizon:g}: phi"] = (2.0 - np.sinh(best.time)) ** 2
         if horizon == 5.0:

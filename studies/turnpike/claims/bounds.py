@@ -103,6 +103,7 @@ def spreading_two_points() -> dict[str, float]:
     },
     reason="the ledger prints five decimals; controls constant on 8 and 16 layers, extrapolated; "
     "with 16 layers the speed varies by 3e-6",
+    slow=True,
 )
 def moving_two_points() -> dict[str, float]:
     """|w| / r; the limit is |D Sigma^+| with D the direction and Sigma = tanh(X^1)."""

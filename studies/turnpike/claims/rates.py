@@ -194,6 +194,7 @@ def _smooth_control(strength: float, layers: int) -> np.ndarray:
     reason="piecewise linear controls and the trapezoid, second order, extrapolated from 16 and 32 "
     "layers a unit: 1e-8 to 2e-7 is left; the slower the modes, the less of them is seen by a "
     "gradient of 1e-8",
+    slow=True,
 )
 def smooth_controls() -> dict[str, float]:
     """D = 1, T = 20; closed forms pi 4/3, 3^(1/2), 2 / 3^(1/2), 1 / 3^(1/2), 2^(1/2)."""
