@@ -84,7 +84,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     bars.set_xticks(place, names)
     bars.set_xlabel("method")
     bars.set_ylabel("accuracy [%]")
-    bars.legend(loc="lower right", frameon=True)
+    handles = bars.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper left", ncols=2, frameon=False)
     for case, name, color in zip(ranked, names, OKABE_ITO, strict=False):
         if case.sizes["time"] > 1:
             along.plot(case["time"], 100.0 * case["accuracy"], "o-", color=color, label=name)
@@ -102,7 +103,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             "images",
             "Accuracies on digits of a linear classifier penalised by strength |W|^2 and of "
             "convolutional fields on the image and on the image times a label domain (the axis "
-            f"starts at 80), and what the last readout makes of the states before. {numbers}.",
+            f"starts at 80), and what the last readout makes of the states before. J is no "
+            f"scale between methods, whose penalties differ. {numbers}.",
             figure,
         )
     ]

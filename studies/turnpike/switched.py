@@ -49,7 +49,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             f"{float(case['other']):.6f}"
         )
         if float(np.min(case["profile"])) < least:
-            notes[-1] += ", a local minimum: the profile is lower elsewhere"
+            notes[-1] += ", stationary and not least: the profile is lower elsewhere"
     caption = (
         "J of networks of two widths, half of the layers each, against the time "
         "of the change: trained with the control (star), or held (the control is trained again "

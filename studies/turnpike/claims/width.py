@@ -1,11 +1,13 @@
 """Variable width: order of the cells, of the layers and of the transfers (TP-36, TP-37)."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from continuum import Interval, Staged, TimeMesh, midpoint, relu
+from continuum import Grid, Interval, TimeMesh, midpoint, relu
 from continuum.transfers import nearest, prolongation
 from solvers import RK4, integrate
 from solvers.steps.tableaux import Euler, Stepper
@@ -18,25 +20,29 @@ PAPER = "turnpike"
 _linear = partial(prolongation, beyond="linear")
 
 
-def _on_cells(base: int, doublings: int, transfer=_linear) -> Staged:  # noqa: ANN001 - (coarse, fine) -> matrix
-    """The field of TP-36 on base 2^s cells from t = s / (doublings + 1) on."""
-    cells = [midpoint(Interval(0.0, 1.0), base * 2**s) for s in range(doublings + 1)]
-    changes = np.arange(1, doublings + 1) / (doublings + 1)
-    return widening(cells, changes.tolist(), relu, transfer)
+def _cells(base: int, doublings: int) -> list[Grid]:
+    return [midpoint(Interval(0.0, 1.0), base * 2**s) for s in range(doublings + 1)]
 
 
-def _final(network: Staged, layers: int, stepper: Stepper) -> np.ndarray:
-    """z(., 1) at the last nodes."""
-    kernels = {f"stage{s}.kernel": separable_kernel for s in range(len(network.stages))}
+def _final(
+    grids: Sequence[Grid],
+    layers: int,
+    stepper: Stepper,
+    transfer: Callable[[Grid, Grid], np.ndarray] = _linear,
+) -> np.ndarray:
+    """z(., 1) at the nodes of the last of S grids, on the s-th from t = s / S on."""
+    changes = np.arange(1, len(grids)) / len(grids)
+    network = widening(grids, changes.tolist(), relu, transfer)
+    kernels: dict[str, Any] = {f"stage{s}.kernel": separable_kernel for s in range(len(grids))}
     control = network.control(TimeMesh(1.0, layers), **kernels)
-    x = network.stages[0].grid.nodes[:, :1]
+    x = grids[0].nodes[:, :1]
     return integrate(network, control, 1.0 + x**2, stepper).trajectory.final[:, 0]
 
 
-def _error(network: Staged) -> float:
+def _error(grids: Sequence[Grid], transfer: Callable[[Grid, Grid], np.ndarray] = _linear) -> float:
     """The largest error at the last nodes; 64 layers of RK4 leave 1e-9 of their own."""
-    exact = separable_solution(network.grid.nodes[:, 0], 1.0)
-    return float(np.max(np.abs(_final(network, 64, RK4()) - exact)))
+    exact = separable_solution(grids[-1].nodes[:, 0], 1.0)
+    return float(np.max(np.abs(_final(grids, 64, RK4(), transfer) - exact)))
 
 
 @claim(
@@ -68,8 +74,8 @@ def _error(network: Staged) -> float:
 )
 def integral_field_orders() -> dict[str, float]:
     """w = (1 + x) exp(-xi), b = 0, ReLU, z(x, 0) = 1 + x^2 on (0, 1); see `separable_solution`."""
-    errors = {n: _error(_on_cells(n, 0)) for n in (8, 64, 128)}
-    cells = _on_cells(64, 0)
+    errors = {n: _error(_cells(n, 0)) for n in (8, 64, 128)}
+    cells = _cells(64, 0)
     smooth = _final(cells, 256, RK4())
     euler = {k: float(np.max(np.abs(_final(cells, k, Euler()) - smooth))) for k in (128, 256)}
     return {
@@ -114,12 +120,12 @@ def integral_field_orders() -> dict[str, float]:
 def orders_of_transfers() -> dict[str, float]:
     """The field of TP-36, twice as many cells from t = 1/4, 1/2 and 3/4 on."""
     bases = (4, 8, 16, 32, 64)
-    linear = [_error(_on_cells(n, 3)) for n in bases]
+    linear = [_error(_cells(n, 3)) for n in bases]
     last = {
         "linear": linear[-2:],
-        "constant on cells": [_error(_on_cells(n, 3, nearest)) for n in bases[-2:]],
+        "constant on cells": [_error(_cells(n, 3), nearest) for n in bases[-2:]],
         "linear but constant beyond the nodes": [
-            _error(_on_cells(n, 3, prolongation)) for n in bases[-2:]
+            _error(_cells(n, 3), prolongation) for n in bases[-2:]
         ],
     }
     rows = {f"{n} to {8 * n} cells": e for n, e in zip(bases, linear, strict=True)}
