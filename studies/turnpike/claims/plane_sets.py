@@ -17,6 +17,7 @@ from continuum import (
 from solvers import LBFGS, Solution, minimize
 
 from ...bench.registry import claim
+from ..planar_data import padded, points
 from .corners import misfit, starts
 
 PAPER = "turnpike"
@@ -26,36 +27,17 @@ LAYERS = {16: 64, 36: 216, 81: 729}
 
 
 def rings() -> tuple[np.ndarray, np.ndarray]:
-    """10 points at radius 0.4, 20 at 1.25, in space."""
-    inner, outer = 2 * np.pi * np.arange(10) / 10, 2 * np.pi * (np.arange(20) + 0.5) / 20
-    radius = np.concatenate([np.full(10, 0.4), np.full(20, 1.25)])
-    angle = np.concatenate([inner, outer])
-    points = np.stack([radius * np.cos(angle), radius * np.sin(angle), np.zeros(30)])
-    return points, np.concatenate([-np.ones(10), np.ones(20)])
+    """The rings, in space."""
+    x, labels = points("rings")
+    return padded(x, 3), labels
 
 
-def moons() -> tuple[np.ndarray, np.ndarray]:
-    """10 points on each of two half circles."""
-    t = np.linspace(0.0, np.pi, 10)
-    first = np.stack([np.cos(t), np.sin(t)])
-    second = np.stack([1.0 - np.cos(t), 0.5 - np.sin(t)])
-    points = np.concatenate([first, second], axis=1) - np.array([[0.5], [0.25]])
-    return points, np.concatenate([-np.ones(10), np.ones(10)])
-
-
-def spirals() -> tuple[np.ndarray, np.ndarray]:
-    """12 points on a spiral, and their negatives."""
-    t = np.linspace(0.5, 1.5 * np.pi, 12)
-    arm = 0.3 * t * np.stack([np.cos(t), np.sin(t)])
-    return np.concatenate([arm, -arm], axis=1), np.concatenate([-np.ones(12), np.ones(12)])
-
-
-def posed(points: np.ndarray, labels: np.ndarray, horizon: int) -> LearningProblem:
+def posed(x: np.ndarray, labels: np.ndarray, horizon: int) -> LearningProblem:
     """|x_1(1) - y|^2 + (lambda / T) int_0^1 |u|^2, which is the problem on [0, T] (TP-07)."""
-    d = len(points)
+    d = len(x)
     return LearningProblem(
         NeuralODE2(d, tanh),
-        points,
+        x,
         labels[None],
         TimeMesh(1.0, LAYERS[horizon]),
         readout=Projection(np.eye(1, d)),
@@ -134,9 +116,9 @@ def slopes_in_the_plane() -> dict[str, float]:
     3.  Moons at T = 81, where the ledger has another branch from 1 start in 15, are left out.
     """
     found = {}
-    chosen = {"rings": (rings(), (16, 36, 81)), "moons": (moons(), (16, 36))}
+    chosen = {"rings": (rings(), (16, 36, 81)), "moons": (points("moons"), (16, 36))}
     for horizon, scale in ((16, 2.0), (36, 3.0)):
-        problem = posed(*spirals(), horizon)
+        problem = posed(*points("spirals"), horizon)
         ends = [descended(problem, start) for start in starts(problem, 4, scale, 0)]
         found[f"spirals, T = {horizon}: J"] = min(end.objective for end in ends)
     for name, (data, horizons) in chosen.items():
