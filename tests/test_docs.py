@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from continuum import WidthDepth
-from solvers import RK4, integrate
+from solvers import RK4, Status, integrate
 from studies import catalogue
-from studies.bench.registry import claims
+from studies.bench.registry import claims, studies
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -85,3 +85,47 @@ def test_learning(capsys):
     assert best.name == "shooting"
     assert {a.cluster for a in names["table"].attempts} == {0}
     assert "switching times  unit 1: 0.536" in capsys.readouterr().out
+
+
+def test_turnpike():
+    names = run("turnpike.md")
+    best, pike, strict, own = (names[n] for n in ("best", "pike", "strict", "own"))
+    assert best.status is Status.MINIMUM
+    assert best.statistics["morse_index"] == 0
+    assert names["solve_quadratic"](names["arcs"]).value == pytest.approx(2.4358721473, abs=1e-9)
+    assert pike.static.value == pytest.approx(0.1550970423, abs=1e-9)
+    np.testing.assert_allclose(pike.predicted[:3], [1.44634, 1.31851, 1.29273], atol=1e-5)
+    assert pike.fitted[0].rate == pytest.approx(pike.fitted[0].scheme, rel=1e-4)
+    assert strict.how == "exact"
+    times, distance = pike.times, pike.distance
+    far = np.sum(np.diff(times) * (distance[:-1] >= 1.0))
+    assert far <= own.time_outside(1.0) <= strict.time_outside(1.0) < times[-1]
+    assert names["stuck"].objective == pytest.approx(1.0907907, abs=1e-6)
+    assert names["lower"].status is Status.MINIMUM
+    assert names["lower"].objective == pytest.approx(0.3763250, abs=1e-6)
+    wanted = {"event": 0.0454357898, "fold": 0.1229467405, "equal": 0.1041498448}
+    for name, value in wanted.items():
+        assert names[name].parameter == pytest.approx(value, abs=1e-9)
+    inside = names["bang"].statistics
+    assert inside["on_until"] < names["switch"].time < inside["off_from"]
+    assert names["switch"].time == pytest.approx(0.71404965, abs=1e-7)
+    reached, step = names["reached"], 1e-4 * np.eye(2)[:1].T * [1.0, 0.0]
+    ends = [
+        names["minimize"](
+            names["replace"](names["reach"], target=names["moved"] + s * step),
+            names["RiccatiNewton"](),
+            initial=reached.control,
+        ).objective
+        for s in (1.0, -1.0)
+    ]
+    slope = (ends[0] - ends[1]) / 2e-4
+    assert slope == pytest.approx(-0.5 * reached.multiplier[0, 0], rel=1e-3)
+    scaled = names["discretize"](names["unit"]).value(names["control"])
+    assert scaled == pytest.approx(names["lower"].objective, rel=1e-12)
+    assert names["grown"].status is Status.CONVERGED
+
+
+def test_the_guide_to_long_horizons_names_every_study():
+    found = {s.name.split("/")[1] for s in studies() if s.name.startswith("turnpike/")}
+    page = (DOCS / "turnpike.md").read_text().split("## Studies")[1]
+    assert set(re.findall(r"\*(\w+)\*", page)) == found
