@@ -24,7 +24,8 @@ LEFT_OUT = (".*", "__pycache__", "results", "*.egg-info")
 CORE = """
     quadrature controls networks kernels transfers stability integrate problem adjoint steppers
     architectures adjoint_steppers readouts sets penalties methods proximal pontryagin msa
-    certificate shooting chain chain_loops functional row_problems
+    certificate shooting chain chain_loops functional row_problems joint_terms endpoints
+    linear_quadratic riccati riccati_newton
 """
 TESTS = [f"tests/test_{name}.py" for name in CORE.split()]
 TESTS.append("tests/laws/test_hamiltonian_and_gradient.py")
@@ -156,7 +157,7 @@ MUTANTS = [
     ),
     (
         "a soft threshold without the step",
-        "continuum/penalties.py",
+        "continuum/sparsity.py",
         "1.0 - step * self.strength / xp.maximum",
         "1.0 - self.strength / xp.maximum",
     ),
@@ -169,8 +170,8 @@ MUTANTS = [
     (
         "a Hamiltonian whose Tikhonov term lost its two",
         "solvers/pontryagin/minimisers.py",
-        "found = {n: -g / (2.0 * strengths[n])",
-        "found = {n: -g / strengths[n]",
+        "found = {n: y / (2.0 * strengths[n])",
+        "found = {n: y / strengths[n]",
     ),
     (
         "a layer's Hamiltonian at the costate before it",
