@@ -1,6 +1,7 @@
 """The pages of docs/ run as they stand."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,7 @@ def test_turnpike():
     reached, step = names["reached"], 1e-4 * np.eye(2)[:1].T * [1.0, 0.0]
     ends = [
         names["minimize"](
-            names["replace"](names["reach"], target=names["moved"] + s * step),
+            replace(names["reach"], target=names["moved"] + s * step),
             names["RiccatiNewton"](),
             initial=reached.control,
         ).objective
