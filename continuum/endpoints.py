@@ -163,13 +163,12 @@ class TerminalEquality:
         """
         x, y = to_host(initial), to_host(self.target)  # type: ignore[arg-type]  # it is completed
         data = _data(network, x.shape[1])
-        whole = np.concatenate([x, data])
-        for m, n in combinations(range(x.shape[1]), 2):
-            if np.array_equal(whole[:, m], whole[:, n]) and not np.array_equal(y[:, m], y[:, n]):
-                raise ValueError(
-                    f"no control reaches the endpoint: samples {m} and {n} have equal initial "
-                    "values but different targets, and so equal states at all times"
-                )
+        pair = contradiction(network, x, y)
+        if pair is not None:
+            raise ValueError(
+                f"no control reaches the endpoint: samples {pair[0]} and {pair[1]} have equal "
+                "initial values but different targets, and so equal states at all times"
+            )
         if not isinstance(network, Chain) or not network.derived or len(data):
             return
         if not isinstance(self.readout, State | Projection):
@@ -188,6 +187,18 @@ class TerminalEquality:
                         "initial values, and keep them where activations are odd and there are no "
                         "offsets, but their targets are not opposite"
                     )
+
+
+def contradiction(network: Network, initial: Array, target: Array) -> tuple[int, int] | None:
+    """Two samples with equal initial values and data, (N, M), and different targets, (P, M): their
+    states are equal at all times.  None if there are no such samples.
+    """
+    whole = np.concatenate([initial, _data(network, initial.shape[1])])
+    for m, n in combinations(range(whole.shape[1]), 2):
+        same = np.array_equal(whole[:, m], whole[:, n])
+        if same and not np.array_equal(target[:, m], target[:, n]):
+            return m, n
+    return None
 
 
 def _data(network: Network, samples: int) -> Array:

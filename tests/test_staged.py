@@ -34,6 +34,7 @@ from solvers import (
     RK4,
     DormandPrince,
     ImplicitMidpoint,
+    RiccatiNewton,
     SolveError,
     discretize,
     integrate,
@@ -303,3 +304,11 @@ def test_bad_input_is_named(rng):
         discretize(problem, memory=10**6)
     with pytest.raises(ValueError, match="save must be 'final'"):
         integrate(network, problem.space.zeros(), problem.initial, Euler(), save="layers")
+
+
+def test_models_of_one_width_refuse_a_change_of_it():
+    """Newton's method by one sweep: the refusal names the network."""
+    staged = Staged((NeuralODE2(2, tanh), NeuralODE2(3, tanh)), (0.5,), (padding(2, 3),))
+    problem = LearningProblem(staged, np.ones((2, 1)), np.zeros((3, 1)), TimeMesh(1.0, 4))
+    with pytest.raises(ValueError, match="network must keep its width"):
+        minimize(problem, RiccatiNewton())

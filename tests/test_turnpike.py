@@ -853,3 +853,31 @@ def test_a_control_of_another_space_is_named():
     problem = two_arcs(points=4)
     with pytest.raises(ValueError, match="control lives in another space"):
         turnpike(problem, two_arcs(points=4, layers=10).space.zeros())
+
+
+def test_equal_inputs_with_different_targets_are_named():
+    x = np.array([[0.3, -0.2, 0.3]])
+    problem = LearningProblem(
+        NeuralODE2(1, tanh),
+        x,
+        np.array([[1.0, 0.0, -1.0]]),
+        TimeMesh(4.0, 8),
+        terminal=None,
+        running=SquaredError(1.0),
+        penalty=Tikhonov(0.1),
+    )
+    with pytest.raises(ValueError, match="samples 0 and 2 have equal initial values"):
+        static_optimum(problem)
+    static_optimum(replace(problem, target=np.array([[1.0, 0.0, 1.0]])))
+
+
+def test_what_rises_has_no_rate():
+    """A sine over a decay that is slower than it rises: no slope is given, and the note says it."""
+    t = np.linspace(0.0, 20.0, 401)
+    amplitude = np.exp(-0.05 * t + 0.5 * np.sin(t))
+    rate, _, _, note = fit_decay(t, amplitude, 1.0, 1e-12, 17.0)
+    assert np.isnan(rate)
+    assert "rises" in note
+    rate, _, _, note = fit_decay(t, np.exp(-0.7 * t), 0.7, 1e-12, 17.0)
+    assert rate == pytest.approx(0.7, rel=1e-9)
+    assert note == ""

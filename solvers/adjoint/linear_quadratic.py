@@ -45,7 +45,7 @@ from . import chain_linear_quadratic as compiled
 from .chain_linear_quadratic import Desk, Model
 from .coefficients import Columns
 from .discrete_cost import Rule
-from .discretize import ReducedObjective
+from .discretize import ReducedObjective, StagedObjective
 from .tape import Seeds, Sweeps, Tape
 from .unit_directions import model_of, unit_direction
 
@@ -186,7 +186,7 @@ class Linearizer:
     raises ValueError, at once, for what has no model of this kind: trained blocks that are
         piecewise linear in time (two layers share a coefficient), a running cost that reads blocks
         on layers, SobolevPenalty and other penalties that are no integral of a density, adaptive
-        steps, arrays that are not NumPy's
+        steps, arrays that are not NumPy's, networks whose width changes
     Penalties without a gradient (L1) are left out: a proximal method adds them.
     """
 
@@ -480,6 +480,11 @@ def _places(lowered: Lowered, columns: Columns) -> tuple[Array, Array]:
 def _check(objective: ReducedObjective) -> None:
     """Raises ValueError for what has no model; see `Linearizer`."""
     problem, space = objective.problem, objective.space
+    if isinstance(objective, StagedObjective):
+        raise ValueError(
+            "network must keep its width, Staged changes it: the model has one width; take a "
+            "method that asks for gradients or Hessian-vector products, LBFGS() or NewtonCG()"
+        )
     if isinstance(objective.stepper, AdaptiveRungeKutta):
         raise ValueError(
             f"stepper must have fixed steps, those of {objective.stepper!r} depend on the control"

@@ -19,6 +19,8 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.blocks import Block
 from continuum.checks import check_type
+from continuum.endpoints import contradiction
+from continuum.functional import Tracking
 from continuum.problem import LearningProblem
 
 
@@ -55,7 +57,8 @@ class Stage:
     time.
 
     raises ValueError if there is no running cost, if velocity or running cost depend on time, for a
-        block that nothing penalises, and for samples or units of weight zero; TypeError for trained
+        block that nothing penalises, for samples or units of weight zero, and for equal initial
+        values with different targets; TypeError for trained
         blocks that are constant in time, and penalties that are no lambda_b |c_b|^2
     """
 
@@ -95,6 +98,16 @@ class Stage:
             if not np.all(np.asarray(weights) > 0):
                 raise ValueError(f"{what} must be positive, the least is {np.min(weights):g}")
         self._check_autonomous()
+        running = problem.functional.running
+        if isinstance(running, Tracking) and not callable(running.target):
+            target = problem.target if running.target is None else running.target
+            pair = contradiction(problem.network, problem.initial, np.asarray(target))
+            if pair is not None:
+                raise ValueError(
+                    f"target: samples {pair[0]} and {pair[1]} have equal initial values but "
+                    "different targets; their states are equal at all times, so the run cannot "
+                    "come near a static optimum that has them apart"
+                )
 
     @property
     def states(self) -> int:

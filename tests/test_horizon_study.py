@@ -1,0 +1,50 @@
+"""The study horizon: errors under their bound, and pictures that say what they show."""
+
+import numpy as np
+import pytest
+
+from studies.bench.parameters import ParameterGrid
+from studies.bench.registry import find_study
+from studies.bench.store import case_parameters, read_case
+from studies.bench.sweep import run_sweep
+from studies.turnpike.horizon import horizon
+from studies.turnpike.planar_data import padded, points
+
+
+def test_rings_for_two_horizons(tmp_path):
+    """phi <= lambda V / T, classes are right, and the energy is at most V (SL1, 1)."""
+    study = find_study("turnpike/horizon")
+    grids: list[ParameterGrid] = [{"horizon": [4.0, 9.0], "starts": [1]}]
+    done = run_sweep(study, grids, tmp_path, progress="none")
+    cases = [read_case(path) for path in done.paths]
+    for case in cases:
+        assert case.attrs["status"] == case.attrs["interpolant"] == "MINIMUM"
+        bound = float(case["bound"])
+        assert 0.0 < float(case["error"]) < bound
+        horizon_of, strength = (case_parameters(case)[n] for n in ("horizon", "strength"))
+        assert float(case["energy"]) < bound * horizon_of / strength
+        assert np.all(np.sign(case["states"].values[-1, 0]) == case["label"].values)
+    assert study.plot is not None
+    pictures = {picture.name: picture for picture in study.plot(cases)}
+    assert set(pictures) == {"trajectories", "decay"}
+    assert "30 samples in R^3" in pictures["decay"].caption
+
+
+def test_no_bound_where_no_theorem_applies():
+    case = horizon(horizon=4.0, network="WidthDepth", starts=1)
+    assert case.attrs["interpolant"] == "no theorem applies"
+    assert np.isnan(float(case["bound"]))
+
+
+@pytest.mark.parametrize("wrong", [{"horizon": 0.5}, {"units": 1}, {"strength": 0.0}])
+def test_parameters_out_of_range_are_named(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        horizon(**wrong)
+
+
+def test_points():
+    for name, count in (("rings", 30), ("moons", 20), ("spirals", 24), ("corners", 4)):
+        x, labels = points(name)
+        assert x.shape == (2, count)
+        assert set(labels) == {-1.0, 1.0}
+    assert np.all(padded(points("corners")[0], 4)[2:] == 0.0)
