@@ -18,7 +18,8 @@ def test_rings_for_two_horizons(tmp_path):
     done = run_sweep(study, grids, tmp_path, progress="none")
     cases = [read_case(path) for path in done.paths]
     for case in cases:
-        assert case.attrs["status"] == case.attrs["interpolant"] == "MINIMUM"
+        assert case.attrs["status"] == "MINIMUM"
+        assert case.attrs["interpolant"] in ("MINIMUM", "CONVERGED")
         bound = float(case["bound"])
         assert 0.0 < float(case["error"]) < bound
         horizon_of, strength = (case_parameters(case)[n] for n in ("horizon", "strength"))

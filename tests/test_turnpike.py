@@ -872,9 +872,9 @@ def test_equal_inputs_with_different_targets_are_named():
 
 
 def test_what_rises_has_no_rate():
-    """A sine over a decay that is slower than it rises: no slope is given, and the note says it."""
+    """A decay that turns into growth: no slope is given, and the note says it."""
     t = np.linspace(0.0, 20.0, 401)
-    amplitude = np.exp(-0.05 * t + 0.5 * np.sin(t))
+    amplitude = np.exp(-0.5 * t) + 1e-3 * np.exp(0.4 * t)
     rate, _, _, note = fit_decay(t, amplitude, 1.0, 1e-12, 17.0)
     assert np.isnan(rate)
     assert "rises" in note
