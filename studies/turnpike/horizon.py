@@ -86,7 +86,7 @@ def _least_norm(
     exact = replace(
         problem, terminal=None, endpoint=TerminalEquality(), penalty=Tikhonov(1.0 / horizon)
     )
-    method = RiccatiNewton(gtol=1e-7, max_iterations=300)
+    method = RiccatiNewton(gtol=1e-5, max_iterations=300)
     found = minimize(exact, method, initial=control, raise_on_failure=False)
     value = horizon * space.norm(found.control) ** 2
     apart = horizon**0.5 * space.norm(found.control - start.control)
