@@ -307,7 +307,7 @@ class Arcs:
 
         def run() -> np.ndarray:
             point = rollout.start(zero)
-            model = linearizer(zero, (point.sweeps, point.tape), point.value)
+            model = linearizer(zero, (point.sweeps, point.tape))
             found = sweep(model.model, columns.weights, 0.0, pivots="end")
             new = rollout(point, model.states, found.law, found.ds, 1.0)
             if new is None:
