@@ -6,19 +6,13 @@ innermost; products of many multiplications go to BLAS.
 
 import numpy as np
 
-from continuum.compiled import borrowed, compiled, inlined, summing
+from continuum.compiled import borrowed, compiled, inlined
+
+from ..adjoint.direction_loops import pairing
 
 MOST_LOOPED = 100_000  # multiplications above which a product of dense matrices is left to BLAS
 KEEP, LIFT, END = range(3)
 BANDED = 3  # largest block of A whose diagonals are used
-
-
-@summing
-def _dot(x, y):
-    total = 0.0
-    for j in range(x.size):
-        total += x[j] * y[j]
-    return total
 
 
 @inlined
@@ -256,10 +250,10 @@ def _drift(drift, value, slopes, fresh, rows, bend):
         rows[e] = 0.0
         _add_rows(1.0, fresh[e], n, value, 0, rows[e])
     for e in range(p):
-        bend[e, 0] += _dot(fresh[e], slopes[0])
+        bend[e, 0] += pairing(fresh[e], slopes[0])
         for f in range(p):
-            bend[e, 1 + f] += _dot(fresh[e], slopes[1 + f]) + _dot(fresh[f], slopes[1 + e])
-            bend[e, 1 + f] += _dot(fresh[e], rows[f])
+            bend[e, 1 + f] += pairing(fresh[e], slopes[1 + f]) + pairing(fresh[f], slopes[1 + e])
+            bend[e, 1 + f] += pairing(fresh[e], rows[f])
     for e in range(p):
         for j in range(n):
             slopes[1 + e, j] += rows[e, j]
@@ -338,15 +332,15 @@ def backward(stages, borders, metric, shift, mode, floor, solution, work):
         _drift(drifts[k], value, slopes, fresh, rows, bend)
         for c in range(m):
             for e in range(c + 1):
-                h[c, e] = h[e, c] = r[k, c, e] + _dot(through[c], flipped[e])
+                h[c, e] = h[e, c] = r[k, c, e] + pairing(through[c], flipped[e])
             h[c, c] += shift * metric[k, c]
             row = g[c]
             _times(through[c], a[k], bands, 0, row[:n])
             for j in range(n):
                 row[j] += s[k, j, c]
-            row[n] = pushes[k, c] + _dot(flipped[c], slopes[0])
+            row[n] = pushes[k, c] + pairing(flipped[c], slopes[0])
             for e in range(p):
-                row[n + 1 + e] = crossed[k, c, e] + _dot(flipped[c], slopes[1 + e])
+                row[n + 1 + e] = crossed[k, c, e] + pairing(flipped[c], slopes[1 + e])
         least[k], negatives[k] = np.inf, 0
         if _cholesky(h, low):
             _halves(low, g, y, roots)

@@ -5,17 +5,10 @@ The reference is the generic path of `rollout.py`.  Arrays as in `chain_loops.py
 
 import numpy as np
 
-from continuum.compiled import borrowed, compiled, summing
+from continuum.compiled import borrowed, compiled
 
+from ..adjoint.direction_loops import pairing
 from ..flow.chain_loops import Moments, advance
-
-
-@summing
-def _dot(x, y):
-    total = 0.0
-    for j in range(x.size):
-        total += x[j] * y[j]
-    return total
 
 
 @compiled
@@ -46,7 +39,7 @@ def corrected(
                 for s in range(samples):
                     given[s * units + i] = f[i * samples + s] - before[layer, s * units + i]
             for c in range(m):
-                total = u[layer, c] + _dot(law[layer, c], given)
+                total = u[layer, c] + pairing(law[layer, c], given)
                 u[layer, c] = min(max(total, bounds[0, c]), bounds[1, c])
             for k in range(places.size):
                 if places[k] >= 0:
