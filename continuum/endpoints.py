@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 import numpy as np
 
@@ -180,25 +179,33 @@ class TerminalEquality:
         if all(a is identity for a in activations):
             _check_relations(network, self.readout, x, y, offsets)
         elif all(a.odd for a in activations) and not offsets:
-            for m, n in combinations(range(x.shape[1]), 2):
-                if np.array_equal(x[:, m], -x[:, n]) and not np.array_equal(y[:, m], -y[:, n]):
+            first: dict[bytes, int] = {}
+            for n, (own, opposite) in enumerate(zip(_keys(x), _keys(-x), strict=True)):
+                m = first.get(opposite)
+                if m is not None and not np.array_equal(y[:, m], -y[:, n]):
                     raise ValueError(
                         f"no control reaches the endpoint: samples {m} and {n} have opposite "
                         "initial values, and keep them where activations are odd and there are no "
                         "offsets, but their targets are not opposite"
                     )
+                first.setdefault(own, n)
 
 
 def contradiction(network: Network, initial: Array, target: Array) -> tuple[int, int] | None:
     """Two samples with equal initial values and data, (N, M), and different targets, (P, M): their
     states are equal at all times.  None if there are no such samples.
     """
-    whole = np.concatenate([initial, _data(network, initial.shape[1])])
-    for m, n in combinations(range(whole.shape[1]), 2):
-        same = np.array_equal(whole[:, m], whole[:, n])
-        if same and not np.array_equal(target[:, m], target[:, n]):
+    first: dict[bytes, int] = {}
+    for n, key in enumerate(_keys(np.concatenate([initial, _data(network, initial.shape[1])]))):
+        m = first.setdefault(key, n)
+        if not np.array_equal(target[:, m], target[:, n]):
             return m, n
     return None
+
+
+def _keys(x: Array) -> list[bytes]:
+    """Of each column, the same for columns that are equal: -0.0 is 0.0."""
+    return [column.tobytes() for column in x.T + 0.0]
 
 
 def _data(network: Network, samples: int) -> Array:
