@@ -203,7 +203,7 @@ class Linearizer:
         reads = (*functional.running_reads, *functional.terminal_reads)
         self.static = {b.name: b.shape for b in space.trained if b.name in reads}
         self.constant = all(
-            _has_constant_curvature(cost) for cost in (functional.terminal, functional.running)
+            has_constant_curvature(cost) for cost in (functional.terminal, functional.running)
         )
         layers, c = problem.mesh.layers, len(self.columns)
         units, samples = problem.initial.shape
@@ -450,10 +450,10 @@ def _compare(name: str, given: object, found: Array, alone: Array) -> None:
         )
 
 
-def _has_constant_curvature(cost: RunningCost | None) -> bool:
+def has_constant_curvature(cost: RunningCost | None) -> bool:
     """True where the second derivative in the state is known to be the same at all states."""
     if isinstance(cost, CostSum):
-        return all(_has_constant_curvature(part) for part in cost.costs)
+        return all(has_constant_curvature(part) for part in cost.costs)
     return cost is None or (
         isinstance(cost, Tracking)
         and type(cost.loss) is SquaredError

@@ -22,7 +22,7 @@ from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import Path, discretize
 from .fits import Fit, fit_decay
-from .spectra import HamiltonianSpectrum, Modes, linearise, scheme_spectrum, spectrum
+from .spectra import HamiltonianSpectrum, Linearisation, Modes, linearise, split, split_scheme
 from .stage import Stage
 from .static import StaticOptimum, static_optimum
 
@@ -46,7 +46,7 @@ class Turnpike:
         constant on them
     entry_amplitudes, exit_amplitudes : (S + 1, n), of the modes in the order of the rates
     atol : the accuracy of the amplitudes that fits assume
-    fitted : the fits of entry and exit, mode by mode; none without spectral gap
+    fitted : the fits of entry and exit, mode by mode; without rates if there is no spectral gap
     exponential : one exponential through d, on the first half of the horizon if there is drift: a
         mixture of modes, no rate of the system, and it depends on its window
     """
@@ -119,9 +119,9 @@ def turnpike(
     stage = Stage(problem)
     path = discretize(problem).run(control)
     static = static_optimum(problem, _nearest(stage, path, control))
-    found, scheme = spectrum(problem, static, partial=True), _scheme(problem, static)
-    x = stage.pack_state(path.states - static.state)
     full = linearise(problem, static)
+    found, scheme = split(full, partial=True), _scheme(problem, full)
+    x = stage.pack_state(path.states - static.state)
     along = x @ full.state_map.T @ full.costate_map  # x itself, or its part that leaves the set
     distance = np.linalg.norm(along, axis=1)
     if radius is None:
@@ -170,7 +170,7 @@ def _exponential(
     stop = float(times[-1]) - 3.0 / found.gap
     if static.kind == "regular":  # the distance rises again on the other half
         stop *= 0.5
-    return Fit("distance", *_fields(times, distance, found.gap, atol, stop=stop))
+    return _fit("distance", times, distance, found.gap, atol, stop=stop)
 
 
 def _nearest(stage: Stage, path: Path, control: Control) -> tuple[Array, dict[str, Array]]:
@@ -183,16 +183,16 @@ def _nearest(stage: Stage, path: Path, control: Control) -> tuple[Array, dict[st
         functional, rest = problem.functional, stage.unpack_control(np.zeros(stage.controls))
         costs = [functional.running_cost(f, rest, 0.0) for f in path.states]
         return path.states[int(np.argmin(costs))], rest
-    at = dict(control.at_layer(layer, float(problem.mesh.nodes[layer])))
+    at = control.at_layer(layer, float(problem.mesh.nodes[layer]))
     return path.states[layer], {b.name: at[b.name] for b in stage.blocks}
 
 
-def _scheme(problem: LearningProblem, static: StaticOptimum) -> HamiltonianSpectrum | None:
+def _scheme(problem: LearningProblem, line: Linearisation) -> HamiltonianSpectrum | None:
     """The splitting of the ResNet, where all its layers are alike."""
     space, steps = problem.space, problem.mesh.steps
     if np.ptp(steps) > 1e-12 * steps[0] or any(b.time != "layers" for b in space.trained):
         return None
-    return scheme_spectrum(problem, static, float(steps[0]), partial=True)
+    return split_scheme(line, float(steps[0]), partial=True)
 
 
 def _control_distance(stage: Stage, control: Control, static: StaticOptimum) -> Array:
@@ -200,8 +200,7 @@ def _control_distance(stage: Stage, control: Control, static: StaticOptimum) -> 
     rest, mesh = stage.pack_control(static.values), stage.problem.mesh
     middles = 0.5 * (mesh.nodes[1:] + mesh.nodes[:-1])
     found = [
-        stage.pack_control({b.name: at[b.name] for b in stage.blocks}) - rest
-        for at in (control.at_layer(k, float(t)) for k, t in enumerate(middles))
+        stage.pack_control(control.at_layer(k, float(t))) - rest for k, t in enumerate(middles)
     ]
     return np.linalg.norm(np.stack(found), axis=1)
 
@@ -242,25 +241,24 @@ def _fits(
     end, found = float(times[-1]), []
     for j, rate in enumerate(modes.rates):
         own = float("nan") if scheme is None else float(scheme.rates[j])
-        fit = Fit(f"{side}, mode {j + 1}", *_fields(times, amplitudes[:, j], rate, atol, own))
+        fit = _fit(f"{side}, mode {j + 1}", times, amplitudes[:, j], float(rate), atol, own)
         if side == "exit":
             low, high = fit.window
-            fit = Fit(
-                fit.what, fit.rate, fit.interval, (end - high, end - low), rate, own, fit.note
-            )
+            fit = replace(fit, window=(end - high, end - low))
         found.append(fit)
     return found
 
 
-def _fields(
+def _fit(
+    what: str,
     times: Array,
     amplitude: Array,
     rate: float,
     atol: float,
     scheme: float = float("nan"),
     stop: float | None = None,
-) -> tuple[float, tuple[float, float], tuple[float, float], float, float, str]:
-    """The fields of a Fit after its name; `stop` is 3/rate before the end unless given."""
-    stop = float(times[-1]) - 3.0 / float(rate) if stop is None else stop
-    found, interval, window, note = fit_decay(times, amplitude, float(rate), atol, stop)
-    return found, interval, window, float(rate), scheme, note
+) -> Fit:
+    """The fit of one amplitude; `stop` is 3/rate before the end unless given."""
+    stop = float(times[-1]) - 3.0 / rate if stop is None else stop
+    found, interval, window, note = fit_decay(times, amplitude, rate, atol, stop)
+    return Fit(what, found, interval, window, rate, scheme, note)

@@ -31,22 +31,28 @@ turnpike; Willems (1971) for the quadratic storage; the bound is derived here.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
-import scipy.linalg
 
 from continuum.arrays import Array
 from continuum.checks import check_positive
 from continuum.controls import Control
-from continuum.functional import Tracking
-from continuum.losses import SquaredError
 from continuum.problem import LearningProblem
-from continuum.readouts import Projection, State
 
 from ..adjoint.discretize import discretize
+from ..adjoint.linear_quadratic import has_constant_curvature
 from .quadratic import free, linear_quadratic
-from .spectra import Linearisation, NoSpectralGap, linearise, spectrum
+from .spectra import (
+    Linearisation,
+    NoSpectralGap,
+    hamiltonian_matrix,
+    invariant_subspace,
+    linearise,
+    riccati_solution,
+    split,
+)
 from .stage import Stage
 from .static import StaticOptimum
 
@@ -110,14 +116,14 @@ def dissipativity(
     if static.kind == "driftless":  # Q = G* G and G G* have the same eigenvalues but for zeros
         reduced = line.state_map @ line.state_map.T
     else:
-        reduced = line.Q - line.S @ np.linalg.solve(line.R, line.S.T)
+        reduced = line.eliminated()[2]
     least = float(np.linalg.eigvalsh(reduced)[0])
     if least <= 1e-12 * float(np.max(np.abs(reduced))):
         reason = (
             "not strictly dissipative with a linear storage function: along some direction of the "
             f"state the second derivative of the rotated cost is {least:.3g}"
         )
-        alpha, X = (0.0, None)
+        alpha, X = 0.0, None
         if static.kind == "regular" and _quadratic(problem, static):
             alpha, X = _quadratic_storage(line)
         if X is None:
@@ -147,7 +153,7 @@ def dissipativity(
             )
         whose = "none" if reason else "this run"
         return Dissipativity(how, storage, modulus, least, radius, excess, whose, reason)
-    excess, reason = _of_minimisers(problem, static, how)
+    excess, reason = _of_minimisers(stage, static, line, how)
     whose = "none" if reason else "minimisers of any horizon"
     return Dissipativity(how, storage, modulus, least, radius, excess, whose, reason)
 
@@ -156,22 +162,16 @@ def _quadratic(problem: LearningProblem, static: StaticOptimum) -> bool:
     """True if the rotated cost is quadratic; with p* = 0 it does not contain the velocity."""
     if static.kind == "regular":
         return not linear_quadratic(problem)
-    running = problem.functional.running
-    return (
-        isinstance(running, Tracking)
-        and isinstance(running.loss, SquaredError)
-        and isinstance(running.readout, State | Projection)
-    )
+    return has_constant_curvature(problem.functional.running)
 
 
 def _quadratic_storage(line: Linearisation) -> tuple[float, Array | None]:
     """(alpha, X) of a quadratic storage function; (0, None) where there is none."""
-    n, inverse = len(line.A), np.linalg.inv(line.R)
-    drift, control = line.A - line.B @ inverse @ line.S.T, line.B @ inverse @ line.B.T
-    cost = line.Q - line.S @ inverse @ line.S.T
+    drift, control, cost = line.eliminated()
+    one = np.eye(len(cost))
 
     def matrix(alpha: float) -> Array:
-        return np.block([[drift, -control], [2.0 * alpha * np.eye(n) - cost, -drift.T]])
+        return hamiltonian_matrix(drift, control, cost - 2.0 * alpha * one)
 
     def splits(alpha: float) -> bool:
         values = np.linalg.eigvals(matrix(alpha))
@@ -184,14 +184,16 @@ def _quadratic_storage(line: Linearisation) -> tuple[float, Array | None]:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if splits(middle) else (low, middle)
     alpha = 0.5 * low
-    _, basis, count = scipy.linalg.schur(matrix(alpha), sort="lhp")  # type: ignore[misc]
-    if count != n or np.linalg.cond(basis[:n, :n]) > 1e8:
-        return 0.0, None
-    X = basis[n:, :n] @ np.linalg.inv(basis[:n, :n])
-    return alpha, 0.5 * (X + X.T)
+    try:
+        X = riccati_solution(invariant_subspace(matrix(alpha), "lhp")[0])
+    except NoSpectralGap:
+        X = None
+    return (0.0, None) if X is None else (alpha, X)
 
 
-def _of_minimisers(problem: LearningProblem, static: StaticOptimum, how: str) -> tuple[float, str]:
+def _of_minimisers(
+    stage: Stage, static: StaticOptimum, line: Linearisation, how: str
+) -> tuple[float, str]:
     """The bound of the head of this file, or nan and why there is none."""
     none = float("nan")
     if how != "exact" or static.kind != "regular":
@@ -199,21 +201,20 @@ def _of_minimisers(problem: LearningProblem, static: StaticOptimum, how: str) ->
             "a bound for all minimisers is known for linear dynamics with a quadratic cost alone: "
             "give a control for the bound on its run"
         )
-    if not free(problem):
+    if not free(stage.problem):
         return none, (
             "the bound for all minimisers is for problems without terminal cost, endpoint and "
             "admissible set: give a control for the bound on its run"
         )
     try:
-        found = spectrum(problem, static)
+        found = split(line)
     except NoSpectralGap as error:
         return none, str(error)
     V, Y = found.entry.riccati, found.exit.riccati
     if V is None or Y is None:
         return none, "states do not span the stable and the unstable directions"
-    stage = Stage(problem)
     p = stage.pack_costate(static.costate)
-    start = stage.pack_state(problem.initial - static.state)
+    start = stage.pack_state(stage.problem.initial - static.state)
     a = float(np.sqrt(start @ V @ start))
     d = float(np.sqrt(-start @ Y @ start))
     b = float(np.sqrt(p @ np.linalg.solve(V, p)))
@@ -233,7 +234,7 @@ class _Rotated:
     line: Linearisation
     X: Array | None = None
 
-    @property
+    @cached_property
     def _points(self) -> tuple[Array, Array, Array]:
         """(x*, u*, p*)."""
         stage, static = self.stage, self.static
@@ -283,8 +284,7 @@ class _Rotated:
         total = 0.0
         for k, h in enumerate(mesh.steps):
             for end in (k, k + 1):
-                at = control.at_layer(k, float(mesh.nodes[end]))
-                u = stage.pack_control({b.name: at[b.name] for b in stage.blocks})
+                u = stage.pack_control(control.at_layer(k, float(mesh.nodes[end])))
                 total += 0.5 * float(h) * self.value(states[end], u)
         return total, float(np.max(self.distance(states)))
 

@@ -73,8 +73,7 @@ def fit_decay(
     slopes = [_slope(times[part], amplitude[part]) for part in np.array_split(chosen, _THIRDS)]
     window = float(times[chosen[0]]), float(times[chosen[-1]])
     if min(slopes) <= 0.0:
-        note = f"it rises on a third of ({window[0]:.3g}, {window[1]:.3g})"
-        return none, (none, none), window, note
+        return none, (none, none), window, "it rises on a third of the window"
     whole = _slope(times[chosen], amplitude[chosen])
     return whole, (min(slopes), max(slopes)), window, ""
 

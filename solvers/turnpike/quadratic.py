@@ -22,13 +22,11 @@ import scipy.linalg
 from continuum.activations import identity
 from continuum.arrays import Array
 from continuum.checks import check_positive
-from continuum.functional import Tracking
-from continuum.losses import SquaredError
 from continuum.networks import Chain
 from continuum.networks.maps import Pointwise
 from continuum.problem import LearningProblem
-from continuum.readouts import Projection, State
 
+from ..adjoint.linear_quadratic import has_constant_curvature
 from .spectra import HamiltonianSpectrum, spectrum
 from .stage import Stage
 from .static import StaticOptimum, static_optimum
@@ -90,11 +88,7 @@ def linear_quadratic(problem: LearningProblem) -> str:
         isinstance(one, Pointwise) and one.activation is not identity for one in network.maps
     ):
         return "the network has an activation other than the identity, or is no chain"
-    if not (
-        isinstance(running, Tracking)
-        and isinstance(running.loss, SquaredError)
-        and isinstance(running.readout, State | Projection)
-    ):
+    if running is None or not has_constant_curvature(running):
         return "the running cost is not the squared error of the state or of a Projection"
     if problem.functional.quadratic is None:
         return "the penalty is not lambda |c|^2"
@@ -135,15 +129,12 @@ def solve_quadratic(problem: LearningProblem, horizon: float | None = None) -> Q
     n = stage.states
     start = stage.pack_state(problem.initial - static.state)
     multiplier = stage.pack_costate(static.costate)
-    ends = np.array([0.0, T])
-    columns = []
-    for j in range(2 * n):
-        unit = np.zeros(2 * n)
-        unit[j] = 1.0
-        x, p = _combined(found, T, unit[:n], unit[n:], ends)
-        columns.append(np.concatenate([x[0], p[1]]))
-    amounts = np.linalg.solve(np.stack(columns, axis=1), np.concatenate([start, -multiplier]))
-    x, p = _combined(found, T, amounts[:n], amounts[n:], ends)
+    E, U = found.entry.basis, found.exit.basis
+    fall = scipy.linalg.expm(found.entry.matrix * T)
+    rise = scipy.linalg.expm(-found.exit.matrix * T)
+    ends = np.block([[E[:n], U[:n] @ rise], [E[n:] @ fall, U[n:]]])  # (a, b) -> (dx(0), dp(T))
+    amounts = np.linalg.solve(ends, np.concatenate([start, -multiplier]))
+    x, p = _combined(found, T, amounts[:n], amounts[n:], np.array([0.0, T]))
     value = T * static.value + float(multiplier @ (x[0] - x[1]))
     value += 0.5 * float(p[0] @ x[0]) - 0.5 * float(p[1] @ x[1])
     return QuadraticSolution(T, value, static, found, stage, amounts[:n], amounts[n:])

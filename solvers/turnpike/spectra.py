@@ -53,6 +53,7 @@ class Linearisation:
         of those of <p, F>;  lx (N M,) : the density's first derivative in the state
     state_map, costate_map : (n, N M), what n coordinates of state and costate are of x and p: the
         identity, or for networks without drift G and the adjoint of its pseudo-inverse
+    driftless : whether the network has no drift
     """
 
     A: Array
@@ -67,17 +68,17 @@ class Linearisation:
     lx: Array
     state_map: Array
     costate_map: Array
+    driftless: bool
 
-    @property
-    def control_curvature(self) -> Array:
-        """(n, n): B R^-1 B*."""
-        return self.B @ np.linalg.solve(self.R, self.B.T)
+    def eliminated(self) -> tuple[Array, Array, Array]:
+        """A - B R^-1 S*, B R^-1 B* and Q - S R^-1 S*: (n, n) each."""
+        return _eliminated(self.A, self.B, self.Q, self.S, self.R)
 
     def steered(self) -> "Linearisation":
         """For networks without drift, the problem on the directions that the control steers: the
         range of B R^-1 B*.
         """
-        size, root = np.linalg.eigh(self.control_curvature)
+        size, root = np.linalg.eigh(self.eliminated()[1])
         V = root[:, size > _RANK * size[-1]].T
         unit = np.eye(len(V))
         return replace(
@@ -187,7 +188,7 @@ def linearise(problem: LearningProblem, static: StaticOptimum) -> Linearisation:
     parts = second.lxx, second.lxu, second.luu, second.ruu, first.lx
     one = np.eye(len(x))
     if static.kind == "regular":
-        return Linearisation(A, B, Q, S, R, *parts, one, one)
+        return Linearisation(A, B, Q, S, R, *parts, one, one, driftless=False)
     size, root = np.linalg.eigh(Q)
     kept = size > _RANK * size[-1]
     G = np.sqrt(size[kept])[:, None] * root[:, kept].T
@@ -195,7 +196,7 @@ def linearise(problem: LearningProblem, static: StaticOptimum) -> Linearisation:
     zero, flat, unit = np.zeros((rank, rank)), np.zeros((rank, len(u))), np.eye(rank)
     dual = G / size[kept][:, None]
     parts = unit, flat, second.luu, second.ruu, first.lx
-    return Linearisation(zero, G @ B, unit, flat, R, *parts, G, dual)
+    return Linearisation(zero, G @ B, unit, flat, R, *parts, G, dual, driftless=True)
 
 
 def spectrum(
@@ -207,15 +208,17 @@ def spectrum(
         and count them, instead of raising
     raises NoSpectralGap if eigenvalues of it have no real part
     """
-    found, neutral = _prepared(problem, static, partial)
-    inverse = np.linalg.inv(found.R)
-    drift = found.A - found.B @ inverse @ found.S.T
-    control = found.B @ inverse @ found.B.T
-    cost = found.Q - found.S @ inverse @ found.S.T
-    matrix = np.block([[drift, -control], [-cost, -drift.T]])
+    return split(linearise(problem, static), partial)
+
+
+def split(line: Linearisation, partial: bool = False) -> HamiltonianSpectrum:
+    """The same from the linearisation."""
+    found, neutral = _prepared(line, partial)
+    matrix = hamiltonian_matrix(*found.eliminated())
     eigenvalues = np.linalg.eigvals(matrix)
     _check_gap(np.abs(eigenvalues.real), float(np.max(np.abs(eigenvalues))))
-    (stable, fall), (unstable, rise) = _subspace(matrix, "lhp"), _subspace(matrix, "rhp")
+    stable, fall = invariant_subspace(matrix, "lhp")
+    unstable, rise = invariant_subspace(matrix, "rhp")
     entry, exit_ = _modes(stable, fall, unstable, None), _modes(unstable, rise, stable, None)
     return HamiltonianSpectrum(entry, exit_, matrix, None, neutral, found)
 
@@ -229,12 +232,14 @@ def scheme_spectrum(
     raises NoSpectralGap if eigenvalues of it are on the unit circle; ValueError for a step with
         which a layer cannot be inverted
     """
-    h = check_positive("step", step)
-    found, neutral = _prepared(problem, static, partial)
-    A, B, Q, S, R = found.layer(h)
-    n, inverse = len(A), np.linalg.inv(R)
-    drift, control = A - B @ inverse @ S.T, B @ inverse @ B.T
-    cost, one, none = Q - S @ inverse @ S.T, np.eye(n), np.zeros((n, n))
+    return split_scheme(linearise(problem, static), check_positive("step", step), partial)
+
+
+def split_scheme(line: Linearisation, h: float, partial: bool = False) -> HamiltonianSpectrum:
+    """The same from the linearisation, for layers of length h."""
+    found, neutral = _prepared(line, partial)
+    drift, control, cost = _eliminated(*found.layer(h))
+    one, none = np.eye(len(drift)), np.zeros_like(drift)
     condition = float(np.linalg.cond(drift))
     if condition > 1e12:
         raise ValueError(
@@ -246,22 +251,30 @@ def scheme_spectrum(
     matrix = np.linalg.solve(ahead, here)
     radii = np.abs(np.linalg.eigvals(matrix))
     _check_gap(np.abs(np.log(radii)) / h, float(np.max(np.abs(np.log(radii)))) / h)
-    (stable, fall), (unstable, rise) = _subspace(matrix, "iuc"), _subspace(matrix, "ouc")
+    stable, fall = invariant_subspace(matrix, "iuc")
+    unstable, rise = invariant_subspace(matrix, "ouc")
     entry, exit_ = _modes(stable, fall, unstable, h), _modes(unstable, rise, stable, h)
     return HamiltonianSpectrum(entry, exit_, None, h, neutral, found)
 
 
-def _prepared(
-    problem: LearningProblem, static: StaticOptimum, partial: bool
-) -> tuple[Linearisation, int]:
-    """The linearisation, and how many directions were left out of it."""
-    found = linearise(problem, static)
-    if static.kind == "regular":
-        return found, 0
-    steered = found.steered()
-    neutral = len(found.A) - len(steered.A)
+def _eliminated(A: Array, B: Array, Q: Array, S: Array, R: Array) -> tuple[Array, Array, Array]:
+    inverse = np.linalg.inv(R)
+    return A - B @ inverse @ S.T, B @ inverse @ B.T, Q - S @ inverse @ S.T
+
+
+def hamiltonian_matrix(drift: Array, control: Array, cost: Array) -> Array:
+    """(2 n, 2 n): H from A - B R^-1 S*, B R^-1 B* and Q - S R^-1 S*."""
+    return np.block([[drift, -control], [-cost, -drift.T]])
+
+
+def _prepared(line: Linearisation, partial: bool) -> tuple[Linearisation, int]:
+    """The linearisation without neutral directions, and how many these are."""
+    if not line.driftless:
+        return line, 0
+    steered = line.steered()
+    neutral = len(line.A) - len(steered.A)
     if neutral and (not partial or not len(steered.A)):
-        size = np.sqrt(np.maximum(np.linalg.eigvalsh(found.control_curvature), 0.0))
+        size = np.sqrt(np.maximum(np.linalg.eigvalsh(line.eliminated()[1]), 0.0))
         raise NoSpectralGap(_no_gap(neutral, size))
     return steered, neutral
 
@@ -273,12 +286,11 @@ def _modes(basis: Array, matrix: Array, other: Array, step: float | None) -> Mod
     """
     n = len(matrix)
     coordinates = np.linalg.inv(np.hstack([basis, other]))[:n]
-    if np.linalg.cond(basis[:n]) > 1e8:
-        riccati, frame, acting = None, np.eye(n), matrix
+    riccati = riccati_solution(basis)
+    if riccati is None:
+        frame, acting = np.eye(n), matrix
     else:
         frame = basis[:n]
-        riccati = basis[n:] @ np.linalg.inv(frame)
-        riccati = 0.5 * (riccati + riccati.T)
         acting = frame @ matrix @ np.linalg.inv(frame)
     skew = float(np.max(np.abs(acting - acting.T)))
     if skew <= 1e-9 * float(np.max(np.abs(acting))):
@@ -305,8 +317,24 @@ def _modes(basis: Array, matrix: Array, other: Array, step: float | None) -> Mod
     )
 
 
-def _subspace(matrix: Array, sort: Literal["lhp", "rhp", "iuc", "ouc"]) -> tuple[Array, Array]:
-    """Orthonormal columns (2 n, n) that span an invariant subspace, and how `matrix` acts on it."""
+def riccati_solution(basis: Array) -> Array | None:
+    """(n, n): the symmetric V with p = V x in the subspace that `basis` (2 n, n) spans; None where
+    states do not span it.
+    """
+    n = basis.shape[1]
+    if np.linalg.cond(basis[:n]) > 1e8:
+        return None
+    found = basis[n:] @ np.linalg.inv(basis[:n])
+    return 0.5 * (found + found.T)
+
+
+def invariant_subspace(
+    matrix: Array, sort: Literal["lhp", "rhp", "iuc", "ouc"]
+) -> tuple[Array, Array]:
+    """Orthonormal columns (2 n, n) that span an invariant subspace, and how `matrix` acts on it.
+
+    raises NoSpectralGap if its dimension is not n
+    """
     small, basis, count = scipy.linalg.schur(matrix, sort=sort)  # type: ignore[misc]  # sorted
     n = len(matrix) // 2
     if count != n:

@@ -8,7 +8,7 @@ control are u = W^(1/2) c in each block's weights W, block after block.  A multi
 0 is (s_m w_i)^(1/2) times the costate p_im of each sample's own cost.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -189,11 +189,11 @@ class Stage:
         back, bars = functional.running_vjp(f, c, 0.0)
         penalty = functional.penalty_density_gradient(c)
         lu = self._cotangent(bars) + self._cotangent(penalty)
+        none = np.zeros_like(f)
         A, B = np.empty((self.states, self.states)), np.empty((self.states, self.controls))
         for j, df in self._state_directions():
             A[:, j] = self.pack_state(problem.network.jvp(f, given, 0.0, df, {}))
         for j, dc in self._control_directions():
-            none = np.zeros_like(f)
             B[:, j] = self.pack_state(problem.network.jvp(f, given, 0.0, none, dc))
         F = self.pack_state(problem.network.velocity(f, given, 0.0))
         return First(self.density(x, u), F, self._derivative(back), lu, A, B)
@@ -295,16 +295,12 @@ class Stage:
         )
         return self._derivative(back), self._cotangent(bars)
 
-    def _state_directions(self):  # noqa: ANN202
+    def _state_directions(self) -> Iterator[tuple[int, Array]]:
         """(j, the state whose x is the j-th unit vector)."""
-        for j in range(self.states):
-            unit = np.zeros(self.states)
-            unit[j] = 1.0
+        for j, unit in enumerate(np.eye(self.states)):
             yield j, self.unpack_state(unit)
 
-    def _control_directions(self):  # noqa: ANN202
+    def _control_directions(self) -> Iterator[tuple[int, dict[str, Array]]]:
         """(j, the value whose u is the j-th unit vector)."""
-        for j in range(self.controls):
-            unit = np.zeros(self.controls)
-            unit[j] = 1.0
+        for j, unit in enumerate(np.eye(self.controls)):
             yield j, self.unpack_control(unit)
