@@ -34,9 +34,8 @@ from solvers import (
 
 from ...bench.registry import claim
 from ..paper import xor
-from .corners import starts
+from .common import PAPER, starts
 
-PAPER = "turnpike"
 STRENGTH = 0.5
 
 

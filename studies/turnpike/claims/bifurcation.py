@@ -5,8 +5,7 @@ from solvers import LBFGS, NewtonCG, continue_minimizers, equal_values, minimize
 
 from ...bench.registry import claim
 from ..paper import xor
-
-PAPER = "turnpike"
+from .common import PAPER
 
 
 @claim(

@@ -17,8 +17,7 @@ from continuum import (
 from solvers import RK4, NewtonCG, discretize, minimize
 
 from ...bench.registry import claim
-
-PAPER = "turnpike"
+from .common import PAPER
 
 
 def least_norm(

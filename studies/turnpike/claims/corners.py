@@ -22,22 +22,11 @@ from solvers import LBFGS, RK4, NewtonCG, discretize, minimize, multistart
 
 from ...bench.registry import claim
 from ..paper import xor
+from .common import PAPER, starts
 
-PAPER = "turnpike"
 WEIGHT = 0.1
 HORIZON = 16.0
 STEADY = LBFGS(gtol=1e-6, max_iterations=3000)
-
-
-def starts(problem: LearningProblem, count: int, scale: float, seed: int) -> list[Control]:
-    """Controls that are constant in time, with independent normal entries."""
-    rng, d = np.random.default_rng(seed), len(problem.initial)
-    return [
-        problem.space.sample(
-            bias=scale * rng.standard_normal(d), weight=scale * rng.standard_normal((d, d))
-        )
-        for _ in range(count)
-    ]
 
 
 def misfit(problem: LearningProblem, control: Control) -> float:

@@ -18,9 +18,9 @@ from solvers import LBFGS, Solution, minimize
 
 from ...bench.registry import claim
 from ..planar_data import padded, points
-from .corners import misfit, starts
+from .common import PAPER, starts
+from .corners import misfit
 
-PAPER = "turnpike"
 WEIGHT = 0.1
 LAYERS = {16: 64, 36: 216, 81: 729}
 """T^(3/2) layers, of length T^(-1/2) (E7)."""

@@ -18,9 +18,7 @@ from solvers import LBFGS, NewtonCG, discretize, minimize
 
 from ...bench.registry import claim
 from ..paper import xor
-from .corners import starts
-
-PAPER = "turnpike"
+from .common import PAPER, starts
 
 
 def distances(problem: LearningProblem, control: Control) -> Array:

@@ -19,8 +19,7 @@ from solvers.turnpike import scheme_spectrum, spectrum, static_optimum
 
 from ...bench.registry import claim
 from ..paper import scalar
-
-PAPER = "turnpike"
+from .common import PAPER
 
 
 def two_points(horizon: float, layers: int) -> LearningProblem:

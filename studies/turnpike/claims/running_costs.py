@@ -9,8 +9,7 @@ from solvers.pontryagin.extremals import Extremal
 
 from ...bench.registry import claim
 from ..paper import scalar
-
-PAPER = "turnpike"
+from .common import PAPER
 
 
 def _logarithm(problem: LearningProblem, found: Extremal, affine: bool) -> CubicHermiteSpline:

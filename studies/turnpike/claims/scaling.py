@@ -40,8 +40,8 @@ from solvers import (
 )
 
 from ...bench.registry import claim
+from .common import PAPER
 
-PAPER = "turnpike"
 POINTS = np.array([[1.0, -0.3], [-0.5, 0.8]])
 
 

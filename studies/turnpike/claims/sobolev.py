@@ -17,8 +17,8 @@ from continuum import (
 from solvers import RK4, NewtonCG, discretize, integrate, minimize
 
 from ...bench.registry import claim
+from .common import PAPER
 
-PAPER = "turnpike"
 LAYERS = 64
 NODES = np.linspace(0.0, 1.0, 201)
 

@@ -27,8 +27,8 @@ from solvers.pontryagin.extremals import Extremal
 
 from ...bench.registry import claim
 from ..paper import scalar
+from .common import PAPER
 
-PAPER = "turnpike"
 HORIZONS = (16.0, 36.0, 81.0)
 SPEED = 1.4436354752
 """asinh 2: the speed of the control of least norm of TP-06."""

@@ -14,8 +14,7 @@ from solvers.steps.tableaux import Euler, Stepper
 
 from ...bench.registry import claim
 from ..paper import separable_kernel, separable_solution, widening
-
-PAPER = "turnpike"
+from .common import PAPER
 
 _linear = partial(prolongation, beyond="linear")
 
