@@ -1,0 +1,1 @@
+"""The Hamilton-Jacobi-Bellman equation: value functions, feedback, and bounds for every control."""

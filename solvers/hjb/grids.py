@@ -1,0 +1,94 @@
+"""Rectangular grids in the space of states."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+import numpy as np
+
+from continuum.arrays import Array
+from continuum.checks import check_count
+
+Wall = Literal["open", "periodic", "closed"]
+WALLS: tuple[Wall, ...] = ("open", "periodic", "closed")
+
+
+@dataclass(frozen=True, eq=False)
+class StateGrid:
+    """Equally spaced nodes on a box of states: StateGrid([(-3, 4), (-3, 3)], 161).
+
+    box : (low, high) of each unit
+    nodes : how many on each axis, >= 8: one number, or one for each axis.  The ends of the box are
+        nodes; on a periodic axis the upper end is the lower one and is not repeated
+    walls : "open", values are extrapolated beyond the box; "periodic"; "closed", states may not
+        leave the box.  One word, or one for each axis
+    raises ValueError or TypeError that names the argument
+    """
+
+    box: Sequence[tuple[float, float]]
+    nodes: int | Sequence[int]
+    walls: Wall | Sequence[Wall] = "open"
+
+    def __post_init__(self) -> None:
+        box = tuple((float(low), float(high)) for low, high in self.box)
+        if not box:
+            raise ValueError("box must have a pair (low, high) for each unit")
+        for low, high in box:
+            if not (np.isfinite(low) and np.isfinite(high) and low < high):
+                raise ValueError(f"box needs low < high for each unit, got ({low:g}, {high:g})")
+        given = (self.nodes,) * len(box) if isinstance(self.nodes, int) else tuple(self.nodes)
+        walls = (self.walls,) * len(box) if isinstance(self.walls, str) else tuple(self.walls)
+        for name, values in (("nodes", given), ("walls", walls)):
+            if len(values) != len(box):
+                raise ValueError(f"{name} must be one, or {len(box)}, one for each unit")
+        for wall in walls:
+            if wall not in WALLS:
+                raise ValueError(f"walls must be among {', '.join(WALLS)}, got {wall!r}")
+        nodes = tuple(check_count("nodes", n, least=8) for n in given)
+        for name, value in (("box", box), ("nodes", nodes), ("walls", walls)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def dimensions(self) -> int:
+        """N."""
+        return len(self.box)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many nodes there are on each axis."""
+        return self.nodes  # type: ignore[return-value]  # made a tuple above
+
+    @property
+    def size(self) -> int:
+        """How many nodes there are."""
+        return prod(self.shape)
+
+    @property
+    def spacings(self) -> Array:
+        """(N,): h."""
+        return np.array(
+            [
+                (high - low) / (n if wall == "periodic" else n - 1)
+                for (low, high), n, wall in zip(self.box, self.shape, self.walls, strict=True)
+            ]
+        )
+
+    @property
+    def axes(self) -> tuple[Array, ...]:
+        """The nodes of each axis."""
+        lows = (low for low, _ in self.box)
+        return tuple(
+            low + h * np.arange(n)
+            for low, h, n in zip(lows, self.spacings, self.shape, strict=True)
+        )
+
+    def states(self) -> Array:
+        """(N, size): all nodes, the last axis varying fastest."""
+        return np.stack([x.ravel() for x in np.meshgrid(*self.axes, indexing="ij")])
+
+    def contains(self, low: Array, high: Array) -> bool:
+        """True if the box from low to high (N,) lies inside."""
+        bounds = np.array(self.box)
+        open_ = np.array([wall != "periodic" for wall in self.walls])
+        return bool(np.all(~open_ | ((bounds[:, 0] <= low) & (high <= bounds[:, 1]))))
