@@ -23,6 +23,7 @@ Source: Liu and Markowich section 4.3, with E30 to E32; formulas 1 (4) and 1 (5)
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -104,9 +105,28 @@ class SeparableHamiltonian:
     def velocity_bounds(self, f: Array, t: float) -> tuple[Array, Array]:
         """lo, hi, (N, L) each, at states (N, L): of the kind "interval"."""
         self._check("interval")
-        low, high = self._reach(f, t)
+        low, high = self.reach(f, t)
         psi, shape = self.rows.psi or identity, f.shape
         return np.broadcast_to(psi.value(low), shape), np.broadcast_to(psi.value(high), shape)
+
+    def reach(self, f: Array, t: float, layer: int | None = None) -> tuple[Array, Array]:
+        """The least and the largest preactivation, (N, L) each, or (1, L) where units are alike."""
+        rows, still = self.rows, self.still(f, t, layer)
+        bounds = self.bounds
+        if None in bounds.values():
+            return self._reach_by_support(f, still)
+        low = high = still if np.any(still) else np.zeros((1, 1))
+        offset = bounds.get(str(rows.offset))
+        if offset is not None:
+            low, high = low + offset[0], high + offset[1]
+        entries = bounds.get(rows.block)
+        if entries is not None:
+            inputs = self._inputs(f)
+            up = np.sum(np.maximum(inputs, 0.0), axis=0)
+            down = np.sum(np.minimum(inputs, 0.0), axis=0)
+            low = low + (entries[0] * up + entries[1] * down)
+            high = high + (entries[1] * up + entries[0] * down)
+        return low, high
 
     def features(self, f: Array) -> Features:
         """Of the trained blocks, for the kinds "entries" and "scalar"."""
@@ -118,7 +138,7 @@ class SeparableHamiltonian:
             parts.append((np.ones((1, f.shape[1])), np.ones(1), str(rows.offset)))
         if rows.block in self._trained:
             parts.append((inputs / measure[:, None], measure, rows.block))
-        bounds = [self._interval(name) or (-np.inf, np.inf) for *_, name in parts]
+        bounds = [self.bounds[name] or (-np.inf, np.inf) for *_, name in parts]
         counts = [len(m) for _, m, _ in parts]
         return Features(
             np.concatenate([r for r, *_ in parts]),
@@ -128,10 +148,9 @@ class SeparableHamiltonian:
             np.repeat([strengths[name] for *_, name in parts], counts),
         )
 
-    def still(self, f: Array, t: float) -> Array:
+    def still(self, f: Array, t: float, layer: int | None = None) -> Array:
         """(N, L), or (N, 1) where it is the same at all states: what fixed blocks add to u."""
-        rows, space = self.rows, self.problem.space
-        held = space.held(self.problem.mesh.layer_of(t), t)
+        rows, held = self.rows, self.held(t, layer)
         total = np.zeros((len(self.weights), 1))
         if rows.offset in held:
             total = total + held[str(rows.offset)][:, None]
@@ -194,30 +213,17 @@ class SeparableHamiltonian:
     def _trained(self) -> set[str]:
         return {b.name for b in self.problem.space.trained}
 
-    def _interval(self, name: str) -> tuple[float, float] | None:
-        """The bounds of every entry of a trained block, where the set bounds entries alone; the
-        ends of a FiniteSet, which has the same velocities for a continuum of units.
-        """
-        return entry_bounds(self.problem, name)
+    @cached_property
+    def bounds(self) -> dict[str, tuple[float, float] | None]:
+        """The bounds of every entry of each trained block; None where a set couples entries."""
+        return {b.name: entry_bounds(self.problem, b.name) for b in self.problem.space.trained}
 
-    def _reach(self, f: Array, t: float) -> tuple[Array, Array]:
-        """The least and the largest preactivation, (N, L) each, or (1, L) where units are alike."""
-        rows, still = self.rows, self.still(f, t)
-        bounds = {name: self._interval(name) for name in self._trained}
-        if any(pair is None for pair in bounds.values()):
-            return self._reach_by_support(f, still)
-        low = high = still if np.any(still) else np.zeros((1, 1))
-        offset = bounds.get(str(rows.offset))
-        if offset is not None:
-            low, high = low + offset[0], high + offset[1]
-        entries = bounds.get(rows.block)
-        if entries is not None:
-            inputs = self._inputs(f)
-            up = np.sum(np.maximum(inputs, 0.0), axis=0)
-            down = np.sum(np.minimum(inputs, 0.0), axis=0)
-            low = low + (entries[0] * up + entries[1] * down)
-            high = high + (entries[1] * up + entries[0] * down)
-        return low, high
+    def held(self, t: float, layer: int | None = None) -> dict[str, Array]:
+        """The values of the blocks that are not trained, continued from inside a layer to its ends;
+        from the right if no layer is given.
+        """
+        mesh = self.problem.mesh
+        return self.problem.space.held(mesh.layer_of(t) if layer is None else layer, t)
 
     def _reach_by_support(self, f: Array, still: Array) -> tuple[Array, Array]:
         """The same for sets that couple the entries of a row, by their extreme rows."""
