@@ -146,7 +146,11 @@ def test_the_least_costs_of_the_ledger(
     assert abs(polished.polished[0] - least) < 1e-9
     grid = midpoint(UNIT, 50)
     wide = boxed(
-        np.repeat(start, 25), np.repeat(target, 25), grid=grid, horizon=horizon, layers=160
+        np.repeat(start, 25).tolist(),
+        np.repeat(target, 25).tolist(),
+        grid=grid,
+        horizon=horizon,
+        layers=160,
     )
     assert 0.0 < descend_values(wide, wide.initial, starts=2).costs[0] - least < 1e-3
 

@@ -57,7 +57,7 @@ class DescendedValues:
         speeds = Speeds(separable(self.problem))
         theta = self._thetas[number][..., None]
         states, _ = speeds.run(self.states[:, number : number + 1], theta)
-        return _rows(speeds, states[:-1, :, 0], theta[..., 0])
+        return self.problem.space.sample(**speeds.rows(states[:-1, :, 0], theta[..., 0]))
 
 
 def descend_values(
@@ -224,37 +224,6 @@ def _quadratic(cost: RunningCost | None, w: Array) -> Array | None:
     ):
         return np.stack([cost.loss.weight * w, np.asarray(cost.target)[:, 0]])
     return None
-
-
-def _rows(speeds: Speeds, states: Array, theta: Array) -> Control:
-    """The control whose velocity at the start of each layer is the chosen one: the mean of the
-    extreme rows in the proportion that theta is of the preactivations.
-
-    states, theta : (K, N)
-    """
-    h, psi = speeds.hamiltonian, speeds.hamiltonian.rows.psi or identity
-    rows, nodes = h.rows, h.problem.mesh.nodes
-    share = np.empty_like(theta)
-    for k, f in enumerate(states):
-        low, high = speeds.preactivations(f[:, None], nodes[k], k)[..., 0]
-        wanted = psi.value(low) + theta[k] * (psi.value(high) - psi.value(low))
-        least, most = np.zeros_like(low), np.ones_like(low)
-        for _ in range(53):
-            middle = 0.5 * (least + most)
-            below = psi.value(low + middle * (high - low)) < wanted
-            least, most = np.where(below, middle, least), np.where(below, most, middle)
-        share[k] = np.where(theta[k] <= 0.0, 0.0, np.where(theta[k] >= 1.0, 1.0, most))
-    values: dict[str, Array] = {}
-    for name, bounds in h.bounds.items():
-        low, high = bounds  # type: ignore[misc]  # every entry is bounded, see Speeds
-        if name != rows.block:
-            values[name] = low + share * (high - low)
-            continue
-        signs = np.stack([np.sign(rows.inputs(f[:, None])[:, 0]) for f in states])[:, None, :]
-        values[name] = (
-            0.5 * (low + high) + 0.5 * signs * (high - low) * (2.0 * share - 1.0)[:, :, None]
-        )
-    return h.problem.space.sample(**values)
 
 
 def _shot(found: DescendedValues, number: int) -> float:

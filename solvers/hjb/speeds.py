@@ -108,6 +108,36 @@ class Speeds:
                 q = q + 0.5 * tau * w * functional.running_vjp(f, {}, now, ones)[0]
         return found
 
+    def rows(self, states: Array, theta: Array, first: int = 0) -> dict[str, Array]:
+        """The values of the trained blocks on successive layers (K, *block.shape) whose velocities
+        at the start of the layers are those of theta: means of the extreme rows, in the proportion
+        that theta is of the preactivations.
+
+        states, theta : (K, N), on the layers first, first + 1, ...
+        """
+        h, psi, nodes = self.hamiltonian, self._psi, self.hamiltonian.problem.mesh.nodes
+        share = np.empty_like(theta)
+        for k, f in enumerate(states):
+            layer = first + k
+            low, high = self.preactivations(f[:, None], float(nodes[layer]), layer)[..., 0]
+            wanted = psi.value(low) + theta[k] * (psi.value(high) - psi.value(low))
+            least, most = np.zeros_like(low), np.ones_like(low)
+            for _ in range(53):
+                middle = 0.5 * (least + most)
+                below = psi.value(low + middle * (high - low)) < wanted
+                least, most = np.where(below, middle, least), np.where(below, most, middle)
+            share[k] = np.where(theta[k] <= 0.0, 0.0, np.where(theta[k] >= 1.0, 1.0, most))
+        values: dict[str, Array] = {}
+        for name, bounds in h.bounds.items():
+            low, high = bounds  # type: ignore[misc]  # every entry is bounded
+            if name != h.rows.block:
+                values[name] = low + share * (high - low)
+                continue
+            signs = np.sign([h.rows.inputs(f[:, None])[:, 0] for f in states])[:, None, :]
+            spread = (high - low) * (share - 0.5)
+            values[name] = 0.5 * (low + high) + signs * spread[:, :, None]
+        return values
+
     @property
     def _psi(self):  # noqa: ANN202
         return self.hamiltonian.rows.psi or identity

@@ -161,6 +161,11 @@ class Status(Enum):
         "max_points or max_step.",
         False,
     )
+    LEFT_GRID = (
+        "The state left the grid of the value function, which says nothing there: the control after "
+        "that is zero, or the nearest admissible one. Take a larger box.",
+        False,
+    )
     RAISED = (
         "The method raised an error, which the detail repeats; the control is zero.",
         False,
