@@ -211,6 +211,10 @@ def solve_hjb(
     check_type("grid", grid, StateGrid)
     check_count("times", times, least=2)
     check_name("scheme", scheme, SCHEMES)
+    if steps is not None:
+        if scheme != "strang":
+            raise ValueError(f"steps are chosen by the scheme {scheme!r} as it goes, got {steps}")
+        check_count("steps", steps)
     check_positive("most_gibibytes", most_gibibytes)
     units = problem.initial.shape[0]
     if units > MOST_UNITS:
