@@ -87,6 +87,14 @@ class StateGrid:
         """(N, size): all nodes, the last axis varying fastest."""
         return np.stack([x.ravel() for x in np.meshgrid(*self.axes, indexing="ij")])
 
+    def coarser(self, stride: int) -> "StateGrid":
+        """The same box with about 1 / stride of the nodes on each axis, at least 8."""
+        nodes = [
+            max(8, round(n / stride) if wall == "periodic" else round((n - 1) / stride) + 1)
+            for n, wall in zip(self.shape, self.walls, strict=True)
+        ]
+        return StateGrid(self.box, nodes, self.walls)
+
     def contains(self, low: Array, high: Array) -> bool:
         """True if the box from low to high (N,) lies inside."""
         bounds = np.array(self.box)
