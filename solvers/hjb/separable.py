@@ -104,7 +104,7 @@ class SeparableHamiltonian:
     def velocity_bounds(self, f: Array, t: float) -> tuple[Array, Array]:
         """lo, hi, (N, L) each, at states (N, L): of the kind "interval"."""
         self._check("interval")
-        low, high = self._reach(f, t)
+        low, high = self.reach(f, t)
         psi, shape = self.rows.psi or identity, f.shape
         return np.broadcast_to(psi.value(low), shape), np.broadcast_to(psi.value(high), shape)
 
@@ -200,7 +200,7 @@ class SeparableHamiltonian:
         """
         return entry_bounds(self.problem, name)
 
-    def _reach(self, f: Array, t: float) -> tuple[Array, Array]:
+    def reach(self, f: Array, t: float) -> tuple[Array, Array]:
         """The least and the largest preactivation, (N, L) each, or (1, L) where units are alike."""
         rows, still = self.rows, self.still(f, t)
         bounds = {name: self._interval(name) for name in self._trained}
