@@ -2,17 +2,27 @@
 
 from .closed_loop import ClosedLoop, closed_loop
 from .descents import DescendedValues, descend_values
+from .enclosed_run import ProvedCost, proved_cost
+from .gap import OptimalityGap, optimality_gap
 from .grids import StateGrid
+from .lower_bound import LowerBound, PerSampleBound, lower_bound
 from .merging import merge_units
 from .value import ValueFunction, solve_hjb
 
 __all__ = [
     "ClosedLoop",
     "DescendedValues",
+    "LowerBound",
+    "OptimalityGap",
+    "PerSampleBound",
+    "ProvedCost",
     "StateGrid",
     "ValueFunction",
     "closed_loop",
     "descend_values",
+    "lower_bound",
     "merge_units",
+    "optimality_gap",
+    "proved_cost",
     "solve_hjb",
 ]
