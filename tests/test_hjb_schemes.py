@@ -114,7 +114,10 @@ def test_a_scalar_box(scheme: str, target: float, cost: float, error: float) -> 
 
 @pytest.mark.parametrize(
     ("kernel", "cost", "slope"),
-    [(1.0, 0.0326440770518443, -0.07775702512595613), (-1.0, 0.2410326028278039, 0.7557970779778824)],
+    [
+        (1.0, 0.0326440770518443, -0.07775702512595613),
+        (-1.0, 0.2410326028278039, 0.7557970779778824),
+    ],
 )
 def test_a_linear_quadratic_problem(kernel: float, cost: float, slope: float) -> None:
     """LM-59, at two nodes, whose discrete mean and variance stand for those of (0, 1): V of the
@@ -174,8 +177,13 @@ def test_orders() -> None:
     assert np.all(orders["weno"] > 1.7)
     assert np.all(orders["strang"] > 1.5)
     smooth = bias_alone(
-        [0.3, -0.4], [1.0, 0.5], horizon=1.0, kernel=-0.5, psi=identity,
-        penalty=Tikhonov(0.5), running=Tracking(SquaredError(0.5)),
+        [0.3, -0.4],
+        [1.0, 0.5],
+        horizon=1.0,
+        kernel=-0.5,
+        psi=identity,
+        penalty=Tikhonov(0.5),
+        running=Tracking(SquaredError(0.5)),
     )
     values = [
         solve_hjb(smooth, StateGrid([(-2.0, 2.0)] * 2, n), times=2).at_start for n in (11, 21, 41)
