@@ -173,10 +173,10 @@ def test_orders() -> None:
             - SWITCHING
             for n in (41, 81, 161)
         ]
-    orders = {s: np.log2(np.array(e[:-1]) / np.array(e[1:])) for s, e in errors.items()}
-    assert np.all(np.abs(orders["upwind"] - 1.0) < 0.25)
-    assert np.all(orders["weno"] > 1.7)
-    assert np.all(orders["strang"] > 1.5)
+    orders = {s: 0.5 * np.log2(e[0] / e[2]) for s, e in errors.items()}
+    assert abs(orders["upwind"] - 1.0) < 0.1
+    assert 1.9 < orders["weno"] < 2.4
+    assert 1.6 < orders["strang"] < 2.4
     smooth = bias_alone(
         [0.3, -0.4],
         [1.0, 0.5],
@@ -289,7 +289,7 @@ def test_the_least_value_on_an_interval_is_that_of_the_interpolant(
 def test_closed_walls_are_not_passed(scheme: str) -> None:
     """f' = a, |a| <= 1, from 1/2 to 2 in a time 1: 1.5 is reached, 1 where a wall stands there."""
     problem = bias_alone([0.5], [2.0], horizon=1.0, admissible=Box(bias=(-1, 1)))
-    error = 0.02 if scheme == "upwind" else 1e-4
+    error = {"weno": 1e-4, "strang": 1e-3, "upwind": 0.02}[scheme]  # h = .01, a convex kink
     for box, walls, cost in (((-1, 1), "closed", 0.5), ((-1, 3), "open", 0.125)):
         grid = StateGrid([box], 201, walls)  # type: ignore[arg-type]
         value = solve_hjb(problem, grid, times=3, scheme=scheme)  # type: ignore[arg-type]
