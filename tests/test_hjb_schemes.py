@@ -29,6 +29,7 @@ from solvers.hjb.semi_lagrangian import (
     strips,
 )
 from solvers.hjb.separable import separable
+from solvers.hjb.splitting import Splitting
 from solvers.hjb.sweeps import Rates
 from studies.liu_markowich.paper import boxed
 from studies.shared import UNIT
@@ -43,8 +44,8 @@ GRIDS = [
     ((9, 81), ("periodic", "closed")),
     ((81, 12), ("closed", "open")),
     ((9, 11, 70), ("open", "periodic", "closed")),
-    ((9, 8, 10, 12), ("periodic", "open", "open", "periodic")),
-    ((8, 8, 9, 8, 10), "open"),
+    ((9, 8, 8, 10), ("periodic", "open", "open", "periodic")),
+    ((8, 8, 9, 8, 8), "open"),
 ]
 
 
@@ -78,7 +79,7 @@ def bias_alone(
 # -- closed forms
 
 
-@pytest.mark.parametrize(("scheme", "error"), [("weno", 1.2e-3), ("strang", 1e-4)])
+@pytest.mark.parametrize(("scheme", "error"), [("weno", 1.2e-3), ("strang", 2e-4)])
 def test_straight_lines(scheme: str, error: float) -> None:
     """LM-57: without a kernel, half the squared distance of the target from what each unit
     reaches, and its derivative.
@@ -172,10 +173,10 @@ def test_orders() -> None:
             - SWITCHING
             for n in (41, 81, 161)
         ]
-    orders = {s: np.log2(np.array(e[:-1]) / np.array(e[1:])) for s, e in errors.items()}
-    assert np.all(np.abs(orders["upwind"] - 1.0) < 0.25)
-    assert np.all(orders["weno"] > 1.7)
-    assert np.all(orders["strang"] > 1.5)
+    orders = {s: 0.5 * np.log2(e[0] / e[2]) for s, e in errors.items()}
+    assert abs(orders["upwind"] - 1.0) < 0.1
+    assert 1.9 < orders["weno"] < 2.4
+    assert 1.6 < orders["strang"] < 2.4
     smooth = bias_alone(
         [0.3, -0.4],
         [1.0, 0.5],
@@ -216,7 +217,9 @@ def test_compiled_rates_are_their_reference(
     grid = grid_of(shape, walls)
     v = rng.standard_normal(grid.size)
     open_ = np.array([wall != "closed" for wall in grid.walls])
-    for problem in kinds(len(shape)).values():
+    for kind, problem in kinds(len(shape)).items():
+        if len(shape) == 5 and kind != "interval":
+            continue  # minutes by NumPy, and what differs from 4 is the same for all kinds
         h = separable(problem)
         for weno in (True, False):
             with Workers(1) as workers:
@@ -272,11 +275,60 @@ def test_the_least_value_on_an_interval_is_that_of_the_interpolant(
         low, high = y - 2.0 * rng.random(12), y + 3.0 * rng.random(12)
         found = v.copy()
         least_strips(axis, found, low, high, 1e-6, 0, 1)
-        sample = low[None] + np.linspace(0.0, 1.0, 4001)[:, None] * (high - low)
+        sample = low[None] + np.linspace(0.0, 1.0, 501)[:, None] * (high - low)
         values = np.stack([reference_least(axis, v, s, s, 1e-6) for s in sample])
         assert np.all(found <= np.min(values, axis=0) + 1e-14)
-        assert np.max(np.min(values, axis=0) - found) < 1e-3
+        assert np.max(np.min(values, axis=0) - found) < 1e-2
         assert (axis.wall == PERIODIC) == (wall == "periodic")
+
+
+# -- walls
+
+
+@pytest.mark.parametrize("scheme", ["weno", "strang", "upwind"])
+def test_closed_walls_are_not_passed(scheme: str) -> None:
+    """f' = a, |a| <= 1, from 1/2 to 2 in a time 1: 1.5 is reached, 1 where a wall stands there."""
+    problem = bias_alone([0.5], [2.0], horizon=1.0, admissible=Box(bias=(-1, 1)))
+    error = {"weno": 1e-4, "strang": 1e-3, "upwind": 0.02}[scheme]  # h = .01, a convex kink
+    for box, walls, cost in (((-1, 1), "closed", 0.5), ((-1, 3), "open", 0.125)):
+        grid = StateGrid([box], 201, walls)  # type: ignore[arg-type]
+        value = solve_hjb(problem, grid, times=3, scheme=scheme)  # type: ignore[arg-type]
+        assert abs(value.at_start - cost) < error
+    driven = bias_alone([0.5], [2.0], horizon=1.0, admissible=Box(bias=(0.1, 1)))
+    with pytest.raises(ValueError, match="keeps unit 0 inside its closed wall"):
+        solve_hjb(driven, StateGrid([(-1, 1)], 21, "closed"), scheme=scheme)  # type: ignore[arg-type]
+
+
+def test_closed_walls_of_penalised_controls() -> None:
+    """f' = a with int a^2: from 1/2 the wall at 1 is reached in time at constant speed, 1/4 + 1/2
+    in all, and the target 2 beyond it stays away.
+    """
+    problem = bias_alone([0.5], [2.0], horizon=1.0, penalty=Tikhonov(1.0))
+    value = solve_hjb(problem, StateGrid([(-1, 1)], 201, "closed"), times=3)
+    free = solve_hjb(problem, StateGrid([(-1, 3)], 201), times=3)
+    assert abs(free.at_start - 0.75) < 1e-6  # s^2 + (1.5 - s)^2 / 2 at s = 1/2, just at the wall
+    assert abs(value.at_start - 0.75) < 1e-3
+    near = np.array([[0.9]])
+    assert abs(value(near, 0.0)[0] - 0.51) < 3e-3  # .1^2 + 1/2; without the wall 1.1^2 / 3
+    assert abs(free(near, 0.0)[0] - 1.21 / 3.0) < 1e-6
+
+
+def test_periodic_axes_have_no_beginning(rng: np.random.Generator) -> None:
+    """Where velocities are the same everywhere, shifted values have shifted rates and flows."""
+    problem = bias_alone([0.5, 0.2], [1.0, 1.0], horizon=1.0, admissible=Box(bias=(-1, 0.7)))
+    h, grid = separable(problem), StateGrid([(-1, 1)] * 2, (9, 12), "periodic")
+    v = rng.standard_normal(grid.shape)
+    moved = np.roll(v, (2, -5), (0, 1))
+    with Workers(1) as workers:
+        rates, splitting = Rates(h, grid, True, workers), Splitting(h, grid, workers)
+        found = []
+        for given in (v, moved):
+            rate, least = np.empty(grid.size), given.ravel().copy()
+            rates(given.ravel(), 0.5, rate, False)
+            splitting.advance(least, 0.8, 0.3, 1)
+            found.append((rate.reshape(grid.shape), least.reshape(grid.shape)))
+    for one, other in zip(*found, strict=True):
+        assert np.allclose(np.roll(one, (2, -5), (0, 1)), other, rtol=1e-12, atol=1e-13)
 
 
 # -- costs and fixed blocks that depend on time, against descents on many layers
@@ -306,10 +358,11 @@ def test_what_depends_on_time(kind: str) -> None:
     direct = minimize(descent, LBFGS(gtol=1e-7)).objective
     assert separable(problem).kind == kind
     assert not separable(problem).autonomous
-    grid = StateGrid([(-1.5, 2.0)] * 2, 21 if kind == "scalar" else 61)
+    grid = StateGrid([(-1.5, 2.0)] * 2, 15 if kind == "scalar" else 61)
+    error = {"interval": 4e-4, "entries": 3e-6, "scalar": 1e-3}[kind]
     for scheme in ("weno", "strang") if kind == "interval" else ("weno",):
         value = solve_hjb(problem, grid, times=5, scheme=scheme)  # type: ignore[arg-type]
-        print(kind, scheme, value.at_start - direct, direct)
+        assert abs(value.at_start - direct) < error
 
 
 # -- bad input
