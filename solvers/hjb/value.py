@@ -6,6 +6,7 @@ V_t + H(f, DV, t) = 0,   V(f, T) = terminal cost,   DV_i = dV/df_i = w_i p_i.
 from dataclasses import dataclass
 from functools import cached_property
 from math import log2
+from typing import Literal
 
 import numpy as np
 
@@ -15,9 +16,12 @@ from continuum.problem import LearningProblem
 
 from ..run.status import Status
 from .grids import StateGrid
+from .lines import Workers
 from .separable import SeparableHamiltonian, separable
-from .sweeps import Rates, Scheme, march
+from .splitting import Splitting, split
+from .sweeps import Rates, march
 
+Scheme = Literal["weno", "strang", "upwind"]
 SCHEMES: tuple[Scheme, ...] = ("weno", "strang", "upwind")
 MOST_UNITS = 5
 _CHUNK = 200_000
@@ -192,6 +196,7 @@ def solve_hjb(
     grid: StateGrid,
     times: int = 81,
     scheme: Scheme = "weno",
+    steps: int | None = None,
     most_gibibytes: float = 4.0,
 ) -> ValueFunction:
     """The value function of a problem of one sample, on a grid of states, N <= 5.
@@ -227,15 +232,18 @@ def solve_hjb(
         )
     nodes = np.linspace(0.0, problem.mesh.horizon, times)
     values = np.empty((times, grid.size))
-    rates = Rates(hamiltonian, grid, scheme == "weno")
-    values[-1] = hamiltonian.terminal(rates.states)
-    try:
-        steps = march(rates, values, nodes, 3 if scheme == "weno" else 1)
-    finally:
-        rates.close()
+    with Workers(grid.size) as workers:
+        if scheme == "strang":
+            splitting = Splitting(hamiltonian, grid, workers)
+            values[-1] = hamiltonian.terminal(splitting.states)
+            made = split(splitting, values, nodes, steps or splitting.steps())
+        else:
+            rates = Rates(hamiltonian, grid, scheme == "weno", workers)
+            values[-1] = hamiltonian.terminal(rates.states)
+            made = march(rates, values, nodes, 3 if scheme == "weno" else 1)
     shaped = values.reshape(times, *grid.shape)
     return ValueFunction(
-        problem, hamiltonian, grid, scheme, nodes, shaped, Status.FINISHED, steps, needed
+        problem, hamiltonian, grid, scheme, nodes, shaped, Status.FINISHED, made, needed
     )
 
 
