@@ -34,7 +34,7 @@ from .separable import SeparableHamiltonian
 _LINES, _COLUMNS = 2048, 64
 """About how many nodes a block of whole lines has; columns of a block of neighbouring lines."""
 
-_HALVINGS, _DOUBLINGS = 60, 200
+_HALVINGS, _DOUBLINGS = 30, 200
 
 
 class EntryRows(NamedTuple):
@@ -240,15 +240,12 @@ def _entries_flux(rows, weight, still, x, qm, qp):
         return h_low, speed
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        if _entries_value(rows, weight, still, x, middle)[1] > 0.0:
-            low = middle
+        h, v = _entries_value(rows, weight, still, x, middle)
+        if v > 0.0:
+            low, h_low, v_low = middle, h, v
         else:
-            high = middle
-    h_low, h_high = (
-        _entries_value(rows, weight, still, x, low)[0],
-        _entries_value(rows, weight, still, x, high)[0],
-    )
-    return max(h_low, h_high), speed
+            high, h_high, v_high = middle, h, v
+    return h_low + v_low * (h_high - h_low - v_high * (high - low)) / (v_low - v_high), speed
 
 
 @compiled
@@ -365,13 +362,19 @@ def _reach_rest(parts: Parts, f: Array, q: Array, walls: Array, sign: float) -> 
 
 
 def _peak(parts: Parts, f: Array, low: Array, high: Array) -> Array:
-    """The largest h between low and high, where the velocity changes its sign, by bisection."""
-    low, high = low.copy(), high.copy()
+    """The largest h between low and high, where the velocity changes its sign: by bisection, and
+    at last the crossing of two tangents, which is exact where the velocity jumps.
+    """
+    (h_low, v_low), (h_high, v_high) = parts(f, low), parts(f, high)
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        rising = parts(f, middle)[1] > 0.0
+        h, v = parts(f, middle)
+        rising = v > 0.0
         low, high = np.where(rising, middle, low), np.where(rising, high, middle)
-    return np.maximum(parts(f, low)[0], parts(f, high)[0])
+        h_low, h_high = np.where(rising, h, h_low), np.where(rising, h_high, h)
+        v_low, v_high = np.where(rising, v, v_low), np.where(rising, v_high, v)
+    fall = np.where(v_low > v_high, v_low - v_high, 1.0)
+    return h_low + v_low * (h_high - h_low - v_high * (high - low)) / fall
 
 
 def reference_rates(
