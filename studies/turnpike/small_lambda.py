@@ -194,7 +194,7 @@ def _picture(data: str, cases: Sequence[xr.Dataset]) -> Picture:
         f"{sum(len(c['ratio']) for c in same)} pairs (lambda, T), the lowest of some Newton runs "
         f"for each ({', '.join(statuses)}). Pairs with the same lambda / T differ by "
         f"{_largest(same, 'error'):.1e} of phi and {_largest(same, 'energy'):.1e} of T int |u|^2 "
-        "at most: one curve. As lambda / T falls to "
+        "at most (0 is drawn at 1e-17): one curve. As lambda / T falls to "
         f"{float(np.min(last['ratio'])):.2g} the slope of log phi tends to 2: it is "
         f"{float(last['slope'][0]):.4f} to {float(last['slope'][-1]):.6f} on T = "
         f"{_number(last, 'horizon'):g}; phi (T / lambda)^2 extrapolates to "
