@@ -3,7 +3,6 @@ plateau.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -12,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
 from continuum import Control, LearningProblem, TimeMesh
-from solvers import RiccatiNewton, discretize, minimize
+from solvers import discretize
 from solvers.turnpike import turnpike
 
 from ..bench.registry import Picture, study
@@ -21,7 +20,7 @@ from ..draw.figures import BLACK, BLUE, VERMILION, new_figure
 from ..shared import described
 from .claims.common import starts as constant_starts
 from .claims.rank import distances, graded, line, prolonged
-from .paper import PAPER, xor
+from .paper import PAPER, lowest, xor
 
 Data: TypeAlias = Literal[
     "two points", "three points", "xor in the plane", "xor in three dimensions"
@@ -232,8 +231,7 @@ def rank(
             f"{longest}, {per_unit}, {starts}"
         )
     horizons = 2.0 ** np.arange(1, int(np.log2(longest)) + 1)
-    method = RiccatiNewton(gtol=1e-8, max_iterations=500)
-    paths, objectives, statuses, last = [], [], set(), None
+    paths, statuses, last = [], set(), None
     predicted = scheme = neutral = np.nan
     fit = np.full(5, np.nan)
     for horizon in horizons:
@@ -241,13 +239,8 @@ def rank(
         given = [] if last is None else [prolonged(last, problem)]
         if horizon <= SHORT:
             given += constant_starts(problem, starts, 1.0, seed)
-        # the norm of a gradient, and of its rounding, grows with the horizon
-        once = replace(method, gtol=method.gtol * horizon**0.5)
-        found = [minimize(problem, once, initial=u, raise_on_failure=False) for u in given]
-        best = min(found, key=lambda one: one.objective)
-        last = best.control
-        statuses.add(best.status.name.lower())
-        objectives.append(best.objective)
+        last, status = lowest(problem, given)
+        statuses.add(status)
         paths.append((problem.mesh.nodes, distances(problem, last), discretize(problem).run(last)))
         if horizon == SHORT:
             predicted, scheme, neutral, fit = _rates(problem, last)
@@ -263,7 +256,9 @@ def rank(
             "time": described("time", time, "time", "t", along),
             "error": described("error", error, "1", "training error", along),
             "middle": described("middle", middle, "1", "training error at T / 2", once),
-            "objective": described("objective", objectives, "1", "J of the ResNet", once),
+            "objective": described(
+                "objective", [p.value for _, _, p in paths], "1", "J of the ResNet", once
+            ),
             "singular": described(
                 "singular", singular, "1", "singular values of (sigma(x), 1)", ("end", "sample")
             ),

@@ -17,7 +17,7 @@ from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure
 from ..shared import described
 from .claims.terminal_costs import two_points
-from .paper import PAPER, xor
+from .paper import PAPER, lowest, xor
 
 Data: TypeAlias = Literal["two points", "xor"]
 
@@ -39,25 +39,6 @@ def posed(data: Data, strength: float, mesh: TimeMesh) -> LearningProblem:
         return xor(strength, mesh)
     problem = two_points(strength)
     return replace(problem, controls=problem.network.controls(mesh))
-
-
-def _lowest(
-    problem: LearningProblem, last: Control, starts: int, rng: np.random.Generator
-) -> tuple[Control, str]:
-    """(control, status) of the lowest of what Newton's method finds from `last` and from random
-    controls of size 1.5 / T, after three steps more, or fewer where rounding ends them.
-
-    The norm of the gradient in L2(0, T) is T^(1/2) times that of the problem on (0, 1), and gtol is
-    chosen so too.
-    """
-    horizon = problem.mesh.horizon
-    given = [last, *(problem.space.random(rng, 1.5 / horizon) for _ in range(starts))]
-    method = RiccatiNewton(gtol=1e-8 * horizon**0.5, max_iterations=300)
-    found = [minimize(problem, method, initial=u, raise_on_failure=False) for u in given]
-    best = min(found, key=lambda one: one.objective)
-    sharper = replace(method, gtol=1e-15 * horizon**0.5, max_iterations=3)
-    sharp = minimize(problem, sharper, initial=best.control, raise_on_failure=False)
-    return sharp.control, best.status.name
 
 
 def _interpolant(problem: LearningProblem, start: Control) -> tuple[float, float, str]:
@@ -238,10 +219,10 @@ def small_lambda(
     """Is a long horizon the same as a weak penalty?
 
     minimise phi(x(T)) + lambda int_0^T |u|^2 for lambda = 1, 1/3, 1/9, ...: the lowest of Newton
-    runs from the minimiser before, or zero, and from random controls.  x' = w tanh x + b is
-    homogeneous in the control, so u^1(s) = T u^T(sT) makes it the problem of T = 1 and lambda / T,
-    with Euler's method too if the number of layers is the same.  With V the least int_0^1 |u|^2
-    that fits the data, phi <= V lambda / T, and as lambda / T -> 0
+    runs from the minimiser before, or zero, and from random controls of size 1.5 / T.  The
+    equation x' = w tanh x + b is homogeneous in the control, so u^1(s) = T u^T(sT) makes it the
+    problem of T = 1 and lambda / T, with Euler's method too if the number of layers is the same.
+    With V the least int_0^1 |u|^2 that fits the data, phi <= V lambda / T, and as lambda / T -> 0
 
         phi = (N / 4) |grad V|^2 (lambda / T)^2 (1 + o(1)),   T int |u|^2 -> V
 
@@ -265,7 +246,8 @@ def small_lambda(
     last, rows, statuses = problem.space.zeros(), [], set()
     for strength in lambdas:
         problem = posed(data, float(strength), mesh)
-        last, status = _lowest(problem, last, starts, rng)
+        given = [last, *(problem.space.random(rng, 1.5 / horizon) for _ in range(starts))]
+        last, status = lowest(problem, given)
         statuses.add(status)
         path = discretize(problem).run(last)
         functional = problem.functional
@@ -290,5 +272,5 @@ def small_lambda(
             "prefactor": described("prefactor", factor, "1", "(N / 4) |grad V|^2"),
         },
         coords={"strength": ("strength", lambdas, {"units": "1", "long_name": "lambda"})},
-        attrs={"status": ", ".join(sorted(statuses)).lower(), "interpolant": interpolant},
+        attrs={"status": ", ".join(sorted(statuses)), "interpolant": interpolant},
     )
