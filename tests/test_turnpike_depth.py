@@ -170,11 +170,8 @@ def test_the_second_law_is_exact_for_the_straight_line():
 @pytest.mark.parametrize("name", ["affine", "two points"])
 def test_minimisers_on_the_horizon_of_the_second_law_have_the_error(name, eps):
     """Not far below eps either: two layers less would not do."""
-    if name == "affine":
-        problem = scalar(2.0, TimeMesh(2.0, 100))
-    else:
-        problem = along(0.5, 2.0, 60)
-    found = depth_for(problem, eps)
+    affine = scalar(2.0, TimeMesh(2.0, 100))
+    found = depth_for(affine if name == "affine" else along(0.5, 2.0, 60), eps)
     best = minimize(found.problem, NEWTON, initial=found.control)
     h = found.problem.mesh.horizon / found.layers
     assert eps * np.exp(-3.0 * found.rate * h) <= error(found.problem, best.control) <= eps
