@@ -65,6 +65,7 @@ def test_the_law_of_the_straight_line():
     assert found.guaranteed
     assert found.horizon == pytest.approx(70.0, rel=1e-6)
     assert found.layers == 6
+    assert "phi(x(T)) <= 0.01 from T = 70 on, 6 layers: lambda V / (eps - " in str(found)
     best = minimize(found.problem, NEWTON)
     wanted = (0.7 / (found.horizon + 0.7)) ** 2
     assert error(found.problem, best.control) == pytest.approx(wanted, rel=1e-9)
@@ -157,6 +158,7 @@ def test_the_second_law_is_exact_for_the_straight_line():
     assert not found.guaranteed
     assert found.rate == pytest.approx(2.0 * mu, rel=1e-10)
     assert found.constant == pytest.approx(4.0, rel=1e-10)
+    assert "log(C / eps) / rate, C = 4, rate = 1.999" in str(found)
     wanted = np.log(4.0 / 1e-4) / (2.0 * mu)
     assert wanted <= found.horizon < wanted + h
     assert found.layers == round(found.horizon / h)

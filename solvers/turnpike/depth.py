@@ -8,13 +8,13 @@ price lambda V = sum_b lambda_b int_0^1 |v_b|^2 dt.  Then v(t/T) / T leads to th
     phi(x(T)) <= phi_v + lambda V / T <= eps   for   T >= lambda V / (eps - phi_v).
 
 With phi_v = 0 this is lambda V / eps.  It holds for the ResNet with any number of layers, if v is
-one of as many; that number need not grow with T.  The bound is of the right order in no regular
-case: there phi falls like 1/T^2 in the end.
+one of as many; that number need not grow with T.  In regular cases the bound is far from sharp: phi
+falls like 1/T^2 there in the end.
 
-Cost along the way alone, int_0^T phi(x) + |u|^2 terms dt, of a network without drift.  Let kappa be
-the least rate of the linearised system at the state that the run comes near, and phi_0 the error at
-the end T0 of a minimiser's run, less that of the static optimum.  Each mode of the linearised
-problem is a cosh(kappa_j (T - t)) / cosh(kappa_j T), so that
+Cost along the way alone, int_0^T phi(x) + sum_b lambda_b |u_b|^2 dt, of a network without drift.
+Let kappa be the least rate of the linearised system at the state that the run comes near, and phi_0
+the error at the end T0 of a minimiser's run, less that of the static optimum.  Each mode of the
+linearised problem is a cosh(kappa_j (T - t)) / cosh(kappa_j T), so that
 
     phi(x(T)) <= phi_0 (cosh(kappa T0) / cosh(kappa T))^2 <= C exp(-2 kappa T),  T >= T0,
     C = phi_0 (exp(kappa T0) + exp(-kappa T0))^2,

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.transforms import Bbox
 from scipy.integrate import solve_ivp
 
 from continuum import (
@@ -256,7 +257,9 @@ def _gamma(cases: Sequence[xr.Dataset]) -> Picture:
         above.legend()
         _table(below, case)
         gap = np.max(np.abs(case["recovery"].values - limit))
-        notes.append(f"{name}: recovery within {gap:.1g} of V, {limit - scaled[-1]:.3g} below it")
+        notes.append(
+            f"{name}: u* costs V to {gap:.1g}, the minimiser {limit - scaled[-1]:.3g} less"
+        )
     caption = (
         "Scaled costs F_T(u) = (T / lambda) phi + int |u|^2 on (0, 1) of minimisers (which rise to "
         "V: the inequality for the lower limit), of the recovery sequence u* for all T, and the "
@@ -279,9 +282,8 @@ def _table(ax: Axes, case: xr.Dataset) -> None:
     ax.set(xlabel="quantity", ylabel="horizon")  # for readers of the file; not drawn
     ax.axis("off")
     widths = [0.1, 0.17, 0.17, 0.15, 0.15, 0.11, 0.15]
-    table = ax.table(
-        rows, colLabels=heads, colWidths=widths, cellLoc="right", bbox=[0.0, 0.0, 1.0, 1.0]
-    )
+    whole = Bbox.unit()
+    table = ax.table(rows, colLabels=heads, colWidths=widths, cellLoc="right", bbox=whole)
     table.auto_set_font_size(False)
     table.set_fontsize(10)
 
@@ -297,7 +299,7 @@ def _control(cases: Sequence[xr.Dataset]) -> Picture:
         above.loglog(sizes, ratio[1] - 1.0, "s--", color=PURPLE, label="the same, line search")
         above.loglog(sizes, apart[0], "^-", color=VERMILION, label="$|u - u^*|$, flow")
         above.set_xlabel("norm of the start")
-        above.set_ylabel("descent at $\\lambda = 0$")
+        above.set_ylabel("excess over $V$, distance")
         above.set_title(name)
         low, high = above.get_ylim()
         above.set_ylim(low, high * (high / low) ** 0.55)  # room for the legend
@@ -314,10 +316,12 @@ def _control(cases: Sequence[xr.Dataset]) -> Picture:
         for ax in (above, below):
             ax.grid(True)
         orders = np.log2([coarse / fine, residual[0] / residual[1]])
+        missed = "so not at u*" if apart[0, -1] > 5.0 * sizes[-1] else "at u* to that size"
         notes.append(
             f"{name}: flow from {sizes[-1]:g} ends at {ratio[0, -1]:.5f} V, {apart[0, -1]:.3g} "
-            f"from u*; speed within {fine:.2g} and geodesic equation within {residual[1]:.2g} on "
-            f"{case.sizes['fine_layer']} layers, orders {orders[0]:.2f} and {orders[1]:.2f}"
+            f"from u*, {missed}; speed within {fine:.2g} and geodesic equation within "
+            f"{residual[1]:.2g} on {case.sizes['fine_layer']} layers, orders {orders[0]:.2f} and "
+            f"{orders[1]:.2f}"
         )
     caption = (
         "Above: descent on phi alone from small starts, by the gradient flow in L2 and by steps "
@@ -355,7 +359,8 @@ def _depth(cases: Sequence[xr.Dataset]) -> Picture:
         "Horizons that depth_for gives for a training error eps (hollow), and the error of the "
         "ResNet's minimiser there (full): with the cost at the end by the bound lambda V / eps, "
         f"with the cost along the way by the local law from a minimiser at T = {FIRST:g}, rounded "
-        f"up to whole layers. {'; '.join(notes)}."
+        "up to whole layers (above eps where that minimiser is too far from the state it comes "
+        f"near for the linearisation). {'; '.join(notes)}."
     )
     return Picture("depth", caption, figure)
 
