@@ -22,7 +22,9 @@ PIXELS, EVERY, REACH = 91, 6, 2.6
 
 
 def cell_areas(lattice: np.ndarray) -> np.ndarray:
-    """The signed areas of the cells of a lattice (2, rows, columns), by their diagonals."""
+    """The signed areas of the cells of a lattice (2, rows, columns): half the product of their
+    diagonals, across.
+    """
     x, y = lattice[:, 1:, 1:] - lattice[:, :-1, :-1]
     u, v = lattice[:, 1:, :-1] - lattice[:, :-1, 1:]
     return 0.5 * (x * v - y * u)
@@ -51,9 +53,9 @@ def draw_moment(ax: Axes, case: xr.Dataset, moment: int) -> None:
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     pictures: list[Picture] = []
-    for case in cases:
+    for n, case in enumerate(cases):
         given, last = case_parameters(case), case.sizes["moment"] - 1
-        ending = "" if len(cases) == 1 else f"_{given['data']}"
+        ending = "" if len(cases) == 1 else f"_{n}"
         caption = (
             f"{str(given['data']).capitalize()} moved through {int(case['layers'])} layers of "
             f"w tanh(x) + b, T = {given['horizon']}, lambda = {given['strength']}, with a grid of "

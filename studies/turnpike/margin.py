@@ -34,6 +34,12 @@ from .planar_data import points
 Data: TypeAlias = Literal["clouds", "moons"]
 Way: TypeAlias = Literal["readout", "layers"]
 WAYS: tuple[Way, ...] = ("readout", "layers")
+CURVES = (
+    ("norm", "1", "|W|"),
+    ("angle", "rad", "angle to the separator"),
+    ("lack", "1", "lack of margin"),
+    ("predicted", "1", "|W| of the law"),
+)
 COLORS = {"readout": BLUE, "layers": VERMILION, "descent": ORANGE}
 MARKERS = {"readout": "o", "layers": "s", "descent": "^"}
 
@@ -236,21 +242,23 @@ def _predicted(scale: np.ndarray, found: Law, margin: float) -> np.ndarray:
 def _curves(axes: np.ndarray, case: xr.Dataset, of: str, title: str) -> None:
     """One row: `of`, the angle or what lacks in margin, against lambda, iterations and |W|."""
     weak, descended, scaled = axes
+    short = "angle [rad]" if of == "angle" else "lack of margin"
     for way in (*WAYS, "descent"):
         ax, x = (descended, "iteration") if way == "descent" else (weak, "strength")
         values, norms = case[f"{way}_{of}"].values, case[f"{way}_norm"].values
         style = {"color": COLORS[way], "marker": MARKERS[way], "linestyle": "none"}
         ax.loglog(case[x], values, markersize=4, label=way, **style)
         limit = float(case[f"{way}_limit"].sel(of=of))
-        ax.loglog(case[x], limit / case[f"{way}_predicted"], "--", color=COLORS[way], linewidth=1.2)
+        law_of = {"color": COLORS[way], "linewidth": 1.2, "label": f"{way}, law"}
+        ax.loglog(case[x], limit / case[f"{way}_predicted"], "--", **law_of)
         scaled.semilogx(norms, norms * values, markersize=4, label=way, **style)
     for limit in sorted({round(float(case[f"{way}_limit"].sel(of=of)), 12) for way in COLORS}):
-        scaled.axhline(limit, color=BLACK, linestyle="--", linewidth=1.0)
+        scaled.axhline(limit, color=BLACK, linestyle="--", linewidth=1.0, label=f"law: {limit:.4g}")
     descended.sharey(weak)
     weak.invert_xaxis()
     weak.set(xlabel=r"strength $\lambda$ of the penalty", ylabel=title)
     descended.set(xlabel=r"iterations of descent at $\lambda = 0$", ylabel=title)
-    scaled.set(xlabel="$|W|$", ylabel=f"$|W|$ times {title}", xlim=(1.0, None), ylim=(0.0, None))
+    scaled.set(xlabel="$|W|$", ylabel=f"$|W|$ times {short}", xlim=(1.0, None), ylim=(0.0, None))
     for ax in axes:
         ax.grid(True)
         ax.legend(loc="best")
@@ -271,11 +279,11 @@ def _note(case: xr.Dataset, way: str) -> str:
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     pictures = []
-    for case in cases:
+    for n, case in enumerate(cases):
         given = case_parameters(case)
         figure, axes = new_figure(2, 3, width=11.4, height=6.8)
         _curves(axes[0], case, "angle", "angle to the SVM [rad]")
-        _curves(axes[1], case, "lack", r"$\gamma - \min_i W z_i / |W|$")
+        _curves(axes[1], case, "lack", r"lack of margin $\gamma - \min_i W z_i / |W|$")
         outside = float(case["outside"])
         caption = (
             f"Logistic loss on {given['data']}, {case.sizes['sample']} samples and "
@@ -296,7 +304,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             + "For layers the dashed law has the cost of the differential equation, not of the "
             "ResNet."
         )
-        name = "margin" if len(cases) == 1 else f"margin_{given['data']}"
+        name = "margin" if len(cases) == 1 else f"margin_{n}"
         pictures.append(Picture(name, caption, figure))
     return pictures
 
@@ -360,18 +368,13 @@ def margin(
     results["descent"] = ("iteration", weights, np.log(step * moments / samples), outside)
     variables = {}
     for way, (along, weights, scales, apart) in results.items():
-        norms, angle, lack = compared(weights, z, best)
-        limit = [np.hypot(found.angle, apart), found.spread]
         predicted = _predicted(scales, found, best.margin)
-        variables |= {
-            f"{way}_norm": described(f"{way}_norm", norms, "1", "|W|", (along,)),
-            f"{way}_angle": described(f"{way}_angle", angle, "rad", "angle", (along,)),
-            f"{way}_lack": described(f"{way}_lack", lack, "1", "lack of margin", (along,)),
-            f"{way}_predicted": described(
-                f"{way}_predicted", predicted, "1", "|W| of the law", (along,)
-            ),
-            f"{way}_limit": described(f"{way}_limit", limit, "1", "limits times |W|", ("of",)),
-        }
+        arrays = (*compared(weights, z, best), predicted)
+        for (name, units, what), values in zip(CURVES, arrays, strict=True):
+            whole = f"{way}_{name}"
+            variables[whole] = described(whole, values, units, what, (along,))
+        limit, whole = [np.hypot(found.angle, apart), found.spread], f"{way}_limit"
+        variables[whole] = described(whole, limit, "1", "limits times |W|", ("of",))
     margins = best.weight @ z
     others = margins[best.multipliers == 0.0]
     return xr.Dataset(
