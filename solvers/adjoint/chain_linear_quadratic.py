@@ -420,7 +420,6 @@ def linearize(
             for n in range(stop - 1, first - 1, -1):
                 if n + 1 < stop and cost_of[n + 1] >= 0:
                     p += seeds[cost_of[n + 1]]
-                if n + 1 < stop and cost_of[n + 1] >= 0:
                     later = desk.changes[n + 1 - first, 0]
                     add_bends(bends[cost_of[n + 1]], later, units, samples, directions, dp)
                 _step_back(
@@ -445,7 +444,6 @@ def linearize(
             model.S[k] = 0.0
         if cost_of[first] >= 0:
             add_blocks(bends[cost_of[first]], model.Q[k])
-        if cost_of[first] >= 0:
             p += seeds[cost_of[first]]
         for m in range(samples):
             for i in range(units):

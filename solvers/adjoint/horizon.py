@@ -91,11 +91,10 @@ def _running(problem: LearningProblem, control: Control, x: Array) -> tuple[Arra
     total = problem.space.cotangents(problem.initial)
     if problem.running is not None:
         running = replace(problem, terminal=None)
-        rule = Rule.of(problem, Steps.equal(problem.mesh, 1), "layers")
-        alone = replace(rule, states=np.arange(len(x)))
+        rule = Rule.of(running, Steps.equal(problem.mesh, 1), "layers")  # all states cost something
         states = x.transpose(0, 2, 1)
-        _, seeds = DiscreteCost(running, control, alone).seeds(
-            alone.states, lambda numbers: states[numbers], total
+        _, seeds = DiscreteCost(running, control, rule).seeds(
+            rule.states, lambda numbers: states[numbers], total
         )
         found = (problem.network.weights[:, None] * seeds).transpose(0, 2, 1)
     return found, columns.split(columns.weights * columns.vector(total))[1]
