@@ -21,7 +21,12 @@ from continuum.problem import LearningProblem
 from ..adjoint.coefficients import Columns
 from ..adjoint.discretize import discretize
 from ..adjoint.horizon import check_horizon, horizon_derivative
-from ..adjoint.linear_quadratic import Linearization, Linearizer, reduced_hessian
+from ..adjoint.linear_quadratic import (
+    Linearization,
+    check_model,
+    linearize,
+    reduced_hessian,
+)
 
 MOST_UNKNOWNS = 2000
 """Hessians are dense."""
@@ -55,7 +60,7 @@ class Family(ABC):
                 f"continuation forms dense Hessians, of {MOST_UNKNOWNS} unknowns at most; the "
                 f"problem has {problem.space.size}"
             )
-        Linearizer(discretize(problem))
+        check_model(discretize(problem))
         self.roots = np.sqrt(Columns.of(self.at(1.0).space).weights)
 
     @abstractmethod
@@ -63,8 +68,10 @@ class Family(ABC):
         """The problem for this p."""
 
     @abstractmethod
-    def slope(self, control: Control, value: float, found: Linearization) -> Array:
-        """d/dp of the derivative of J in the coefficients, in the order of `Columns`."""
+    def slope(self, problem: LearningProblem, control: Control, found: Linearization) -> Array:
+        """d/dp of the derivative of J in the coefficients, in the order of `Columns`; the problem
+        is that of `at`.
+        """
 
     def columns(self, value: float) -> Columns:
         """The coefficients as they lie in y."""
@@ -72,8 +79,7 @@ class Family(ABC):
 
     def control(self, y: Array, value: float) -> Control:
         """The control that y stands for."""
-        columns = self.columns(value)
-        return columns.write(*columns.split(y / self.roots))
+        return self._written(y, self.columns(value))
 
     def unknown(self, control: Control, value: float) -> Array:
         """The y of a control.  Raises ValueError for one of another space."""
@@ -82,11 +88,15 @@ class Family(ABC):
 
     def evaluate(self, y: Array, value: float) -> tuple[float, Array, Array, Array]:
         """(J, F, H, dF/dp).  Raises SolveError where the state is not finite."""
-        control = self.control(y, value)
-        found = Linearizer(discretize(self.at(value)))(control)
-        slope = self.slope(control, value, found) / self.roots
+        problem = self.at(value)
+        control = self._written(y, Columns.of(problem.space))
+        found = linearize(discretize(problem), control)
+        slope = self.slope(problem, control, found) / self.roots
         h = reduced_hessian(found.model, found.borders) / np.outer(self.roots, self.roots)
         return found.value, found.gradient / self.roots, 0.5 * (h + h.T), slope
+
+    def _written(self, y: Array, columns: Columns) -> Control:
+        return columns.write(*columns.split(y / self.roots))
 
 
 class ByPenalty(Family):
@@ -109,9 +119,9 @@ class ByPenalty(Family):
     def at(self, value: float) -> LearningProblem:
         return replace(self.problem, penalty=reduce(add, self._terms(value)))
 
-    def slope(self, control: Control, value: float, found: Linearization) -> Array:
+    def slope(self, problem: LearningProblem, control: Control, found: Linearization) -> Array:
         gradient = self._terms(1.0)[self.place].gradient(control)
-        return self.roots**2 * self.columns(value).vector(gradient)
+        return self.roots**2 * Columns.of(problem.space).vector(gradient)
 
     def _terms(self, value: float) -> list[Penalty]:
         terms = list(self.terms)
@@ -135,8 +145,8 @@ class ByHorizon(Family):
         stretched = replace(space, mesh=space.mesh.stretched(value))
         return replace(self.problem, controls=stretched)
 
-    def slope(self, control: Control, value: float, found: Linearization) -> Array:
-        return horizon_derivative(self.at(value), control, found)
+    def slope(self, problem: LearningProblem, control: Control, found: Linearization) -> Array:
+        return horizon_derivative(problem, control, found)
 
 
 FAMILIES: dict[str, type[Family]] = {"penalty": ByPenalty, "horizon": ByHorizon}

@@ -16,8 +16,9 @@ from continuum.rescaling import degree_in_control
 from continuum.sets import Amplitude
 from continuum.sparsity import L1
 
+from ..adjoint.coefficients import Columns
 from ..adjoint.discretize import Path, discretize
-from ..adjoint.linear_quadratic import Linearizer
+from ..adjoint.linear_quadratic import Linearizer, check_model
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
 from ..steps.tableaux import RK4, RungeKutta
@@ -143,7 +144,8 @@ def _guess(
     problem: LearningProblem, control: Control, bound: float, layers: int
 ) -> tuple[float, Array]:
     """int |u| dt / M, and the directions in the middle of the layers."""
-    columns = Linearizer(discretize(problem)).columns
+    check_model(discretize(problem))
+    columns = Columns.of(problem.space)
     x, mesh = columns.read(control)[0] * roots(columns), problem.mesh
     size = norms(x)
     time = float(mesh.steps @ size) / bound

@@ -9,8 +9,9 @@ from continuum.arrays import Array
 from continuum.checks import check_positive, store
 from continuum.controls import Control
 
+from ..adjoint.coefficients import Columns
 from ..adjoint.discretize import ReducedObjective
-from ..adjoint.linear_quadratic import Linearizer, LinearQuadratic
+from ..adjoint.linear_quadratic import Linearizer, LinearQuadratic, check_model
 from ..run.solution import Solution
 from ..run.status import Status
 from .first_order import ROUNDING
@@ -81,7 +82,8 @@ class ProximalNewton(Minimizer):
         static = [b.name for b in problem.space.trained if b.time == "static"]
         if static:
             raise refuse(self, f"blocks constant in time ({', '.join(static)})", instead)
-        if layer_terms(problem, Linearizer(problem.objective).columns) is None:
+        check_model(problem.objective)
+        if layer_terms(problem, Columns.of(problem.space)) is None:
             terms = () if problem.penalty is None else problem.penalty.terms
             what = " with ".join(map(repr, (*terms, problem.admissible)))
             raise TypeError(

@@ -8,7 +8,7 @@ from continuum.checks import check_positive, store
 from continuum.controls import Control
 
 from ..adjoint.discretize import ReducedObjective
-from ..adjoint.linear_quadratic import Linearization, Linearizer
+from ..adjoint.linear_quadratic import Linearization, Linearizer, check_model
 from ..run.iteration import NotFinite
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
@@ -77,21 +77,19 @@ class RiccatiNewton(Minimizer):
             )
         if not isinstance(problem.objective, ReducedObjective):
             raise refuse(self, problem.objective, "a LearningProblem, or discretize(problem, ...)")
-        Linearizer(problem.objective)
+        check_model(problem.objective)
 
     def descend(self, run: Descent, start: Control) -> Solution[Control]:
         """The run from an admissible start."""
-        return _Newton(self, run).descend(start)
+        return _Newton(run, self.radius).descend(start)
 
 
 class _Newton:
     """One run."""
 
-    def __init__(self, minimizer: RiccatiNewton, run: Descent) -> None:
-        objective = run.problem.objective
-        if not isinstance(objective, ReducedObjective):
-            raise refuse(minimizer, objective, "a LearningProblem, or discretize(problem, ...)")
-        self.radius, self.run = minimizer.radius, run
+    def __init__(self, run: Descent, radius: float) -> None:
+        objective: ReducedObjective = run.problem.objective  # type: ignore[assignment]  # see check
+        self.radius, self.run = radius, run
         self.linearizer = Linearizer(objective)
         self.columns = self.linearizer.columns
         self.weights = self.columns.weights
