@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from .arrays import Array, like, namespace
 from .blocks import Block, Coefficient
-from .functional import RunningCost, Times, Tracking
+from .functional import RunningCost, Times, Tracking, rests
 from .losses import Loss
 from .networks import Network, Staged, Switched
 from .networks.network import Values
@@ -140,7 +140,7 @@ def _timeless(cost: RunningCost | Loss | None) -> RunningCost | None:
     if cost is None:
         return None
     found = Tracking(cost) if isinstance(cost, Loss) else cost
-    if not isinstance(found, Tracking) or callable(found.target):
+    if not rests(found):
         raise TypeError(
             f"the running cost of a Switched network must be a loss, or a Tracking of a target "
             f"that does not move, got {cost!r}"

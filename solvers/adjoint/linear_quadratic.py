@@ -35,7 +35,7 @@ from continuum.controls import Control
 from continuum.endpoints import CostSum
 from continuum.functional import RunningCost, Tracking
 from continuum.losses import SquaredError
-from continuum.penalties import Tikhonov
+from continuum.penalties import Tikhonov, terms_of
 from continuum.readouts import Projection, State
 
 from ..flow.chain_loops import MATRIX, NOTHING, OFFSET, PRODUCT, WIDTH
@@ -191,7 +191,7 @@ class Linearizer:
         check_model(objective)
         problem, space = objective.problem, objective.space
         self.objective, self.columns = objective, Columns.of(space)
-        terms = [] if problem.penalty is None else [x for x in problem.penalty.terms if x.smooth]
+        terms = [term for term in terms_of(problem.penalty) if term.smooth]
         self.densities = [term for term in terms if type(term) is not Tikhonov]
         self.ridge = _ridge([term for term in terms if type(term) is Tikhonov], self.columns)
         u, _ = self.columns.split(self.ridge)
@@ -499,7 +499,7 @@ def check_model(objective: ReducedObjective) -> None:
         )
     if not is_numpy(problem.initial):
         raise ValueError("initial must be a NumPy array: the model is computed on the host")
-    for term in () if problem.penalty is None else problem.penalty.terms:
+    for term in terms_of(problem.penalty):
         if term.smooth and not term.pointwise:
             raise ValueError(
                 f"penalty must be an integral of a density, {type(term).__name__} couples layers"

@@ -8,14 +8,12 @@ and its derivative H in y come from the second-order model of `linear_quadratic.
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from functools import reduce
-from operator import add
 
 import numpy as np
 
 from continuum.arrays import Array
 from continuum.controls import Control
-from continuum.penalties import Penalty, Tikhonov
+from continuum.penalties import Penalty, Tikhonov, sum_of, terms_of
 from continuum.problem import LearningProblem
 
 from ..adjoint.coefficients import Columns
@@ -51,8 +49,7 @@ class Family(ABC):
             raise TypeError(
                 f"continuation knows no multipliers: {problem.endpoint!r} constrains the problem"
             )
-        terms = () if problem.penalty is None else problem.penalty.terms
-        rough = [term for term in terms if not term.smooth]
+        rough = [term for term in terms_of(problem.penalty) if not term.smooth]
         if rough:
             raise TypeError(f"continuation needs a penalty with a gradient, got {rough[0]!r}")
         if problem.space.size > MOST_UNKNOWNS:
@@ -106,7 +103,7 @@ class ByPenalty(Family):
     """
 
     def __init__(self, problem: LearningProblem) -> None:
-        self.terms = [] if problem.penalty is None else list(problem.penalty.terms)
+        self.terms = terms_of(problem.penalty)
         found = [n for n, term in enumerate(self.terms) if isinstance(term, Tikhonov)]
         if len(found) != 1:
             raise ValueError(
@@ -117,7 +114,7 @@ class ByPenalty(Family):
         super().__init__(problem)
 
     def at(self, value: float) -> LearningProblem:
-        return replace(self.problem, penalty=reduce(add, self._terms(value)))
+        return replace(self.problem, penalty=sum_of(self._terms(value)))
 
     def slope(self, problem: LearningProblem, control: Control, found: Linearization) -> Array:
         gradient = self._terms(1.0)[self.place].gradient(control)

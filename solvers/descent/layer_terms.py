@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from continuum.arrays import Array
-from continuum.penalties import counted
+from continuum.penalties import counted, terms_of
 from continuum.sets import Amplitude
 from continuum.sparsity import L1
 
@@ -122,13 +122,13 @@ def layer_terms(problem: Composite, columns: Columns) -> LayerTerms | None:
     """Those of a problem; None if they are of another kind: L1 by entries with a Box, or
     L1(groups="joint") of all blocks with an Amplitude, each or both.
     """
-    space = problem.space
-    terms = () if problem.penalty is None else problem.penalty.terms
+    space, terms = problem.space, terms_of(problem.penalty)
     found = [t for t in terms if isinstance(t, L1)]
     if len(found) < len(terms):
         return None
-    whole = all(t.joint and len(counted(t, space)) == len(space.trained) for t in found)
-    if whole and (problem.admissible is None or isinstance(problem.admissible, Amplitude)):
+    if all(t.whole(space) for t in found) and (
+        problem.admissible is None or isinstance(problem.admissible, Amplitude)
+    ):
         bound = np.inf if problem.admissible is None else problem.admissible.bound
         return Joint(sum(t.strength for t in found), bound)
     if any(t.groups != "entries" for t in found) or problem.intervals is None:

@@ -8,6 +8,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_positive, store
 from continuum.controls import Control
+from continuum.penalties import terms_of
 
 from ..adjoint.coefficients import Columns
 from ..adjoint.discretize import ReducedObjective
@@ -84,8 +85,7 @@ class ProximalNewton(Minimizer):
             raise refuse(self, f"blocks constant in time ({', '.join(static)})", instead)
         check_model(problem.objective)
         if layer_terms(problem, Columns.of(problem.space)) is None:
-            terms = () if problem.penalty is None else problem.penalty.terms
-            what = " with ".join(map(repr, (*terms, problem.admissible)))
+            what = " with ".join(map(repr, (*terms_of(problem.penalty), problem.admissible)))
             raise TypeError(
                 f"ProximalNewton cannot treat {what}, but L1(groups='joint') of all blocks with an "
                 f"Amplitude, and L1 by entries with a Box; use {instead}"
