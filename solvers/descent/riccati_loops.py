@@ -4,8 +4,11 @@ The reference is `riccati.in_python`; a test holds the two together.  Rows of le
 innermost; products of many multiplications go to BLAS.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
+from continuum.arrays import Array
 from continuum.compiled import borrowed, compiled, inlined
 
 from ..adjoint.direction_loops import pairing
@@ -13,6 +16,47 @@ from ..adjoint.direction_loops import pairing
 MOST_LOOPED = 100_000  # multiplications above which a product of dense matrices is left to BLAS
 KEEP, LIFT, END = range(3)
 BANDED = 3  # largest block of A whose diagonals are used
+
+
+class Work(NamedTuple):
+    """Room for one sweep, written before it is read.
+
+    value : (n, n), V
+    moved, turned : (n, n), A' V and what is added to V
+    flipped, through : (m, n), B' and B' V
+    g, y : (m, n + 1 + p), the right-hand sides and their solutions, and L^-1 of them
+    low, h : (m, m), L and H
+    roots : (m,)
+    bands : (2 N - 1, n), the diagonals of A
+    rows, fresh : (1 + p, n)
+    """
+
+    value: Array
+    moved: Array
+    turned: Array
+    flipped: Array
+    through: Array
+    g: Array
+    y: Array
+    low: Array
+    h: Array
+    roots: Array
+    bands: Array
+    rows: Array
+    fresh: Array
+
+    @staticmethod
+    def of(units: int, n: int, m: int, p: int) -> "Work":
+        """For n = N M states of N units, m controls and p static coefficients."""
+        return Work(
+            *np.empty((3, n, n)),
+            *np.empty((2, m, n)),
+            *np.empty((2, m, n + 1 + p)),
+            *np.zeros((2, m, m)),
+            np.empty(m),
+            np.empty((2 * units - 1, n)),
+            *np.empty((2, 1 + p, n)),
+        )
 
 
 @inlined
@@ -297,7 +341,7 @@ def backward(stages, borders, metric, shift, mode, floor, solution, work):
     mode : KEEP negative pivots, LIFT them, or END at the first layer that has one
     solution : law (K, m, n + 1 + p) of dz, 1 and ds, least (K,), negatives (K,), worst (K, m),
         slopes (1 + p, n), bend (p, 1 + p): all filled, the last two for the cost to go at the start
-    work : see `riccati.sweep`
+    work : of the same sizes
     Returns (half the sum of h^T H^-1 h, the layer at which it ended or -1).
     """
     a, b, q, s, r, pulls, pushes = borrowed(stages)
