@@ -35,7 +35,7 @@ class Family(ABC):
 
     problem : for one value of p; of the others it takes all but what p says
     raises TypeError for sets and penalties without a gradient, ValueError for too many unknowns,
-        and as `Linearizer` for problems without a model layer by layer
+        and as `check_model` for problems without a model layer by layer
     """
 
     def __init__(self, problem: LearningProblem) -> None:

@@ -42,15 +42,11 @@ class LayerTerms(Protocol):
         ...
 
     def prox(self, y: Array, step: float) -> Array:
-        """(K, m): argmin |z - y|^2 / 2 + step r(z) over the set."""
+        """(K, m): argmin |z - y|^2 / 2 + step r(z) over the set, its nearest point for step 0."""
         ...
 
     def derivative(self, y: Array, step: float) -> Derivative:
         """Of prox in y; one of those that it has where it has a kink."""
-        ...
-
-    def nearest(self, x: Array) -> Array:
-        """(K, m): the nearest point of the set."""
         ...
 
 
@@ -86,10 +82,6 @@ class Joint:
         pinned[full, 0] = True
         return Derivative(reflections(y), slope, pinned)
 
-    def nearest(self, x: Array) -> Array:
-        size = norms(x)
-        return x * (np.minimum(size, self.bound) / np.maximum(size, _TINY))[:, None]
-
 
 @dataclass(frozen=True, eq=False)
 class Entries:
@@ -110,9 +102,6 @@ class Entries:
         off = (np.abs(y) <= level) & (level > 0.0)
         pinned = off | (shrunk <= self.low) | (shrunk >= self.high)
         return Derivative(None, np.ones(y.shape), pinned)
-
-    def nearest(self, x: Array) -> Array:
-        return np.clip(x, self.low, self.high)
 
     def _shrunk(self, y: Array, step: float) -> Array:
         return np.sign(y) * np.maximum(np.abs(y) - step * self.strengths, 0.0)

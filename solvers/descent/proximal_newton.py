@@ -192,7 +192,7 @@ class _Newton:
         if not np.max(np.abs(dx)) < _FAR:
             return None
         try:
-            return self.at(self.moved(self.at(self.terms.nearest(point.x + dx))))
+            return self.at(self.moved(self.at(self.terms.prox(point.x + dx, 0.0))))
         except OutOfDomain:
             return None
 

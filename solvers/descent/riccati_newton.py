@@ -54,7 +54,7 @@ class RiccatiNewton(Minimizer):
     Statistics: "morse_index", "nullity" (how many eigenvalues count as 0), both NaN unless the run
     ends at a stationary point; "factorisations", the sweeps, those that ended at a pivot included.
     Takes problems whose controls are constant on layers or in time, with Runge-Kutta methods of
-    fixed steps; see `Linearizer` for the rest.
+    fixed steps; see `check_model` for the rest.
     Sources: Dunn and Bertsekas, J. Optim. Theory Appl. 63 (1989); Jacobson and Mayne, Differential
     Dynamic Programming; Bertsekas, SIAM J. Control Optim. 20 (1982), for the Box.
     """
