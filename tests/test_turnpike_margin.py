@@ -91,16 +91,15 @@ def test_minimisers_obey_the_law():
 
 
 def test_layers_cost_the_square_of_asinh():
-    """-> gamma |W| = R - shift with C = asinh^2: one sample, many layers, h = 2, gamma = 2."""
+    """One sample, h = 1: gamma = alpha = 1, so |W| = R but for exp(-R) and the error of Euler."""
     strengths = np.array([1.0, 1e-3, 1e-6, 1e-9])
-    errors = []
-    for layers in (64, 128):
-        w, _ = path(np.full((1, 1), 2.0), np.ones(1), "layers", strengths, layers)
-        s = w[-1, 0]
-        pull = 2.0 / (1.0 + np.exp(2.0 * s))
-        errors.append(pull / (strengths[-1] * 2.0 * np.arcsinh(s) / np.sqrt(1.0 + s * s)) - 1.0)
-    assert 2.0 * errors[1] - errors[0] == pytest.approx(0.0, abs=3e-3)  # the error is O(1 / layers)
-    assert abs(errors[1]) < 0.1
+    coarse, fine = (
+        path(np.ones((1, 1)), np.ones(1), "layers", strengths, layers)[0][-1, 0]
+        for layers in (64, 128)
+    )
+    exact = scale_of(1e-9, 1, 1.0, "layers")
+    assert 2.0 * fine - coarse == pytest.approx(exact, rel=1e-4)
+    assert 0.4 < (fine - exact) / (coarse - exact) < 0.6
 
 
 def test_descent_takes_steps_along_the_gradient():

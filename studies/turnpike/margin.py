@@ -382,7 +382,9 @@ def margin(
             **variables,
             "margin": described("margin", best.margin, "1", "gamma"),
             "support": described("support", found.span.shape[1], "1", "support vectors"),
-            "second": described("second", np.min(others), "1", "next margin over gamma"),
+            "second": described(
+                "second", np.min(others, initial=np.inf), "1", "next margin over gamma"
+            ),
             "residual": described("residual", best.residual, "1", "of the separator"),
             "outside": described("outside", outside, "1", "part of descent outside the span"),
             "separator": described("separator", best.weight, "1", "w", ("feature",)),
