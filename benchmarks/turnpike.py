@@ -20,12 +20,13 @@ is the solution.  The error of these rows is |gradient|.
 
 1000 points, T = 81, 729 layers, targets as in the easy case: 2000 states per layer and 6 controls,
 no case for a sweep.  The start is 0.01 default_rng(3).standard_normal(6), constant in time.  L-BFGS
-makes 700 iterations and is then not stationary; the contender reaches its J by the same method on
-three meshes, coarse to fine.  Minimisers change within the first tenth of the horizon and rest
-after it, so that the coarse meshes keep the first layers as they are and join later ones by 3, 9
-and 27; a control on a coarse mesh is one on all 729 layers.  The error is J less that of L-BFGS,
-and is to be at most 0.  This case takes a minute and a half; `--cases easy hard arcs` leaves it
-out.
+makes 700 iterations and is then not stationary (J = 9.541; a start changed by 1e-10 ends between
+9.528 and 9.546); the contender is the same method on three meshes, coarse to fine.  Minimisers
+change within the first tenth of the horizon and rest after it, so that the coarse meshes keep the
+first layers as they are and join later ones by 3, 9 and 27; a control on a coarse mesh is one on
+all 729 layers.  The error is J less 9.5424, what another implementation of L-BFGS reaches in 700
+iterations; it is to be at most 0.  This case takes a minute and a half; `--cases easy hard arcs`
+leaves it out.
 """
 
 import _harness  # isort: split
@@ -64,7 +65,7 @@ ROUNDS_POINTS = 3
 GRADIENT = 1e-6
 ARCS, ARC_LAYERS, ARC_HORIZON = 64, 400, 12.0
 POINTS, POINT_LAYERS, POINT_HORIZON = 1000, 729, 81.0
-ITERATIONS = 700
+ITERATIONS, REACHED = 700, 9.5424
 COARSE = (
     (400, ((27, 1), (27, 3), (27, 9), (14, 27))),
     (400, ((81, 1), (27, 3), (27, 9), (12, 27))),
@@ -442,15 +443,14 @@ def points() -> list[_harness.Row]:
 
     def error(title: str, found) -> float:
         values[title] = objective.value(found)
-        return values[title] - values[titles[1]]
+        return values[title] - REACHED
 
-    one = _harness.Case(
-        titles[1], case, lambda: data.at_once, lambda found: error(titles[1], found), 0.0
+    makes = (lambda: data.by_meshes, lambda: data.at_once)
+    three, one = (
+        _harness.Case(title, case, make, lambda found, title=title: error(title, found), tolerance)
+        for title, make, tolerance in zip(titles, makes, (0.0, np.inf), strict=True)
     )
-    three = _harness.Case(
-        titles[0], case, lambda: data.by_meshes, lambda found: error(titles[0], found), 0.0
-    )
-    _harness.measure([one, three], ROUNDS_POINTS)
+    _harness.measure([three, one], ROUNDS_POINTS)
     rows = _harness.compare_all([three, one], {titles[1]: 3.0})
     for row in rows:
         title = str(row["name"])
