@@ -114,8 +114,9 @@ LIMITS = {
     },
     reason="the ledger prints three digits of T^2 phi and four of J and does not give the growth "
     "of its layers, on which the third digit depends; limits are scipy's solve_bvp on the "
-    "equations of state and costate (tol 1e-8), against meshes of first order that are halved "
-    "and extrapolated twice; Euler's layers of 1/32 shift a rate by less than 3 %",
+    "equations of state and costate (tests/test_rank_limits.py), against meshes of first "
+    "order that are halved and extrapolated twice; Euler's layers of 1/32 shift a rate by less "
+    "than 3 %",
 )
 def beyond_the_rank() -> dict[str, float]:
     """Layers of 1/32 on [0, 8], growing by 5 % from there; T = 16 from zero, longer ones from the
