@@ -18,11 +18,14 @@ from continuum import (
     Projection,
     SquaredError,
     Staged,
+    State,
     Tikhonov,
     TimeMesh,
     identity,
     tanh,
 )
+
+from .planar_data import padded, points
 
 PAPER = "Geshkovski, Large-time asymptotics in deep learning"
 
@@ -52,26 +55,40 @@ def scalar(
     )
 
 
-def xor(penalty: float, mesh: TimeMesh, *, along: bool = False, units: int = 2) -> LearningProblem:
-    """The corners (+-1, +-1) of a square, labelled by the product of their coordinates, which the
-    first coordinate of w tanh(x) + b is to become: |x_1(T) - y|^2, or its integral over (0, T).
+def planar(
+    x: np.ndarray, y: np.ndarray, penalty: float, mesh: TimeMesh, *, along: bool = False
+) -> LearningProblem:
+    """w tanh(x) + b is to bring the first coordinates P x of the points x (d, M) to y (k, M): the
+    mean of |P x(T) - y|^2, or its integral over (0, T), plus penalty int |u|^2.
 
-    A change of sign of the first coordinate, together with that of the labels, leaves J as it is.
     along : whether the cost is the integral
-    units : d >= 2; the coordinates of the corners beyond the second are 0
     """
-    corners = np.zeros((units, 4))
-    corners[:2] = [[1.0, 1.0, -1.0, -1.0], [1.0, -1.0, 1.0, -1.0]]
     return LearningProblem(
-        NeuralODE2(units, tanh),
-        corners,
-        corners[:1] * corners[1:2],
+        NeuralODE2(len(x), tanh),
+        x,
+        y,
         mesh,
-        readout=Projection(np.eye(1, units)),
+        readout=State() if len(x) == len(y) else Projection(np.eye(len(y), len(x))),
         terminal=None if along else SquaredError(1.0),
         running=SquaredError(1.0) if along else None,
         penalty=Tikhonov(penalty),
     )
+
+
+def two_points(penalty: float, mesh: TimeMesh, *, along: bool = False) -> LearningProblem:
+    """The same on the line, -1/2 to -3/2 and 1/2 to 1."""
+    return planar(np.array([[-0.5, 0.5]]), np.array([[-1.5, 1.0]]), penalty, mesh, along=along)
+
+
+def xor(penalty: float, mesh: TimeMesh, *, along: bool = False, units: int = 2) -> LearningProblem:
+    """The corners (+-1, +-1) of a square, labelled by the product of their coordinates, which the
+    first coordinate is to become; see `planar`.
+
+    A change of sign of the first coordinate, together with that of the labels, leaves J as it is.
+    units : d >= 2; the coordinates of the corners beyond the second are 0
+    """
+    corners, labels = points("corners")
+    return planar(padded(corners, units), labels[None], penalty, mesh, along=along)
 
 
 def integral_field(grid: Grid, activation: Activation) -> Chain:

@@ -8,11 +8,7 @@ import xarray as xr
 
 from continuum import (
     LearningProblem,
-    NeuralODE2,
-    SquaredError,
-    Tikhonov,
     TimeMesh,
-    tanh,
 )
 from solvers import RiccatiNewton, discretize, minimize
 from solvers.turnpike import turnpike
@@ -21,7 +17,7 @@ from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, ORANGE, VERMILION, new_figure
 from ..shared import described
-from .paper import PAPER, scalar, xor
+from .paper import PAPER, planar, scalar, two_points, xor
 
 Data: TypeAlias = Literal["affine", "two points", "three points", "xor in three dimensions"]
 
@@ -47,18 +43,10 @@ def posed(data: Data, horizon: float, layers: int) -> LearningProblem:
         return scalar(2.0, mesh, strength=STRENGTH[data])
     if data == "xor in three dimensions":
         return xor(STRENGTH[data], mesh, along=True, units=3)
-    x, y = [[-0.5, 0.5]], [[-1.5, 1.0]]
-    if data == "three points":
-        x, y = [[-0.5, 0.0, 0.5]], [[-1.0, 0.4, 0.9]]
-    return LearningProblem(
-        NeuralODE2(1, tanh),
-        np.array(x),
-        np.array(y),
-        mesh,
-        terminal=None,
-        running=SquaredError(1.0),
-        penalty=Tikhonov(STRENGTH[data]),
-    )
+    if data == "two points":
+        return two_points(STRENGTH[data], mesh, along=True)
+    x, y = np.array([[-0.5, 0.0, 0.5]]), np.array([[-1.0, 0.4, 0.9]])
+    return planar(x, y, STRENGTH[data], mesh, along=True)
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:

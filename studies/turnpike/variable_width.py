@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from continuum import (
+    Control,
     Grid,
     Interval,
     LearningProblem,
@@ -28,18 +29,16 @@ from continuum import (
     tanh,
 )
 from continuum.transfers import nearest
-from solvers import LBFGS, RK4, discretize, integrate_stages, minimize
+from solvers import LBFGS, RK4, Solution, discretize, integrate_stages, minimize
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, OKABE_ITO, new_figure
 from ..shared import described
 from .paper import PAPER, widening
+from .planar_data import padded, points
 
 Data: TypeAlias = Literal["xor", "cells"]
-
-CORNERS = np.array([[1.0, 1.0, -1.0, -1.0], [1.0, -1.0, 1.0, -1.0]])
-"""The four corners of a square; the product of their coordinates is their label."""
 
 
 def _cells(count: int) -> Grid:
@@ -76,23 +75,24 @@ def posed(
     widths : of the stages, even numbers for "cells";  changes : the times between them
     switched : whether these times are unknowns, which start there
     """
+    corners, labels = points("corners")
     if data == "cells":
         grids = [_cells(n) for n in widths]
         network = widening(grids, changes, tanh, _same_function)
         parts = [2.0 * (grid.nodes[:, 0] < 0.5)[None, :] for grid in grids]
-        initial = nearest(_cells(2), grids[0]) @ CORNERS
+        initial = nearest(_cells(2), grids[0]) @ corners
     else:
         transfers = tuple(padding(n, m) for n, m in pairwise(widths))
         network = Staged(tuple(NeuralODE2(d, tanh) for d in widths), tuple(changes), transfers)
         parts = [np.eye(1, d) for d in widths]
-        initial = padding(2, widths[0]) @ CORNERS
+        initial = padded(corners, widths[0])
     counted = list(network.block_shapes)
     if switched:
         network = Switched(network.stages, network.changes, network.transfers, horizon=mesh.horizon)
     return LearningProblem(
         network,
         initial,
-        CORNERS[:1] * CORNERS[1:],
+        labels[None],
         mesh,
         readout=Stagewise(tuple(Projection(part) for part in parts)),
         terminal=None,
@@ -112,6 +112,17 @@ def work(problem: LearningProblem) -> int:
     return int(
         sum(4 * k * len(s.weights) ** 2 for k, s in zip(layers, network.stages, strict=True))
     )
+
+
+def descents(
+    problem: LearningProblem, method: LBFGS, starts: int, seed: int
+) -> list[Solution[Control]]:
+    """Where runs end that start at random controls, of RK4's flows."""
+    rng, objective = np.random.default_rng(seed), discretize(problem, RK4())
+    return [
+        minimize(objective, method, initial=problem.space.random(rng, 1.5), raise_on_failure=False)
+        for _ in range(starts)
+    ]
 
 
 def _label(case: xr.Dataset) -> str:
@@ -229,17 +240,8 @@ def variable_width(
         raise ValueError(f"widths must be from 2 to 64, even for cells, got {first} and {then}")
     widths, changes = ([first], []) if first == then else ([first, then], [change])
     problem = posed(data, widths, changes, TimeMesh(horizon, layers), strength)
-    generator = np.random.default_rng(seed)
     method = LBFGS(gtol=1e-6, max_iterations=3000)
-    ends = [
-        minimize(
-            discretize(problem, RK4()),
-            method,
-            initial=problem.space.random(generator, 1.5),
-            raise_on_failure=False,
-        )
-        for _ in range(starts)
-    ]
+    ends = descents(problem, method, starts, seed)
     best = min(ends, key=lambda end: end.objective)
     hits = sum(end.objective < best.objective + 1e-5 for end in ends)
     network, readout = problem.network, problem.readout

@@ -7,17 +7,13 @@ import numpy as np
 from continuum import (
     Control,
     LearningProblem,
-    NeuralODE2,
-    SquaredError,
-    Tikhonov,
     TimeMesh,
-    tanh,
 )
 from continuum.arrays import Array
 from solvers import LBFGS, NewtonCG, discretize, minimize
 
 from ...bench.registry import claim
-from ..paper import xor
+from ..paper import planar, xor
 from .common import PAPER, starts
 
 
@@ -40,15 +36,7 @@ def graded(
 
 def line(initial: list[float], target: list[float], mesh: TimeMesh) -> LearningProblem:
     """x' = w tanh(x) + b on the line, lambda = 0.1."""
-    return LearningProblem(
-        NeuralODE2(1, tanh),
-        np.array([initial]),
-        np.array([target]),
-        mesh,
-        terminal=None,
-        running=SquaredError(1.0),
-        penalty=Tikhonov(0.1),
-    )
+    return planar(np.array([initial]), np.array([target]), 0.1, mesh, along=True)
 
 
 def prolonged(control: Control, problem: LearningProblem) -> Control:

@@ -14,18 +14,17 @@ from continuum import (
     LearningProblem,
     Logistic,
     NeuralODE2,
-    SquaredError,
     TerminalEquality,
     Tikhonov,
     TimeMesh,
     identity,
     rescale,
-    tanh,
 )
 from solvers import RK4, NewtonCG, discretize, minimize, shoot
 from solvers.pontryagin.extremals import Extremal
 
 from ...bench.registry import claim
+from .. import paper
 from ..paper import scalar
 from .common import PAPER
 
@@ -42,14 +41,7 @@ def on_unit(weight: float, target: float = 2.0, affine: bool = True) -> Learning
 
 def two_points(weight: float = 1.0, layers: int = 8) -> LearningProblem:
     """TP-08: x' = w tanh x + b on the line, -1/2 to -3/2 and 1/2 to 1."""
-    return LearningProblem(
-        NeuralODE2(1, tanh),
-        np.array([[-0.5, 0.5]]),
-        np.array([[-1.5, 1.0]]),
-        TimeMesh(1.0, layers),
-        terminal=SquaredError(1.0),
-        penalty=Tikhonov(weight),
-    )
+    return paper.two_points(weight, TimeMesh(1.0, layers))
 
 
 def solved(problem: LearningProblem) -> Extremal:
