@@ -39,6 +39,8 @@ from .paper import PAPER, widening
 from .planar_data import padded, points
 
 Data: TypeAlias = Literal["xor", "cells"]
+SAME = 1e-5
+"""Values of J that differ by less count as one."""
 
 
 def _cells(count: int) -> Grid:
@@ -132,6 +134,13 @@ def _label(case: xr.Dataset) -> str:
     return f"{p['first']} to {p['then']} at t = {float(p['change']):g}"  # type: ignore[arg-type]
 
 
+def _beats(one: xr.Dataset, other: xr.Dataset) -> bool:
+    """Whether one has less work and, to SAME, no higher J."""
+    return float(one["work"]) < float(other["work"]) and (
+        float(one["objective"]) <= float(other["objective"]) + SAME
+    )
+
+
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     return [
         _picture(data, chosen)
@@ -146,7 +155,7 @@ def _picture(data: str, cases: Sequence[xr.Dataset]) -> Picture:
         families.setdefault(_label(case), []).append(case)
     figure, axes = new_figure(1, 3, width=13.6, height=4.4)
     along, rank, costs = axes[0]
-    notes = []
+    notes, unbeaten = [], []
     for (label, members), color in zip(sorted(families.items()), OKABE_ITO, strict=False):
         deepest, p = members[-1], case_parameters(members[-1])
         t = deepest["time"].values
@@ -168,8 +177,11 @@ def _picture(data: str, cases: Sequence[xr.Dataset]) -> Picture:
             for c in members
         )
         notes.append(f"{label}: {values}")
+        if any(all(not _beats(other, one) for other in cases) for one in members):
+            unbeaten.append(label)
     along.set_ylabel("training error $\\varphi$")
-    rank.set_ylabel("least singular value of $(\\sigma(z_i), 1)$")
+    features = "\\tanh z_i" if data == "xor" else "z_i"
+    rank.set_ylabel(f"least singular value of $({features}, 1)$")
     rank.axhline(1e-12, color=BLACK, linewidth=0.6)
     rank.set_ylim(bottom=1e-17)
     costs.set_ylabel("$J$")
@@ -186,7 +198,8 @@ def _picture(data: str, cases: Sequence[xr.Dataset]) -> Picture:
         f"{data}: training error, least singular value of the samples' features, and the least J "
         f"found against work, dotted where the width changes. Below the thin line the rank is "
         f"smaller than the number of samples, and not every residual can be removed to first "
-        f"order. J by work, best found: {'; '.join(notes)}."
+        f"order. J by work, best found: {'; '.join(notes)}. Kinds of which "
+        f"no other reaches the same J with less work: {', '.join(unbeaten)}."
     )
     return Picture(f"variable_width_{data}", caption, figure)
 
@@ -243,7 +256,7 @@ def variable_width(
     method = LBFGS(gtol=1e-6, max_iterations=3000)
     ends = descents(problem, method, starts, seed)
     best = min(ends, key=lambda end: end.objective)
-    hits = sum(end.objective < best.objective + 1e-5 for end in ends)
+    hits = sum(end.objective < best.objective + SAME for end in ends)
     network, readout = problem.network, problem.readout
     if not isinstance(network, Staged) or not isinstance(readout, Stagewise):
         raise TypeError("the problem was not made by `posed`")

@@ -151,8 +151,8 @@ def within_the_rank() -> dict[str, float]:
 
 @claim(
     "TP-27",
-    statement="XOR in the plane, rank 3 of 4 samples: stationary points of other J, and phi keeps "
-    "a plateau; a third dimension is enough, more change nothing.",
+    statement="XOR in the plane, rank 3 of 4 samples: stationary points of other J; "
+    "a third dimension is enough, more change nothing.",
     paper=PAPER,
     references={
         "J": 1.308632,
