@@ -16,7 +16,7 @@ from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, OKABE_ITO, new_figure
 from ..shared import described
-from .paper import PAPER, scalar, xor
+from .paper import PAPER, errors, scalar, xor
 
 Data: TypeAlias = Literal["line", "affine", "xor in three dimensions"]
 STRENGTH = {"line": 0.5, "affine": 0.5, "xor in three dimensions": 0.05}
@@ -147,23 +147,18 @@ def bang_off(
     except (SolveError, ValueError):
         pass  # it is not on and then off: there is no T*
 
-    def errors(posed: LearningProblem, states: np.ndarray) -> np.ndarray:
-        target = np.asarray(posed.target)
-        outputs = states[:, : len(target)]
-        return np.mean(np.sum((outputs - target) ** 2, axis=1), axis=1)
-
     # a penalty without gradient has no run with costates
     path = discretize(replace(problem, penalty=None)).run(best.control)
-    end = discretize(replace(last, penalty=None), stepper).run(control).states[-1:]
+    end = discretize(replace(last, penalty=None), stepper).run(control)
     size = joint_norm(problem.space.trained, best.control)
     return xr.Dataset(
         {
             "objective": described("objective", objective, "1", "J"),
             "switching_time": described("switching_time", time, "time", "T*"),
             "switching_error": described("switching_error", change, "time", "its change"),
-            "rest": described("rest", errors(last, end)[0], "1", "phi at rest"),
+            "rest": described("rest", errors(last, end)[-1], "1", "phi at rest"),
             "size": described("size", size, "1/time", "|u|", ("layer",)),
-            "error": described("error", errors(problem, path.states), "1", "phi", ("time",)),
+            "error": described("error", errors(problem, path), "1", "phi", ("time",)),
         },
         coords={"time": ("time", problem.mesh.nodes, {"units": "time", "long_name": "t"})},
         attrs={"status": best.status.name.lower()},

@@ -24,6 +24,7 @@ from continuum import (
     identity,
     tanh,
 )
+from solvers import Path
 
 from .planar_data import padded, points
 
@@ -125,3 +126,9 @@ def separable_solution(x: np.ndarray | float, t: float) -> np.ndarray | float:
     """
     a, c = 2.0 - 3.0 / np.e, 3.0 - 6.0 / np.e
     return 1.0 + x**2 + (1.0 + x) * c * np.expm1(a * t) / a
+
+
+def errors(problem: LearningProblem, path: Path) -> np.ndarray:
+    """(K + 1,): the running cost along a run, the mean over the samples, without the penalty."""
+    functional = problem.functional
+    return functional.mean(functional.running_costs(path.states, {}, path.times))

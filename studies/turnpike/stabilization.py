@@ -10,6 +10,7 @@ from continuum import (
     LearningProblem,
     TimeMesh,
 )
+from continuum.blocks import joint_norm
 from solvers import RiccatiNewton, discretize, minimize
 from solvers.turnpike import turnpike
 
@@ -17,7 +18,7 @@ from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, ORANGE, VERMILION, new_figure
 from ..shared import described
-from .paper import PAPER, planar, scalar, two_points, xor
+from .paper import PAPER, errors, planar, scalar, two_points, xor
 
 Data: TypeAlias = Literal["affine", "two points", "three points", "xor in three dimensions"]
 
@@ -138,19 +139,15 @@ def stabilization(
     start = problem.space.random(np.random.default_rng(seed), scale)
     method = RiccatiNewton(gtol=1e-10, max_iterations=500)
     best = minimize(problem, method, initial=start, raise_on_failure=False)
-    path, functional = discretize(problem).run(best.control), problem.functional
-    error = np.array([functional.running_cost(f, {}, 0.0) for f in path.states])
+    path = discretize(problem).run(best.control)
+    error = errors(problem, path)
     found = turnpike(problem, best.control)
     one, predicted = found.exponential, 2.0 * found.spectrum.gap
     fit = np.array([2.0 * one.rate, *(2.0 * x for x in one.interval), *one.window])
     if found.spectrum.neutral:
         predicted, fit = float("nan"), np.full(5, np.nan)
     modes = np.array([[f.predicted, f.scheme, f.rate] for f in found.fitted if "entry" in f.what])
-    squares = sum(
-        np.sum(b.weights * best.control[b.name] ** 2, axis=tuple(range(1, 1 + len(b.shape))))
-        for b in problem.space.trained
-    )
-    speed = STRENGTH[data] * squares
+    speed = STRENGTH[data] * joint_norm(problem.space.trained, best.control) ** 2
     drop = 0.5 * (error[1:] + error[:-1]) - error[-1]
     return xr.Dataset(
         {

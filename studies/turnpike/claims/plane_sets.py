@@ -4,11 +4,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from continuum import Control, LearningProblem, TimeMesh, change_depth
-from solvers import LBFGS, Solution, discretize, minimize
+from continuum import (
+    Control,
+    LearningProblem,
+    NeuralODE2,
+    Projection,
+    SquaredError,
+    Tikhonov,
+    TimeMesh,
+    tanh,
+)
+from solvers import LBFGS, Solution, minimize
 
 from ...bench.registry import claim
-from ..paper import planar
 from ..planar_data import padded, points
 from .common import PAPER, starts
 from .corners import misfit
@@ -26,7 +34,16 @@ def rings() -> tuple[np.ndarray, np.ndarray]:
 
 def posed(x: np.ndarray, labels: np.ndarray, horizon: int) -> LearningProblem:
     """|x_1(1) - y|^2 + (lambda / T) int_0^1 |u|^2, which is the problem on [0, T] (TP-07)."""
-    return planar(x, labels[None], WEIGHT / horizon, TimeMesh(1.0, LAYERS[horizon]))
+    d = len(x)
+    return LearningProblem(
+        NeuralODE2(d, tanh),
+        x,
+        labels[None],
+        TimeMesh(1.0, LAYERS[horizon]),
+        readout=Projection(np.eye(1, d)),
+        terminal=SquaredError(1.0),
+        penalty=Tikhonov(WEIGHT / horizon),
+    )
 
 
 def descended(problem: LearningProblem, start: Control) -> Solution[Control]:
@@ -42,11 +59,18 @@ def followed(
     found, last = {}, None
     for horizon in horizons:
         problem = posed(*data, horizon)
-        begins = starts(problem, 2, 2.0, 0) if last is None else [change_depth(last, problem.mesh)]
+        begins = starts(problem, 2, 2.0, 0) if last is None else [_on(last, problem)]
         best = min((descended(problem, x) for x in begins), key=lambda end: end.objective)
         last = best.control
-        found[horizon] = (best.objective, misfit(discretize(problem), last))
+        found[horizon] = (best.objective, misfit(problem, last))
     return found
+
+
+def _on(control: Control, problem: LearningProblem) -> Control:
+    """The control at the middles of the layers of another mesh of [0, 1]."""
+    mesh = problem.mesh
+    layers = control.mesh.layers_of(mesh.nodes[:-1] + 0.5 * mesh.steps)
+    return problem.space.sample(**{name: control[name][layers] for name in ("bias", "weight")})
 
 
 @claim(

@@ -7,13 +7,17 @@ import numpy as np
 from continuum import (
     Control,
     LearningProblem,
+    NeuralODE2,
+    SquaredError,
+    Tikhonov,
     TimeMesh,
+    tanh,
 )
 from continuum.arrays import Array
 from solvers import LBFGS, NewtonCG, discretize, minimize
 
 from ...bench.registry import claim
-from ..paper import planar, xor
+from ..paper import xor
 from .common import PAPER, starts
 
 
@@ -36,7 +40,15 @@ def graded(
 
 def line(initial: list[float], target: list[float], mesh: TimeMesh) -> LearningProblem:
     """x' = w tanh(x) + b on the line, lambda = 0.1."""
-    return planar(np.array([initial]), np.array([target]), 0.1, mesh, along=True)
+    return LearningProblem(
+        NeuralODE2(1, tanh),
+        np.array([initial]),
+        np.array([target]),
+        mesh,
+        terminal=None,
+        running=SquaredError(1.0),
+        penalty=Tikhonov(0.1),
+    )
 
 
 def prolonged(control: Control, problem: LearningProblem) -> Control:
@@ -151,8 +163,8 @@ def within_the_rank() -> dict[str, float]:
 
 @claim(
     "TP-27",
-    statement="XOR in the plane, rank 3 of 4 samples: stationary points of other J; "
-    "a third dimension is enough, more change nothing.",
+    statement="XOR in the plane, rank 3 of 4 samples: stationary points of other J, and phi keeps "
+    "a plateau; a third dimension is enough, more change nothing.",
     paper=PAPER,
     references={
         "J": 1.308632,
