@@ -19,6 +19,7 @@ from continuum import (
     SquaredError,
     Staged,
     State,
+    TerminalEquality,
     Tikhonov,
     TimeMesh,
     identity,
@@ -126,6 +127,24 @@ def separable_solution(x: np.ndarray | float, t: float) -> np.ndarray | float:
     """
     a, c = 2.0 - 3.0 / np.e, 3.0 - 6.0 / np.e
     return 1.0 + x**2 + (1.0 + x) * c * np.expm1(a * t) / a
+
+
+def moving(
+    initial: np.ndarray, target: np.ndarray, activation: Activation, layers: int
+) -> LearningProblem:
+    """The least int_0^1 |w|^2 dt with which x' = w sigma(x) leads the columns of `initial` (d, M)
+    to those of `target` in time 1.
+    """
+    network = NeuralODE2(len(initial), activation)
+    return LearningProblem(
+        network,
+        initial,
+        target,
+        network.controls(TimeMesh(1.0, layers), fixed={"bias": 0.0}),
+        terminal=None,
+        penalty=Tikhonov(1.0),
+        endpoint=TerminalEquality(),
+    )
 
 
 def errors(problem: LearningProblem, path: Path) -> np.ndarray:

@@ -13,11 +13,9 @@ from continuum import (
     AbsoluteError,
     LearningProblem,
     Logistic,
-    NeuralODE2,
     TerminalEquality,
     Tikhonov,
     TimeMesh,
-    identity,
     rescale,
 )
 from solvers import RK4, NewtonCG, discretize, minimize, shoot
@@ -394,18 +392,11 @@ def exact_zeros() -> dict[str, float]:
 )
 def logistic() -> dict[str, float]:
     """x' = u from 0, label 1, lambda = 1; the wrong sign is the label 0."""
-    network = NeuralODE2(1, identity)
-    space = network.controls(TimeMesh(1.0, 4), fixed={"weight": 0.0})
 
     def end(horizon: float, label: float) -> float:
-        problem = LearningProblem(
-            network,
-            np.zeros((1, 1)),
-            np.full((1, 1), label),
-            space,
-            terminal=Logistic(),
-            penalty=Tikhonov(1.0 / horizon),
-        )
+        mesh = TimeMesh(1.0, 4)
+        smooth = scalar(label, mesh, strength=1.0 / horizon, affine=False, running=False)
+        problem = replace(smooth, terminal=Logistic())
         return float(solved(problem).state.final[0, 0])
 
     found = {t: float(np.log1p(np.exp(-end(t, 1.0)))) for t in (16.0, 256.0, 1e6)}
