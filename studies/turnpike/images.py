@@ -22,7 +22,7 @@ from continuum import (
     midpoint,
     tanh,
 )
-from solvers import LBFGS, Euler, integrate, minimize
+from solvers import LBFGS, Euler, Status, integrate, minimize
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
@@ -144,7 +144,7 @@ def images(
     labels: int = 4,
     samples: int = 300,
     strength: float = 1e-4,
-    max_iterations: int = 400,
+    max_iterations: int = 200,
     seed: int = 0,
 ) -> xr.Dataset:
     """Is a field of convolutions on the image better than a linear classifier?
@@ -170,7 +170,8 @@ def images(
         linear = linear_classifier(states(flat, known), truth, strength, power=2)
         train = linear.accuracy(states(flat, known), truth)
         test = linear.accuracy(states(flat, digits.inputs[others]), digits.labels[others])
-        return _answer(linear.objective, linear.weight.size + 10, [0.0], [train], test, "linear")
+        unknowns = linear.weight.size + linear.offset.size
+        return _answer(linear.objective, unknowns, [0.0], [train], test, linear.status)
     problem = posed(method, known, truth, labels, strength)
     start = problem.space.random(np.random.default_rng(seed), 0.1)
     solver = LBFGS(gtol=1e-5, max_iterations=max_iterations)
@@ -191,8 +192,8 @@ def images(
         run.times,
         [accuracy(state, truth) for state in run.states],
         accuracy(final, digits.labels[others]),
-        best.status.name.lower(),
-        best.control["kernel"].reshape(4, 15, 15) if method == "image" else np.zeros((0, 15, 15)),
+        best.status,
+        best.control["kernel"].reshape(4, 15, 15) if method == "image" else None,
     )
 
 
@@ -202,9 +203,10 @@ def _answer(
     times: Sequence[float] | np.ndarray,
     accuracy: Sequence[float],
     test: float,
-    status: str,
-    kernels: np.ndarray = np.zeros((0, 15, 15)),  # noqa: B008 - never written to
+    status: Status,
+    kernels: np.ndarray | None = None,
 ) -> xr.Dataset:
+    w = np.zeros((0, 15, 15)) if kernels is None else kernels
     return xr.Dataset(
         {
             "objective": described("objective", objective, "1", "J"),
@@ -212,8 +214,8 @@ def _answer(
             "train": described("train", accuracy[-1], "1", "training accuracy"),
             "test": described("test", test, "1", "test accuracy"),
             "accuracy": described("accuracy", accuracy, "1", "training accuracy", ("time",)),
-            "kernels": described("kernels", kernels, "1", "w", ("layer", "row", "column")),
+            "kernels": described("kernels", w, "1", "w", ("layer", "row", "column")),
         },
         coords={"time": ("time", times, {"units": "time", "long_name": "t"})},
-        attrs={"status": status},
+        attrs={"status": status.name.lower()},
     )
