@@ -86,9 +86,10 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     bars.set_ylabel("accuracy [%]")
     handles = bars.get_legend_handles_labels()
     figure.legend(*handles, loc="outside upper left", ncols=2, frameon=False)
-    for case, name, color in zip(ranked, names, OKABE_ITO, strict=False):
+    styles = zip(OKABE_ITO, ("o-", "s--", "^:"), strict=False)  # curves may lie on each other
+    for case, name, (color, style) in zip(ranked, names, styles, strict=False):
         if case.sizes["time"] > 1:
-            along.plot(case["time"], 100.0 * case["accuracy"], "o-", color=color, label=name)
+            along.plot(case["time"], 100.0 * case["accuracy"], style, color=color, label=name)
     along.set_xlabel("time $t$")
     along.set_ylabel("training accuracy of the last readout [%]")
     along.grid(True)
