@@ -79,6 +79,22 @@ def planar(
     )
 
 
+def two_points(penalty: float, mesh: TimeMesh, *, along: bool = False) -> LearningProblem:
+    """The same on the line, -1/2 to -3/2 and 1/2 to 1."""
+    return planar(np.array([[-0.5, 0.5]]), np.array([[-1.5, 1.0]]), penalty, mesh, along=along)
+
+
+def xor(penalty: float, mesh: TimeMesh, *, along: bool = False, units: int = 2) -> LearningProblem:
+    """The corners (+-1, +-1) of a square, labelled by the product of their coordinates, which the
+    first coordinate is to become; see `planar`.
+
+    A change of sign of the first coordinate, together with that of the labels, leaves J as it is.
+    units : d >= 2; the coordinates of the corners beyond the second are 0
+    """
+    corners, labels = points("corners")
+    return planar(padded(corners, units), labels[None], penalty, mesh, along=along)
+
+
 def lowest(problem: LearningProblem, given: Sequence[Control]) -> tuple[Control, str]:
     """(control, status) of the lowest of what Newton's method finds from given controls, after
     three steps more, or fewer where rounding ends them: what a gradient of 1e-8 leaves can hide a
@@ -94,22 +110,6 @@ def lowest(problem: LearningProblem, given: Sequence[Control]) -> tuple[Control,
     sharper = replace(method, gtol=1e-15 * root, max_iterations=3)
     sharp = minimize(problem, sharper, initial=best.control, raise_on_failure=False)
     return sharp.control, best.status.name.lower()
-
-
-def two_points(penalty: float, mesh: TimeMesh, *, along: bool = False) -> LearningProblem:
-    """The same on the line, -1/2 to -3/2 and 1/2 to 1."""
-    return planar(np.array([[-0.5, 0.5]]), np.array([[-1.5, 1.0]]), penalty, mesh, along=along)
-
-
-def xor(penalty: float, mesh: TimeMesh, *, along: bool = False, units: int = 2) -> LearningProblem:
-    """The corners (+-1, +-1) of a square, labelled by the product of their coordinates, which the
-    first coordinate is to become; see `planar`.
-
-    A change of sign of the first coordinate, together with that of the labels, leaves J as it is.
-    units : d >= 2; the coordinates of the corners beyond the second are 0
-    """
-    corners, labels = points("corners")
-    return planar(padded(corners, units), labels[None], penalty, mesh, along=along)
 
 
 def integral_field(grid: Grid, activation: Activation) -> Chain:

@@ -19,8 +19,8 @@ from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, VERMILION, new_figure
 from ..shared import described
 from .claims.common import starts as constant_starts
-from .claims.rank import distances, graded, line, prolonged
-from .paper import PAPER, lowest, xor
+from .claims.rank import graded, line, prolonged
+from .paper import PAPER, errors, lowest, xor
 
 Data: TypeAlias = Literal[
     "two points", "three points", "xor in the plane", "xor in three dimensions"
@@ -241,7 +241,8 @@ def rank(
             given += constant_starts(problem, starts, 1.0, seed)
         last, status = lowest(problem, given)
         statuses.add(status)
-        paths.append((problem.mesh.nodes, distances(problem, last), discretize(problem).run(last)))
+        path = discretize(problem).run(last)
+        paths.append((problem.mesh.nodes, errors(problem, path), path))
         if horizon == SHORT:
             predicted, scheme, neutral, fit = _rates(problem, last)
     time, error = np.full((2, len(paths), max(len(t) for t, _, _ in paths)), np.nan)

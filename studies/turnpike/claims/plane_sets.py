@@ -4,19 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from continuum import (
-    Control,
-    LearningProblem,
-    NeuralODE2,
-    Projection,
-    SquaredError,
-    Tikhonov,
-    TimeMesh,
-    tanh,
-)
+from continuum import Control, LearningProblem, TimeMesh, change_depth
 from solvers import LBFGS, Solution, minimize
 
 from ...bench.registry import claim
+from ..paper import planar
 from ..planar_data import padded, points
 from .common import PAPER, starts
 from .corners import misfit
@@ -39,16 +31,8 @@ def posed(
 
     layers : T^(3/2) if not given
     """
-    d = len(x)
-    return LearningProblem(
-        NeuralODE2(d, tanh),
-        x,
-        labels[None],
-        TimeMesh(1.0, LAYERS[horizon] if layers is None else layers),
-        readout=Projection(np.eye(1, d)),
-        terminal=SquaredError(1.0),
-        penalty=Tikhonov(WEIGHT / horizon),
-    )
+    mesh = TimeMesh(1.0, LAYERS[horizon] if layers is None else layers)
+    return planar(x, labels[None], WEIGHT / horizon, mesh)
 
 
 def descended(problem: LearningProblem, start: Control) -> Solution[Control]:
@@ -64,18 +48,11 @@ def followed(
     found, last = {}, None
     for horizon in horizons:
         problem = posed(*data, horizon)
-        begins = starts(problem, 2, 2.0, 0) if last is None else [_on(last, problem)]
+        begins = starts(problem, 2, 2.0, 0) if last is None else [change_depth(last, problem.mesh)]
         best = min((descended(problem, x) for x in begins), key=lambda end: end.objective)
         last = best.control
         found[horizon] = (best.objective, misfit(problem, last), last)
     return found
-
-
-def _on(control: Control, problem: LearningProblem) -> Control:
-    """The control at the middles of the layers of another mesh of [0, 1]."""
-    mesh = problem.mesh
-    layers = control.mesh.layers_of(mesh.nodes[:-1] + 0.5 * mesh.steps)
-    return problem.space.sample(**{name: control[name][layers] for name in ("bias", "weight")})
 
 
 def lowest(data: tuple[np.ndarray, np.ndarray], scale: float, layers: int) -> Control:
@@ -90,7 +67,7 @@ def again(
 ) -> tuple[float, float, Control]:
     """J, phi and control of the descent from a control, taken to other layers."""
     problem = posed(*data, horizon, layers)
-    end = descended(problem, _on(last, problem))
+    end = descended(problem, change_depth(last, problem.mesh))
     return end.objective, misfit(problem, end.control), end.control
 
 

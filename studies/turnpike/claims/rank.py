@@ -4,28 +4,12 @@
 
 import numpy as np
 
-from continuum import (
-    Control,
-    LearningProblem,
-    NeuralODE2,
-    SquaredError,
-    Tikhonov,
-    TimeMesh,
-    tanh,
-)
-from continuum.arrays import Array
+from continuum import Control, LearningProblem, TimeMesh
 from solvers import LBFGS, NewtonCG, RiccatiNewton, discretize, minimize
 
 from ...bench.registry import claim
-from ..paper import xor
+from ..paper import errors, planar, xor
 from .common import PAPER, starts
-
-
-def distances(problem: LearningProblem, control: Control) -> Array:
-    """phi at the nodes: the mean over the samples of the squared distance of the outputs."""
-    states, target = discretize(problem).run(control).states, np.asarray(problem.target)
-    outputs = states[:, : len(target)]
-    return np.mean(np.sum((outputs - target) ** 2, axis=1), axis=1)
 
 
 def graded(
@@ -40,15 +24,7 @@ def graded(
 
 def line(initial: list[float], target: list[float], mesh: TimeMesh) -> LearningProblem:
     """x' = w tanh(x) + b on the line, lambda = 0.1."""
-    return LearningProblem(
-        NeuralODE2(1, tanh),
-        np.array([initial]),
-        np.array([target]),
-        mesh,
-        terminal=None,
-        running=SquaredError(1.0),
-        penalty=Tikhonov(0.1),
-    )
+    return planar(np.array([initial]), np.array([target]), 0.1, mesh, along=True)
 
 
 def prolonged(control: Control, problem: LearningProblem) -> Control:
@@ -72,7 +48,8 @@ def halved(mesh: TimeMesh) -> TimeMesh:
 def plateau(problem: LearningProblem, control: Control) -> float:
     """T^2 phi(T / 2)."""
     horizon, nodes = problem.mesh.horizon, problem.mesh.nodes
-    return float(horizon**2 * np.interp(0.5 * horizon, nodes, distances(problem, control)))
+    found = errors(problem, discretize(problem).run(control))
+    return float(horizon**2 * np.interp(0.5 * horizon, nodes, found))
 
 
 LIMITS = {
@@ -140,7 +117,7 @@ def beyond_the_rank() -> dict[str, float]:
             found[f"T = {horizon}: {name}, limit"] = float(limit[place])
     problem = line([-0.5, 0.5], [-1.5, 1.0], TimeMesh(8.0, 256))
     end = minimize(problem, LBFGS(gtol=1e-8, max_iterations=3000), raise_on_failure=False)
-    phi = distances(problem, end.control)
+    phi = errors(problem, discretize(problem).run(end.control))
     features = np.stack([np.tanh(np.asarray(problem.target)[0]), np.ones(2)])
     predicted = 2.0 * float(np.linalg.eigvalsh(features.T @ features / (2 * 0.1))[0]) ** 0.5
     at = (32, 64)
@@ -186,7 +163,7 @@ def within_the_rank() -> dict[str, float]:
     deep = minimize(fine, LBFGS(gtol=1e-4, max_iterations=3000), initial=start)
     # what a gradient of 1e-5 leaves of the control hides the decay from t = 4 on
     sharp = minimize(coarse, NewtonCG(gtol=1e-8), initial=best.control, raise_on_failure=False)
-    phi = distances(coarse, sharp.control)
+    phi = errors(coarse, discretize(coarse).run(sharp.control))
     end = discretize(coarse).run(sharp.control).states[-1]
     features = np.concatenate([np.tanh(end), np.ones((1, 4))])
     eigenvalues = np.linalg.eigvalsh(features.T @ features / (4 * 0.02))
@@ -259,7 +236,7 @@ def _flat(last: Control) -> dict[str, float]:
         problem = xor(0.02, graded(float(horizon)), along=True)
         end = minimize(problem, RiccatiNewton(gtol=1e-8), initial=prolonged(last, problem))
         last, costs[horizon] = end.control, end.objective
-        phi = distances(problem, last)
+        phi = errors(problem, discretize(problem).run(last))
         levels[horizon] = horizon**2 * phi[-1]
         if horizon == 32:
             found["T = 32: T^2 phi(T / 2)"] = plateau(problem, last)
