@@ -187,7 +187,7 @@ def _first_zero(
         margins = _margins(field, _step(field, z, pattern, part), pattern)
         return np.where(crossed, margins, np.inf).min(axis=0)
 
-    low, high = np.zeros_like(length), length.copy()
+    low, high, part = np.zeros_like(length), length.copy(), length
     at_low = np.maximum(np.where(crossed, _margins(field, z, pattern), np.inf).min(axis=0), 0.0)
     at_high, side = ends.copy(), np.zeros(len(length))
     for _ in range(60):
@@ -201,7 +201,7 @@ def _first_zero(
         side = np.where(after, 1.0, -1.0)
         if np.all((np.abs(here) <= 1e-14) | (high - low <= 1e-15 * length)):
             break
-    return high
+    return part
 
 
 def _margins(field: _Field, z: Array, pattern: Array) -> Array:

@@ -192,8 +192,7 @@ def linear_quadratic() -> dict[str, float]:
         "LM-54, feedback of the start: J": 1e-12,
     },
     reason="on 200 layers, averages of the optimal control cost 4.5e-7 more than itself, and the "
-    "feedback at their starts 1.8e-6; LM-54's can switch at multiples of 1/60 alone, and costs 2e-4 "
-    "more",
+    "feedback at their starts 1.8e-6; LM-54's switches at a multiple of 1/60, and costs 2e-4 more",
 )
 def synthesis() -> dict[str, float]:
     """One unit, b = 0, l = (a^2 + f^2) / 2, T = 1, from 1; then LM-54 on a grid.
