@@ -113,11 +113,9 @@ def test_along_an_extremal_of_shooting():
 
 def test_switches_are_met_where_they_are():
     # order 4 of RK4 although the control jumps: half of all units of LM-54 switch at once
-    units, horizon = 10, 1.0
+    units = 10
     upper = np.arange(units) < units // 2
-    problem = boxed(
-        [0.5] * units, np.where(upper, 4.0, 0.0).tolist(), grid=midpoint(UNIT, units), horizon=horizon
-    )
+    problem = boxed([0.5] * units, np.where(upper, 4.0, 0.0).tolist(), grid=midpoint(UNIT, units))
     ends = np.where(upper, 2.753850371773439, 0.3759592055367086)[:, None]
     missed = [
         np.max(np.abs(characteristics(problem, ends, steps=n).states[0] - 0.5)) for n in (20, 40)

@@ -123,7 +123,7 @@ def test_what_is_not_linear_quadratic_is_refused_by_name():
     square = TimeMesh(1.0, 4)
     cases = {
         "activation": replace(
-            problem, network=WidthDepth(network.grid, tanh), controls=problem.controls
+            problem, network=WidthDepth(gauss_legendre(UNIT, 12), tanh), controls=problem.controls
         ),
         "kernel is trained": replace(problem, controls=network.controls(square)),
         "there is a set": replace(problem, admissible=Box(bias=(-9.0, 9.0))),
