@@ -225,6 +225,9 @@ def kinds(units: int) -> dict[str, LearningProblem]:
         "interval": interval,
         "entries": entries,
         "free": replace(entries, admissible=None),
+        "scalar": bias_alone(
+            zero, one, horizon=1.0, psi=tanh, kernel=-0.7, penalty=Tikhonov(0.05), grid=grid
+        ),
     }
 
 
