@@ -1,0 +1,401 @@
+"""Quadratic splines in space-time in Bernstein form, and how far one fails to be a subsolution.
+
+A spline W has the values V(t_k, x_j) as coefficients, its knots lie in the middle between nodes.
+On a cell, [x_j - h/2, x_j + h/2] in every unit, and between two knots of time it is a polynomial
+of degree 2 in every variable, whose Bernstein coefficients are means of neighbouring values: along
+each axis, of (c_-, c_0, c_+), they are (c_- + c_0) / 2, c_0, (c_0 + c_+) / 2.  Those of its
+derivative, raised to degree 2, are the differences (c_0 - c_-) / h, their mean, (c_+ - c_0) / h.
+
+Of W_t + l, l the running cost, and DW, with coefficients d_a and q_a, a = 1, ..., 3^(N+1), and
+Bernstein polynomials beta_a >= 0 of sum 1, and where H(., q) lies above its interpolant from the
+2^N corners x_b of a box, with weights gamma_b,
+
+    W_t + l + H(x, DW) >= sum_a beta_a (d_a + H(x, q_a)) >= sum_ab beta_a gamma_b e_ab,
+    e_ab = d_a + H(x_b, q_a),
+
+the first because H is concave in q.  beta_a gamma_b is, up to a factor, a Bernstein polynomial of
+degree 3 in every unit, so the least of its coefficients, means of the e_ab, bounds the left side
+from below.  Boxes are halved (de Casteljau) as long as that pays.
+
+The compiled loops are `first_bounds` and `least`, their reference is `reference_least`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from continuum.arrays import Array
+from continuum.compiled import compiled, inlined
+
+
+class Tables(NamedTuple):
+    """What N and the grid determine.  Tensors of coefficients have the axes time, x_1, ..., x_N.
+
+    stencil : (3^N,) from a cell's node to its neighbours, in the flattened grid
+    points : (3^N,) from a cell's lowest corner to its corners and middles, in the flattened
+        lattice of spacing h / 2;  corners : (2^N,) the same for the corners of half a cell
+    steps : (N,) from one point of the lattice to the next along each unit
+    inverse : (N,) 1 / h
+    target, weight : (2^N, 3^(N+1)) to which coefficient of degree 3 e_ab belongs, how much of it
+    vertices : (2^(N+1),) which of these are values at vertices
+    """
+
+    stencil: Array
+    points: Array
+    corners: Array
+    steps: Array
+    inverse: Array
+    target: Array
+    weight: Array
+    vertices: Array
+
+
+class Law(NamedTuple):
+    """H - L on the lattice: `data` (rows, points) are
+
+        interval : lo and hi, of each unit, or in one row each where units are alike
+        entries : r of the P features, then what units add that is not trained, still (N)
+
+    weights : (N,) w;  measure, low, high, strength : (P,), see separable.Features
+    fastest : (N,) bounds of |F_i|, which decide only which axis is halved
+    """
+
+    entries: bool
+    data: Array
+    weights: Array
+    measure: Array
+    low: Array
+    high: Array
+    strength: Array
+    fastest: Array
+
+
+class Piece(NamedTuple):
+    """W between two knots of time: the values of three times, (3, nodes), and the matrices (3, 3)
+    that make Bernstein coefficients of W and of W_t of them.
+    """
+
+    levels: Array
+    value: Array
+    slope: Array
+
+
+class Search(NamedTuple):
+    """limit : boxes where W > limit do not count;  depth, share : see `least`."""
+
+    limit: float
+    depth: int
+    share: float
+
+
+class Cells(NamedTuple):
+    """C cells: their nodes in the flattened grid, their lowest corners in the flattened lattice,
+    (C,) each, and (3^N, C) Bernstein coefficients that lie below the running cost, or (0, C).
+    """
+
+    nodes: Array
+    places: Array
+    costs: Array
+
+
+def tables(shape: tuple[int, ...], lattice: tuple[int, ...], spacings: Array) -> Tables:
+    """For a grid with `shape` nodes and a lattice with so many points on each axis."""
+    units = len(shape)
+
+    def strides(sizes: tuple[int, ...]) -> Array:
+        return np.array([int(np.prod(sizes[i + 1 :])) for i in range(units)], dtype=np.int64)
+
+    three = np.indices((3,) * units).reshape(units, -1)
+    two = np.indices((2,) * units).reshape(units, -1)
+    a, b = np.indices((3,) * (units + 1)).reshape(units + 1, -1), two
+    c = a[1:, None, :] + b[:, :, None]
+    places = np.broadcast_to(a[0], c.shape[1:]).copy()
+    for axis in range(units):
+        places = 4 * places + c[axis]
+    share = np.array([[1.0, 2.0 / 3.0, 1.0 / 3.0], [1.0 / 3.0, 2.0 / 3.0, 1.0]])
+    weight = np.prod(share[b[:, :, None], a[1:, None, :]], axis=0)
+    ends = np.array([0, 3])[two]
+    face = np.zeros(ends.shape[1], dtype=np.int64)
+    for axis in range(units):
+        face = 4 * face + ends[axis]
+    return Tables(
+        strides(shape) @ (three - 1),
+        strides(lattice) @ three,
+        strides(lattice) @ two,
+        strides(lattice),
+        1.0 / spacings,
+        places.astype(np.int64),
+        weight,
+        np.concatenate([face, face + 2 * 4**units]),
+    )
+
+
+def time_pieces(times: Array) -> tuple[Array, Array, Array]:
+    """The knots of time (S + 2,), 0 and T among them, and the matrices (S + 1, 3, 3) that make
+    coefficients of W and W_t between them of the values at t_(k-1), t_k, t_(k+1).
+
+    The first and the last piece reach from the end to the next knot, where W is linear; there the
+    value at the end stands for the missing one and does not count.  At knots W and W_t agree.
+    """
+    count = len(times) - 1
+    steps = np.diff(times)
+    lengths = np.concatenate([steps[:1], 0.5 * (steps[1:] + steps[:-1]), steps[-1:]])
+    knots = np.concatenate([times[:1], 0.5 * (times[1:] + times[:-1]), times[-1:]])
+    value, slope = np.zeros((2, count + 1, 3, 3))
+    both = lengths[1:] + lengths[:-1]
+    joint = np.stack([lengths[1:] / both, lengths[:-1] / both], axis=1)
+    turn = np.stack([-2.0 / both, 2.0 / both], axis=1)
+    value[1:, 0, :2], value[:-1, 2, 1:], value[:, 1, 1] = joint, joint, 1.0
+    slope[1:, 0, :2], slope[:-1, 2, 1:] = turn, turn
+    for k, end, knot in ((0, 0, 2), (count, 2, 0)):
+        slope[k, end] = slope[k, knot]
+        value[k, end, 1], value[k, 1] = 1.0, 0.5 * value[k, knot]
+        value[k, 1, 1] += 0.5
+    slope[:, 1] = 0.5 * (slope[:, 0] + slope[:, 2])
+    return knots, value, slope
+
+
+# -- compiled loops
+
+
+@inlined
+def _average(row, stride):
+    for block in range(0, row.size, 3 * stride):
+        for i in range(block, block + stride):
+            middle = row[i + stride]
+            row[i] = 0.5 * (row[i] + middle)
+            row[i + 2 * stride] = 0.5 * (middle + row[i + 2 * stride])
+
+
+@inlined
+def _differentiate(row, stride, inverse):
+    for block in range(0, row.size, 3 * stride):
+        for i in range(block, block + stride):
+            middle = row[i + stride]
+            row[i] = (middle - row[i]) * inverse
+            row[i + 2 * stride] = (row[i + 2 * stride] - middle) * inverse
+            row[i + stride] = 0.5 * (row[i] + row[i + 2 * stride])
+
+
+@inlined
+def _halve(left, right, stride):
+    """left, the coefficients of a box, becomes those of its lower half; right of its upper."""
+    for block in range(0, left.size, 3 * stride):
+        for i in range(block, block + stride):
+            j, k = i + stride, i + 2 * stride
+            below, above = 0.5 * (left[i] + left[j]), 0.5 * (left[j] + left[k])
+            middle = 0.5 * (below + above)
+            right[i], right[j], right[k] = middle, above, left[k]
+            left[j], left[k] = below, middle
+
+
+@inlined
+def _halve_corners(left, right, stride):
+    for block in range(0, left.size, 2 * stride):
+        for i in range(block, block + stride):
+            middle = 0.5 * (left[i] + left[i + stride])
+            right[i], right[i + stride] = middle, left[i + stride]
+            left[i + stride] = middle
+
+
+@inlined
+def _fill(piece, tables, cells, c, block):
+    """block (N + 2, 3^(N+1)): the coefficients of W_t + l, DW and W on cell c."""
+    units, count = tables.inverse.size, tables.stencil.size
+    node = cells.nodes[c]
+    value, slope = block[units + 1], block[0]
+    for s in range(count):
+        at = node + tables.stencil[s]
+        first, second, third = piece.levels[0, at], piece.levels[1, at], piece.levels[2, at]
+        for r in range(3):
+            value[r * count + s] = (
+                piece.value[r, 0] * first + piece.value[r, 1] * second + piece.value[r, 2] * third
+            )
+            slope[r * count + s] = (
+                piece.slope[r, 0] * first + piece.slope[r, 1] * second + piece.slope[r, 2] * third
+            )
+    for i in range(units):
+        block[i + 1, :] = value
+    stride = count
+    for axis in range(units):
+        stride //= 3
+        _average(value, stride)
+        _average(slope, stride)
+        for i in range(units):
+            if i == axis:
+                _differentiate(block[i + 1], stride, tables.inverse[i])
+            else:
+                _average(block[i + 1], stride)
+    if cells.costs.shape[0] > 0:
+        for a in range(slope.size):
+            slope[a] += cells.costs[a % count, c]
+
+
+@inlined
+def _add(law, point, block, total):
+    """total[a] += sum_i h_i(q_ia) at a point of the lattice with these data (rows,)."""
+    units = law.weights.size
+    if not law.entries:
+        rows = point.size // 2
+        for i in range(units):
+            low = point[i if rows > 1 else 0]
+            high = point[rows + i if rows > 1 else 1]
+            q = block[i + 1]
+            for a in range(total.size):
+                x = q[a]
+                total[a] += x * (high if x < 0.0 else low)
+        return
+    features = law.measure.size
+    for i in range(units):
+        q, w, still = block[i + 1], law.weights[i], point[features + i]
+        for a in range(total.size):
+            p, sum_ = q[a] / w, 0.0
+            for k in range(features):
+                slope, strength = p * point[k], law.strength[k]
+                if strength > 0.0:
+                    x = min(max(-slope / (2.0 * strength), law.low[k]), law.high[k])
+                else:
+                    x = law.low[k] if slope > 0.0 else law.high[k]
+                sum_ += law.measure[k] * (slope * x + strength * x * x)
+            total[a] += q[a] * still + w * sum_
+
+
+@compiled
+def first_bounds(piece, tables, law, cells, limit):
+    """(C,): a first lower bound of W_t + l + H on every cell, infinite where W > limit.
+
+    The least of d_a + H(., q_a) over coefficients and, for intervals, over a box that contains the
+    velocities of the whole cell; for entries, over the points of the lattice.
+    """
+    units, points = tables.inverse.size, tables.points.size
+    found = np.full(cells.nodes.size, np.inf)
+    block, total = np.empty((units + 2, 3 * points)), np.empty(3 * points)
+    rows = law.data.shape[0]
+    point = np.empty(rows)
+    for c in range(found.size):
+        _fill(piece, tables, cells, c, block)
+        if np.min(block[units + 1]) > limit:
+            continue
+        if law.entries:
+            for s in range(points):
+                total[:] = block[0]
+                for r in range(rows):
+                    point[r] = law.data[r, cells.places[c] + tables.points[s]]
+                _add(law, point, block, total)
+                found[c] = min(found[c], np.min(total))
+            continue
+        total[:] = block[0]
+        for r in range(rows):
+            extreme = law.data[r, cells.places[c]]
+            for s in range(1, points):
+                x = law.data[r, cells.places[c] + tables.points[s]]
+                extreme = min(extreme, x) if r < rows // 2 else max(extreme, x)
+            point[r] = extreme
+        _add(law, point, block, total)
+        found[c] = np.min(total)
+    return found
+
+
+@inlined
+def _pair(tables, law, block, corner, total, paired):
+    """(bound, sample): the least coefficient of degree 3, and the least of those at vertices."""
+    paired[:] = 0.0
+    point = np.empty(corner.shape[0])
+    for b in range(corner.shape[1]):
+        total[:] = block[0]
+        for r in range(point.size):
+            point[r] = corner[r, b]
+        _add(law, point, block, total)
+        for a in range(total.size):
+            paired[tables.target[b, a]] += tables.weight[b, a] * total[a]
+    sample = np.inf
+    for vertex in tables.vertices:
+        sample = min(sample, paired[vertex])
+    return np.min(paired), sample
+
+
+@inlined
+def _widest(law, block):
+    """Which axis to halve: that along which W_t, and what multiplies DW, is bent most; where a
+    derivative changes its sign, or h_i is curved anyway, along which it changes most.
+    """
+    units, size = law.weights.size, block.shape[1]
+    best, found, stride = -1.0, 0, size
+    for axis in range(units + 1):
+        stride //= 3
+        spread = 0.0
+        for row in range(units + 1):
+            x = block[row]
+            turns = row > 0 and (law.entries or (np.min(x) < 0.0 and np.max(x) > 0.0))
+            part = 0.0
+            for start in range(0, size, 3 * stride):
+                for i in range(start, start + stride):
+                    part += abs(x[i] - 2.0 * x[i + stride] + x[i + 2 * stride])
+                    if turns:
+                        part += abs(x[i + 2 * stride] - x[i])
+            spread += part * (1.0 if row == 0 else law.fastest[row - 1])
+        if spread > best:
+            best, found = spread, axis
+    return found
+
+
+@compiled
+def least(piece, tables, law, cells, order, first, search):
+    """A lower bound of W_t + l + H on the cells in `order`, where W <= limit; infinite where W is
+    larger on all of them.
+
+    A cell is cut into its 2^N halves, and those that hold the least are halved further, `depth`
+    times at most, and as long as the value at a vertex is larger than the bound by more than
+    share times the bound.  Boxes whose bound is no less than the one found are left.
+
+    first : (C,) what `first_bounds` returns, increasing in `order`
+    """
+    limit, depth, share = search.limit, search.depth, search.share
+    units, points = tables.inverse.size, tables.points.size
+    height, size, rows = units + depth + 2, 3 * points, law.data.shape[0]
+    blocks = np.empty((height, units + 2, size))
+    corners = np.empty((height, rows, tables.corners.size))
+    level, base = np.empty(height, dtype=np.int64), np.empty(height, dtype=np.int64)
+    total, paired = np.empty(size), np.empty(3 * 4**units)
+    worst = np.inf
+    for c in order:
+        if first[c] >= worst:
+            break
+        _fill(piece, tables, cells, c, blocks[0])
+        level[0], base[0], top = 0, cells.places[c], 0
+        while top >= 0:
+            block, corner = blocks[top], corners[top]
+            if np.min(block[units + 1]) > limit:
+                top -= 1
+                continue
+            if level[top] < units:
+                axis = level[top] + 1
+            else:
+                if level[top] == units:
+                    for r in range(rows):
+                        for b in range(tables.corners.size):
+                            corner[r, b] = law.data[r, base[top] + tables.corners[b]]
+                bound, sample = _pair(tables, law, block, corner, total, paired)
+                if bound >= worst:
+                    top -= 1
+                    continue
+                if level[top] == units + depth or sample - bound <= share * abs(bound):
+                    worst = bound
+                    top -= 1
+                    continue
+                axis = _widest(law, block)
+            stride = 3 ** (units - axis)
+            for row in range(units + 2):
+                _halve(block[row], blocks[top + 1, row], stride)
+            base[top + 1] = base[top]
+            if level[top] < units:
+                base[top + 1] += tables.steps[axis - 1]
+            elif axis == 0:
+                corners[top + 1] = corner
+            else:
+                for r in range(rows):
+                    _halve_corners(corner[r], corners[top + 1, r], 2 ** (units - axis))
+            level[top] += 1
+            level[top + 1] = level[top]
+            top += 1
+    return worst

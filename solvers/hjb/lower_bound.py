@@ -1,0 +1,415 @@
+"""A proved lower bound of the least cost, from any function of states and times.
+
+Let W be C^1 on the states that controls reach, H(x, q) = min_c [q . F(x, c) + L(x) + r(c)] the
+Hamiltonian, and let numbers delta(t) and eps be such that
+
+    W_t + H(x, DW) >= -delta(t),   W(x, T) - terminal(x) <= eps          for (x, t) in a set K.
+
+Along the run f of an admissible control c, d/dt W(f, t) = W_t + DW . F(f, c) >= -delta - L - r as
+long as (f, t) is in K.  With the defect to come D(t) = eps + int_t^T delta, of any sign, a run that
+stays in K from s on therefore costs from then on at least
+
+    int_s^T (L + r) + terminal(f(T)) >= W(f(s), s) - D(s).                                   (1)
+
+*Without a bound from above*, K is all that is reached, and J >= W(f_I, 0) - D(0).
+
+*With one*, U, let K contain all that is reached and where W - D <= U.  If a run leaves K, let s be
+the last time at which it is outside, or a limit of such times.  W - D is continuous, so W - D >= U
+there, after s the run is in K, and by (1) it costs at least U after s, and no less in all since
+L, r >= 0 (all costs that are enclosed here are losses >= 0).  So
+
+    J* >= min(U, W(f_I, 0) - D(0)).
+
+If U is proved to be >= J*, the bound holds as it is, and U > J* may be said to cost nothing: then
+J* >= W - D if that is smaller.  If U is only an estimate the minimum is still a bound: a control
+that costs less than U would show it.  It is then called conditional, as min(U, .) may be U.
+
+K and delta depend on each other.  Slabs, between two knots of time, are taken from the last to the
+first, so that D at the slab's end is known.  Within one, of length tau, W - D(t) >= W - D(end) -
+tau max(delta, 0), so a guess of delta gives the boxes that count; if what comes out is no larger
+than the guess, both belong together, otherwise the guess is raised.
+
+*W* is the spline of `bernstein`, C^1 by construction whatever the values are: no values make the
+bound wrong.  A function of time alone, added to W, changes nothing, since defects keep their sign.
+
+*Rounding.*  The numbers V, the nodes and T are taken as exact.  A computed coefficient e_ab is a
+sum of products of V, with at most R roundings on the way to any of its terms, and its terms are no
+larger in sum than S = |W_t| + sum_i |q_i| |F_i| + costs, each factor bounded by max |V| over its
+spacing, so its error is below 2 R u S, u = 2^-53.  Halving and means add one rounding each, and the
+means of the paired coefficients are weighted with numbers >= 0 of sum 1.  `_slack` counts them;
+it is about 1e-11.  Velocities and costs were moved outwards when they were enclosed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, overload
+
+import numpy as np
+
+from continuum.arrays import Array
+from continuum.problem import LearningProblem
+from continuum.sets import FiniteSet
+
+from .bernstein import Cells, Law, Piece, Search, Tables, first_bounds, least, tables, time_pieces
+from .enclosed_run import ProvedCost
+from .enclosures import Velocities, cells_of, cost_coefficients, enclosable, reachable
+from .grids import StateGrid
+from .separable import SeparableHamiltonian, separable
+
+_UNIT = 2.0**-53
+
+
+class GridValues(Protocol):
+    """What is read of a ValueFunction: values (S + 1, *grid.shape) at times (S + 1,)."""
+
+    @property
+    def grid(self) -> StateGrid: ...
+    @property
+    def times(self) -> Array: ...
+    @property
+    def values(self) -> Array: ...
+
+
+@dataclass(frozen=True, eq=False)
+class LowerBound:
+    """J* >= value; prints as a sentence.
+
+    value : min(above, start - sum_k tau_k defects_k - terminal)
+    start : W(f_I, 0), rounded down
+    defects : (S + 1,) delta_k of each slab between two knots of time (S + 2,), of any sign
+    knots : those times
+    terminal : eps, the largest W(., T) - terminal cost
+    above : the bound from above that was given, or None;  conditional : it is not a proved one
+    kept : on how many cells each slab's defect was taken, (S + 1,) numbers
+    cells : their nodes in the flattened grid, one array for each slab
+    reached : (low, high), (S + 1, N) each: boxes that hold all that is reached in each slab
+    hull : the controls are those of a FiniteSet, and the bound is that of its hull
+    """
+
+    value: float
+    start: float
+    defects: Array
+    knots: Array
+    terminal: float
+    above: float | None
+    conditional: bool
+    cells: tuple[Array, ...] = field(repr=False)
+    reached: tuple[Array, Array] = field(repr=False)
+    hull: bool = False
+
+    @property
+    def kept(self) -> Array:
+        """(S + 1,): how many cells."""
+        return np.array([len(c) for c in self.cells])
+
+    def __str__(self) -> str:
+        whom = "the hull of the finite set" if self.hull else "the continuous problem"
+        if self.conditional:
+            return (
+                f"J* >= {self.value:.7g} on {whom}, conditional: if no control costs less than "
+                f"{self.above:.7g}, which was given and is not proved, the number is "
+                f"min({self.above:.7g}, W - defects)"
+            )
+        pruned = "" if self.above is None else f", pruned by the proved cost {self.above:.7g}"
+        return f"J* >= {self.value:.7g}, proved for every control of {whom}{pruned}"
+
+
+@dataclass(frozen=True, eq=False)
+class PerSampleBound:
+    """J* >= sum_m s_m bound_m, the bounds of the samples' own problems, each with the penalty.
+
+    value : the sum
+    bounds : of each sample
+    weights : (M,) s_m
+    """
+
+    value: float
+    bounds: tuple[LowerBound, ...]
+    weights: Array
+
+    @property
+    def conditional(self) -> bool:
+        """True if one of the bounds is."""
+        return any(b.conditional for b in self.bounds)
+
+    def __str__(self) -> str:
+        how = "conditional" if self.conditional else "proved"
+        return (
+            f"J* >= {self.value:.7g}, {how}: the mean of {len(self.bounds)} bounds, where each "
+            "sample may choose its own control"
+        )
+
+
+@overload
+def lower_bound(
+    problem: LearningProblem,
+    value: GridValues,
+    above: float | ProvedCost | None = None,
+    *,
+    depth: int = 8,
+    share: float = 0.02,
+) -> LowerBound: ...
+@overload
+def lower_bound(
+    problem: LearningProblem,
+    value: Sequence[GridValues],
+    above: Sequence[float | ProvedCost | None] | None = None,
+    *,
+    depth: int = 8,
+    share: float = 0.02,
+) -> PerSampleBound: ...
+def lower_bound(problem, value, above=None, *, depth=8, share=0.02):
+    """A number that no admissible control undercuts, from values on a grid of states, any values:
+    the better they are, the better is the bound.  See the head of this file.
+
+    problem : of one sample; with several, `value` is one value function for each, on the problems
+        problem.batch([m]), and the answer is a PerSampleBound
+    above : a cost that is reached: states from which W says that no less is possible do not count.
+        A ProvedCost (`proved_cost`) keeps the bound proved, a number makes it conditional.  With
+        several samples one for each, or None
+    depth : how often the boxes are halved, beyond the half cells, that hold a slab's defect
+    share : they are not halved further where that can gain no more than this share of the defect
+    raises ValueError or TypeError for problems of which no velocities or costs are enclosed, by
+        name; where controls leave the grid; if `above` is less than the bound found without it,
+        which says that it is not reached
+    """
+    samples = problem.initial.shape[1]
+    if isinstance(value, Sequence):
+        if len(value) != samples:
+            raise ValueError(f"value must be one for each of {samples} samples, got {len(value)}")
+        given = [None] * samples if above is None else list(above)
+        if len(given) != samples:
+            raise ValueError(f"above must be one for each of {samples} samples, got {len(given)}")
+        bounds = tuple(
+            lower_bound(problem.batch([m]), v, u, depth=depth, share=share)
+            for m, (v, u) in enumerate(zip(value, given, strict=True))
+        )
+        weights = problem.sample_weights
+        total = float(weights @ np.array([b.value for b in bounds]))
+        size = float(weights @ np.array([abs(b.value) for b in bounds]))
+        return PerSampleBound(total - (samples + 4) * _UNIT * size, bounds, weights)
+    h = separable(problem)
+    reason = enclosable(h)
+    if reason:
+        raise ValueError(f"no lower bound is proved here: {reason}")
+    proved = isinstance(above, ProvedCost)
+    if proved and above.problem is not problem and not _same(above.problem, problem):
+        raise ValueError("above is a ProvedCost of another problem")
+    limit = np.inf if above is None else float(above.value if proved else above)
+    if np.isnan(limit):
+        raise ValueError("above must be a number, got nan")
+    work = _Slabs(h, value, Velocities(h))
+    found = work.bound(limit, depth, share)
+    if found.value >= limit:
+        free = work.bound(np.inf, depth, share)
+        if free.value > limit:
+            raise ValueError(
+                f"above is {limit:.10g}, but no control costs less than {free.value:.10g}"
+            )
+    hull = problem.admissible is not None and any(
+        isinstance(part, FiniteSet) for part in problem.admissible.parts
+    )
+    return LowerBound(
+        min(limit, found.value),
+        found.start,
+        found.defects,
+        work.knots,
+        found.terminal,
+        None if above is None else limit,
+        above is not None and not proved,
+        tuple(found.cells),
+        work.reached,
+        hull,
+    )
+
+
+def _same(one: LearningProblem, other: LearningProblem) -> bool:
+    """True if they share all that was put into them."""
+    names = ("network", "target", "controls", "readout", "terminal", "running", "penalty")
+    return all(getattr(one, n) is getattr(other, n) for n in (*names, "initial", "admissible"))
+
+
+@dataclass
+class _Found:
+    """What one sweep over the slabs found: see LowerBound."""
+
+    value: float
+    start: float
+    defects: Array
+    terminal: float
+    cells: list[Array]
+
+
+class _Slabs:
+    """The spline of `value`, the reached cells and the Hamiltonian on their lattice."""
+
+    def __init__(self, h: SeparableHamiltonian, value: GridValues, velocities: Velocities) -> None:
+        self.h, self.problem = h, h.problem
+        grid = value.grid
+        self.values, horizon = value.values, h.problem.mesh.horizon
+        times = np.asarray(value.times, dtype=float)
+        if grid.dimensions != len(h.weights):
+            raise ValueError(
+                f"grid has {grid.dimensions} axes, the problem {len(h.weights)} units"
+            )
+        if self.values.shape != (len(times), *grid.shape) or len(times) < 2:
+            raise ValueError(
+                f"values must be of shape {(len(times), *grid.shape)}, at two times or more, "
+                f"got {self.values.shape}"
+            )
+        if not np.all(np.isfinite(self.values)):
+            raise ValueError("values must be finite")
+        if times[0] != 0.0 or times[-1] != horizon or not np.all(np.diff(times) > 0.0):
+            raise ValueError(f"times must increase from 0 to T = {horizon:g}")
+        self.shape, self.spacings = grid.shape, grid.spacings
+        self.knots, self.value, self.slope = time_pieces(times)
+        self.reached = reachable(velocities, self.problem.initial[:, 0], self.knots)
+        spans = [cells_of(grid, low, high) for low, high in zip(*self.reached, strict=True)]
+        self.spans = [(np.array(first), np.array(last)) for first, last in spans]
+        self.first = np.min([first for first, _ in self.spans], axis=0)
+        count = np.max([last for _, last in self.spans], axis=0) - self.first + 1
+        origin = np.array(grid.box)[:, 0] + (self.first - 0.5) * self.spacings
+        axes = tuple(
+            x + 0.5 * step * np.arange(2 * n + 1)
+            for x, step, n in zip(origin, self.spacings, count, strict=True)
+        )
+        self.origin = np.array(grid.box)[:, 0]
+        self.law: Law = velocities.law(axes)
+        self.lattice = tuple(len(x) for x in axes)
+        self.tables: Tables = tables(self.shape, self.lattice, self.spacings)
+
+    # -- the sweep
+
+    def bound(self, above: float, depth: int, share: float) -> _Found:
+        """min(above, W(f_I, 0) - D(0)), slab by slab from the last."""
+        slack = self._slack(depth)
+        closed, terminal = self._terminal(above)
+        to_come, guess = terminal, 0.0
+        lengths = np.diff(self.knots) * (1.0 + 4.0 * _UNIT)
+        defects, cells = np.zeros(len(lengths)), []
+        for k in range(len(lengths) - 1, -1, -1):
+            while True:
+                limit = above + to_come + lengths[k] * guess * (1.0 + 1e-12) + slack[0]
+                worst, kept = self._worst(k, limit, depth, share)
+                if not len(kept) or -worst + slack[1] <= guess or guess == np.inf:
+                    break
+                guess = 1.1 * (slack[1] - worst) if above < np.inf else np.inf
+            closed = closed or not len(kept)
+            defects[k] = slack[1] - worst if len(kept) else 0.0
+            guess = max(defects[k], 0.0)
+            to_come += lengths[k] * defects[k]
+            to_come += 4.0 * _UNIT * (abs(to_come) + abs(lengths[k] * defects[k]))
+            cells.append(kept)
+        start = self._start() - slack[0]
+        value = start - to_come
+        value -= 2.0 * _UNIT * (abs(start) + abs(to_come))
+        return _Found(np.inf if closed else value, start, defects, terminal, cells[::-1])
+
+    def _worst(self, k: int, limit: float, depth: int, share: float) -> tuple[float, Array]:
+        """The least of W_t + H on the boxes of slab k with W <= limit, and the cells kept."""
+        piece = self._piece(k)
+        nodes, places, centres = self._cells(k, piece.levels, limit)
+        if not len(nodes):
+            return np.inf, nodes
+        running = self.problem.functional.running
+        costs = np.zeros((0, len(nodes)))
+        if running is not None:
+            costs = cost_coefficients(self.problem, running, centres, self.spacings)
+        cells = Cells(nodes, places, costs)
+        first = first_bounds(piece, self.tables, self.law, cells, limit)
+        kept = np.flatnonzero(np.isfinite(first))
+        order = kept[np.argsort(first[kept])]
+        search = Search(limit, depth, share)
+        return least(piece, self.tables, self.law, cells, order, first, search), nodes[kept]
+
+    def _piece(self, k: int) -> Piece:
+        last = len(self.values) - 1
+        chosen = [max(k - 1, 0), k, min(k + 1, last)]
+        levels = self.values[chosen].reshape(3, -1)
+        return Piece(np.ascontiguousarray(levels, dtype=float), self.value[k], self.slope[k])
+
+    def _cells(self, k: int, levels: Array, limit: float) -> tuple[Array, Array, Array]:
+        """Nodes, places in the lattice and centres of the cells reached in slab k where not all
+        coefficients of W are larger than limit.
+        """
+        first, last = self.spans[k]
+        window = tuple(slice(a - 1, b + 2) for a, b in zip(first, last, strict=True))
+        low = np.min(levels, axis=0).reshape(self.shape)[window]
+        for axis in range(low.ndim):
+            x = np.moveaxis(low, axis, 0)
+            low = np.moveaxis(np.minimum(np.minimum(x[:-2], x[1:-1]), x[2:]), 0, axis)
+        index = np.stack(np.nonzero(low <= limit)) + first[:, None]
+        nodes = np.ravel_multi_index(tuple(index), self.shape)
+        places = np.ravel_multi_index(tuple(2 * (index - self.first[:, None])), self.lattice)
+        centres = self.origin[:, None] + index * self.spacings[:, None]
+        return nodes.astype(np.int64), places.astype(np.int64), centres
+
+    def _faces(self, k: int, end: int, nodes: Array) -> Array:
+        """(3^N, C): the coefficients of W at the beginning or the end of slab k."""
+        piece = self._piece(k)
+        at = nodes + self.tables.stencil[:, None]
+        w = np.einsum("l,lsc->sc", piece.value[end], piece.levels[:, at])
+        units = len(self.shape)
+        w = w.reshape((3,) * units + (-1,))
+        for axis in range(units):
+            x = np.moveaxis(w, axis, 0)
+            x = np.stack([0.5 * (x[0] + x[1]), x[1], 0.5 * (x[1] + x[2])])
+            w = np.moveaxis(x, 0, axis)
+        return w.reshape(3**units, -1)
+
+    def _terminal(self, above: float) -> tuple[bool, float]:
+        """(no cell is left, eps): of the cells reached at T, those where W - eps <= above."""
+        last = len(self.values) - 1
+        nodes, _, centres = self._cells(last, self._piece(last).levels, np.inf)
+        w = self._faces(last, 2, nodes)
+        cost = cost_coefficients(
+            self.problem, self.problem.functional.terminal, centres, self.spacings
+        )
+        slack = self._slack(0)[0] + 8.0 * _UNIT * float(np.max(np.abs(cost)))
+        eps, low = np.max(w - cost, axis=0) + slack, np.min(w, axis=0) - slack
+        found = float(np.max(eps))
+        while True:
+            kept = low <= above + found + slack
+            if not np.any(kept):
+                return True, 0.0
+            smaller = float(np.max(eps[kept]))
+            if smaller >= found:
+                return False, found
+            found = smaller
+
+    def _start(self) -> float:
+        """W(f_I, 0), by de Casteljau."""
+        f = self.problem.initial[:, 0]
+        index = np.clip(
+            np.floor((f - self.origin) / self.spacings + 0.5).astype(int), *self.spans[0]
+        )
+        node = np.array([np.ravel_multi_index(tuple(index), self.shape)])
+        w = self._faces(0, 0, node)[:, 0].reshape((3,) * len(f))
+        for x, j, low, h in zip(f, index, self.origin, self.spacings, strict=True):
+            s = (x - low) / h - j + 0.5
+            w = (1.0 - s) ** 2 * w[0] + 2.0 * s * (1.0 - s) * w[1] + s * s * w[2]
+        return float(w)
+
+    def _slack(self, depth: int) -> tuple[float, float]:
+        """Bounds of the rounding errors of W, and of W_t + l + H: see the head of this file."""
+        law, units = self.law, len(self.shape)
+        size = float(np.max(np.abs(self.values)))
+        features = len(law.measure)
+        count = 32 + 8 * (units + 1) + 3 * (units + depth) + 2 * units + 6 * features + 2**units
+        terms = float(np.max(np.sum(np.abs(self.slope), axis=2))) * size
+        terms += float(np.sum(2.0 * size / self.spacings * law.fastest))
+        if features:
+            largest = np.maximum(np.abs(law.low), np.abs(law.high))
+            r = np.max(np.abs(law.data[:features]), axis=1)
+            still = np.max(np.abs(law.data[features:]), axis=1)
+            reach = still + np.sum(law.measure * r * largest)
+            terms += float(np.sum(2.0 * size / self.spacings * reach))
+            terms += float(np.sum(law.weights)) * float(
+                np.sum(law.measure * law.strength * largest**2)
+            )
+        if self.problem.functional.running is not None:
+            ends = np.stack([self.reached[0].min(axis=0), self.reached[1].max(axis=0)], axis=1)
+            corner = np.indices((2,) * units).reshape(units, -1)
+            at = np.take_along_axis(ends, corner, axis=1)
+            terms += float(np.max(self.h.running(at, 0.0)))
+        return 2.0 * count * _UNIT * size, 2.0 * count * _UNIT * terms
