@@ -162,8 +162,8 @@ class Status(Enum):
         False,
     )
     LEFT_GRID = (
-        "The state left the grid of the value function, which says nothing there: the control after "
-        "that is zero, or the nearest admissible one. Take a larger box.",
+        "The state left the grid of the value function, which says nothing there: the control "
+        "after that is zero, or the nearest admissible one. Take a larger box.",
         False,
     )
     RAISED = (
