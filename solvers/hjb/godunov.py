@@ -20,6 +20,7 @@ Source: Jiang and Peng, Weighted ENO schemes for Hamilton-Jacobi equations, SIAM
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -27,30 +28,23 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.compiled import compiled, inlined, summing
 
+from .lines import CLOSED, PERIODIC, Axis
 from .separable import SeparableHamiltonian
-
-OPEN, PERIODIC, CLOSED = range(3)
-SMOOTH = 1e-6
-"""Second differences below a thousandth of the largest slope count as smooth."""
 
 _LINES, _COLUMNS = 2048, 64
 """About how many nodes a block of whole lines has; columns of a block of neighbouring lines."""
 
-_HALVINGS, _DOUBLINGS = 60, 200
+_HALVINGS, _DOUBLINGS = 30, 200
 
 
-class Axis(NamedTuple):
-    """One axis of a grid: an array of values is (before, n, after) with it in the middle.
+class EntryRows(NamedTuple):
+    """`Features` as a compiled loop reads them: r (P, size), the others (P,)."""
 
-    inverse : 1 / spacing;  wall : OPEN, PERIODIC or CLOSED;  weno : fifth order, not first
-    """
-
-    before: int
-    n: int
-    after: int
-    inverse: float
-    wall: int
-    weno: bool
+    r: Array
+    measure: Array
+    low: Array
+    high: Array
+    strength: Array
 
 
 def blocks(axis: Axis) -> int:
@@ -122,13 +116,13 @@ def _phi(a, b, c, d, eps):
 
 
 @inlined
-def _slopes(axis, d, count, columns, eps, qm, qp):
+def _slopes(weno, d, count, columns, eps, qm, qp):
     """qm, qp <- q-, q+ from the differences; between lines, numbers that are not read."""
     m = columns
     inside = count - 5 * m
     d2, d3 = d[2 * m : 2 * m + inside], d[3 * m : 3 * m + inside]
     left, right = qm[:inside], qp[:inside]
-    if axis.weno:
+    if weno:
         d0, d1 = d[:inside], d[m : m + inside]
         d4, d5 = d[4 * m : 4 * m + inside], d[5 * m : 5 * m + inside]
         for x in range(inside):
@@ -158,6 +152,7 @@ def _interval_flux(qm, qp, lo, hi):
 @compiled
 def interval_rates(
     axis: Axis,
+    weno: bool,
     values: Array,
     lo: Array,
     hi: Array,
@@ -173,14 +168,14 @@ def interval_rates(
     returns the largest speed at q- and q+, 0 unless it is to be measured
     """
     n, after = axis.n, axis.after
-    room = (n + 5) * max(_COLUMNS, after) if after > _COLUMNS else max(_LINES, (n + 5) * after)
+    room = (n + 5) * _COLUMNS if after > _COLUMNS else max(_LINES, (n + 5) * after)
     d, qm, qp = np.empty(room), np.empty(room), np.empty(room)
     fastest = 0.0
     for block in range(first, last):
         place = _place(axis, block)
         line, lines, start, m = place
         _differences(axis, values, place, d)
-        _slopes(axis, d, lines * (n + 5) * m, m, eps, qm, qp)
+        _slopes(weno, d, lines * (n + 5) * m, m, eps, qm, qp)
         runs, length = (1, n * m) if m == after else (n, m)
         for number in range(lines):
             base = number * (n + 5) * m
@@ -204,10 +199,97 @@ def interval_rates(
     return fastest
 
 
+@inlined
+def _entries_value(rows, weight, still, x, q):
+    """(h(q), h'(q)) of the kind "entries" at node x."""
+    p, v, penalty = q / weight, still, 0.0
+    for k in range(rows.measure.size):
+        r, strength = rows.r[k, x], rows.strength[k]
+        slope = p * r
+        if strength > 0.0:
+            c = min(max(-0.5 * slope / strength, rows.low[k]), rows.high[k])
+        else:
+            c = rows.low[k] if slope > 0.0 else rows.high[k]
+        v += rows.measure[k] * r * c
+        penalty += rows.measure[k] * strength * c * c
+    return q * v + weight * penalty, v
+
+
+@inlined
+def _entries_flux(rows, weight, still, x, qm, qp):
+    """Godunov's flux and the largest speed at q-+; qm = -inf, qp = inf at closed walls."""
+    low, high = qm, qp
+    if qm == -np.inf or qp == np.inf:
+        sign = -1.0 if qm == -np.inf else 1.0
+        reach, step = (min(qp, 0.0) if sign < 0.0 else max(qm, 0.0)), 1.0
+        for _ in range(_DOUBLINGS):
+            if sign * _entries_value(rows, weight, still, x, reach)[1] <= 0.0:
+                break
+            reach += sign * step
+            step *= 2.0
+        low, high = (reach, qp) if sign < 0.0 else (qm, reach)
+    h_low, v_low = _entries_value(rows, weight, still, x, low)
+    h_high, v_high = _entries_value(rows, weight, still, x, high)
+    speed = 0.0 if qm == -np.inf else abs(v_low)
+    speed = speed if qp == np.inf else max(speed, abs(v_high))
+    if low > high:
+        return min(h_low, h_high), speed
+    if v_high >= 0.0:
+        return h_high, speed
+    if v_low <= 0.0:
+        return h_low, speed
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        h, v = _entries_value(rows, weight, still, x, middle)
+        if v > 0.0:
+            low, h_low, v_low = middle, h, v
+        else:
+            high, h_high, v_high = middle, h, v
+    return h_low + v_low * (h_high - h_low - v_high * (high - low)) / (v_low - v_high), speed
+
+
+@compiled
+def entries_rates(
+    axis: Axis,
+    weno: bool,
+    values: Array,
+    rows: EntryRows,
+    weight: float,
+    still: Array,
+    eps: float,
+    first: int,
+    last: int,
+    out: Array,
+) -> float:
+    """The same of the kind "entries"; weight, still (size,) : those of the axis's unit."""
+    n, after = axis.n, axis.after
+    room = (n + 5) * _COLUMNS if after > _COLUMNS else max(_LINES, (n + 5) * after)
+    d, qm, qp = np.empty(room), np.empty(room), np.empty(room)
+    fastest = 0.0
+    for block in range(first, last):
+        place = _place(axis, block)
+        line, lines, start, m = place
+        _differences(axis, values, place, d)
+        _slopes(weno, d, lines * (n + 5) * m, m, eps, qm, qp)
+        for number in range(lines):
+            base = number * (n + 5) * m
+            if axis.wall == CLOSED:
+                qm[base : base + m] = -np.inf
+                qp[base + (n - 1) * m : base + n * m] = np.inf
+            for k in range(n):
+                at = ((line + number) * n + k) * after + start
+                for j in range(m):
+                    x, c = at + j, base + k * m + j
+                    h, speed = _entries_flux(rows, weight, still[x], x, qm[c], qp[c])
+                    out[x] += h
+                    fastest = max(fastest, speed)
+    return fastest
+
+
 # -- the reference
 
 
-def slopes(axis: Axis, values: Array, eps: float) -> tuple[Array, Array]:
+def slopes(axis: Axis, weno: bool, values: Array, eps: float) -> tuple[Array, Array]:
     """q-, q+ along an axis, (before, n, after) each: the reference of the compiled loops."""
     v = values.reshape(axis.before, axis.n, axis.after)
     if axis.wall == PERIODIC:
@@ -217,10 +299,10 @@ def slopes(axis: Axis, values: Array, eps: float) -> tuple[Array, Array]:
         d = np.diff(v, axis=1) * axis.inverse
         d = np.concatenate([d[:, :1]] * 3 + [d] + [d[:, -1:]] * 3, axis=1)
     parts = [d[:, r : r + axis.n] for r in range(6)]
-    if not axis.weno:
+    if not weno:
         return parts[2], parts[3]
     centre = (7.0 * (parts[2] + parts[3]) - parts[1] - parts[4]) / 12.0
-    second = [after - before for before, after in zip(parts, parts[1:], strict=False)]
+    second = [after - before for before, after in pairwise(parts)]
     right = _reference_phi(*second[4:0:-1], eps)  # type: ignore[arg-type]
     return centre - _reference_phi(*second[:4], eps), centre + right  # type: ignore[arg-type]
 
@@ -280,18 +362,25 @@ def _reach_rest(parts: Parts, f: Array, q: Array, walls: Array, sign: float) -> 
 
 
 def _peak(parts: Parts, f: Array, low: Array, high: Array) -> Array:
-    """The largest h between low and high, where the velocity changes its sign, by bisection."""
-    low, high = low.copy(), high.copy()
+    """The largest h between low and high, where the velocity changes its sign: by bisection, and
+    at last the crossing of two tangents, which is exact where the velocity jumps.
+    """
+    (h_low, v_low), (h_high, v_high) = parts(f, low), parts(f, high)
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        rising = parts(f, middle)[1] > 0.0
+        h, v = parts(f, middle)
+        rising = v > 0.0
         low, high = np.where(rising, middle, low), np.where(rising, high, middle)
-    return np.maximum(parts(f, low)[0], parts(f, high)[0])
+        h_low, h_high = np.where(rising, h, h_low), np.where(rising, h_high, h)
+        v_low, v_high = np.where(rising, v, v_low), np.where(rising, v_high, v)
+    fall = np.where(v_low > v_high, v_low - v_high, 1.0)
+    return h_low + v_low * (h_high - h_low - v_high * (high - low)) / fall
 
 
 def reference_rates(
     hamiltonian: SeparableHamiltonian,
     axes: tuple[Axis, ...],
+    weno: bool,
     f: Array,
     values: Array,
     t: float,
@@ -303,7 +392,7 @@ def reference_rates(
     """
     qm, qp = np.empty_like(f), np.empty_like(f)
     for i, axis in enumerate(axes):
-        left, right = slopes(axis, values, eps[i])
+        left, right = slopes(axis, weno, values, eps[i])
         if axis.wall == CLOSED:
             left, right = left.copy(), right.copy()
             left[:, 0], right[:, -1] = -np.inf, np.inf
@@ -313,7 +402,3 @@ def reference_rates(
     if hamiltonian.has_running_cost:
         rate = rate + hamiltonian.running(f, t)
     return rate, np.max(speeds, axis=1)
-
-
-def entries_rates(*a):
-    raise NotImplementedError

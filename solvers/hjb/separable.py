@@ -324,8 +324,10 @@ def _reason(problem: LearningProblem) -> str:
 
 
 def _autonomous(problem: LearningProblem) -> bool:
-    """True if fixed blocks and the running cost are the same at all times, as far as types tell."""
+    """True if fixed blocks and the running cost are the same at all times, as far as values of
+    blocks and types of costs tell.
+    """
     space, running = problem.space, problem.functional.running
-    timed = any(space.axes[name].length for name in space.fixed)
+    timed = any(space.axes[n].length and np.any(x != x[:1]) for n, x in space.fixed.items())
     still = running is None or (isinstance(running, Tracking) and not callable(running.target))
     return still and not timed

@@ -4,46 +4,20 @@ Steps are as long as current slopes allow: length * sum_i max |velocity_i| / spa
 measured at both one-sided slopes of every node at the start of each step.
 """
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from math import ceil, prod
-from typing import Literal
+from collections.abc import Callable
+from math import ceil
 
-import numba
 import numpy as np
 
 from continuum.arrays import Array
 
-from .godunov import (
-    CLOSED,
-    OPEN,
-    PERIODIC,
-    SMOOTH,
-    Axis,
-    blocks,
-    entries_rates,
-    interval_rates,
-    reference_rates,
-)
+from .godunov import EntryRows, blocks, entries_rates, interval_rates, reference_rates
 from .grids import StateGrid
+from .lines import SMOOTH, Axis, Workers, axes_of, check_walls, slabs, velocity_arrays
 from .separable import SeparableHamiltonian
 
-Scheme = Literal["weno", "upwind", "strang"]
-
-COURANT = {"weno": 0.8, "upwind": 0.9}
-
-_WALLS = {"open": OPEN, "periodic": PERIODIC, "closed": CLOSED}
-_SHARED = 30_000
-"""Nodes from which on the blocks of an axis are shared out among threads."""
-
-
-def axes_of(grid: StateGrid, weno: bool) -> tuple[Axis, ...]:
-    """The axes of a grid as compiled loops read them."""
-    shape = grid.shape
-    return tuple(
-        Axis(prod(shape[:i]), n, prod(shape[i + 1 :]), 1.0 / h, _WALLS[wall], weno)
-        for i, (n, h, wall) in enumerate(zip(shape, grid.spacings, grid.walls, strict=True))
-    )
+COURANT = {3: 0.8, 1: 0.9}
+"""By the order of the steps in time."""
 
 
 class Rates:
@@ -51,7 +25,7 @@ class Rates:
 
     hamiltonian, grid : of the same N
     weno : slopes of fifth order, else of first
-    reference : True computes by NumPy alone
+    workers : who shares the loops; None computes by NumPy alone
     raises ValueError where no velocity keeps a unit from leaving through a closed wall
     """
 
@@ -60,16 +34,13 @@ class Rates:
         hamiltonian: SeparableHamiltonian,
         grid: StateGrid,
         weno: bool,
-        reference: bool = False,
+        workers: Workers | None,
     ) -> None:
-        self.hamiltonian, self.grid = hamiltonian, grid
-        self.axes = axes_of(grid, weno)
-        self.states = grid.states()
-        self.compiled = not reference and hamiltonian.kind != "scalar"
+        self.hamiltonian, self.grid, self.weno = hamiltonian, grid, weno
+        self.axes, self.states = axes_of(grid), grid.states()
+        self.workers = workers
+        self.compiled = workers is not None and hamiltonian.kind != "scalar"
         self._filled = False
-        threads = numba.get_num_threads() if grid.size >= _SHARED else 1
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 and self.compiled else None
-        self._threads = threads
 
     def __call__(self, values: Array, t: float, out: Array, measure: bool) -> Array:
         """Fills out (size,) with the rates at values (size,) and time t; returns the largest speed
@@ -78,7 +49,9 @@ class Rates:
         width = np.array([high - low for low, high in self.grid.box])
         eps = SMOOTH * (np.ptp(values) / width) ** 2 + 1e-66
         if not self.compiled:
-            rate, speeds = reference_rates(self.hamiltonian, self.axes, self.states, values, t, eps)
+            rate, speeds = reference_rates(
+                self.hamiltonian, self.axes, self.weno, self.states, values, t, eps
+            )
             out[:] = rate
             return speeds
         self._fill(t)
@@ -93,29 +66,23 @@ class Rates:
             ]
         )
 
-    def close(self) -> None:
-        """Ends the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
-
     def _along(
         self, i: int, axis: Axis, values: Array, eps: float, measure: bool, out: Array
     ) -> float:
-        count = blocks(axis)
+        weno = self.weno
 
         def work(first: int, last: int) -> float:
             if self.hamiltonian.kind == "interval":
-                return interval_rates(
-                    axis, values, self._low[i], self._high[i], eps, first, last, measure, out
-                )
+                low, high = self._low[i], self._high[i]
+                return interval_rates(axis, weno, values, low, high, eps, first, last, measure, out)
+            weight, still = float(self.hamiltonian.weights[i]), self._still[i]
             return entries_rates(
-                axis, values, self._rows, self._still[i], eps, first, last, measure, out
+                axis, weno, values, self._rows, weight, still, eps, first, last, out
             )
 
-        if self._pool is None or count < self._threads:
-            return work(0, count)
-        cuts = [count * k // self._threads for k in range(self._threads + 1)]
-        return max(self._pool.map(work, cuts[:-1], cuts[1:]))
+        if self.workers is None:
+            raise TypeError("compiled loops need workers")
+        return max(self.workers.share(blocks(axis), work))  # type: ignore[type-var]  # numbers
 
     def _fill(self, t: float) -> None:
         """The arrays that loops read at time t: once where nothing depends on time."""
@@ -125,29 +92,26 @@ class Rates:
         self._filled = True
         if hamiltonian.has_running_cost:
             self._running = np.ascontiguousarray(hamiltonian.running(f, t), dtype=np.float64)
-        low, high = hamiltonian.velocity_bounds(f, t)
-        self._low, self._high = np.ascontiguousarray(low), np.ascontiguousarray(high)
-        self._check_walls()
+        if hamiltonian.kind == "interval":
+            self._low, self._high = velocity_arrays(hamiltonian, self.axes, f, t)
+            return
+        features = hamiltonian.features(f)
+        self._rows = EntryRows(
+            np.ascontiguousarray(features.r),
+            *(features.measure, features.low, features.high, features.strength),
+        )
+        self._still = np.ascontiguousarray(np.broadcast_to(hamiltonian.still(f, t), f.shape))
+        check_walls(self.axes, *_entry_velocities(self._rows, self._still))
 
-    def _check_walls(self) -> None:
-        for i, axis in enumerate(self.axes):
-            low = self._low[i].reshape(axis.before, axis.n, axis.after)
-            high = self._high[i].reshape(axis.before, axis.n, axis.after)
-            if axis.wall == CLOSED and (np.any(high[:, 0] < 0.0) or np.any(low[:, -1] > 0.0)):
-                raise ValueError(f"walls: no control keeps unit {i} inside its closed wall")
 
-
-def slabs(rates: Rates, times: Array) -> Iterator[tuple[int, Array]]:
-    """(number of a slab, the ends of its parts) from the last slab to the first: a slab is cut at
-    layer boundaries where fixed blocks or the running cost depend on time.
-    """
-    hamiltonian = rates.hamiltonian
-    nodes = np.array([]) if hamiltonian.autonomous else hamiltonian.problem.mesh.nodes
-    near = 1e-12 * times[-1]
-    for k in range(len(times) - 2, -1, -1):
-        low, high = times[k], times[k + 1]
-        inside = nodes[(nodes > low + near) & (nodes < high - near)]
-        yield k, np.concatenate([[low], inside, [high]])
+def _entry_velocities(rows: EntryRows, still: Array) -> tuple[Array, Array]:
+    """The least and the largest velocity, (N, size) each, perhaps infinite."""
+    low, high = still, still
+    for r, m, *ends in zip(rows.r, rows.measure, rows.low, rows.high, strict=True):
+        moving = np.where(r == 0.0, 1.0, r)
+        speeds = [np.where(r == 0.0, 0.0, m * moving * end) for end in ends]
+        low, high = low + np.minimum(*speeds), high + np.maximum(*speeds)
+    return low, high
 
 
 def march(rates: Rates, values: Array, times: Array, order: int) -> int:
@@ -157,11 +121,11 @@ def march(rates: Rates, values: Array, times: Array, order: int) -> int:
     order : 3, strong stability preserving Runge-Kutta; 1, Euler
     raises FloatingPointError when a value is no longer finite
     """
-    courant = COURANT["weno" if order == 3 else "upwind"]
+    courant = COURANT[order]
     inverse = np.array([axis.inverse for axis in rates.axes])
     v = values[-1].copy()
     rate, stage, steps = np.empty_like(v), np.empty_like(v), 0
-    for k, ends in slabs(rates, times):
+    for k, ends in slabs(rates.hamiltonian, times):
         for low, high in zip(ends[-2::-1], ends[:0:-1], strict=True):
             t, margin = high, 1e-12 * (high - low)
 
