@@ -1,5 +1,5 @@
-"""What the studies on value functions share: the two examples of the box, grids around what their
-controls reach, and extremals in closed form.
+"""What the studies on value functions share: the two examples of the box, and
+extremals in closed form.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,6 @@ import numpy as np
 
 from continuum import LearningProblem
 from solvers import Extremal, shoot
-from solvers.hjb import StateGrid
 
 from .bang_bang import along, between
 from .many_extremals import pushed
@@ -49,28 +48,13 @@ def path(extremal: Extremal) -> tuple[np.ndarray, np.ndarray]:
     return between(extremal.state.states[:, :, 0], control[:, :2], kernels, times)
 
 
-def grid_around(problem: LearningProblem, nodes: int) -> StateGrid:
-    """The states that the controls of a box [-1, 1] reach, and two cells more on every side.
-
-    |f_i'| <= 1 + m, m = sum_j w_j |f_j| <= (1 + m(0)) e^t - 1, so |f_i(T) - f_i(0)| <=
-    (1 + m(0)) (e^T - 1).
-    raises ValueError for fewer than 9 nodes
-    """
-    if nodes < 9:
-        raise ValueError(f"nodes must be >= 9, got {nodes}")
-    start = problem.initial[:, 0]
-    mean = float(problem.network.weights @ np.abs(start))
-    far = (1.0 + mean) * np.expm1(problem.mesh.horizon) * (nodes - 1) / (nodes - 5)
-    return StateGrid([(x - far, x + far) for x in start], nodes)
-
-
 def extremals(
     weights: np.ndarray, f: np.ndarray, q: np.ndarray, times: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """States and q = dV/df, (S, N, L) each, at S times that rise or fall, from f, q (N, L) at the
     first of them: the equations of Pontryagin for units with -1 <= a, b <= 1 and identity,
 
-        f_i' = -sign(q_i) v,  v = 1 + sum_j w_j |f_j|,      q_j' = w_j sign(f_j) Q,  Q = sum_i |q_i|,
+        f_i' = -sign(q_i) v,  v = 1 + sum_j w_j |f_j|,    q_j' = w_j sign(f_j) Q, Q = sum_i |q_i|,
 
     without error of discretisation: while no sign changes, v = v_0 e^{kt} and Q = Q_0 e^{-kt}, with
     k = -sum_j w_j sign(f_j) sign(q_j), and the time of the next change follows from the integrals
