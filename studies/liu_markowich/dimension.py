@@ -83,27 +83,23 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             ax.grid(True)
         handles, labels = axes[0, 1].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
-        seconds, error = case["seconds"], case["error"]
-        largest = int(counts[np.isfinite(seconds.values[0])][-1])
-        growth = [
-            float(seconds.sel(method=m, units=largest) / seconds.sel(method=m, units=largest - 1))
-            for m in METHODS[:2]
-        ]
+        largest = int(counts[np.isfinite(case["seconds"].values[0])][-1])
         last = int(counts[-1])
+
+        def at(name: str, row: int, count: int, case: xr.Dataset = case) -> float:
+            return float(case[name].sel(units=count)[row])
+
+        growth = [at("seconds", k, largest) / at("seconds", k, largest - 1) for k in (0, 1)]
         caption = (
             f"LM-54 with N units, {values['nodes']} nodes a side: from {largest - 1} to {largest} "
             f"units WENO takes {growth[0]:.0f} and Strang {growth[1]:.0f} times as long; at N = "
-            f"{largest} they take {float(seconds.sel(method=METHODS[0], units=largest)):.2g} s and "
-            f"{float(seconds.sel(method=METHODS[1], units=largest)):.2g} s and miss J* by "
-            f"{float(error.sel(method=METHODS[0], units=largest)):.1e} and "
-            f"{float(error.sel(method=METHODS[1], units=largest)):.1e}. At N = {last}, merging to "
-            f"two units and {values['merged_nodes']} nodes a side take "
-            f"{float(seconds.sel(method=METHODS[2], units=last)):.2g} s, feedback included, whose "
-            f"lifted control costs {float(error.sel(method=METHODS[3], units=last)):.1e} more than "
-            f"J*; {values['starts']} descents take "
-            f"{float(seconds.sel(method='descents', units=last)):.2g} s, and the best costs "
-            f"{float(error.sel(method='descents', units=last)):.1e} more on {values['layers']} "
-            "layers."
+            f"{largest} they take {at('seconds', 0, largest):.2g} s and "
+            f"{at('seconds', 1, largest):.2g} s and miss J* by {at('error', 0, largest):.1e} and "
+            f"{at('error', 1, largest):.1e}. At N = {last}, merging to two units and "
+            f"{values['merged_nodes']} nodes a side take {at('seconds', 2, last):.2g} s, feedback "
+            f"included, whose lifted control costs {at('error', 3, last):.1e} more than J*; "
+            f"{values['starts']} descents take {at('seconds', 4, last):.2g} s, and the best costs "
+            f"{at('error', 4, last):.1e} more on {values['layers']} layers."
         )
         pictures.append(
             Picture("dimension" if len(cases) == 1 else f"dimension_{n}", caption, figure)
@@ -172,7 +168,7 @@ def dimension(
             best,
             lambda p=problem: descend_values(p, p.initial, starts=starts).costs,
         )
-    dims = ("method", "units")
+    dims = ("way", "units")
     return xr.Dataset(
         {
             "seconds": described("seconds", seconds, "s", "processor time", dims),
@@ -180,7 +176,7 @@ def dimension(
             "optimum": described("optimum", two, "1", "J* of two units or more, by shooting"),
         },
         coords={
-            "method": ("method", list(METHODS), {"units": "1", "long_name": "method"}),
+            "way": ("way", list(METHODS), {"units": "1", "long_name": "how"}),
             "units": ("units", counts, {"units": "1", "long_name": "units"}),
         },
     )
