@@ -47,6 +47,7 @@ PACKAGES = (
     "jax",
     "diffrax",
     "casadi",
+    "hj_reachability",
 )
 Row = dict[str, str | float | None]
 

@@ -62,7 +62,7 @@ def bias_alone(
     initial: list[float], target: list[float], *, horizon: float, layers: int = 40, **rest: object
 ) -> LearningProblem:
     """f' = psi(a - kernel f) with a kernel that is held: by default zero."""
-    kernel = rest.pop("kernel", 0.0)
+    kernel, in_time = rest.pop("kernel", 0.0), rest.pop("in_time", "layers")
     grid = rest.pop("grid", None) or midpoint(UNIT, len(initial))
     network = WidthDepth(grid, rest.pop("psi", identity))  # type: ignore[arg-type]
     whole = LearningProblem(
@@ -72,6 +72,8 @@ def bias_alone(
         TimeMesh(horizon, layers),
         **rest,  # type: ignore[arg-type]
     )
+    if in_time == "nodes":
+        whole = replace(whole, controls=network.controls(whole.mesh, in_time="nodes"))
     field = kernel if callable(kernel) else (lambda y, z, t: kernel + 0.0 * (y + z + t))
     return whole.holding(whole.space.sample(kernel=field), ["kernel"])[0]
 
@@ -79,7 +81,7 @@ def bias_alone(
 # -- closed forms
 
 
-@pytest.mark.parametrize(("scheme", "error"), [("weno", 1.2e-3), ("strang", 1e-4)])
+@pytest.mark.parametrize(("scheme", "error"), [("weno", 1.2e-3), ("strang", 2e-4)])
 def test_straight_lines(scheme: str, error: float) -> None:
     """LM-57: without a kernel, half the squared distance of the target from what each unit
     reaches, and its derivative.
@@ -164,6 +166,22 @@ def test_two_extremals() -> None:
         assert abs(value.at_start - TWO_EXTREMALS) <= value.error
 
 
+def test_schemes_agree_at_all_times() -> None:
+    """Also at times inside a step of flows, which shorter steps lead to, and between the times."""
+    problem, grid = switching(), StateGrid(SQUARE, 81)
+    weno = solve_hjb(problem, grid)
+    strang = solve_hjb(problem, grid, scheme="strang", steps=20)
+    assert strang.steps == 20
+    odd = solve_hjb(problem, grid, times=60, scheme="strang", steps=13)
+    assert odd.steps == 12  # 59 slabs in fives and a rest of four
+    points = np.random.default_rng(3).uniform(-0.5, 1.5, (2, 50))
+    for t in (0.0, 0.0125, 0.025, 0.31, 0.4993, 0.95, 0.99, 1.0):
+        for other in (strang, odd):
+            assert np.max(np.abs(weno(points, t) - other(points, t))) < 7e-3
+    rough = solve_hjb(problem, grid, times=11)
+    assert np.max(np.abs(rough(points, 0.55) - weno(points, 0.55))) < 3e-3
+
+
 def test_orders() -> None:
     """On three grids: first order upwind, second with kinks, fifth in space where V is smooth."""
     errors = {}
@@ -173,10 +191,10 @@ def test_orders() -> None:
             - SWITCHING
             for n in (41, 81, 161)
         ]
-    orders = {s: np.log2(np.array(e[:-1]) / np.array(e[1:])) for s, e in errors.items()}
-    assert np.all(np.abs(orders["upwind"] - 1.0) < 0.25)
-    assert np.all(orders["weno"] > 1.7)
-    assert np.all(orders["strang"] > 1.5)
+    orders = {s: 0.5 * np.log2(e[0] / e[2]) for s, e in errors.items()}
+    assert abs(orders["upwind"] - 1.0) < 0.1
+    assert 1.9 < orders["weno"] < 2.4
+    assert 1.6 < orders["strang"] < 2.4
     smooth = bias_alone(
         [0.3, -0.4],
         [1.0, 0.5],
@@ -289,7 +307,7 @@ def test_the_least_value_on_an_interval_is_that_of_the_interpolant(
 def test_closed_walls_are_not_passed(scheme: str) -> None:
     """f' = a, |a| <= 1, from 1/2 to 2 in a time 1: 1.5 is reached, 1 where a wall stands there."""
     problem = bias_alone([0.5], [2.0], horizon=1.0, admissible=Box(bias=(-1, 1)))
-    error = 0.02 if scheme == "upwind" else 1e-4
+    error = {"weno": 1e-4, "strang": 1e-3, "upwind": 0.02}[scheme]  # h = .01, a convex kink
     for box, walls, cost in (((-1, 1), "closed", 0.5), ((-1, 3), "open", 0.125)):
         grid = StateGrid([box], 201, walls)  # type: ignore[arg-type]
         value = solve_hjb(problem, grid, times=3, scheme=scheme)  # type: ignore[arg-type]
@@ -338,12 +356,20 @@ def moving_kernel(y: np.ndarray, z: np.ndarray, t: np.ndarray) -> np.ndarray:
     return np.cos(3.0 * t + y) - 2.0 * z * t
 
 
-@pytest.mark.parametrize("kind", ["interval", "entries", "scalar"])
-def test_what_depends_on_time(kind: str) -> None:
-    """V(f_I, 0) is the cost that a descent finds on 40 layers, Runge-Kutta's on each."""
+@pytest.mark.parametrize(
+    ("kind", "in_time"),
+    [("interval", "layers"), ("entries", "layers"), ("entries", "nodes"), ("scalar", "layers")],
+)
+def test_what_depends_on_time(kind: str, in_time: str) -> None:
+    """V(f_I, 0) is the cost that a descent finds on 40 layers, Runge-Kutta's on each; on "nodes"
+    kernel and control are linear in each of 20.
+    """
     rest: dict[str, object] = {
         "interval": {"admissible": Box(bias=(-1.0, 0.5)), "psi": tanh},
-        "entries": {"admissible": Box(bias=(-0.6, 0.5)), "penalty": Tikhonov(0.2)},
+        "entries": {
+            "admissible": Box(bias=(-0.6, 0.5)) if in_time == "layers" else None,
+            "penalty": Tikhonov(0.2),
+        },
         "scalar": {"penalty": Tikhonov(0.2), "psi": tanh},
     }[kind]
     problem = bias_alone(
@@ -351,15 +377,19 @@ def test_what_depends_on_time(kind: str) -> None:
         [1.0, 0.7],
         horizon=1.0,
         kernel=moving_kernel,
+        layers=20 if in_time == "nodes" else 40,
+        in_time=in_time,
         running=Tracking(SquaredError(0.8), target=lambda t: np.array([[np.sin(4 * t)], [t]])),
         **rest,
     )
-    descent = discretize(problem, RK4(), steps_per_layer=2, running_on="steps")
+    descent = discretize(problem, RK4(), steps_per_layer=8, running_on="steps")
     direct = minimize(descent, LBFGS(gtol=1e-7)).objective
     assert separable(problem).kind == kind
     assert not separable(problem).autonomous
     grid = StateGrid([(-1.5, 2.0)] * 2, 15 if kind == "scalar" else 61)
-    error = {"interval": 4e-4, "entries": 3e-6, "scalar": 1e-3}[kind]
+    error = {"interval": 4e-4, "entries": 1e-4 if in_time == "layers" else 4e-5, "scalar": 1e-3}[
+        kind
+    ]
     for scheme in ("weno", "strang") if kind == "interval" else ("weno",):
         value = solve_hjb(problem, grid, times=5, scheme=scheme)  # type: ignore[arg-type]
         assert abs(value.at_start - direct) < error

@@ -399,3 +399,90 @@ def least(piece, tables, law, cells, order, first, search):
             level[top + 1] = level[top]
             top += 1
     return worst
+
+
+# -- the reference
+
+
+def reference_coefficients(piece: Piece, tables: Tables, cells: Cells) -> Array:
+    """(C, N + 2, 3^(N+1)): the coefficients of W_t + l, DW and W on every cell."""
+    units = len(tables.inverse)
+    levels = piece.levels[:, cells.nodes[:, None] + tables.stencil]
+    shape = (len(cells.nodes), 3, *(3,) * units)
+    value = np.einsum("rl,lcs->crs", piece.value, levels).reshape(shape)
+    slope = np.einsum("rl,lcs->crs", piece.slope, levels).reshape(shape)
+
+    def along(x: Array, matrix: Array, axis: int) -> Array:
+        return np.moveaxis(np.tensordot(matrix, x, (1, axis)), 0, axis)
+
+    mean = np.array([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0], [0.0, 0.5, 0.5]])
+    change = np.array([[-1.0, 1.0, 0.0], [-0.5, 0.0, 0.5], [0.0, -1.0, 1.0]])
+    found = [slope, *(value for _ in range(units)), value]
+    for axis in range(units):
+        for row in range(units + 2):
+            matrix = tables.inverse[axis] * change if row == axis + 1 else mean
+            found[row] = along(found[row], matrix, axis + 2)
+    if len(cells.costs):
+        found[0] = found[0] + cells.costs.T.reshape(len(cells.nodes), 1, *(3,) * units)
+    return np.stack(found, axis=1).reshape(len(cells.nodes), units + 2, -1)
+
+
+def reference_pair(tables: Tables, law: Law, block: Array, corner: Array) -> tuple[float, float]:
+    """(bound, sample) of one box, its coefficients (N + 2, 3^(N+1)) and corners (rows, 2^N)."""
+    units, paired = len(law.weights), np.zeros(3 * 4 ** len(law.weights))
+    for b in range(corner.shape[1]):
+        e = block[0] + _reference_law(law, corner[:, b], block[1 : units + 1])
+        np.add.at(paired, tables.target[b], tables.weight[b] * e)
+    return float(np.min(paired)), float(np.min(paired[tables.vertices]))
+
+
+def _reference_law(law: Law, point: Array, q: Array) -> Array:
+    """sum_i h_i(q_i), q (N, A), at the point of the lattice with these data."""
+    if not law.entries:
+        low, high = np.broadcast_to(point.reshape(2, -1, 1), (2, len(q), 1))
+        return np.sum(np.minimum(q * low, q * high), axis=0)
+    features, w = len(law.measure), law.weights[:, None]
+    r, still = point[:features], point[features:]
+    slope = (q / w)[:, None, :] * r[:, None]
+    strength, low, high = law.strength[:, None], law.low[:, None], law.high[:, None]
+    inside = np.clip(-slope / (2.0 * np.where(strength > 0.0, strength, 1.0)), low, high)
+    x = np.where(strength > 0.0, inside, np.where(slope > 0.0, low, high))
+    parts = np.sum(law.measure[:, None] * (slope * x + strength * x * x), axis=1)
+    return np.sum(q * still[:, None] + w * parts, axis=0)
+
+
+def reference_least(piece: Piece, tables: Tables, law: Law, cells: Cells, search: Search) -> float:
+    """What `least` returns for all cells, without leaving any box before it is halved `depth`
+    times along every axis in turn, space first: with depth 0 the same number, else no less good
+    where N + 1 divides it and share = 0.
+    """
+    units = len(tables.inverse)
+    half = np.array([[[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.25, 0.5, 0.25]],
+                     [[0.25, 0.5, 0.25], [0.0, 0.5, 0.5], [0.0, 0.0, 1.0]]])  # fmt: skip
+    line = np.array([[[1.0, 0.0], [0.5, 0.5]], [[0.5, 0.5], [0.0, 1.0]]])
+
+    def part(x: Array, matrix: Array, axis: int, sizes: tuple[int, ...]) -> Array:
+        x = x.reshape(len(x), *sizes)
+        return np.moveaxis(np.tensordot(matrix, x, (1, axis + 1)), 0, axis + 1).reshape(len(x), -1)
+
+    def inspect(block: Array, corner: Array | None, base: int, level: int) -> float:
+        if np.min(block[-1]) > search.limit:
+            return np.inf
+        if level == units:
+            corner = law.data[:, base + tables.corners]
+        if level == units + search.depth and corner is not None:
+            return reference_pair(tables, law, block, corner)[0]
+        axis = level + 1 if level < units else (level - units + 1) % (units + 1)
+        found = np.inf
+        for side in range(2):
+            below = part(block, half[side], axis, (3,) * (units + 1))
+            edge, at = corner, base
+            if level < units:
+                at = base + side * int(tables.steps[level])
+            elif corner is not None and axis > 0:
+                edge = part(corner, line[side], axis - 1, (2,) * units)
+            found = min(found, inspect(below, edge, at, level + 1))
+        return found
+
+    blocks = reference_coefficients(piece, tables, cells)
+    return min(inspect(b, None, int(at), 0) for b, at in zip(blocks, cells.places, strict=True))

@@ -18,6 +18,7 @@ activations.py), sums of P products to P units in the last place.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def enclosable(h: SeparableHamiltonian) -> str:
     if phi is not identity and (h.kind == "entries" or any(b is None for b in bounds)):
         return f"inputs {phi}(f) in a problem with a penalty or a set that couples entries"
     for cost in (problem.functional.terminal, problem.functional.running):
-        reason = _unknown_cost(cost)
+        reason = unknown_cost(cost)
         if reason:
             return reason
     return ""
@@ -97,9 +98,9 @@ class Velocities:
         if h.kind == "entries":
             features = h.features(f)
             still = np.broadcast_to(h.still(f, 0.0), (units, f.shape[1]))
-            bounds = (features.measure, features.low, features.high, features.strength)
             data = np.ascontiguousarray(np.concatenate([features.r, still]))
-            return Law(True, data, weights, *(np.ascontiguousarray(b) for b in bounds), fastest)
+            measure, strength = features.measure, features.strength
+            return Law(True, data, weights, measure, features.low, features.high, strength, fastest)
         found = []
         for sign, g in zip((-1.0, 1.0), self._preactivations(f), strict=True):
             g = g.reshape(len(g), *shape)
@@ -213,7 +214,7 @@ def reachable(velocities: Velocities, start: Array, knots: Array) -> tuple[Array
     """
     low = high = np.array(start, dtype=float)
     lows, highs = [], []
-    for first, last in zip(knots[:-1], knots[1:], strict=True):
+    for first, last in pairwise(knots):
         step = (last - first) / _SUBSTEPS * (1.0 + 1e-14)
         bottom, top = low, high
         for _ in range(_SUBSTEPS):
@@ -227,9 +228,7 @@ def reachable(velocities: Velocities, start: Array, knots: Array) -> tuple[Array
     return np.array(lows), np.array(highs)
 
 
-def picard(
-    velocities: Velocities, low: Array, high: Array, step: float
-) -> tuple[Array, Array]:
+def picard(velocities: Velocities, low: Array, high: Array, step: float) -> tuple[Array, Array]:
     """Bounds (N,) of all velocities within `step` of the states from low to high."""
     slow, fast = velocities.between(low, high)
     for _ in range(_TRIES):
@@ -253,7 +252,10 @@ def _outwards(low: Array, high: Array) -> tuple[Array, Array]:
 # -- costs
 
 
-def _unknown_cost(cost: RunningCost | None) -> str:
+def unknown_cost(cost: RunningCost | None) -> str:
+    """Why a cost is not enclosed, in words; empty if it is: a known convex loss, which is never
+    negative, of a readout linear in the state, with a target that does not move.
+    """
     if cost is None:
         return ""
     if not isinstance(cost, Tracking) or callable(cost.target):

@@ -13,16 +13,17 @@ stays in K from s on therefore costs from then on at least
 
 *Without a bound from above*, K is all that is reached, and J >= W(f_I, 0) - D(0).
 
-*With one*, U, let K contain all that is reached and where W - D <= U.  If a run leaves K, let s be
-the last time at which it is outside, or a limit of such times.  W - D is continuous, so W - D >= U
-there, after s the run is in K, and by (1) it costs at least U after s, and no less in all since
-L, r >= 0 (all costs that are enclosed here are losses >= 0).  So
+*With a number U*, let K contain all that is reached and where W - D <= U.  If a run leaves K, let s
+be the last time at which it is outside, or a limit of such times.  W - D is continuous, so W - D >=
+U there, after s the run is in K, and by (1) it costs at least U after s, and no less in all since
+L, r >= 0 (all costs that are enclosed here are losses >= 0).  A run that does not costs at least
+W(f_I, 0) - D(0), so
 
-    J* >= min(U, W(f_I, 0) - D(0)).
+    J* >= min(U, W(f_I, 0) - D(0))                                                           (2)
 
-If U is proved to be >= J*, the bound holds as it is, and U > J* may be said to cost nothing: then
-J* >= W - D if that is smaller.  If U is only an estimate the minimum is still a bound: a control
-that costs less than U would show it.  It is then called conditional, as min(U, .) may be U.
+whatever U is.  The smaller it is the fewer states count; below J* it is itself what is proved.  So
+the cost of a good control, proved or estimated, serves as well: nothing in (2) asks whether a
+control costs as little.
 
 K and delta depend on each other.  Slabs, between two knots of time, are taken from the last to the
 first, so that D at the slab's end is known.  Within one, of length tau, W - D(t) >= W - D(end) -
@@ -79,9 +80,8 @@ class LowerBound:
     defects : (S + 1,) delta_k of each slab between two knots of time (S + 2,), of any sign
     knots : those times
     terminal : eps, the largest W(., T) - terminal cost
-    above : the bound from above that was given, or None;  conditional : it is not a proved one
-    kept : on how many cells each slab's defect was taken, (S + 1,) numbers
-    cells : their nodes in the flattened grid, one array for each slab
+    above : the number from which states do not count, or None;  cut : it is the minimum
+    cells : the nodes, in the flattened grid, of those on which each slab's defect was taken
     reached : (low, high), (S + 1, N) each: boxes that hold all that is reached in each slab
     hull : the controls are those of a FiniteSet, and the bound is that of its hull
     """
@@ -92,26 +92,24 @@ class LowerBound:
     knots: Array
     terminal: float
     above: float | None
-    conditional: bool
+    cut: bool
     cells: tuple[Array, ...] = field(repr=False)
     reached: tuple[Array, Array] = field(repr=False)
     hull: bool = False
 
     @property
     def kept(self) -> Array:
-        """(S + 1,): how many cells."""
+        """(S + 1,): on how many cells each defect was taken."""
         return np.array([len(c) for c in self.cells])
 
     def __str__(self) -> str:
-        whom = "the hull of the finite set" if self.hull else "the continuous problem"
-        if self.conditional:
-            return (
-                f"J* >= {self.value:.7g} on {whom}, conditional: if no control costs less than "
-                f"{self.above:.7g}, which was given and is not proved, the number is "
-                f"min({self.above:.7g}, W - defects)"
-            )
-        pruned = "" if self.above is None else f", pruned by the proved cost {self.above:.7g}"
-        return f"J* >= {self.value:.7g}, proved for every control of {whom}{pruned}"
+        whom = "with entries in the hull of the finite set" if self.hull else "that is admissible"
+        text = f"J* >= {self.value:.7g}, proved for every control {whom}"
+        if self.above is None:
+            return text
+        if self.cut:
+            return f"{text}: it is the number given as `above`, a larger one may prove more"
+        return f"{text}, states worse than {self.above:.7g} left out"
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,15 +125,9 @@ class PerSampleBound:
     bounds: tuple[LowerBound, ...]
     weights: Array
 
-    @property
-    def conditional(self) -> bool:
-        """True if one of the bounds is."""
-        return any(b.conditional for b in self.bounds)
-
     def __str__(self) -> str:
-        how = "conditional" if self.conditional else "proved"
         return (
-            f"J* >= {self.value:.7g}, {how}: the mean of {len(self.bounds)} bounds, where each "
+            f"J* >= {self.value:.7g}, proved: the mean of {len(self.bounds)} bounds, where each "
             "sample may choose its own control"
         )
 
@@ -164,14 +156,14 @@ def lower_bound(problem, value, above=None, *, depth=8, share=0.02):
 
     problem : of one sample; with several, `value` is one value function for each, on the problems
         problem.batch([m]), and the answer is a PerSampleBound
-    above : a cost that is reached: states from which W says that no less is possible do not count.
-        A ProvedCost (`proved_cost`) keeps the bound proved, a number makes it conditional.  With
-        several samples one for each, or None
+    above : a number, best the cost of a good control, that prunes: states from which no less is
+        possible do not count.  The bound is the smaller of `above` and what is found, and proved
+        whatever `above` is.  With several samples one for each, or None
     depth : how often the boxes are halved, beyond the half cells, that hold a slab's defect
     share : they are not halved further where that can gain no more than this share of the defect
     raises ValueError or TypeError for problems of which no velocities or costs are enclosed, by
         name; where controls leave the grid; if `above` is less than the bound found without it,
-        which says that it is not reached
+        so that no control costs so little
     """
     samples = problem.initial.shape[1]
     if isinstance(value, Sequence):
@@ -192,10 +184,7 @@ def lower_bound(problem, value, above=None, *, depth=8, share=0.02):
     reason = enclosable(h)
     if reason:
         raise ValueError(f"no lower bound is proved here: {reason}")
-    proved = isinstance(above, ProvedCost)
-    if proved and above.problem is not problem and not _same(above.problem, problem):
-        raise ValueError("above is a ProvedCost of another problem")
-    limit = np.inf if above is None else float(above.value if proved else above)
+    limit = np.inf if above is None else float(getattr(above, "value", above))
     if np.isnan(limit):
         raise ValueError("above must be a number, got nan")
     work = _Slabs(h, value, Velocities(h))
@@ -216,17 +205,11 @@ def lower_bound(problem, value, above=None, *, depth=8, share=0.02):
         work.knots,
         found.terminal,
         None if above is None else limit,
-        above is not None and not proved,
+        found.value >= limit,
         tuple(found.cells),
         work.reached,
         hull,
     )
-
-
-def _same(one: LearningProblem, other: LearningProblem) -> bool:
-    """True if they share all that was put into them."""
-    names = ("network", "target", "controls", "readout", "terminal", "running", "penalty")
-    return all(getattr(one, n) is getattr(other, n) for n in (*names, "initial", "admissible"))
 
 
 @dataclass
@@ -249,9 +232,7 @@ class _Slabs:
         self.values, horizon = value.values, h.problem.mesh.horizon
         times = np.asarray(value.times, dtype=float)
         if grid.dimensions != len(h.weights):
-            raise ValueError(
-                f"grid has {grid.dimensions} axes, the problem {len(h.weights)} units"
-            )
+            raise ValueError(f"grid has {grid.dimensions} axes, the problem {len(h.weights)} units")
         if self.values.shape != (len(times), *grid.shape) or len(times) < 2:
             raise ValueError(
                 f"values must be of shape {(len(times), *grid.shape)}, at two times or more, "
@@ -339,10 +320,11 @@ class _Slabs:
             x = np.moveaxis(low, axis, 0)
             low = np.moveaxis(np.minimum(np.minimum(x[:-2], x[1:-1]), x[2:]), 0, axis)
         index = np.stack(np.nonzero(low <= limit)) + first[:, None]
-        nodes = np.ravel_multi_index(tuple(index), self.shape)
-        places = np.ravel_multi_index(tuple(2 * (index - self.first[:, None])), self.lattice)
+        nodes = np.asarray(np.ravel_multi_index(tuple(index), self.shape), dtype=np.int64)
+        places = 2 * (index - self.first[:, None])
+        places = np.asarray(np.ravel_multi_index(tuple(places), self.lattice), dtype=np.int64)
         centres = self.origin[:, None] + index * self.spacings[:, None]
-        return nodes.astype(np.int64), places.astype(np.int64), centres
+        return nodes, places, centres
 
     def _faces(self, k: int, end: int, nodes: Array) -> Array:
         """(3^N, C): the coefficients of W at the beginning or the end of slab k."""
