@@ -7,14 +7,16 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from solvers.hjb import StateGrid, solve_hjb
+from solvers.hjb import StateGrid, characteristics, solve_hjb
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, SKY, VERMILION, new_figure
 from ..shared import described
 from .paper import PAPER, boxed
-from .values import extremals
+
+STEPS = 100
+"""Of characteristics and of random runs between two instants."""
 
 
 def level_area(v: np.ndarray, spacings: np.ndarray, level: float) -> float:
@@ -56,14 +58,14 @@ def cloud(
     f = start[:, None] + distance * np.stack([np.cos(angle), np.sin(angle)])
     first = rng.choice([-1.0, 1.0], (2, samples)) * (rng.random((2, samples)) > 0.125)
     switch = rng.uniform(-0.3, 1.3, (2, samples)) * instants[-1]
-    states, steps = [f], 200
+    states = [f]
 
     def velocity(f: np.ndarray, t: np.ndarray) -> np.ndarray:
         return np.where(t < switch, first, -first) * (1.0 + 0.5 * np.sum(np.abs(f), axis=0))
 
     for begin, end in pairwise(instants):
-        h = (end - begin) / steps
-        for n in range(steps):
+        h = (end - begin) / STEPS
+        for n in range(STEPS):
             t = np.asarray(begin + n * h)
             middle = f + 0.5 * h * velocity(f, t)
             f = f + h * velocity(middle, t + 0.5 * h)
@@ -147,9 +149,8 @@ def reachable(
     the time T - t, the set reached at s is {V(., T - s) <= r^2 / 4}: one value function has all
     times.  For r = 0 the level would be the minimum of V, where a contour is not located.
 
-    front : (instant, 2, ray), extremals f_i' = sign(n_i) (1 + m), n_j' = -sign(f_j) (|n_1| + |n_2|)
-        / 2 from the rim with the normal n, exact but for their number; the set's boundary is part
-        of the front, what is inside are extremals that are no longer extreme
+    front : (instant, 2, ray), where the characteristics from the rim are: the set's boundary is
+        part of the front, what is inside are extremals that are no longer extreme
     level_area, front_area : of the level set on the grid, and of what the front winds around
     cloud : random runs;  inside : the share of them in the level set;  outside : how far the
         farthest is outside, V - level divided by the slope of V there
@@ -168,9 +169,9 @@ def reachable(
     value = solve_hjb(problem, grid, times=31)
     at = [int(np.argmin(np.abs(value.times - (horizon - s)))) for s in instants]
     angle = (np.arange(rays) + 0.5) * 2.0 * np.pi / rays
-    normal = np.stack([np.cos(angle), np.sin(angle)])
-    weights = problem.network.weights
-    front, _ = extremals(weights, start[:, None] + radius * normal, -normal, instants)
+    rim = start[:, None] + radius * np.stack([np.cos(angle), np.sin(angle)])
+    rays = characteristics(problem, rim, steps=3 * STEPS)
+    front = rays.states[::-STEPS]
     runs = cloud(start, radius, samples, instants, np.random.default_rng(seed))
     excess, slope = np.empty((2, len(instants), samples))
     for k, s in enumerate(instants):

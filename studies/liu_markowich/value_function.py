@@ -9,14 +9,21 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from solvers.hjb import StateGrid, ValueFunction, solve_hjb
+from continuum import LearningProblem
+from solvers.hjb import (
+    Characteristics,
+    StateGrid,
+    ValueFunction,
+    characteristics,
+    solve_hjb,
+)
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, ORANGE, SKY, VERMILION, new_figure
 from ..shared import described
 from .paper import PAPER
-from .values import EXAMPLES, Example, extremals, optimum, path, posed
+from .values import EXAMPLES, Example, optimum, path, posed
 
 PANELS = 4
 """Times at which contours are drawn."""
@@ -35,28 +42,22 @@ PASSED = 0.03
 """A characteristic that carries so much more than V has met another one before."""
 
 
-def front(
-    value: ValueFunction, level: float, count: int, instants: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Characteristics back from the states where the terminal cost is `level`, all around the
-    target: states (S, 2, count), q there, and V on the grid there (S, count), NaN outside the grid.
+def rim(problem: LearningProblem, level: float, count: int) -> np.ndarray:
+    """(2, count): states all around the target where sum_i w_i (f_i - y_i)^2 / 2 = level."""
+    angle = (np.arange(count) + 0.5) * 2.0 * np.pi / count
+    radius = np.sqrt(2.0 * level / problem.network.weights)[:, None]
+    return np.asarray(problem.target) + radius * np.stack([np.cos(angle), np.sin(angle)])
 
-    instants : (S,) from 0 to T
-    """
-    problem, weights = value.problem, value.hamiltonian.weights
-    target = np.asarray(problem.target)
-    angle = np.linspace(0.0, 2.0 * np.pi, count, endpoint=False) + np.pi / count
-    # sum_i w_i (f_i - y_i)^2 / 2 = level
-    away = np.sqrt(2.0 * level / weights)[:, None] * np.stack([np.cos(angle), np.sin(angle)])
-    states, q = extremals(weights, target + away, weights[:, None] * away, instants[::-1])
-    states, q = states[::-1], q[::-1]
+
+def values_there(value: ValueFunction, rays: Characteristics) -> np.ndarray:
+    """(S, L): V on the grid along characteristics, NaN outside the grid."""
     box = np.array(value.grid.box)
-    inside = np.all((states > box[:, :1]) & (states < box[:, 1:]), axis=1)
+    inside = np.all((rays.states > box[:, :1]) & (rays.states < box[:, 1:]), axis=1)
     found = np.full(inside.shape, np.nan)
-    for n, t in enumerate(instants):
+    for n, t in enumerate(rays.times):
         if np.any(inside[n]):
-            found[n, inside[n]] = value(states[n][:, inside[n]], float(t))
-    return states, q, found
+            found[n, inside[n]] = value(rays.states[n][:, inside[n]], float(t))
+    return found
 
 
 def ridge_slopes(value: ValueFunction, along: np.ndarray, t: float) -> np.ndarray:
@@ -190,8 +191,7 @@ def value_function(
         raise ValueError(f"nodes must be >= 41, times >= 4, fan >= 12, got {nodes}, {times}, {fan}")
     problem, best = posed(example), optimum(example)
     value = solve_hjb(problem, StateGrid(BOXES[example], nodes), times=times)
-    instants = np.linspace(0.0, problem.mesh.horizon, 4 * (times - 1) + 1)
-    states, _, found = front(value, best.objective, fan, instants)
+    rays = characteristics(problem, rim(problem, best.objective, fan), steps=4 * (times - 1))
     f_1, f_2 = value.grid.axes
     along = np.linspace(f_1[1], f_1[-2], 2 * nodes)
     section = float(problem.initial[0, 0])
@@ -209,10 +209,14 @@ def value_function(
                 ("time", "f_2"),
             ),
             "characteristic": described(
-                "characteristic", states, "1", "f", ("instant", "block", "ray")
+                "characteristic", rays.states, "1", "f", ("instant", "block", "ray")
             ),
             "characteristic_value": described(
-                "characteristic_value", found, "1", "V along characteristics", ("instant", "ray")
+                "characteristic_value",
+                values_there(value, rays),
+                "1",
+                "V along characteristics",
+                ("instant", "ray"),
             ),
             "ridge_slope": described(
                 "ridge_slope",
@@ -233,7 +237,7 @@ def value_function(
             "f_1": ("f_1", f_1, {"units": "1", "long_name": "state of block 1"}),
             "f_2": ("f_2", f_2, {"units": "1", "long_name": "state of block 2"}),
             "along": ("along", along, {"units": "1", "long_name": "state of block 1"}),
-            "instant": ("instant", instants, {"units": "time", "long_name": "time"}),
+            "instant": ("instant", rays.times, {"units": "time", "long_name": "time"}),
         },
         attrs={"target": list(EXAMPLES[example][1]), "section": section},
     )
