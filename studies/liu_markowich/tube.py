@@ -11,13 +11,14 @@ from solvers.hjb import LowerBound, StateGrid, closed_loop, lower_bound, proved_
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
-from ..draw.figures import BLACK, BLUE, ORANGE, SKY, VERMILION, new_figure
+from ..draw.figures import BLACK, BLUE, ORANGE, VERMILION, new_figure
 from ..shared import described
 from .paper import PAPER
 from .values import EXAMPLES, Example, optimum, path, posed
 
-PANELS = 4
-"""Slabs of time that are drawn."""
+SHARES = (0.35, 0.65, 0.95)
+"""Of the horizon, where slabs of time are drawn."""
+REACHED = "#A9D5F0"
 
 
 def masks(bound: LowerBound, grid: StateGrid) -> np.ndarray:
@@ -32,28 +33,30 @@ def _panel(ax: Axes, case: xr.Dataset, k: int) -> None:
     x, y = case["f_1"].values, case["f_2"].values
     t = float(case["slab"][k])
     both = case["reached"].values[k].astype(float) + case["kept"].values[k]
-    ax.pcolormesh(x, y, both.T, cmap=ListedColormap(["white", "#E3EEF5", BLUE]), vmin=0, vmax=2)
+    ax.pcolormesh(x, y, both.T, cmap=ListedColormap(["white", REACHED, BLUE]), vmin=0, vmax=2)
     px, py = case["path"].values.T
     for sign in (1.0, -1.0) if case.attrs["mirrored"] else (1.0,):
         ax.plot(px, sign * py, color=ORANGE, linewidth=1.4)
         at = (np.interp(t, case["path_time"], px), sign * np.interp(t, case["path_time"], py))
-        ax.plot(*at, "o", color=ORANGE, markeredgecolor=BLACK, markersize=6)
+        ax.plot(*at, "o", color=ORANGE, markeredgecolor=BLACK, markersize=4)
     ax.plot(*case.attrs["target"], "*", color=VERMILION, markersize=11)
     ax.set_xlabel("block 1, $f_1$")
     ax.set_ylabel("block 2, $f_2$")
-    ax.set_title(f"$t$ = {t:.3g}")
+    ax.set_title(f"{case_parameters(case)['example']}, $t$ = {t:.3g}")
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
-    figure, axes = new_figure(len(cases), PANELS + 1, width=17.0, height=3.9 * len(cases) + 0.5)
+    figure, axes = new_figure(
+        len(cases), len(SHARES) + 1, width=14.0, height=3.7 * len(cases) + 0.5
+    )
     sentences = []
     for row, case in zip(axes, cases, strict=True):
         slabs = case.sizes["slab"]
-        for ax, share in zip(row, (0.05, 0.35, 0.65, 0.95), strict=False):
+        for ax, share in zip(row, SHARES, strict=False):
             _panel(ax, case, round(share * (slabs - 1)))
         ax = row[-1]
         counts = [np.sum(case[name].values, axis=(1, 2)) for name in ("reached", "kept")]
-        for count, color, label in zip(counts, (SKY, BLUE), ("reached", "kept"), strict=True):
+        for count, color, label in zip(counts, (REACHED, BLUE), ("reached", "kept"), strict=True):
             ax.semilogy(case["slab"], np.maximum(count, 0.5), color=color, label=label)
         ax.set_xlabel("time $t$")
         ax.set_ylabel("cells")
@@ -67,7 +70,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             f"the control that prunes costs at most {float(case['above']):.5f}"
         )
     handles = [
-        axes[0, 0].plot([], [], "s", color="#E3EEF5", label="reached")[0],
+        axes[0, 0].plot([], [], "s", color=REACHED, label="reached")[0],
         axes[0, 0].plot([], [], "s", color=BLUE, label="kept")[0],
         axes[0, 0].plot([], [], color=ORANGE, label="optimal run")[0],
         axes[0, 0].plot([], [], "*", color=VERMILION, markersize=11, label="target")[0],
