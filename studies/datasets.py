@@ -1,5 +1,5 @@
-"""Data to learn: toy sets, scikit-learn's digits, and files found locally or downloaded against a
-checksum.
+"""Data to learn: toy sets, scikit-learn's digits and irises, and files found locally or downloaded
+against a checksum.
 """
 
 import csv
@@ -78,6 +78,19 @@ def load_digits() -> Dataset:
         np.asarray(labels, dtype=np.int64),
         "Optical recognition of handwritten digits (Alpaydin and Kaynak, 1998): 1797 images of 8 "
         "x 8 pixels",
+    )
+
+
+def iris() -> Dataset:
+    """The 150 irises of scikit-learn: lengths and widths of sepals and petals in cm, (150, 4), and
+    labels 0 setosa, 1 versicolor, 2 virginica.
+    """
+    inputs, labels = sklearn_datasets.load_iris(return_X_y=True)
+    return Dataset(
+        np.asarray(inputs, dtype=np.float64),
+        np.asarray(labels, dtype=np.int64),
+        "Irises (Anderson, 1935; Fisher, 1936): 50 of each of three species",
+        ("sepal length", "sepal width", "petal length", "petal width"),
     )
 
 
