@@ -106,6 +106,17 @@ def test_states_and_controls_are_the_optimal_ones():
     assert 3.8 < costs[0] / costs[1] < 4.2  # averages on layers
 
 
+def test_a_kernel_that_is_held_is_known_to_be_constant():
+    problem = problem_of(lopsided, units=6)
+    whole = replace(problem, controls=problem.network.controls(TimeMesh(1.0, 20)))
+    still = whole.space.sample(kernel=lopsided)
+    moving = whole.space.sample(kernel=lambda y, z, t: lopsided(y, z) + t)
+    value = riccati(whole.holding(still, ["kernel"])[0])
+    assert value.at_start == pytest.approx(riccati(problem).at_start, rel=1e-12)
+    with pytest.raises(ValueError, match="kernel or the target depends on time"):
+        riccati(whole.holding(moving, ["kernel"])[0])
+
+
 def test_descents_on_layers_come_down_to_the_value():
     least = riccati(problem_of(lopsided, units=6, running=0.7)).at_start
     missed = []
