@@ -1,4 +1,4 @@
-"""Lower bounds from values on grids lie below every cost, and the inequalities they rest on hold."""
+"""Lower bounds from values on grids: they lie below every cost, and what they rest on holds."""
 
 from dataclasses import dataclass, replace
 
@@ -150,34 +150,44 @@ def moving_target() -> Tracking:
 
 
 def spline(given: Given, f: Array, t: Array) -> tuple[Array, Array, Array]:
-    """W, W_t and DW at points f (N, L), t (L,), from the kernel of the quadratic B-spline."""
-    first, last = given.values[0], given.values[-1]
-    ends = 2.0 * first - given.values[1], 2.0 * last - given.values[-2]
-    coefficients = np.concatenate([ends[0][None], given.values, ends[1][None]])
-    steps = np.concatenate([[given.times[1]], given.grid.spacings])
-    origin = np.concatenate([[-given.times[1]], np.array(given.grid.box)[:, 0]])
-    place = (np.vstack([t, f]) - origin[:, None]) / steps[:, None]
+    """W, W_t and DW at points f (N, L), t (L,), from the kernel of the quadratic B-spline in f; in
+    time from the differences of the values, between which W_t is linear.
+    """
+    times, v = given.times, given.values
+    tau = np.diff(times).reshape(-1, *(1,) * (v.ndim - 1))
+    steps = tau[1:] + tau[:-1]
+    middle = (v[2:] - v[:-2]) / steps
+    rates = np.concatenate([(v[1:2] - v[:1]) / tau[0], middle, (v[-1:] - v[-2:-1]) / tau[-1]])
+    rises = np.cumsum(0.5 * tau * (rates[1:] + rates[:-1]), axis=0)
+    heights = np.concatenate([v[:1], v[:1] + rises])
+    k = np.minimum(np.searchsorted(times, t, side="right") - 1, len(times) - 2)
+    late = t - times[k]
+    share = late / np.diff(times)[k]
+    h = given.grid.spacings[:, None]
+    place = (f - np.array(given.grid.box)[:, :1]) / h
     near = np.floor(place + 0.5).astype(int)
-    axes = len(steps)
-    total = np.zeros((axes + 1, len(t)))
-    for shift in np.ndindex(*(3,) * axes):
+    total = np.zeros((len(f) + 2, len(t)))
+    for shift in np.ndindex(*(3,) * len(f)):
         index = near + np.array(shift)[:, None] - 1
         s = place - index
         inside = np.abs(s) <= 0.5
         weight = np.where(inside, 0.75 - s * s, 0.5 * (1.5 - np.abs(s)) ** 2)
-        slope = np.where(inside, -2.0 * s, -np.sign(s) * (1.5 - np.abs(s))) / steps[:, None]
-        c = coefficients[tuple(index)]
+        slope = np.where(inside, -2.0 * s, -np.sign(s) * (1.5 - np.abs(s))) / h
+        at = tuple(index)
+        rate = (1.0 - share) * rates[k, *at] + share * rates[k + 1, *at]
+        c = heights[k, *at] + 0.5 * late * (rates[k, *at] + rate)
         total[0] += c * np.prod(weight, axis=0)
-        for axis in range(axes):
+        total[1] += rate * np.prod(weight, axis=0)
+        for axis in range(len(f)):
             others = np.prod(np.delete(weight, axis, axis=0), axis=0)
-            total[axis + 1] += c * slope[axis] * others
+            total[axis + 2] += c * slope[axis] * others
     return total[0], total[1], total[2:]
 
 
 def points(bound: LowerBound, rng: np.random.Generator, count: int) -> tuple[Array, Array, Array]:
     """Slabs (L,), times and states that are reached, as far as the bound knows."""
     slab = rng.integers(len(bound.defects), size=count)
-    t = bound.knots[slab] + rng.random(count) * np.diff(bound.knots)[slab]
+    t = bound.times[slab] + rng.random(count) * np.diff(bound.times)[slab]
     low, high = bound.reached[0][slab].T, bound.reached[1][slab].T
     return slab, t, low + rng.random(low.shape) * (high - low)
 
@@ -198,16 +208,16 @@ def test_what_it_rests_on(name: str, pruned: bool, rng: np.random.Generator) -> 
     """
     problem = PROBLEMS[name]
     given, h = tried(problem, 15 if name == "three units" else 31, 13), separable(problem)
-    free = lower_bound(problem, given)
+    free = lower_bound(problem, given, smooth=0)
     above = free.value + 0.15 * abs(free.start - free.value) if pruned else None
-    bound = lower_bound(problem, given, above)
+    bound = lower_bound(problem, given, above, smooth=0)
     slab, t, f = points(bound, rng, 4000)
     kept = in_kept_cells(given, bound, slab, f)
     w, rate, q = spline(given, f, t)
     defect = rate + h.value(f, q, 0.0)
-    lengths = np.diff(bound.knots)
+    lengths = np.diff(bound.times)
     later = np.append(np.cumsum((lengths * bound.defects)[::-1])[::-1], 0.0)[slab + 1]
-    to_come = bound.terminal + later + (bound.knots[slab + 1] - t) * bound.defects[slab]
+    to_come = bound.terminal + later + (bound.times[slab + 1] - t) * bound.defects[slab]
     if pruned and above is not None:
         assert np.mean(kept) < 0.97
         counts = kept & (w - to_come <= above)
@@ -221,7 +231,7 @@ def test_what_it_rests_on(name: str, pruned: bool, rng: np.random.Generator) -> 
     assert np.all(defect[counts] >= -bound.defects[slab[counts]])
     final = slab == len(lengths) - 1
     end = f[:, final]
-    excess = spline(given, end, np.full(end.shape[1], bound.knots[-1]))[0] - h.terminal(end)
+    excess = spline(given, end, np.full(end.shape[1], bound.times[-1]))[0] - h.terminal(end)
     assert np.all(excess[counts[final]] <= bound.terminal + 1e-9)
 
 
@@ -260,8 +270,8 @@ def pieces_of(problem: LearningProblem, given: Given) -> tuple:
     if running is not None:
         costs = cost_coefficients(problem, running, centres, grid.spacings)
     cells = Cells(nodes, np.ravel_multi_index(tuple(2 * index), lattice), costs)
-    _, value, slope = time_pieces(given.times)
-    piece = Piece(given.values[3:6].reshape(3, -1).copy(), value[4], slope[4])
+    value, slope = time_pieces(given.times)
+    piece = Piece(given.values[2:6].reshape(4, -1).copy(), value[3], slope[3], 0.05)
     law = Velocities(h).law(axes)
     return piece, tables(grid.shape, lattice, grid.spacings), law, cells
 
@@ -278,37 +288,41 @@ def test_compiled_is_the_reference(name: str, rng: np.random.Generator) -> None:
     given = replace(given, values=given.values + 0.1 * rng.standard_normal(given.values.shape))
     piece, table, law, cells = pieces_of(problem, given)
     blocks = reference_coefficients(piece, table, cells)
-    limit = float(np.median(np.min(blocks[:, -1], axis=1)))
+    limit = float(np.median(np.min(blocks[:, -1], axis=1))) + 1e-6
     for top in (np.inf, limit):
         first = first_bounds(piece, table, law, cells, top)
         assert np.array_equal(np.isinf(first), np.min(blocks[:, -1], axis=1) > top)
         order = np.argsort(first)[: np.sum(np.isfinite(first))]
-        found = least(piece, table, law, cells, order, first, Search(top, 0, 0.0))
-        wanted = reference_least(piece, table, law, cells, Search(top, 0, 0.0))
+        found = least(piece, table, law, cells, order, first, Search(top, 0))
+        wanted = reference_least(piece, table, law, cells, Search(top, 0))
         assert abs(found - wanted) < 1e-12 * abs(wanted)
-        assert np.min(first) <= wanted
-    few = Cells(cells.nodes[:3], cells.places[:3], cells.costs[:, :3])
-    first = first_bounds(piece, table, law, few, np.inf)
-    order, units = np.argsort(first), len(table.inverse)
-    halved = reference_least(piece, table, law, few, Search(np.inf, units + 1, 0.0))
-    ends = [least(piece, table, law, few, order, first, Search(np.inf, d, 0.0)) for d in (0, 14)]
-    assert ends[0] - 1e-12 * abs(halved) <= halved <= ends[1] + 1e-9 * abs(halved)
-    assert ends[0] < ends[1]
+        assert np.min(first) <= wanted + 1e-12 * abs(wanted)
+    gained = 0
+    for c in rng.choice(len(cells.nodes), 3 if name == "three units" else 7, replace=False):
+        costs = np.ascontiguousarray(cells.costs[:, c : c + 1])
+        one = Cells(cells.nodes[c : c + 1], cells.places[c : c + 1], costs)
+        first = first_bounds(piece, table, law, one, np.inf)
+        order, depth = np.zeros(1, dtype=np.int64), len(table.inverse) + 1
+        halved = reference_least(piece, table, law, one, Search(np.inf, depth))
+        low, high = (
+            least(piece, table, law, one, order, first, Search(np.inf, d)) for d in (0, 16)
+        )
+        assert low - 1e-12 * abs(halved) <= halved <= high + 1e-12 * abs(halved)
+        gained += high > low + 1e-9 * abs(low)
+    assert gained > 0
 
 
 @pytest.fixture(scope="module")
 def solved() -> dict[int, tuple]:
     """LM-54 on grids, times as fine as the grid is."""
     problem, box = switching(), [(-3.4, 4.0), (-3.4, 3.6)]
-    return {
-        n: (problem, solve_hjb(problem, StateGrid(box, n), times=n // 2 + 1)) for n in (41, 81, 161)
-    }
+    return {n: (problem, solve_hjb(problem, StateGrid(box, n), times=n)) for n in (41, 81, 161)}
 
 
 def test_switching_problem_from_below(solved: dict[int, tuple]) -> None:
     """LM-54: below J* on every grid, with and without pruning, and of first order."""
     missed = []
-    for n, least_value in ((41, 0.411), (81, 0.418), (161, 0.420)):
+    for n, least_value in ((41, 0.414), (81, 0.420), (161, 0.422)):
         bound = lower_bound(*solved[n], SWITCH + 1e-4)
         assert least_value < bound.value < SWITCH
         assert lower_bound(*solved[n]).value < bound.value
@@ -337,8 +351,8 @@ def test_functions_of_time_alone(solved: dict[int, tuple]) -> None:
         for slope in (-0.7, 0.4):
             tilted = value.values + slope * value.times[:, None, None]
             other = lower_bound(problem, Given(value.grid, value.times, tilted), above)
-            assert abs(other.value - bound.value) < 3e-4 * (above is not None) + 1e-9
-            assert np.allclose(other.defects, bound.defects - slope, rtol=0, atol=2e-2)
+            assert abs(other.value - bound.value) < 1e-9
+            assert np.allclose(other.defects, bound.defects - slope, rtol=0, atol=1e-9)
         wave = 0.1 * np.sin(np.pi * value.times / value.times[-1])
         moved = Given(value.grid, value.times, value.values + wave[:, None, None])
         assert lower_bound(problem, moved, above).value < bound.value - 1e-3
@@ -368,25 +382,26 @@ def test_rough_values_prove_little_but_nothing_wrong(
 
 
 def test_uneven_times(solved: dict[int, tuple]) -> None:
-    """Splines through a few of the times, unevenly spaced, are C^1 and prove a bound."""
+    """Splines through few times, unevenly spaced, are C^1, linear where values are, and prove."""
     problem, value = solved[81]
-    chosen = np.array([0, 1, 3, 7, 12, 18, 24, 30, 35, 38, 40])
+    chosen = np.array([0, 2, 6, 14, 24, 36, 48, 60, 70, 76, 80])
     times = value.times[chosen]
-    knots, weights, slopes = time_pieces(times)
-    assert np.allclose(np.sum(weights, axis=2), 1.0, rtol=1e-15)
-    lengths = np.diff(knots)
-    levels = np.clip(np.arange(len(times))[:, None] + [-1, 0, 1], 0, len(times) - 1)
-    for x, rate in ((times, 1.0), (times**2, None)):
-        values = np.einsum("kij,kj->ki", weights, x[levels])
-        rates = np.einsum("kij,kj->ki", slopes, x[levels])
+    weights, slopes = time_pieces(times)
+    lengths, last = np.diff(times), len(times) - 1
+    levels = np.clip(np.arange(last)[:, None] + [-1, 0, 1, 2], 0, last)
+    for power in (0, 1, 2):
+        values = np.einsum("kij,kj->ki", weights, times[levels] ** power)
+        rates = np.einsum("kij,kj->ki", slopes, times[levels] ** power)
         assert np.allclose(values[1:, 0], values[:-1, 2], rtol=1e-14)
         assert np.allclose(rates[1:, 0], rates[:-1, 2], rtol=1e-13)
-        assert np.allclose(np.diff(values[:, [0, 2]]).ravel(), lengths * rates[:, 1], rtol=1e-12)
-        assert np.allclose(2 * (values[:, 1] - values[:, 0]) / lengths, rates[:, 0], rtol=1e-12)
-        if rate is not None:
-            assert np.allclose(values[[0, -1], [0, 2]], times[[0, -1]], atol=1e-15)
+        assert np.allclose(2 * (values[:, 1] - values[:, 0]) / lengths, rates[:, 0], atol=1e-13)
+        assert np.allclose(2 * (values[:, 2] - values[:, 1]) / lengths, rates[:, 2], atol=1e-13)
+        assert np.allclose(0.5 * (rates[:, 0] + rates[:, 2]), rates[:, 1], atol=1e-13)
+        if power < 2:
+            assert np.allclose(values[:, 0], times[:-1] ** power, rtol=1e-14, atol=1e-15)
+            assert np.allclose(rates, float(power), atol=1e-13)
     given = Given(value.grid, times, value.values[chosen])
-    assert 0.35 < lower_bound(problem, given, SWITCH + 1e-4).value < SWITCH
+    assert 0.3 < lower_bound(problem, given, SWITCH + 1e-4).value < SWITCH
 
 
 def test_samples_may_choose_their_own_controls(rng: np.random.Generator) -> None:
