@@ -190,7 +190,7 @@ def lower_bound(problem, value, above=None, *, depth=8, smooth=1):
     limit = np.inf if above is None else float(getattr(above, "value", above))
     if np.isnan(limit):
         raise ValueError("above must be a number, got nan")
-    work, depth = _Slabs(h, value), check_count("depth", depth, least=0)
+    work, depth = Slabs(h, value), check_count("depth", depth, least=0)
     found = work.bound(limit, depth)
     for _ in range(check_count("smooth", smooth, least=0)):
         work.values = _averaged(work.values)
@@ -239,7 +239,7 @@ class _Found:
     cells: list[Array]
 
 
-class _Slabs:
+class Slabs:
     """The spline of `value`, the reached cells and the Hamiltonian on their lattice."""
 
     def __init__(self, h: SeparableHamiltonian, value: GridValues) -> None:
@@ -287,7 +287,7 @@ class _Slabs:
         defects, cells = np.zeros(count), []
         for k in range(count - 1, -1, -1):
             guess = defects[k + 1] if k + 1 < count else np.inf
-            defect, kept = self._settle(k, above + to_come + slack[0], guess, slack[1], depth)
+            defect, kept = self.settle(k, above + to_come + slack[0], guess, slack[1], depth)
             closed = closed or not len(kept)
             defects[k] = defect
             to_come += lengths[k] * defect
@@ -298,30 +298,31 @@ class _Slabs:
         value -= 2.0 * _UNIT * (abs(start) + abs(to_come))
         return _Found(np.inf if closed else value, start, defects, terminal, cells[::-1])
 
-    def _settle(
+    def settle(
         self, k: int, limit: float, guess: float, slack: float, depth: int
     ) -> tuple[float, Array]:
         """The defect of slab k and the cells kept: those where W <= limit + (t_(k+1) - t) guess,
         for a guess that is no less than the defect they have.
         """
+        if not np.isfinite(limit) or not np.isfinite(guess):
+            worst, kept = self.worst(k, np.inf, 0.0, depth)
+            guess = slack - worst
+            if not np.isfinite(limit):
+                return guess, kept
         length = self.times[k + 1] - self.times[k]
         for _ in range(_GUESSES):
-            if not np.isfinite(guess):
-                break
             ramp = length * guess * (1.0 + 4.0 * _UNIT)
-            worst, kept = self._worst(k, limit + 4.0 * _UNIT * abs(ramp), ramp, depth)
+            worst, kept = self.worst(k, limit + 8.0 * _UNIT * abs(ramp), ramp, depth)
             if worst == np.inf:
                 return 0.0, kept[:0]
             defect = slack - worst
             if defect <= guess:
                 return defect, kept
             guess = defect + 0.1 * (defect - guess)
-        worst, kept = self._worst(k, np.inf, 0.0, depth)
-        if limit == np.inf or guess < np.inf:
-            return slack - worst, kept
-        return self._settle(k, limit, slack - worst, slack, depth)
+        worst, kept = self.worst(k, np.inf, 0.0, depth)
+        return slack - worst, kept
 
-    def _worst(self, k: int, limit: float, ramp: float, depth: int) -> tuple[float, Array]:
+    def worst(self, k: int, limit: float, ramp: float, depth: int) -> tuple[float, Array]:
         """The least of W_t + l + H on the boxes of slab k with W - ramp <= limit, and the cells
         kept.
         """
@@ -431,4 +432,6 @@ class _Slabs:
             corner = np.indices((2,) * units).reshape(units, -1)
             at = np.take_along_axis(ends, corner, axis=1)
             terms += float(np.max(self.h.running(at, 0.0)))
-        return 2.0 * count * _UNIT * size, 2.0 * count * _UNIT * terms
+        # the place of f_I in its cell has an error of units in the last place of its node's number
+        values = count + 8 * units * max(self.shape)
+        return 2.0 * values * _UNIT * size, 2.0 * count * _UNIT * terms
