@@ -397,6 +397,18 @@ def test_rough_values_prove_little_but_nothing_wrong(
             assert lower_bound(problem, moved, above).value < SWITCH
 
 
+def test_values_too_large_where_the_best_runs_end(solved: dict[int, tuple]) -> None:
+    """States from which W says that no less is possible, though it is, are not left out at T."""
+    problem, value = solved[81]
+    distance = np.sum((value.grid.states() - np.array([[2.75], [0.38]])) ** 2, axis=0)
+    for height in (0.1, 1.0, 30.0):
+        bump = height * np.exp(-4.0 * distance).reshape(value.grid.shape)
+        for rise in (bump, bump * value.times[:, None, None] ** 8):
+            moved = Given(value.grid, value.times, value.values + rise)
+            for above in (SWITCH + 1e-4, 0.5):
+                assert lower_bound(problem, moved, above).value < SWITCH
+
+
 def test_uneven_times(solved: dict[int, tuple]) -> None:
     """Splines through few times, unevenly spaced, are C^1, linear where values are, and prove."""
     problem, value = solved[81]

@@ -13,11 +13,18 @@ stays in K from s on therefore costs from then on at least
 
 *Without a bound from above*, K is all that is reached, and J >= W(f_I, 0) - D(0).
 
-*With a number U*, let K contain all that is reached and where W - D <= U.  If a run leaves K, let s
-be the last time at which it is outside, or a limit of such times.  W - D is continuous, so W - D >=
-U there, after s the run is in K, and by (1) it costs at least U after s, and no less in all since
-L, r >= 0 (all costs that are enclosed here are losses >= 0).  A run that does not costs at least
-W(f_I, 0) - D(0), so
+*With a number U*, let K contain, before T, all that is reached and where W - D <= U.  A run that
+costs less than U stays in K, so that the rest need not be looked at:
+
+    at T, eps is first the largest excess of all that is reached.  Since terminal(f(T)) <= J < U,
+    W - eps <= terminal < U at f(T), so what is reached and has W - eps > U may be left out, eps is
+    the largest excess of the rest, f(T) among it, and so on;
+    before T, if the run left K, let s be the last time at which it is outside, or a limit of such
+    times.  W - D is continuous, so W - D >= U there, after s the run is in K, and by (1) it costs
+    at least U after s, and no less in all since L, r >= 0 (all costs that are enclosed here are
+    losses >= 0): a contradiction.
+
+It costs at least W(f_I, 0) - D(0) then, so
 
     J* >= min(U, W(f_I, 0) - D(0))                                                           (2)
 
@@ -206,13 +213,13 @@ def lower_bound(problem, value, above=None, *, depth=8, smooth=1):
         isinstance(part, FiniteSet) for part in problem.admissible.parts
     )
     return LowerBound(
-        min(limit, found.value),
-        found.start,
+        float(min(limit, found.value)),
+        float(found.start),
         found.defects,
         work.times,
         found.terminal,
         None if above is None else limit,
-        found.value >= limit,
+        bool(found.value >= limit),
         tuple(found.cells),
         work.reached,
         hull,
