@@ -83,9 +83,9 @@ class ValueFunction:
 
     @property
     def error(self) -> float:
-        """An estimate of the error of V(f_I, 0), not a bound: the last change of the value on
-        three grids, every fourth, every second and every node, divided by 2^order - 1, the order
-        cut off to [1/2, 2]; where there is no common direction, the larger change.
+        """An estimate of the error of V(f_I, 0), not a bound: its last change on three grids, of
+        every fourth, every second and every node, divided by 2^order - 1 if the order is between
+        1/2 and 1; where the changes have no common direction, the larger one.
 
         The two coarser grids are solved when this is first read.
         """
@@ -93,7 +93,7 @@ class ValueFunction:
         order = self.order
         if np.isnan(order):
             return max(abs(middle - coarse), abs(fine - middle))
-        return abs(fine - middle) / (2.0 ** min(max(order, 0.5), 2.0) - 1.0)
+        return abs(fine - middle) / (2.0 ** min(max(order, 0.5), 1.0) - 1.0)
 
     @cached_property
     def _three(self) -> tuple[float, float, float]:
