@@ -97,12 +97,14 @@ def _zero(
             low = s
         else:
             high = s
-        step = 0.0
-        if number > 0 and r != r_before:
-            step = -r * (s - before) / (r - r_before)
+        if r == 0.0:
+            break
+        step = last = s - before if number else high - low
+        if number and r != r_before:
+            step = -r * last / (r - r_before)
         before, r_before = s, r
         s = s + step
-        if step == 0.0 or number % 3 == 2 or not low < s < high:
+        if 2.0 * abs(step) > abs(last) or not low < s < high:
             s = 0.5 * (low + high)
         if abs(s - before) <= 1e-15 * (1.0 + abs(s)):
             break
