@@ -256,6 +256,73 @@ def test_no_control_undercuts_it(name: str, rng: np.random.Generator) -> None:
     assert max(bounds) < least_cost
 
 
+@pytest.mark.parametrize("name", ["box", "ball", "ball before tanh", "tanh", "relu", "softplus"])
+def test_velocities_lie_between_the_interpolants(name: str, rng: np.random.Generator) -> None:
+    """Where they are concave and convex these are their own, elsewhere those would not do."""
+    between_interpolants(PROBLEMS[name], rng, wide=name not in ("box", "ball", "relu"))
+    between_interpolants(inner(relu), rng, wide=False)
+    between_interpolants(inner(tanh), rng, wide=True)
+
+
+def between_interpolants(problem: LearningProblem, rng: np.random.Generator, wide: bool) -> None:
+    axes = (np.linspace(-2.9, 3.1, 7), np.linspace(-3.2, 2.8, 6))
+    h = separable(problem)
+    law = Velocities(h).law(axes)
+    f = np.stack([rng.uniform(x[0], x[-1], 4000) for x in axes])
+    k = [np.searchsorted(x, y) - 1 for x, y in zip(axes, f, strict=True)]
+    s = [(y - x[i]) / (x[1] - x[0]) for x, y, i in zip(axes, f, k, strict=True)]
+
+    def interpolated(rows: Array) -> Array:
+        corners = rows.reshape(-1, 7, 6)
+        pairs = [
+            (1 - a - (1 - 2 * a) * s[0])
+            * (1 - b - (1 - 2 * b) * s[1])
+            * corners[:, k[0] + a, k[1] + b]
+            for a in (0, 1)
+            for b in (0, 1)
+        ]
+        return np.sum(pairs, axis=0)
+
+    low, high = h.velocity_bounds(f, 0.0)
+    rows = len(law.data) // 2
+    assert np.all(interpolated(law.data[:rows]) <= low)
+    assert np.all(interpolated(law.data[rows:]) >= high)
+    nodes = np.stack([x.ravel() for x in np.meshgrid(*axes, indexing="ij")])
+    plain = h.velocity_bounds(nodes, 0.0)
+    crossed = np.any(interpolated(plain[0]) > low + 1e-9)
+    crossed = crossed or np.any(interpolated(plain[1]) < high - 1e-9)
+    assert crossed == wide
+
+
+@pytest.mark.parametrize("name", ["box", "projection", "running", "logistic", "classifier"])
+def test_costs_lie_above_their_polynomials(name: str, rng: np.random.Generator) -> None:
+    """Quadratic costs are them; others differ by h^2 at most."""
+    problem, spacings = PROBLEMS[name], np.array([0.3, 0.2])
+    functional = problem.functional
+    cost = functional.running or functional.terminal
+    centres = rng.uniform(-2.0, 2.0, (2, 200))
+    coefficients = cost_coefficients(problem, cost, centres, spacings).reshape(3, 3, -1)
+    s = rng.random((2, 200))
+    basis = np.stack([(1 - s) ** 2, 2 * s * (1 - s), s**2])
+    below = np.einsum("ac,bc,abc->c", basis[:, 0], basis[:, 1], coefficients)
+    f = centres + (s - 0.5) * spacings[:, None]
+    h = separable(problem)
+    exact = h.running(f, 0.0) if functional.running is not None else h.terminal(f)
+    assert np.all(below <= exact)
+    assert np.max(exact - below) < (1e-9 if name in ("box", "projection", "running") else 0.05)
+
+
+def test_reachable_boxes_hold_the_fastest_runs() -> None:
+    """f = 3 e^t / 2 - 1 is the largest of LM-54, and boxes are wider by what the steps cost."""
+    times = np.linspace(0.0, 1.0, 11)
+    low, high = reachable(Velocities(separable(switching())), np.array([0.5, 0.5]), times)
+    fastest = 1.5 * np.exp(times[1:]) - 1.0
+    for unit in range(2):
+        assert np.all(high[:, unit] >= fastest)
+        assert np.all(high[:, unit] <= 1.03 * fastest)
+    assert np.all(low <= 0.5)
+
+
 def pieces_of(problem: LearningProblem, given: Given) -> tuple:
     """What the compiled loops read: a piece, its tables, the law and all inner cells."""
     grid, h = given.grid, separable(problem)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from continuum import (
+    Activation,
     Box,
     LearningProblem,
     SquaredError,
@@ -13,9 +14,15 @@ from continuum import (
     TimeMesh,
     Tracking,
     WidthDepth,
+    arctan,
+    elu,
     gauss_legendre,
     identity,
+    leaky_relu,
     midpoint,
+    relu,
+    sigmoid,
+    softplus,
     tanh,
 )
 from solvers import LBFGS, RK4, discretize, minimize
@@ -29,6 +36,7 @@ from solvers.hjb.semi_lagrangian import (
     strips,
 )
 from solvers.hjb.separable import separable
+from solvers.hjb.splitting import Splitting
 from solvers.hjb.sweeps import Rates
 from studies.liu_markowich.paper import boxed
 from studies.shared import UNIT
@@ -43,8 +51,8 @@ GRIDS = [
     ((9, 81), ("periodic", "closed")),
     ((81, 12), ("closed", "open")),
     ((9, 11, 70), ("open", "periodic", "closed")),
-    ((9, 8, 10, 12), ("periodic", "open", "open", "periodic")),
-    ((8, 8, 9, 8, 10), "open"),
+    ((9, 8, 8, 10), ("periodic", "open", "open", "periodic")),
+    ((8, 8, 9, 8, 8), "open"),
 ]
 
 
@@ -61,7 +69,7 @@ def bias_alone(
     initial: list[float], target: list[float], *, horizon: float, layers: int = 40, **rest: object
 ) -> LearningProblem:
     """f' = psi(a - kernel f) with a kernel that is held: by default zero."""
-    kernel = rest.pop("kernel", 0.0)
+    kernel, in_time = rest.pop("kernel", 0.0), rest.pop("in_time", "layers")
     grid = rest.pop("grid", None) or midpoint(UNIT, len(initial))
     network = WidthDepth(grid, rest.pop("psi", identity))  # type: ignore[arg-type]
     whole = LearningProblem(
@@ -71,14 +79,56 @@ def bias_alone(
         TimeMesh(horizon, layers),
         **rest,  # type: ignore[arg-type]
     )
+    if in_time == "nodes":
+        whole = replace(whole, controls=network.controls(whole.mesh, in_time="nodes"))
     field = kernel if callable(kernel) else (lambda y, z, t: kernel + 0.0 * (y + z + t))
     return whole.holding(whole.space.sample(kernel=field), ["kernel"])[0]
+
+
+# -- grids
+
+
+def test_grids_around_what_is_reached() -> None:
+    """LM-54: |f| grows as 1.5 e^t - 1 at most; the box holds that and 2.5 spacings more."""
+    problem = switching()
+    grid = StateGrid.reachable(problem, 61)
+    low, high = np.array(grid.box).T
+    assert grid.shape == (61, 61)
+    assert np.all(low <= 0.5 - 1.5 * (np.e - 1.0) - 2.4 * grid.spacings)
+    assert np.all(high >= 1.5 * np.e - 1.0 + 2.4 * grid.spacings)
+    assert np.all(high < 1.05 * (1.5 * np.e - 1.0) + 2.6 * grid.spacings)
+    assert abs(solve_hjb(problem, grid, times=3).at_start - SWITCHING) < 2e-3
+    with pytest.raises(ValueError, match="no box of reachable states"):
+        StateGrid.reachable(kinds(2)["free"], 61)
+
+
+def test_coarser_grids_and_cells() -> None:
+    grid = StateGrid([(-1, 2), (0, 1)], (33, 40), walls=("open", "periodic"))
+    assert grid.coarser(4).shape == (9, 10)
+    assert grid.coarser(100).shape == (8, 8)
+    assert grid.coarser(2).box == grid.box
+    assert grid.coarser(2).walls == grid.walls
+    first, last = grid.cells(np.array([0.0, 0.4]), np.array([0.05, 0.6]))
+    assert np.array_equal(first, [11, 16])
+    assert np.array_equal(last, [11, 24])
+    with pytest.raises(ValueError, match="grid must reach beyond"):
+        grid.cells(np.array([-1.0, 0.4]), np.array([0.05, 0.6]))
+
+
+def test_open_walls_of_unbounded_velocities() -> None:
+    """A linear-quadratic problem whose states would gain by leaving: the values stay finite."""
+    problem = replace(switching(), admissible=None, penalty=Tikhonov(0.1))
+    value = solve_hjb(problem, StateGrid([(-3, 4)] * 2, 41), times=3)
+    descent = discretize(problem, RK4(), steps_per_layer=2)
+    direct = minimize(descent, LBFGS(gtol=1e-7)).objective
+    assert abs(value.at_start - direct) < 1e-3
+    assert abs(value.at_start - direct) <= value.error
 
 
 # -- closed forms
 
 
-@pytest.mark.parametrize(("scheme", "error"), [("weno", 1.2e-3), ("strang", 1e-4)])
+@pytest.mark.parametrize(("scheme", "error"), [("weno", 1.2e-3), ("strang", 2e-4)])
 def test_straight_lines(scheme: str, error: float) -> None:
     """LM-57: without a kernel, half the squared distance of the target from what each unit
     reaches, and its derivative.
@@ -114,7 +164,10 @@ def test_a_scalar_box(scheme: str, target: float, cost: float, error: float) -> 
 
 @pytest.mark.parametrize(
     ("kernel", "cost", "slope"),
-    [(1.0, 0.0326440770518443, -0.07775702512595613), (-1.0, 0.2410326028278039, 0.7557970779778824)],
+    [
+        (1.0, 0.0326440770518443, -0.07775702512595613),
+        (-1.0, 0.2410326028278039, 0.7557970779778824),
+    ],
 )
 def test_a_linear_quadratic_problem(kernel: float, cost: float, slope: float) -> None:
     """LM-59, at two nodes, whose discrete mean and variance stand for those of (0, 1): V of the
@@ -160,6 +213,22 @@ def test_two_extremals() -> None:
         assert abs(value.at_start - TWO_EXTREMALS) <= value.error
 
 
+def test_schemes_agree_at_all_times() -> None:
+    """Also at times inside a step of flows, which shorter steps lead to, and between the times."""
+    problem, grid = switching(), StateGrid(SQUARE, 81)
+    weno = solve_hjb(problem, grid)
+    strang = solve_hjb(problem, grid, scheme="strang", steps=20)
+    assert strang.steps == 20
+    odd = solve_hjb(problem, grid, times=60, scheme="strang", steps=13)
+    assert odd.steps == 12  # 59 slabs in fives and a rest of four
+    points = np.random.default_rng(3).uniform(-0.5, 1.5, (2, 50))
+    for t in (0.0, 0.0125, 0.025, 0.31, 0.4993, 0.95, 0.99, 1.0):
+        for other in (strang, odd):
+            assert np.max(np.abs(weno(points, t) - other(points, t))) < 7e-3
+    rough = solve_hjb(problem, grid, times=11)
+    assert np.max(np.abs(rough(points, 0.55) - weno(points, 0.55))) < 3e-3
+
+
 def test_orders() -> None:
     """On three grids: first order upwind, second with kinks, fifth in space where V is smooth."""
     errors = {}
@@ -169,13 +238,18 @@ def test_orders() -> None:
             - SWITCHING
             for n in (41, 81, 161)
         ]
-    orders = {s: np.log2(np.array(e[:-1]) / np.array(e[1:])) for s, e in errors.items()}
-    assert np.all(np.abs(orders["upwind"] - 1.0) < 0.25)
-    assert np.all(orders["weno"] > 1.7)
-    assert np.all(orders["strang"] > 1.5)
+    orders = {s: 0.5 * np.log2(e[0] / e[2]) for s, e in errors.items()}
+    assert abs(orders["upwind"] - 1.0) < 0.1
+    assert 1.9 < orders["weno"] < 2.4
+    assert 1.6 < orders["strang"] < 2.4
     smooth = bias_alone(
-        [0.3, -0.4], [1.0, 0.5], horizon=1.0, kernel=-0.5, psi=identity,
-        penalty=Tikhonov(0.5), running=Tracking(SquaredError(0.5)),
+        [0.3, -0.4],
+        [1.0, 0.5],
+        horizon=1.0,
+        kernel=-0.5,
+        psi=identity,
+        penalty=Tikhonov(0.5),
+        running=Tracking(SquaredError(0.5)),
     )
     values = [
         solve_hjb(smooth, StateGrid([(-2.0, 2.0)] * 2, n), times=2).at_start for n in (11, 21, 41)
@@ -198,6 +272,9 @@ def kinds(units: int) -> dict[str, LearningProblem]:
         "interval": interval,
         "entries": entries,
         "free": replace(entries, admissible=None),
+        "scalar": bias_alone(
+            zero, one, horizon=1.0, psi=tanh, kernel=-0.7, penalty=Tikhonov(0.05), grid=grid
+        ),
     }
 
 
@@ -208,7 +285,9 @@ def test_compiled_rates_are_their_reference(
     grid = grid_of(shape, walls)
     v = rng.standard_normal(grid.size)
     open_ = np.array([wall != "closed" for wall in grid.walls])
-    for problem in kinds(len(shape)).values():
+    for kind, problem in kinds(len(shape)).items():
+        if len(shape) == 5 and kind != "interval":
+            continue  # minutes by NumPy, and what differs from 4 is the same for all kinds
         h = separable(problem)
         for weno in (True, False):
             with Workers(1) as workers:
@@ -219,6 +298,24 @@ def test_compiled_rates_are_their_reference(
             if h.kind == "interval":  # at closed walls the loop counts both bounds
                 speeds = speeds[0][open_], speeds[1][open_]
             assert np.allclose(*speeds, rtol=1e-12)
+
+
+@pytest.mark.parametrize("psi", [sigmoid, arctan, softplus, relu, leaky_relu(0.2), elu(0.7)])
+@pytest.mark.parametrize("size", [0.03, 1.0, 30.0])
+def test_minima_before_an_activation(
+    psi: Activation, size: float, rng: np.random.Generator
+) -> None:
+    """The same for other activations, slopes small and large."""
+    grid = grid_of((13, 12), "open")
+    problem = bias_alone(
+        [0.0, 0.0], [1.0, 1.0], horizon=1.0, psi=psi, kernel=-0.7, penalty=Tikhonov(0.05)
+    )
+    v = size * rng.standard_normal(grid.size)
+    found, expected = np.empty((2, grid.size))
+    with Workers(1) as workers:
+        Rates(separable(problem), grid, True, workers)(v, 0.3, found, True)
+    Rates(separable(problem), grid, True, None)(v, 0.3, expected, True)
+    assert np.max(np.abs(found - expected)) <= 1e-12 * np.max(np.abs(expected))
 
 
 @pytest.mark.parametrize(("shape", "walls"), GRIDS)
@@ -264,11 +361,60 @@ def test_the_least_value_on_an_interval_is_that_of_the_interpolant(
         low, high = y - 2.0 * rng.random(12), y + 3.0 * rng.random(12)
         found = v.copy()
         least_strips(axis, found, low, high, 1e-6, 0, 1)
-        sample = low[None] + np.linspace(0.0, 1.0, 4001)[:, None] * (high - low)
+        sample = low[None] + np.linspace(0.0, 1.0, 501)[:, None] * (high - low)
         values = np.stack([reference_least(axis, v, s, s, 1e-6) for s in sample])
         assert np.all(found <= np.min(values, axis=0) + 1e-14)
-        assert np.max(np.min(values, axis=0) - found) < 1e-3
+        assert np.max(np.min(values, axis=0) - found) < 1e-2
         assert (axis.wall == PERIODIC) == (wall == "periodic")
+
+
+# -- walls
+
+
+@pytest.mark.parametrize("scheme", ["weno", "strang", "upwind"])
+def test_closed_walls_are_not_passed(scheme: str) -> None:
+    """f' = a, |a| <= 1, from 1/2 to 2 in a time 1: 1.5 is reached, 1 where a wall stands there."""
+    problem = bias_alone([0.5], [2.0], horizon=1.0, admissible=Box(bias=(-1, 1)))
+    error = {"weno": 1e-4, "strang": 1e-3, "upwind": 0.02}[scheme]  # h = .01, a convex kink
+    for box, walls, cost in (((-1, 1), "closed", 0.5), ((-1, 3), "open", 0.125)):
+        grid = StateGrid([box], 201, walls)  # type: ignore[arg-type]
+        value = solve_hjb(problem, grid, times=3, scheme=scheme)  # type: ignore[arg-type]
+        assert abs(value.at_start - cost) < error
+    driven = bias_alone([0.5], [2.0], horizon=1.0, admissible=Box(bias=(0.1, 1)))
+    with pytest.raises(ValueError, match="keeps unit 0 inside its closed wall"):
+        solve_hjb(driven, StateGrid([(-1, 1)], 21, "closed"), scheme=scheme)  # type: ignore[arg-type]
+
+
+def test_closed_walls_of_penalised_controls() -> None:
+    """f' = a with int a^2: from 1/2 the wall at 1 is reached in time at constant speed, 1/4 + 1/2
+    in all, and the target 2 beyond it stays away.
+    """
+    problem = bias_alone([0.5], [2.0], horizon=1.0, penalty=Tikhonov(1.0))
+    value = solve_hjb(problem, StateGrid([(-1, 1)], 201, "closed"), times=3)
+    free = solve_hjb(problem, StateGrid([(-1, 3)], 201), times=3)
+    assert abs(free.at_start - 0.75) < 1e-6  # s^2 + (1.5 - s)^2 / 2 at s = 1/2, just at the wall
+    assert abs(value.at_start - 0.75) < 1e-3
+    near = np.array([[0.9]])
+    assert abs(value(near, 0.0)[0] - 0.51) < 3e-3  # .1^2 + 1/2; without the wall 1.1^2 / 3
+    assert abs(free(near, 0.0)[0] - 1.21 / 3.0) < 1e-6
+
+
+def test_periodic_axes_have_no_beginning(rng: np.random.Generator) -> None:
+    """Where velocities are the same everywhere, shifted values have shifted rates and flows."""
+    problem = bias_alone([0.5, 0.2], [1.0, 1.0], horizon=1.0, admissible=Box(bias=(-1, 0.7)))
+    h, grid = separable(problem), StateGrid([(-1, 1)] * 2, (9, 12), "periodic")
+    v = rng.standard_normal(grid.shape)
+    moved = np.roll(v, (2, -5), (0, 1))
+    with Workers(1) as workers:
+        rates, splitting = Rates(h, grid, True, workers), Splitting(h, grid, workers)
+        found = []
+        for given in (v, moved):
+            rate, least = np.empty(grid.size), given.ravel().copy()
+            rates(given.ravel(), 0.5, rate, False)
+            splitting.advance(least, 0.8, 0.3, 1)
+            found.append((rate.reshape(grid.shape), least.reshape(grid.shape)))
+    for one, other in zip(*found, strict=True):
+        assert np.allclose(np.roll(one, (2, -5), (0, 1)), other, rtol=1e-12, atol=1e-13)
 
 
 # -- costs and fixed blocks that depend on time, against descents on many layers
@@ -278,12 +424,20 @@ def moving_kernel(y: np.ndarray, z: np.ndarray, t: np.ndarray) -> np.ndarray:
     return np.cos(3.0 * t + y) - 2.0 * z * t
 
 
-@pytest.mark.parametrize("kind", ["interval", "entries", "scalar"])
-def test_what_depends_on_time(kind: str) -> None:
-    """V(f_I, 0) is the cost that a descent finds on 40 layers, Runge-Kutta's on each."""
+@pytest.mark.parametrize(
+    ("kind", "in_time"),
+    [("interval", "layers"), ("entries", "layers"), ("entries", "nodes"), ("scalar", "layers")],
+)
+def test_what_depends_on_time(kind: str, in_time: str) -> None:
+    """V(f_I, 0) is the cost that a descent finds on 40 layers, Runge-Kutta's on each; on "nodes"
+    kernel and control are linear in each of 20.
+    """
     rest: dict[str, object] = {
         "interval": {"admissible": Box(bias=(-1.0, 0.5)), "psi": tanh},
-        "entries": {"admissible": Box(bias=(-0.6, 0.5)), "penalty": Tikhonov(0.2)},
+        "entries": {
+            "admissible": Box(bias=(-0.6, 0.5)) if in_time == "layers" else None,
+            "penalty": Tikhonov(0.2),
+        },
         "scalar": {"penalty": Tikhonov(0.2), "psi": tanh},
     }[kind]
     problem = bias_alone(
@@ -291,17 +445,22 @@ def test_what_depends_on_time(kind: str) -> None:
         [1.0, 0.7],
         horizon=1.0,
         kernel=moving_kernel,
+        layers=20 if in_time == "nodes" else 40,
+        in_time=in_time,
         running=Tracking(SquaredError(0.8), target=lambda t: np.array([[np.sin(4 * t)], [t]])),
         **rest,
     )
-    descent = discretize(problem, RK4(), steps_per_layer=2, running_on="steps")
+    descent = discretize(problem, RK4(), steps_per_layer=8, running_on="steps")
     direct = minimize(descent, LBFGS(gtol=1e-7)).objective
     assert separable(problem).kind == kind
     assert not separable(problem).autonomous
-    grid = StateGrid([(-1.5, 2.0)] * 2, 21 if kind == "scalar" else 61)
+    grid = StateGrid([(-1.5, 2.0)] * 2, 15 if kind == "scalar" else 61)
+    error = {"interval": 4e-4, "entries": 1e-4 if in_time == "layers" else 4e-5, "scalar": 1e-3}[
+        kind
+    ]
     for scheme in ("weno", "strang") if kind == "interval" else ("weno",):
         value = solve_hjb(problem, grid, times=5, scheme=scheme)  # type: ignore[arg-type]
-        print(kind, scheme, value.at_start - direct, direct)
+        assert abs(value.at_start - direct) < error
 
 
 # -- bad input

@@ -30,7 +30,6 @@ from continuum.problem import LearningProblem
 from continuum.readouts import Affine, Integral, Projection, Softmax, State
 
 from .bernstein import Law
-from .grids import StateGrid
 from .separable import SeparableHamiltonian, entry_bounds
 
 ROUNDING = 2e-12
@@ -315,20 +314,3 @@ def cost_coefficients(
     tangent = a.T @ (v[:, None] * slope)
     found = value + np.einsum("ia,ic->ac", shift, tangent)
     return found - ROUNDING * (1.0 + np.max(np.abs(value)) + np.max(np.abs(o)) * np.max(v))
-
-
-def cells_of(grid: StateGrid, low: Array, high: Array) -> tuple[Array, Array]:
-    """(first, last) (N,): the cells, by their nodes, that cover the states from low to high.
-
-    raises ValueError unless all of them are inner nodes
-    """
-    origin, h = np.array(grid.box)[:, 0], grid.spacings
-    first = np.floor((low - origin) / h + 0.5 - 1e-9).astype(int)
-    last = np.floor((high - origin) / h + 0.5 + 1e-9).astype(int)
-    if np.any(first < 1) or np.any(last > np.array(grid.shape) - 2):
-        box = ", ".join(f"[{x:.4g}, {y:.4g}]" for x, y in zip(low, high, strict=True))
-        raise ValueError(
-            f"grid must reach beyond the states that controls reach, {box}, by more than a "
-            f"spacing and a half, it is {list(grid.box)}"
-        )
-    return first, last

@@ -12,7 +12,8 @@ sum over axes, Godunov's flux is taken axis by axis,
     the largest h_i between q- and q+ where q- <= q+, the least one where q- > q+.
 
 An array is read as (before, n, after) along each axis, so that one loop serves every axis in any
-dimension.  Walls: an open one continues V linearly, so D is constant beyond it; at a closed one
+dimension.  Walls: an open one continues V linearly, so D is constant beyond it, and as a constant where V falls
+outwards and velocities have no bound; at a closed one
 velocities that leave are excluded, so q- = -infinity at the lower wall, q+ = infinity at the upper.
 
 Source: Jiang and Peng, Weighted ENO schemes for Hamilton-Jacobi equations, SIAM J. Sci. Comput. 21
@@ -21,30 +22,18 @@ Source: Jiang and Peng, Weighted ENO schemes for Hamilton-Jacobi equations, SIAM
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 
 from continuum.arrays import Array
 from continuum.compiled import compiled, inlined, summing
 
-from .lines import CLOSED, PERIODIC, Axis
+from .lines import CLOSED, LEVEL, PERIODIC, Axis
+from .row_flux import DOUBLINGS, HALVINGS, SAMPLES, Rows, row_flux
 from .separable import SeparableHamiltonian
 
 _LINES, _COLUMNS = 2048, 64
 """About how many nodes a block of whole lines has; columns of a block of neighbouring lines."""
-
-_HALVINGS, _DOUBLINGS = 60, 200
-
-
-class EntryRows(NamedTuple):
-    """`Features` as a compiled loop reads them: r (P, size), the others (P,)."""
-
-    r: Array
-    measure: Array
-    low: Array
-    high: Array
-    strength: Array
 
 
 def blocks(axis: Axis) -> int:
@@ -96,9 +85,12 @@ def _differences(axis, values, place, d):
                     own[r * m + j] = own[(n + r) * m + j]
                     own[(n + 3 + r) * m + j] = own[(3 + r) * m + j]
             else:
+                begin, end = own[3 * m + j], own[(n + 1) * m + j]
+                if axis.wall == LEVEL:
+                    begin, end = min(begin, 0.0), max(end, 0.0)
                 for r in range(3):
-                    own[r * m + j] = own[3 * m + j]
-                    own[(n + 2 + r) * m + j] = own[(n + 1) * m + j]
+                    own[r * m + j] = begin
+                    own[(n + 2 + r) * m + j] = end
 
 
 @summing
@@ -199,64 +191,12 @@ def interval_rates(
     return fastest
 
 
-@inlined
-def _entries_value(rows, weight, still, x, q):
-    """(h(q), h'(q)) of the kind "entries" at node x."""
-    p, v, penalty = q / weight, still, 0.0
-    for k in range(rows.measure.size):
-        r, strength = rows.r[k, x], rows.strength[k]
-        slope = p * r
-        if strength > 0.0:
-            c = min(max(-0.5 * slope / strength, rows.low[k]), rows.high[k])
-        else:
-            c = rows.low[k] if slope > 0.0 else rows.high[k]
-        v += rows.measure[k] * r * c
-        penalty += rows.measure[k] * strength * c * c
-    return q * v + weight * penalty, v
-
-
-@inlined
-def _entries_flux(rows, weight, still, x, qm, qp):
-    """Godunov's flux and the largest speed at q-+; qm = -inf, qp = inf at closed walls."""
-    low, high = qm, qp
-    if qm == -np.inf or qp == np.inf:
-        sign = -1.0 if qm == -np.inf else 1.0
-        reach, step = (min(qp, 0.0) if sign < 0.0 else max(qm, 0.0)), 1.0
-        for _ in range(_DOUBLINGS):
-            if sign * _entries_value(rows, weight, still, x, reach)[1] <= 0.0:
-                break
-            reach += sign * step
-            step *= 2.0
-        low, high = (reach, qp) if sign < 0.0 else (qm, reach)
-    h_low, v_low = _entries_value(rows, weight, still, x, low)
-    h_high, v_high = _entries_value(rows, weight, still, x, high)
-    speed = 0.0 if qm == -np.inf else abs(v_low)
-    speed = speed if qp == np.inf else max(speed, abs(v_high))
-    if low > high:
-        return min(h_low, h_high), speed
-    if v_high >= 0.0:
-        return h_high, speed
-    if v_low <= 0.0:
-        return h_low, speed
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        if _entries_value(rows, weight, still, x, middle)[1] > 0.0:
-            low = middle
-        else:
-            high = middle
-    h_low, h_high = (
-        _entries_value(rows, weight, still, x, low)[0],
-        _entries_value(rows, weight, still, x, high)[0],
-    )
-    return max(h_low, h_high), speed
-
-
 @compiled
-def entries_rates(
+def row_rates(
     axis: Axis,
     weno: bool,
     values: Array,
-    rows: EntryRows,
+    rows: Rows,
     weight: float,
     still: Array,
     eps: float,
@@ -264,11 +204,14 @@ def entries_rates(
     last: int,
     out: Array,
 ) -> float:
-    """The same of the kind "entries"; weight, still (size,) : those of the axis's unit."""
+    """The same of the kinds "entries" and "scalar".
+
+    weight, still (size,) : those of the axis's unit
+    """
     n, after = axis.n, axis.after
     room = (n + 5) * _COLUMNS if after > _COLUMNS else max(_LINES, (n + 5) * after)
     d, qm, qp = np.empty(room), np.empty(room), np.empty(room)
-    fastest = 0.0
+    work, fastest = np.empty((4, SAMPLES)), 0.0
     for block in range(first, last):
         place = _place(axis, block)
         line, lines, start, m = place
@@ -283,7 +226,7 @@ def entries_rates(
                 at = ((line + number) * n + k) * after + start
                 for j in range(m):
                     x, c = at + j, base + k * m + j
-                    h, speed = _entries_flux(rows, weight, still[x], x, qm[c], qp[c])
+                    h, speed = row_flux(rows, weight, still[x], x, (qm[c], qp[c]), work)
                     out[x] += h
                     fastest = max(fastest, speed)
     return fastest
@@ -300,7 +243,10 @@ def slopes(axis: Axis, weno: bool, values: Array, eps: float) -> tuple[Array, Ar
         d = np.concatenate([d[:, -3:], d, d[:, :2]], axis=1)
     else:
         d = np.diff(v, axis=1) * axis.inverse
-        d = np.concatenate([d[:, :1]] * 3 + [d] + [d[:, -1:]] * 3, axis=1)
+        ends = d[:, :1], d[:, -1:]
+        if axis.wall == LEVEL:
+            ends = np.minimum(ends[0], 0.0), np.maximum(ends[1], 0.0)
+        d = np.concatenate([ends[0]] * 3 + [d] + [ends[1]] * 3, axis=1)
     parts = [d[:, r : r + axis.n] for r in range(6)]
     if not weno:
         return parts[2], parts[3]
@@ -354,7 +300,7 @@ def _reach_rest(parts: Parts, f: Array, q: Array, walls: Array, sign: float) -> 
     if not np.any(walls):
         return q
     q, step = q.copy(), 1.0
-    for _ in range(_DOUBLINGS):
+    for _ in range(DOUBLINGS):
         leaving = walls & (sign * parts(f, q)[1] > 0.0)
         if not np.any(leaving):
             return q
@@ -365,13 +311,19 @@ def _reach_rest(parts: Parts, f: Array, q: Array, walls: Array, sign: float) -> 
 
 
 def _peak(parts: Parts, f: Array, low: Array, high: Array) -> Array:
-    """The largest h between low and high, where the velocity changes its sign, by bisection."""
-    low, high = low.copy(), high.copy()
-    for _ in range(_HALVINGS):
+    """The largest h between low and high, where the velocity changes its sign: by bisection, and
+    at last the crossing of two tangents, which is exact where the velocity jumps.
+    """
+    (h_low, v_low), (h_high, v_high) = parts(f, low), parts(f, high)
+    for _ in range(HALVINGS):
         middle = 0.5 * (low + high)
-        rising = parts(f, middle)[1] > 0.0
+        h, v = parts(f, middle)
+        rising = v > 0.0
         low, high = np.where(rising, middle, low), np.where(rising, high, middle)
-    return np.maximum(parts(f, low)[0], parts(f, high)[0])
+        h_low, h_high = np.where(rising, h, h_low), np.where(rising, h_high, h)
+        v_low, v_high = np.where(rising, v, v_low), np.where(rising, v_high, v)
+    fall = np.where(v_low > v_high, v_low - v_high, 1.0)
+    return h_low + v_low * (h_high - h_low - v_high * (high - low)) / fall
 
 
 def reference_rates(

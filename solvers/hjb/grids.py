@@ -9,8 +9,14 @@ import numpy as np
 
 from continuum.arrays import Array
 from continuum.checks import check_count
+from continuum.problem import LearningProblem
+
+from .enclosures import Velocities, enclosable, reachable
+from .separable import separable
 
 Wall = Literal["open", "periodic", "closed"]
+_KNOTS = 41
+"""Times between which reachable states are enclosed."""
 WALLS: tuple[Wall, ...] = ("open", "periodic", "closed")
 
 
@@ -48,6 +54,26 @@ class StateGrid:
         nodes = tuple(check_count("nodes", n, least=8) for n in given)
         for name, value in (("box", box), ("nodes", nodes), ("walls", walls)):
             object.__setattr__(self, name, value)
+
+    @classmethod
+    def reachable(cls, problem: LearningProblem, nodes: int | Sequence[int]) -> "StateGrid":
+        """A grid on a box that holds all states that controls reach, by interval arithmetic, and
+        more than two spacings around it; its walls are open.
+
+        raises ValueError where no such box is found, and what `separable` refuses
+        """
+        hamiltonian = separable(problem)
+        reason = enclosable(hamiltonian)
+        if reason:
+            raise ValueError(f"no box of reachable states is known: {reason}")
+        start = np.asarray(problem.initial)[:, 0]
+        given = (nodes,) * len(start) if isinstance(nodes, int) else tuple(nodes)
+        knots = np.linspace(0.0, problem.mesh.horizon, _KNOTS)
+        lows, highs = reachable(Velocities(hamiltonian), start, knots)
+        low, high = np.min(lows, axis=0), np.max(highs, axis=0)
+        # with m spacings in the box, 2.5 more on each side: h = (high - low) / (n - 1 - 5)
+        room = 2.5 * (high - low) / np.maximum(np.array(given) - 6, 1)
+        return cls(list(zip(low - room, high + room, strict=True)), given)
 
     @property
     def dimensions(self) -> int:
@@ -94,6 +120,23 @@ class StateGrid:
             for n, wall in zip(self.shape, self.walls, strict=True)
         ]
         return StateGrid(self.box, nodes, self.walls)
+
+    def cells(self, low: Array, high: Array) -> tuple[Array, Array]:
+        """(first, last) (N,): the cells around nodes, by their nodes, that cover the states from
+        low to high.
+
+        raises ValueError unless all of them are inner nodes
+        """
+        origin, h = np.array(self.box)[:, 0], self.spacings
+        first = np.floor((low - origin) / h + 0.5 - 1e-9).astype(int)
+        last = np.floor((high - origin) / h + 0.5 + 1e-9).astype(int)
+        if np.any(first < 1) or np.any(last > np.array(self.shape) - 2):
+            box = ", ".join(f"[{x:.4g}, {y:.4g}]" for x, y in zip(low, high, strict=True))
+            raise ValueError(
+                f"grid must reach beyond the states that controls reach, {box}, by more than a "
+                f"spacing and a half, it is {list(self.box)}"
+            )
+        return first, last
 
     def contains(self, low: Array, high: Array) -> bool:
         """True if the box from low to high (N,) lies inside."""

@@ -61,7 +61,7 @@ from continuum.sets import FiniteSet
 
 from .bernstein import Cells, Law, Piece, Search, Tables, first_bounds, least, tables, time_pieces
 from .enclosed_run import ProvedCost
-from .enclosures import Velocities, cells_of, cost_coefficients, enclosable, reachable
+from .enclosures import Velocities, cost_coefficients, enclosable, reachable
 from .grids import StateGrid
 from .separable import SeparableHamiltonian, separable
 
@@ -269,7 +269,7 @@ class Slabs:
         self.times = times
         self.value, self.slope = time_pieces(times)
         self.reached = reachable(velocities, self.problem.initial[:, 0], times)
-        spans = [cells_of(grid, low, high) for low, high in zip(*self.reached, strict=True)]
+        spans = [grid.cells(low, high) for low, high in zip(*self.reached, strict=True)]
         self.spans = [(np.array(first), np.array(last)) for first, last in spans]
         self.first = np.min([first for first, _ in self.spans], axis=0)
         count = np.max([last for _, last in self.spans], axis=0) - self.first + 1

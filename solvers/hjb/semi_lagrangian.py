@@ -30,8 +30,8 @@ from .lines import CLOSED, PERIODIC, Axis
 
 _COLUMNS = 8
 """Lines that lie side by side in memory and are worked on together."""
-_CELLS = 2.0
-"""Nodes that states pass in one step, on average."""
+_CELLS = 1.5
+"""Spacings that states pass in one step, on average."""
 
 
 def strips(axis: Axis) -> int:
@@ -40,7 +40,7 @@ def strips(axis: Axis) -> int:
 
 
 def steps_for(horizon: float, axes: tuple[Axis, ...], low: Array, high: Array) -> int:
-    """How many steps: states pass about two nodes in each, on average over the grid.
+    """How many steps: states pass about 1.5 spacings in each, on average over the grid.
 
     low, high : (N, size), the bounds of velocities.  Splitting then errs by a multiple of h^2, and
     interpolation, once per step, by less where V is smooth
