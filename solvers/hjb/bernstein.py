@@ -1,10 +1,11 @@
 """Quadratic splines in space-time in Bernstein form, and how far one fails to be a subsolution.
 
-A spline W has the values V(t_k, x_j) as coefficients, its knots lie in the middle between nodes.
-On a cell, [x_j - h/2, x_j + h/2] in every unit, and between two knots of time it is a polynomial
-of degree 2 in every variable, whose Bernstein coefficients are means of neighbouring values: along
-each axis, of (c_-, c_0, c_+), they are (c_- + c_0) / 2, c_0, (c_0 + c_+) / 2.  Those of its
-derivative, raised to degree 2, are the differences (c_0 - c_-) / h, their mean, (c_+ - c_0) / h.
+At a time the spline W has the values V(x_j) as coefficients, and its knots lie in the middle
+between nodes; in time its knots are the t_k (`time_pieces`).  On a cell, [x_j - h/2, x_j + h/2] in
+every unit, and between two times it is a polynomial of degree 2 in every variable, whose Bernstein
+coefficients are means of neighbouring values: along an axis, of (c_-, c_0, c_+), they are
+(c_- + c_0) / 2, c_0, (c_0 + c_+) / 2.  Those of its derivative, raised to degree 2, are the
+differences (c_0 - c_-) / h, their mean, (c_+ - c_0) / h.
 
 Of W_t + l, l the running cost, and DW, with coefficients d_a and q_a, a = 1, ..., 3^(N+1), and
 Bernstein polynomials beta_a >= 0 of sum 1, and where H(., q) lies above its interpolant from the
