@@ -12,9 +12,9 @@ sum over axes, Godunov's flux is taken axis by axis,
     the largest h_i between q- and q+ where q- <= q+, the least one where q- > q+.
 
 An array is read as (before, n, after) along each axis, so that one loop serves every axis in any
-dimension.  Walls: an open one continues V linearly, so D is constant beyond it, and as a constant where V falls
-outwards and velocities have no bound; at a closed one
-velocities that leave are excluded, so q- = -infinity at the lower wall, q+ = infinity at the upper.
+dimension.  Walls: an open one continues V linearly, so D is constant beyond it, and zero where V
+falls outwards and velocities have no bound; at a closed one velocities that leave are excluded, so
+q- = -infinity at the lower wall, q+ = infinity at the upper.
 
 Source: Jiang and Peng, Weighted ENO schemes for Hamilton-Jacobi equations, SIAM J. Sci. Comput. 21
 (2000); Shu and Osher, J. Comput. Phys. 77 (1988).
@@ -226,7 +226,7 @@ def row_rates(
                 at = ((line + number) * n + k) * after + start
                 for j in range(m):
                     x, c = at + j, base + k * m + j
-                    h, speed = row_flux(rows, weight, still[x], x, (qm[c], qp[c]), work)
+                    h, speed = row_flux(rows, weight, float(still[x]), x, (qm[c], qp[c]), work)
                     out[x] += h
                     fastest = max(fastest, speed)
     return fastest

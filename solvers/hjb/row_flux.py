@@ -9,6 +9,7 @@ minimum; elsewhere every local minimum that samples of the interval show is foun
 least taken.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from continuum.compiled import (
     SOFTPLUS,
     TANH,
     activate_row,
+    borrowed,
     compiled,
     slope_row,
 )
@@ -72,6 +74,10 @@ def activation_numbers(psi: Activation) -> tuple[int, float, bool, float, float,
 @compiled
 def _psi(rows: Rows, s: float, work: Array) -> tuple[float, float]:
     """psi(s) and psi'(s)."""
+    if rows.code == TANH:
+        value = math.tanh(s)
+        return value, (1.0 - value) * (1.0 + value)
+    work = borrowed(work)
     at, slope = work[0, :1], work[1, :1]
     at[0], slope[0] = s, 1.0
     activate_row(rows.code, rows.parameter, at)
@@ -104,9 +110,11 @@ def _zero(
             step = -r * last / (r - r_before)
         before, r_before = s, r
         s = s + step
+        # where psi' has no jumps, a secant's next step would be far shorter than this one
+        close = 1e-9 if rows.bend < np.inf else 1e-15
         if 2.0 * abs(step) > abs(last) or not low < s < high:
-            s = 0.5 * (low + high)
-        if abs(s - before) <= 1e-15 * (1.0 + abs(s)):
+            s, close = 0.5 * (low + high), 1e-15
+        if abs(s - before) <= close * (1.0 + abs(s)):
             break
     return s
 
