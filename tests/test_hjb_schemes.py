@@ -85,6 +85,46 @@ def bias_alone(
     return whole.holding(whole.space.sample(kernel=field), ["kernel"])[0]
 
 
+# -- grids
+
+
+def test_grids_around_what_is_reached() -> None:
+    """LM-54: |f| grows as 1.5 e^t - 1 at most; the box holds that and 2.5 spacings more."""
+    problem = switching()
+    grid = StateGrid.reachable(problem, 61)
+    low, high = np.array(grid.box).T
+    assert grid.shape == (61, 61)
+    assert np.all(low <= 0.5 - 1.5 * (np.e - 1.0) - 2.4 * grid.spacings)
+    assert np.all(high >= 1.5 * np.e - 1.0 + 2.4 * grid.spacings)
+    assert np.all(high < 1.05 * (1.5 * np.e - 1.0) + 2.6 * grid.spacings)
+    assert abs(solve_hjb(problem, grid, times=3).at_start - SWITCHING) < 2e-3
+    with pytest.raises(ValueError, match="no box of reachable states"):
+        StateGrid.reachable(kinds(2)["free"], 61)
+
+
+def test_coarser_grids_and_cells() -> None:
+    grid = StateGrid([(-1, 2), (0, 1)], (33, 40), walls=("open", "periodic"))
+    assert grid.coarser(4).shape == (9, 10)
+    assert grid.coarser(100).shape == (8, 8)
+    assert grid.coarser(2).box == grid.box
+    assert grid.coarser(2).walls == grid.walls
+    first, last = grid.cells(np.array([0.0, 0.4]), np.array([0.05, 0.6]))
+    assert np.array_equal(first, [11, 16])
+    assert np.array_equal(last, [11, 24])
+    with pytest.raises(ValueError, match="grid must reach beyond"):
+        grid.cells(np.array([-1.0, 0.4]), np.array([0.05, 0.6]))
+
+
+def test_open_walls_of_unbounded_velocities() -> None:
+    """A linear-quadratic problem whose states would gain by leaving: the values stay finite."""
+    problem = replace(switching(), admissible=None, penalty=Tikhonov(0.1))
+    value = solve_hjb(problem, StateGrid([(-3, 4)] * 2, 41), times=3)
+    descent = discretize(problem, RK4(), steps_per_layer=2)
+    direct = minimize(descent, LBFGS(gtol=1e-7)).objective
+    assert abs(value.at_start - direct) < 1e-3
+    assert abs(value.at_start - direct) <= value.error
+
+
 # -- closed forms
 
 

@@ -1,10 +1,11 @@
 """Quadratic splines in space-time in Bernstein form, and how far one fails to be a subsolution.
 
-A spline W has the values V(t_k, x_j) as coefficients, its knots lie in the middle between nodes.
-On a cell, [x_j - h/2, x_j + h/2] in every unit, and between two knots of time it is a polynomial
-of degree 2 in every variable, whose Bernstein coefficients are means of neighbouring values: along
-each axis, of (c_-, c_0, c_+), they are (c_- + c_0) / 2, c_0, (c_0 + c_+) / 2.  Those of its
-derivative, raised to degree 2, are the differences (c_0 - c_-) / h, their mean, (c_+ - c_0) / h.
+At a time the spline W has the values V(x_j) as coefficients, and its knots lie in the middle
+between nodes; in time its knots are the t_k (`time_pieces`).  On a cell, [x_j - h/2, x_j + h/2] in
+every unit, and between two times it is a polynomial of degree 2 in every variable, whose Bernstein
+coefficients are means of neighbouring values: along an axis, of (c_-, c_0, c_+), they are
+(c_- + c_0) / 2, c_0, (c_0 + c_+) / 2.  Those of its derivative, raised to degree 2, are the
+differences (c_0 - c_-) / h, their mean, (c_+ - c_0) / h.
 
 Of W_t + l, l the running cost, and DW, with coefficients d_a and q_a, a = 1, ..., 3^(N+1), and
 Bernstein polynomials beta_a >= 0 of sum 1, and where H(., q) lies above its interpolant from the
@@ -71,21 +72,24 @@ class Law(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """W between two knots of time: the values of three times, (3, nodes), and the matrices (3, 3)
-    that make Bernstein coefficients of W and of W_t of them.
+    """W between two times: the values of four times, (4, nodes), and the matrices (3, 4) that make
+    Bernstein coefficients of W and of W_t of them.
+
+    ramp : what is taken from W, where it is compared with a limit, at the first of the two times;
+        nothing at the second, in between linearly
     """
 
     levels: Array
     value: Array
     slope: Array
+    ramp: float
 
 
 class Search(NamedTuple):
-    """limit : boxes where W > limit do not count;  depth, share : see `least`."""
+    """limit : boxes where W - ramp > limit do not count;  depth : see `least`."""
 
     limit: float
     depth: int
-    share: float
 
 
 class Cells(NamedTuple):
@@ -130,29 +134,29 @@ def tables(shape: tuple[int, ...], lattice: tuple[int, ...], spacings: Array) ->
     )
 
 
-def time_pieces(times: Array) -> tuple[Array, Array, Array]:
-    """The knots of time (S + 2,), 0 and T among them, and the matrices (S + 1, 3, 3) that make
-    coefficients of W and W_t between them of the values at t_(k-1), t_k, t_(k+1).
+def time_pieces(times: Array) -> tuple[Array, Array]:
+    """The matrices (S, 3, 4) that make coefficients of W and of W_t between t_k and t_(k+1) of the
+    values at t_(k-1), ..., t_(k+2): those of W are its value at t_k, (V_k + V_(k+1)) / 2 and its
+    value at t_(k+1), where W and W_t do not jump.  Linear functions of time are what they were.
 
-    The first and the last piece reach from the end to the next knot, where W is linear; there the
-    value at the end stands for the missing one and does not count.  At knots W and W_t agree.
+    W is V at both ends; there the values before the first and after the last time do not count.
     """
-    count = len(times) - 1
-    steps = np.diff(times)
-    lengths = np.concatenate([steps[:1], 0.5 * (steps[1:] + steps[:-1]), steps[-1:]])
-    knots = np.concatenate([times[:1], 0.5 * (times[1:] + times[:-1]), times[-1:]])
-    value, slope = np.zeros((2, count + 1, 3, 3))
-    both = lengths[1:] + lengths[:-1]
-    joint = np.stack([lengths[1:] / both, lengths[:-1] / both], axis=1)
-    turn = np.stack([-2.0 / both, 2.0 / both], axis=1)
-    value[1:, 0, :2], value[:-1, 2, 1:], value[:, 1, 1] = joint, joint, 1.0
-    slope[1:, 0, :2], slope[:-1, 2, 1:] = turn, turn
-    for k, end, knot in ((0, 0, 2), (count, 2, 0)):
-        slope[k, end] = slope[k, knot]
-        value[k, end, 1], value[k, 1] = 1.0, 0.5 * value[k, knot]
-        value[k, 1, 1] += 0.5
+    count, tau = len(times) - 1, np.diff(times)
+    both = tau[1:] + tau[:-1]
+    before, after = 0.5 * tau[1:] / both, 0.5 * tau[:-1] / both
+    joint = np.stack([before, before + after, after], axis=1)
+    value = np.zeros((count, 3, 4))
+    value[1:, 0, :3], value[:-1, 2, 1:] = joint, joint
+    value[0, 0, 1], value[-1, 2, 2] = 1.0, 1.0
+    value[:, 1, 1:3] = 0.5
+    slope = np.zeros((count, 3, 4))
+    change = np.stack([-1.0 / both, 0.0 * both, 1.0 / both], axis=1)
+    slope[1:, 0, :3], slope[:-1, 2, 1:] = change, change
+    slope[0, 0, 1:3] = slope[-1, 2, 1:3] = 0.0
+    slope[0, 0, 1], slope[0, 0, 2] = -1.0 / tau[0], 1.0 / tau[0]
+    slope[-1, 2, 1], slope[-1, 2, 2] = -1.0 / tau[-1], 1.0 / tau[-1]
     slope[:, 1] = 0.5 * (slope[:, 0] + slope[:, 2])
-    return knots, value, slope
+    return value, slope
 
 
 # -- compiled loops
@@ -200,20 +204,18 @@ def _halve_corners(left, right, stride):
 
 @inlined
 def _fill(piece, tables, cells, c, block):
-    """block (N + 2, 3^(N+1)): the coefficients of W_t + l, DW and W on cell c."""
+    """block (N + 2, 3^(N+1)): the coefficients of W_t + l, DW and W - ramp on cell c."""
     units, count = tables.inverse.size, tables.stencil.size
     node = cells.nodes[c]
     value, slope = block[units + 1], block[0]
     for s in range(count):
         at = node + tables.stencil[s]
-        first, second, third = piece.levels[0, at], piece.levels[1, at], piece.levels[2, at]
         for r in range(3):
-            value[r * count + s] = (
-                piece.value[r, 0] * first + piece.value[r, 1] * second + piece.value[r, 2] * third
-            )
-            slope[r * count + s] = (
-                piece.slope[r, 0] * first + piece.slope[r, 1] * second + piece.slope[r, 2] * third
-            )
+            mean, change = 0.0, 0.0
+            for level in range(4):
+                mean += piece.value[r, level] * piece.levels[level, at]
+                change += piece.slope[r, level] * piece.levels[level, at]
+            value[r * count + s], slope[r * count + s] = mean, change
     for i in range(units):
         block[i + 1, :] = value
     stride = count
@@ -226,6 +228,9 @@ def _fill(piece, tables, cells, c, block):
                 _differentiate(block[i + 1], stride, tables.inverse[i])
             else:
                 _average(block[i + 1], stride)
+    for a in range(count):
+        value[a] -= piece.ramp
+        value[count + a] -= 0.5 * piece.ramp
     if cells.costs.shape[0] > 0:
         for a in range(slope.size):
             slope[a] += cells.costs[a % count, c]
@@ -262,7 +267,7 @@ def _add(law, point, block, total):
 
 @compiled
 def first_bounds(piece, tables, law, cells, limit):
-    """(C,): a first lower bound of W_t + l + H on every cell, infinite where W > limit.
+    """(C,): a first lower bound of W_t + l + H on every cell, infinite where W - ramp > limit.
 
     The least of d_a + H(., q_a) over coefficients and, for intervals, over a box that contains the
     velocities of the whole cell; for entries, over the points of the lattice.
@@ -341,16 +346,16 @@ def _widest(law, block):
 
 @compiled
 def least(piece, tables, law, cells, order, first, search):
-    """A lower bound of W_t + l + H on the cells in `order`, where W <= limit; infinite where W is
-    larger on all of them.
+    """A lower bound of W_t + l + H on the cells in `order`, where W - ramp <= limit; infinite
+    where it is larger on all of them.
 
     A cell is cut into its 2^N halves, and those that hold the least are halved further, `depth`
-    times at most, and as long as the value at a vertex is larger than the bound by more than
-    share times the bound.  Boxes whose bound is no less than the one found are left.
+    times at most.  Boxes whose bound is no less than the one found are left, and those whose bound
+    is attained at a vertex are not halved.
 
     first : (C,) what `first_bounds` returns, increasing in `order`
     """
-    limit, depth, share = search.limit, search.depth, search.share
+    limit, depth = search.limit, search.depth
     units, points = tables.inverse.size, tables.points.size
     height, size, rows = units + depth + 2, 3 * points, law.data.shape[0]
     blocks = np.empty((height, units + 2, size))
@@ -379,7 +384,7 @@ def least(piece, tables, law, cells, order, first, search):
                 if bound >= worst:
                     top -= 1
                     continue
-                if level[top] == units + depth or sample - bound <= share * abs(bound):
+                if level[top] == units + depth or sample <= bound:
                     worst = bound
                     top -= 1
                     continue
@@ -405,9 +410,10 @@ def least(piece, tables, law, cells, order, first, search):
 
 
 def reference_coefficients(piece: Piece, tables: Tables, cells: Cells) -> Array:
-    """(C, N + 2, 3^(N+1)): the coefficients of W_t + l, DW and W on every cell."""
+    """(C, N + 2, 3^(N+1)): the coefficients of W_t + l, DW and W - ramp on every cell."""
     units = len(tables.inverse)
     levels = piece.levels[:, cells.nodes[:, None] + tables.stencil]
+    ramp = piece.ramp * np.array([1.0, 0.5, 0.0])
     shape = (len(cells.nodes), 3, *(3,) * units)
     value = np.einsum("rl,lcs->crs", piece.value, levels).reshape(shape)
     slope = np.einsum("rl,lcs->crs", piece.slope, levels).reshape(shape)
@@ -422,6 +428,7 @@ def reference_coefficients(piece: Piece, tables: Tables, cells: Cells) -> Array:
         for row in range(units + 2):
             matrix = tables.inverse[axis] * change if row == axis + 1 else mean
             found[row] = along(found[row], matrix, axis + 2)
+    found[-1] = found[-1] - ramp.reshape(3, *(1,) * units)
     if len(cells.costs):
         found[0] = found[0] + cells.costs.T.reshape(len(cells.nodes), 1, *(3,) * units)
     return np.stack(found, axis=1).reshape(len(cells.nodes), units + 2, -1)
@@ -453,8 +460,7 @@ def _reference_law(law: Law, point: Array, q: Array) -> Array:
 
 def reference_least(piece: Piece, tables: Tables, law: Law, cells: Cells, search: Search) -> float:
     """What `least` returns for all cells, without leaving any box before it is halved `depth`
-    times along every axis in turn, space first: with depth 0 the same number, else no less good
-    where N + 1 divides it and share = 0.
+    times along every axis in turn, space first: with depth 0 the same number.
     """
     units = len(tables.inverse)
     half = np.array([[[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.25, 0.5, 0.25]],

@@ -112,6 +112,7 @@ class Velocities:
             found.append(v.reshape(len(v), -1))
         rows = max(len(v) for v in found)
         data = np.concatenate([np.broadcast_to(v, (rows, v.shape[1])) for v in found])
+        data = np.ascontiguousarray(data)
         return Law(False, data, weights, none, none, none, none, fastest)
 
     def _preactivations(self, f: Array) -> tuple[Array, Array]:

@@ -12,8 +12,9 @@ sum over axes, Godunov's flux is taken axis by axis,
     the largest h_i between q- and q+ where q- <= q+, the least one where q- > q+.
 
 An array is read as (before, n, after) along each axis, so that one loop serves every axis in any
-dimension.  Walls: an open one continues V linearly, so D is constant beyond it; at a closed one
-velocities that leave are excluded, so q- = -infinity at the lower wall, q+ = infinity at the upper.
+dimension.  Walls: an open one continues V linearly, so D is constant beyond it, and zero where V
+falls outwards and velocities have no bound; at a closed one velocities that leave are excluded, so
+q- = -infinity at the lower wall, q+ = infinity at the upper.
 
 Source: Jiang and Peng, Weighted ENO schemes for Hamilton-Jacobi equations, SIAM J. Sci. Comput. 21
 (2000); Shu and Osher, J. Comput. Phys. 77 (1988).
@@ -27,7 +28,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.compiled import compiled, inlined, summing
 
-from .lines import CLOSED, PERIODIC, Axis
+from .lines import CLOSED, LEVEL, PERIODIC, Axis
 from .row_flux import DOUBLINGS, HALVINGS, SAMPLES, Rows, row_flux
 from .separable import SeparableHamiltonian
 
@@ -84,9 +85,12 @@ def _differences(axis, values, place, d):
                     own[r * m + j] = own[(n + r) * m + j]
                     own[(n + 3 + r) * m + j] = own[(3 + r) * m + j]
             else:
+                begin, end = own[3 * m + j], own[(n + 1) * m + j]
+                if axis.wall == LEVEL:
+                    begin, end = min(begin, 0.0), max(end, 0.0)
                 for r in range(3):
-                    own[r * m + j] = own[3 * m + j]
-                    own[(n + 2 + r) * m + j] = own[(n + 1) * m + j]
+                    own[r * m + j] = begin
+                    own[(n + 2 + r) * m + j] = end
 
 
 @summing
@@ -222,7 +226,7 @@ def row_rates(
                 at = ((line + number) * n + k) * after + start
                 for j in range(m):
                     x, c = at + j, base + k * m + j
-                    h, speed = row_flux(rows, weight, still[x], x, (qm[c], qp[c]), work)
+                    h, speed = row_flux(rows, weight, float(still[x]), x, (qm[c], qp[c]), work)
                     out[x] += h
                     fastest = max(fastest, speed)
     return fastest
@@ -239,7 +243,10 @@ def slopes(axis: Axis, weno: bool, values: Array, eps: float) -> tuple[Array, Ar
         d = np.concatenate([d[:, -3:], d, d[:, :2]], axis=1)
     else:
         d = np.diff(v, axis=1) * axis.inverse
-        d = np.concatenate([d[:, :1]] * 3 + [d] + [d[:, -1:]] * 3, axis=1)
+        ends = d[:, :1], d[:, -1:]
+        if axis.wall == LEVEL:
+            ends = np.minimum(ends[0], 0.0), np.maximum(ends[1], 0.0)
+        d = np.concatenate([ends[0]] * 3 + [d] + [ends[1]] * 3, axis=1)
     parts = [d[:, r : r + axis.n] for r in range(6)]
     if not weno:
         return parts[2], parts[3]

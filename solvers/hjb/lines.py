@@ -13,7 +13,7 @@ from continuum.arrays import Array
 from .grids import StateGrid
 from .separable import SeparableHamiltonian
 
-OPEN, PERIODIC, CLOSED = range(3)
+OPEN, PERIODIC, CLOSED, LEVEL = range(4)
 SMOOTH = 1e-6
 """Differences of slopes below a thousandth of the average slope count as smooth: its square."""
 
@@ -25,7 +25,7 @@ _SHARED = 30_000
 class Axis(NamedTuple):
     """One axis of a grid: an array of values is (before, n, after) with it in the middle.
 
-    inverse : 1 / spacing;  wall : OPEN, PERIODIC or CLOSED
+    inverse : 1 / spacing;  wall : OPEN, PERIODIC, CLOSED or LEVEL
     """
 
     before: int
@@ -35,11 +35,16 @@ class Axis(NamedTuple):
     wall: int
 
 
-def axes_of(grid: StateGrid) -> tuple[Axis, ...]:
-    """The axes of a grid."""
-    shape = grid.shape
+def axes_of(grid: StateGrid, bounded: bool = True) -> tuple[Axis, ...]:
+    """The axes of a grid.
+
+    bounded : False if velocities have no bound: an open wall is then LEVEL, values continue
+        linearly where they rise outwards and as constants where they fall, as otherwise a value
+        that falls without end beyond the wall would be reached in no time
+    """
+    shape, walls = grid.shape, _WALLS if bounded else {**_WALLS, "open": LEVEL}
     return tuple(
-        Axis(prod(shape[:i]), n, prod(shape[i + 1 :]), 1.0 / h, _WALLS[wall])
+        Axis(prod(shape[:i]), n, prod(shape[i + 1 :]), 1.0 / h, walls[wall])
         for i, (n, h, wall) in enumerate(zip(shape, grid.spacings, grid.walls, strict=True))
     )
 

@@ -13,11 +13,18 @@ stays in K from s on therefore costs from then on at least
 
 *Without a bound from above*, K is all that is reached, and J >= W(f_I, 0) - D(0).
 
-*With a number U*, let K contain all that is reached and where W - D <= U.  If a run leaves K, let s
-be the last time at which it is outside, or a limit of such times.  W - D is continuous, so W - D >=
-U there, after s the run is in K, and by (1) it costs at least U after s, and no less in all since
-L, r >= 0 (all costs that are enclosed here are losses >= 0).  A run that does not costs at least
-W(f_I, 0) - D(0), so
+*With a number U*, let K contain, before T, all that is reached and where W - D <= U.  A run that
+costs less than U stays in K, so that the rest need not be looked at:
+
+    at T, eps is first the largest excess of all that is reached.  Since terminal(f(T)) <= J < U,
+    W - eps <= terminal < U at f(T), so what is reached and has W - eps > U may be left out, eps is
+    the largest excess of the rest, f(T) among it, and so on;
+    before T, if the run left K, let s be the last time at which it is outside, or a limit of such
+    times.  W - D is continuous, so W - D >= U there, after s the run is in K, and by (1) it costs
+    at least U after s, and no less in all since L, r >= 0 (all costs that are enclosed here are
+    losses >= 0): a contradiction.
+
+It costs at least W(f_I, 0) - D(0) then, so
 
     J* >= min(U, W(f_I, 0) - D(0))                                                           (2)
 
@@ -25,10 +32,10 @@ whatever U is.  The smaller it is the fewer states count; below J* it is itself 
 the cost of a good control, proved or estimated, serves as well: nothing in (2) asks whether a
 control costs as little.
 
-K and delta depend on each other.  Slabs, between two knots of time, are taken from the last to the
-first, so that D at the slab's end is known.  Within one, of length tau, W - D(t) >= W - D(end) -
-tau max(delta, 0), so a guess of delta gives the boxes that count; if what comes out is no larger
-than the guess, both belong together, otherwise the guess is raised.
+K and delta depend on each other.  Slabs, between two times, are taken from the last to the first,
+so that D at the slab's end is known.  Within one D(t) = D(end) + (end - t) delta, so a guess of
+delta gives the boxes that count; if what comes out is no larger than the guess, both belong
+together, otherwise the guess is raised.  (A guess above delta keeps more than (2) needs.)
 
 *W* is the spline of `bernstein`, C^1 by construction whatever the values are: no values make the
 bound wrong.  A function of time alone, added to W, changes nothing, since defects keep their sign.
@@ -48,6 +55,7 @@ from typing import Protocol, overload
 import numpy as np
 
 from continuum.arrays import Array
+from continuum.checks import check_count
 from continuum.problem import LearningProblem
 from continuum.sets import FiniteSet
 
@@ -58,6 +66,7 @@ from .grids import StateGrid
 from .separable import SeparableHamiltonian, separable
 
 _UNIT = 2.0**-53
+_GUESSES = 20
 
 
 class GridValues(Protocol):
@@ -77,19 +86,18 @@ class LowerBound:
 
     value : min(above, start - sum_k tau_k defects_k - terminal)
     start : W(f_I, 0), rounded down
-    defects : (S + 1,) delta_k of each slab between two knots of time (S + 2,), of any sign
-    knots : those times
+    defects : (S,) delta_k of each slab between two of the times (S + 1,), of any sign
     terminal : eps, the largest W(., T) - terminal cost
     above : the number from which states do not count, or None;  cut : it is the minimum
     cells : the nodes, in the flattened grid, of those on which each slab's defect was taken
-    reached : (low, high), (S + 1, N) each: boxes that hold all that is reached in each slab
+    reached : (low, high), (S, N) each: boxes that hold all that is reached in each slab
     hull : the controls are those of a FiniteSet, and the bound is that of its hull
     """
 
     value: float
     start: float
     defects: Array
-    knots: Array
+    times: Array
     terminal: float
     above: float | None
     cut: bool
@@ -99,7 +107,7 @@ class LowerBound:
 
     @property
     def kept(self) -> Array:
-        """(S + 1,): on how many cells each defect was taken."""
+        """(S,): on how many cells each defect was taken."""
         return np.array([len(c) for c in self.cells])
 
     def __str__(self) -> str:
@@ -139,7 +147,7 @@ def lower_bound(
     above: float | ProvedCost | None = None,
     *,
     depth: int = 8,
-    share: float = 0.02,
+    smooth: int = 1,
 ) -> LowerBound: ...
 @overload
 def lower_bound(
@@ -148,9 +156,9 @@ def lower_bound(
     above: Sequence[float | ProvedCost | None] | None = None,
     *,
     depth: int = 8,
-    share: float = 0.02,
+    smooth: int = 1,
 ) -> PerSampleBound: ...
-def lower_bound(problem, value, above=None, *, depth=8, share=0.02):
+def lower_bound(problem, value, above=None, *, depth=8, smooth=1):
     """A number that no admissible control undercuts, from values on a grid of states, any values:
     the better they are, the better is the bound.  See the head of this file.
 
@@ -160,7 +168,9 @@ def lower_bound(problem, value, above=None, *, depth=8, share=0.02):
         possible do not count.  The bound is the smaller of `above` and what is found, and proved
         whatever `above` is.  With several samples one for each, or None
     depth : how often the boxes are halved, beyond the half cells, that hold a slab's defect
-    share : they are not halved further where that can gain no more than this share of the defect
+    smooth : how often the values are averaged with weights (1, 2, 1) / 4 along every axis, which
+        takes the edge off their errors at kinks; the best of the bounds before and after each
+        time is the answer
     raises ValueError or TypeError for problems of which no velocities or costs are enclosed, by
         name; where controls leave the grid; if `above` is less than the bound found without it,
         so that no control costs so little
@@ -173,7 +183,7 @@ def lower_bound(problem, value, above=None, *, depth=8, share=0.02):
         if len(given) != samples:
             raise ValueError(f"above must be one for each of {samples} samples, got {len(given)}")
         bounds = tuple(
-            lower_bound(problem.batch([m]), v, u, depth=depth, share=share)
+            lower_bound(problem.batch([m]), v, u, depth=depth, smooth=smooth)
             for m, (v, u) in enumerate(zip(value, given, strict=True))
         )
         weights = problem.sample_weights
@@ -187,10 +197,14 @@ def lower_bound(problem, value, above=None, *, depth=8, share=0.02):
     limit = np.inf if above is None else float(getattr(above, "value", above))
     if np.isnan(limit):
         raise ValueError("above must be a number, got nan")
-    work = _Slabs(h, value, Velocities(h))
-    found = work.bound(limit, depth, share)
+    work, depth = Slabs(h, value), check_count("depth", depth, least=0)
+    found = work.bound(limit, depth)
+    for _ in range(check_count("smooth", smooth, least=0)):
+        work.values = _averaged(work.values)
+        other = work.bound(limit, depth)
+        found = other if other.value > found.value else found
     if found.value >= limit:
-        free = work.bound(np.inf, depth, share)
+        free = work.bound(np.inf, depth)
         if free.value > limit:
             raise ValueError(
                 f"above is {limit:.10g}, but no control costs less than {free.value:.10g}"
@@ -199,17 +213,26 @@ def lower_bound(problem, value, above=None, *, depth=8, share=0.02):
         isinstance(part, FiniteSet) for part in problem.admissible.parts
     )
     return LowerBound(
-        min(limit, found.value),
-        found.start,
+        float(min(limit, found.value)),
+        float(found.start),
         found.defects,
-        work.knots,
+        work.times,
         found.terminal,
         None if above is None else limit,
-        found.value >= limit,
+        bool(found.value >= limit),
         tuple(found.cells),
         work.reached,
         hull,
     )
+
+
+def _averaged(values: Array) -> Array:
+    """The means of neighbours along every axis of states; the outermost nodes stay as they are."""
+    for axis in range(1, values.ndim):
+        x = np.moveaxis(values, axis, 0)
+        inner = 0.25 * (x[:-2] + x[2:]) + 0.5 * x[1:-1]
+        values = np.moveaxis(np.concatenate([x[:1], inner, x[-1:]]), 0, axis)
+    return np.ascontiguousarray(values)
 
 
 @dataclass
@@ -223,13 +246,13 @@ class _Found:
     cells: list[Array]
 
 
-class _Slabs:
+class Slabs:
     """The spline of `value`, the reached cells and the Hamiltonian on their lattice."""
 
-    def __init__(self, h: SeparableHamiltonian, value: GridValues, velocities: Velocities) -> None:
+    def __init__(self, h: SeparableHamiltonian, value: GridValues) -> None:
         self.h, self.problem = h, h.problem
-        grid = value.grid
-        self.values, horizon = value.values, h.problem.mesh.horizon
+        grid, velocities = value.grid, Velocities(h)
+        self.values, horizon = np.asarray(value.values, dtype=float), h.problem.mesh.horizon
         times = np.asarray(value.times, dtype=float)
         if grid.dimensions != len(h.weights):
             raise ValueError(f"grid has {grid.dimensions} axes, the problem {len(h.weights)} units")
@@ -243,8 +266,9 @@ class _Slabs:
         if times[0] != 0.0 or times[-1] != horizon or not np.all(np.diff(times) > 0.0):
             raise ValueError(f"times must increase from 0 to T = {horizon:g}")
         self.shape, self.spacings = grid.shape, grid.spacings
-        self.knots, self.value, self.slope = time_pieces(times)
-        self.reached = reachable(velocities, self.problem.initial[:, 0], self.knots)
+        self.times = times
+        self.value, self.slope = time_pieces(times)
+        self.reached = reachable(velocities, self.problem.initial[:, 0], times)
         spans = [grid.cells(low, high) for low, high in zip(*self.reached, strict=True)]
         self.spans = [(np.array(first), np.array(last)) for first, last in spans]
         self.first = np.min([first for first, _ in self.spans], axis=0)
@@ -261,53 +285,74 @@ class _Slabs:
 
     # -- the sweep
 
-    def bound(self, above: float, depth: int, share: float) -> _Found:
+    def bound(self, above: float, depth: int) -> _Found:
         """min(above, W(f_I, 0) - D(0)), slab by slab from the last."""
         slack = self._slack(depth)
         closed, terminal = self._terminal(above)
-        to_come, guess = terminal, 0.0
-        lengths = np.diff(self.knots) * (1.0 + 4.0 * _UNIT)
-        defects, cells = np.zeros(len(lengths)), []
-        for k in range(len(lengths) - 1, -1, -1):
-            while True:
-                limit = above + to_come + lengths[k] * guess * (1.0 + 1e-12) + slack[0]
-                worst, kept = self._worst(k, limit, depth, share)
-                if not len(kept) or -worst + slack[1] <= guess or guess == np.inf:
-                    break
-                guess = 1.1 * (slack[1] - worst) if above < np.inf else np.inf
+        to_come, lengths = terminal, np.diff(self.times) * (1.0 + 4.0 * _UNIT)
+        count = len(lengths)
+        defects, cells = np.zeros(count), []
+        for k in range(count - 1, -1, -1):
+            guess = defects[k + 1] if k + 1 < count else np.inf
+            defect, kept = self.settle(k, above + to_come + slack[0], guess, slack[1], depth)
             closed = closed or not len(kept)
-            defects[k] = slack[1] - worst if len(kept) else 0.0
-            guess = max(defects[k], 0.0)
-            to_come += lengths[k] * defects[k]
-            to_come += 4.0 * _UNIT * (abs(to_come) + abs(lengths[k] * defects[k]))
+            defects[k] = defect
+            to_come += lengths[k] * defect
+            to_come += 4.0 * _UNIT * (abs(to_come) + abs(lengths[k] * defect))
             cells.append(kept)
         start = self._start() - slack[0]
         value = start - to_come
         value -= 2.0 * _UNIT * (abs(start) + abs(to_come))
         return _Found(np.inf if closed else value, start, defects, terminal, cells[::-1])
 
-    def _worst(self, k: int, limit: float, depth: int, share: float) -> tuple[float, Array]:
-        """The least of W_t + H on the boxes of slab k with W <= limit, and the cells kept."""
-        piece = self._piece(k)
-        nodes, places, centres = self._cells(k, piece.levels, limit)
+    def settle(
+        self, k: int, limit: float, guess: float, slack: float, depth: int
+    ) -> tuple[float, Array]:
+        """The defect of slab k and the cells kept: those where W <= limit + (t_(k+1) - t) guess,
+        for a guess that is no less than the defect they have.
+        """
+        if not np.isfinite(limit) or not np.isfinite(guess):
+            worst, kept = self.worst(k, np.inf, 0.0, depth)
+            guess = slack - worst
+            if not np.isfinite(limit):
+                return guess, kept
+        length = self.times[k + 1] - self.times[k]
+        for _ in range(_GUESSES):
+            ramp = length * guess * (1.0 + 4.0 * _UNIT)
+            worst, kept = self.worst(k, limit + 8.0 * _UNIT * abs(ramp), ramp, depth)
+            if worst == np.inf:
+                return 0.0, kept[:0]
+            defect = slack - worst
+            if defect <= guess:
+                return defect, kept
+            guess = defect + 0.1 * (defect - guess)
+        worst, kept = self.worst(k, np.inf, 0.0, depth)
+        return slack - worst, kept
+
+    def worst(self, k: int, limit: float, ramp: float, depth: int) -> tuple[float, Array]:
+        """The least of W_t + l + H on the boxes of slab k with W - ramp <= limit, and the cells
+        kept.
+        """
+        piece = self._piece(k, ramp)
+        nodes, places, centres = self._cells(k, piece.levels, limit + max(ramp, 0.0))
         if not len(nodes):
             return np.inf, nodes
         running = self.problem.functional.running
         costs = np.zeros((0, len(nodes)))
         if running is not None:
             costs = cost_coefficients(self.problem, running, centres, self.spacings)
-        cells = Cells(nodes, places, costs)
+        cells = Cells(nodes, places, np.ascontiguousarray(costs))
         first = first_bounds(piece, self.tables, self.law, cells, limit)
         kept = np.flatnonzero(np.isfinite(first))
         order = kept[np.argsort(first[kept])]
-        search = Search(limit, depth, share)
+        search = Search(limit, depth)
         return least(piece, self.tables, self.law, cells, order, first, search), nodes[kept]
 
-    def _piece(self, k: int) -> Piece:
+    def _piece(self, k: int, ramp: float = 0.0) -> Piece:
         last = len(self.values) - 1
-        chosen = [max(k - 1, 0), k, min(k + 1, last)]
-        levels = self.values[chosen].reshape(3, -1)
-        return Piece(np.ascontiguousarray(levels, dtype=float), self.value[k], self.slope[k])
+        chosen = [max(k - 1, 0), k, k + 1, min(k + 2, last)]
+        levels = self.values[chosen].reshape(4, -1)
+        return Piece(np.ascontiguousarray(levels), self.value[k], self.slope[k], ramp)
 
     def _cells(self, k: int, levels: Array, limit: float) -> tuple[Array, Array, Array]:
         """Nodes, places in the lattice and centres of the cells reached in slab k where not all
@@ -341,7 +386,7 @@ class _Slabs:
 
     def _terminal(self, above: float) -> tuple[bool, float]:
         """(no cell is left, eps): of the cells reached at T, those where W - eps <= above."""
-        last = len(self.values) - 1
+        last = len(self.values) - 2
         nodes, _, centres = self._cells(last, self._piece(last).levels, np.inf)
         w = self._faces(last, 2, nodes)
         cost = cost_coefficients(
@@ -394,4 +439,6 @@ class _Slabs:
             corner = np.indices((2,) * units).reshape(units, -1)
             at = np.take_along_axis(ends, corner, axis=1)
             terms += float(np.max(self.h.running(at, 0.0)))
-        return 2.0 * count * _UNIT * size, 2.0 * count * _UNIT * terms
+        # the place of f_I in its cell has an error of units in the last place of its node's number
+        values = count + 8 * units * max(self.shape)
+        return 2.0 * values * _UNIT * size, 2.0 * count * _UNIT * terms

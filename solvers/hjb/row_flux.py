@@ -4,17 +4,30 @@ entries:  h(q) = q still + w sum_k m_k min_c [p r_k c + lambda_k c^2],     p = q
 scalar:   h(q) = w min_s [p psi(s) + (s - still)^2 / kappa],    kappa = sum_k m_k r_k^2 / lambda_k
 
 The second minimum lies between still and still - kappa p sup psi' / 2.  Where kappa |p| sup |psi''|
-< 2 the bracket is convex, and Newton's iteration, kept inside by bisection, finds its minimum;
-elsewhere every local minimum that samples of the interval show is found so, and the least taken.
+< 2, or p psi is convex there, so is the bracket, and secants, kept inside by bisection, find its
+minimum; elsewhere every local minimum that samples of the interval show is found so, and the
+least taken.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from continuum.activations import Activation
 from continuum.arrays import Array
-from continuum.compiled import FROM_VALUE, activate_row, compiled, slope_row
+from continuum.compiled import (
+    ARCTAN,
+    FROM_VALUE,
+    RELU,
+    SIGMOID,
+    SOFTPLUS,
+    TANH,
+    activate_row,
+    borrowed,
+    compiled,
+    slope_row,
+)
 
 HALVINGS, DOUBLINGS = 30, 200
 """Bisections of the place where a velocity changes sign; doublings of slopes at closed walls."""
@@ -23,13 +36,15 @@ SAMPLES = 81
 each distance a part of the one before; and equally spaced where activations bend.
 """
 _RATIO, _WINDOW = 0.75, 20.0
-_NEWTON = 60
+_ITERATIONS = 120
+_TURNS = {TANH: 0.0, SIGMOID: 0.0, ARCTAN: 0.0, SOFTPLUS: np.inf, RELU: np.inf}
 
 
 class Rows(NamedTuple):
     """What the loops read: r (P, size), measure, low, high, strength (P,) as in `Features`; of the
-    kind "scalar" also the code and parameter of psi, whether psi' is read from values, sup |psi'|
-    and sup |psi''| (inf if it has kinks).
+    kind "scalar" also the code and parameter of psi, whether psi' is read from values, sup |psi'|,
+    sup |psi''| (inf if it has kinks), and up to where psi is convex, and concave from there on (NaN
+    if there is no such place).
     """
 
     r: Array
@@ -43,21 +58,26 @@ class Rows(NamedTuple):
     from_value: bool
     steepest: float
     bend: float
+    turn: float
 
 
-def activation_numbers(psi: Activation) -> tuple[int, float, bool, float, float]:
-    """The last five entries of `Rows` for an activation with a code; sup |psi''| from a sample,
+def activation_numbers(psi: Activation) -> tuple[int, float, bool, float, float, float]:
+    """The last six entries of `Rows` for an activation with a code; sup |psi''| from a sample,
     with a margin.
     """
     bend = 1.001 * float(np.max(np.abs(psi.second(np.linspace(-12.0, 12.0, 24_001)))))
     code = int(psi.code or 0)
     bend = bend if psi.smooth else np.inf
-    return code, psi.parameter, code in FROM_VALUE, psi.lipschitz, bend
+    return code, psi.parameter, code in FROM_VALUE, psi.lipschitz, bend, _TURNS.get(code, np.nan)
 
 
 @compiled
 def _psi(rows: Rows, s: float, work: Array) -> tuple[float, float]:
     """psi(s) and psi'(s)."""
+    if rows.code == TANH:
+        value = math.tanh(s)
+        return value, (1.0 - value) * (1.0 + value)
+    work = borrowed(work)
     at, slope = work[0, :1], work[1, :1]
     at[0], slope[0] = s, 1.0
     activate_row(rows.code, rows.parameter, at)
@@ -77,20 +97,24 @@ def _zero(
     """
     low, s, high = ends
     before, r_before = s, 0.0
-    for number in range(_NEWTON):
+    for number in range(_ITERATIONS):
         r = 2.0 * (s - still) / kappa + p * _psi(rows, s, work)[1]
         if r < 0.0:
             low = s
         else:
             high = s
-        step = 0.0
-        if number > 0 and r != r_before:
-            step = -r * (s - before) / (r - r_before)
+        if r == 0.0:
+            break
+        step = last = s - before if number else high - low
+        if number and r != r_before:
+            step = -r * last / (r - r_before)
         before, r_before = s, r
         s = s + step
-        if step == 0.0 or not low < s < high:
-            s = 0.5 * (low + high)
-        if abs(s - before) <= 1e-15 * (1.0 + abs(s)):
+        # where psi' has no jumps, a secant's next step would be far shorter than this one
+        close = 1e-9 if rows.bend < np.inf else 1e-15
+        if 2.0 * abs(step) > abs(last) or not low < s < high:
+            s, close = 0.5 * (low + high), 1e-15
+        if abs(s - before) <= close * (1.0 + abs(s)):
             break
     return s
 
@@ -102,7 +126,8 @@ def _scalar_minimiser(rows: Rows, p: float, still: float, kappa: float, work: Ar
         return still
     far = still - 0.5 * kappa * p * rows.steepest
     low, high = min(still, far), max(still, far)
-    if kappa * abs(p) * rows.bend < 2.0:
+    convex = (p > 0.0 and still <= rows.turn) or (p < 0.0 and still >= rows.turn)
+    if convex or kappa * abs(p) * rows.bend < 2.0:
         return _zero(rows, p, still, kappa, (low, still, high), work)
     place, value = work[2], work[3]
     best, found = np.inf, still
@@ -164,7 +189,8 @@ def row_flux(
     rows: Rows, weight: float, still: float, x: int, slopes: tuple[float, float], work: Array
 ) -> tuple[float, float]:
     """Godunov's flux at node x and the largest speed at the slopes q-, q+, which are -inf and inf
-    at closed walls.
+    at closed walls.  A largest h between the slopes is found by secants of the velocity, crossings
+    of tangents, which bound it from above, and bisection, in turn.
 
     weight, still : those of the unit;  work : (4, SAMPLES)
     """
@@ -189,11 +215,20 @@ def row_flux(
         return h_high, speed
     if v_low <= 0.0:
         return h_low, speed
-    for _ in range(HALVINGS):
-        middle = 0.5 * (low + high)
-        h, v = _value(rows, weight, still, x, middle, work)
+    peak = 0.0
+    for number in range(2 * HALVINGS):
+        fall = (h_high - h_low - v_high * (high - low)) / (v_low - v_high)
+        peak = h_low + v_low * fall
+        if peak - max(h_low, h_high) <= 1e-16 * abs(peak):
+            break
+        q = low + fall if number % 2 else low + (high - low) * v_low / (v_low - v_high)
+        if number % 3 == 2 or not low < q < high:
+            q = 0.5 * (low + high)
+        h, v = _value(rows, weight, still, x, q, work)
         if v > 0.0:
-            low, h_low, v_low = middle, h, v
+            low, h_low, v_low = q, h, v
+        elif v < 0.0:
+            high, h_high, v_high = q, h, v
         else:
-            high, h_high, v_high = middle, h, v
-    return h_low + v_low * (h_high - h_low - v_high * (high - low)) / (v_low - v_high), speed
+            return h, speed
+    return peak, speed

@@ -100,6 +100,14 @@ class SeparableHamiltonian:
         """False where L = 0."""
         return self.problem.functional.running is not None
 
+    @property
+    def bounded(self) -> bool:
+        """True if velocities have a bound at every state."""
+        if self.kind == "scalar":
+            return (self.rows.psi or identity).bounded
+        bounds = [entry_bounds(self.problem, b) for b in self._trained]
+        return all(pair is None or bool(np.isfinite(pair).all()) for pair in bounds)
+
     # -- what compiled loops read
 
     def velocity_bounds(self, f: Array, t: float) -> tuple[Array, Array]:

@@ -43,7 +43,7 @@ class Rates:
         workers: Workers | None,
     ) -> None:
         self.hamiltonian, self.grid, self.weno = hamiltonian, grid, weno
-        self.axes, self.states = axes_of(grid), grid.states()
+        self.axes, self.states = axes_of(grid, hamiltonian.bounded), grid.states()
         self.workers = workers
         self._psi = hamiltonian.rows.psi or identity
         self.compiled = workers is not None and self._psi.code is not None

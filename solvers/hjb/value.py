@@ -83,10 +83,9 @@ class ValueFunction:
 
     @property
     def error(self) -> float:
-        """An estimate of the error of V(f_I, 0), not a bound: the last change of the value on
-        three grids, every fourth, every second and every node, divided by 2^order - 1, the order
-        cut off to [1/2, 1], as kinks of V hold orders that are observed back on the next grid;
-        where there is no common direction, the larger change.
+        """An estimate of the error of V(f_I, 0), not a bound: its last change on three grids, of
+        every fourth, every second and every node, divided by 2^order - 1 if the order is between
+        1/2 and 1; where the changes have no common direction, the larger one.
 
         The two coarser grids are solved when this is first read.
         """
