@@ -49,7 +49,7 @@ def gradient_feedback(problem: LearningProblem, value: ValueFunction) -> tuple[C
             return network.velocity(x, v, s)
 
         for n in range(SUBSTEPS):
-            f = stepper.step(velocity, velocity, t + n * tau / SUBSTEPS, tau / SUBSTEPS, f)
+            f = stepper.step(velocity, velocity, t + n * tau / SUBSTEPS, tau / SUBSTEPS, f)  # type: ignore[arg-type]
         states[k + 1] = f[:, 0]
     return problem.space.sample(bias=bias, kernel=kernel), states
 
