@@ -45,7 +45,7 @@ def test_the_ridge_is_the_axis() -> None:
     assert at_start[0] < -0.2
     assert np.all(at_start[:15] < -0.1)
     values = case["value"].values
-    assert np.max(np.abs(values - values[:, :, ::-1])) < 1e-9
+    assert np.max(np.abs(values - values[:, :, ::-1])) < 1e-6
     assert abs(at_start[-1] - 0.25 * float(np.diff(case["f_2"].values)[0])) < 1e-9
 
 
@@ -55,7 +55,10 @@ def test_gradient_feedback_stays_on_the_ridge() -> None:
     assert np.all(loop > MIRRORED - 1e-9)
     assert np.all(loop < MIRRORED + 0.012)
     assert np.all(loop[:, -1] < MIRRORED + 3e-3)
-    assert case["naive"].values == pytest.approx(SINGULAR, abs=3e-3)
+    # the control held on layers is of second order along the singular arc
+    excess = case["naive"].values - SINGULAR
+    assert excess[:-1] / excess[1:] == pytest.approx(4.0, rel=0.1)
+    assert 0.0 < excess[-1] < 2e-4
     assert np.all(case["naive_path"].values[:, 1] == 0.0)
     assert float(case["nudged"]) == pytest.approx(MIRRORED, abs=3e-3)
     assert case["switches"].values.tolist() == [0, 1]
@@ -191,7 +194,7 @@ TINY = {
         {"dimension": "At N = 10, merging"},
     ),
     "gap": (
-        [{"coarsest": 40, "doublings": 1, "layers": 40, "plain_most": 81}],
+        [{"coarsest": 20, "doublings": 1, "layers": 40, "plain_most": 41}],
         {"gap": r"ends at J = 1\.6428"},
     ),
     "tube": (

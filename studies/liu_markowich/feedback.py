@@ -20,7 +20,7 @@ from .paper import PAPER
 from .values import EXAMPLES, Example, optimum, path, posed
 
 COLORS = (GREEN, BLUE, ORANGE)
-ZERO = 1e-9
+ZERO = 1e-7
 """Differences of V that are smaller than this share of the largest are rounding."""
 SUBSTEPS = 4
 """Steps of RK4 in a layer, as `closed_loop` has them."""
@@ -137,7 +137,7 @@ def feedback(
     coarsest: int = 40,
     doublings: int = 2,
     fewest: int = 25,
-    nudge: float = 1e-6,
+    nudge: float = 1e-5,
 ) -> xr.Dataset:
     """The closed loop of a value function against the feedback of its gradient.
 
