@@ -257,8 +257,14 @@ def write(rows: Sequence[Row], json_path: Path, title: str) -> None:
     json_path.with_suffix(".md").write_text(f"{title}\n\n{text}\n\n{notes}\n", encoding="utf-8")
 
 
-def run(name: str, main: Callable[[Path], None]) -> None:
-    """The command line of a benchmark: --json FILE."""
+def run(name: str, main: Callable[..., None], cases: Sequence[str] = ()) -> None:
+    """The command line of a benchmark: --json FILE, and --cases NAME ... where it has some.
+
+    main : called with the file, and with the chosen cases, all unless said otherwise, if it has any
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", type=Path, default=RESULTS / f"{name}.json", metavar="FILE")
-    main(parser.parse_args().json)
+    if cases:
+        parser.add_argument("--cases", nargs="+", choices=cases, default=list(cases))
+    given = parser.parse_args()
+    main(given.json, *([given.cases] if cases else []))

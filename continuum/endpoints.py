@@ -48,6 +48,13 @@ class CostSum(RunningCost):
     ) -> tuple[Array, dict[str, Array]]:
         return _added([cost.vjp(network, f, c, t, q) for cost in self.costs])  # type: ignore[arg-type]
 
+    def density_and_vjp(
+        self, network: Network, f: Array, c: Values, t: Times, q: Array
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        found = [cost.density_and_vjp(network, f, c, t, q) for cost in self.costs]  # type: ignore[arg-type]
+        first, *others = (costs for costs, *_ in found)
+        return sum(others, first), *_added([(p, bars) for _, p, bars in found])
+
     def vjp_derivative(
         self, network: Network, f: Array, c: Values, t: Times, q: Array, df: Array, dc: Values
     ) -> tuple[Array, dict[str, Array]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -264,6 +264,11 @@ class Tracking(RunningCost):
         if callable(self.target):
             return "target(t)"
         return "target" if self.shared or self.target is None else "own target"
+
+
+def rests(cost: object) -> TypeGuard[Tracking]:
+    """True for the loss of a readout whose target does not move."""
+    return isinstance(cost, Tracking) and not callable(cost.target)
 
 
 @dataclass(frozen=True, eq=False)

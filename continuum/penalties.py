@@ -3,7 +3,9 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from numbers import Real
+from operator import add
 from typing import ClassVar
 
 import numpy as np
@@ -369,6 +371,16 @@ class PenaltySum(Penalty):
         return " + ".join(p.formula(space) for p in self.parts)
 
 
+def terms_of(penalty: Penalty | None) -> tuple[Penalty, ...]:
+    """The penalties that it is a sum of; none for None."""
+    return () if penalty is None else penalty.terms
+
+
+def sum_of(terms: Sequence[Penalty]) -> Penalty | None:
+    """The sum of penalties; None if there are none."""
+    return reduce(add, terms) if terms else None
+
+
 def squared(terms: Sequence[Penalty], space: ControlSpace) -> dict[str, float]:
     """The lambda_b of every trained block, from the terms that are sum_b lambda_b |c_b|^2."""
     found = {b.name: 0.0 for b in space.trained}
@@ -403,7 +415,7 @@ def restricted(
     couples blocks.
     """
     kept: list[Penalty] = []
-    for term in penalty.terms if penalty is not None else ():
+    for term in terms_of(penalty):
         if not isinstance(term, BlockPenalty):
             raise TypeError(
                 f"{term!r} does not say which blocks it counts, so it cannot be split into groups"
@@ -414,7 +426,7 @@ def restricted(
             raise TypeError(f"{term!r} couples {', '.join(whole)}: it cannot count some alone")
         if chosen:
             kept.append(replace(term, blocks=chosen))
-    return None if not kept else kept[0] if len(kept) == 1 else PenaltySum(tuple(kept))
+    return sum_of(kept)
 
 
 def _check_factor(name: str, value: float) -> None:

@@ -24,7 +24,7 @@ from .kernels import KernelFormat
 from .losses import Loss, WeightedLoss
 from .networks import Chain
 from .networks.maps import Inputs, Offset, Pointwise, Product
-from .penalties import BlockPenalty, Penalty, PenaltySum, SobolevPenalty, Tikhonov
+from .penalties import BlockPenalty, Penalty, SobolevPenalty, Tikhonov, sum_of, terms_of
 from .problem import LearningProblem
 from .sets import Amplitude, Ball, BallsByName, Box, FiniteSet, NormBall
 from .sparsity import L1
@@ -180,7 +180,7 @@ def _penalty(
 ) -> Penalty | None:
     """Its terms with the factors of the table in `rescale`, one term for blocks of one factor."""
     found: list[Penalty] = []
-    for term in () if penalty is None else penalty.terms:
+    for term in terms_of(penalty):
         order = {Tikhonov: 2, SobolevPenalty: 2, L1: 1}.get(type(term))
         if order is None or not isinstance(term, BlockPenalty):
             raise TypeError(f"it is not known how {term!r} changes with the unit of time")
@@ -196,7 +196,7 @@ def _penalty(
             if isinstance(part, SobolevPenalty):
                 part = replace(part, slope=part.slope / factor**2)
             found.append(part)
-    return found[0] if len(found) == 1 else PenaltySum(tuple(found)) if found else None
+    return sum_of(found)
 
 
 def _admissible(

@@ -362,7 +362,7 @@ class Amplitude(AdmissibleSet):
         return f"Amplitude({self.bound:g})"
 
     def named(self, space: ControlSpace) -> tuple[str, ...]:
-        return tuple(b.name for b in space.trained if b.time != "static")
+        return tuple(b.name for b in self._blocks(space))
 
     def check(self, space: ControlSpace) -> None:
         super().check(space)

@@ -56,6 +56,10 @@ class L1(BlockPenalty):
         """True if all blocks that count form one group at each time."""
         return self.groups == "joint"
 
+    def whole(self, space: ControlSpace) -> bool:
+        """True if all trained blocks form one group at each time."""
+        return self.joint and len(self.penalised(space)) == len(space.trained)
+
     def penalised(self, space: ControlSpace) -> list[Block]:
         """The blocks that count."""
         chosen = super().penalised(space)

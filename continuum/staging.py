@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from .arrays import Array, like, namespace
 from .blocks import Block, Coefficient
-from .functional import RunningCost, Times, Tracking
+from .functional import RunningCost, Times, Tracking, rests
 from .losses import Loss
 from .networks import Network, Staged, Switched
 from .networks.network import Values
@@ -140,7 +140,7 @@ def _timeless(cost: RunningCost | Loss | None) -> RunningCost | None:
     if cost is None:
         return None
     found = Tracking(cost) if isinstance(cost, Loss) else cost
-    if not isinstance(found, Tracking) or callable(found.target):
+    if not rests(found):
         raise TypeError(
             f"the running cost of a Switched network must be a loss, or a Tracking of a target "
             f"that does not move, got {cost!r}"
@@ -170,6 +170,11 @@ class Later(RunningCost):
         self, network: Network, f: Array, c: Values, t: Times, q: Array
     ) -> tuple[Array, dict[str, Array]]:
         return self.cost.vjp(network, f, c, t + self.start, q)  # type: ignore[arg-type]
+
+    def density_and_vjp(
+        self, network: Network, f: Array, c: Values, t: Times, q: Array
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        return self.cost.density_and_vjp(network, f, c, t + self.start, q)  # type: ignore[arg-type]
 
     def vjp_derivative(
         self, network: Network, f: Array, c: Values, t: Times, q: Array, df: Array, dc: Values
@@ -222,23 +227,28 @@ class PacedCost(RunningCost):
     def vjp(
         self, network: Network, f: Array, c: Values, t: Times, q: Array
     ) -> tuple[Array, dict[str, Array]]:
+        return self.density_and_vjp(network, f, c, t, q)[1:]
+
+    def density_and_vjp(
+        self, network: Network, f: Array, c: Values, t: Times, q: Array
+    ) -> tuple[Array, Array, dict[str, Array]]:
         paced, xp = _paced(network), namespace(q)
         s, whole, ranks = paced.pace(c), xp.sum(q), self._ranks(paced)
-        p, bars = self._inner_vjp(paced, f, c, t, q)
+        losses, p, bars = self._inner(paced, f, c, t, q)
+        square = self._square(paced, c, c, f)
         found = {name: _times(s, bar, ranks[name]) for name, bar in bars.items()}
         for name, strength in self.squares.items():
             found[name] = 2.0 * strength * whole * _times(s, c[name], ranks[name])
-        cost = xp.sum(q * self._losses(paced, f, c, t), axis=-1)
-        cost = cost + whole * self._square(paced, c, c, f)
+        cost = xp.sum(q * losses, axis=-1) + whole * square
         found[TIMES] = like(paced.pace_gradient, f) * cost[..., None]
-        return _times(s, p, 2), found
+        return _times(s, losses + square[..., None], 1), _times(s, p, 2), found
 
     def vjp_derivative(
         self, network: Network, f: Array, c: Values, t: Times, q: Array, df: Array, dc: Values
     ) -> tuple[Array, dict[str, Array]]:
         paced, xp = _paced(network), namespace(q)
         s, ds, whole, ranks = paced.pace(c), paced.pace_change(dc), xp.sum(q), self._ranks(paced)
-        p, bars = self._inner_vjp(paced, f, c, t, q)
+        _, p, bars = self._inner(paced, f, c, t, q)
         dp, dbars = xp.zeros_like(f), {}
         if self.cost is not None:
             dp, dbars = self.cost.vjp_derivative(paced.network, f, c, t, q, df, dc)  # type: ignore[arg-type]
@@ -290,12 +300,13 @@ class PacedCost(RunningCost):
             return namespace(f).zeros_like(f[..., 0, :])
         return self.cost.density(paced.network, f, c, t)  # type: ignore[arg-type]
 
-    def _inner_vjp(
+    def _inner(
         self, paced: Paced, f: Array, c: Values, t: Times, q: Array
-    ) -> tuple[Array, dict[str, Array]]:
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        """L of each sample, and its vjp, without the pace."""
         if self.cost is None:
-            return namespace(f).zeros_like(f), {}
-        return self.cost.vjp(paced.network, f, c, t, q)  # type: ignore[arg-type]
+            return self._losses(paced, f, c, t), namespace(f).zeros_like(f), {}
+        return self.cost.density_and_vjp(paced.network, f, c, t, q)  # type: ignore[arg-type]
 
     def _ranks(self, paced: Paced) -> dict[str, int]:
         """How many axes one value of each block has."""

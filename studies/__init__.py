@@ -2,7 +2,7 @@
 claims, checked.
 """
 
-from .bench.registry import Picture, check, claim, find_study, study
+from .bench.registry import Animation, Picture, check, claim, find_study, study
 from .bench.report import write_report
 from .bench.store import read_case
 from .bench.sweep import run_sweep
@@ -10,6 +10,7 @@ from .draw.disc import poincare_disc
 from .draw.portraits import phase_portrait
 
 __all__ = [
+    "Animation",
     "Picture",
     "check",
     "claim",

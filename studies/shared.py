@@ -29,6 +29,7 @@ from solvers import (
     ImplicitMidpoint,
     Nesterov,
     RadauIIA5,
+    Status,
     minimize,
     observed_orders,
 )
@@ -74,13 +75,13 @@ class LinearClassifier:
     """The class of x is the largest entry of weight x + offset: what no network has.
 
     weight : (classes, N);  offset : (classes,)
-    objective : what `linear_classifier` minimised;  status : how that ended, a sentence
+    objective : what `linear_classifier` minimised;  status : how that ended
     """
 
     weight: np.ndarray
     offset: np.ndarray
     objective: float
-    status: str
+    status: Status
 
     def classes(self, points: np.ndarray) -> np.ndarray:
         """The class of each point (N, M): (M,)."""
@@ -116,7 +117,7 @@ def linear_classifier(
     method = Nesterov(max_iterations=5000) if power == 1 else LBFGS(max_iterations=2000)
     found = minimize(problem, method, raise_on_failure=False)
     weight, offset = found.control["readout.W"], found.control["readout.mu"]
-    return LinearClassifier(weight, offset, found.objective, found.status.value)
+    return LinearClassifier(weight, offset, found.objective, found.status)
 
 
 def doubled(coarsest: int, doublings: int) -> list[int]:

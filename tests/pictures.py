@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import xarray as xr
+
 from studies import catalogue
 from studies.bench.parameters import ParameterGrid
 from studies.bench.registry import find_study
@@ -16,19 +18,21 @@ def check_pictures(
     captions: dict[str, str],
     folder: Path,
     paper: str = "liu_markowich",
-) -> None:
-    """Runs cases of a study: its pictures are those of `captions`, whose expressions their captions
-    match.
+) -> list[xr.Dataset]:
+    """Runs cases of a study and returns them: its pictures are those of `captions`, whose
+    expressions their captions match.
     """
     study = find_study(f"{paper}/{name}")
     assert any(module.__name__.endswith(f".{name}") for module in catalogue.PAPERS[paper])
     done = run_sweep(study, grids, folder, progress="none")
     assert done.count("done") == len(study.expand(grids))
     assert study.plot is not None
-    pictures = {p.name: p for p in study.plot([read_case(path) for path in done.paths])}
+    cases = [read_case(path) for path in done.paths]
+    pictures = {p.name: p for p in study.plot(cases)}
     assert pictures.keys() == captions.keys()
     for key, picture in pictures.items():
         assert picture.caption.endswith(".")
         assert all(ax.get_xlabel() and ax.get_ylabel() for ax in picture.figure.axes)
         text = " ".join(picture.caption.split())
         assert re.search(captions[key], text), text
+    return cases

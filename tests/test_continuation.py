@@ -321,7 +321,7 @@ def test_methods_that_look_for_negative_curvature_leave_the_saddle_of_xor(minimi
     saddle = minimize(problem, LBFGS(gtol=1e-8)).control
     for start in (None, saddle):
         found = minimize(problem, minimizer, initial=start)
-        assert found.objective == pytest.approx(0.37632500840, rel=1e-9)
+        assert found.objective == pytest.approx(0.37632500840, rel=1e-10)
         branch = continue_minimizers(
             problem, "penalty", start=0.02, stop=0.021, initial=found.control
         )
@@ -334,7 +334,7 @@ def test_methods_that_do_not_say_that_they_cannot_tell(minimizer):
     problem = xor(0.02)
     found = minimize(problem, minimizer)
     assert found.status is Status.CONVERGED
-    assert found.objective == pytest.approx(1.0907906963, rel=1e-9)
+    assert found.objective == pytest.approx(1.0907906963, rel=1e-10)
     assert "does not tell them apart" in found.status.value
     branch = continue_minimizers(problem, "penalty", start=0.02, stop=0.03, initial=found.control)
     assert np.all(branch.negative == 1)

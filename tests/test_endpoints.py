@@ -29,6 +29,7 @@ from continuum import (
     identity,
     relu,
     tanh,
+    user_activation,
 )
 from solvers import (
     LBFGS,
@@ -92,7 +93,7 @@ def check_taylor(problem, c, rng):
     slope, bend = (objective.space.inner(x, d) for x in (gradient, objective.hvp(c, d)))
     sizes = 2.0 ** np.arange(6, 10)
     left = [objective.value(c + (1 / n) * d) - value - slope / n - bend / n**2 / 2 for n in sizes]
-    assert observed_orders(sizes, np.abs(left))[-1] == pytest.approx(3.0, abs=0.2)
+    assert observed_orders(sizes, np.abs(left))[-1] == pytest.approx(3.0, abs=0.05)
 
 
 def test_least_norm_of_an_affine_flow():
@@ -128,7 +129,7 @@ def test_TP08():
     slope = -found.multiplier * problem.sample_weights
     np.testing.assert_allclose(slope, [[-1.55381802, 1.10986964]], rtol=3e-6)
     end = discretize(problem, RK4()).run(found.control).states[-1]
-    np.testing.assert_allclose(end, problem.target, rtol=0, atol=2e-7)
+    np.testing.assert_allclose(end, problem.target, rtol=0, atol=2e-8)
 
 
 def test_the_multiplier_is_the_derivative_of_the_least_cost():
@@ -151,7 +152,7 @@ def test_the_multiplier_is_the_costate_at_the_horizon():
     found = minimize(problem, TIGHT)
     posed = discretize(problem.augmented(found.multiplier, 3.0))
     path = posed.run(found.control)
-    np.testing.assert_allclose(path.remaining[-1], found.multiplier, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(path.remaining[-1], found.multiplier, rtol=0, atol=1e-7)
     assert posed.space.norm(path.gradient) < 1e-6
 
 
@@ -170,9 +171,9 @@ def test_any_minimizer(method, more):
     found = minimize(affine(8, **more), method)
     best = minimize(affine(8), NewtonCG(gtol=1e-7))
     assert found.status is (Status.MINIMUM if type(method) is RiccatiNewton else Status.CONVERGED)
-    assert found.objective == pytest.approx(best.objective, rel=1e-4)
+    assert found.objective == pytest.approx(best.objective, rel=1e-5)
     assert found.history["violation"][-1] <= method.gtol * 2.0
-    assert found.multiplier == pytest.approx(best.multiplier, rel=1e-3)
+    assert found.multiplier == pytest.approx(best.multiplier, rel=2e-5)
     assert len(found.history["weight"]) == len(found.history["objective"])
 
 
@@ -182,7 +183,7 @@ def test_a_sparse_control_reaches_its_end():
     space = network.controls(TimeMesh(1.0, 8), fixed={"weight": 0.0})
     problem = affine(controls=space, penalty=L1(1.0), admissible=Box(bias=(-4.0, 4.0)))
     found = minimize(problem, GradientDescent(gtol=1e-6, max_iterations=5000))
-    assert found.objective == pytest.approx(2.0, abs=1e-5)
+    assert found.objective == pytest.approx(2.0, abs=1e-6)
     assert found.multiplier == pytest.approx(-1.0, abs=1e-5)  # V(y) = |y|
 
 
@@ -206,7 +207,7 @@ def test_of_a_readout_with_a_cost_beside_it():
     assert np.max(np.abs(problem.residual(end, found.control))) < 2e-7
     check_taylor(problem.augmented(found.multiplier, 2.0), found.control, np.random.default_rng(1))
     batch = problem.batch([1])
-    assert batch.constraint.target == pytest.approx(-0.2)
+    assert batch.constraint.target == pytest.approx(-0.2, rel=1e-14)
     assert batch.augmented(np.ones((1, 1)), 2.0).batch([0]).initial.shape == (2, 1)
 
 
@@ -232,7 +233,7 @@ def test_an_end_too_far_is_said_to_be():
     problem = affine(controls=space, admissible=Box(bias=(-1.0, 1.0)))
     found = minimize(problem, LBFGS(gtol=1e-6), raise_on_failure=False)
     assert found.status is Status.ENDPOINT_MISSED
-    assert found.statistics["violation"] == pytest.approx(1.0, rel=1e-6)
+    assert found.statistics["violation"] == pytest.approx(1.0, rel=1e-12)
     assert "|readout(f(T)) - target| = 1, weight" in found.detail
     assert found.history["weight"][-1] >= 1e4 * found.history["weight"][0]
     with pytest.raises(SolveError, match="It seems unreachable, at least from this start"):
@@ -398,3 +399,33 @@ def test_sums_of_costs(rng):
     assert discretize(whole).value(c) == pytest.approx(sum(apart), rel=1e-13)
     assert discretize(whole.batch([2, 0])).value(c) > 0
     assert ") at t = T" in str(whole)
+
+
+DOUBLED = user_activation(
+    "doubled",
+    lambda s: 2.0 * s,
+    lambda s: 2.0 + 0.0 * s,
+    lambda s: 0.0 * s,
+    lambda s: s * s,
+    lipschitz=2.0,
+)
+
+
+def test_an_endpoint_without_costs_in_the_generic_loop():
+    """x' = 2 w x in Euler's layers: prod (1 + 2 h w_k) = 3, so w_k = (3^(1/K) - 1) / (2 h).  No
+    state has a cost here, so the second-order sweep asks for none.
+    """
+    network, layers = NeuralODE2(1, DOUBLED), 4
+    problem = LearningProblem(
+        network,
+        np.array([[-0.5, 0.5]]),
+        np.array([[-1.5, 1.5]]),
+        network.controls(TimeMesh(1.0, layers), fixed={"bias": 0.0}),
+        terminal=None,
+        penalty=Tikhonov(1.0),
+        endpoint=TerminalEquality(),
+    )
+    found = minimize(problem, NewtonCG(gtol=1e-8))
+    wanted = 0.5 * layers * (3.0 ** (1.0 / layers) - 1.0)
+    np.testing.assert_allclose(found.control["weight"][:, 0, 0], wanted, rtol=0, atol=1e-8)
+    assert found.objective == pytest.approx(wanted**2, abs=1e-8)

@@ -11,6 +11,7 @@ from continuum import (
     AbsoluteError,
     Affine,
     Control,
+    CostSum,
     CrossEntropy,
     Integral,
     Interval,
@@ -30,6 +31,7 @@ from continuum import (
     WidthDepth,
     check_derivatives,
     identity,
+    staging,
     tanh,
     trapezoid,
 )
@@ -190,9 +192,12 @@ def test_derivatives_of_a_running_cost(cost, rng):
 
 
 def test_check_derivatives_agrees():
+    ones = np.ones((4, 3))
     own = {
         **{n: x for n, x in DENSE_COSTS.items() if n not in ("tracking", "moving target")},
-        "state": Tracking(SquaredError(), target=np.ones((4, 3))),
+        "state": Tracking(SquaredError(), target=ones),
+        "sum": CostSum([Tracking(loss, target=ones) for loss in (SquaredError(), Logistic())]),
+        "of a stage": staging.Later(Tracking(SquaredError(), target=lambda t: t * ones), 0.3),
     }
     for cost in own.values():
         report = check_derivatives(cost, DENSE)

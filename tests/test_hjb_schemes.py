@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from continuum import (
+    Activation,
     Box,
     LearningProblem,
     SquaredError,
@@ -13,9 +14,15 @@ from continuum import (
     TimeMesh,
     Tracking,
     WidthDepth,
+    arctan,
+    elu,
     gauss_legendre,
     identity,
+    leaky_relu,
     midpoint,
+    relu,
+    sigmoid,
+    softplus,
     tanh,
 )
 from solvers import LBFGS, RK4, discretize, minimize
@@ -225,6 +232,9 @@ def kinds(units: int) -> dict[str, LearningProblem]:
         "interval": interval,
         "entries": entries,
         "free": replace(entries, admissible=None),
+        "scalar": bias_alone(
+            zero, one, horizon=1.0, psi=tanh, kernel=-0.7, penalty=Tikhonov(0.05), grid=grid
+        ),
     }
 
 
@@ -248,6 +258,24 @@ def test_compiled_rates_are_their_reference(
             if h.kind == "interval":  # at closed walls the loop counts both bounds
                 speeds = speeds[0][open_], speeds[1][open_]
             assert np.allclose(*speeds, rtol=1e-12)
+
+
+@pytest.mark.parametrize("psi", [sigmoid, arctan, softplus, relu, leaky_relu(0.2), elu(0.7)])
+@pytest.mark.parametrize("size", [0.03, 1.0, 30.0])
+def test_minima_before_an_activation(
+    psi: Activation, size: float, rng: np.random.Generator
+) -> None:
+    """The same for other activations, slopes small and large."""
+    grid = grid_of((13, 12), "open")
+    problem = bias_alone(
+        [0.0, 0.0], [1.0, 1.0], horizon=1.0, psi=psi, kernel=-0.7, penalty=Tikhonov(0.05)
+    )
+    v = size * rng.standard_normal(grid.size)
+    found, expected = np.empty((2, grid.size))
+    with Workers(1) as workers:
+        Rates(separable(problem), grid, True, workers)(v, 0.3, found, True)
+    Rates(separable(problem), grid, True, None)(v, 0.3, expected, True)
+    assert np.max(np.abs(found - expected)) <= 1e-12 * np.max(np.abs(expected))
 
 
 @pytest.mark.parametrize(("shape", "walls"), GRIDS)

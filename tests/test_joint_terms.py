@@ -209,7 +209,7 @@ def test_against_slsqp():
         constraints={"type": "ineq", "fun": room},
         options={"ftol": 1e-14, "maxiter": 500},
     )
-    assert best.objective == pytest.approx(found.fun, abs=1e-6)
+    assert best.objective == pytest.approx(found.fun, abs=1e-9)
     assert best.objective <= found.fun + 1e-7
 
 

@@ -182,6 +182,17 @@ def test_refining_keeps_the_function():
         float(constant["resnet_after"]), rel=1e-12
     )
     assert float(constant["final_objective"]) < float(constant["resnet_after"])
+    # the baseline sees the same split, whatever the strategy
+    digits = load_digits()
+    data = split(digits.inputs, digits.labels, 200, 0)
+    peer = LogisticRegression(C=1 / (2 * 3e-4 * 160), tol=1e-8, max_iter=10_000)
+    peer.fit(data.train.T, data.train_labels)
+    wanted = [
+        peer.score(data.train.T, data.train_labels),
+        peer.score(data.test.T, data.test_labels),
+    ]
+    np.testing.assert_allclose(constant["linear"].values, wanted, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(constant["linear"], same_depth["linear"])
 
 
 def test_bilinear_refinement_changes_smooth_functions_by_the_error_of_the_width():
@@ -281,7 +292,7 @@ PICTURES = {
         [{"strategy": ["fine at once", "bilinear"], "effort": 0.05, "samples": 100}],
         {
             "refinement": r"seed 0\)\. fine at once: J .*refined, bilinear: .*before and \d\.\d+ "
-            r"after"
+            r"after refining; linear classifier on the 8 x 8 pixels \(seed 0\): test \d"
         },
     ),
     "sine_toy": (

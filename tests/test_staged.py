@@ -154,14 +154,16 @@ def test_derivatives_with_a_cost_on_the_way_and_accepted_steps(rng):
     parted = Control(
         split.space, {f"stage{s}.{n}": x[k] for s, k in cut.items() for n, x in whole.items()}
     )
-    assert discretize(split).value(parted) == pytest.approx(discretize(plain).value(whole))
+    assert discretize(split).value(parted) == pytest.approx(
+        discretize(plain).value(whole), rel=1e-13
+    )
     pair = DormandPrince(rtol=1e-10, atol=1e-10)
     exact, fine = discretize(problem, pair), discretize(problem, RK4(), 40)
     terminal = integrate(network, control, problem.initial, pair).trajectory.final
     assert terminal.shape == (3, 3)
     g, h = exact.gradient(control), fine.gradient(control)
     for name in g:
-        np.testing.assert_allclose(g[name], h[name], rtol=0, atol=1e-7)
+        np.testing.assert_allclose(g[name], h[name], rtol=0, atol=5e-9)
 
 
 @pytest.mark.parametrize("stepper", [Euler(), RK4()])
@@ -212,7 +214,7 @@ def test_functions_of_time_are_those_of_the_whole():
     assert [run.trajectory.times[0] for run in runs] == [0.0, 0.25]
     assert runs[-1].trajectory.times[-1] == 1.0
     sampled = network.controls(mesh).sample(**{"stage1.bias": lambda y, t: t + 0.0 * y})
-    np.testing.assert_allclose(sampled["stage1.bias"][:, 0], mesh.nodes[2:-1] + 0.0625)
+    np.testing.assert_allclose(sampled["stage1.bias"][:, 0], mesh.nodes[2:-1] + 0.0625, rtol=1e-14)
 
 
 def corners(units):

@@ -185,10 +185,15 @@ class Chain(Network):
         return degree < 2
 
     @property
+    def timed(self) -> bool:
+        """True if the first map reads the time."""
+        first = self.maps[0]
+        return isinstance(first, Inputs) and first.time
+
+    @property
     def broadcasts(self) -> bool:
         products = (one for one in self.maps if isinstance(one, Product))
-        timed = isinstance(self.maps[0], Inputs) and self.maps[0].time
-        return not timed and all(_linear(one).operator.is_matrix for one in products)
+        return not self.timed and all(_linear(one).operator.is_matrix for one in products)
 
     @property
     def derived(self) -> bool:

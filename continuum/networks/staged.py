@@ -15,7 +15,6 @@ from ..meshes import TimeMesh
 from ..quadrature import Grid
 from ..time_axes import Norm, TimeKind
 from .chain import Chain
-from .maps import Inputs
 from .network import Network, Values
 
 
@@ -55,8 +54,7 @@ class Staged(Network):
         for s, stage in enumerate(stages):
             if not isinstance(stage, Network) or isinstance(stage, Staged):
                 raise TypeError(f"stages must be networks, none of them staged, got {stage!r}")
-            first = stage.maps[0] if isinstance(stage, Chain) else None
-            if isinstance(first, Inputs) and first.time:
+            if isinstance(stage, Chain) and stage.timed:
                 raise ValueError(f"stage {s} reads the time, which begins anew in each stage")
             if np.any(stage.weights == 0):
                 raise ValueError(f"stage {s} has nodes of weight zero")

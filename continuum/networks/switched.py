@@ -167,7 +167,6 @@ class Switched(Staged):
         values : a control, or its values, with the block "switch.times"
         raises TimesOutOfOrder
         """
-        for stage in self.stages:
-            stage.pace(values)  # type: ignore[attr-defined]  # all of them are Paced
+        self.stages[0].pace(values)  # type: ignore[attr-defined]  # all are Paced, and check all
         meant = [0.0, *(check_number(TIMES, float(s)) for s in values[TIMES]), self.horizon]
         return np.interp(np.asarray(t), [0.0, *self.changes, self.horizon], meant)

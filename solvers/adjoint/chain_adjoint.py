@@ -32,14 +32,7 @@ from ..flow.chain_loops import (
     multiply,
     weighed,
 )
-
-
-@summing
-def _total(x):
-    total = 0.0
-    for m in range(x.size):
-        total += x[m]
-    return total
+from .direction_loops import total
 
 
 @summing
@@ -136,14 +129,14 @@ def collect(bar, collected, kind, moment, shares, left, right, samples, scaled, 
 def collect_offset(bar, kind, layer, at, h, dtheta, r, samples):
     """Adds the sum over samples of r to the cotangents of an offset, as time axes do."""
     for y in range(bar.shape[1]):
-        total = r[y] if samples == 1 else _total(r[y * samples : (y + 1) * samples])
+        whole = r[y] if samples == 1 else total(r[y * samples : (y + 1) * samples])
         if kind == STATIC:
-            bar[0, y, 0] += h * total
+            bar[0, y, 0] += h * whole
         elif kind == LAYERS:
-            bar[layer, y, 0] += dtheta * total
+            bar[layer, y, 0] += dtheta * whole
         else:
-            bar[layer, y, 0] += h * (1.0 - at) * total
-            bar[layer + 1, y, 0] += h * at * total
+            bar[layer, y, 0] += h * (1.0 - at) * whole
+            bar[layer + 1, y, 0] += h * at * whole
 
 
 @inlined

@@ -133,16 +133,16 @@ class Model(NamedTuple):
 
 
 @unfolded
-def _tangent(program, blocks, places, still, moment, sizes, store, dstore, slope, desk):
+def _tangent(program, blocks, places, untouched, first, moment, sizes, store, dstore, slope, desk):
     """slope <- D_f F df + D_c F dc along all directions, for the stage that filled `store`; df at
     the start of `dstore`, which is filled.
 
-    still : (L,), where the input of a link does not depend on the coefficients; all False but for
-        the first stage of a layer
+    untouched : (L,), whether no link before this one has coefficients
+    first : whether it is the first stage of a layer, whose state does not depend on them either
     moment : layer, time as a share of it
     sizes : units, samples, directions
     """
-    diagonal = True  # until the first product, if `still`
+    diagonal = first  # until the first product, if `untouched`
     links, numbers, weights = program.links, program.numbers, program.weights
     values, kinds = blocks
     layer, at = moment
@@ -157,7 +157,7 @@ def _tangent(program, blocks, places, still, moment, sizes, store, dstore, slope
             k, sign, start = link[MATRIX], numbers[n, 0], link[WEIGHT]
             forward = link[PRODUCT] == FORWARD
             matrix = block_at(values[k], kinds[k], layer, at, desk.blend)
-            if diagonal and still[n]:
+            if diagonal and untouched[n]:
                 first_product(matrix, forward, weights, start, sign, dx, directions, samples, du)
             else:
                 y = weighed(dx, sign, weights, start, wide, desk.weighed)
@@ -165,9 +165,17 @@ def _tangent(program, blocks, places, still, moment, sizes, store, dstore, slope
             diagonal = False
             if places[k] >= 0:
                 x = store[link[INPUT] * samples : (link[INPUT] + link[COLUMNS]) * samples]
-                first = units + places[k]
                 spread_entries(
-                    matrix.shape, forward, first, weights, start, sign, x, directions, samples, du
+                    matrix.shape,
+                    forward,
+                    units + places[k],
+                    weights,
+                    start,
+                    sign,
+                    x,
+                    directions,
+                    samples,
+                    du,
                 )
         else:
             for m in range(size):
@@ -195,11 +203,13 @@ def _tangent(program, blocks, places, still, moment, sizes, store, dstore, slope
 
 
 @unfolded
-def _back(program, blocks, places, still, dead, moment, sizes, stores, desk, q, dq, G, R):
+def _back(
+    program, blocks, places, untouched, first, dead, moment, sizes, stores, desk, q, dq, G, R
+):
     """q, dq <- (D_f F)^T lambda and its derivative along all directions, lambda in desk.here and
     its derivative in desk.dhere; what the coefficients contribute is added to G and R.
 
-    still : as in `_tangent`
+    untouched, first : as in `_tangent`
     dead : whether the derivative of lambda is 0, and not even written
     moment : layer, time as a share of it, h
     """
@@ -258,7 +268,7 @@ def _back(program, blocks, places, still, dead, moment, sizes, stores, desk, q, 
                 dr,
                 x,
                 dx,
-                (dead, still[n]),
+                (dead, first and untouched[n]),
                 samples,
                 G,
                 R,
@@ -271,9 +281,17 @@ def _back(program, blocks, places, still, dead, moment, sizes, stores, desk, q, 
         else:
             multiply(matrix, forward, dr, wide, dbelow)
         if places[k] >= 0:
-            first = units + places[k]
             spread_entries(
-                matrix.shape, not forward, first, weights, -1, 1.0, r, directions, samples, dbelow
+                matrix.shape,
+                not forward,
+                units + places[k],
+                weights,
+                -1,
+                1.0,
+                r,
+                directions,
+                samples,
+                dbelow,
             )
             dead = False
         weighed(dbelow, sign, weights, start, wide, dbelow)
@@ -290,7 +308,7 @@ def _back(program, blocks, places, still, dead, moment, sizes, stores, desk, q, 
 
 
 @unfolded
-def _step_tangent(program, blocks, method, moments, places, untouched, still, n, sizes, tape, desk):
+def _step_tangent(program, blocks, method, moments, places, untouched, n, sizes, tape, desk):
     """Moves desk.df over a step.  n : its number in the run, and in its layer"""
     number, inside = n
     df, h = desk.df, moments.size[number]
@@ -298,13 +316,12 @@ def _step_tangent(program, blocks, method, moments, places, untouched, still, n,
         dstore = desk.changes[inside, i]
         combine(1.0, df, h, method.a[i], 0, i, desk.slopes, 0, dstore[: df.size])
         at = moments.theta[number] + method.c[i] * moments.dtheta[number]
-        for one in range(still.size):
-            still[one] = untouched[one] and inside == 0 and i == 0
         _tangent(
             program,
             blocks,
             places,
-            still,
+            untouched,
+            inside == 0 and i == 0,
             (moments.layer[number], at),
             sizes,
             tape[number, i],
@@ -317,7 +334,7 @@ def _step_tangent(program, blocks, method, moments, places, untouched, still, n,
 
 @unfolded
 def _step_back(
-    program, blocks, method, moments, places, untouched, still, n, last, sizes, tape, desk, G, R
+    program, blocks, method, moments, places, untouched, n, last, sizes, tape, desk, G, R
 ):
     """Moves desk.p and desk.dp back over a step.  last : whether it is the last of its layer"""
     number, inside = n
@@ -329,13 +346,12 @@ def _step_back(
         if not dead:
             combine(b, dp, h, column, i + 1, stages, desk.dback, 0, desk.dhere[: dp.size])
         at = moments.theta[number] + method.c[i] * moments.dtheta[number]
-        for one in range(still.size):
-            still[one] = untouched[one] and inside == 0 and i == 0
         _back(
             program,
             blocks,
             places,
-            still,
+            untouched,
+            inside == 0 and i == 0,
             dead,
             (moments.layer[number], at, h),
             sizes,
@@ -372,7 +388,7 @@ def linearize(
 
     per_layer : how many steps each layer has
     places : (WIDTH,), the first coefficient of each block, or -1
-    untouched : (L,), whether no link before this one has coefficients
+    untouched : (L,), as in `_tangent`
     cost_of : (S + 1,), which of seeds and bends belongs to each state, or -1
     seeds : (., N M), derivatives of the costs in the states
     bends : (., M, N, N), their second derivatives
@@ -386,7 +402,6 @@ def linearize(
     directions = units + c
     sizes = units, samples, directions
     p, df, dp = desk.p, desk.df, desk.dp
-    still = np.zeros(untouched.size, dtype=np.bool_)
     p[:] = 0.0
     layers = model.A.shape[0]
     for k in range(layers, -1, -1):
@@ -404,7 +419,6 @@ def linearize(
                     moments,
                     places,
                     untouched,
-                    still,
                     (n, n - first),
                     sizes,
                     tape,
@@ -420,7 +434,6 @@ def linearize(
             for n in range(stop - 1, first - 1, -1):
                 if n + 1 < stop and cost_of[n + 1] >= 0:
                     p += seeds[cost_of[n + 1]]
-                if n + 1 < stop and cost_of[n + 1] >= 0:
                     later = desk.changes[n + 1 - first, 0]
                     add_bends(bends[cost_of[n + 1]], later, units, samples, directions, dp)
                 _step_back(
@@ -430,7 +443,6 @@ def linearize(
                     moments,
                     places,
                     untouched,
-                    still,
                     (n, n - first),
                     n + 1 == stop,
                     sizes,
@@ -445,7 +457,6 @@ def linearize(
             model.S[k] = 0.0
         if cost_of[first] >= 0:
             add_blocks(bends[cost_of[first]], model.Q[k])
-        if cost_of[first] >= 0:
             p += seeds[cost_of[first]]
         for m in range(samples):
             for i in range(units):

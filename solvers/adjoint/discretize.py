@@ -255,15 +255,11 @@ class ReducedObjective:
         """
         control = self.space.check("control", control)
         direction = self.space.check("direction", direction)
-        initial, penalty = self.problem.initial, self.penalty
+        initial = self.problem.initial
         sweeps, tape = self.recorded(control.like(initial))
         total = self.space.cotangents(initial)
         second_order(sweeps, tape, direction.like(initial), total)
-        total = {n: like(x, control[n]) for n, x in total.items()}
-        if penalty is None:
-            return self.space.riesz(total)
-        beside = direction.like(next(iter(control.values())))
-        return self.space.riesz(total, penalty.hvp(control, beside))
+        return self._product(control, direction, total)
 
     def sweeps(self, control: Control) -> Sweeps:
         """The sweeps at a control that is where the states are, with nothing run yet.
@@ -320,6 +316,14 @@ class ReducedObjective:
         further = None if penalty is None else penalty.gradient(control)
         return self.space.riesz({n: like(x, control[n]) for n, x in total.items()}, further)
 
+    def _product(self, control: Control, direction: Control, total: dict[str, Array]) -> Control:
+        """The Hessian-vector product from the derivatives of the cotangents."""
+        total, penalty = {n: like(x, control[n]) for n, x in total.items()}, self.penalty
+        if penalty is None:
+            return self.space.riesz(total)
+        beside = direction.like(next(iter(control.values())))
+        return self.space.riesz(total, penalty.hvp(control, beside))
+
     def _penalty(self, control: Control) -> float:
         return self.penalty.value(control) if self.penalty is not None else 0.0
 
@@ -363,14 +367,13 @@ class StagedObjective(ReducedObjective):
         """
         control = self.space.check("control", control)
         runs = self._forward(control.like(self.problem.initial))
-        total, p = self.space.cotangents(self.problem.initial), None
+        total, p, costs = self.space.cotangents(self.problem.initial), None, 0.0
         for s, (sweeps, tape) in reversed(list(enumerate(runs))):
             own = self.network.own(self.parts[s].space, total, s)
             backward = Backward(sweeps, own, p=p)
-            backward(tape)
+            costs += backward(tape)
             if s and backward.p is not None:
                 p = self.network.transfer_adjoint(s, backward.p)
-        costs = sum(sweeps.value(tape) for sweeps, tape in runs)
         return costs + self._penalty(control), self._gradient(control, total)
 
     def hvp(self, control: Control, direction: Control) -> Control:
@@ -380,7 +383,7 @@ class StagedObjective(ReducedObjective):
         """
         control = self.space.check("control", control)
         direction = self.space.check("direction", direction)
-        initial, penalty, network = self.problem.initial, self.penalty, self.network
+        initial, network = self.problem.initial, self.network
         there, seconds, change = direction.like(initial), [], None
         for s, (sweeps, tape) in enumerate(self._forward(control.like(initial))):
             if s:
@@ -392,11 +395,7 @@ class StagedObjective(ReducedObjective):
             p, dp = second.collect(network.own(self.parts[s].space, total, s), after)
             if s:
                 after = network.transfer_adjoint(s, p), network.transfer_adjoint(s, dp)
-        total = {n: like(x, control[n]) for n, x in total.items()}
-        if penalty is None:
-            return self.space.riesz(total)
-        beside = direction.like(next(iter(control.values())))
-        return self.space.riesz(total, penalty.hvp(control, beside))
+        return self._product(control, direction, total)
 
     def run(self, control: Control) -> "Path":
         raise TypeError("a Staged network has states of several widths: use integrate_stages")

@@ -22,10 +22,9 @@ import numpy as np
 
 from continuum.arrays import Array
 from continuum.controls import Control
-from continuum.functional import Tracking
+from continuum.functional import rests
 from continuum.networks import Chain
-from continuum.networks.maps import Inputs
-from continuum.penalties import Tikhonov
+from continuum.penalties import Tikhonov, terms_of
 from continuum.problem import LearningProblem
 
 from ..flow.advance import Steps
@@ -39,16 +38,15 @@ def check_horizon(problem: LearningProblem) -> None:
     that may depend on time, and other penalties than Tikhonov.
     """
     network, running = problem.network, problem.functional.running
-    first = network.maps[0] if isinstance(network, Chain) else None
-    timed = isinstance(first, Inputs) and first.time
-    if timed or not (network.broadcasts or isinstance(network, Chain)):
+    still = not network.timed if isinstance(network, Chain) else network.broadcasts
+    if not still:
         raise TypeError(f"the derivative in the horizon needs a network without time: {network!r}")
-    if running is not None and (not isinstance(running, Tracking) or callable(running.target)):
+    if running is not None and not rests(running):
         raise TypeError(
             f"the derivative in the horizon needs a running cost without time, a loss of a fixed "
             f"target: {running!r}"
         )
-    for term in () if problem.penalty is None else problem.penalty.terms:
+    for term in terms_of(problem.penalty):
         if not isinstance(term, Tikhonov):
             raise TypeError(f"the derivative in the horizon is known for Tikhonov, not {term!r}")
 
@@ -91,11 +89,10 @@ def _running(problem: LearningProblem, control: Control, x: Array) -> tuple[Arra
     total = problem.space.cotangents(problem.initial)
     if problem.running is not None:
         running = replace(problem, terminal=None)
-        rule = Rule.of(problem, Steps.equal(problem.mesh, 1), "layers")
-        alone = replace(rule, states=np.arange(len(x)))
+        rule = Rule.of(running, Steps.equal(problem.mesh, 1), "layers")  # all states cost something
         states = x.transpose(0, 2, 1)
-        _, seeds = DiscreteCost(running, control, alone).seeds(
-            alone.states, lambda numbers: states[numbers], total
+        _, seeds = DiscreteCost(running, control, rule).seeds(
+            rule.states, lambda numbers: states[numbers], total
         )
         found = (problem.network.weights[:, None] * seeds).transpose(0, 2, 1)
     return found, columns.split(columns.weights * columns.vector(total))[1]

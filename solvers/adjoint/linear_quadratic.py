@@ -35,7 +35,7 @@ from continuum.controls import Control
 from continuum.endpoints import CostSum
 from continuum.functional import RunningCost, Tracking
 from continuum.losses import SquaredError
-from continuum.penalties import Tikhonov
+from continuum.penalties import Tikhonov, terms_of
 from continuum.readouts import Projection, State
 
 from ..flow.chain_loops import MATRIX, NOTHING, OFFSET, PRODUCT, WIDTH
@@ -183,18 +183,15 @@ class Linearizer:
     """Makes the model of one objective at any control: linearizer(control) -> Linearization.
 
     The arrays of a model are written again at the next call.
-    raises ValueError, at once, for what has no model of this kind: trained blocks that are
-        piecewise linear in time (two layers share a coefficient), a running cost that reads blocks
-        on layers, SobolevPenalty and other penalties that are no integral of a density, adaptive
-        steps, arrays that are not NumPy's, networks whose width changes
+    raises ValueError, at once, as `check_model`
     Penalties without a gradient (L1) are left out: a proximal method adds them.
     """
 
     def __init__(self, objective: ReducedObjective) -> None:
-        _check(objective)
+        check_model(objective)
         problem, space = objective.problem, objective.space
         self.objective, self.columns = objective, Columns.of(space)
-        terms = [] if problem.penalty is None else [x for x in problem.penalty.terms if x.smooth]
+        terms = [term for term in terms_of(problem.penalty) if term.smooth]
         self.densities = [term for term in terms if type(term) is not Tikhonov]
         self.ridge = _ridge([term for term in terms if type(term) is Tikhonov], self.columns)
         u, _ = self.columns.split(self.ridge)
@@ -344,19 +341,26 @@ class Linearizer:
         the ends of layers; P (p, p) is that in these blocks.
         """
         columns, cost, per_layer = self.columns, sweeps.cost, self.objective.steps_per_layer
-        still = np.zeros((1, *self.objective.problem.initial.shape))
+        numbers = cost.rule.states[cost.rule.states % per_layer == 0]
+        # stretches of states that cost something: all at once if no others lie in between
+        together = len(numbers) == len(cost.rule.states)
+        stretches = [numbers] if together else list(numbers[:, None])
+        still = np.zeros(self.objective.problem.initial.shape)
         for a, unit in enumerate(columns.units()):
             if a < columns.m:
                 continue
             bar = np.zeros(len(columns))
-            for number in cost.rule.states:
-                total = {name: np.zeros(shape) for name, shape in self.static.items()}
+            total = {name: np.zeros(shape) for name, shape in self.static.items()}
+            for some in stretches:
                 dp = cost.seed_derivatives(
-                    np.array([number]), tape.stacked, lambda _: still, unit, total
+                    some,
+                    tape.stacked,
+                    lambda chosen: np.broadcast_to(still, (len(chosen), *still.shape)),
+                    unit,
+                    total,
                 )
-                if number % per_layer == 0:
-                    self.model.S[number // per_layer, :, :, a] += self._raw(dp)[0]
-                    columns.collect(total, 1.0, bar)
+                self.model.S[some // per_layer, :, :, a] += self._raw(dp)
+            columns.collect(total, 1.0, bar)
             P[:, a - columns.m] += bar[columns.m :]
 
     def _add_penalties(self, control: Control, P: Array) -> tuple[Array, float]:
@@ -477,8 +481,12 @@ def _places(lowered: Lowered, columns: Columns) -> tuple[Array, Array]:
     return places, np.array([not any(own[:n]) for n in range(len(links))])
 
 
-def _check(objective: ReducedObjective) -> None:
-    """Raises ValueError for what has no model; see `Linearizer`."""
+def check_model(objective: ReducedObjective) -> None:
+    """Raises ValueError for what has no model of this kind: trained blocks that are piecewise
+    linear in time (two layers share a coefficient), a running cost that reads blocks on layers,
+    SobolevPenalty and other penalties that are no integral of a density, adaptive steps, arrays
+    that are not NumPy's, networks whose width changes.
+    """
     problem, space = objective.problem, objective.space
     if isinstance(objective, StagedObjective):
         raise ValueError(
@@ -491,7 +499,7 @@ def _check(objective: ReducedObjective) -> None:
         )
     if not is_numpy(problem.initial):
         raise ValueError("initial must be a NumPy array: the model is computed on the host")
-    for term in () if problem.penalty is None else problem.penalty.terms:
+    for term in terms_of(problem.penalty):
         if term.smooth and not term.pointwise:
             raise ValueError(
                 f"penalty must be an integral of a density, {type(term).__name__} couples layers"

@@ -107,8 +107,8 @@ class _Search:
         x, look = start, self._look(start)
         first = self.violation = self._size(look.residual)
         self.weight = self._first_weight(start, look)
-        gtol, inner, seen = self.minimizer.gtol, replace(self.minimizer, gtol=0.1), [first]
-        inner, rises, saddles = replace(inner, relative=True), 0, 0
+        gtol, seen, rises, saddles = self.minimizer.gtol, [first], 0, 0
+        inner = replace(self.minimizer, gtol=0.1, relative=True)
         bound, factor, goal = 0.1, 1.0, gtol
         if self.minimizer.relative:
             goal *= max(first, self._size(self.target)) or 1.0

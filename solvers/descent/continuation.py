@@ -4,6 +4,7 @@ equations.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise, product
 from math import exp, log
 from typing import Literal
@@ -204,8 +205,13 @@ def _equal(one: _Piece, two: _Piece, nodes: Array, k: int) -> Event | None:
     the controls are the same there, or J is not.
     """
 
+    @cache
+    def points(theta: float) -> tuple[Point, Point]:
+        return one.at(theta), two.at(theta)
+
     def gap(theta: float) -> float:
-        return one.at(theta).value - two.at(theta).value
+        here, there = points(theta)
+        return here.value - there.value
 
     a, b = float(nodes[k]), float(nodes[k + 1])
     low, high = gap(a), gap(b)
@@ -215,7 +221,7 @@ def _equal(one: _Piece, two: _Piece, nodes: Array, k: int) -> Event | None:
         if low * high > 0.0:
             return None
     theta = float(scipy.optimize.brentq(gap, a, b, xtol=1e-14))  # type: ignore[arg-type]
-    here, there = one.at(theta), two.at(theta)
+    here, there = points(theta)
     if np.linalg.norm(here.z - there.z) <= 1e-6 * (1.0 + np.linalg.norm(here.z)):
         return None
     p, family = exp(theta), one.curve.family

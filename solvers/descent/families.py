@@ -8,20 +8,23 @@ and its derivative H in y come from the second-order model of `linear_quadratic.
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from functools import reduce
-from operator import add
 
 import numpy as np
 
 from continuum.arrays import Array
 from continuum.controls import Control
-from continuum.penalties import Penalty, Tikhonov
+from continuum.penalties import Penalty, Tikhonov, sum_of, terms_of
 from continuum.problem import LearningProblem
 
 from ..adjoint.coefficients import Columns
 from ..adjoint.discretize import discretize
 from ..adjoint.horizon import check_horizon, horizon_derivative
-from ..adjoint.linear_quadratic import Linearization, Linearizer, reduced_hessian
+from ..adjoint.linear_quadratic import (
+    Linearization,
+    check_model,
+    linearize,
+    reduced_hessian,
+)
 
 MOST_UNKNOWNS = 2000
 """Hessians are dense."""
@@ -32,7 +35,7 @@ class Family(ABC):
 
     problem : for one value of p; of the others it takes all but what p says
     raises TypeError for sets and penalties without a gradient, ValueError for too many unknowns,
-        and as `Linearizer` for problems without a model layer by layer
+        and as `check_model` for problems without a model layer by layer
     """
 
     def __init__(self, problem: LearningProblem) -> None:
@@ -46,8 +49,7 @@ class Family(ABC):
             raise TypeError(
                 f"continuation knows no multipliers: {problem.endpoint!r} constrains the problem"
             )
-        terms = () if problem.penalty is None else problem.penalty.terms
-        rough = [term for term in terms if not term.smooth]
+        rough = [term for term in terms_of(problem.penalty) if not term.smooth]
         if rough:
             raise TypeError(f"continuation needs a penalty with a gradient, got {rough[0]!r}")
         if problem.space.size > MOST_UNKNOWNS:
@@ -55,7 +57,7 @@ class Family(ABC):
                 f"continuation forms dense Hessians, of {MOST_UNKNOWNS} unknowns at most; the "
                 f"problem has {problem.space.size}"
             )
-        Linearizer(discretize(problem))
+        check_model(discretize(problem))
         self.roots = np.sqrt(Columns.of(self.at(1.0).space).weights)
 
     @abstractmethod
@@ -63,8 +65,10 @@ class Family(ABC):
         """The problem for this p."""
 
     @abstractmethod
-    def slope(self, control: Control, value: float, found: Linearization) -> Array:
-        """d/dp of the derivative of J in the coefficients, in the order of `Columns`."""
+    def slope(self, problem: LearningProblem, control: Control, found: Linearization) -> Array:
+        """d/dp of the derivative of J in the coefficients, in the order of `Columns`; the problem
+        is that of `at`.
+        """
 
     def columns(self, value: float) -> Columns:
         """The coefficients as they lie in y."""
@@ -72,8 +76,7 @@ class Family(ABC):
 
     def control(self, y: Array, value: float) -> Control:
         """The control that y stands for."""
-        columns = self.columns(value)
-        return columns.write(*columns.split(y / self.roots))
+        return self._written(y, self.columns(value))
 
     def unknown(self, control: Control, value: float) -> Array:
         """The y of a control.  Raises ValueError for one of another space."""
@@ -82,11 +85,15 @@ class Family(ABC):
 
     def evaluate(self, y: Array, value: float) -> tuple[float, Array, Array, Array]:
         """(J, F, H, dF/dp).  Raises SolveError where the state is not finite."""
-        control = self.control(y, value)
-        found = Linearizer(discretize(self.at(value)))(control)
-        slope = self.slope(control, value, found) / self.roots
+        problem = self.at(value)
+        control = self._written(y, Columns.of(problem.space))
+        found = linearize(discretize(problem), control)
+        slope = self.slope(problem, control, found) / self.roots
         h = reduced_hessian(found.model, found.borders) / np.outer(self.roots, self.roots)
         return found.value, found.gradient / self.roots, 0.5 * (h + h.T), slope
+
+    def _written(self, y: Array, columns: Columns) -> Control:
+        return columns.write(*columns.split(y / self.roots))
 
 
 class ByPenalty(Family):
@@ -96,7 +103,7 @@ class ByPenalty(Family):
     """
 
     def __init__(self, problem: LearningProblem) -> None:
-        self.terms = [] if problem.penalty is None else list(problem.penalty.terms)
+        self.terms = terms_of(problem.penalty)
         found = [n for n, term in enumerate(self.terms) if isinstance(term, Tikhonov)]
         if len(found) != 1:
             raise ValueError(
@@ -107,11 +114,11 @@ class ByPenalty(Family):
         super().__init__(problem)
 
     def at(self, value: float) -> LearningProblem:
-        return replace(self.problem, penalty=reduce(add, self._terms(value)))
+        return replace(self.problem, penalty=sum_of(self._terms(value)))
 
-    def slope(self, control: Control, value: float, found: Linearization) -> Array:
+    def slope(self, problem: LearningProblem, control: Control, found: Linearization) -> Array:
         gradient = self._terms(1.0)[self.place].gradient(control)
-        return self.roots**2 * self.columns(value).vector(gradient)
+        return self.roots**2 * Columns.of(problem.space).vector(gradient)
 
     def _terms(self, value: float) -> list[Penalty]:
         terms = list(self.terms)
@@ -135,8 +142,8 @@ class ByHorizon(Family):
         stretched = replace(space, mesh=space.mesh.stretched(value))
         return replace(self.problem, controls=stretched)
 
-    def slope(self, control: Control, value: float, found: Linearization) -> Array:
-        return horizon_derivative(self.at(value), control, found)
+    def slope(self, problem: LearningProblem, control: Control, found: Linearization) -> Array:
+        return horizon_derivative(problem, control, found)
 
 
 FAMILIES: dict[str, type[Family]] = {"penalty": ByPenalty, "horizon": ByHorizon}

@@ -9,15 +9,17 @@ import scipy.optimize
 from continuum.arrays import Array
 from continuum.checks import check_count, check_positive
 from continuum.controls import Control, ControlSpace
-from continuum.functional import Tracking
+from continuum.functional import rests
 from continuum.meshes import TimeMesh
+from continuum.penalties import terms_of
 from continuum.problem import LearningProblem
 from continuum.rescaling import degree_in_control
 from continuum.sets import Amplitude
 from continuum.sparsity import L1
 
+from ..adjoint.coefficients import Columns
 from ..adjoint.discretize import Path, discretize
-from ..adjoint.linear_quadratic import Linearizer
+from ..adjoint.linear_quadratic import Linearizer, check_model
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
 from ..steps.tableaux import RK4, RungeKutta
@@ -110,21 +112,21 @@ def free_switch(
 
 def _terms(problem: LearningProblem) -> tuple[float, float]:
     """(a, M) of a problem that fits."""
-    terms = () if problem.penalty is None else problem.penalty.terms
-    joint = [t for t in terms if isinstance(t, L1) and t.joint and t.blocks is None]
+    static = [b.name for b in problem.space.trained if b.time == "static"]
+    if static:
+        raise ValueError(f"problem must not train blocks constant in time: {', '.join(static)}")
+    terms, space = terms_of(problem.penalty), problem.space
+    joint = [t for t in terms if isinstance(t, L1) and t.whole(space)]
     if not terms or len(joint) < len(terms) or not isinstance(problem.admissible, Amplitude):
         raise ValueError(
             "problem must have the penalty L1(a, groups='joint') alone, and the set Amplitude(M), "
             f"got {problem.penalty!r} and {problem.admissible!r}"
         )
-    static = [b.name for b in problem.space.trained if b.time == "static"]
-    if static:
-        raise ValueError(f"problem must not train blocks constant in time: {', '.join(static)}")
     degree = degree_in_control(problem)
     if degree != 1:
         raise TypeError(f"the velocity is homogeneous of degree {degree} in the control, not 1")
     running = problem.functional.running
-    if running is not None and (not isinstance(running, Tracking) or callable(running.target)):
+    if running is not None and not rests(running):
         raise TypeError(f"running must be a loss with a target that rests, got {running!r}")
     return sum(t.strength for t in joint), problem.admissible.bound
 
@@ -143,7 +145,8 @@ def _guess(
     problem: LearningProblem, control: Control, bound: float, layers: int
 ) -> tuple[float, Array]:
     """int |u| dt / M, and the directions in the middle of the layers."""
-    columns = Linearizer(discretize(problem)).columns
+    check_model(discretize(problem))
+    columns = Columns.of(problem.space)
     x, mesh = columns.read(control)[0] * roots(columns), problem.mesh
     size = norms(x)
     time = float(mesh.steps @ size) / bound

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from continuum.arrays import Array
-from continuum.penalties import counted
+from continuum.penalties import counted, terms_of
 from continuum.sets import Amplitude
 from continuum.sparsity import L1
 
@@ -42,15 +42,11 @@ class LayerTerms(Protocol):
         ...
 
     def prox(self, y: Array, step: float) -> Array:
-        """(K, m): argmin |z - y|^2 / 2 + step r(z) over the set."""
+        """(K, m): argmin |z - y|^2 / 2 + step r(z) over the set, its nearest point for step 0."""
         ...
 
     def derivative(self, y: Array, step: float) -> Derivative:
         """Of prox in y; one of those that it has where it has a kink."""
-        ...
-
-    def nearest(self, x: Array) -> Array:
-        """(K, m): the nearest point of the set."""
         ...
 
 
@@ -86,10 +82,6 @@ class Joint:
         pinned[full, 0] = True
         return Derivative(reflections(y), slope, pinned)
 
-    def nearest(self, x: Array) -> Array:
-        size = norms(x)
-        return x * (np.minimum(size, self.bound) / np.maximum(size, _TINY))[:, None]
-
 
 @dataclass(frozen=True, eq=False)
 class Entries:
@@ -111,9 +103,6 @@ class Entries:
         pinned = off | (shrunk <= self.low) | (shrunk >= self.high)
         return Derivative(None, np.ones(y.shape), pinned)
 
-    def nearest(self, x: Array) -> Array:
-        return np.clip(x, self.low, self.high)
-
     def _shrunk(self, y: Array, step: float) -> Array:
         return np.sign(y) * np.maximum(np.abs(y) - step * self.strengths, 0.0)
 
@@ -122,13 +111,13 @@ def layer_terms(problem: Composite, columns: Columns) -> LayerTerms | None:
     """Those of a problem; None if they are of another kind: L1 by entries with a Box, or
     L1(groups="joint") of all blocks with an Amplitude, each or both.
     """
-    space = problem.space
-    terms = () if problem.penalty is None else problem.penalty.terms
+    space, terms = problem.space, terms_of(problem.penalty)
     found = [t for t in terms if isinstance(t, L1)]
     if len(found) < len(terms):
         return None
-    whole = all(t.joint and len(counted(t, space)) == len(space.trained) for t in found)
-    if whole and (problem.admissible is None or isinstance(problem.admissible, Amplitude)):
+    if all(t.whole(space) for t in found) and (
+        problem.admissible is None or isinstance(problem.admissible, Amplitude)
+    ):
         bound = np.inf if problem.admissible is None else problem.admissible.bound
         return Joint(sum(t.strength for t in found), bound)
     if any(t.groups != "entries" for t in found) or problem.intervals is None:

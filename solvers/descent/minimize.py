@@ -55,7 +55,7 @@ def minimize(
     if not isinstance(minimizer, Minimizer):
         raise TypeError(
             f"minimizer must be GradientDescent(), Nesterov(), Adam(), LBFGS(), NewtonCG(), "
-            f"RiccatiNewton() or FrankWolfe(), got {minimizer!r}"
+            f"RiccatiNewton(), ProximalNewton() or FrankWolfe(), got {minimizer!r}"
         )
     minimizer.check(problem)
     space = problem.space

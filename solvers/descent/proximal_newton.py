@@ -8,9 +8,11 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_positive, store
 from continuum.controls import Control
+from continuum.penalties import terms_of
 
+from ..adjoint.coefficients import Columns
 from ..adjoint.discretize import ReducedObjective
-from ..adjoint.linear_quadratic import Linearizer, LinearQuadratic
+from ..adjoint.linear_quadratic import Linearizer, LinearQuadratic, check_model
 from ..run.solution import Solution
 from ..run.status import Status
 from .first_order import ROUNDING
@@ -81,9 +83,9 @@ class ProximalNewton(Minimizer):
         static = [b.name for b in problem.space.trained if b.time == "static"]
         if static:
             raise refuse(self, f"blocks constant in time ({', '.join(static)})", instead)
-        if layer_terms(problem, Linearizer(problem.objective).columns) is None:
-            terms = () if problem.penalty is None else problem.penalty.terms
-            what = " with ".join(map(repr, (*terms, problem.admissible)))
+        check_model(problem.objective)
+        if layer_terms(problem, Columns.of(problem.space)) is None:
+            what = " with ".join(map(repr, (*terms_of(problem.penalty), problem.admissible)))
             raise TypeError(
                 f"ProximalNewton cannot treat {what}, but L1(groups='joint') of all blocks with an "
                 f"Amplitude, and L1 by entries with a Box; use {instead}"
@@ -190,7 +192,7 @@ class _Newton:
         if not np.max(np.abs(dx)) < _FAR:
             return None
         try:
-            return self.at(self.moved(self.at(self.terms.nearest(point.x + dx))))
+            return self.at(self.moved(self.at(self.terms.prox(point.x + dx, 0.0))))
         except OutOfDomain:
             return None
 

@@ -44,7 +44,7 @@ import scipy.linalg
 from continuum.arrays import Array
 
 from ..adjoint.linear_quadratic import Borders, LinearQuadratic
-from .riccati_loops import backward
+from .riccati_loops import Work, backward
 from .roots import Root, groups
 
 FLOOR = 1e-13
@@ -121,19 +121,6 @@ def sweep(
     law, worst = np.empty((count, m, n + 1 + p)), np.empty((count, m))
     least, negatives = np.empty(count), np.zeros(count, dtype=np.int64)
     slopes, bend = np.empty((1 + p, n)), np.empty((p, 1 + p))
-    square, wide = (np.empty((3, n, n)), np.empty((2, m, n)))
-    work = (
-        *square,
-        *wide,
-        np.empty((m, n + 1 + p)),
-        np.empty((m, n + 1 + p)),
-        np.zeros((m, m)),
-        np.empty((m, m)),
-        np.empty(m),
-        np.empty((2 * units - 1, n)),
-        np.empty((1 + p, n)),
-        np.empty((1 + p, n)),
-    )
     try:
         predicted, ended = backward(
             (lq.A, b, lq.Q, s, lq.R, q, lq.r),
@@ -143,7 +130,7 @@ def sweep(
             MODES.index(pivots),
             FLOOR,
             (law, least, negatives, worst, slopes, bend),
-            work,
+            Work.of(units, n, m, p),
         )
     except np.linalg.LinAlgError as error:
         raise FloatingPointError(str(error)) from error

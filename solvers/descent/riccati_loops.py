@@ -4,8 +4,11 @@ The reference is `riccati.in_python`; a test holds the two together.  Rows of le
 innermost; products of many multiplications go to BLAS.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
+from continuum.arrays import Array
 from continuum.compiled import borrowed, compiled, inlined
 
 from ..adjoint.direction_loops import pairing
@@ -13,6 +16,54 @@ from ..adjoint.direction_loops import pairing
 MOST_LOOPED = 100_000  # multiplications above which a product of dense matrices is left to BLAS
 KEEP, LIFT, END = range(3)
 BANDED = 3  # largest block of A whose diagonals are used
+
+
+class Work(NamedTuple):
+    """Room for one sweep, written before it is read; B' and B' V are overwritten once used.
+
+    value : (n, n), V
+    moved, turned : (n, n), A' V, and room for products
+    flipped, through : (m, n), B' and B' V
+    g, y : (m, n + 1 + p), the right-hand sides and their solutions, and L^-1 of them
+    low, h : (m, m), L and H
+    roots : (m,)
+    bands : (2 N - 1, n), the diagonals of A
+    rows, fresh : (1 + p, n)
+    """
+
+    value: Array
+    moved: Array
+    turned: Array
+    flipped: Array
+    through: Array
+    g: Array
+    y: Array
+    low: Array
+    h: Array
+    roots: Array
+    bands: Array
+    rows: Array
+    fresh: Array
+
+    @staticmethod
+    def of(units: int, n: int, m: int, p: int) -> "Work":
+        """For n = N M states of N units, m controls and p static coefficients."""
+        wide = n + 1 + p
+        return Work(
+            np.empty((n, n)),
+            np.empty((n, n)),
+            np.empty((n, n)),
+            np.empty((m, n)),
+            np.empty((m, n)),
+            np.empty((m, wide)),
+            np.empty((m, wide)),
+            np.empty((m, m)),
+            np.empty((m, m)),
+            np.empty(m),
+            np.empty((2 * units - 1, n)),
+            np.empty((1 + p, n)),
+            np.empty((1 + p, n)),
+        )
 
 
 @inlined
@@ -296,8 +347,9 @@ def backward(stages, borders, metric, shift, mode, floor, solution, work):
     borders : B (K, n, p), S (K + 1, n, p), R (K, m, p)
     mode : KEEP negative pivots, LIFT them, or END at the first layer that has one
     solution : law (K, m, n + 1 + p) of dz, 1 and ds, least (K,), negatives (K,), worst (K, m),
-        slopes (1 + p, n), bend (p, 1 + p): all filled, the last two for the cost to go at the start
-    work : see `riccati.sweep`
+        slopes (1 + p, n), bend (p, 1 + p): filled as far as the sweep gets, worst where H_k is not
+        positive definite, the last two for the cost to go at the start
+    work : of the same sizes
     Returns (half the sum of h^T H^-1 h, the layer at which it ended or -1).
     """
     a, b, q, s, r, pulls, pushes = borrowed(stages)

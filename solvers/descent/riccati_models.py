@@ -23,9 +23,9 @@ class Bounds:
     @staticmethod
     def of(problem: Composite, columns: Columns) -> "Bounds":
         """Those of the problem's Box; infinite where it has none."""
-        rows = np.empty((2, len(columns)))
+        rows, intervals = np.empty((2, len(columns))), problem.intervals or {}
         for block in problem.space.trained:
-            pair = (problem.intervals or {}).get(block.name, (-np.inf, np.inf))
+            pair = intervals.get(block.name, (-np.inf, np.inf))
             rows[:, columns.part(block)] = np.array(pair)[:, None]
         layers, m = problem.space.mesh.layers, columns.m
         low, high = (np.append(np.tile(row[:m], layers), row[m:]) for row in rows)

@@ -8,7 +8,7 @@ from continuum.checks import check_positive, store
 from continuum.controls import Control
 
 from ..adjoint.discretize import ReducedObjective
-from ..adjoint.linear_quadratic import Linearization, Linearizer
+from ..adjoint.linear_quadratic import Linearization, Linearizer, check_model
 from ..run.iteration import NotFinite
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
@@ -54,7 +54,7 @@ class RiccatiNewton(Minimizer):
     Statistics: "morse_index", "nullity" (how many eigenvalues count as 0), both NaN unless the run
     ends at a stationary point; "factorisations", the sweeps, those that ended at a pivot included.
     Takes problems whose controls are constant on layers or in time, with Runge-Kutta methods of
-    fixed steps; see `Linearizer` for the rest.
+    fixed steps; see `check_model` for the rest.
     Sources: Dunn and Bertsekas, J. Optim. Theory Appl. 63 (1989); Jacobson and Mayne, Differential
     Dynamic Programming; Bertsekas, SIAM J. Control Optim. 20 (1982), for the Box.
     """
@@ -77,21 +77,19 @@ class RiccatiNewton(Minimizer):
             )
         if not isinstance(problem.objective, ReducedObjective):
             raise refuse(self, problem.objective, "a LearningProblem, or discretize(problem, ...)")
-        Linearizer(problem.objective)
+        check_model(problem.objective)
 
     def descend(self, run: Descent, start: Control) -> Solution[Control]:
         """The run from an admissible start."""
-        return _Newton(self, run).descend(start)
+        return _Newton(run, self.radius).descend(start)
 
 
 class _Newton:
     """One run."""
 
-    def __init__(self, minimizer: RiccatiNewton, run: Descent) -> None:
-        objective = run.problem.objective
-        if not isinstance(objective, ReducedObjective):
-            raise refuse(minimizer, objective, "a LearningProblem, or discretize(problem, ...)")
-        self.radius, self.run = minimizer.radius, run
+    def __init__(self, run: Descent, radius: float) -> None:
+        objective: ReducedObjective = run.problem.objective  # type: ignore[assignment]  # see check
+        self.radius, self.run = radius, run
         self.linearizer = Linearizer(objective)
         self.columns = self.linearizer.columns
         self.weights = self.columns.weights

@@ -3,15 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
-from operator import add
 
 import numpy as np
 
 from continuum.arrays import Array, namespace
 from continuum.checks import check_count, check_positive, store
 from continuum.controls import Control
-from continuum.penalties import Penalty
+from continuum.penalties import Penalty, sum_of, terms_of
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import Path, ReducedObjective, discretize
@@ -205,28 +203,27 @@ def composite(given: LearningProblem | Objective | Composite) -> Composite:
         if not all(hasattr(target, name) for name in ("space", "value", "value_and_gradient")):
             raise TypeError(f"objective must be a LearningProblem or an Objective, got {given!r}")
         return Composite(target)
-    problem = target.problem
-    terms = problem.penalty.terms if problem.penalty is not None else ()
-    rough = [t for t in terms if not t.smooth]
-    if rough:
-        target = replace(
-            target, problem=replace(problem, penalty=_sum([t for t in terms if t.smooth]))
-        )
-    return Composite(target, _sum(rough), problem.admissible)
+    smooth, rough = _split(target)
+    return Composite(smooth, sum_of(rough), target.problem.admissible)
 
 
 def smooth_run(objective: ReducedObjective, control: Control) -> Path:
     """`objective.run(control)`, with the whole J as its value, and the gradient of J without the
     terms of the penalty that have none.
     """
-    problem = objective.problem
-    terms = problem.penalty.terms if problem.penalty is not None else ()
+    smooth, rough = _split(objective)
+    path = smooth.run(control)
+    return replace(path, value=path.value + sum(t.value(control) for t in rough))
+
+
+def _split(objective: ReducedObjective) -> tuple[ReducedObjective, list[Penalty]]:
+    """The objective without the terms of the penalty that have no gradient, and these."""
+    problem, terms = objective.problem, terms_of(objective.problem.penalty)
     rough = [t for t in terms if not t.smooth]
     if not rough:
-        return objective.run(control)
-    smooth = replace(problem, penalty=_sum([t for t in terms if t.smooth]))
-    path = replace(objective, problem=smooth).run(control)
-    return replace(path, value=path.value + sum(t.value(control) for t in rough))
+        return objective, rough
+    smooth = replace(problem, penalty=sum_of([t for t in terms if t.smooth]))
+    return replace(objective, problem=smooth), rough
 
 
 def _finite(x: Array) -> bool:
@@ -246,7 +243,3 @@ def dot(x: Array, y: Array) -> float:
 def refuse(minimizer: Minimizer, what: object, instead: str) -> TypeError:
     """The error of a minimizer that cannot treat a set or a penalty."""
     return TypeError(f"{type(minimizer).__name__} cannot treat {what!r}; use {instead}")
-
-
-def _sum(terms: list[Penalty]) -> Penalty | None:
-    return reduce(add, terms) if terms else None

@@ -20,7 +20,7 @@ from continuum.arrays import Array, to_host
 from continuum.checks import check_count
 from continuum.controls import Control
 from continuum.endpoints import CostSum
-from continuum.functional import RunningCost, Tracking
+from continuum.functional import RunningCost, Tracking, rests
 from continuum.losses import AbsoluteError, Loss, SquaredError, WeightedLoss
 from continuum.networks import Chain
 from continuum.networks.maps import Inputs, Linear, Offset, Pointwise, Product
@@ -273,7 +273,7 @@ def _costs(problem: LearningProblem) -> list[Tracking]:
         if given is not None:
             found += given.costs if isinstance(given, CostSum) else [given]
     for cost in found:
-        if not isinstance(cost, Tracking) or callable(cost.target):
+        if not rests(cost):
             raise TypeError(
                 f"symmetries are known for losses of a readout, with a target that stands still, "
                 f"got {cost!r}"

@@ -14,7 +14,9 @@ the lowest of several characteristics through one point, a grid, or a lower boun
 that only non-smooth parts of V lead to (ridges' singular arcs) lie on no characteristic.
 
 Of the kind "interval" the extreme rows, that is the signs of p_i and of the inputs R_j, stay what
-they are during a step of RK4, and a step ends where a sign changes.
+they are during a step of RK4, and a step ends where a sign changes: errors are of fourth order.
+Sets that couple the entries of a row, such as a Ball, end steps at zeros of p_i alone: where R_j
+changes its sign, errors are of second order.  So they are at the bounds of penalised entries.
 Source: Liu and Markowich, Remark 4.4 with E31; Evans, Partial Differential Equations, 3.3.
 """
 
@@ -34,6 +36,9 @@ from .separable import SeparableHamiltonian, separable
 
 _ROUNDS = 40
 """Parts that a step may be cut into by changes of sign."""
+
+_LARGEST = 1e6
+"""Growth, relative to 1 + the largest number at T, at which a characteristic is given up."""
 
 _ZERO = 1e-12
 """A switching function nearer to 0 than this share of the largest has not changed its sign."""
@@ -76,7 +81,8 @@ def characteristics(problem: LearningProblem, ends: Array, *, steps: int = 200) 
     ends : f(T), (N, L)
     steps : of RK4
     raises ValueError where the Hamilton-Jacobi-Bellman equation has no closed Hamiltonian, and for
-        a problem that depends on time but for its control
+        a problem that depends on time but for its control; FloatingPointError for a characteristic
+        that grows without bound, as penalised kernels allow
     """
     steps = check_count("steps", steps)
     return _integrate(problem, ends, np.linspace(0.0, problem.mesh.horizon, steps + 1), 1)
@@ -122,7 +128,7 @@ def _integrate(problem: LearningProblem, ends: Array, times: Array, parts: int) 
     z = np.concatenate([f, p, h.terminal(f)[None]])
     pattern = field.pattern(f, p)
     path = np.empty((len(times), *z.shape))
-    path[-1] = z
+    path[-1], largest = z, _LARGEST * (1.0 + np.max(np.abs(z), axis=0))
     switches, chattering = np.zeros(count, dtype=int), np.zeros(count, dtype=bool)
     for k in range(len(times) - 2, -1, -1):
         dt = (times[k + 1] - times[k]) / parts
@@ -130,6 +136,9 @@ def _integrate(problem: LearningProblem, ends: Array, times: Array, parts: int) 
             z, many = _advance(field, z, pattern, dt, switches)
             chattering |= many
         path[k] = z
+        lost = np.flatnonzero(~(np.max(np.abs(z), axis=0) < largest))
+        if len(lost):
+            raise FloatingPointError(f"characteristic {lost[0]} has no bound near t = {times[k]:g}")
     return Characteristics(
         problem,
         times,
@@ -187,7 +196,7 @@ def _first_zero(
         margins = _margins(field, _step(field, z, pattern, part), pattern)
         return np.where(crossed, margins, np.inf).min(axis=0)
 
-    low, high = np.zeros_like(length), length.copy()
+    low, high, part = np.zeros_like(length), length.copy(), length
     at_low = np.maximum(np.where(crossed, _margins(field, z, pattern), np.inf).min(axis=0), 0.0)
     at_high, side = ends.copy(), np.zeros(len(length))
     for _ in range(60):
@@ -201,7 +210,7 @@ def _first_zero(
         side = np.where(after, 1.0, -1.0)
         if np.all((np.abs(here) <= 1e-14) | (high - low <= 1e-15 * length)):
             break
-    return high
+    return part
 
 
 def _margins(field: _Field, z: Array, pattern: Array) -> Array:
@@ -278,22 +287,25 @@ class _ExtremeRows:
 
 @dataclass(frozen=True, eq=False)
 class _Minimised:
-    """The other kinds: the minimiser of the Hamiltonian at every point, which is continuous where
-    the penalty is strictly convex or the set round; no signs are kept.
+    """Otherwise the minimiser of the Hamiltonian at every point: without penalty that of the signs
+    of p, which are the pattern (N, L); with one it is continuous, and the pattern is empty.
     """
 
     h: SeparableHamiltonian
 
     def pattern(self, f: Array, p: Array) -> Array:
-        return np.empty((0, f.shape[1]))
+        if self.h.kind != "interval":
+            return np.empty((0, f.shape[1]))
+        signs = -np.sign(p)
+        return np.where(signs == 0.0, np.sign(self.rates(f, p, signs)[1]), signs)
 
     def margins(self, f: Array, p: Array, pattern: Array) -> Array:
-        return np.empty((0, f.shape[1]))
+        return -pattern * p[: len(pattern)]
 
     def rates(self, f: Array, p: Array, pattern: Array) -> tuple[Array, Array, Array]:
         h, problem = self.h, self.h.problem
         states, costates = f.T[:, :, None], p.T[:, :, None]
-        at = Hamiltonian(problem, 0.0, states, costates)
+        at = Hamiltonian(problem, 0.0, states, -pattern.T[:, :, None] if len(pattern) else costates)
         zero = {b.name: np.zeros((len(states), *b.shape)) for b in problem.space.trained}
         values = at.minimiser(zero).values
         whole = {**h.held(0.0), **values}

@@ -21,7 +21,6 @@ Source: Jiang and Peng, Weighted ENO schemes for Hamilton-Jacobi equations, SIAM
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 
@@ -29,22 +28,11 @@ from continuum.arrays import Array
 from continuum.compiled import compiled, inlined, summing
 
 from .lines import CLOSED, PERIODIC, Axis
+from .row_flux import DOUBLINGS, HALVINGS, SAMPLES, Rows, row_flux
 from .separable import SeparableHamiltonian
 
 _LINES, _COLUMNS = 2048, 64
 """About how many nodes a block of whole lines has; columns of a block of neighbouring lines."""
-
-_HALVINGS, _DOUBLINGS = 30, 200
-
-
-class EntryRows(NamedTuple):
-    """`Features` as a compiled loop reads them: r (P, size), the others (P,)."""
-
-    r: Array
-    measure: Array
-    low: Array
-    high: Array
-    strength: Array
 
 
 def blocks(axis: Axis) -> int:
@@ -199,61 +187,12 @@ def interval_rates(
     return fastest
 
 
-@inlined
-def _entries_value(rows, weight, still, x, q):
-    """(h(q), h'(q)) of the kind "entries" at node x."""
-    p, v, penalty = q / weight, still, 0.0
-    for k in range(rows.measure.size):
-        r, strength = rows.r[k, x], rows.strength[k]
-        slope = p * r
-        if strength > 0.0:
-            c = min(max(-0.5 * slope / strength, rows.low[k]), rows.high[k])
-        else:
-            c = rows.low[k] if slope > 0.0 else rows.high[k]
-        v += rows.measure[k] * r * c
-        penalty += rows.measure[k] * strength * c * c
-    return q * v + weight * penalty, v
-
-
-@inlined
-def _entries_flux(rows, weight, still, x, qm, qp):
-    """Godunov's flux and the largest speed at q-+; qm = -inf, qp = inf at closed walls."""
-    low, high = qm, qp
-    if qm == -np.inf or qp == np.inf:
-        sign = -1.0 if qm == -np.inf else 1.0
-        reach, step = (min(qp, 0.0) if sign < 0.0 else max(qm, 0.0)), 1.0
-        for _ in range(_DOUBLINGS):
-            if sign * _entries_value(rows, weight, still, x, reach)[1] <= 0.0:
-                break
-            reach += sign * step
-            step *= 2.0
-        low, high = (reach, qp) if sign < 0.0 else (qm, reach)
-    h_low, v_low = _entries_value(rows, weight, still, x, low)
-    h_high, v_high = _entries_value(rows, weight, still, x, high)
-    speed = 0.0 if qm == -np.inf else abs(v_low)
-    speed = speed if qp == np.inf else max(speed, abs(v_high))
-    if low > high:
-        return min(h_low, h_high), speed
-    if v_high >= 0.0:
-        return h_high, speed
-    if v_low <= 0.0:
-        return h_low, speed
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        h, v = _entries_value(rows, weight, still, x, middle)
-        if v > 0.0:
-            low, h_low, v_low = middle, h, v
-        else:
-            high, h_high, v_high = middle, h, v
-    return h_low + v_low * (h_high - h_low - v_high * (high - low)) / (v_low - v_high), speed
-
-
 @compiled
-def entries_rates(
+def row_rates(
     axis: Axis,
     weno: bool,
     values: Array,
-    rows: EntryRows,
+    rows: Rows,
     weight: float,
     still: Array,
     eps: float,
@@ -261,11 +200,14 @@ def entries_rates(
     last: int,
     out: Array,
 ) -> float:
-    """The same of the kind "entries"; weight, still (size,) : those of the axis's unit."""
+    """The same of the kinds "entries" and "scalar".
+
+    weight, still (size,) : those of the axis's unit
+    """
     n, after = axis.n, axis.after
     room = (n + 5) * _COLUMNS if after > _COLUMNS else max(_LINES, (n + 5) * after)
     d, qm, qp = np.empty(room), np.empty(room), np.empty(room)
-    fastest = 0.0
+    work, fastest = np.empty((4, SAMPLES)), 0.0
     for block in range(first, last):
         place = _place(axis, block)
         line, lines, start, m = place
@@ -280,7 +222,7 @@ def entries_rates(
                 at = ((line + number) * n + k) * after + start
                 for j in range(m):
                     x, c = at + j, base + k * m + j
-                    h, speed = _entries_flux(rows, weight, still[x], x, qm[c], qp[c])
+                    h, speed = row_flux(rows, weight, still[x], x, (qm[c], qp[c]), work)
                     out[x] += h
                     fastest = max(fastest, speed)
     return fastest
@@ -351,7 +293,7 @@ def _reach_rest(parts: Parts, f: Array, q: Array, walls: Array, sign: float) -> 
     if not np.any(walls):
         return q
     q, step = q.copy(), 1.0
-    for _ in range(_DOUBLINGS):
+    for _ in range(DOUBLINGS):
         leaving = walls & (sign * parts(f, q)[1] > 0.0)
         if not np.any(leaving):
             return q
@@ -366,7 +308,7 @@ def _peak(parts: Parts, f: Array, low: Array, high: Array) -> Array:
     at last the crossing of two tangents, which is exact where the velocity jumps.
     """
     (h_low, v_low), (h_high, v_high) = parts(f, low), parts(f, high)
-    for _ in range(_HALVINGS):
+    for _ in range(HALVINGS):
         middle = 0.5 * (low + high)
         h, v = parts(f, middle)
         rising = v > 0.0

@@ -55,9 +55,10 @@ def merge_units(problem: LearningProblem) -> tuple[LearningProblem, Lift]:
     signs = _signs(start, targets)
     rows = np.column_stack([signs * x for x in (start, *targets)])
     _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    group = group.ravel()
     if len(first) == len(start):
         raise ValueError("units cannot be merged: no two have the same start and target")
+    order = np.argsort(first)  # as they come in the large problem
+    first, group = first[order], np.argsort(order)[group.ravel()]
     weights = np.bincount(group, grid.weights)
     centres = [np.bincount(group, grid.weights * x) / weights for x in grid.nodes.T]
     smaller = network.on(Grid(grid.domain, np.stack(centres, axis=1), weights))  # type: ignore[attr-defined]

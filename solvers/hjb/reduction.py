@@ -1,9 +1,9 @@
 """Galerkin reduction of linear-quadratic problems to leading modes, with a bound of its error.
 
-For the problems of `quadratic`, f' = A f + a with the bias a trained, let Z be spanned by the start,
-the targets and the leading left and right singular vectors of A, orthonormal in the units' weights
-(for a self-adjoint kernel both are its eigenvectors).  The small problem has m' = Z*A Z m + b, the
-costs of Z m and the penalty of Z b.
+For the problems of `quadratic`, f' = A f + a with the bias a trained, let the columns of Z span the
+start, the targets and the leading left and right singular vectors of A, orthonormal in the units'
+weights (for a self-adjoint kernel both are its eigenvectors).  The small problem has m' = Z*A Z m +
+b, the costs of Z m and the penalty of Z b.
 
 Exact: where A and A* both map span Z into itself, for instance if A has no more singular values
 than modes.  The optimal m and its costate q, lifted to Z m and Z q, satisfy the equations of
@@ -20,8 +20,9 @@ one is between two numbers:
            <p(0), f_I> + int_0^T -2 theta <Z m - y, y> - theta |Z m - y|^2 - |p|^2 / (4 lambda)
            + theta_T |Z m(T) - y_T|^2 - 2 theta_T <Z m(T) - y_T, Z m(T)>.
 
-Both are second order in A - Z Z*A Z Z*, as that difference maps Z into its complement.  So |J_s -
-J*| <= max(upper - J_s, J_s - lower), proved but for the integration by DOP853 to 1e-12.
+Both are second order in A - Z Z*A Z Z*, as that difference maps span Z into its complement.  So
+|J_s - J*| <= max(upper - J_s, J_s - lower), proved but for the integrations by DOP853 at rtol
+1e-12, for which 1e-11 (1 + |J_s|) is added.
 
 Another activation, a trained kernel or a set breaks the proof: those are refused.
 """
@@ -44,6 +45,9 @@ from .quadratic import QuadraticData, QuadraticValue, quadratic_data, riccati
 
 Lift = Callable[[Control], Control]
 """The control of the small problem as one of the large problem."""
+
+_INTEGRATION = 1e-11
+"""What the integrations may err by, as a share of 1 + |J|: an estimate."""
 
 _DEPENDENT = 1e-10
 """The share of a direction outside the others below which it is left out."""
@@ -70,11 +74,12 @@ def galerkin(problem: LearningProblem, modes: int) -> tuple[LearningProblem, Lif
     value = riccati(small)
     lower, upper = _between(problem, data, basis, value)
     own = value.at_start
-    return small, lift, max(upper - own, own - lower, 0.0)
+    error = max(upper - own, own - lower, 0.0) + _INTEGRATION * (1.0 + abs(own))
+    return small, lift, error
 
 
 def _basis(problem: LearningProblem, data: QuadraticData, modes: int) -> Array:
-    """(N, n): start and targets, then the singular vectors, made orthonormal one after the other."""
+    """(N, n): start and targets, then the singular vectors, made orthonormal in this order."""
     left, sizes, right = np.linalg.svd(data.matrix)
     kept = min(modes, int(np.sum(sizes > _DEPENDENT * max(sizes[0], 1e-300))))
     start = data.scale * problem.initial[:, 0]

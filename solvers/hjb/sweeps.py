@@ -9,15 +9,21 @@ from math import ceil
 
 import numpy as np
 
+from continuum.activations import identity
 from continuum.arrays import Array
 
-from .godunov import EntryRows, blocks, entries_rates, interval_rates, reference_rates
+from .godunov import blocks, interval_rates, reference_rates, row_rates
 from .grids import StateGrid
 from .lines import SMOOTH, Axis, Workers, axes_of, check_walls, slabs, velocity_arrays
+from .row_flux import Rows, activation_numbers
 from .separable import SeparableHamiltonian
 
 COURANT = {3: 0.8, 1: 0.9}
 """By the order of the steps in time."""
+
+
+_FAR = 700.0
+"""Preactivations as good as infinite."""
 
 
 class Rates:
@@ -39,7 +45,8 @@ class Rates:
         self.hamiltonian, self.grid, self.weno = hamiltonian, grid, weno
         self.axes, self.states = axes_of(grid), grid.states()
         self.workers = workers
-        self.compiled = workers is not None and hamiltonian.kind != "scalar"
+        self._psi = hamiltonian.rows.psi or identity
+        self.compiled = workers is not None and self._psi.code is not None
         self._filled = False
 
     def __call__(self, values: Array, t: float, out: Array, measure: bool) -> Array:
@@ -76,9 +83,7 @@ class Rates:
                 low, high = self._low[i], self._high[i]
                 return interval_rates(axis, weno, values, low, high, eps, first, last, measure, out)
             weight, still = float(self.hamiltonian.weights[i]), self._still[i]
-            return entries_rates(
-                axis, weno, values, self._rows, weight, still, eps, first, last, out
-            )
+            return row_rates(axis, weno, values, self._rows, weight, still, eps, first, last, out)
 
         if self.workers is None:
             raise TypeError("compiled loops need workers")
@@ -96,16 +101,21 @@ class Rates:
             self._low, self._high = velocity_arrays(hamiltonian, self.axes, f, t)
             return
         features = hamiltonian.features(f)
-        self._rows = EntryRows(
+        self._rows = Rows(
             np.ascontiguousarray(features.r),
             *(features.measure, features.low, features.high, features.strength),
+            hamiltonian.kind == "scalar",
+            *activation_numbers(self._psi),
         )
         self._still = np.ascontiguousarray(np.broadcast_to(hamiltonian.still(f, t), f.shape))
-        check_walls(self.axes, *_entry_velocities(self._rows, self._still))
+        low, high = _reach(self._rows, self._still)
+        if hamiltonian.kind == "scalar":
+            low, high = (self._psi.value(np.clip(u, -_FAR, _FAR)) for u in (low, high))
+        check_walls(self.axes, low, high)
 
 
-def _entry_velocities(rows: EntryRows, still: Array) -> tuple[Array, Array]:
-    """The least and the largest velocity, (N, size) each, perhaps infinite."""
+def _reach(rows: Rows, still: Array) -> tuple[Array, Array]:
+    """The least and the largest preactivation, (N, size) each, perhaps infinite."""
     low, high = still, still
     for r, m, *ends in zip(rows.r, rows.measure, rows.low, rows.high, strict=True):
         moving = np.where(r == 0.0, 1.0, r)

@@ -85,7 +85,8 @@ class ValueFunction:
     def error(self) -> float:
         """An estimate of the error of V(f_I, 0), not a bound: the last change of the value on
         three grids, every fourth, every second and every node, divided by 2^order - 1, the order
-        cut off to [1/2, 2]; where there is no common direction, the larger change.
+        cut off to [1/2, 1], as kinks of V hold orders that are observed back on the next grid;
+        where there is no common direction, the larger change.
 
         The two coarser grids are solved when this is first read.
         """
@@ -93,7 +94,7 @@ class ValueFunction:
         order = self.order
         if np.isnan(order):
             return max(abs(middle - coarse), abs(fine - middle))
-        return abs(fine - middle) / (2.0 ** min(max(order, 0.5), 2.0) - 1.0)
+        return abs(fine - middle) / (2.0 ** min(max(order, 0.5), 1.0) - 1.0)
 
     @cached_property
     def _three(self) -> tuple[float, float, float]:

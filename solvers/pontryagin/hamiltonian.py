@@ -19,7 +19,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_array
 from continuum.controls import Control
-from continuum.penalties import PenaltySum
+from continuum.penalties import PenaltySum, terms_of
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import ReducedObjective
@@ -194,7 +194,7 @@ class Hamiltonian:
         """The proximal map of the penalties without a gradient, step (L,), then the nearest point
         of the set.
         """
-        rough = tuple(t for t in self._terms if not t.smooth)
+        rough = tuple(t for t in terms_of(self.problem.penalty) if not t.smooth)
         if rough:
             both = PenaltySum(rough)
             points = [
@@ -224,7 +224,7 @@ class Hamiltonian:
     def penalty(self, values: Values) -> Array:
         """(L,): the density of the penalty."""
         total = np.zeros(len(self.states))
-        for term in self._terms:
+        for term in terms_of(self.problem.penalty):
             total = total + term.density(self._space, values)
         return total
 
@@ -243,7 +243,7 @@ class Hamiltonian:
     def _smooth_gradient(self, values: Values) -> dict[str, Array]:
         """The derivative of the penalties that have one."""
         found: dict[str, Array] = {}
-        for term in self._terms:
+        for term in terms_of(self.problem.penalty):
             if term.smooth:
                 for name, x in term.density_gradient(self._space, values).items():
                     found[name] = found[name] + x if name in found else x
@@ -266,10 +266,6 @@ class Hamiltonian:
         """The fixed blocks at these times, continued from inside the layers of the points."""
         layers = self._space.mesh.layers_of(np.asarray(self.times))
         return self._space.held(layers, times)
-
-    @property
-    def _terms(self):  # noqa: ANN202
-        return () if self.problem.penalty is None else self.problem.penalty.terms
 
     @property
     def _space(self):  # noqa: ANN202

@@ -35,7 +35,7 @@ import numpy as np
 from continuum.activations import identity
 from continuum.arrays import Array, is_numpy
 from continuum.networks import Chain, Rows
-from continuum.penalties import Penalty, PenaltySum, counted, squared
+from continuum.penalties import PenaltySum, counted, squared, terms_of
 from continuum.problem import LearningProblem
 from continuum.sets import AdmissibleSet
 from continuum.sparsity import L1, obstructing
@@ -59,7 +59,7 @@ def obstacle(problem: LearningProblem) -> str:
             f"{', '.join(static)} cannot be chosen at every time on its own: it is constant in "
             "time (hold it with fixed={...}, or train it by minimize)"
         )
-    for term in problem.penalty.terms if problem.penalty is not None else ():
+    for term in terms_of(problem.penalty):
         if not term.pointwise:
             return (
                 f"the penalty {type(term).__name__} is no integral over time of a density, which "
@@ -93,12 +93,12 @@ def quadratic(problem: LearningProblem) -> dict[str, float]:
     """The lambda_b of every trained block, from the terms of the penalty that are sum_b lambda_b
     |c_b|^2.
     """
-    return squared(_terms(problem), problem.space)
+    return squared(terms_of(problem.penalty), problem.space)
 
 
 def degree_one(problem: LearningProblem) -> PenaltySum | None:
     """The terms of the penalty that are of degree one in the control; None if there are none."""
-    terms = tuple(term for term in _terms(problem) if term.degree_one)
+    terms = tuple(term for term in terms_of(problem.penalty) if term.degree_one)
     return PenaltySum(terms) if terms else None
 
 
@@ -106,9 +106,9 @@ def joint_threshold(problem: LearningProblem) -> float:
     """s where the penalty is s |c|, |c| over all trained blocks: the minimiser of H is then off
     where |g| < s.  0.0 where it is another one.
     """
-    terms, whole = _terms(problem), {b.name for b in problem.space.trained}
-    alone = all(isinstance(t, L1) and t.joint and counted(t, problem.space) == whole for t in terms)
-    return sum(t.strength for t in terms if isinstance(t, L1)) if alone else 0.0
+    terms, space = terms_of(problem.penalty), problem.space
+    joint = [t for t in terms if isinstance(t, L1) and t.whole(space)]
+    return sum(t.strength for t in joint) if len(joint) == len(terms) else 0.0
 
 
 def sets(problem: LearningProblem) -> tuple[AdmissibleSet, ...]:
@@ -126,7 +126,7 @@ def closed_form(problem: LearningProblem) -> Form:
     if (
         unbounded(problem)
         or trained & set(problem.functional.running_reads)
-        or any(t.quadratic(space) is None and not t.degree_one for t in _terms(problem))
+        or any(t.quadratic(space) is None and not t.degree_one for t in terms_of(problem.penalty))
         or any(len({strengths[n] for n in part.named(space)}) > 1 for part in coupled)
     ):
         return "local"
@@ -145,16 +145,12 @@ def closed_form(problem: LearningProblem) -> Form:
 
 def _joint_prox_known(problem: LearningProblem) -> bool:
     """True if the proximal map of all terms and sets together is known."""
-    terms, space = _terms(problem), problem.space
+    terms, space = terms_of(problem.penalty), problem.space
     try:
         PenaltySum(terms).composed(space)
     except ValueError:
         return False
     return all(obstructing(terms, part, space) is None for part in sets(problem))
-
-
-def _terms(problem: LearningProblem) -> tuple[Penalty, ...]:
-    return () if problem.penalty is None else problem.penalty.terms
 
 
 def rows_of(problem: LearningProblem) -> Rows | None:

@@ -1,6 +1,7 @@
-"""The turnpike of problems on long horizons: static optimum, rates, arcs, dissipativity."""
+"""The turnpike of problems on long horizons: static optimum, rates, arcs, dissipativity, depth."""
 
 from .arcs import Turnpike, turnpike
+from .depth import Depth, depth_for
 from .dissipativity import Dissipativity, dissipativity
 from .fits import Fit
 from .quadratic import QuadraticSolution, linear_quadratic, solve_quadratic
@@ -15,6 +16,7 @@ from .spectra import (
 from .static import NoStaticOptimum, StaticOptimum, static_optimum
 
 __all__ = [
+    "Depth",
     "Dissipativity",
     "Fit",
     "HamiltonianSpectrum",
@@ -24,6 +26,7 @@ __all__ = [
     "QuadraticSolution",
     "StaticOptimum",
     "Turnpike",
+    "depth_for",
     "dissipativity",
     "linear_quadratic",
     "linearise",

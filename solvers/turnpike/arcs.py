@@ -122,8 +122,7 @@ def turnpike(
     full = linearise(problem, static)
     found, scheme = split(full, partial=True), _scheme(problem, full)
     x = stage.pack_state(path.states - static.state)
-    along = x @ full.state_map.T @ full.costate_map  # x itself, or its part that leaves the set
-    distance = np.linalg.norm(along, axis=1)
+    distance = np.linalg.norm(full.outwards(x), axis=1)
     if radius is None:
         radius = 0.1 * float(np.max(distance))
     check_positive("radius", radius)

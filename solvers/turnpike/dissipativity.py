@@ -254,11 +254,7 @@ class _Rotated:
 
     def distance(self, x: Array) -> Array:
         """d of points (..., n)."""
-        return np.linalg.norm(self._outwards(x - self._points[0]), axis=-1)
-
-    def _outwards(self, dx: Array) -> Array:
-        """The part of dx (..., n) in the range of Q: all of it for networks with drift."""
-        return dx @ self.line.state_map.T @ self.line.costate_map
+        return np.linalg.norm(self.line.outwards(x - self._points[0]), axis=-1)
 
     def sampled_radius(self, modulus: float) -> float:
         """The largest radius of the list up to which r >= modulus d^2 at all samples."""
@@ -268,9 +264,7 @@ class _Rotated:
         scale = float(self.distance(start) + np.linalg.norm(rest)) or 1.0
         for radius in scale * _RADII:
             for _ in range(_SAMPLES):
-                step = (
-                    rng.standard_normal(len(rest)) @ self.line.state_map.T @ self.line.costate_map
-                )
+                step = self.line.outwards(rng.standard_normal(len(rest)))
                 x = rest + radius * step / np.linalg.norm(step)
                 if self.value(x, self._worst_control(x)) < modulus * radius**2:
                     return reached

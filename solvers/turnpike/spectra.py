@@ -74,6 +74,12 @@ class Linearisation:
         """A - B R^-1 S*, B R^-1 B* and Q - S R^-1 S*: (n, n) each."""
         return _eliminated(self.A, self.B, self.Q, self.S, self.R)
 
+    def outwards(self, x: Array) -> Array:
+        """The part of x (..., N M) that leaves the set of static optima: all of it for networks
+        with drift.
+        """
+        return x @ self.state_map.T @ self.costate_map
+
     def steered(self) -> "Linearisation":
         """For networks without drift, the problem on the directions that the control steers: the
         range of B R^-1 B*.

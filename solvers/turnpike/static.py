@@ -120,7 +120,7 @@ def _driftless(stage: Stage, x: Array, gtol: float, max_iterations: int) -> Stat
     value, start = stage.density(x, u), x
     scale = 1.0
     for iteration in range(max_iterations + 1):
-        slope = stage.first(x, u).lx
+        slope, _ = stage.slopes(x, u, none)
         size, root = np.linalg.eigh(stage.second(x, u, none).lxx)
         largest = float(np.max(np.abs(size)))
         kept = np.abs(size) > _RANK * largest

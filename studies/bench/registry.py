@@ -10,14 +10,16 @@ import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
-from typing import ParamSpec, TypeAlias
+from typing import ClassVar, ParamSpec, TypeAlias
 
 import xarray as xr
 from matplotlib.figure import Figure
 
 from continuum.checks import check_name
 
+from ..draw.figures import save_gif, save_png
 from .parameters import ParameterGrid, Parameters, Value
 
 P = ParamSpec("P")
@@ -25,13 +27,44 @@ P = ParamSpec("P")
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One figure of a study: `name` is the PNG's, `caption` says what is seen, in one or two
+    """One figure of a study: `name` is the file's, `caption` says what is seen, in one or two
     sentences.
     """
 
     name: str
     caption: str
     figure: Figure
+    mime: ClassVar[str] = "image/png"
+
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return f"{self.name}.png"
+
+    def save(self, path: Path) -> None:
+        """Writes it."""
+        save_png(self.figure, path)
+
+
+@dataclass(frozen=True, eq=False)
+class Animation(Picture):
+    """A picture that moves, as a GIF that repeats: `draw(k)` changes `figure` to its frame k.
+
+    frames : how many
+    """
+
+    draw: Callable[[int], None]
+    frames: int
+    mime: ClassVar[str] = "image/gif"
+
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return f"{self.name}.gif"
+
+    def save(self, path: Path) -> None:
+        """Writes it."""
+        save_gif(self.figure, self.draw, self.frames, path)
 
 
 Plot: TypeAlias = Callable[[Sequence[xr.Dataset]], list[Picture]]

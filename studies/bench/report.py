@@ -6,13 +6,12 @@ import base64
 import html
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import xarray as xr
 
-from ..draw.figures import save_png
 from .parameters import Value, spell, varying
 from .registry import Picture, describe, find_study
 from .store import (
@@ -45,7 +44,8 @@ class _Case:
 
 
 def write_report(folder: str | Path) -> Path:
-    """Draws the figures of a sweep as PNG files and writes report.html beside its case files.
+    """Draws the figures of a sweep as PNG files, GIF where they move, and writes report.html
+    beside its case files.
 
     The study must be registered, for its figures; everything else comes from the files.
     returns the path of the page, which refers to nothing outside itself
@@ -70,17 +70,13 @@ def write_report(folder: str | Path) -> Path:
         except Exception as error:
             refusal = error
     for picture in pictures:
-        write_atomically(folder / f"{picture.name}.png", _saver(picture))
+        write_atomically(folder / picture.file, picture.save)
     page = folder / "report.html"
     note = describe(refusal) if refusal else ""
-    write_text(page, _page(plan, cases, [(p, folder / f"{p.name}.png") for p in pictures], note))
+    write_text(page, _page(plan, cases, [(p, folder / p.file) for p in pictures], note))
     if refusal is not None:
         raise FigureError(page, note) from refusal
     return page
-
-
-def _saver(picture: Picture) -> Callable[[Path], None]:
-    return lambda path: save_png(picture.figure, path)
 
 
 def _cases(folder: Path, plan: Mapping[str, object]) -> list[_Case]:
@@ -133,7 +129,7 @@ def _page(
     for picture, path in figures:
         data = base64.b64encode(path.read_bytes()).decode("ascii")
         parts.append(
-            f'<figure><img alt="{_e(picture.caption)}" src="data:image/png;base64,{data}">'
+            f'<figure><img alt="{_e(picture.caption)}" src="data:{picture.mime};base64,{data}">'
             f"<figcaption>{_e(picture.caption)}</figcaption></figure>"
         )
     parts.append(f"<section><h2>Cases</h2>{_case_table(cases)}</section>")

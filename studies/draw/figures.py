@@ -2,14 +2,16 @@
 triangles.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 import matplotlib
 import numpy as np
 from cycler import cycler
+from matplotlib.animation import PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -28,6 +30,9 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
 )
 OKABE_ITO = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW)
 """The palette of Okabe and Ito (2008), strongest contrast on white first."""
+
+RATE = 10
+"""Frames of an animation in a second."""
 
 STYLE: dict[str, object] = {
     "axes.prop_cycle": cycler(color=OKABE_ITO),
@@ -77,6 +82,38 @@ def save_png(figure: Figure, path: Path) -> None:
     """Writes the figure as PNG, 150 dots per inch, in the style."""
     with styled():
         figure.savefig(path, format="png")
+
+
+def save_gif(
+    figure: Figure,
+    draw: Callable[[int], None],
+    frames: int,
+    path: Path,
+    *,
+    dpi: int = 80,
+) -> None:
+    """Writes frames 0, ..., frames - 1 of a figure as a GIF that repeats, ten frames in a second:
+    `draw(k)` changes the figure to frame k.  The last one stays for a second more.
+
+    The axes stay where the layout of frame 0 puts them.
+    dpi : dots per inch, fewer than in print, for the size of the file
+    raises ValueError unless frames >= 1
+    """
+    if frames < 1:
+        raise ValueError(f"frames must be at least 1, got {frames}")
+    writer = PillowWriter(fps=RATE)
+    with styled(), TemporaryDirectory() as folder:  # Pillow reads the format off the ending
+        file = Path(folder) / "animation.gif"
+        with writer.saving(figure, file, dpi):
+            for k in range(frames):
+                draw(k)
+                if k == 0:
+                    figure.draw_without_rendering()
+                    figure.set_layout_engine("none")
+                writer.grab_frame()
+            for _ in range(RATE):  # equal frames become one that stays
+                writer.grab_frame()
+        path.write_bytes(file.read_bytes())
 
 
 def order_triangle(

@@ -1,5 +1,5 @@
 """Train coarse, refine, train on: digits in a network that grows in width and depth, and in one
-fine at once.
+fine at once; a linear classifier beside them.
 """
 
 import time
@@ -17,9 +17,9 @@ from solvers import RK4, discretize
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
-from ..datasets import averaged, load_digits, split
+from ..datasets import Samples, averaged, load_digits, split
 from ..draw.figures import BLACK, OKABE_ITO, new_figure
-from ..shared import described
+from ..shared import described, linear_classifier
 from .classification import (
     INNER,
     READOUT,
@@ -98,8 +98,12 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
                     color=BLACK,
                     markerfacecolor="none",
                 )
+    linear = {tuple(case["linear"].values): case for case in chosen}
+    for n, (_, test) in enumerate(linear):
+        label = "linear classifier" if n == 0 else None
+        axes[0, 1].axhline(100 * test, color=BLACK, linestyle=":", linewidth=1.0, label=label)
     figure.legend(
-        *axes[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False
+        *axes[0, 1].get_legend_handles_labels(), loc="outside right center", frameon=False
     )
     notes = []
     for case, label in zip(chosen, labels, strict=True):
@@ -115,6 +119,11 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
                 "after refining"
             )
         notes.append(text)
+    notes += [
+        f"linear classifier on the {FINE} x {FINE} pixels (seed {case_parameters(case)['seed']}): "
+        f"test {percent(test)}, training {percent(train)}, dotted"
+        for (train, test), case in linear.items()
+    ]
     caption = (
         f"Coarse training ({COARSE} x {COARSE} nodes), refining (square) and training on ({FINE} "
         f"x {FINE} nodes), "
@@ -150,11 +159,12 @@ def refine_after_training(
     coarse equation exactly, so J of the differential equation, penalty included, does not change.
     bilinear: change_width, which is smooth, and changes J by the error of the width. change_depth
     changes nothing but the Euler steps. `effort` is split in halves between the two trainings.
+    The baseline is logistic regression on the 8 x 8 pixels with strength |W|^2.
 
     objective, test_accuracy, seconds: along the run, those of the coarse problem first; refined_at:
     the iteration that is the first fine one (0 for fine at once); before, after: J by RK4, 4 steps
     a layer of the coarse mesh, at the refinement; resnet_before, resnet_after: J of the ResNets
-    there.
+    there; linear: training and test accuracy of the baseline.
     """
     if not 1 <= coarse_layers <= layers or layers % coarse_layers:
         raise ValueError(f"coarse_layers must divide layers, got {coarse_layers} and {layers}")
@@ -169,7 +179,7 @@ def refine_after_training(
             answer = history(fine, trained, data)
             answer.attrs["status"] = trained.status
             numbers = {name: float("nan") for name in NUMBERS}
-            return _with(answer, 0, numbers)
+            return _with(answer, 0, numbers, _linear(data, strength))
         rough = split(averaged(digits.inputs, COARSE), digits.labels, samples, seed)
         coarse = classifier(
             COARSE, coarse_layers, horizon, strength, rough.train, rough.train_labels
@@ -190,6 +200,7 @@ def refine_after_training(
             "resnet_before": discretize(coarse).value(first.control),
             "resnet_after": discretize(fine).value(start),
         }
+        linear = _linear(data, strength)
         answer = history(fine, second, data)
         before = history(coarse, first, rough)
     both = first.then(second)
@@ -208,10 +219,24 @@ def refine_after_training(
     )
     answer["coarse_test_accuracy"] = before["final_test_accuracy"]
     answer.attrs["status"] = both.status
-    return _with(answer, len(first.seconds), numbers)
+    return _with(answer, len(first.seconds), numbers, linear)
 
 
-def _with(answer: xr.Dataset, refined_at: int, numbers: dict[str, float]) -> xr.Dataset:
+def _linear(data: Samples, strength: float) -> list[float]:
+    """Training and test accuracy of the linear classifier."""
+    found = linear_classifier(data.train, data.train_labels, strength)
+    return [
+        found.accuracy(data.train, data.train_labels),
+        found.accuracy(data.test, data.test_labels),
+    ]
+
+
+def _with(
+    answer: xr.Dataset, refined_at: int, numbers: dict[str, float], linear: list[float]
+) -> xr.Dataset:
+    answer["linear"] = described(
+        "linear", linear, "1", "shares of training and test images right", ("set",)
+    )
     answer["refined_at"] = described(
         "refined_at", refined_at, "1", "first iteration on the fine grid"
     )

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import xarray as xr
 
-from continuum import L1, Amplitude, LearningProblem, NeuralODE2, SquaredError, TimeMesh, identity
+from continuum import L1, Amplitude, LearningProblem, TimeMesh
 from continuum.blocks import joint_norm
 from solvers import RK4, Euler, ProximalNewton, SolveError, discretize, free_switch, minimize
 from solvers.steps.tableaux import RungeKutta
@@ -16,7 +16,7 @@ from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, OKABE_ITO, new_figure
 from ..shared import described
-from .paper import PAPER, xor
+from .paper import PAPER, errors, scalar, xor
 
 Data: TypeAlias = Literal["line", "affine", "xor in three dimensions"]
 STRENGTH = {"line": 0.5, "affine": 0.5, "xor in three dimensions": 0.05}
@@ -32,15 +32,8 @@ def posed(data: Data, bound: float, horizon: float, layers: int) -> LearningProb
     if data == "xor in three dimensions":
         smooth = xor(0.0, mesh, along=True, units=3)
     else:
-        network = NeuralODE2(1, identity)
-        smooth = LearningProblem(
-            network,
-            np.zeros((1, 1)),
-            np.full((1, 1), 1.0 if data == "line" else 2.0),
-            network.controls(mesh, fixed={"weight": 0.0} if data == "line" else {}),
-            terminal=None,
-            running=SquaredError(1.0),
-        )
+        straight = data == "line"
+        smooth = scalar(1.0 if straight else 2.0, mesh, affine=not straight)
     penalty = L1(STRENGTH[data], groups="joint")
     return replace(smooth, penalty=penalty, admissible=Amplitude(bound))
 
@@ -154,23 +147,18 @@ def bang_off(
     except (SolveError, ValueError):
         pass  # it is not on and then off: there is no T*
 
-    def errors(posed: LearningProblem, states: np.ndarray) -> np.ndarray:
-        target = np.asarray(posed.target)
-        outputs = states[:, : len(target)]
-        return np.mean(np.sum((outputs - target) ** 2, axis=1), axis=1)
-
     # a penalty without gradient has no run with costates
     path = discretize(replace(problem, penalty=None)).run(best.control)
-    end = discretize(replace(last, penalty=None), stepper).run(control).states[-1:]
+    end = discretize(replace(last, penalty=None), stepper).run(control)
     size = joint_norm(problem.space.trained, best.control)
     return xr.Dataset(
         {
             "objective": described("objective", objective, "1", "J"),
             "switching_time": described("switching_time", time, "time", "T*"),
             "switching_error": described("switching_error", change, "time", "its change"),
-            "rest": described("rest", errors(last, end)[0], "1", "phi at rest"),
+            "rest": described("rest", errors(last, end)[-1], "1", "phi at rest"),
             "size": described("size", size, "1/time", "|u|", ("layer",)),
-            "error": described("error", errors(problem, path.states), "1", "phi", ("time",)),
+            "error": described("error", errors(problem, path), "1", "phi", ("time",)),
         },
         coords={"time": ("time", problem.mesh.nodes, {"units": "time", "long_name": "t"})},
         attrs={"status": best.status.name.lower()},

@@ -5,16 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from continuum import LearningProblem, NeuralODE2, TerminalEquality, Tikhonov, TimeMesh, tanh
+from continuum import TimeMesh, tanh
 from solvers import DOP853, RK4, NewtonCG, discretize, integrate, minimize
 
 from ..bench.registry import Picture, study
 from ..draw.figures import BLACK, OKABE_ITO, new_figure
 from ..shared import described
-from .paper import PAPER
+from .paper import PAPER, moving
 
 TARGET = np.array([[1.0, -0.4], [0.5, 0.8]])
 DIRECTION = np.array([[0.6, 0.2], [-0.3, 0.7]]) / np.linalg.norm([[0.6, 0.2], [-0.3, 0.7]])
+"""The points moved, X^1, and from where, X^1 - X^0 = r DIRECTION, of norm r (TP-35)."""
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
@@ -79,26 +80,17 @@ def controllability(largest: float = 0.4, halvings: int = 4, layers: int = 16) -
             f"{largest}, {halvings}, {layers}"
         )
     radii = largest * 0.5 ** np.arange(halvings + 1)
-    network, mesh = NeuralODE2(2, tanh), TimeMesh(1.0, layers)
-    space = network.controls(mesh, fixed={"bias": 0.0})
+    nodes = TimeMesh(1.0, layers).nodes
     ratio, weight, paths, missed, ended = [], [], [], [], []
     for r in radii:
-        problem = LearningProblem(
-            network,
-            TARGET - r * DIRECTION,
-            TARGET,
-            space,
-            terminal=None,
-            penalty=Tikhonov(1.0),
-            endpoint=TerminalEquality(),
-        )
+        problem = moving(TARGET - r * DIRECTION, TARGET, tanh, layers)
         found = minimize(discretize(problem, RK4()), NewtonCG(gtol=1e-7), raise_on_failure=False)
         exact = integrate(
-            network,
+            problem.network,
             found.control,
             problem.initial,
             DOP853(rtol=1e-11, atol=1e-11),
-            save=mesh.nodes,
+            save=nodes,
         ).trajectory
         ratio.append(found.objective**0.5 / r)
         weight.append(found.control["weight"])
@@ -118,6 +110,6 @@ def controllability(largest: float = 0.4, halvings: int = 4, layers: int = 16) -
                 "path", np.array(paths), "1", "x", ("radius", "time", "coordinate", "point")
             ),
         },
-        coords={"radius": ("radius", radii), "time": ("time", mesh.nodes)},
+        coords={"radius": ("radius", radii), "time": ("time", nodes)},
         attrs={"status": ", ".join(sorted(set(ended)))},
     )

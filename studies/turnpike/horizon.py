@@ -61,7 +61,7 @@ def posed(
     )
 
 
-def _best(problem: LearningProblem, starts: int, seed: int) -> Solution:
+def lowest(problem: LearningProblem, starts: int, seed: int) -> Solution:
     """The lowest of what Newton's method finds from random starts whose size is 1.5 / T."""
     rng, size = np.random.default_rng(seed), 1.5 / problem.mesh.horizon
     method = RiccatiNewton(gtol=1e-8, max_iterations=300)
@@ -229,7 +229,7 @@ def horizon(
             f"{horizon}, {units}, {strength}, {starts}"
         )
     problem = posed(network, readout, data, units, horizon, strength)
-    best = _best(problem, starts, seed)
+    best = lowest(problem, starts, seed)
     path, functional = discretize(problem).run(best.control), problem.functional
     final = functional.terminal_values(best.control)
     error = functional.terminal_cost(path.states[-1], final)

@@ -22,7 +22,7 @@ from continuum import (
     midpoint,
     tanh,
 )
-from solvers import LBFGS, Euler, integrate, minimize
+from solvers import LBFGS, Euler, Status, integrate, minimize
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
@@ -86,9 +86,10 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     bars.set_ylabel("accuracy [%]")
     handles = bars.get_legend_handles_labels()
     figure.legend(*handles, loc="outside upper left", ncols=2, frameon=False)
-    for case, name, color in zip(ranked, names, OKABE_ITO, strict=False):
+    styles = zip(OKABE_ITO, ("o-", "s--", "^:"), strict=False)  # curves may lie on each other
+    for case, name, (color, style) in zip(ranked, names, styles, strict=False):
         if case.sizes["time"] > 1:
-            along.plot(case["time"], 100.0 * case["accuracy"], "o-", color=color, label=name)
+            along.plot(case["time"], 100.0 * case["accuracy"], style, color=color, label=name)
     along.set_xlabel("time $t$")
     along.set_ylabel("training accuracy of the last readout [%]")
     along.grid(True)
@@ -144,7 +145,7 @@ def images(
     labels: int = 4,
     samples: int = 300,
     strength: float = 1e-4,
-    max_iterations: int = 400,
+    max_iterations: int = 200,
     seed: int = 0,
 ) -> xr.Dataset:
     """Is a field of convolutions on the image better than a linear classifier?
@@ -170,7 +171,8 @@ def images(
         linear = linear_classifier(states(flat, known), truth, strength, power=2)
         train = linear.accuracy(states(flat, known), truth)
         test = linear.accuracy(states(flat, digits.inputs[others]), digits.labels[others])
-        return _answer(linear.objective, linear.weight.size + 10, [0.0], [train], test, "linear")
+        unknowns = linear.weight.size + linear.offset.size
+        return _answer(linear.objective, unknowns, [0.0], [train], test, linear.status)
     problem = posed(method, known, truth, labels, strength)
     start = problem.space.random(np.random.default_rng(seed), 0.1)
     solver = LBFGS(gtol=1e-5, max_iterations=max_iterations)
@@ -191,8 +193,8 @@ def images(
         run.times,
         [accuracy(state, truth) for state in run.states],
         accuracy(final, digits.labels[others]),
-        best.status.name.lower(),
-        best.control["kernel"].reshape(4, 15, 15) if method == "image" else np.zeros((0, 15, 15)),
+        best.status,
+        best.control["kernel"].reshape(4, 15, 15) if method == "image" else None,
     )
 
 
@@ -202,9 +204,10 @@ def _answer(
     times: Sequence[float] | np.ndarray,
     accuracy: Sequence[float],
     test: float,
-    status: str,
-    kernels: np.ndarray = np.zeros((0, 15, 15)),  # noqa: B008 - never written to
+    status: Status,
+    kernels: np.ndarray | None = None,
 ) -> xr.Dataset:
+    w = np.zeros((0, 15, 15)) if kernels is None else kernels
     return xr.Dataset(
         {
             "objective": described("objective", objective, "1", "J"),
@@ -212,8 +215,8 @@ def _answer(
             "train": described("train", accuracy[-1], "1", "training accuracy"),
             "test": described("test", test, "1", "test accuracy"),
             "accuracy": described("accuracy", accuracy, "1", "training accuracy", ("time",)),
-            "kernels": described("kernels", kernels, "1", "w", ("layer", "row", "column")),
+            "kernels": described("kernels", w, "1", "w", ("layer", "row", "column")),
         },
         coords={"time": ("time", times, {"units": "time", "long_name": "t"})},
-        attrs={"status": status},
+        attrs={"status": status.name.lower()},
     )

@@ -99,7 +99,7 @@ def scores(posing: LearningProblem, control: Control) -> np.ndarray:
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
-    figure, axes = new_figure(1, 2 + len(cases), width=3.6 * (2 + len(cases)), height=3.7)
+    figure, axes = new_figure(1, 2 + len(cases), width=3.6 * (2 + len(cases)), height=3.9)
     descent, depth, *boards = axes[0]
     notes = []
     for case, color, board in zip(cases, OKABE_ITO, boards, strict=False):

@@ -8,11 +8,6 @@ import xarray as xr
 
 from continuum import (
     Activation,
-    LearningProblem,
-    NeuralODE2,
-    TerminalEquality,
-    Tikhonov,
-    TimeMesh,
     arctan,
     identity,
     tanh,
@@ -23,7 +18,7 @@ from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, OKABE_ITO, new_figure
 from ..shared import described
-from .paper import PAPER
+from .paper import PAPER, moving
 
 Name: TypeAlias = Literal["identity", "arctan", "tanh"]
 ACTIVATIONS: dict[str, Activation] = {
@@ -31,6 +26,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "arctan": arctan,
     "tanh": tanh,
 }
+POINTS = np.array([[-0.5, 0.5]])
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
@@ -83,19 +79,9 @@ def lower_bound(
             f"{count}, {layers}"
         )
     chosen = ACTIVATIONS[activation]
-    network = NeuralODE2(1, chosen)
-    space = network.controls(TimeMesh(1.0, layers), fixed={"bias": 0.0})
     spread, needed, missed, ended = np.geomspace(1.0, largest, count + 1)[1:], [], [], []
     for factor in spread:
-        problem = LearningProblem(
-            network,
-            np.array([[-0.5, 0.5]]),
-            0.5 * factor * np.array([[-1.0, 1.0]]),
-            space,
-            terminal=None,
-            penalty=Tikhonov(1.0),
-            endpoint=TerminalEquality(),
-        )
+        problem = moving(POINTS, factor * POINTS, chosen, layers)
         found = minimize(discretize(problem, RK4()), NewtonCG(gtol=1e-7), raise_on_failure=False)
         needed.append(found.objective**0.5)
         missed.append(found.statistics["violation"])

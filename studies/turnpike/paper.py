@@ -1,6 +1,7 @@
-"""The paper, and the problems of its examples."""
+"""The paper, the problems of its examples, and the lowest of several Newton runs."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from continuum import (
     Activation,
     Chain,
+    Control,
     Dense,
     Grid,
     LearningProblem,
@@ -18,11 +20,16 @@ from continuum import (
     Projection,
     SquaredError,
     Staged,
+    State,
+    TerminalEquality,
     Tikhonov,
     TimeMesh,
     identity,
     tanh,
 )
+from solvers import Path, RiccatiNewton, minimize
+
+from .planar_data import padded, points
 
 PAPER = "Geshkovski, Large-time asymptotics in deep learning"
 
@@ -52,26 +59,57 @@ def scalar(
     )
 
 
-def xor(penalty: float, mesh: TimeMesh, *, along: bool = False, units: int = 2) -> LearningProblem:
-    """The corners (+-1, +-1) of a square, labelled by the product of their coordinates, which the
-    first coordinate of w tanh(x) + b is to become: |x_1(T) - y|^2, or its integral over (0, T).
+def planar(
+    x: np.ndarray, y: np.ndarray, penalty: float, mesh: TimeMesh, *, along: bool = False
+) -> LearningProblem:
+    """w tanh(x) + b is to bring the first coordinates P x of the points x (d, M) to y (k, M): the
+    mean of |P x(T) - y|^2, or its integral over (0, T), plus penalty int |u|^2.
 
-    A change of sign of the first coordinate, together with that of the labels, leaves J as it is.
     along : whether the cost is the integral
-    units : d >= 2; the coordinates of the corners beyond the second are 0
     """
-    corners = np.zeros((units, 4))
-    corners[:2] = [[1.0, 1.0, -1.0, -1.0], [1.0, -1.0, 1.0, -1.0]]
     return LearningProblem(
-        NeuralODE2(units, tanh),
-        corners,
-        corners[:1] * corners[1:2],
+        NeuralODE2(len(x), tanh),
+        x,
+        y,
         mesh,
-        readout=Projection(np.eye(1, units)),
+        readout=State() if len(x) == len(y) else Projection(np.eye(len(y), len(x))),
         terminal=None if along else SquaredError(1.0),
         running=SquaredError(1.0) if along else None,
         penalty=Tikhonov(penalty),
     )
+
+
+def two_points(penalty: float, mesh: TimeMesh, *, along: bool = False) -> LearningProblem:
+    """The same on the line, -1/2 to -3/2 and 1/2 to 1."""
+    return planar(np.array([[-0.5, 0.5]]), np.array([[-1.5, 1.0]]), penalty, mesh, along=along)
+
+
+def xor(penalty: float, mesh: TimeMesh, *, along: bool = False, units: int = 2) -> LearningProblem:
+    """The corners (+-1, +-1) of a square, labelled by the product of their coordinates, which the
+    first coordinate is to become; see `planar`.
+
+    A change of sign of the first coordinate, together with that of the labels, leaves J as it is.
+    units : d >= 2; the coordinates of the corners beyond the second are 0
+    """
+    corners, labels = points("corners")
+    return planar(padded(corners, units), labels[None], penalty, mesh, along=along)
+
+
+def lowest(problem: LearningProblem, given: Sequence[Control]) -> tuple[Control, str]:
+    """(control, status) of the lowest of what Newton's method finds from given controls, after
+    three steps more, or fewer where rounding ends them: what a gradient of 1e-8 leaves can hide a
+    small error.
+
+    The norm of the gradient in L2(0, T) is T^(1/2) times that of the same problem on (0, 1), and
+    gtol is chosen so too.
+    """
+    root = problem.mesh.horizon**0.5
+    method = RiccatiNewton(gtol=1e-8 * root, max_iterations=500)
+    found = [minimize(problem, method, initial=u, raise_on_failure=False) for u in given]
+    best = min(found, key=lambda one: one.objective)
+    sharper = replace(method, gtol=1e-15 * root, max_iterations=3)
+    sharp = minimize(problem, sharper, initial=best.control, raise_on_failure=False)
+    return sharp.control, best.status.name.lower()
 
 
 def integral_field(grid: Grid, activation: Activation) -> Chain:
@@ -108,3 +146,27 @@ def separable_solution(x: np.ndarray | float, t: float) -> np.ndarray | float:
     """
     a, c = 2.0 - 3.0 / np.e, 3.0 - 6.0 / np.e
     return 1.0 + x**2 + (1.0 + x) * c * np.expm1(a * t) / a
+
+
+def moving(
+    initial: np.ndarray, target: np.ndarray, activation: Activation, layers: int
+) -> LearningProblem:
+    """The least int_0^1 |w|^2 dt with which x' = w sigma(x) leads the columns of `initial` (d, M)
+    to those of `target` in time 1.
+    """
+    network = NeuralODE2(len(initial), activation)
+    return LearningProblem(
+        network,
+        initial,
+        target,
+        network.controls(TimeMesh(1.0, layers), fixed={"bias": 0.0}),
+        terminal=None,
+        penalty=Tikhonov(1.0),
+        endpoint=TerminalEquality(),
+    )
+
+
+def errors(problem: LearningProblem, path: Path) -> np.ndarray:
+    """(K + 1,): the running cost along a run, the mean over the samples, without the penalty."""
+    functional = problem.functional
+    return functional.mean(functional.running_costs(path.states, {}, path.times))

@@ -8,12 +8,9 @@ import xarray as xr
 
 from continuum import (
     LearningProblem,
-    NeuralODE2,
-    SquaredError,
-    Tikhonov,
     TimeMesh,
-    tanh,
 )
+from continuum.blocks import joint_norm
 from solvers import RiccatiNewton, discretize, minimize
 from solvers.turnpike import turnpike
 
@@ -21,7 +18,7 @@ from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, ORANGE, VERMILION, new_figure
 from ..shared import described
-from .paper import PAPER, scalar, xor
+from .paper import PAPER, errors, planar, scalar, two_points, xor
 
 Data: TypeAlias = Literal["affine", "two points", "three points", "xor in three dimensions"]
 
@@ -47,18 +44,10 @@ def posed(data: Data, horizon: float, layers: int) -> LearningProblem:
         return scalar(2.0, mesh, strength=STRENGTH[data])
     if data == "xor in three dimensions":
         return xor(STRENGTH[data], mesh, along=True, units=3)
-    x, y = [[-0.5, 0.5]], [[-1.5, 1.0]]
-    if data == "three points":
-        x, y = [[-0.5, 0.0, 0.5]], [[-1.0, 0.4, 0.9]]
-    return LearningProblem(
-        NeuralODE2(1, tanh),
-        np.array(x),
-        np.array(y),
-        mesh,
-        terminal=None,
-        running=SquaredError(1.0),
-        penalty=Tikhonov(STRENGTH[data]),
-    )
+    if data == "two points":
+        return two_points(STRENGTH[data], mesh, along=True)
+    x, y = np.array([[-0.5, 0.0, 0.5]]), np.array([[-1.0, 0.4, 0.9]])
+    return planar(x, y, STRENGTH[data], mesh, along=True)
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
@@ -150,19 +139,15 @@ def stabilization(
     start = problem.space.random(np.random.default_rng(seed), scale)
     method = RiccatiNewton(gtol=1e-10, max_iterations=500)
     best = minimize(problem, method, initial=start, raise_on_failure=False)
-    path, functional = discretize(problem).run(best.control), problem.functional
-    error = np.array([functional.running_cost(f, {}, 0.0) for f in path.states])
+    path = discretize(problem).run(best.control)
+    error = errors(problem, path)
     found = turnpike(problem, best.control)
     one, predicted = found.exponential, 2.0 * found.spectrum.gap
     fit = np.array([2.0 * one.rate, *(2.0 * x for x in one.interval), *one.window])
     if found.spectrum.neutral:
         predicted, fit = float("nan"), np.full(5, np.nan)
     modes = np.array([[f.predicted, f.scheme, f.rate] for f in found.fitted if "entry" in f.what])
-    squares = sum(
-        np.sum(b.weights * best.control[b.name] ** 2, axis=tuple(range(1, 1 + len(b.shape))))
-        for b in problem.space.trained
-    )
-    speed = STRENGTH[data] * squares
+    speed = STRENGTH[data] * joint_norm(problem.space.trained, best.control) ** 2
     drop = 0.5 * (error[1:] + error[:-1]) - error[-1]
     return xr.Dataset(
         {

@@ -15,7 +15,7 @@ from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, new_figure
 from ..shared import described
 from .paper import PAPER
-from .variable_width import Data, posed, work
+from .variable_width import Data, descents, posed, work
 
 TIMES = "switch.times"
 METHOD = LBFGS(gtol=1e-6, max_iterations=1500)
@@ -133,16 +133,7 @@ def switched(
 
 def _least(problem: LearningProblem, starts: int, seed: int) -> Solution[Control]:
     """The least stationary point found from random starts."""
-    generator = np.random.default_rng(seed)
-    ends = [
-        minimize(
-            discretize(problem, RK4()),
-            METHOD,
-            initial=problem.space.random(generator, 1.5),
-            raise_on_failure=False,
-        )
-        for _ in range(starts)
-    ]
+    ends = descents(problem, METHOD, starts, seed)
     return min(ends, key=lambda end: end.objective)
 
 

@@ -120,7 +120,7 @@ def test_the_gap_vanishes_on_the_extremal_with_a_square():
         assert "has no second derivative" in judged.curvature_reason
         gaps.append(judged.total_gap)
         values.append(found.objective)
-    assert gaps[0] / gaps[1] == pytest.approx(4.0, abs=0.7)
+    assert gaps[0] / gaps[1] == pytest.approx(4.0, abs=0.05)
     assert 0 < gaps[1] < 1e-3 * values[0]
     assert values[0] == pytest.approx(values[1], rel=1e-8)
 
@@ -153,7 +153,7 @@ def test_bang_off_shooting_certificate_and_descent():
     assert judged.total_gap < 1e-9
     assert judged.projected_gradient < 1e-9
     assert judged.objective == pytest.approx(0.6264272755, abs=5e-3)  # of the trapezoid rule
-    np.testing.assert_allclose(judged.switching_times, [[time]], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(judged.switching_times, [[time]], rtol=0, atol=1e-12)
     assert "|g| - s: 0.4208438" in str(judged)
     wrong = pontryagin_certificate(task, task.space.sample(bias=1.0))
     assert wrong.total_gap > 0.05
@@ -165,4 +165,4 @@ def test_successive_approximation_takes_them():
     best = minimize(task, ProximalNewton(gtol=1e-10))
     found = successive_approximation(task, relaxation="search", gtol=1e-12, max_iterations=500)
     assert found.statistics["exact"] == 1.0
-    assert found.objective == pytest.approx(best.objective, rel=1e-9)
+    assert found.objective == pytest.approx(best.objective, rel=1e-11)

@@ -15,7 +15,6 @@ from continuum import (
     LearningProblem,
     NeuralODE2,
     SquaredError,
-    Tikhonov,
     TimeMesh,
     identity,
 )
@@ -33,7 +32,7 @@ from solvers import (
 )
 
 from ...bench.registry import claim
-from ..paper import xor
+from ..paper import scalar, xor
 from .common import PAPER, starts
 
 STRENGTH = 0.5
@@ -295,17 +294,10 @@ def finite_time() -> dict[str, float]:
     """e = 1 - x > 0 before the horizon, so the loss is smooth there; T = 2 is the first horizon at
     which e(T) = 1 - T^2 / 4 is 0.
     """
-    network, found = NeuralODE2(1, identity), {}
+    found = {}
     for horizon in (1.0, 1.6, 2.0):
-        problem = LearningProblem(
-            network,
-            np.zeros((1, 1)),
-            np.ones((1, 1)),
-            network.controls(TimeMesh(horizon, 16), fixed={"weight": 0.0}),
-            terminal=None,
-            running=AbsoluteError(1.0),
-            penalty=Tikhonov(1.0),
-        )
+        smooth = scalar(1.0, TimeMesh(horizon, 16), affine=False)
+        problem = replace(smooth, running=AbsoluteError(1.0))
         way = shoot(problem, segments=16)
         found[f"T = {horizon:g}: e(T)"] = 1.0 - float(way.state.final[0, 0])
     found["e(2)"], found["J"] = found.pop("T = 2: e(T)"), way.objective

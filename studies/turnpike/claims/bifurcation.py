@@ -4,6 +4,7 @@ from continuum import TimeMesh
 from solvers import LBFGS, NewtonCG, continue_minimizers, equal_values, minimize
 
 from ...bench.registry import claim
+from ..bifurcation import over_horizon
 from ..paper import xor
 from .common import PAPER
 
@@ -78,3 +79,38 @@ def saddle_of_xor() -> dict[str, float]:
             )
             found[f"{name}: Morse index"] = float(branch.negative[0])
     return found
+
+
+@claim(
+    "TP-XOR-3",
+    statement="XOR with the running cost, lambda = 0.1, 16 Euler layers: three branches of "
+    "minimisers begin at folds over the horizon.",
+    paper=PAPER,
+    references={
+        "first: T": 1.7123607928790226491,
+        "first: J": 2.3331657568872655250,
+        "second: T": 2.4109093388552407784,
+        "second: J": 3.5186460233359895635,
+        "third: T": 2.4613561317288367737,
+        "third: J": 2.6642516979859520650,
+        "minimisers on one side of each": 3.0,
+    },
+    relative_tolerance=1e-11,
+    reason="the references come from Newton's method with numbers of 80 bits on the equations of "
+    "a fold, by formulas written out for this problem (tests/test_folds_in_the_horizon.py); the "
+    "events are located to some 1e-13",
+    slow=True,
+)
+def folds_in_the_horizon() -> dict[str, float]:
+    """The branches on which descents from 12 random controls of seed 0 end at T = 8, followed to
+    shorter horizons.  There are other folds, between saddles among them; these three end branches
+    that are minimisers on the side of long horizons.
+    """
+    branches, _ = over_horizon(12, 0, 8.0)
+    folds = [e for branch in branches for e in branch.events if e.kind == "fold"]
+    found, sides = {}, 0
+    for name, place in (("first", 1.71), ("second", 2.41), ("third", 2.46)):
+        event = min(folds, key=lambda e: abs(e.parameter - place))
+        found[f"{name}: T"], found[f"{name}: J"] = event.parameter, event.objective
+        sides += event.null == 1 and event.negative == (0, 1)
+    return {**found, "minimisers on one side of each": float(sides)}

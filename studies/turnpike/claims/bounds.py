@@ -6,17 +6,14 @@ import numpy as np
 
 from continuum import (
     Activation,
-    LearningProblem,
-    NeuralODE2,
-    TerminalEquality,
-    Tikhonov,
-    TimeMesh,
     tanh,
     user_activation,
 )
 from solvers import RK4, NewtonCG, discretize, minimize
 
 from ...bench.registry import claim
+from ..controllability import DIRECTION, TARGET
+from ..paper import moving
 from .common import PAPER
 
 
@@ -28,16 +25,7 @@ def least_norm(
 
     raises SolveError where the endpoint is not reached
     """
-    network = NeuralODE2(len(initial), activation)
-    problem = LearningProblem(
-        network,
-        initial,
-        target,
-        network.controls(TimeMesh(1.0, layers), fixed={"bias": 0.0}),
-        terminal=None,
-        penalty=Tikhonov(1.0),
-        endpoint=TerminalEquality(),
-    )
+    problem = moving(initial, target, activation, layers)
     found = minimize(discretize(problem, RK4()), NewtonCG(gtol=1e-8))
     speed = np.sqrt(np.sum(found.control["weight"] ** 2, axis=(1, 2)))
     return found.objective**0.5, float(np.max(speed) - np.min(speed))
@@ -106,15 +94,12 @@ def spreading_two_points() -> dict[str, float]:
 )
 def moving_two_points() -> dict[str, float]:
     """|w| / r; the limit is |D Sigma^+| with D the direction and Sigma = tanh(X^1)."""
-    target = np.array([[1.0, -0.4], [0.5, 0.8]])
-    direction = np.array([[0.6, 0.2], [-0.3, 0.7]])
-    direction /= np.linalg.norm(direction)
     found, spread = {}, 0.0
     for r in (0.4, 0.2, 0.1, 0.05, 0.025):
-        initial = target - r * direction
-        coarse, (fine, varies) = (least_norm(initial, target, tanh, n) for n in (8, 16))
+        initial = TARGET - r * DIRECTION
+        coarse, (fine, varies) = (least_norm(initial, TARGET, tanh, n) for n in (8, 16))
         found[f"r = {r}"] = (4.0 * fine - coarse[0]) / 3.0 / r
         spread = max(spread, varies / r)
-    found["r -> 0"] = float(np.linalg.norm(direction @ np.linalg.pinv(np.tanh(target))))
+    found["r -> 0"] = float(np.linalg.norm(DIRECTION @ np.linalg.pinv(np.tanh(TARGET))))
     found["max |w| - min |w|, over r"] = spread
     return found

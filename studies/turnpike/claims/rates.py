@@ -9,30 +9,15 @@ from continuum import (
     NeuralODE2,
     SobolevPenalty,
     SquaredError,
-    Tikhonov,
     TimeMesh,
     identity,
-    tanh,
 )
 from solvers import LBFGS, Heun, NewtonCG, discretize, minimize, shoot
 from solvers.turnpike import scheme_spectrum, spectrum, static_optimum
 
 from ...bench.registry import claim
-from ..paper import scalar
+from ..paper import scalar, two_points
 from .common import PAPER
-
-
-def two_points(horizon: float, layers: int) -> LearningProblem:
-    """x' = w tanh(x) + b on the line, from -1/2 and 1/2 towards -3/2 and 1, lambda = 1/2."""
-    return LearningProblem(
-        NeuralODE2(1, tanh),
-        np.array([[-0.5, 0.5]]),
-        np.array([[-1.5, 1.0]]),
-        TimeMesh(horizon, layers),
-        terminal=None,
-        running=SquaredError(1.0),
-        penalty=Tikhonov(0.5),
-    )
 
 
 @claim(
@@ -66,7 +51,7 @@ def two_points(horizon: float, layers: int) -> LearningProblem:
 )
 def two_samples() -> dict[str, float]:
     """T = 8; the rates from the Hamiltonian system linearised at the static optimum."""
-    problem = two_points(8.0, 8)
+    problem = two_points(0.5, TimeMesh(8.0, 8), along=True)
     rates = 2.0 * spectrum(problem, static_optimum(problem)).rates
     best = minimize(problem, LBFGS(gtol=1e-3))
     found = shoot(problem, initial=best.control, segments=8, max_evaluations=10**6)

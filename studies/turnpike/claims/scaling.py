@@ -2,6 +2,8 @@
 TP-02, TP-13 to TP-16).
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from continuum import (
@@ -21,7 +23,6 @@ from continuum import (
     TerminalEquality,
     Tikhonov,
     TimeMesh,
-    identity,
     leaky_relu,
     relu,
     rescale,
@@ -40,6 +41,7 @@ from solvers import (
 )
 
 from ...bench.registry import claim
+from ..paper import scalar
 from .common import PAPER
 
 POINTS = np.array([[1.0, -0.3], [-0.5, 0.8]])
@@ -181,17 +183,10 @@ def norms() -> dict[str, float]:
 )
 def absolute_price() -> dict[str, float]:
     """Proximal gradient."""
-    network, found = NeuralODE2(1, identity), {}
+    found = {}
     for horizon in (2.0, 8.0, 32.0):
-        problem = LearningProblem(
-            network,
-            np.zeros((1, 1)),
-            np.ones((1, 1)),
-            network.controls(TimeMesh(horizon, 8), fixed={"weight": 0.0}),
-            terminal=SquaredError(1.0),
-            penalty=L1(0.5),
-            admissible=Box(bias=(-2.0, 2.0)),
-        )
+        smooth = scalar(1.0, TimeMesh(horizon, 8), affine=False, running=False)
+        problem = replace(smooth, penalty=L1(0.5), admissible=Box(bias=(-2.0, 2.0)))
         found[f"J, T = {horizon:g}"] = minimize(problem, GradientDescent(gtol=1e-9)).objective
     return found
 

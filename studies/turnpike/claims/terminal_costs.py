@@ -13,19 +13,16 @@ from continuum import (
     AbsoluteError,
     LearningProblem,
     Logistic,
-    NeuralODE2,
-    SquaredError,
     TerminalEquality,
     Tikhonov,
     TimeMesh,
-    identity,
     rescale,
-    tanh,
 )
 from solvers import RK4, NewtonCG, discretize, minimize, shoot
 from solvers.pontryagin.extremals import Extremal
 
 from ...bench.registry import claim
+from .. import paper
 from ..paper import scalar
 from .common import PAPER
 
@@ -42,14 +39,7 @@ def on_unit(weight: float, target: float = 2.0, affine: bool = True) -> Learning
 
 def two_points(weight: float = 1.0, layers: int = 8) -> LearningProblem:
     """TP-08: x' = w tanh x + b on the line, -1/2 to -3/2 and 1/2 to 1."""
-    return LearningProblem(
-        NeuralODE2(1, tanh),
-        np.array([[-0.5, 0.5]]),
-        np.array([[-1.5, 1.0]]),
-        TimeMesh(1.0, layers),
-        terminal=SquaredError(1.0),
-        penalty=Tikhonov(weight),
-    )
+    return paper.two_points(weight, TimeMesh(1.0, layers))
 
 
 def solved(problem: LearningProblem) -> Extremal:
@@ -402,18 +392,11 @@ def exact_zeros() -> dict[str, float]:
 )
 def logistic() -> dict[str, float]:
     """x' = u from 0, label 1, lambda = 1; the wrong sign is the label 0."""
-    network = NeuralODE2(1, identity)
-    space = network.controls(TimeMesh(1.0, 4), fixed={"weight": 0.0})
 
     def end(horizon: float, label: float) -> float:
-        problem = LearningProblem(
-            network,
-            np.zeros((1, 1)),
-            np.full((1, 1), label),
-            space,
-            terminal=Logistic(),
-            penalty=Tikhonov(1.0 / horizon),
-        )
+        mesh = TimeMesh(1.0, 4)
+        smooth = scalar(label, mesh, strength=1.0 / horizon, affine=False, running=False)
+        problem = replace(smooth, terminal=Logistic())
         return float(solved(problem).state.final[0, 0])
 
     found = {t: float(np.log1p(np.exp(-end(t, 1.0)))) for t in (16.0, 256.0, 1e6)}

@@ -2,22 +2,19 @@
 
 import numpy as np
 import pytest
+from pictures import check_pictures
 
 from studies.bench.parameters import ParameterGrid
-from studies.bench.registry import find_study
-from studies.bench.store import case_parameters, read_case
-from studies.bench.sweep import run_sweep
+from studies.bench.store import case_parameters
 from studies.turnpike.horizon import horizon
 from studies.turnpike.planar_data import padded, points
 
 
 def test_rings_for_two_horizons(tmp_path):
     """phi <= lambda V / T, classes are right, and the energy is at most V (SL1, 1)."""
-    study = find_study("turnpike/horizon")
     grids: list[ParameterGrid] = [{"horizon": [4.0, 9.0], "starts": [1]}]
-    done = run_sweep(study, grids, tmp_path, progress="none")
-    cases = [read_case(path) for path in done.paths]
-    for case in cases:
+    captions = {"trajectories": "Statuses: MINIMUM", "decay": r"30 samples in R\^3"}
+    for case in check_pictures("horizon", grids, captions, tmp_path, "turnpike"):
         assert case.attrs["status"] == "MINIMUM"
         assert case.attrs["interpolant"] in ("MINIMUM", "CONVERGED")
         bound = float(case["bound"])
@@ -25,10 +22,6 @@ def test_rings_for_two_horizons(tmp_path):
         horizon_of, strength = (case_parameters(case)[n] for n in ("horizon", "strength"))
         assert float(case["energy"]) < bound * horizon_of / strength
         assert np.all(np.sign(case["states"].values[-1, 0]) == case["label"].values)
-    assert study.plot is not None
-    pictures = {picture.name: picture for picture in study.plot(cases)}
-    assert set(pictures) == {"trajectories", "decay"}
-    assert "30 samples in R^3" in pictures["decay"].caption
 
 
 def test_no_bound_where_no_theorem_applies():
