@@ -76,7 +76,7 @@ def trained(problem: LearningProblem, starts: int, seed: int) -> Control:
 def _contours(ax: Axes, case: xr.Dataset, k: int, color: str) -> None:
     x, y = case["f_1"].values, case["f_2"].values
     drawn = ax.contour(x, y, case["value"].values[k].T, levels=LEVELS, cmap="viridis")
-    ax.clabel(drawn, fontsize=8, fmt="%.2g")
+    ax.clabel(drawn, fontsize=8, fmt="%.2g", inline_spacing=2)
     labels, states = case["label"].values, case["state"].values
     ax.plot(*states[:, labels == k], MARKERS[k], color=color, markersize=4, label=CLASSES[k])
     ax.set_xlim(-3.2, 3.2)
