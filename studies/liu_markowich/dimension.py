@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -17,6 +18,7 @@ from ..shared import UNIT, described
 from .paper import PAPER, boxed
 from .values import optimum
 
+Scheme: TypeAlias = Literal["weno", "strang"]
 METHODS = (
     "grid, WENO",
     "grid, Strang",
@@ -26,6 +28,7 @@ METHODS = (
 )
 COLORS = (BLUE, SKY, GREEN, ORANGE, VERMILION)
 MARKERS = ("o-", "s-", "D--", "^:", "v-")
+SCHEMES: tuple[Scheme, ...] = ("weno", "strang")
 MANY = (10, 20, 50, 100, 200)
 MOST_ON_GRIDS = 5
 ALONE = (4.0 - (1.5 * np.e - 1.0)) ** 2 / 2.0
@@ -53,6 +56,12 @@ def _timed(ask: Callable[[], np.ndarray]) -> tuple[float, np.ndarray]:
     began = time.process_time()
     found = ask()
     return time.process_time() - began, found
+
+
+def _on_grid(problem: LearningProblem, nodes: int, scheme: Scheme) -> np.ndarray:
+    """(1,): V at the start."""
+    grid = StateGrid.reachable(problem, nodes)
+    return np.array([solve_hjb(problem, grid, times=6, scheme=scheme).at_start])
 
 
 def _merged(problem: LearningProblem, nodes: int) -> np.ndarray:
@@ -150,14 +159,14 @@ def dimension(
         problem = units(count, layers)
         best = ALONE if count == 1 else two
         if count <= most:
-            for row, scheme in enumerate(("weno", "strang")):
-
-                def on_grid(size: int, scheme=scheme, problem=problem) -> np.ndarray:  # noqa: ANN001
-                    grid = StateGrid.reachable(problem, size)
-                    return np.array([solve_hjb(problem, grid, 6, scheme).at_start])
-
-                on_grid(9)
-                measure(slice(row, row + 1), column, best, lambda ask=on_grid: ask(nodes))
+            for row, scheme in enumerate(SCHEMES):
+                _on_grid(problem, 9, scheme)
+                measure(
+                    slice(row, row + 1),
+                    column,
+                    best,
+                    lambda p=problem, s=scheme: _on_grid(p, nodes, s),
+                )
         if count >= 2:
             _merged(problem, 21)
             measure(slice(2, 4), column, best, lambda p=problem: _merged(p, merged_nodes))

@@ -20,7 +20,7 @@ from .paper import PAPER
 from .values import EXAMPLES, Example, optimum, path, posed
 
 COLORS = (GREEN, BLUE, ORANGE)
-ZERO = 1e-9
+ZERO = 1e-7
 """Differences of V that are smaller than this share of the largest are rounding."""
 SUBSTEPS = 4
 """Steps of RK4 in a layer, as `closed_loop` has them."""
@@ -49,7 +49,7 @@ def gradient_feedback(problem: LearningProblem, value: ValueFunction) -> tuple[C
             return network.velocity(x, v, s)
 
         for n in range(SUBSTEPS):
-            f = stepper.step(velocity, velocity, t + n * tau / SUBSTEPS, tau / SUBSTEPS, f)
+            f = stepper.step(velocity, velocity, t + n * tau / SUBSTEPS, tau / SUBSTEPS, f)  # type: ignore[arg-type]
         states[k + 1] = f[:, 0]
     return problem.space.sample(bias=bias, kernel=kernel), states
 
@@ -137,7 +137,7 @@ def feedback(
     coarsest: int = 40,
     doublings: int = 2,
     fewest: int = 25,
-    nudge: float = 1e-6,
+    nudge: float = 1e-5,
 ) -> xr.Dataset:
     """The closed loop of a value function against the feedback of its gradient.
 

@@ -49,7 +49,7 @@ def _levels(ax: Axes, case: xr.Dataset) -> None:
     ax.minorticks_off()
     ax.set_xlabel("spacing $h$")
     ax.set_ylabel("cost")
-    ax.set_title(case_parameters(case)["example"])
+    ax.set_title(f"{case_parameters(case)['example']}")
     ax.grid(True)
 
 
@@ -69,7 +69,7 @@ def _distances(ax: Axes, case: xr.Dataset) -> None:
     ax.minorticks_off()
     ax.set_xlabel("spacing $h$")
     ax.set_ylabel("distance from $J^*$")
-    ax.set_title(case_parameters(case)["example"])
+    ax.set_title(f"{case_parameters(case)['example']}")
     ax.grid(True)
 
 

@@ -26,6 +26,8 @@ from .paper import PAPER
 
 CLASSES = ("versicolor", "virginica")
 MARKERS = ("o", "^")
+LEVELS = (0.01, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+"""Of V, that are drawn."""
 ROOM = 0.02
 """States worse than V + ROOM do not count for a sample's bound, whatever ROOM is: it is a bound
 all the same (see `lower_bound`).
@@ -73,8 +75,8 @@ def trained(problem: LearningProblem, starts: int, seed: int) -> Control:
 
 def _contours(ax: Axes, case: xr.Dataset, k: int, color: str) -> None:
     x, y = case["f_1"].values, case["f_2"].values
-    drawn = ax.contour(x, y, case["value"].values[k].T, levels=12, cmap="viridis", linewidths=1.0)
-    ax.clabel(drawn, fontsize=7, fmt="%.2g")
+    drawn = ax.contour(x, y, case["value"].values[k].T, levels=LEVELS, cmap="viridis")
+    ax.clabel(drawn, fontsize=8, fmt="%.2g", inline_spacing=2)
     labels, states = case["label"].values, case["state"].values
     ax.plot(*states[:, labels == k], MARKERS[k], color=color, markersize=4, label=CLASSES[k])
     ax.set_xlim(-3.2, 3.2)
@@ -120,8 +122,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             f"{float(case['accuracy']):.0%} of the samples into their class. If each sample might "
             f"choose its own control, it would cost {float(case['mean_value']):.4f} by the value "
             f"functions on {values['nodes']} nodes a side and {bound:.4f} at least, proved. The "
-            f"bound is {bound / objective:.0%} of the trained cost: it does not tell a trained "
-            "control that shares from one that trains badly."
+            f"bound is {bound / objective:.0%} of the trained cost: what of the rest is the price "
+            "of sharing, and what of training, it does not tell."
         )
         pictures.append(
             Picture("classifier" if len(cases) == 1 else f"classifier_{n}", caption, figure)
@@ -151,7 +153,8 @@ def hjb_classifier(
 
     value : V(., 0) of both classes;  state, label : of the first `per_class` samples of each class
     cost, own, own_bound : of each sample, under the trained control, by V, and proved
-    objective, mean_value, bound : their means;  accuracy : the share of samples whose unit is larger
+    objective, mean_value, bound : their means;  accuracy : the share of samples
+        whose unit is the larger one
     """
     if not 1 <= per_class <= 50 or starts < 1:
         raise ValueError(
@@ -162,7 +165,7 @@ def hjb_classifier(
     states, labels = states[:, chosen], labels[chosen]
     problem = posed(states, labels, far, size, horizon, layers)
     control = trained(problem, starts, seed)
-    final = integrate(problem.network, control, states, RK4(), 4).trajectory.final
+    final = integrate(problem.network, control, states, RK4(), steps_per_layer=4).trajectory.final
     # velocities are at most 1: no sample leaves this box, and V needs no state beyond it
     edge = float(np.max(np.abs(states))) + 1.25 * horizon
     grid = StateGrid([(-edge, edge)] * 2, nodes)

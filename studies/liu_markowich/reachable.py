@@ -170,8 +170,8 @@ def reachable(
     at = [int(np.argmin(np.abs(value.times - (horizon - s)))) for s in instants]
     angle = (np.arange(rays) + 0.5) * 2.0 * np.pi / rays
     rim = start[:, None] + radius * np.stack([np.cos(angle), np.sin(angle)])
-    rays = characteristics(problem, rim, steps=3 * STEPS)
-    front = rays.states[::-STEPS]
+    traced = characteristics(problem, rim, steps=3 * STEPS)
+    front = traced.states[::-STEPS]
     runs = cloud(start, radius, samples, instants, np.random.default_rng(seed))
     excess, slope = np.empty((2, len(instants), samples))
     for k, s in enumerate(instants):
