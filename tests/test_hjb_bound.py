@@ -210,8 +210,8 @@ def test_what_it_rests_on(name: str, pruned: bool, rng: np.random.Generator) -> 
     """
     problem = PROBLEMS[name]
     given, h = tried(problem, 15 if name == "three units" else 31, 13), separable(problem)
-    free = lower_bound(problem, given, smooth=0)
-    above = free.value + 0.15 * abs(free.start - free.value) if pruned else None
+    free = lower_bound(problem, given, np.inf, smooth=0)
+    above = free.value + 0.15 * abs(free.start - free.value) if pruned else np.inf
     bound = lower_bound(problem, given, above, smooth=0)
     slab, t, f = points(bound, rng, 4000)
     kept = in_kept_cells(given, bound, slab, f)
@@ -220,7 +220,7 @@ def test_what_it_rests_on(name: str, pruned: bool, rng: np.random.Generator) -> 
     lengths = np.diff(bound.times)
     later = np.append(np.cumsum((lengths * bound.defects)[::-1])[::-1], 0.0)[slab + 1]
     to_come = bound.terminal + later + (bound.times[slab + 1] - t) * bound.defects[slab]
-    if pruned and above is not None:
+    if pruned:
         assert np.mean(kept) < 0.97
         counts = kept & (w - to_come <= above)
         assert np.all(w[~kept] - to_come[~kept] >= above)
@@ -394,13 +394,13 @@ def test_switching_problem_from_below(solved: dict[int, tuple]) -> None:
     for n, least_value in ((41, 0.414), (81, 0.420), (161, 0.422)):
         bound = lower_bound(*solved[n], SWITCH + 1e-4)
         assert least_value < bound.value < SWITCH
-        assert lower_bound(*solved[n]).value < bound.value
+        assert lower_bound(*solved[n], np.inf).value < bound.value
         assert not bound.cut
         missed.append(SWITCH - bound.value)
     assert missed[1] < 0.6 * missed[0]
     assert missed[2] < 0.75 * missed[1]
     assert "states worse than 0.42" in str(lower_bound(*solved[41], SWITCH + 1e-4))
-    assert "proved for every control that is admissible" in str(lower_bound(*solved[41]))
+    assert "proved for every control that is admissible" in str(lower_bound(*solved[41], np.inf))
 
 
 def test_several_extremals_from_below() -> None:
@@ -415,7 +415,7 @@ def test_functions_of_time_alone(solved: dict[int, tuple]) -> None:
     eps_T left out, or pruning without the defect to come, it would not.  A wave in time lowers it.
     """
     problem, value = solved[41]
-    for above in (None, SWITCH + 1e-4):
+    for above in (np.inf, SWITCH + 1e-4):
         bound = lower_bound(problem, value, above)
         for slope in (-0.7, 0.4):
             tilted = value.values + slope * value.times[:, None, None]
@@ -443,7 +443,7 @@ def test_defects_and_cells_belong_together(solved: dict[int, tuple]) -> None:
 
 def test_it_is_no_more_than_a_number_given(solved: dict[int, tuple]) -> None:
     problem, value = solved[41]
-    free = lower_bound(problem, value).value
+    free = lower_bound(problem, value, np.inf).value
     low = 0.5 * (free + lower_bound(problem, value, SWITCH).value)
     cut = lower_bound(problem, value, low)
     assert cut.cut
@@ -459,7 +459,7 @@ def test_rough_values_prove_little_but_nothing_wrong(
     problem, value = solved[81]
     for size in (1e-3, 0.1, 10.0):
         noise = size * rng.standard_normal(value.values.shape)
-        for above in (None, 0.43):
+        for above in (None, np.inf, 0.43):
             moved = Given(value.grid, value.times, value.values + noise)
             assert lower_bound(problem, moved, above).value < SWITCH
 
@@ -637,3 +637,17 @@ def test_what_is_not_proved_is_refused_by_name(solved: dict[int, tuple]) -> None
     smooth = switching(activation=gelu)
     with pytest.raises(ValueError, match="slopes of gelu"):
         proved_cost(smooth, smooth.space.zeros())
+
+
+def test_the_spline_at_the_start_prunes_unless_a_number_is_given() -> None:
+    """The bound of the default is that of W(f_I, 0); where the values are so low that it cuts, that
+    of no number at all.
+    """
+    problem = PROBLEMS["tanh"]
+    given = tried(problem, 31, 13)
+    bound = lower_bound(problem, given)
+    assert bound.value == lower_bound(problem, given, bound.above).value
+    assert bound.value > lower_bound(problem, given, np.inf).value
+    lower = Given(given.grid, given.times, given.values - 0.3 * given.times[:, None, None])
+    free = lower_bound(problem, lower)
+    assert free.value >= lower_bound(problem, lower, np.inf).value

@@ -164,9 +164,10 @@ def lower_bound(problem, value, above=None, *, depth=8, smooth=1):
 
     problem : of one sample; with several, `value` is one value function for each, on the problems
         problem.batch([m]), and the answer is a PerSampleBound
-    above : a number, best the cost of a good control, that prunes: states from which no less is
-        possible do not count.  The bound is the smaller of `above` and what is found, and proved
-        whatever `above` is.  With several samples one for each, or None
+    above : a number that prunes: states from which no less is possible do not count.  The bound is
+        the smaller of `above` and what is found, and proved whatever `above` is; so the smaller the
+        better, down to the bound itself.  The spline at the start unless given, where that is no
+        loss; infinity for no pruning.  With several samples one for each, or None
     depth : how often the boxes are halved, beyond the half cells, that hold a slab's defect
     smooth : how often the values are averaged with weights (1, 2, 1) / 4 along every axis, which
         takes the edge off their errors at kinks; the best of the bounds before and after each
@@ -194,18 +195,18 @@ def lower_bound(problem, value, above=None, *, depth=8, smooth=1):
     reason = enclosable(h)
     if reason:
         raise ValueError(f"no lower bound is proved here: {reason}")
-    limit = np.inf if above is None else float(getattr(above, "value", above))
-    if np.isnan(limit):
+    number = None if above is None else float(getattr(above, "value", above))
+    if number is not None and np.isnan(number):
         raise ValueError("above must be a number, got nan")
     work, depth = Slabs(h, value), check_count("depth", depth, least=0)
-    found = work.bound(limit, depth)
-    for _ in range(check_count("smooth", smooth, least=0)):
-        work.values = _averaged(work.values)
-        other = work.bound(limit, depth)
-        found = other if other.value > found.value else found
+    smooth = check_count("smooth", smooth, least=0)
+    limit = work.at_start() if number is None else number
+    found = work.best(limit, depth, smooth)
     if found.value >= limit:
-        free = work.bound(np.inf, depth)
-        if free.value > limit:
+        free = work.best(np.inf, depth, smooth)
+        if number is None:
+            limit, found = np.inf, free
+        elif free.value > limit:
             raise ValueError(
                 f"above is {limit:.10g}, but no control costs less than {free.value:.10g}"
             )
@@ -218,7 +219,7 @@ def lower_bound(problem, value, above=None, *, depth=8, smooth=1):
         found.defects,
         work.times,
         found.terminal,
-        None if above is None else limit,
+        limit if np.isfinite(limit) else None,
         bool(found.value >= limit),
         tuple(found.cells),
         work.reached,
@@ -285,6 +286,16 @@ class Slabs:
 
     # -- the sweep
 
+    def best(self, above: float, depth: int, smooth: int) -> "_Found":
+        """The best of the bounds of the values and of their averages, 1, ..., smooth times."""
+        given, found = self.values, self.bound(above, depth)
+        for _ in range(smooth):
+            self.values = _averaged(self.values)
+            other = self.bound(above, depth)
+            found = other if other.value > found.value else found
+        self.values = given
+        return found
+
     def bound(self, above: float, depth: int) -> _Found:
         """min(above, W(f_I, 0) - D(0)), slab by slab from the last."""
         slack = self._slack(depth)
@@ -300,7 +311,7 @@ class Slabs:
             to_come += lengths[k] * defect
             to_come += 4.0 * _UNIT * (abs(to_come) + abs(lengths[k] * defect))
             cells.append(kept)
-        start = self._start() - slack[0]
+        start = self.at_start() - slack[0]
         value = start - to_come
         value -= 2.0 * _UNIT * (abs(start) + abs(to_come))
         return _Found(np.inf if closed else value, start, defects, terminal, cells[::-1])
@@ -404,7 +415,7 @@ class Slabs:
                 return False, found
             found = smaller
 
-    def _start(self) -> float:
+    def at_start(self) -> float:
         """W(f_I, 0), by de Casteljau."""
         f = self.problem.initial[:, 0]
         index = np.clip(

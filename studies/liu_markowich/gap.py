@@ -137,7 +137,7 @@ def gap(
         value = solve_hjb(problem, grid, times=nodes)
         above = proved_cost(problem, closed_loop(problem, value).control)
         bound = lower_bound(problem, value, above)
-        plain = lower_bound(problem, value).value if nodes <= plain_most else np.nan
+        plain = lower_bound(problem, value, np.inf).value if nodes <= plain_most else np.nan
         for name, x in zip(
             rows,
             (value.at_start, bound.value, plain, above.value, float(grid.spacings[0])),

@@ -103,7 +103,7 @@ def tube(
     grid = StateGrid.reachable(problem, nodes)
     value = solve_hjb(problem, grid, times=times)
     above = proved_cost(problem, closed_loop(problem, value).control)
-    bound, plain = lower_bound(problem, value, above), lower_bound(problem, value)
+    bound, plain = lower_bound(problem, value, above), lower_bound(problem, value, np.inf)
     path_time, best_path = path(best)
     dims = ("slab", "f_1", "f_2")
     return xr.Dataset(
