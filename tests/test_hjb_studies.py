@@ -176,7 +176,7 @@ def test_irises() -> None:
     np.testing.assert_allclose(data.inputs[100:, 2:].mean(axis=0), [5.552, 2.026], atol=1e-12)
 
 
-TINY = {
+TINY: dict[str, tuple[list, dict[str, str]]] = {
     "value_function": (
         [{"nodes": 61, "times": 9, "fan": 24}],
         {"value": "V at the start is 0.42.* three grids estimate"},
