@@ -126,6 +126,24 @@ def test_turnpike():
     assert names["grown"].status is Status.CONVERGED
 
 
+def test_hjb(capsys):
+    names = run("hjb.md")
+    least = 0.4235585550392474  # LM-54
+    problem, value, run_ = names["problem"], names["value"], names["run"]
+    assert abs(value.at_start - least) < value.error
+    assert 0.0 < run_.objective - least < 5e-4
+    assert 0.42 < names["bound"].value < least
+    assert 0.0 < names["found"].costs[0] - least < 1e-4
+    large = names["lift"](names["few"].control(0))
+    assert names["wide"].admissible.contains(large, 1e-12)
+    exact = names["riccati"](names["held"])(names["start"], 0.0)[0]
+    assert exact == pytest.approx(0.625 / 1.2, rel=1e-9)  # LM-50: lambda |d|^2 / (T + 2 lambda)
+    printed = capsys.readouterr().out
+    assert "(0.86% of it)" in printed
+    assert "J* >= 0.2054" in printed
+    assert problem.mesh.layers == 100
+
+
 def test_the_guide_to_long_horizons_names_every_study():
     found = {s.name.split("/")[1] for s in studies() if s.name.startswith("turnpike/")}
     page = (DOCS / "turnpike.md").read_text().split("## Studies")[1]
