@@ -74,9 +74,12 @@ def trained(problem: LearningProblem, starts: int, seed: int) -> Control:
 
 
 def _contours(ax: Axes, case: xr.Dataset, k: int, color: str) -> None:
-    x, y = case["f_1"].values, case["f_2"].values
-    drawn = ax.contour(x, y, case["value"].values[k].T, levels=LEVELS, cmap="viridis")
-    ax.clabel(drawn, fontsize=8, fmt="%.2g", inline_spacing=2)
+    near = case.sel(f_1=slice(-3.2, 3.2), f_2=slice(-3.2, 3.2))
+    x, y = near["f_1"].values, near["f_2"].values
+    drawn = ax.contour(x, y, near["value"].values[k].T, levels=LEVELS, cmap="viridis")
+    at = 2.0 * np.sqrt(np.array(LEVELS[1:7]))  # far from the data
+    places = [(2.4, y) if k == 0 else (-2.4, -y) for y in at]
+    ax.clabel(drawn, fontsize=8, fmt="%.2g", inline_spacing=2, manual=places)
     labels, states = case["label"].values, case["state"].values
     ax.plot(*states[:, labels == k], MARKERS[k], color=color, markersize=4, label=CLASSES[k])
     ax.set_xlim(-3.2, 3.2)
