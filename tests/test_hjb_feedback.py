@@ -44,6 +44,7 @@ def test_it_switches_once(switch: ValueFunction) -> None:
         np.max(np.abs(run.trajectory.final[:, 0] - [2.753850371773439, 0.3759592055367086])) < 0.05
     )
     assert not np.any(run.ridges)
+    assert run.switches.tolist() == [0, 1]
 
 
 def test_on_the_ridge_a_side_is_taken(mirrored: ValueFunction) -> None:

@@ -49,7 +49,7 @@ class ClosedLoop(Solution[Control]):
     state : the Trajectory at the ends of the layers
     partials : (K, N), the q at the start of each layer
     ridges : (K, N), where V fell both ways
-    switches : (N,), how often q_i changed its sign
+    switches : (N,), how often q_i changed its sign, rests at 0 between two signs left out
     """
 
     state: Trajectory = field(default_factory=lambda: Trajectory(np.empty(0), np.empty((0, 0, 0))))
@@ -118,6 +118,8 @@ def closed_loop(
     if problem.admissible is not None and status is not Status.FINISHED:
         control = problem.admissible.project(control)
     signs = np.sign(q)
+    for k in range(1, layers):  # a unit that rests between two signs has switched
+        signs[k] = np.where(signs[k] == 0.0, signs[k - 1], signs[k])
     turned = signs[1:] * signs[:-1] < 0.0
     chattering = [i for i in range(units) if _longest(turned[:, i]) >= _CHATTER]
     if status is Status.FINISHED and chattering:

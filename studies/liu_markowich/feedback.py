@@ -204,9 +204,7 @@ def feedback(
             "distance": described(
                 "distance", min(away), "1", "from the closed loop to the optimal run"
             ),
-            "switches": described(
-                "switches", _switches(finest.partials), "1", "switches", ("block",)
-            ),
+            "switches": described("switches", finest.switches, "1", "switches", ("block",)),
         },
         coords={
             "nodes": ("nodes", sizes, {"units": "1", "long_name": "nodes on each axis"}),
@@ -219,11 +217,6 @@ def feedback(
             "status": finest.status.value + (f" ({finest.detail})" if finest.detail else ""),
         },
     )
-
-
-def _switches(q: np.ndarray) -> list[int]:
-    """How often each column of q (K, N) changes its sign, at rest or not between."""
-    return [int(np.sum(np.diff(np.sign(x[x != 0.0])) != 0.0)) for x in q.T]
 
 
 def _cost(problem: LearningProblem, control: Control) -> float:
