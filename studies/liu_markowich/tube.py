@@ -119,7 +119,7 @@ def tube(
         coords={
             "slab": (
                 "slab",
-                0.5 * (bound.knots[1:] + bound.knots[:-1]),
+                0.5 * (bound.times[1:] + bound.times[:-1]),
                 {"units": "time", "long_name": "middle of the slab"},
             ),
             "f_1": ("f_1", grid.axes[0], {"units": "1", "long_name": "state of block 1"}),
