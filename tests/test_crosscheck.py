@@ -1,4 +1,4 @@
-"""A trained readout's gradient against another library's automatic one; run by `make
+"""A trained readout's gradient, and a value function, against other libraries; run by `make
 crosscheck`.
 """
 
@@ -7,6 +7,7 @@ import pytest
 
 from continuum import (
     Affine,
+    Box,
     CrossEntropy,
     Interval,
     LearningProblem,
@@ -15,7 +16,10 @@ from continuum import (
     gauss_legendre,
     tanh,
 )
+from continuum.networks import Chain, Linear, Offset, Pointwise
 from solvers import Euler, discretize
+from solvers.hjb import StateGrid, solve_hjb
+from solvers.hjb.separable import separable
 
 
 @pytest.mark.crosscheck
@@ -51,3 +55,55 @@ def test_a_classifier_against_jax(rng):
             np.testing.assert_allclose(
                 share * ours[block.name], np.asarray(theirs[block.name]), rtol=0, atol=1e-13
             )
+
+
+@pytest.mark.crosscheck
+def test_value_functions_against_hj_reachability(rng):
+    """f' = tanh(a - B f), |a| <= 1, by its WENO and Lax-Friedrichs flux in double precision: the
+    same Hamiltonian at random states and slopes, and values inside the grid that come together as
+    both are refined.
+    """
+    hj, jax = pytest.importorskip("hj_reachability"), pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)
+    jnp, horizon, kernel = jax.numpy, 0.5, rng.standard_normal((2, 2))
+    network = Chain(2, (Linear("kernel", 2, sign=-1), Offset("bias"), Pointwise(tanh)))
+    space = network.controls(TimeMesh(horizon, 10), fixed={"kernel": kernel})
+    zero = np.zeros((2, 1))
+    problem = LearningProblem(network, zero, zero, space, admissible=Box(bias=(-1, 1)))
+
+    class Equation(hj.dynamics.Dynamics):
+        def __init__(self):
+            super().__init__("min", "max", None, None)
+
+        def __call__(self, state, control, disturbance, time):
+            return control
+
+        def optimal_control_and_disturbance(self, state, time, grad_value):
+            u = -jnp.asarray(kernel) @ state
+            return jnp.where(grad_value < 0.0, jnp.tanh(u + 1.0), jnp.tanh(u - 1.0)), jnp.zeros(1)
+
+        def partial_max_magnitudes(self, state, time, value, grad_value_box):
+            u = -jnp.asarray(kernel) @ state
+            return jnp.maximum(jnp.abs(jnp.tanh(u + 1.0)), jnp.abs(jnp.tanh(u - 1.0)))
+
+    equation, h = Equation(), separable(problem)
+    f, q = rng.standard_normal((2, 2, 30))
+    theirs = [
+        equation.hamiltonian(jnp.asarray(x), 0.0, 0.0, jnp.asarray(y))
+        for x, y in zip(f.T, q.T, strict=True)
+    ]
+    np.testing.assert_allclose(h.value(f, q, 0.0), np.array(theirs), rtol=0, atol=1e-14)
+    apart = []
+    for nodes in (41, 81):
+        grid = StateGrid([(-2, 2), (-2, 2)], nodes)
+        lattice = hj.Grid.from_lattice_parameters_and_boundary_conditions(
+            hj.sets.Box(jnp.full(2, -2.0), jnp.full(2, 2.0)), grid.shape
+        )
+        end = jnp.asarray(h.terminal(grid.states()).reshape(grid.shape))
+        settings = hj.SolverSettings.with_accuracy("very_high")
+        found = np.asarray(hj.step(settings, equation, lattice, 0.0, end, -horizon, False))
+        inner = slice(nodes // 5, -(nodes // 5))
+        ours = solve_hjb(problem, grid, times=2).values[0]
+        apart.append(np.max(np.abs(ours - found)[inner, inner]))
+    assert apart[1] < 7e-4  # where V begins to rise from 0: both are of first order there
+    assert apart[0] > 1.9 * apart[1]
