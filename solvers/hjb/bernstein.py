@@ -266,7 +266,7 @@ def _add(law, point, block, total):
 
 
 @compiled
-def first_bounds(piece, tables, law, cells, limit):
+def first_bounds(piece: Piece, tables: Tables, law: Law, cells: Cells, limit: float) -> Array:
     """(C,): a first lower bound of W_t + l + H on every cell, infinite where W - ramp > limit.
 
     The least of d_a + H(., q_a) over coefficients and, for intervals, over a box that contains the
@@ -345,7 +345,15 @@ def _widest(law, block):
 
 
 @compiled
-def least(piece, tables, law, cells, order, first, search):
+def least(
+    piece: Piece,
+    tables: Tables,
+    law: Law,
+    cells: Cells,
+    order: Array,
+    first: Array,
+    search: Search,
+) -> float:
     """A lower bound of W_t + l + H on the cells in `order`, where W - ramp <= limit; infinite
     where it is larger on all of them.
 

@@ -158,7 +158,14 @@ def lower_bound(
     depth: int = 8,
     smooth: int = 1,
 ) -> PerSampleBound: ...
-def lower_bound(problem, value, above=None, *, depth=8, smooth=1):
+def lower_bound(
+    problem: LearningProblem,
+    value: GridValues | Sequence[GridValues],
+    above: float | ProvedCost | Sequence[float | ProvedCost | None] | None = None,
+    *,
+    depth: int = 8,
+    smooth: int = 1,
+) -> LowerBound | PerSampleBound:
     """A number that no admissible control undercuts, from values on a grid of states, any values:
     the better they are, the better is the bound.  See the head of this file.
 
@@ -176,31 +183,46 @@ def lower_bound(problem, value, above=None, *, depth=8, smooth=1):
         name; where controls leave the grid; if `above` is less than the bound found without it,
         so that no control costs so little
     """
+    depth = check_count("depth", depth, least=0)
+    smooth = check_count("smooth", smooth, least=0)
+    if not isinstance(value, Sequence):
+        if isinstance(above, Sequence):
+            raise TypeError("above must be one number, as value is one value function")
+        return _of_one(problem, value, above, depth, smooth)
     samples = problem.initial.shape[1]
-    if isinstance(value, Sequence):
-        if len(value) != samples:
-            raise ValueError(f"value must be one for each of {samples} samples, got {len(value)}")
-        given = [None] * samples if above is None else list(above)
-        if len(given) != samples:
-            raise ValueError(f"above must be one for each of {samples} samples, got {len(given)}")
-        bounds = tuple(
-            lower_bound(problem.batch([m]), v, u, depth=depth, smooth=smooth)
-            for m, (v, u) in enumerate(zip(value, given, strict=True))
-        )
-        weights = problem.sample_weights
-        total = float(weights @ np.array([b.value for b in bounds]))
-        size = float(weights @ np.array([abs(b.value) for b in bounds]))
-        return PerSampleBound(total - (samples + 4) * _UNIT * size, bounds, weights)
+    if above is not None and not isinstance(above, Sequence):
+        raise TypeError("above must be a number for each sample, as value is a sequence")
+    given = [None] * samples if above is None else list(above)
+    for name, count in (("value", len(value)), ("above", len(given))):
+        if count != samples:
+            raise ValueError(f"{name} must be one for each of {samples} samples, got {count}")
+    bounds = tuple(
+        _of_one(problem.batch([m]), v, u, depth, smooth)
+        for m, (v, u) in enumerate(zip(value, given, strict=True))
+    )
+    weights = problem.sample_weights
+    total = float(weights @ np.array([b.value for b in bounds]))
+    size = float(weights @ np.array([abs(b.value) for b in bounds]))
+    return PerSampleBound(total - (samples + 4) * _UNIT * size, bounds, weights)
+
+
+def _of_one(
+    problem: LearningProblem,
+    value: GridValues,
+    above: float | ProvedCost | None,
+    depth: int,
+    smooth: int,
+) -> LowerBound:
+    """The bound of a problem of one sample."""
     h = separable(problem)
     reason = enclosable(h)
     if reason:
         raise ValueError(f"no lower bound is proved here: {reason}")
-    number = None if above is None else float(getattr(above, "value", above))
+    number = above.value if isinstance(above, ProvedCost) else above
     if number is not None and np.isnan(number):
         raise ValueError("above must be a number, got nan")
-    work, depth = Slabs(h, value), check_count("depth", depth, least=0)
-    smooth = check_count("smooth", smooth, least=0)
-    limit = work.at_start() if number is None else number
+    work = Slabs(h, value)
+    limit = work.at_start() if number is None else float(number)
     found = work.best(limit, depth, smooth)
     if found.value >= limit:
         free = work.best(np.inf, depth, smooth)
