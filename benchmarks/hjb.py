@@ -14,12 +14,18 @@ The error is that at 200 points of the inner cube, whose trajectories do not mee
 the lowest of 16 descents on 320 layers: its median, which the case says, and its 95% quantile, the
 error of the row.  "same scheme" compares WENO with WENO; "fastest" compares the faster of our
 schemes among those of which neither error is larger than theirs.
+
+"threads" runs 61^3 with one thread and with two.  Case B takes them a quarter of an hour on 31^4
+nodes; `--cases` leaves cases out.
 """
 
 import _harness  # isort: split
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,14 +47,16 @@ from solvers.hjb import StateGrid, descend_values, solve_hjb
 NODES = {2: 101, 3: 61, 4: 31}
 SAME = {2: 1.5, 3: 3.0, 4: 3.5}
 FASTEST = {2: 6.0, 3: 12.0, 4: 8.0}
-POINTS, LAYERS, ROUNDS = 200, 320, 7
+POINTS, LAYERS = 200, 320
+ROUNDS = {2: 7, 3: 3, 4: 1}
+"""A call of theirs takes up to two minutes in four dimensions."""
 SCHEMES = ("weno", "strang")
 
 
 class Data:
     """A problem, its grid, and the values at points that serve as reference."""
 
-    def __init__(self, name: str, units: int) -> None:
+    def __init__(self, name: str, units: int, *, reference: bool = True) -> None:
         self.name, self.units = name, units
         mesh, zero = TimeMesh(0.5 if name == "A" else 1.0, LAYERS), np.zeros((units, 1))
         if name == "A":
@@ -71,7 +79,8 @@ class Data:
         self.grid = StateGrid([(-half, half)] * units, NODES[units])
         rng = np.random.default_rng(0)
         self.points = rng.uniform(-inner, inner, (units, POINTS))
-        self.reference = descend_values(self.problem, self.points).costs
+        if reference:
+            self.reference = descend_values(self.problem, self.points).costs
         self.medians: dict[str, float] = {}
 
     @property
@@ -155,11 +164,12 @@ def theirs(data: Data, bits: int) -> _harness.Case:
     return _harness.Case(name, data.case, make, error)
 
 
-def rows_of(data: Data) -> list[_harness.Row]:
+def grids(name: str, units: int) -> list[_harness.Row]:
     """WENO against WENO, and the faster of our schemes that are as exact."""
+    data = Data(name, units)
     mine = [ours(data, scheme) for scheme in SCHEMES]
     peers = [theirs(data, bits) for bits in (32, 64)]
-    _harness.measure([*mine, *peers], ROUNDS)
+    _harness.measure([*mine, *peers], ROUNDS[data.units])
     found = []
     for peer in peers:
         exact = [
@@ -185,11 +195,54 @@ def rows_of(data: Data) -> list[_harness.Row]:
     return found
 
 
-def main(json_path: Path) -> None:
-    """Runs all; the file gets the rows."""
-    rows = [row for units in NODES for name in "AB" for row in rows_of(Data(name, units))]
+_THREADS = """
+import os, statistics, time
+os.environ["NUMBA_NUM_THREADS"] = "2"
+import numba
+import hjb
+os.environ["NUMBA_NUM_THREADS"] = "2"  # _harness has made it 1, and pinned the process
+os.sched_setaffinity(0, range(os.cpu_count()))
+data = hjb.Data("B", 3, reference=False)
+found = {1: [], 2: []}
+for _ in range(6):
+    for count in found:
+        numba.set_num_threads(count)
+        began = time.perf_counter()
+        hjb.solve_hjb(data.problem, data.grid, times=2, scheme=SCHEME)
+        found[count].append(time.perf_counter() - began)
+print(*(statistics.median(times[1:]) for times in found.values()))
+"""
+
+
+def threads(scheme: str) -> list[_harness.Row]:
+    """61^3 with two threads against one, in a process that is free to use all cores."""
+    code = _THREADS.replace("SCHEME", repr(scheme))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    one, two = (float(x) for x in done.stdout.split())
+    row = _harness.Case(f"continuum {scheme}, two threads", "B, 61^3", lambda: lambda: None)
+    other = _harness.Case(f"continuum {scheme}, one thread", "B, 61^3", lambda: lambda: None)
+    for case, seconds in ((row, two), (other, one)):
+        case.seconds, case.status = seconds, "finished"
+    return [_harness.compare(row, other, 1.5)]
+
+
+CASES: dict[str, Callable[[], list[_harness.Row]]] = {
+    **{f"{name}{units}": partial(grids, name, units) for units in NODES for name in "AB"},
+    "threads": lambda: [row for scheme in SCHEMES for row in threads(scheme)],
+}
+
+
+def main(json_path: Path, cases: Sequence[str]) -> None:
+    """Runs some cases, or all; the file gets the rows."""
+    rows = [row for name in cases for row in CASES[name]()]
     _harness.write(rows, json_path, "Value functions on grids, from T to 0")
 
 
 if __name__ == "__main__":
-    _harness.run("hjb", main)
+    _harness.run("hjb", main, list(CASES))
