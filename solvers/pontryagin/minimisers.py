@@ -57,7 +57,7 @@ def obstacle(problem: LearningProblem) -> str:
     if static:
         return (
             f"{', '.join(static)} cannot be chosen at every time on its own: it is constant in "
-            "time (hold it with fixed={...}, or train it by minimize)"
+            "time (hold it with fixed={...} or problem.holding, or train it by minimize)"
         )
     for term in terms_of(problem.penalty):
         if not term.pointwise:
