@@ -15,7 +15,7 @@ the lowest of 16 descents on 320 layers: its median, which the case says, and it
 error of the row.  "same scheme" compares WENO with WENO; "fastest" compares the faster of our
 schemes among those of which neither error is larger than theirs.
 
-"threads" runs 61^3 with one thread and with two.  Case B takes them a quarter of an hour on 31^4
+"threads" runs 61^3 with one thread and with two.  All takes ten minutes, half of it case B on 31^4
 nodes; `--cases` leaves cases out.
 """
 
@@ -49,7 +49,7 @@ SAME = {2: 1.5, 3: 3.0, 4: 3.5}
 FASTEST = {2: 6.0, 3: 12.0, 4: 8.0}
 POINTS, LAYERS = 200, 320
 ROUNDS = {2: 7, 3: 3, 4: 1}
-"""A call of theirs takes up to two minutes in four dimensions."""
+"""A call of theirs takes up to 43 s in four dimensions."""
 SCHEMES = ("weno", "strang")
 
 
