@@ -69,6 +69,7 @@ def problems() -> dict[str, LearningProblem]:
     return {
         "identity": plain,
         "tracking": replace(plain, admissible=lopsided, running=tracked),
+        "on the way alone": replace(plain, terminal=None, running=tracked),
         "inner": inner,
         "absolute": replace(plain, terminal=AbsoluteError(1.0)),
         "relu": boxed([0.5, 0.4], [4.0, 0.0], layers=12, activation=relu),
@@ -93,7 +94,9 @@ def test_the_gradient_in_speeds_is_that_of_the_cost(name: str, rng: np.random.Ge
     assert np.max(np.abs((ahead - behind) / (2 * step) - slope)) < 1e-8
 
 
-@pytest.mark.parametrize("name", ["identity", "tracking", "inner", "relu", "fixed", "held"])
+@pytest.mark.parametrize(
+    "name", ["identity", "tracking", "on the way alone", "inner", "relu", "fixed", "held"]
+)
 def test_compiled_descents_are_the_reference(name: str, rng: np.random.Generator) -> None:
     problem = problems()[name]
     h = separable(problem)

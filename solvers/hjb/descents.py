@@ -9,17 +9,14 @@ from continuum.arrays import Array
 from continuum.checks import check_array, check_count, check_positive, check_rng
 from continuum.compiled import FROM_VALUE
 from continuum.controls import Control
-from continuum.functional import RunningCost, Tracking
-from continuum.losses import SquaredError
 from continuum.problem import LearningProblem
-from continuum.readouts import State
 
 from ..descent.multistart import multistart
 from ..descent.riccati_newton import RiccatiNewton
 from ..pontryagin.shooting import shoot
 from ..run.solution import SolveError
 from . import speed_loops
-from .separable import SeparableHamiltonian, separable
+from .separable import SeparableHamiltonian, separable, squared_error
 from .speeds import Speeds
 
 _SMALLEST, _SHARE = 0.1, 0.1
@@ -184,10 +181,13 @@ def lowered(h: SeparableHamiltonian) -> speed_loops.Program | None:
     """
     functional, rows, w = h.problem.functional, h.rows, h.weights
     phi, psi = rows.phi or identity, rows.psi or identity
-    costs = [_quadratic(cost, w) for cost in (functional.terminal, functional.running)]
+    terminal, running = (
+        squared_error(cost, len(w)) for cost in (functional.terminal, functional.running)
+    )
     signed = phi is identity or (phi.odd and phi.monotone)
-    unknown = any(x is None for x in (*costs, phi.code, psi.code))
-    if not h.autonomous or unknown or not signed:
+    if terminal is None or running is None or phi.code is None or psi.code is None:
+        return None
+    if not h.autonomous or not signed:
         return None
     held, units = h.held(0.0), len(w)
     offsets = np.zeros((2, units))
@@ -207,23 +207,9 @@ def lowered(h: SeparableHamiltonian) -> speed_loops.Program | None:
         rows.sign * measure,
         np.array(codes, dtype=np.int64),
         np.array([phi.parameter, psi.parameter]),
-        costs[0],  # type: ignore[arg-type]  # not None, see above
-        costs[1],  # type: ignore[arg-type]
+        np.stack([terminal[0] * w, terminal[1]]),
+        np.stack([running[0] * w, running[1]])[:, : len(w) if h.has_running_cost else 0],
     )
-
-
-def _quadratic(cost: RunningCost | None, w: Array) -> Array | None:
-    """(2, N), g and y of sum_i g_i (f_i - y_i)^2; (2, 0) for no cost, None for another one."""
-    if cost is None:
-        return np.empty((2, 0))
-    if (
-        isinstance(cost, Tracking)
-        and type(cost.loss) is SquaredError
-        and isinstance(cost.readout, State)
-        and not callable(cost.target)
-    ):
-        return np.stack([cost.loss.weight * w, np.asarray(cost.target)[:, 0]])
-    return None
 
 
 def _shot(found: DescendedValues, number: int) -> float:

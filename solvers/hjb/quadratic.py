@@ -25,13 +25,10 @@ from continuum.activations import identity
 from continuum.arrays import Array
 from continuum.checks import check_array, check_positive
 from continuum.controls import Control
-from continuum.functional import RunningCost, Tracking
-from continuum.losses import SquaredError
 from continuum.problem import LearningProblem
-from continuum.readouts import State
 
 from ..pontryagin.minimisers import quadratic
-from .separable import separable
+from .separable import separable, squared_error
 
 _GAUSS = np.polynomial.legendre.leggauss(5)
 
@@ -186,30 +183,17 @@ def quadratic_data(problem: LearningProblem) -> QuadraticData:
         reason = "some units have weight 0"
     else:
         for name, cost in (("terminal", functional.terminal), ("running", functional.running)):
-            if not _squared(cost):
+            if squared_error(cost, len(w)) is None:
                 reason = f"the {name} cost is no SquaredError of the state"
     if reason:
         raise ValueError(f"problem is not linear-quadratic: {reason}")
     scale = np.sqrt(w)
     (strength,) = quadratic(problem).values()
-    ends = [_weighed(cost, scale) for cost in (functional.running, functional.terminal)]
     matrix = scale[:, None] * h.still(np.eye(len(w)), 0.0) / scale
-    return QuadraticData(matrix, strength, *ends[0], *ends[1], scale)
-
-
-def _squared(cost: RunningCost | None) -> bool:
-    """True for no cost, and for a squared error of the state."""
-    return cost is None or (
-        isinstance(cost, Tracking)
-        and type(cost.loss) is SquaredError
-        and isinstance(cost.readout, State)
-        and not callable(cost.target)
+    none = 0.0, np.zeros(len(w))  # never taken: both costs are known here
+    running, terminal = (
+        squared_error(cost, len(w)) or none for cost in (functional.running, functional.terminal)
     )
-
-
-def _weighed(cost: RunningCost | None, scale: Array) -> tuple[float, Array]:
-    """theta and y of theta |f - y|^2; 0 for no cost."""
-    if not isinstance(cost, Tracking):
-        return 0.0, np.zeros_like(scale)
-    loss: SquaredError = cost.loss  # type: ignore[assignment]  # see _squared
-    return loss.weight, scale * np.asarray(cost.target)[:, 0]
+    return QuadraticData(
+        matrix, strength, running[0], scale * running[1], terminal[0], scale * terminal[1], scale
+    )

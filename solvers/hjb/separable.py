@@ -31,9 +31,11 @@ import numpy as np
 from continuum.activations import identity
 from continuum.arrays import Array
 from continuum.endpoints import no_endpoint
-from continuum.functional import Tracking
+from continuum.functional import RunningCost, Tracking
+from continuum.losses import SquaredError
 from continuum.networks import Chain, Rows
 from continuum.problem import LearningProblem
+from continuum.readouts import State
 from continuum.sets import FiniteSet
 
 from ..pontryagin.minimisers import (
@@ -264,6 +266,19 @@ def entry_bounds(problem: LearningProblem, name: str) -> tuple[float, float] | N
         if isinstance(part, FiniteSet) and name in part.named(problem.space):
             return float(part.values[name][0]), float(part.values[name][-1])
     return problem.admissible.interval(name, problem.space)
+
+
+def squared_error(cost: RunningCost | None, units: int) -> tuple[float, Array] | None:
+    """(theta, y (N,)) of a cost theta |f - y|^2 of the state, y the same at all times; zeros for no
+    cost, None for another one.
+    """
+    if cost is None:
+        return 0.0, np.zeros(units)
+    if not isinstance(cost, Tracking) or not isinstance(cost.readout, State):
+        return None
+    if type(cost.loss) is not SquaredError or callable(cost.target):
+        return None
+    return cost.loss.weight, np.asarray(cost.target)[:, 0]
 
 
 def separable(problem: LearningProblem) -> SeparableHamiltonian:

@@ -26,7 +26,7 @@ class Program(NamedTuple):
     measure : (N,), sign times w
     codes : (4,), of phi and psi and whether their slopes are found from values
     parameters : (2,)
-    terminal, running : (2, N), g and y
+    terminal, running : (2, N), g and y; running (2, 0) where there is no such cost
     """
 
     steps: Array
