@@ -16,6 +16,7 @@ from continuum import (
     WidthDepth,
     gauss_legendre,
     identity,
+    midpoint,
     tanh,
 )
 from continuum.arrays import Array
@@ -208,3 +209,14 @@ def test_a_kernel_of_finite_rank_is_reduced_exactly():
     assert whole.value(lift(control)) == pytest.approx(own.value(control), abs=1e-12)
     one = galerkin(problem, 1)  # A alone keeps the span, or A*, is not enough
     assert one[2] > 1e-9
+
+
+def test_a_kernel_of_rank_zero_has_no_modes() -> None:
+    """Start and target alone span what is needed: the reduction is exact."""
+    network = WidthDepth(midpoint(UNIT, 4), identity)
+    space = network.controls(TimeMesh(1.0, 10), fixed={"kernel": 0.0})
+    start, target = np.array([[0.5, 0.5, 0.0, 0.0], [4.0, 4.0, 0.0, 1.0]])[:, :, None]
+    problem = LearningProblem(network, start, target, space, penalty=Tikhonov(0.1))
+    small, _, error = galerkin(problem, 3)
+    assert len(small.initial) == 2
+    assert error < 1e-9

@@ -83,7 +83,7 @@ def _basis(problem: LearningProblem, data: QuadraticData, modes: int) -> Array:
     left, sizes, right = np.linalg.svd(data.matrix)
     kept = min(modes, int(np.sum(sizes > _DEPENDENT * max(sizes[0], 1e-300))))
     start = data.scale * problem.initial[:, 0]
-    pairs = np.stack([left[:, :kept].T, right[:kept]], axis=1).reshape(2 * kept, -1)
+    pairs = np.stack([left[:, :kept].T, right[:kept]], axis=1).reshape(2 * kept, len(left))
     found: list[Array] = []
     for x in (start, data.terminal_target, data.running_target, *pairs):
         size, rest = np.linalg.norm(x), x
