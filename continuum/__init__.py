@@ -15,8 +15,9 @@ from .activations import (
 )
 from .blocks import Block
 from .controls import Control, ControlSpace, FunctionControl
+from .cubature import cubature
 from .derivatives import DerivativeReport, check_derivatives
-from .domains import Circle, Interval, Line, Product
+from .domains import Circle, Disc, Interval, Line, Product, Triangle
 from .endpoints import CostSum, TerminalEquality
 from .feed_forward import FeedForward
 from .functional import Functional, RunningCost, Tracking
@@ -93,6 +94,7 @@ __all__ = [
     "CrossEntropy",
     "Dense",
     "DerivativeReport",
+    "Disc",
     "FeedForward",
     "FiniteSet",
     "FunctionControl",
@@ -130,12 +132,14 @@ __all__ = [
     "Tikhonov",
     "TimeMesh",
     "Tracking",
+    "Triangle",
     "WidthDepth",
     "arctan",
     "change_depth",
     "change_width",
     "check_derivatives",
     "clenshaw_curtis",
+    "cubature",
     "eigenvalues",
     "elu",
     "gauss_hermite",

@@ -1,13 +1,27 @@
-"""Label domains Y: Interval, Circle, Line, and their products."""
+"""Label domains Y: Interval, Circle, Line, Disc, Triangle, and their products."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isfinite, pi, prod
+from math import dist, inf, isfinite, pi, prod
+from typing import ClassVar
 
-from .checks import check_positive, store
+from .checks import check_number, check_positive, store
+
+
+class _Factor:
+    """What is no product itself, but can be multiplied by others.
+
+    dimension : the number of coordinates of its points
+    """
+
+    dimension: ClassVar[int] = 1
+
+    def __mul__(self, other: "Domain") -> "Product":
+        return Product((*_parts(self), *_parts(other)))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
-class Interval:
+class Interval(_Factor):
     """The interval (left, right), left < right both finite; raises ValueError otherwise."""
 
     left: float = 0.0
@@ -22,12 +36,9 @@ class Interval:
         """right - left."""
         return self.right - self.left
 
-    def __mul__(self, other: "Domain") -> "Product":
-        return Product((*factors(self), *factors(other)))
-
 
 @dataclass(frozen=True)
-class Circle:
+class Circle(_Factor):
     """The circle [0, length) with its ends identified; length 2 pi by default."""
 
     length: float = 2 * pi
@@ -40,12 +51,9 @@ class Circle:
         """The circumference."""
         return self.length
 
-    def __mul__(self, other: "Domain") -> "Product":
-        return Product((*factors(self), *factors(other)))
-
 
 @dataclass(frozen=True)
-class Line:
+class Line(_Factor):
     """The real line."""
 
     @property
@@ -53,28 +61,100 @@ class Line:
         """Infinite."""
         return inf
 
-    def __mul__(self, other: "Domain") -> "Product":
-        return Product((*factors(self), *factors(other)))
+
+@dataclass(frozen=True)
+class Disc(_Factor):
+    """The disc |y - centre| < radius in the plane.
+
+    raises ValueError unless centre is two finite numbers and radius > 0 is finite
+    """
+
+    dimension: ClassVar[int] = 2
+    centre: tuple[float, float] = (0.0, 0.0)
+    radius: float = 1.0
+
+    def __post_init__(self) -> None:
+        store(self, _point, "centre")
+        store(self, check_positive, "radius")
+
+    @property
+    def measure(self) -> float:
+        """pi radius^2."""
+        return pi * self.radius**2
+
+
+@dataclass(frozen=True)
+class Triangle(_Factor):
+    """The triangle with three corners in the plane, in either order.
+
+    raises ValueError for corners that are not two finite numbers each, or that lie on one line:
+        twice the area at most 1e-12 of the square of the longest side
+    """
+
+    dimension: ClassVar[int] = 2
+    first: tuple[float, float] = (0.0, 0.0)
+    second: tuple[float, float] = (1.0, 0.0)
+    third: tuple[float, float] = (0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        store(self, _point, "first", "second", "third")
+        corners = (self.first, self.second, self.third)
+        longest = max(dist(p, q) for p in corners for q in corners)
+        if not 2.0 * self.measure > 1e-12 * longest**2:
+            raise ValueError(f"Triangle needs corners that are not on one line, got {corners}")
+
+    @property
+    def measure(self) -> float:
+        """|(second - first) x (third - first)| / 2."""
+        (x, y), (a, b), (c, d) = self.first, self.second, self.third
+        return abs((a - x) * (d - y) - (b - y) * (c - x)) / 2
 
 
 @dataclass(frozen=True)
 class Product:
-    """The product of one-dimensional domains, written Interval(0, 1) * Circle()."""
+    """The product of the domains above, written Interval(0, 1) * Circle()."""
 
-    parts: tuple[Interval | Circle | Line, ...]
+    parts: tuple[Interval | Circle | Line | Disc | Triangle, ...]
+
+    @property
+    def dimension(self) -> int:
+        """The number of coordinates of its points."""
+        return sum(part.dimension for part in self.parts)
 
     @property
     def measure(self) -> float:
-        """The product of the measures."""
+        """The product of the measures; infinite if one is."""
         return prod(part.measure for part in self.parts)
 
     def __mul__(self, other: "Domain") -> "Product":
-        return Product((*factors(self), *factors(other)))
+        return Product((*_parts(self), *_parts(other)))
 
 
-Domain = Interval | Circle | Line | Product
+Domain = Interval | Circle | Line | Disc | Triangle | Product
 
 
 def factors(domain: Domain) -> tuple[Interval | Circle | Line, ...]:
-    """The one-dimensional factors of a domain; their number is its dimension."""
+    """The one-dimensional factors of a domain; their number is its dimension.
+
+    raises ValueError for a domain that is no product of such, one with a Disc or a Triangle
+    """
+    found = []
+    for part in _parts(domain):
+        if isinstance(part, Disc | Triangle):
+            raise ValueError(
+                f"{part} is no product of intervals, circles and lines, which is asked for here; "
+                "its rule is cubature(domain, degree)"
+            )
+        found.append(part)
+    return tuple(found)
+
+
+def _parts(domain: Domain) -> tuple[Interval | Circle | Line | Disc | Triangle, ...]:
     return domain.parts if isinstance(domain, Product) else (domain,)
+
+
+def _point(name: str, value: Sequence[float]) -> tuple[float, float]:
+    """`value` as two finite floats."""
+    if not isinstance(value, Sequence) or len(value) != 2:
+        raise ValueError(f"{name} must be two numbers, got {value!r}")
+    return check_number(name, value[0]), check_number(name, value[1])

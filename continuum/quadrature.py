@@ -26,8 +26,7 @@ class Grid:
     _carried: dict[object, Array] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        dimension = len(factors(self.domain))
-        nodes = check_array("nodes", self.nodes, ("N", dimension))
+        nodes = check_array("nodes", self.nodes, ("N", self.domain.dimension))
         weights = check_array("weights", self.weights, (nodes.shape[0],))
         if np.any(weights < 0):
             raise ValueError(f"weights must be >= 0, the least given is {weights.min()}")
