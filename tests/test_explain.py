@@ -28,6 +28,7 @@ from continuum import (
 )
 from continuum.exact import asymmetric_growth, linear_growth, moving_bias, scalar_decay, volterra
 from solvers import Explanation, Hypothesis, Theorem, explain
+from solvers.theory.hypotheses import SigmaHypotheses
 
 UNIT = Interval(0, 1)
 MESH = TimeMesh(1.0, 20)
@@ -310,9 +311,11 @@ def test_gelu_needs_no_monotony_for_lyapunov():
 
 
 def test_the_line_has_infinite_measure():
+    """A network with sigma(0) != 0 is refused there; the hypothesis says why."""
     grid = gauss_hermite(8)
-    found = told(softplus, 0.0, 0.0, grid)
-    assert found["3.1"].missing == ("sigma(0) = 0 or |Y| finite",)
+    refused = SigmaHypotheses(softplus, grid.domain.measure).integrable
+    assert (refused.verdict, refused.number) == ("no", inf)
+    assert SigmaHypotheses(softplus, 2.0).integrable.verdict == "yes"
     assert told(tanh, 0.0, 0.0, grid)["3.1"].applies == "yes"
     assert told(tanh, 0.0, 0.0, grid)["bounded activation"].missing == ("|Y| finite",)
 

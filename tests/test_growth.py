@@ -9,18 +9,15 @@ from scipy.integrate import simpson
 from continuum import (
     Circle,
     Interval,
-    Line,
     TimeMesh,
     WidthDepth,
     elu,
-    gauss_hermite,
     gauss_legendre,
     identity,
     midpoint,
     periodic,
     relu,
     sigmoid,
-    softplus,
     tanh,
     user_activation,
 )
@@ -338,16 +335,6 @@ def test_a_moving_kernel_leaves_gronwall():
     assert found.kind == "exponential"
     assert found.rate == pytest.approx(1.0)
     assert "Norms are the largest at the ends and middles of layers" in found.sentence
-
-
-def test_no_theorem_on_the_line():
-    """sigma(0) > 0 on a Y of infinite measure leaves L^2 at once."""
-    network = WidthDepth(gauss_hermite(8), softplus)
-    found = growth_class(network, network.control(MESH), np.zeros((8, 1)))
-    assert found.kind == "no theorem applies"
-    assert found.bound(1.0) == inf
-    assert found.sentence.endswith("sigma(0) != 0 on a Y of infinite measure.")
-    assert isinstance(network.grid.domain, Line)
 
 
 def test_no_theorem_without_a_lipschitz_constant():

@@ -2,26 +2,35 @@
 array libraries.
 """
 
+import re
+
 import array_api_strict
 import numpy as np
 import pytest
 
 from continuum import (
     Bottleneck,
+    Circle,
     Dense,
     Interval,
     LowRank,
     NeuralODE,
     NeuralODE2,
     SymmetricLayer,
+    TimeMesh,
     WidthDepth,
+    gauss_hermite,
+    gelu,
+    identity,
+    periodic,
     relu,
     sigmoid,
+    softplus,
     tanh,
     trapezoid,
 )
 from continuum.arrays import to_host
-from solvers import observed_orders
+from solvers import RK4, integrate, observed_orders
 
 GRID = trapezoid(Interval(0, 2), 5)
 NETWORKS = {
@@ -218,3 +227,29 @@ def test_the_symmetric_layer_contracts(rng):
 def test_no_units(make):
     with pytest.raises(ValueError, match="must be at least 1"):
         make()
+
+
+@pytest.mark.parametrize("sigma", [sigmoid, softplus], ids=str)
+@pytest.mark.parametrize(
+    "grid", [gauss_hermite(6), gauss_hermite(3) * periodic(Circle(), 4)], ids=["line", "cylinder"]
+)
+@pytest.mark.parametrize("kind", [WidthDepth, SymmetricLayer])
+def test_an_activation_that_leaves_l2_on_the_line_is_refused(kind, grid, sigma):
+    words = rf"{sigma}.*sigma\(0\) = 0\.[56].*{re.escape(str(grid.domain))} has infinite measure"
+    with pytest.raises(ValueError, match=words):
+        kind(grid, sigma)
+    network = kind(periodic(Circle(), 4), sigma)
+    with pytest.raises(ValueError, match="infinite measure"):
+        network.on(grid)
+
+
+def test_activations_that_vanish_at_zero_live_on_the_line():
+    """f_t = tanh(a - Bf) with b = e^(-y^2 - z^2); and any activation in R^d."""
+    grid = gauss_hermite(12)
+    kernel = lambda y, z: np.exp(-(y**2) - z**2)  # noqa: E731
+    for sigma in (tanh, relu, gelu, identity):
+        network = WidthDepth(grid, sigma)
+        control = network.control(TimeMesh(1.0, 4), kernel=kernel)
+        final = integrate(network, control, grid.sample(lambda y: np.exp(-(y**2))), RK4())
+        assert np.all(np.isfinite(final.trajectory.final))
+    assert NeuralODE(3, sigmoid).units == 3

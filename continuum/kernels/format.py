@@ -29,6 +29,8 @@ class Kernel(ABC):
     positions: ClassVar[int] = 2
     is_matrix: ClassVar[bool] = False
     """Whether b is the matrix b(y_i, z_j), and `apply` takes stacks (L, N, N) of them."""
+    bounded: ClassVar[bool] = True
+    """Whether B is bounded on L^2(Y), so that |B| converges as the grid is refined."""
 
     def bind(self, grid: Grid) -> "Kernel":
         """This kernel for one grid, of which `apply` may need more than w; networks call it."""

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import isinf
 from typing import ClassVar, Self, TypeAlias
 
 import numpy as np
@@ -309,7 +310,11 @@ class Offset(Map):
 
 @dataclass(frozen=True, eq=False)
 class Pointwise(Map):
-    """y = sigma(x), entry by entry."""
+    """y = sigma(x), entry by entry.
+
+    On a grid of a domain of infinite measure sigma(x) is in L^2(Y) for x in L^2(Y) only if
+    sigma(0) = 0; any other activation is refused there with a ValueError.
+    """
 
     block: ClassVar[None] = None  # type: ignore[assignment]
     activation: Activation
@@ -319,6 +324,15 @@ class Pointwise(Map):
             raise TypeError(f"activation must be an Activation, got {self.activation!r}")
 
     def bind(self, space: Space, before: tuple[Map, ...]) -> tuple[Self, Space]:
+        if isinstance(space, Grid) and isinf(space.domain.measure):
+            at_zero = float(self.activation.value(np.zeros(1))[0])
+            if at_zero != 0.0:
+                raise ValueError(
+                    f"activation {self.activation} has sigma(0) = {at_zero:.6g}, and {space.domain}"
+                    " has infinite measure: sigma(u) is not in L^2(Y) for any u in L^2(Y), so that "
+                    "the equation has no solution there; take an activation with sigma(0) = 0, or "
+                    "a domain of finite measure"
+                )
         return self, space
 
     def value(self, x: Array, c: Values, t: float) -> Array:

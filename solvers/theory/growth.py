@@ -62,8 +62,7 @@ def growth_class(
     - linear: a, b constant in time, B_s >= 0, sigma nondecreasing with sigma(0) = 0:
       |f_I| + t (2 L int Sigma(u_I))^1/2 (Proposition 3.5 for any such sigma)
     - linear: sigma bounded, Y of finite measure: |f_I| + t sup|sigma| |Y|^1/2
-    - exponential: L finite, and sigma(0) = 0 or Y of finite measure: Gronwall with L |B| (Theorem
-    3.1)
+    - exponential: L finite, B bounded on L^2(Y): Gronwall with L |B| (Theorem 3.1)
 
     B_s >= 0 is what this grid says of it; monotonicity is checked at 4001 points of [-40, 40].
 
@@ -121,12 +120,9 @@ def growth_class(
 def _gronwall(network: WidthDepth, control: ControlPath, start: float, constant: bool) -> Growth:
     sigma, size = network.activation, network.grid.domain.measure
     at_zero = 0.0 if sigma.vanishes_at_zero else abs(float(sigma.value(np.zeros(1))[0]))
-    if not isfinite(sigma.lipschitz) or (at_zero > 0 and not isfinite(size)):
-        why = (
-            "sigma is not Lipschitz"
-            if not isfinite(sigma.lipschitz)
-            else "sigma(0) != 0 on a Y of infinite measure"
-        )
+    bounded = network.kernel.bounded
+    if not (isfinite(sigma.lipschitz) and bounded):
+        why = "sigma is not Lipschitz" if bounded else "B is not bounded on L^2(Y)"
         return Growth("no theorem applies", "none", start, inf, inf, f"No theorem applies: {why}.")
     nodes = control.mesh.nodes
     times = (
