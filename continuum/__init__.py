@@ -24,6 +24,7 @@ from .functional import Functional, RunningCost, Tracking
 from .kernels import (
     Convolution,
     Dense,
+    FractionalLaplacian,
     LowRank,
     OnTheFly,
     eigenvalues,
@@ -97,6 +98,7 @@ __all__ = [
     "Disc",
     "FeedForward",
     "FiniteSet",
+    "FractionalLaplacian",
     "FunctionControl",
     "Functional",
     "Grid",

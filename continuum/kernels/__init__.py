@@ -3,6 +3,7 @@
 from .convolution import Convolution
 from .dense import Dense
 from .format import Kernel, KernelFormat
+from .fractional import FractionalLaplacian
 from .low_rank import LowRank
 from .on_the_fly import KernelLaw, OnTheFly
 from .spectra import eigenvalues, hilbert_schmidt_norm, jump_kernel, operator_norm, singular_values
@@ -10,6 +11,7 @@ from .spectra import eigenvalues, hilbert_schmidt_norm, jump_kernel, operator_no
 __all__ = [
     "Convolution",
     "Dense",
+    "FractionalLaplacian",
     "Kernel",
     "KernelFormat",
     "KernelLaw",
