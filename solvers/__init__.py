@@ -20,6 +20,7 @@ from .evaluate import Evaluation, evaluate
 from .flow.architectures import Architecture, Layer, architecture
 from .flow.integrate import integrate, integrate_stages
 from .flow.picard import picard
+from .flow.preconditioner import spectral_preconditioner
 from .flow.reduction import Reduction, exact_reduction
 from .flow.refinement import (
     Refinement,
@@ -67,6 +68,7 @@ from .theory.stability import (
     operator_matrix,
     steady_state,
 )
+from .theory.stiffness import explicit_step_limit
 
 __all__ = [
     "DOP853",
@@ -148,6 +150,7 @@ __all__ = [
     "evaluate",
     "exact_reduction",
     "explain",
+    "explicit_step_limit",
     "free_switch",
     "gram_test",
     "growth_class",
@@ -172,6 +175,7 @@ __all__ = [
     "root_energy",
     "shoot",
     "singular_energy",
+    "spectral_preconditioner",
     "steady_state",
     "successive_approximation",
     "symmetries",

@@ -16,6 +16,7 @@ from continuum import (
     Bottleneck,
     Convolution,
     CrossEntropy,
+    FractionalLaplacian,
     Integral,
     Interval,
     LearningProblem,
@@ -62,6 +63,9 @@ NETWORKS = {
     "dense": WidthDepth(GRID, tanh),
     "low rank": WidthDepth(GRID, tanh, LowRank(2)),
     "convolution": WidthDepth(midpoint(Interval(0, 1), 5), tanh, Convolution()),
+    "fractional": WidthDepth(
+        midpoint(Interval(0, 1), 5), tanh, FractionalLaplacian(0.3, "neumann")
+    ),
     "symmetric layer": SymmetricLayer(GRID, tanh),
     "neural ode": NeuralODE(5, tanh),
     "neural ode 2": NeuralODE2(5, tanh),

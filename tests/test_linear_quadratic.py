@@ -34,7 +34,7 @@ from continuum import (
     softplus,
     tanh,
 )
-from continuum.kernels import Convolution, LowRank
+from continuum.kernels import Convolution, FractionalLaplacian, LowRank
 from continuum.networks import (
     Bottleneck,
     Chain,
@@ -67,6 +67,9 @@ NETWORKS = {
 OTHERS = {
     "low rank": WidthDepth(GRID, tanh, LowRank(2)),
     "convolution": WidthDepth(midpoint(Interval(0, 1), 3), tanh, Convolution()),
+    "fractional": WidthDepth(
+        midpoint(Interval(0, 1), 3), tanh, FractionalLaplacian(0.3, "neumann")
+    ),
     "depends on time": Chain(2, (Inputs(time=True), Linear("w", 2), Pointwise(tanh))),
 }
 COSTS = {

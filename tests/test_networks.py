@@ -12,6 +12,7 @@ from continuum import (
     Bottleneck,
     Circle,
     Dense,
+    FractionalLaplacian,
     Interval,
     LowRank,
     NeuralODE,
@@ -22,6 +23,7 @@ from continuum import (
     gauss_hermite,
     gelu,
     identity,
+    midpoint,
     periodic,
     relu,
     sigmoid,
@@ -37,6 +39,12 @@ NETWORKS = {
     "dense tanh": WidthDepth(GRID, tanh),
     "dense sigmoid": WidthDepth(GRID, sigmoid),
     "low rank": WidthDepth(GRID, tanh, LowRank(2)),
+    "fractional": WidthDepth(
+        midpoint(Interval(0, 8), 5), tanh, FractionalLaplacian(0.6, "dirichlet")
+    ),
+    "fractional layer": SymmetricLayer(
+        periodic(Circle(20.0), 5), sigmoid, FractionalLaplacian(1.0)
+    ),
     "symmetric layer": SymmetricLayer(GRID, tanh),
     "symmetric layer, low rank": SymmetricLayer(GRID, sigmoid, LowRank(2)),
     "neural ode": NeuralODE(5, tanh),

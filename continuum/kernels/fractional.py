@@ -96,22 +96,11 @@ class FractionalLaplacian(KernelFormat):
 
     def norm(self, b: Array, grid: Grid) -> float:
         """|c| lambda_N^s, that of the N modes of this grid: it grows like N^(2 s)."""
-        return float(abs(b[0])) * float(self.bind(grid).eigenvalues[-1])
+        return float(abs(b[0])) * float(self.bind(grid)._bound.eigenvalues[-1])
 
     def transfer(self, b: Array, carried: Array) -> Array:
         """The same c: the operator is the same on every grid."""
         return b
-
-    @property
-    def eigenvalues(self) -> Array:
-        """(N,): the lambda_k^s in ascending order, once a kernel is bound to a grid."""
-        return self._bound.eigenvalues
-
-    def resolvent(self, b: Array, gain: float, f: Array) -> Array:
-        """(I + gain B)^-1 f, gain c >= 0: (N, M), in O(N log N)."""
-        modes = self._bound
-        scaled = float(b[0]) * gain
-        return modes.multiply(f, 1.0 / (1.0 + scaled * modes.powers))
 
 
 class Modes:
@@ -166,7 +155,8 @@ class Modes:
         if self.boundary is None:
             if xp is np:
                 return np.asarray(scipy.fft.irfft(by * scipy.fft.rfft(x, axis=0), count, axis=0))
-            return xp.fft.irfft(by * xp.fft.rfft(x, axis=0), n=count, axis=0)
+            spectrum = by * xp.fft.rfftn(x, s=(count,), axes=(0,))
+            return xp.fft.irfftn(spectrum, s=(count,), axes=(0,))
         if xp is np:
             forth, back = (
                 (scipy.fft.dct, scipy.fft.idct)
@@ -181,9 +171,10 @@ class Modes:
         without cosine and sine transforms.
         """
         xp, count = namespace(x), len(self.grid)
-        mirrored = xp.flip(x, axis=0)
+        mirrored = x[::-1, :]
         absent = xp.zeros_like(by[:1, :])  # modes k = N of cos and k = 0 of sin
         odd = self.boundary == "dirichlet"
         whole = xp.concat([absent, by]) if odd else xp.concat([by, absent])
-        spectrum = xp.fft.rfft(xp.concat([x, -mirrored if odd else mirrored]), axis=0)
-        return xp.fft.irfft(whole * spectrum, n=2 * count, axis=0)[:count, :]
+        continued, size = xp.concat([x, -mirrored if odd else mirrored]), (2 * count,)
+        spectrum = whole * xp.fft.rfftn(continued, s=size, axes=(0,))
+        return xp.fft.irfftn(spectrum, s=size, axes=(0,))[:count, :]

@@ -1,7 +1,8 @@
 """Spectra and norms of the integral operator B on L^2(Y): those of the matrix W^1/2 b W^1/2.
 
 They are numbers of the operator, not of the matrix b or of b W, and converge as the grid is
-refined. `kernel` is the format of b; (network.kernel, control.at(t)["kernel"], network.grid) are
+refined; those of a FractionalLaplacian are the N least of the operator, and |B| the largest of
+them. `kernel` is the format of b; (network.kernel, control.at(t)["kernel"], network.grid) are
 three such arguments.
 """
 
@@ -38,7 +39,10 @@ def hilbert_schmidt_norm(kernel: Kernel, b: Array, grid: Grid) -> float:
     """(int int b(y, z)^2 dy dz)^1/2 >= |B|, by quadrature.
 
     Nothing of size N^2 is made of formats that store less.
+    raises ValueError for an operator that is not bounded, and so has none (FractionalLaplacian)
     """
+    if not kernel.bounded:
+        raise ValueError(f"{kernel!r} is no Hilbert-Schmidt operator: it is not bounded on L^2(Y)")
     w = grid.weights
     if isinstance(b, KernelLaw):
         chunks = (

@@ -138,6 +138,8 @@ class CoefficientHypotheses:
     def finite(self, name: str, integral: str) -> Hypothesis:
         """That an integral over (0, T) is finite."""
         number = self.integrals[integral]
+        if not self.network.kernel.bounded and integral not in ("|a|", "int |a|"):
+            return Hypothesis(name, "no", number, "on this grid; B is unbounded: it grows with N")
         if self.settled[integral]:
             return judged(name, bool(np.isfinite(number)), number, self.how)
         phrase = "where adaptive quadrature stopped, not settled: singular, or changing too fast"
@@ -190,6 +192,8 @@ class CoefficientHypotheses:
     def rank(self) -> Hypothesis:
         """Of finite rank by its format, or by a gap in the singular values."""
         name, mu = "B of finite rank", np.linalg.svd(self.s, compute_uv=False)
+        if not self.network.kernel.bounded:
+            return Hypothesis(name, "no", float(len(mu)), "nodes; an unbounded B is not")
         rank, gap, _ = numerical_rank(mu)
         if self.factored:
             phrase = "rank; b is stored as a finite sum of products"

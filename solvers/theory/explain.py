@@ -17,6 +17,7 @@ from continuum.networks import SymmetricLayer, WidthDepth
 from .coefficients import CoefficientHypotheses
 from .hypotheses import Answer, Hypothesis, SigmaHypotheses, judged
 from .stability import gram_test, zeros_of
+from .stiffness import explicit_step_limit
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,9 @@ def explain(
     bound", "L1 bound, printed", "Proposition 3.5", "bounded activation", "contractive layer".
     Activations are sampled at 4001 points of [-10, 10].  a and b that depend on time are sampled on
     layers, and functions of time in the middles of 64; integrals of functions of time are adaptive,
-    and "undecided" where they do not settle.
+    and "undecided" where they do not settle.  For a B that is not bounded on L^2(Y), such as a
+    FractionalLaplacian, that is what the theorems miss, and the phrase gives the longest steps of
+    Euler's method (`explicit_step_limit`).
 
     initial : (N, M), for the constants in the consequences; the worst sample is meant
     raises TypeError for another network, ValueError for a control or states that do not fit
@@ -110,8 +113,24 @@ def explain(
     ]
     layer = judged("f_t = B* sigma(a - Bf)", not plain, float(not plain), phrase)
     then = "|f(t) - g(t)| <= |f(s) - g(s)| in L^2(Y) for any two solutions and s <= t"
-    stated = tuple(Theorem(t.name, (equation, *t.hypotheses), t.consequence) for t in theorems)
-    return Explanation((*stated, Theorem("contractive layer", (layer, sigma.nondecreasing), then)))
+    theorems = [Theorem(t.name, (equation, *t.hypotheses), t.consequence) for t in theorems]
+    theorems.append(Theorem("contractive layer", (layer, sigma.nondecreasing), then))
+    if not network.kernel.bounded:
+        unbounded = _unbounded(data, sigma)
+        theorems = [
+            t if t.name == "2.1" else Theorem(t.name, (unbounded, *t.hypotheses), t.consequence)
+            for t in theorems
+        ]
+    return Explanation(tuple(theorems))
+
+
+def _unbounded(data: CoefficientHypotheses, sigma: SigmaHypotheses) -> Hypothesis:
+    """That B is bounded, which all theorems but 2.1, on one grid, take for granted."""
+    phrase = "|B| on this grid, which grows with N: B is a differential operator"
+    if isfinite(sigma.lipschitz):
+        limit = explicit_step_limit(data.network, data.control)
+        phrase += f"; stiff: steps of Euler up to {limit:.3g}, or an implicit method"
+    return Hypothesis("B bounded on L^2(Y)", "no", data.scale, phrase)
 
 
 def _limits(data: CoefficientHypotheses, sigma: SigmaHypotheses) -> list[Theorem]:
@@ -204,6 +223,8 @@ def _finite_rank(data: CoefficientHypotheses, sigma: SigmaHypotheses) -> list[Th
         gram = Hypothesis(name, "undecided", float("nan"), "b depends on time, and T with it")
     elif data.scale == 0.0:
         gram = Hypothesis(name, "no", 0.0, "b = 0")
+    elif not data.network.kernel.bounded:
+        gram = Hypothesis(name, "undecided", float("nan"), "D and T are those of a finite rank")
     else:
         test = gram_test(WidthDepth(data.network.grid, identity, data.network.kernel), data.control)
         verdict = "yes" if test.applies else "no" if test.decided else "undecided"

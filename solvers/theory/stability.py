@@ -313,7 +313,10 @@ def linearized_spectrum(
         eigenvalues = np.linalg.eigvals(-slope[:, None] * s).astype(np.complex128)
     eigenvalues = eigenvalues[np.lexsort((eigenvalues.imag, -eigenvalues.real))]
     frozen = state is not None or constant_values(control) is None
-    return Spectrum(eigenvalues, frozen, _spectral_sentence(eigenvalues, frozen, is_symmetric(s)))
+    sentence = _spectral_sentence(
+        eigenvalues, frozen, is_symmetric(s), bounded=network.kernel.bounded
+    )
+    return Spectrum(eigenvalues, frozen, sentence)
 
 
 def _slope_at_zero(activation: Activation) -> float:
@@ -331,7 +334,7 @@ def _slope_at_zero(activation: Activation) -> float:
     return float(activation.derivative(np.zeros(1))[0])
 
 
-def _spectral_sentence(eigenvalues: Array, frozen: bool, symmetric: bool) -> str:
+def _spectral_sentence(eigenvalues: Array, frozen: bool, symmetric: bool, bounded: bool) -> str:
     top, scale = float(eigenvalues[0].real), float(np.abs(eigenvalues).max())
     text = f"The largest real part is {top:.6g}: "
     if frozen:
@@ -345,6 +348,12 @@ def _spectral_sentence(eigenvalues: Array, frozen: bool, symmetric: bool) -> str
             else "not asymptotically stable"
         )
         return text + f"the linearised equation is {stable}; components in N(B) stay for ever."
+    if not bounded:
+        return text + (
+            f"exponentially stable, at this rate on any grid, since B is no compact operator; the "
+            f"fastest mode decays at the rate {scale:.6g}, which grows with the grid: the "
+            f"equation is stiff."
+        )
     return text + (
         "asymptotically stable on this grid; if Y is a continuum then 0 is in the spectrum of "
         "the compact operator B "
@@ -387,11 +396,13 @@ def gram_test(network: WidthDepth, control: ControlPath) -> GramTest:
     D T positive definite makes V = 1/2 sum (u_l / mu_l)^2 decrease near 0; int Sigma(u) decreases
     only if D T^T + T D is positive definite, which is another matrix.  a in R(B) is assumed.
 
-    raises ValueError for a control that depends on time, a kernel that is zero, sigma(0) != 0, or
-        sigma not differentiable at 0
+    raises ValueError for a control that depends on time, a kernel that is zero or unbounded,
+        sigma(0) != 0, or sigma not differentiable at 0
     Source: Liu and Markowich Theorem 3.4 with errata E16, E17.
     """
     steady_values(network, control)
+    if not network.kernel.bounded:
+        raise ValueError(f"kernel must be of finite rank, {network.kernel!r} is unbounded")
     left, mu, right = np.linalg.svd(operator_matrix(network, control))
     if mu[0] == 0.0:
         raise ValueError("kernel is zero: there is nothing to test")
