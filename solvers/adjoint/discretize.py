@@ -3,7 +3,8 @@ problem.
 
 Forward and backward sweeps are those of `tape.py`, their steps those of `step_derivatives.py`, for
 explicit and implicit Runge-Kutta methods.  Adaptive runs are differentiated on their accepted
-steps, held fixed.
+steps, held fixed; where these are implicit, J is that of the same steps with their stages solved to
+the tolerance of `stepper.newton`, so that the gradient is exact for it.
 """
 
 from collections.abc import Sequence
@@ -129,7 +130,7 @@ class ReducedObjective:
         store(self, check_count, "steps_per_layer")
         if self.memory is not None:
             store(self, check_count, "memory")
-            if not isinstance(self.stepper, AdaptiveRungeKutta):
+            if not self.stepper.adaptive:
                 self._plan(self.problem.mesh.layers * self.steps_per_layer, None)
 
     @property
@@ -266,19 +267,21 @@ class ReducedObjective:
 
         raises TypeError for a method that chooses its steps: they are not known before the run
         """
-        if isinstance(self._tableau, AdaptiveRungeKutta):
+        if self.stepper.adaptive:
             raise TypeError(f"the steps of {self.stepper!r} are known after the run only")
         return prepare(self.problem, control, self._tableau, *self._equal)
 
     def _start(self, control: Control, keep: bool) -> tuple[Sweeps, Tape | None]:
         """The sweeps, and the tape of the whole run where choosing the steps has made one."""
         problem, stepper = self.problem, self._tableau
-        if not isinstance(stepper, AdaptiveRungeKutta):
+        if not stepper.adaptive:
             return prepare(problem, control, stepper, *self._equal), None
-        steps, states = adaptive_steps(problem, control, stepper, keep)
+        explicit = isinstance(stepper, AdaptiveRungeKutta)
+        steps, states = adaptive_steps(problem, control, stepper, keep and explicit)
         rule = Rule.of(problem, steps, self.running_on)
         sweeps = replace(prepare(problem, control, stepper, steps, rule), compiled=None)
-        return sweeps, Tape(0, steps, states) if keep else None
+        # the steps of an implicit method are solved again, to the tolerance of stepper.newton
+        return sweeps, Tape(0, steps, states) if keep and explicit else None
 
     def recorded(self, control: Control) -> tuple[Sweeps, Tape]:
         """The sweeps at a control that is where the states are, and the tape of the whole run.
@@ -419,7 +422,7 @@ class StagedObjective(ReducedObjective):
         for s, part in enumerate(self.parts):
             own = self._along(control, s)
             try:
-                if isinstance(self.stepper, AdaptiveRungeKutta):
+                if self.stepper.adaptive:
                     begun = replace(part, problem=replace(part.problem, initial=f))
                     sweeps, tape = begun.recorded(own)
                 else:

@@ -13,12 +13,13 @@ from continuum.arrays import Array, like, namespace
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
-from ..flow.adaptive import accepted_steps
 from ..flow.advance import Advance, CompiledAdvance, GenericAdvance, Steps
 from ..flow.program import Loop
+from ..flow.stiff_steps import chosen_steps
 from ..run.solution import Solution, SolveError, States, Trajectory
 from ..run.status import Status
 from ..steps.embedded import AdaptiveRungeKutta
+from ..steps.stiff import EmbeddedImplicit
 from ..steps.tableaux import StepFailed
 from . import chain_adjoint, chain_second_order
 from .discrete_cost import DiscreteCost, Rule
@@ -196,19 +197,21 @@ def prepare(
 
 
 def adaptive_steps(
-    problem: LearningProblem, control: Control, stepper: AdaptiveRungeKutta, keep: bool
+    problem: LearningProblem, control: Control, stepper: Tableau, keep: bool
 ) -> tuple[Steps, States]:
     """The accepted steps and, if kept, their states; they end at the ends of layers where control
     or cost needs it.
 
-    raises SolveError if the run fails
+    raises SolveError if the run fails, TypeError for a method that chooses no steps
     """
+    if not isinstance(stepper, AdaptiveRungeKutta | EmbeddedImplicit):
+        raise TypeError(f"{stepper!r} does not choose its steps")
     stops = control.breakpoints
     if problem.running is not None:
         stops = tuple(float(t) for t in problem.mesh.nodes[1:-1])
     taken, states = [], [problem.initial]
     with np.errstate(over="ignore", invalid="ignore"):
-        for attempt in accepted_steps(problem.network, control, stepper, problem.initial, stops):
+        for attempt in chosen_steps(problem.network, control, stepper, problem.initial, stops):
             if attempt.accepted:
                 taken.append((attempt.layer, attempt.start, attempt.end - attempt.start))
                 if not keep:
