@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+import solvers.steps.newton as newton_module
+import solvers.steps.shifted as shifted_module
 from continuum import (
     Circle,
     FractionalLaplacian,
@@ -34,6 +36,7 @@ from solvers import (
     Euler,
     Heun,
     ImplicitMidpoint,
+    Newton,
     RadauIIA5,
     SolveError,
     Status,
@@ -172,15 +175,16 @@ def test_orders_with_tanh(case, method):
 
 
 def test_heat_equation_in_few_implicit_steps():
-    """s = 1 on 200 nodes: 6e5 times the rate of the mode that is left; 12 steps of RadauIIA5."""
-    network, control = setup("dirichlet", 200, 1.0, c=1.0, mesh=TimeMesh(1.0, 12))
+    """s = 1 on 256 nodes: 65536 times the rate of the mode that is left; 12 steps of RadauIIA5."""
+    network, control = setup("dirichlet", 256, 1.0, c=1.0, mesh=TimeMesh(1.0, 12))
     initial = network.grid.sample(lambda y: 1.0 + 0 * y)
-    run = integrate(network, control, initial, RadauIIA5())
+    newton = Newton(krylov_above=0, preconditioner=spectral_preconditioner(network, control))
+    run = integrate(network, control, initial, RadauIIA5(newton=newton))
     phi, frequencies = modes("dirichlet", network.grid)
     exact = phi @ (
         np.exp(-(frequencies**2))[:, None] * (phi.T @ (network.weights[:, None] * initial))
     )
-    assert np.abs(run.trajectory.final - exact).max() < 1e-7
+    assert np.abs(run.trajectory.final - exact).max() < 2e-8
     assert explicit_step_limit(network, control) < 1e-4
 
 
@@ -319,3 +323,131 @@ def test_an_adaptive_pair_on_an_unstable_sign_goes_on():
     np.testing.assert_allclose(
         final.trajectory.final, np.exp(0.21 * frequencies) * phi, rtol=1e-8, atol=1e-9
     )
+
+
+# the preconditioner of implicit stages
+
+
+@pytest.fixture
+def iterations(monkeypatch):
+    """Products with the matrix in each solution of a linear equation by GMRES, in order."""
+    counts = []
+
+    def counting(matrix, *others, plain=newton_module.gmres):
+        counts.append(0)
+
+        def counted(v):
+            counts[-1] += 1
+            return matrix(v)
+
+        return plain(counted, *others)
+
+    monkeypatch.setattr(newton_module, "gmres", counting)
+    monkeypatch.setattr(shifted_module, "gmres", counting)
+    return counts
+
+
+def wave_run(points, method, preconditioned, steps=3, kind=WidthDepth, **tolerances):
+    """tanh, s = 1: slopes from 0.02 to 1."""
+    grid = periodic(Circle(), points)
+    network = kind(grid, tanh, FractionalLaplacian(1.0))
+    control = network.control(TimeMesh(0.3, steps), kernel=1.0)
+    nearly = spectral_preconditioner(network, control) if preconditioned else None
+    stepper = method(newton=Newton(krylov_above=0, preconditioner=nearly), **tolerances)
+    initial = grid.sample(lambda y: np.exp(np.sin(y)))
+    return integrate(network, control, initial, stepper, raise_on_failure=False)
+
+
+def test_iterations_drop_and_do_not_grow_with_the_grid(iterations):
+    most = {}
+    for points, preconditioned in (
+        (64, False),
+        (128, False),
+        (64, True),
+        (256, True),
+        (1024, True),
+    ):
+        iterations.clear()
+        run = wave_run(points, ImplicitMidpoint, preconditioned)
+        assert run.status is Status.FINISHED
+        most[points, preconditioned] = max(iterations)
+    assert most[128, False] > 1.5 * most[64, False] > 60
+    assert most[64, True] < 18
+    assert most[1024, True] <= most[256, True] + 2 <= most[64, True] + 5
+
+
+def test_iterations_of_stages_solved_together(iterations):
+    most = []
+    for points in (64, 256):
+        iterations.clear()
+        assert wave_run(points, RadauIIA5, True, 1).status is Status.FINISHED
+        most.append(max(iterations))
+    assert most[1] < 1.3 * most[0] < 60
+    without = wave_run(256, RadauIIA5, False, 1)
+    assert without.status is Status.NEWTON_FAILED
+    assert "GMRES" in without.detail
+
+
+def test_iterations_in_steps_of_chosen_length(iterations):
+    """The complex matrices of RadauIIA5 too."""
+    runs = []
+    for points in (64, 256):
+        iterations.clear()
+        runs.append(wave_run(points, RadauIIA5, True, 1, rtol=1e-6, atol=1e-8))
+        assert max(iterations) < 18
+    coarse, fine = (run.trajectory.final[:: len(run.trajectory.final) // 64] for run in runs)
+    np.testing.assert_allclose(coarse, fine, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [WidthDepth, SymmetricLayer])
+def test_the_answer_does_not_depend_on_the_preconditioner(kind, iterations):
+    without = wave_run(24, SDIRK3, False, kind=kind).trajectory.final
+    plain = max(iterations)
+    iterations.clear()
+    found = wave_run(24, SDIRK3, True, kind=kind).trajectory.final
+    np.testing.assert_allclose(found, without, rtol=0, atol=1e-11)
+    assert max(iterations) < plain
+
+
+def test_gradients_with_a_preconditioner(iterations):
+    """Of trained c and a, against dense matrices."""
+    network, _ = setup("neumann", 40, 0.8, tanh)
+    space = network.controls(TimeMesh(0.6, 3))
+    control = space.sample(kernel=lambda t: 0.5 + t, bias=lambda y: 0.3 * np.cos(y))
+    initial = network.grid.sample(lambda y: np.exp(-(y**2)), lambda y: np.sin(3 * y))
+    problem = LearningProblem(network, initial, 0 * initial, space)
+    nearly = spectral_preconditioner(network, control)
+    gradients = [
+        discretize(problem, ImplicitMidpoint(newton=newton)).gradient(control)
+        for newton in (Newton(), Newton(krylov_above=0, preconditioner=nearly))
+    ]
+    assert 0 < max(iterations) < 30
+    difference = gradients[0] - gradients[1]
+    assert space.norm(difference) < 1e-7 * space.norm(gradients[0])
+
+
+def test_one_slope_is_inverted_exactly(rng):
+    """sigma = id: P is (I - g D F)^-1."""
+    network, control = setup("dirichlet", 20, 0.6)
+    x, f = rng.standard_normal((2, 20, 1))
+    found = spectral_preconditioner(network, control)(0.1, f, 0.05)(x)
+    values = control.at(0.1)
+    back = found - 0.05 * network.jvp(f, values, 0.1, found, {})
+    np.testing.assert_allclose(back, x, rtol=0, atol=1e-13)
+
+
+def test_flat_slopes_leave_the_identity(rng):
+    """tanh far out has sigma' = 0: nothing is stiff."""
+    network, control = setup("circle", 8, 0.5, tanh, bias=100.0)
+    x = rng.standard_normal((8, 1))
+    found = spectral_preconditioner(network, control)(0.0, np.zeros((8, 1)), 0.1)(x)
+    np.testing.assert_allclose(found, x, rtol=0, atol=1e-14)
+
+
+def test_other_networks_have_no_such_preconditioner():
+    network = WidthDepth(RING, tanh)
+    with pytest.raises(TypeError, match="FractionalLaplacian"):
+        spectral_preconditioner(network, network.control(TimeMesh(1.0, 1)))
+    ring = WidthDepth(RING, tanh, FractionalLaplacian(0.5))
+    with pytest.raises(ValueError, match="another network"):
+        spectral_preconditioner(ring, network.control(TimeMesh(1.0, 1)))

@@ -66,7 +66,8 @@ class FractionalLaplacian(KernelFormat):
         return FractionalLaplacian(self.s, self.boundary, Modes(grid, self.s, self.boundary))
 
     @property
-    def _bound(self) -> "Modes":
+    def bound_modes(self) -> "Modes":
+        """`modes`; raises ValueError for a kernel that was not bound to a grid."""
         if self.modes is None:
             raise ValueError(f"{self!r} knows no grid yet: use its bind(grid), as WidthDepth does")
         return self.modes
@@ -81,22 +82,22 @@ class FractionalLaplacian(KernelFormat):
         return np.reshape(np.asarray(function(*time), dtype=np.float64), (1,))
 
     def apply(self, b: Array, f: Array, w: Array | None) -> Array:
-        return b * self._bound.multiply(weighted(w, f), self._bound.symbol)
+        return b * self.bound_modes.multiply(weighted(w, f), self.bound_modes.symbol)
 
     def adjoint(self, b: Array, r: Array, w: Array | None) -> Array:
         return self.apply(b, r, w)
 
     def outer(self, b: Array, r: Array, f: Array, w: Array | None) -> Array:
-        product = self._bound.multiply(weighted(w, f), self._bound.symbol)
+        product = self.bound_modes.multiply(weighted(w, f), self.bound_modes.symbol)
         return namespace(r).reshape(namespace(r).sum(weighted(w, r) * product), (1,))
 
     def matrix(self, b: Array) -> Array:
-        eye = like(np.eye(len(self._bound.grid)), b)
-        return b * self._bound.multiply(eye, self._bound.symbol)
+        eye = like(np.eye(len(self.bound_modes.grid)), b)
+        return b * self.bound_modes.multiply(eye, self.bound_modes.symbol)
 
     def norm(self, b: Array, grid: Grid) -> float:
         """|c| lambda_N^s, that of the N modes of this grid: it grows like N^(2 s)."""
-        return float(abs(b[0])) * float(self.bind(grid)._bound.eigenvalues[-1])
+        return float(abs(b[0])) * float(self.bind(grid).bound_modes.eigenvalues[-1])
 
     def transfer(self, b: Array, carried: Array) -> Array:
         """The same c: the operator is the same on every grid."""

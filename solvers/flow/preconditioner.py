@@ -40,35 +40,40 @@ def spectral_preconditioner(network: Chain, control: ControlPath) -> Preconditio
     """
     check_type("network", network, Chain)
     network.check_blocks("control", control.blocks)
-    kernels = []
+    kernels: dict[str, FractionalLaplacian] = {}
     for one in network.maps:
         linear = one.of if isinstance(one, Adjoint) else one
         if isinstance(linear, Linear) and isinstance(linear.operator, FractionalLaplacian):
-            kernels.append(linear.operator)
+            kernels[linear.block] = linear.operator
         elif not isinstance(one, Offset | Pointwise):
             raise TypeError(
                 f"network must be made of FractionalLaplacian kernels, offsets and activations, "
                 f"got {network!r}"
             )
-    if not kernels or len({kernel.boundary for kernel in kernels}) > 1:
-        raise ValueError("network must have FractionalLaplacian kernels with the same modes")
-    modes, mesh = kernels[0].modes, control.mesh
+    if len({kernel.boundary for kernel in kernels.values()}) != 1:
+        raise ValueError("network must have FractionalLaplacian kernels, all with the same modes")
+    bound = {name: kernel.bound_modes for name, kernel in kernels.items()}
+    modes, mesh = next(iter(bound.values())), control.mesh
 
     def preconditioner(t: float, f: Array, g: float) -> Callable[[Array], Array]:
         values = control.at_layer(mesh.layer_of(t), t)
         symbol, slope, x = np.full(len(modes.powers), g), np.ones(f.shape), f
         for one in network.maps:
             if isinstance(one, Linear | Adjoint):
-                linear = one if isinstance(one, Linear) else one.of
-                symbol = symbol * np.abs(values[one.block][0]) * linear.operator.modes.powers
+                symbol = symbol * np.abs(values[one.block][0]) * bound[one.block].powers
             elif isinstance(one, Pointwise):
                 slope = slope * np.abs(one.activation.derivative(x))
             x = one.value(x, values, t)
         chosen, shares = _interpolation(slope)
         factors = [1.0 / (1.0 + d * symbol) for d in chosen]
-        return lambda v: sum(
-            share * modes.multiply(v, factor) for share, factor in zip(shares, factors, strict=True)
-        )
+
+        def apply(v: Array) -> Array:
+            result = shares[0] * modes.multiply(v, factors[0])
+            for share, factor in zip(shares[1:], factors[1:], strict=True):
+                result = result + share * modes.multiply(v, factor)
+            return result
+
+        return apply
 
     return preconditioner
 
