@@ -46,6 +46,7 @@ from solvers import (
     gram_test,
     growth_class,
     integrate,
+    l1_bound,
     linearized_spectrum,
     minimize,
     observed_orders,
@@ -250,6 +251,11 @@ def test_the_number_c_is_learned():
     assert found.value["kernel"][0] == pytest.approx(0.37, abs=1e-6)
 
 
+def test_its_formula():
+    assert "kernel g = kernel (-d_yy)^0.3 g, neumann" in repr(setup("neumann", 4, 0.3)[0])
+    assert repr(setup("circle", 4, 1.0)[0]).endswith("kernel g = kernel (-d_yy)^1 g)")
+
+
 def test_the_same_number_on_another_grid():
     coarse, fine = (setup("circle", n, 0.5, tanh)[0] for n in (8, 20))
     control = coarse.controls(TimeMesh(1.0, 2)).sample(kernel=lambda t: 0.3 + t, bias=0.2)
@@ -262,7 +268,10 @@ def test_what_theory_says_of_it():
     network, control = setup("dirichlet", 24, 0.5, tanh, 0.3)
     told = explain(network, control, network.grid.sample(lambda y: np.sin(y)))
     missing = [t for t in told.theorems if "B bounded on L^2(Y)" in t.missing]
-    assert {t.name for t in told.theorems} - {t.name for t in missing} == {"2.1"}
+    assert {t.name for t in told.theorems} - {t.name for t in missing} == {
+        "2.1",
+        "bounded activation",
+    }
     phrase = told["3.2 (i)"]["B bounded on L^2(Y)"].phrase
     assert f"steps of Euler up to {2 / (0.3 * np.pi * 24 / LENGTH):.3g}" in phrase
     assert told["3.1"]["int |B| dt finite"].verdict == "no"
@@ -281,6 +290,8 @@ def test_what_theory_says_of_it():
         hilbert_schmidt_norm(network.kernel, control.at(0.0)["kernel"], network.grid)
     grown = growth_class(*setup("circle", 8, 0.5, gelu), np.ones((8, 1)))
     assert grown.sentence.endswith("B is not bounded on L^2(Y).")
+    with pytest.raises(ValueError, match="bounded"):
+        l1_bound(*setup("circle", 8, 0.5, tanh), np.ones((8, 1)), 1.0)
     assert growth_class(*setup("circle", 8, 0.5, tanh), np.ones((8, 1))).kind == "linear"
 
 

@@ -64,6 +64,10 @@ class Kernel(ABC):
             return float(np.linalg.norm(weighted_matrix(bound, b, grid), 2))
         return float(largest_singular_values(bound, b, grid, 1)[0])
 
+    def formula(self, name: str) -> str:
+        """What the operator of this block is, as `print(network)` writes it."""
+        return f"({name} g)_i = sum_j w_j {name}_ij g_j"
+
     def factors(self, b: Array) -> tuple[Array, Array] | None:
         """phi, psi (N, R) with b(y_i, z_j) = sum_l phi_il psi_jl; None if b is not stored so."""
         return None

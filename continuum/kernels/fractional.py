@@ -99,6 +99,10 @@ class FractionalLaplacian(KernelFormat):
         """|c| lambda_N^s, that of the N modes of this grid: it grows like N^(2 s)."""
         return float(abs(b[0])) * float(self.bind(grid).bound_modes.eigenvalues[-1])
 
+    def formula(self, name: str) -> str:
+        where = "" if self.boundary is None else f", {self.boundary}"
+        return f"{name} g = {name} (-d_yy)^{self.s:g} g{where}"
+
     def transfer(self, b: Array, carried: Array) -> Array:
         """The same c: the operator is the same on every grid."""
         return b

@@ -233,7 +233,7 @@ class Chain(Network):
         for one in self.maps:
             x = one.formula(x)
         kernels = {
-            m.block: f", ({m.block} g)_i = sum_j w_j {m.block}_ij g_j"
+            m.block: f", {m.operator.formula(m.block)}"
             for m in self.maps
             if isinstance(m, Linear) and isinstance(m.source, Grid)
         }

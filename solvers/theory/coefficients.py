@@ -220,7 +220,9 @@ class CoefficientHypotheses:
         parts = left.T @ self.a
         if gap or (self.factored and rank < len(mu)):
             outside = float(np.linalg.norm(parts[rank:])) / size
-            phrase = "share of |a| outside R(B), B being of finite rank"
+            phrase = "share of |a| outside R(B)"
+            if self.network.kernel.bounded:
+                phrase += ", B being of finite rank"
             if error > 1e-8:
                 phrase += f"; rounding of b changes R(B) by {error:.2g}"
             if error > 1e-4 or max(error, 1e-8) < outside <= 10.0 * error:

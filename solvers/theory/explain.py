@@ -118,14 +118,18 @@ def explain(
     if not network.kernel.bounded:
         unbounded = _unbounded(data, sigma)
         theorems = [
-            t if t.name == "2.1" else Theorem(t.name, (unbounded, *t.hypotheses), t.consequence)
+            t
+            if t.name in ("2.1", "bounded activation")
+            else Theorem(t.name, (unbounded, *t.hypotheses), t.consequence)
             for t in theorems
         ]
     return Explanation(tuple(theorems))
 
 
 def _unbounded(data: CoefficientHypotheses, sigma: SigmaHypotheses) -> Hypothesis:
-    """That B is bounded, which all theorems but 2.1, on one grid, take for granted."""
+    """That B is bounded, which the paper takes for granted; 2.1 is about one grid, and the bound
+    for bounded activations asks nothing of B.
+    """
     phrase = "|B| on this grid, which grows with N: B is a differential operator"
     if isfinite(sigma.lipschitz):
         limit = explicit_step_limit(data.network, data.control)

@@ -64,6 +64,7 @@ def growth_class(
     - linear: sigma bounded, Y of finite measure: |f_I| + t sup|sigma| |Y|^1/2
     - exponential: L finite, B bounded on L^2(Y): Gronwall with L |B| (Theorem 3.1)
 
+    The linear bounds hold on every grid, whether |B| stays bounded as it is refined or not.
     B_s >= 0 is what this grid says of it; monotonicity is checked at 4001 points of [-40, 40].
 
     initial : (N, M)
@@ -148,14 +149,17 @@ def l1_bound(network: WidthDepth, control: ControlPath, initial: Array, t: float
     For sigma(0) = 0 and L = sup |sigma'|.
 
     initial : (N, M); the worst sample is meant
-    raises ValueError for a control that depends on time, sigma(0) != 0, t < 0 or states that do not
-    fit Source: Liu and Markowich section 3.4 with erratum E18 (the paper's exponent sup |b| lacks a
+    raises ValueError for a control that depends on time, sigma(0) != 0, a B that is not bounded,
+        t < 0 or states that do not fit
+    Source: Liu and Markowich section 3.4 with erratum E18 (the paper's exponent sup |b| lacks a
     factor |Y|).
     """
     values = steady_values(network, control)
     f = check_array("initial", initial, (len(network.weights), "M"))
     if not network.activation.vanishes_at_zero:
         raise ValueError(f"the activation must vanish at 0, {network.activation} does not")
+    if not network.kernel.bounded:
+        raise ValueError(f"the kernel must be bounded, {network.kernel!r} is not")
     if not t >= 0:
         raise ValueError(f"t must be >= 0, got {t}")
     grid, speed = network.grid, network.activation.lipschitz
