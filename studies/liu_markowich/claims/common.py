@@ -1,13 +1,14 @@
 """What the claims on this paper share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 import numpy as np
 
-from continuum import Interval
+from continuum import FunctionControl, Interval, TimeMesh, WidthDepth
 from continuum.arrays import Array
-from solvers import DOP853, DormandPrince
+from continuum.blocks import Coefficient
+from solvers import DOP853, DormandPrince, Trajectory, integrate
 
 PAPER = "liu_markowich"
 UNIT = Interval(0, 1)
@@ -44,3 +45,17 @@ def extrapolated(sizes: Sequence[int], values: Sequence[Array | float]) -> Array
             for i in range(len(rows) - 1)
         ]
     return rows[0]
+
+
+def by_decades(
+    network: WidthDepth, state: Array, last: int, **blocks: Coefficient
+) -> Iterator[tuple[FunctionControl, Trajectory]]:
+    """(control, run) of an autonomous flow whose run ends at t = 1, 10, ..., 10^last.
+
+    Each begins where the one before it ended.
+    """
+    for end in (10.0**k for k in range(last + 1)):
+        control = network.control(TimeMesh(end if end == 1.0 else 0.9 * end, 1), **blocks)
+        run = integrate(network, control, state, FINEST).trajectory
+        yield control, run
+        state = run.final
