@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from continuum import FunctionControl, Interval, TimeMesh, WidthDepth
+from continuum import Interval, TimeMesh, WidthDepth
 from continuum.arrays import Array
 from continuum.blocks import Coefficient
 from solvers import DOP853, DormandPrince, Trajectory, integrate
@@ -48,14 +48,15 @@ def extrapolated(sizes: Sequence[int], values: Sequence[Array | float]) -> Array
 
 
 def by_decades(
-    network: WidthDepth, state: Array, last: int, **blocks: Coefficient
-) -> Iterator[tuple[FunctionControl, Trajectory]]:
-    """(control, run) of an autonomous flow whose run ends at t = 1, 10, ..., 10^last.
-
-    Each begins where the one before it ended.
+    network: WidthDepth, state: Array, last: int, bias: Coefficient, kernel: Coefficient
+) -> Iterator[Trajectory]:
+    """Runs of an autonomous flow that end at t = 1, 10, ..., 10^last, each from the end of the one
+    before it.
     """
     for end in (10.0**k for k in range(last + 1)):
-        control = network.control(TimeMesh(end if end == 1.0 else 0.9 * end, 1), **blocks)
-        run = integrate(network, control, state, FINEST).trajectory
-        yield control, run
+        mesh = TimeMesh(end if end == 1.0 else 0.9 * end, 1)
+        run = integrate(
+            network, network.control(mesh, bias=bias, kernel=kernel), state, FINEST
+        ).trajectory
+        yield run
         state = run.final

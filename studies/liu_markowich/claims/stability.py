@@ -5,7 +5,7 @@ from math import cos, log, pi, sin, sqrt
 
 import numpy as np
 from scipy.integrate import simpson
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from continuum import (
     FunctionControl,
@@ -190,8 +190,8 @@ def no_exponential_rate() -> dict[str, float]:
     sizes, squares = (100, 200, 300, 400, 600), []
     for points in sizes:
         network = WidthDepth(midpoint(UNIT, points), identity)
-        runs = by_decades(network, np.ones((points, 1)), 3, kernel=np.minimum)
-        squares.append([float(network.grid.integrate(run.final**2)[0]) for _, run in runs])
+        runs = by_decades(network, np.ones((points, 1)), 3, 0.0, np.minimum)
+        squares.append([float(network.grid.integrate(run.final**2)[0]) for run in runs])
     limit = extrapolated(sizes, squares)
     plain = np.asarray(squares[sizes.index(400)]) / np.array(list(NO_RATE.values())) - 1.0
     return {
@@ -343,7 +343,9 @@ def norms() -> dict[str, float]:
     chain = [*extrapolated(sizes, rows)[:2], *(arctan.lipschitz * extrapolated(sizes, rows)[2:])]
     return {
         "|sigma'(u) B|": float(chain[1]),
-        "|sigma'(u) B|, by powers of 1 + y": float(brentq(_powers, 0.151, 0.156, xtol=1e-16)),
+        "|sigma'(u) B|, by powers of 1 + y": float(
+            root_scalar(_powers, bracket=(0.151, 0.156), xtol=1e-16).root
+        ),
         "|B|": float(chain[2]),
         "|b| in L^2(Y x Y)": float(chain[3]),
         "lambda_1, the lower bound": float(chain[0]),
