@@ -32,7 +32,7 @@ def printed(
     )
 
 
-def extrapolated(sizes: Sequence[int], values: Sequence[Array | float]) -> Array:
+def even_limit(sizes: Sequence[int], values: Sequence[Array | float]) -> Array:
     """The limit of values v(n) = v + c_1 n^-2 + c_2 n^-4 + ... at these n (Neville's scheme).
 
     Each further size removes one more power of n^-2.
