@@ -5,11 +5,13 @@ import re
 import numpy as np
 import pytest
 
-from continuum import Interval, gauss_legendre, midpoint
-from solvers import observed_orders
+from continuum import Interval, exact, gauss_legendre, midpoint, tanh
+from solvers import DormandPrince, Heun, observed_orders
 from studies import catalogue, check, run_sweep, write_report
 from studies.bench.registry import claims, find_study
 from studies.datasets import load_digits
+from studies.liu_markowich.claims import discretisation, exact_flows, stability, width
+from studies.liu_markowich.claims.common import TIGHT, even_limit, printed
 from studies.liu_markowich.resnet_limit import (
     SQUARE,
     distance,
@@ -34,6 +36,37 @@ def test_claim(claim):
         assert row.passed, (
             f"{row.case}: reference {row.reference}, computed {row.computed}, {row.note}"
         )
+
+
+WRONG = [
+    ("LM-09", discretisation, "Euler", Heun),
+    ("LM-10", exact_flows, "FINEST", TIGHT),
+    ("LM-13", exact_flows, "FINEST", TIGHT),
+    ("LM-16", exact, "below", lambda y, z: np.heaviside(np.round(y - z, 12), 0.5 + 1e-9)),
+    ("LM-19", width, "midpoint", lambda domain, n: gauss_legendre(domain, n)),
+    ("LM-21", width, "FINEST", DormandPrince(rtol=1e-6, atol=1e-7)),
+    ("LM-40", stability, "arctan", tanh),
+]
+
+
+@pytest.mark.parametrize(("id", "module", "name", "wrong"), WRONG, ids=[w[0] for w in WRONG])
+def test_a_claim_fails_with_another_method(id, module, name, wrong, monkeypatch):
+    monkeypatch.setattr(module, name, wrong)
+    (chosen,) = (c for c in CLAIMS if c.id == id)
+    assert not all(row.passed for row in check(chosen))
+
+
+def test_numbers_are_judged_at_half_a_unit_of_their_last_digit():
+    references, within = printed({"a": "-1.20e-3", "b": "40", "c": "0.4199"}, rounding=1e-9)
+    assert references == {"a": -1.2e-3, "b": 40.0, "c": 0.4199}
+    assert within == pytest.approx({"a": 5e-6 + 1e-9, "b": 0.5 + 1e-9, "c": 5e-5 + 1e-9})
+
+
+def test_each_size_removes_one_power_of_the_step():
+    values = [np.array([1.0 + 3.0 / n**2, 2.0 - 1.0 / n**2 + 5.0 / n**4]) for n in (4, 6, 10)]
+    np.testing.assert_allclose(even_limit((4, 6, 10), values), [1.0, 2.0], rtol=1e-14)
+    np.testing.assert_allclose(even_limit((4, 6), values[:2])[0], 1.0, rtol=1e-14)
+    assert abs(even_limit((4, 6), values[:2])[1] - 2.0) > 1e-3
 
 
 def test_images_are_bilinear_on_pixels_and_keep_their_mean():
