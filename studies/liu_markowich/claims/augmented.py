@@ -113,8 +113,8 @@ def two_blocks() -> LearningProblem:
         "50 steps, rho = 0.3: rises": 2.0,
     },
     tolerance={
-        **{f"one unit, rho = {rho}": 1e-15 for rho in ("2: J_1", "2: J_3", "1: J_1")},
-        **{f"one unit, rho = {rho}": 1e-12 for rho in ("1/2: J_2", "0.4: J_2")},
+        **{f"one unit, rho = {rho}": 1e-15 for rho in ("2: J_1", "2: J_3", "1: J_1", "1/2: J_2")},
+        "one unit, rho = 0.4: J_2": 2e-8,
         "exact, rho = 1: J_24": 2e-6,
         "exact, rho = 3: J_24": 2e-6,
         "exact, rho = 0.3: J_2": 2e-6,
@@ -126,10 +126,12 @@ def two_blocks() -> LearningProblem:
         "exact, rho = 0.3: rises": 0.0,
         "50 steps, rho = 0.3: rises": 0.0,
     },
-    reason="the unit's map is a <- clip(a + (1/2 - a) / rho); on two blocks each layer's problem is "
-    "a convex quadratic one on a box of six dimensions, solved on every face, where the choice "
-    "among its minimisers moves J by less than 1e-6; values after 50 steps are the ledger's to its "
-    "last digit, and are no minima: 0.494, 0.656 and 2.50, which it also prints, are not either",
+    reason="the unit's map is a <- clip(a + (1/2 - a) / rho), found by comparing values, so to the "
+    "root of rounding where a step is not a power of 2; on two blocks each layer's problem is a "
+    "convex quadratic one on a box of six dimensions, solved on every face, and of its minimisers "
+    "the one next to c_0 is taken (that next to 0 moves J_24 by 1e-5); values after 50 steps "
+    "are the ledger's to its last digit, and are no minima: 0.494, 0.656 and 2.50, which it prints "
+    "for 400 steps of another search, are not either",
 )
 def augmented() -> dict[str, float]:
     """The unit of LM-64; LM-54 from zero with 400 layers.
@@ -142,8 +144,8 @@ def augmented() -> dict[str, float]:
         "one unit, rho = 2: J_1": float(twice[1]),
         "one unit, rho = 2: J_3": float(twice[3]),
         "one unit, rho = 1: J_1": float(objectives(unit, 1.0, 1)[1]),
-        "one unit, rho = 1/2: J_2": float(objectives(unit, 0.5, 2, 400)[2]),
-        "one unit, rho = 0.4: J_2": float(objectives(unit, 0.4, 2, 400)[2]),
+        "one unit, rho = 1/2: J_2": float(objectives(unit, 0.5, 2)[2]),
+        "one unit, rho = 0.4: J_2": float(objectives(unit, 0.4, 2)[2]),
     }
     for how, method in (("exact", exact_objectives), ("50 steps", objectives)):
         for rho in (1, 3):

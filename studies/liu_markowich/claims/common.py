@@ -28,5 +28,5 @@ def extrapolated(values: Sequence[float], orders: Sequence[float], ratio: float 
     """
     row = list(values)
     for order in orders:
-        row = [richardson(low, high, order, ratio)[0] for low, high in pairwise(row)]
-    return row[-1]
+        row = [float(richardson(low, high, order, ratio)[0]) for low, high in pairwise(row)]
+    return float(row[-1])

@@ -41,7 +41,7 @@ class Along:
     costates: np.ndarray
     gradients: list[dict[str, np.ndarray]]
 
-    def integral(self, density: Sequence[float] | np.ndarray) -> float:
+    def integral(self, density: Sequence[np.ndarray] | np.ndarray) -> float:
         """int density dt by Simpson's rule."""
         return float(scipy.integrate.simpson(density, x=self.times))
 

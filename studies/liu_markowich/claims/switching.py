@@ -84,7 +84,7 @@ def switching() -> dict[str, float]:
         up, down = reached(t)
         return (up - 4) * (1 - t) + down * (1 + t)
 
-    t_s = float(scipy.optimize.brentq(slope, 0.0, 1.0, xtol=1e-15))
+    t_s = scipy.optimize.root_scalar(slope, bracket=(0.0, 1.0), xtol=1e-15).root
     up, down = reached(t_s)
     ends = ends_of_descents(problem, 10)
     # the costate represents the derivative in L2(Y): blocks are functions, so it needs no weight
@@ -207,12 +207,13 @@ def direct_on_three_meshes() -> dict[str, float]:
 
 
 def pushed(problem: LearningProblem, signs: Sequence[int]) -> Control:
-    """A start that sends nodes of target 0 to the side of their sign for two thirds of the time and
-    back then, the others up all the time, each helped by the states of all.
+    """A start that sends the nodes of the second half to the side of their sign for two thirds of
+    the time and back then, the others up all the time, each helped by the states of all.
     """
     sides, layers = np.array(signs, dtype=float), problem.mesh.layers
     early = (np.arange(layers) < 2 * layers // 3)[:, None]
-    towards = np.where(early | (problem.target[:, 0] > 0.0), sides, -sides)
+    first_half = np.arange(len(sides)) < len(sides) // 2
+    towards = np.where(early | first_half, sides, -sides)
     kernel = -towards[:, :, None] * sides
     return problem.space.sample(bias=0.9 * towards, kernel=0.9 * kernel)
 
