@@ -195,11 +195,13 @@ def second_order(
     bars,
     collected,
     ends,
+    dcostates,
 ):
     """The derivative of `adjoint` in a direction, of which dtape is the `tangent`.
 
     ends : (2, N M), the costate and its derivative after the last step, without seeds; before the
         first step on return
+    dcostates : (S + 1, N M), filled with the derivatives of the costates; (0, N M) to keep none
 
     With r = sigma'(u) lambda and dr its derivative, the cotangents collected are those of dr with
     the inputs and of r with their derivatives: 2 s columns a step.
@@ -214,12 +216,14 @@ def second_order(
     more, rest = rest[: 3 * size].reshape(3, size), rest[3 * size :]
     back, rest = rest[: stages * entries].reshape(stages, entries), rest[stages * entries :]
     dback, rest = rest[: stages * entries].reshape(stages, entries), rest[stages * entries :]
-    ends = borrowed(ends)
+    ends, dcostates = borrowed(ends), borrowed(dcostates)
     p, dp = ends[0], ends[1]
     ones, shares = rest[:stages], rest[stages : 3 * stages]
     ones[:] = 1.0
     add_seed(seeded, dseeds, seeded.size, count, dp)
     left = add_seed(seeded, seeds, seeded.size, count, p)
+    if dcostates.shape[0] > 0:
+        dcostates[count] = dp
     for n in range(count - 1, -1, -1):
         layer, h, dtheta = moments.layer[n], moments.size[n], moments.dtheta[n]
         for i in range(stages - 1, -1, -1):
@@ -246,3 +250,5 @@ def second_order(
         combine(1.0, dp, h, ones, 0, stages, dback, 0, dp)
         add_seed(seeded, dseeds, left, n, dp)
         left = add_seed(seeded, seeds, left, n, p)
+        if dcostates.shape[0] > 0:
+            dcostates[n] = dp

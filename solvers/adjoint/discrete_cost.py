@@ -191,22 +191,27 @@ class DiscreteCost:
             found[-1, ...] += p
         return found
 
-    def arriving_seeds(self, f: Array) -> Array:
+    def arriving_seeds(
+        self, f: Array, df: Array | None = None, direction: Control | None = None
+    ) -> Array:
         """(S + 1, N, M): the parts of the seeds, of each sample's own cost, that the intervals
-        which end at the states contribute.
+        which end at the states contribute; with a direction their derivatives in it.
 
-        f : (S + 1, N, M), all states
+        f : (S + 1, N, M), all states;  df : their derivatives in the direction
         """
-        xp, terms = namespace(f), self.rule.arriving
+        xp, terms, functional = namespace(f), self.rule.arriving, self.functional
         found, ones = xp.zeros_like(f), xp.ones_like(f[0, 0, :])
         for start in range(0, len(terms), self._most):
             part = terms[start : start + self._most]
-            states = xp.take(f, like(part.states, f), axis=0)
-            values = self.functional.running_values(self.control, part.layers, part.times)
-            p = (
-                _column(part.factors, f)
-                * self.functional.running_vjp(states, values, part.times, ones)[0]
-            )
+            numbers, at = like(part.states, f), (part.layers, part.times)
+            states = xp.take(f, numbers, axis=0)
+            values = functional.running_values(self.control, *at)
+            if df is None or direction is None:
+                p, _ = functional.running_vjp(states, values, part.times, ones)
+            else:
+                moved = xp.take(df, numbers, axis=0), functional.running_variation(direction, *at)
+                p, _ = functional.running_vjp_derivative(states, values, part.times, *moved, ones)
+            p = _column(part.factors, f) * p
             for row, n in enumerate(part.states.tolist()):
                 found[n, ...] = p[row, ...]
         return found

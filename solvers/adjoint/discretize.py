@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from continuum.arrays import Array, Device, like, namespace
-from continuum.checks import check_count, check_name, store
+from continuum.checks import check_array, check_count, check_name, store
 from continuum.controls import Control, ControlSpace
 from continuum.networks import Staged, Switched
 from continuum.networks.switched import TimesOutOfOrder
@@ -248,6 +248,53 @@ class ReducedObjective:
         path = self.run(control)
         return Trajectory(path.times, path.costates)
 
+    def tangent(self, control: Control, direction: Control, initial: Array | None = None) -> "Path":
+        """The derivative of `run` when the control changes by a direction, and the initial state by
+        `initial`: a Path in which every entry is the derivative of that of `run`.
+
+        Its states are g, its costates and `remaining` h: exact for the discrete run, and for
+        f_t = sigma(a - Bf), d = (alpha, beta), no running cost, discrete forms of
+
+            g_t = sigma'(u) v,    v = alpha - B_beta f - Bg,                      g(0) = initial,
+            h_t = B*(sigma'(u) h + sigma''(u) v p) + B_beta*(sigma'(u) p), h(T) = D^2 terminal g(T).
+
+        `value` is the derivative of J, from g, without costates; `gradient` is, without `initial`,
+        what `hvp` returns.  Steps that a method has chosen are held.
+
+        initial : (N, M), zero unless given
+        raises SolveError if the state does not stay finite, or an implicit step has no solution
+        Source: Liu and Markowich section 4.1 with erratum E33.
+        """
+        control = self.space.check("control", control)
+        direction = self.space.check("direction", direction)
+        f, change = self.problem.initial, None
+        if initial is not None:
+            change = like(check_array("initial", initial, tuple(f.shape)), f)
+        along = direction.like(f)
+        sweeps, tape = self.recorded(control.like(f))
+        explicit = self.space.cotangents(f)
+        _, seeds = sweeps.seeds(tape, explicit)
+        second = SecondOrder(sweeps, tape, along, change, keep=True)
+        total = self.space.cotangents(f)
+        second.collect(total)
+        xp, weights = namespace(f), like(self.problem.network.weights[:, None], f)
+        dstates = xp.stack(list(second.dstates))
+        moved = xp.take(dstates, like(seeds.numbers, f), axis=0)
+        value = float(xp.sum(weights * seeds.values * moved))
+        beside = direction.like(next(iter(control.values())))
+        value += self.space.inner(self._gradient(control, explicit), beside)
+        if np.all(self.problem.sample_weights > 0):
+            dcostates = xp.stack(second.dcostates[::-1]) / like(self.problem.sample_weights, f)
+        else:
+            alone = replace(self, problem=replace(self.problem, sample_weights=None))
+            dcostates = alone.tangent(control, direction, initial).costates
+        remaining, cost = dcostates, sweeps.cost
+        if len(cost.rule.arriving):
+            states = tape.stacked(np.arange(len(tape.states)))
+            remaining = dcostates - cost.arriving_seeds(states, dstates, along)
+        product = self._product(control, direction, total)
+        return Path(cost.rule.times, dstates, dcostates, remaining, value, product)
+
     def hvp(self, control: Control, direction: Control) -> Control:
         """The Hessian of J at `control` applied to `direction`, in the product of the space.
 
@@ -336,7 +383,8 @@ class StagedObjective(ReducedObjective):
     """J(c) of a problem whose network is Staged: each stage a run of its own, from the state that
     the transfer gives; its costate before the first step goes through the adjoint of the transfer.
 
-    `run`, `costates`, `sweeps` and `recorded`, which give states of one width, raise TypeError.
+    `run`, `costates`, `tangent`, `sweeps` and `recorded`, which give states of one width, raise
+    TypeError.
     """
 
     def __post_init__(self) -> None:

@@ -297,13 +297,21 @@ class SecondOrder:
     once.
 
     change : (N, M), the derivative of the first state, zero unless given
+    keep : whether `collect` keeps the derivatives of all costates
     dstates : (S + 1, N, M), those of all states in the direction
+    dcostates : (S + 1, N, M), those of all costates, from the last one to the first
     """
 
     def __init__(
-        self, sweeps: Sweeps, tape: Tape, direction: Control, change: Array | None = None
+        self,
+        sweeps: Sweeps,
+        tape: Tape,
+        direction: Control,
+        change: Array | None = None,
+        keep: bool = False,
     ) -> None:
-        self.sweeps, self.tape, self.direction = sweeps, tape, direction
+        self.sweeps, self.tape, self.direction, self.keep = sweeps, tape, direction, keep
+        self.dcostates: list[Array] = []
         first = namespace(tape.states[0]).zeros_like(tape.states[0]) if change is None else change
         self.dstates: States = []
         if tape.record is None:
@@ -346,6 +354,8 @@ class SecondOrder:
                 for at, bar in zip(step.times, bars, strict=True):
                     sweeps.problem.space.scatter(total, step.layer, at, bar, step.h)
             p, dp = seeds.added(n, p), dseeds.added(n, dp)
+            if self.keep:
+                self.dcostates.append(dp)
         return p, dp
 
     def _compiled_tangent(self, tape: Array, first: Array) -> None:
@@ -378,6 +388,7 @@ class SecondOrder:
     ) -> tuple[Array, Array]:
         loop, shape = self.sweeps.loop, after[0].shape
         samples, stages, ends = shape[1], loop.method.b.size, np.stack(after)
+        dcostates = np.empty((len(self.tape.steps) + 1 if self.keep else 0, *shape))
         chain_second_order.second_order(
             samples,
             loop.lowered.room(samples, stages, 2 * stages),
@@ -393,7 +404,9 @@ class SecondOrder:
             loop.lowered.arrays(total),
             loop.collected(self.sweeps.problem.functional.running_reads),
             ends.reshape(2, -1),
+            dcostates.reshape(len(dcostates), ends[0].size),
         )
+        self.dcostates = list(dcostates[::-1])
         return ends[0], ends[1]
 
 
