@@ -183,12 +183,13 @@ def test_kernels_of_every_format_are_matrices(kernel, rng):
 def test_breakpoints_cut_layers_as_the_run_does(breakpoints, rng):
     network = Bottleneck(2, tanh, 3)
     weight = rng.standard_normal((2, 3, 2))
+    jump = (breakpoints or (9.0,))[0]
     control = network.control(
         MESH,
         breakpoints=breakpoints,
-        weight1=lambda t: weight[int(t >= (breakpoints or (9.0,))[0])],
+        weight1=lambda t: weight[int(t >= jump)],
         weight2=rng.standard_normal((2, 3)),
-        bias2=lambda t: np.array([t, 1.0]),
+        bias2=lambda t: np.array([t, float(t > jump)]),
     )
     initial = rng.standard_normal((2, 3))
     resnet = ResNet.from_control(network, control)
