@@ -39,6 +39,9 @@ LOOKS = {
     "plain": (VERMILION, "s", "--", "without skips"),
 }
 
+VARIED = ("network", "depth", "seed")
+"""What one picture compares."""
+
 
 class Plain(NeuralODE):
     """x' = sigma(w x + b) - x, whose Euler steps of length 1 are x <- sigma(w x + b): the chain
@@ -94,9 +97,19 @@ def singular_values(made: FeedForward | ResNet, x: np.ndarray) -> np.ndarray:
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
+    groups: dict[tuple[object, ...], list[xr.Dataset]] = {}
+    for case in cases:
+        given = case_parameters(case)
+        rest = [value for name, value in sorted(given.items()) if name not in VARIED]
+        groups.setdefault(tuple(rest), []).append(case)
+    names = ("depth", *(f"depth_{n}" for n in range(2, len(groups) + 1)))
+    return [_against_depth(name, own) for name, own in zip(names, groups.values(), strict=True)]
+
+
+def _against_depth(name: str, cases: Sequence[xr.Dataset]) -> Picture:
     figure, ((train, test), (layers, values)) = new_figure(2, 2, width=9.6, height=7.4)
     notes, depths = [], sorted({int(case_parameters(c)["depth"]) for c in cases})
-    for kind, (color, marker, dash, name) in LOOKS.items():
+    for kind, (color, marker, dash, label) in LOOKS.items():
         own = [c for c in cases if case_parameters(c)["network"] == kind]
         by_depth = [[c for c in own if case_parameters(c)["depth"] == d] for d in depths]
         kept = [(d, found) for d, found in zip(depths, by_depth, strict=True) if found]
@@ -107,13 +120,13 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             y = [100 * float(c[key]) for _, found in kept for c in found]
             means = [100 * float(np.mean([c[key] for c in found])) for _, found in kept]
             ax.plot(x, y, marker, color=color, alpha=0.35, markersize=5)
-            ax.plot([d for d, _ in kept], means, marker + dash, color=color, label=name)
+            ax.plot([d for d, _ in kept], means, marker + dash, color=color, label=label)
             if key == "train_error":
                 best = int(np.argmin(means))
                 deeper = means[-1] - means[best]
                 text = ", ".join(f"{m:.1f}%" for m in means)
                 notes.append(
-                    f"{name} {text}"
+                    f"{label} {text}"
                     + (
                         f" ({deeper:.1f} points above the lowest, at {kept[best][0]} layers)"
                         if deeper > 0
@@ -124,11 +137,11 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
                 notes[-1] += f", test {', '.join(f'{m:.1f}%' for m in means)}"
         deepest = kept[-1][1][0]
         norms = deepest["gradient"].values
-        layers.semilogy(np.arange(1, len(norms) + 1), norms, dash, color=color, label=name)
+        layers.semilogy(np.arange(1, len(norms) + 1), norms, dash, color=color, label=label)
         singular = deepest["singular"].values
         above = singular > 1e-15 * singular[0]
         values.semilogy(
-            1 + np.flatnonzero(above), singular[above], marker + dash, color=color, label=name
+            1 + np.flatnonzero(above), singular[above], marker + dash, color=color, label=label
         )
         notes[-1] += (
             f"; at {kept[-1][0]} layers, seed {case_parameters(deepest)['seed']}, derivatives in "
@@ -166,7 +179,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         f"input are those at the start. Training error at "
         f"{', '.join(map(str, depths))} layers: {'. '.join(notes)}."
     )
-    return [Picture("depth", caption, figure)]
+    return Picture(name, caption, figure)
 
 
 @study(
@@ -194,7 +207,7 @@ def degradation(
     Deeper chains contain shallower ones, so a worse fit to the training images is a failure of
     training. Both kinds have `depth` layers of side x side tanh units and an affine readout,
     weights that start normal with variance gain^2 / units, zero biases, no penalty, and the same
-    method: Adam on batches of 100 images with steps of a given length, or L-BFGS.
+    method: Adam on batches of (at most) 100 images with steps of a given length, or L-BFGS.
 
     train_error, test_error: share of images with a wrong label at the end; objective: the mean
     cross-entropy there; gradient: norm of dJ/dW_k, in the entries, of every layer at the start;
@@ -213,7 +226,7 @@ def degradation(
     )
     batches = np.random.default_rng(seed)
     chosen: Minimizer = (
-        Adam(max_iterations=epochs, batch=100, step=step, rng=batches)
+        Adam(max_iterations=epochs, batch=min(100, images.train.shape[1]), step=step, rng=batches)
         if method == "Adam"
         else LBFGS(max_iterations=epochs)
     )
