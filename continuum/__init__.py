@@ -73,6 +73,7 @@ from .resnet import ResNet
 from .sets import Amplitude, Ball, Box, FiniteSet, L1Ball, NormBall
 from .sparsity import L1
 from .staging import Stagewise
+from .sublayers import Sublayer
 from .transfers import change_depth, change_width
 
 __all__ = [
@@ -128,6 +129,7 @@ __all__ = [
     "Staged",
     "Stagewise",
     "State",
+    "Sublayer",
     "Switched",
     "SymmetricLayer",
     "TerminalEquality",

@@ -6,6 +6,7 @@ int_0^T sum_i w_i x_i(t) y_i(t) dt, and this is the one place that knows it: `ri
 derivatives into gradients, `flatten` gives coordinates whose Euclidean product it is.
 """
 
+from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -48,6 +49,10 @@ class ControlPath(Protocol):
 
         Controls whose breakpoints are ends of layers need nothing: `at_layer` does it.
         """
+        ...
+
+    def around(self, t: float) -> "ControlPath":
+        """The same control on the piece between the two breakpoints next to t."""
         ...
 
     def like(self, example: Array) -> "ControlPath":
@@ -98,6 +103,12 @@ class FunctionControl:
         which of its two values a function takes at a jump.
         """
         return replace(self, piece=(start, end)) if self.breakpoints else self
+
+    def around(self, t: float) -> "FunctionControl":
+        """The same functions on the piece between the two breakpoints next to t."""
+        ends = (0.0, *self.breakpoints, self.mesh.horizon)
+        n = min(max(bisect(ends, t), 1), len(ends) - 1)
+        return self.between(ends[n - 1], ends[n])
 
     def like(self, example: Array) -> "FunctionControl":
         """The same functions, their values carried to where `example` is: constant ones once,
@@ -424,6 +435,10 @@ class Control(Mapping[str, Array]):
         return tuple(float(t) for t in self.mesh.nodes[1:-1])
 
     def between(self, start: float, end: float) -> "Control":
+        """Itself: its breakpoints are ends of layers."""
+        return self
+
+    def around(self, t: float) -> "Control":
         """Itself: its breakpoints are ends of layers."""
         return self
 

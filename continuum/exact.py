@@ -6,14 +6,14 @@ numbers are those of the ledger of claims that `continuum verify` checks.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import e, exp, pi, sqrt
+from math import atan, ceil, copysign, e, exp, log, log2, pi, sqrt
 
 import numpy as np
 import scipy.special
 
 from .activations import Activation, identity, tanh
 from .arrays import Array
-from .checks import check_positive, store
+from .checks import check_number, check_positive, store
 from .controls import FunctionControl
 from .domains import Circle, Domain, Interval
 from .meshes import TimeMesh
@@ -243,6 +243,54 @@ def scalar_sigmoid(y: Array, t: float) -> Array:
 def scalar_elu(y: Array, t: float) -> Array:
     """LM-15: f' = elu(-f), f(0) = 1 for all y: ln(1 + (e - 1) e^-t)."""
     return np.full_like(y, np.log1p((e - 1) * exp(-t)))
+
+
+def scalar_arctan(y: Array, t: float, start: float = 1.0, b: float = 1.0) -> Array:
+    """f' = arctan(-b f), f(0) = start for all y.
+
+    u = |b f| obeys u' = -b arctan u, so that b t = int_u(t)^u(0) du / arctan u; f keeps its sign.
+    The integrand is singular at 0, which is never reached.  With u = e^v,
+
+        v + H(e^v) = log u(0) + H(u(0)) - b t,   H(u) = int_0^u (1 / arctan s - 1 / s) ds,
+
+    where the integrand, s / 3 - 4 s^3 / 45 + ..., is analytic at 0, and Gauss's rule gives H to
+    rounding.  The left side is increasing and convex in v, its slope e^v / arctan(e^v) >= 1, so
+    Newton's iteration descends to the solution from any v above it; u(t) <= u(0) + pi/2 |b t|.
+
+    t : < 0 goes back;  b : the constant kernel, < 0 where f grows
+    """
+    start, b = check_number("start", start), check_number("b", b)
+    if start == 0.0 or b == 0.0:
+        return np.full_like(y, start)
+    u, change = abs(b * start), b * check_number("t", t)
+    goal = log(u) + _arctan_excess(u) - change
+    v = log(u + max(0.0, -change) * pi / 2)
+    for _ in range(100):
+        u = exp(v)
+        slope = u / atan(u) if u > 0.0 else 1.0
+        correction = (v + _arctan_excess(u) - goal) / slope
+        v -= correction
+        if abs(correction) <= 1e-15 * (1.0 + abs(v)):
+            break
+    return np.full_like(y, copysign(exp(v) / abs(b), start))
+
+
+_GAUSS = np.polynomial.legendre.leggauss(20)
+
+
+def _arctan_excess(u: float) -> float:
+    """H(u) = int_0^u (1 / arctan s - 1 / s) ds for u >= 0, on panels with ends 0, 1/2, 1, 2, 4,
+    ..., u, to which the branch points +-i are no nearer than their length.
+    """
+    inner = 0.5 * 2.0 ** np.arange(max(0, ceil(log2(max(2.0 * u, 1.0)))))
+    ends = np.concatenate([[0.0], inner[inner < u], [u]])
+    half = 0.5 * np.diff(ends)[:, None]
+    s = ends[:-1, None] + half * (_GAUSS[0] + 1.0)
+    small = s < 1e-4
+    regular = np.where(small, 1.0, s)
+    angle = np.arctan(regular)
+    values = np.where(small, s / 3.0, (regular - angle) / (regular * angle))
+    return float(np.sum(half * values * _GAUSS[1]))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A plain feed-forward chain with rectangular layers, to compare residual networks with."""
+"""A plain feed-forward chain, without skips, to compare residual networks with."""
 
 import itertools
 from collections.abc import Sequence
@@ -7,56 +7,69 @@ from dataclasses import dataclass
 import numpy as np
 
 from .activations import Activation
-from .arrays import Array, like
+from .arrays import Array
 from .checks import check_array, check_count
+from .controls import ControlPath
+from .networks import Network
+from .sublayers import Layer, Sublayer, apply, carried, check_layer, frozen_layers
 
 
 @dataclass(frozen=True, eq=False)
 class FeedForward:
-    """x_{k+1} = sigma(W_k x_k + b_k): no step and no identity, hence no limit in depth.
+    """x_{k+1} = F_k(x_k): no step and no identity, hence no limit in depth.
 
-    weights : W_k (n_{k+1}, n_k); biases : b_k (n_{k+1},)
-    raises ValueError for layers that do not fit each other
+    layers : F_k, a tuple of sub-layers sigma(W x + a), one after the other
+    units : the length of the input
+    raises ValueError for layers that do not fit each other, or none
     """
 
-    weights: Sequence[Array]
-    biases: Sequence[Array]
-    activation: Activation
+    layers: Sequence[Layer]
+    units: int
 
     def __post_init__(self) -> None:
-        if not self.weights or len(self.weights) != len(self.biases):
-            raise ValueError(
-                f"weights and biases must be equally many, got {len(self.weights)} and "
-                f"{len(self.biases)}"
-            )
-        inputs: int | str = "N"
-        for k, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            rows, _ = check_array(f"weights[{k}]", w, ("P", inputs)).shape
-            inputs = check_array(f"biases[{k}]", b, (rows,)).shape[0]
+        units, checked = check_count("units", self.units), []
+        if not self.layers:
+            raise ValueError("layers must not be empty")
+        for k, given in enumerate(self.layers):
+            layer, units = check_layer(f"layers[{k}]", given, units)
+            checked.append(layer)
+        object.__setattr__(self, "layers", tuple(checked))
+
+    @staticmethod
+    def from_control(network: Network, control: ControlPath) -> "FeedForward":
+        """The chain x_{k+1} = F(x_k, c(t_k), t_k) with the layers of ResNet.from_control, without
+        their skips and lengths.
+
+        NeuralODE and WidthDepth give x <- sigma(W x + a) (NN1 of Geshkovski's slides, and section
+        1.1 of Liu and Markowich), NeuralODE2 gives x <- W sigma(x) + a (NN2).
+        raises TypeError for a network that is no Chain of the package's maps
+        """
+        return FeedForward(frozen_layers(network, control)[1], len(network.weights))
 
     @staticmethod
     def random(
         widths: Sequence[int], activation: Activation, rng: np.random.Generator
     ) -> "FeedForward":
-        """Normal weights of variance 1 / n_k, zero biases.
+        """Layers sigma(W x + a) with normal weights of variance 1 / n_k, zero biases.
 
         raises ValueError for fewer than two widths or one < 1
         """
         if len(widths) < 2:
             raise ValueError(f"widths must be at least two, got {list(widths)}")
         sizes = [check_count("widths", n) for n in widths]
-        pairs = list(itertools.pairwise(sizes))
-        weights = [rng.standard_normal((n, m)) / np.sqrt(m) for m, n in pairs]
-        return FeedForward(weights, [np.zeros(n) for _, n in pairs], activation)
+        layers = [
+            (Sublayer(activation, rng.standard_normal((n, m)) / np.sqrt(m), np.zeros(n)),)
+            for m, n in itertools.pairwise(sizes)
+        ]
+        return FeedForward(layers, sizes[0])
 
     def __call__(self, initial: Array) -> Array:
         """The last layer's output (n_K, M) for inputs (n_0, M), where the inputs are."""
-        return self.layers(initial)[-1]
+        return self.outputs(initial)[-1]
 
-    def layers(self, initial: Array) -> list[Array]:
+    def outputs(self, initial: Array) -> list[Array]:
         """The input and the output of every layer."""
-        outputs = [check_array("initial", initial, (self.weights[0].shape[1], "M"))]
-        for w, b in zip(self.weights, self.biases, strict=True):
-            x = outputs[-1]
-            outputs.append(self.activation(like(w, x) @ x + like(b, x)[:, None]))
-        return outputs
+        found = [check_array("initial", initial, (self.units, "M"))]
+        for layer in carried(self.layers, found[0]):
+            found.append(apply(layer, found[-1]))
+        return found

@@ -2,10 +2,23 @@
 in y.
 """
 
+import mpmath
 import numpy as np
 import pytest
 
-from continuum import Circle, Interval, exact, gauss_legendre, midpoint, periodic, split
+from continuum import (
+    Circle,
+    Interval,
+    TimeMesh,
+    WidthDepth,
+    arctan,
+    exact,
+    gauss_legendre,
+    midpoint,
+    periodic,
+    split,
+)
+from solvers import DOP853, integrate
 
 UNIT = Interval(0, 1)
 CASES = {
@@ -47,6 +60,7 @@ def test_solution_solves(case, grid, tolerance):
         (exact.scalar_tanh_growth, lambda f: np.tanh(f), 0.1),
         (exact.scalar_sigmoid, lambda f: 1 / (1 + np.exp(f)), 0.0),
         (exact.scalar_elu, lambda f: np.expm1(-f), 1.0),
+        (exact.scalar_arctan, lambda f: -np.arctan(f), 1.0),
     ],
 )
 def test_scalar_solutions_solve(solution, sigma, start):
@@ -57,6 +71,49 @@ def test_scalar_solutions_solve(solution, sigma, start):
         - (solution(y, t + 2 * h) - solution(y, t - 2 * h))
     ) / (12 * h)
     np.testing.assert_allclose(sigma(solution(y, t)), slope, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("start", "b", "t"), [(1.0, 1.0, 2.0), (-3.0, 0.5, 4.0), (20.0, 1.0, 15.0), (0.1, -1.5, 6.0)]
+)
+def test_scalar_arctan_is_what_is_integrated(start, b, t):
+    network = WidthDepth(midpoint(UNIT, 2), arctan)
+    control = network.control(TimeMesh(t, 1), kernel=b)
+    stepper = DOP853(rtol=1e-14, atol=1e-15)
+    run = integrate(network, control, np.full((2, 1), start), stepper).trajectory
+    found = exact.scalar_arctan(np.zeros(2), t, start, b)
+    np.testing.assert_allclose(found, run.final[:, 0], rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("start", "b", "t"),
+    [(1.0, 1.0, 2.0), (1.0, 1.0, 30.0), (-0.3, -2.0, 5.0), (1e-6, -1.0, 20.0), (1.0, -2.0, 100.0)],
+)
+def test_scalar_arctan_to_the_last_digits(start, b, t):
+    """b t = int_u(t)^u(0) du / arctan u, u = |b f|, by mpmath with 25 digits."""
+    found = float(exact.scalar_arctan(np.zeros(1), t, start, b)[0])
+    with mpmath.workdps(25):
+        v, end = (mpmath.log(abs(b * mpmath.mpf(x))) for x in (found, start))
+        passed = mpmath.quad(
+            lambda w: mpmath.exp(w) / mpmath.atan(mpmath.exp(w)), mpmath.linspace(v, end, 12)
+        )
+        # a relative error of f makes this difference, times u / arctan u
+        slope = mpmath.exp(v) / mpmath.atan(mpmath.exp(v))
+        assert abs(float((passed - mpmath.mpf(b) * t) / slope)) < 1e-14
+    assert found * start > 0.0
+
+
+def test_scalar_arctan_at_its_ends():
+    y = np.zeros(3)
+    np.testing.assert_array_equal(exact.scalar_arctan(y, 3.0, start=0.0), 0.0)
+    np.testing.assert_array_equal(exact.scalar_arctan(y, 3.0, start=2.0, b=0.0), 2.0)
+    np.testing.assert_allclose(exact.scalar_arctan(y, 0.0, -2.5), -2.5, rtol=1e-15)
+    # back along the flow, and as e^-t where arctan is linear
+    there = float(exact.scalar_arctan(y, 3.0, 2.0)[0])
+    np.testing.assert_allclose(exact.scalar_arctan(y, -3.0, there), 2.0, rtol=1e-14)
+    np.testing.assert_allclose(exact.scalar_arctan(y, 5.0, 1e-9), 1e-9 * np.exp(-5.0), rtol=1e-14)
+    with pytest.raises(ValueError, match="b must be finite"):
+        exact.scalar_arctan(y, 1.0, b=np.inf)
 
 
 def test_the_costate_solves_the_adjoint_equation():

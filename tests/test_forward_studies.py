@@ -141,6 +141,39 @@ def test_propagators_against_closed_forms():
     assert float(moving["norm"][-1]) > 1.01
 
 
+def test_gradients_of_layers_against_closed_forms():
+    decay = conditioning(problem="decay", horizon=1.0, layers=40)
+    np.testing.assert_allclose(decay["gradient"], decay["lower"], rtol=1e-13)
+    np.testing.assert_allclose(decay["gradient"], decay["upper"], rtol=1e-13)
+    # the continuum: sigma'(f(0)) times M(1, 0) of LM-39, approached with order 1
+    limit = 0.5210567336486777 / np.cosh(1.0) ** 2
+    errors = decay["first"].values - limit
+    np.testing.assert_allclose(errors[:-1] / errors[1:], 2.0, atol=0.1)
+    for depth, found in zip(decay["depth"].values, decay["first_plain"].values, strict=True):
+        states = [1.0]
+        for _ in range(depth - 1):
+            states.append(-np.tanh(states[-1]))
+        assert found == pytest.approx(np.prod(1.0 / np.cosh(states) ** 2), rel=1e-12)
+    shear = conditioning(problem="shear", shear=20.0, horizon=1.0, layers=8)
+    # e^y and B* in the basis of the kernel's two modes; what is orthogonal to both stays
+    y, w = np.polynomial.legendre.leggauss(40)
+    y, w = 0.5 * y + 0.5, 0.5 * w
+    e = np.exp(y) / np.sqrt(w @ np.exp(2 * y))
+    modes = np.sqrt(2) * np.cos(np.outer([1, 2], np.pi * y))
+    p, adjoint = modes @ (w * e), np.array([[1.0, 0.0], [20.0, 2.0]])
+    rest = 1.0 - p @ p
+    for k in range(8):
+        back = np.linalg.matrix_power(np.eye(2) - adjoint / 8, 7 - k) @ p
+        assert float(shear["gradient"][k]) == pytest.approx(np.sqrt(back @ back + rest), rel=1e-12)
+        plain = np.linalg.norm(np.linalg.matrix_power(-adjoint, 7 - k) @ p)
+        assert float(shear["plain"][k]) == pytest.approx(plain if k < 7 else 1.0, rel=1e-10)
+    moving = conditioning(problem="moving", horizon=1.0, layers=10)
+    for case in (shear, moving):
+        assert np.all(case["lower"] <= case["gradient"] * (1 + 1e-12))
+        assert np.all(case["gradient"] <= case["upper"] * (1 + 1e-12))
+    assert float(moving["first_plain"][-1]) < 1e-15 < 0.1 < float(moving["first"][-1])
+
+
 def test_picard_sums():
     ramp, parabola, constant, orthogonal = (
         steady_states(bias=bias, points=10)
@@ -227,7 +260,10 @@ TINY = {
     ),
     "conditioning": (
         [{"problem": ["decay", "shear"], "horizon": 1.0, "layers": 10}],
-        {"propagators": r"0\.521057 at T; condition 1;.*shear 20: norm at most 5\.03, at t = 0\.7"},
+        {
+            "propagators": r"0\.521057 at T; condition 1;.*shear 20: norm at most 5\.03, at",
+            "gradients": r"0\.2\d+ and 0\.2\d+ at 20 and 40 layers.*a factor 2\.00\d+ for each",
+        },
     ),
     "steady_states": (
         [{"bias": ["ramp", "orthogonal"], "points": 5}],

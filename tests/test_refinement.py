@@ -115,8 +115,8 @@ def test_a_resnet_is_the_euler_steps_of_a_control(network, rng):
     control, initial = network.controls(MESH).random(rng), rng.standard_normal((4, 3))
     net = ResNet.from_control(network, control)
     flow = integrate(network, control, initial, Euler(), save="layers").trajectory.states
-    np.testing.assert_allclose(np.stack(net.layers(initial)), flow, rtol=0, atol=1e-13)
-    np.testing.assert_array_equal(net(initial), net.layers(initial)[-1])
+    np.testing.assert_allclose(np.stack(net.outputs(initial)), flow, rtol=0, atol=1e-13)
+    np.testing.assert_array_equal(net(initial), net.outputs(initial)[-1])
 
 
 def test_a_control_is_the_resnet_and_back(rng):
@@ -130,11 +130,11 @@ def test_resnets_refuse_what_they_cannot_be(rng):
     net = ResNet.from_control(NETWORK, NETWORK.controls(MESH).random(rng))
     with pytest.raises(ValueError, match=r"initial has shape \(3, 4\).*transpose would fit"):
         net(np.ones((3, 4)))
-    with pytest.raises(
-        ValueError, match=r"biases has shape \(4, 6\), expected \(6, 4\); its transpose would fit"
-    ):
-        ResNet(MESH, net.weights, net.biases.T, tanh)
-    with pytest.raises(TypeError, match="network must be a WidthDepth"):
+    with pytest.raises(ValueError, match="layers must be as many as those of the mesh, 6, got 5"):
+        ResNet(MESH, net.layers[:-1], 4)
+    with pytest.raises(ValueError, match=r"layers\[0\]\[0\] does not fit.* takes 4 .* given 3"):
+        ResNet(MESH, net.layers, 3)
+    with pytest.raises(TypeError, match="network must be a Chain, got str"):
         ResNet.from_control("network", NETWORK.controls(MESH).zeros())
     with pytest.raises(ValueError, match="weight zero"):
         net.to_control(WidthDepth(NETWORK.grid.observed_at(np.array([[0.5]])), tanh))

@@ -24,6 +24,7 @@ from continuum import (
 )
 from continuum.feed_forward import FeedForward
 from continuum.networks import Chain, Linear, Offset, Pointwise
+from continuum.sublayers import Sublayer
 from continuum.transfers import change_depth, change_width, prolongation, restriction
 from solvers import RK4, integrate, observed_orders
 
@@ -174,9 +175,10 @@ def test_depth_changes_in_linear_memory(in_time):
 def test_feed_forward(rng):
     chain = FeedForward.random([3, 7, 2], relu, rng)
     x = rng.standard_normal((3, 5))
-    hidden = np.maximum(chain.weights[0] @ x, 0)
-    np.testing.assert_allclose(chain(x), np.maximum(chain.weights[1] @ hidden, 0), rtol=1e-13)
-    assert [layer.shape for layer in chain.layers(x)] == [(3, 5), (7, 5), (2, 5)]
+    (first,), (second,) = chain.layers
+    hidden = np.maximum(first.matrix @ x, 0)
+    np.testing.assert_allclose(chain(x), np.maximum(second.matrix @ hidden, 0), rtol=1e-13)
+    assert [layer.shape for layer in chain.outputs(x)] == [(3, 5), (7, 5), (2, 5)]
 
 
 NETWORK = WidthDepth(trapezoid(UNIT, 3), tanh)
@@ -213,12 +215,12 @@ NETWORK = WidthDepth(trapezoid(UNIT, 3), tanh)
             ),
             "same network on different grids",
         ),
-        (lambda: FeedForward([np.ones((2, 3))], [np.ones(3)], relu), r"biases\[0\] has shape"),
+        (lambda: Sublayer(relu, np.ones((2, 3)), np.ones(3)), "bias has shape"),
         (
-            lambda: FeedForward([np.ones((2, 3)), np.ones((2, 3))], [np.ones(2)] * 2, relu),
-            r"weights\[1\] has shape",
+            lambda: FeedForward([(Sublayer(relu, np.ones((2, 3))),)] * 2, 3),
+            r"layers\[1\]\[0\] does not fit what is before it: it takes 3 numbers, but is given 2",
         ),
-        (lambda: FeedForward([], [], relu), "equally many"),
+        (lambda: FeedForward([], 3), "layers must not be empty"),
         (lambda: FeedForward.random([3], relu, np.random.default_rng(0)), "at least two"),
     ],
 )

@@ -213,7 +213,7 @@ class Linear(Product):
         return kernel.outer_derivative(b, db, p, x, w)
 
     def formula(self, x: str) -> str:
-        return f"{'-' if self.sign < 0 else ''}{self.block} {_factor(x)}"
+        return f"{'-' if self.sign < 0 else ''}{self.block} {factor(x)}"
 
     @property
     def _stored(self) -> KernelFormat:
@@ -268,7 +268,7 @@ class Adjoint(Product):
         return self.of.outer(b, x, p, db)
 
     def formula(self, x: str) -> str:
-        return f"{'-' if self.sign < 0 else ''}{self.block}* {_factor(x)}"
+        return f"{'-' if self.sign < 0 else ''}{self.block}* {factor(x)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -388,20 +388,30 @@ class Inputs(Map):
             return self
         return replace(self, data=columns(self.data, np.asarray(indices)))
 
+    def rows(self, t: float) -> Array | None:
+        """What stands below x at t: (P, M), or (P, 1) where all samples share it; None for
+        nothing.
+        """
+        if not self.time:
+            return self.data
+        if self.data is None:
+            return np.full((1, 1), t)
+        xp = namespace(self.data)
+        return xp.concat([xp.zeros_like(self.data[:1, :]) + t, self.data], axis=0)
+
     def value(self, x: Array, c: Values, t: float) -> Array:
-        xp, parts = namespace(x), [x]
-        if self.time:
-            parts.append(xp.zeros_like(x[..., :1, :]) + t)
-        if self.data is not None:
-            rows, samples = self.data.shape
-            if samples not in (1, x.shape[-1]):
-                raise ValueError(
-                    f"the state has {x.shape[-1]} columns, but this network holds data of "
-                    f"{samples} samples: implicit methods, which take other columns, need data "
-                    "that all samples share"
-                )
-            parts.append(xp.broadcast_to(like(self.data, x), (*x.shape[:-2], rows, x.shape[-1])))
-        return xp.concat(parts, axis=-2)
+        rows = self.rows(t)
+        if rows is None:
+            return x
+        samples = rows.shape[1]
+        if samples not in (1, x.shape[-1]):
+            raise ValueError(
+                f"the state has {x.shape[-1]} columns, but this network holds data of "
+                f"{samples} samples: implicit methods, which take other columns, need data "
+                "that all samples share"
+            )
+        xp, shape = namespace(x), (*x.shape[:-2], len(rows), x.shape[-1])
+        return xp.concat([x, xp.broadcast_to(like(rows, x), shape)], axis=-2)
 
     def jvp(self, x: Array, c: Values, dx: Array, dc: Values) -> Array:
         xp, count = namespace(dx), int(self.time) + (0 if self.data is None else len(self.data))
@@ -433,7 +443,7 @@ def describe(space: Space) -> str:
     return f"R^{space}" if isinstance(space, int) else f"functions on {len(space)} nodes"
 
 
-def _factor(x: str) -> str:
+def factor(x: str) -> str:
     """x in parentheses if it is a sum or has a sign."""
     depth = 0
     for letter in x:

@@ -1,11 +1,14 @@
 """Every scheme is an architecture: the layers, skips and fixed points that the steps of a run are.
 
-On f_t = sigma(a - Bf), with W = -b diag(w), value 0 is the input and layer l makes value l, one of
+On f_t = F(f, c(t), t), F a chain, value 0 is the input and layer l makes value l, one of
 
-    hidden        v = sigma(W x + a),  x = sum_j inputs_j v_j
+    hidden        v = F_l(x),  x = sum_j inputs_j v_j
     sum           v = x  (the skip connections)
-    equilibrium   v = x + sum_j feedback_j sigma(W_j v_j + a_j),
+    equilibrium   v = x + sum_j feedback_j F_j(v_j),
                   j itself or a layer solved together with it
+
+F_l is F at the time of the layer, as sub-layers sigma(W x + a) with the paper's sign and quadrature
+weights inside: one with W = -b diag(w) for WidthDepth.
 
 An explicit step of s stages is s hidden layers and a sum (Euler: the ResNet); an implicit one has
 equilibrium layers.
@@ -14,20 +17,22 @@ equilibrium layers.
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
 
-from continuum.activations import Activation
-from continuum.arrays import Array, like, namespace
+from continuum.arrays import Array
 from continuum.checks import check_array, check_count
 from continuum.controls import ControlPath
-from continuum.networks import WidthDepth
+from continuum.networks import Network
+from continuum.networks.maps import factor
+from continuum.sublayers import Frozen, Sublayer, apply, apply_tangent, carried
 
 from ..steps.implicit import ImplicitRungeKutta
 from ..steps.newton import Field, Newton
 from ..steps.tableaux import RungeKutta, Stepper
-from .integrate import integrate
+from .integrate import equal_steps, integrate
 
 Inputs = tuple[tuple[int, float], ...]
 """(which value, its coefficient)."""
@@ -40,34 +45,15 @@ class Layer:
     kind : "hidden", "sum" or "equilibrium"; see the top of this file
     step : the step of the scheme that it belongs to
     inputs : the values before it that are added up, with coefficients
-    weight, bias : W (N, N) and a (N,); None for a sum.  Layers with equal ones hold the same array
-    activation : sigma
+    maps : the sub-layers of F_l, empty for a sum.  Equal matrices and biases are the same array
     feedback : for an equilibrium layer, the values on both sides of its equation
     """
 
     kind: Literal["hidden", "sum", "equilibrium"]
     step: int
     inputs: Inputs
-    activation: Activation
-    weight: Array | None = None
-    bias: Array | None = None
+    maps: tuple[Sublayer, ...] = ()
     feedback: Inputs = ()
-
-    def unit(self, x: Array) -> Array:
-        """sigma(W x + a); raises ValueError for a sum, which has no units."""
-        return self.activation.value(self._argument(x))
-
-    def unit_tangent(self, x: Array, dx: Array) -> Array:
-        """sigma'(W x + a) W dx."""
-        slope = self.activation.derivative(self._argument(x))
-        return slope * (self.weight @ dx)
-
-    def _argument(self, x: Array) -> Array:
-        if self.weight is None or self.bias is None:
-            raise ValueError(
-                f"kind must be 'hidden' or 'equilibrium' for a layer with units, got {self.kind!r}"
-            )
-        return self.weight @ x + self.bias[:, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +77,8 @@ class Architecture:
         raises ValueError if the input does not fit, StepFailed if an equilibrium is not found
         """
         values = {0: check_array("initial", initial, (self.units, "M"))}
-        layers = self._like(values[0])
+        maps = carried([layer.maps for layer in self.layers], values[0])
+        layers = [replace(a, maps=b) for a, b in zip(self.layers, maps, strict=True)]
         last_use = {j: n for n, layer in enumerate(self.layers, 1) for j, _ in layer.inputs}
         n = 1
         while n <= len(self.layers):
@@ -106,74 +93,71 @@ class Architecture:
                     )
                 )
             else:
-                x = _sum(layer.inputs, values)
-                values[n] = layer.unit(x) if layer.kind == "hidden" else x
+                values[n] = apply(layer.maps, _sum(layer.inputs, values))
             n = group[-1] + 1
             values = {j: v for j, v in values.items() if j >= group[0] or last_use.get(j, 0) >= n}
         return values[len(self.layers)]
-
-    def _like(self, example: Array) -> list[Layer]:
-        """The layers with weights and biases where `example` is; what layers share is carried
-        once.
-        """
-        own = {
-            id(x): x for layer in self.layers for x in (layer.weight, layer.bias) if x is not None
-        }
-        there = {None: None, **{key: like(x, example) for key, x in own.items()}}
-        keys = [
-            [None if x is None else id(x) for x in (layer.weight, layer.bias)]
-            for layer in self.layers
-        ]
-        return [
-            replace(layer, weight=there[w], bias=there[b])
-            for layer, (w, b) in zip(self.layers, keys, strict=True)
-        ]
 
     def _equilibrium(
         self, layers: list[Layer], group: Sequence[int], values: dict[int, Array]
     ) -> list[Array]:
         gains = np.array([[dict(layer.feedback)[j] for j in group] for layer in layers])
-        fields = [Field(layer.unit, layer.unit_tangent) for layer in layers]
+        fields = [
+            Field(partial(apply, layer.maps), partial(apply_tangent, layer.maps))
+            for layer in layers
+        ]
         known = [_sum(layer.inputs, values) for layer in layers]
         return self.newton.solve(fields, known, gains, values[layers[0].inputs[0][0]])
 
     @property
     def depth(self) -> int:
         """The number of layers with units: hidden and equilibrium ones."""
-        return sum(layer.weight is not None for layer in self.layers)
+        return sum(layer.kind != "sum" for layer in self.layers)
 
     @property
     def products(self) -> int:
         """Products W x in one evaluation; an equilibrium layer counts once and needs one for every
         iteration.
         """
-        return self.depth
+        return sum(one.matrix is not None for layer in self.layers for one in layer.maps)
 
     @property
     def parameters(self) -> int:
-        """The numbers in weights and biases; what layers share counts once."""
+        """The numbers in matrices and biases; what layers share counts once, the matrix of an
+        adjoint beside its own.
+        """
         arrays = {
-            id(x): x for layer in self.layers for x in (layer.weight, layer.bias) if x is not None
+            id(x): x
+            for layer in self.layers
+            for one in layer.maps
+            for x in (one.matrix, one.bias)
+            if x is not None
         }
         return sum(int(np.prod(x.shape)) for x in arrays.values())
 
     def table(self, rows: int | None = None) -> str:
         """The first `rows` layers (all of them, unless said otherwise), one to a line."""
         chosen = self.layers if rows is None else self.layers[: check_count("rows", rows)]
-        weighted = [layer.weight for layer in self.layers if layer.weight is not None]
-        names = {key: f"W{n}" for n, key in enumerate(dict.fromkeys(map(id, weighted)), 1)}
+        found = [id(one.matrix) for layer in self.layers for one in layer.maps]
+        found = [key for key in found if key != id(None)]
+        names = {key: f"W{n}" for n, key in enumerate(dict.fromkeys(found), 1)}
+
+        def written(layer: Layer, x: str) -> str:
+            for one in layer.maps:
+                x = one.formula(x, names.get(id(one.matrix), ""))
+            return x
+
         lines = [f"{'layer':>6}  {'step':>5}  {'kind':<12} {'weights':<8} value"]
         for n, layer in enumerate(chosen, 1):
-            name = names.get(id(layer.weight), "")
+            own = " ".join(names[id(m.matrix)] for m in layer.maps if m.matrix is not None)
             x = _text([(c, f"v{j}") for j, c in layer.inputs])
             if layer.kind == "hidden":
-                x = f"{layer.activation}({name} ({x}) + a)"
+                x = written(layer, x)
             elif layer.kind == "equilibrium":
-                others = [(c, j, names[id(self.layers[j - 1].weight)]) for j, c in layer.feedback]
-                x = _text(
-                    [(1.0, x), *((c, f"{layer.activation}({w} v{j} + a)") for c, j, w in others)]
-                )
-            lines.append(f"{n:>6}  {layer.step + 1:>5}  {layer.kind:<12} {name:<8} {x}")
+                others = [(c, written(self.layers[j - 1], f"v{j}")) for j, c in layer.feedback]
+                terms = [(c, factor(f) if c != 1.0 else f) for c, f in others]
+                x = _text([(1.0, x), *terms])
+            lines.append(f"{n:>6}  {layer.step + 1:>5}  {layer.kind:<12} {own:<8} {x}")
         if len(chosen) < len(self.layers):
             lines.append(f"   ... {len(self.layers) - len(chosen)} more")
         return "\n".join(lines)
@@ -188,7 +172,7 @@ class Architecture:
 
 def architecture(
     stepper: Stepper,
-    network: WidthDepth,
+    network: Network,
     control: ControlPath,
     *,
     steps_per_layer: int = 1,
@@ -197,6 +181,7 @@ def architecture(
     """The layered architecture that integrate(network, control, ., stepper) is.
 
     stepper : any explicit or implicit Runge-Kutta method
+    network : a Chain of the package's maps; of a Staged one, each stage by itself
     initial : for an adaptive method, the state whose accepted steps are taken; with other states
         the architecture makes these same steps
     raises TypeError for another method or network, or an adaptive method without `initial`
@@ -206,12 +191,11 @@ def architecture(
             f"stepper must be a Runge-Kutta method such as RK4() or BackwardEuler(), got "
             f"{stepper!r}"
         )
-    if not isinstance(network, WidthDepth):
-        raise TypeError(f"network must be a WidthDepth, got {type(network).__name__}")
+    builder = _Builder(network, control)
     steps_per_layer = check_count("steps_per_layer", steps_per_layer)
     network.check_blocks("control", control.blocks)
-    builder = _Builder(network, control)
     for layer, t, h in _steps(stepper, network, control, steps_per_layer, initial):
+        builder.control = control.around(t + 0.5 * h)
         if isinstance(stepper, RungeKutta):
             builder.explicit(stepper, layer, t, h)
         else:
@@ -222,13 +206,12 @@ def architecture(
 
 def _steps(
     stepper: Stepper,
-    network: WidthDepth,
+    network: Network,
     control: ControlPath,
     per_layer: int,
     initial: Array | None,
 ) -> list[tuple[int, float, float]]:
     """(layer, start, length) of every step."""
-    mesh = control.mesh
     if stepper.adaptive:
         if initial is None:
             raise TypeError(
@@ -236,24 +219,20 @@ def _steps(
             )
         times = integrate(network, control, initial, stepper, save="steps").trajectory.times
         return [
-            (mesh.layer_of(0.5 * float(s + t)), float(s), float(t - s))
+            (control.mesh.layer_of(0.5 * float(s + t)), float(s), float(t - s))
             for s, t in itertools.pairwise(times)
         ]
-    return [
-        (k, float(mesh.nodes[k]) + float(tau) * i / per_layer, float(tau) / per_layer)
-        for k, tau in enumerate(mesh.steps)
-        for i in range(per_layer)
-    ]
+    steps = equal_steps(control, per_layer)
+    return list(zip(steps.layer.tolist(), steps.start.tolist(), steps.size.tolist(), strict=True))
 
 
 class _Builder:
     """Appends the layers of step after step; `at` is the value that holds the state."""
 
-    def __init__(self, network: WidthDepth, control: ControlPath) -> None:
-        self.network, self.control = network, control
+    def __init__(self, network: Network, control: ControlPath) -> None:
+        self.frozen, self.control = Frozen(network), control
         self.layers: list[Layer] = []
         self.at, self.step = 0, 0
-        self.latest: dict[str, tuple[Array, Array]] = {}
 
     def explicit(self, method: RungeKutta, layer: int, t: float, h: float) -> None:
         """A hidden layer for every stage that is used, and the sum."""
@@ -299,30 +278,13 @@ class _Builder:
         t: float,
         feedback: Inputs = (),
     ) -> int:
-        c = self.control.at_layer(layer, t)
-        weight, bias = self._shared("kernel", c["kernel"]), self._shared("bias", c["bias"])
-        self.layers.append(
-            Layer(kind, self.step, inputs, self.network.activation, weight, bias, feedback)
-        )
+        maps = self.frozen.at(self.control.at_layer(layer, t), t)
+        self.layers.append(Layer(kind, self.step, inputs, maps, feedback))
         return len(self.layers)
 
     def _close(self, inputs: Inputs) -> None:
-        self.layers.append(Layer("sum", self.step, inputs, self.network.activation))
+        self.layers.append(Layer("sum", self.step, inputs))
         self.at, self.step = len(self.layers), self.step + 1
-
-    def _shared(self, name: str, value: Array) -> Array:
-        """W or a for a block's value: the same array as before if the value has not changed."""
-        xp = namespace(value)
-        if name in self.latest:
-            before, made = self.latest[name]
-            if before is value or bool(xp.all(before == value)):
-                return made
-        made = value
-        if name == "kernel":
-            matrix = self.network.kernel.matrix(value)
-            made = -matrix * self.network.weights_like(matrix)
-        self.latest[name] = (value, made)
-        return made
 
 
 def _used(a: Array, b: Array) -> list[int]:

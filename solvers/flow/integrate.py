@@ -131,7 +131,7 @@ def integrate(
         keep = saver.needs_states
         pieces = _adaptive_pieces(network, control, stepper, initial, watch, keep, effort)
     else:
-        steps = _equal_steps(control, steps_per_layer)
+        steps = equal_steps(control, steps_per_layer)
         watch = Watch(monitors, len(steps))
         pieces = _fixed_pieces(network, control, stepper, initial, steps, watch, saver.needs_states)
     status, detail, step, rejected = Status.FINISHED, "", 0, 0
@@ -224,7 +224,7 @@ def _save_times(save: Save | Array | Sequence[float], mesh: TimeMesh) -> Array |
     return times
 
 
-def _equal_steps(control: ControlPath, per_layer: int) -> Steps:
+def equal_steps(control: ControlPath, per_layer: int) -> Steps:
     """`per_layer` equal steps in each layer, cut in two where a breakpoint lies inside.
 
     Breakpoints within 1e-12 T of the end of a step cut nothing; those of a trained control are ends
