@@ -50,6 +50,7 @@ from .networks import (
     WidthDepth,
     padding,
 )
+from .pair_sets import ConvexHull, Pairs
 from .penalties import SobolevPenalty, Tikhonov
 from .problem import LearningProblem
 from .quadrature import (
@@ -88,6 +89,7 @@ __all__ = [
     "Circle",
     "Control",
     "ControlSpace",
+    "ConvexHull",
     "Convolution",
     "CostSum",
     "CrossEntropy",
@@ -113,6 +115,7 @@ __all__ = [
     "NormBall",
     "Offset",
     "OnTheFly",
+    "Pairs",
     "Pointwise",
     "Product",
     "Projection",
