@@ -304,7 +304,9 @@ def _checked(pairs: Sequence[Pair] | Array) -> Array:
     found = isinstance(pairs, Sequence | np.ndarray) and len(pairs) > 0
     for pair in pairs if found else ():
         numbers = isinstance(pair, Sequence | np.ndarray) and len(pair) == 2
-        found = found and numbers and all(isinstance(x, Real) and np.isfinite(x) for x in pair)
+        found = (
+            found and numbers and all(isinstance(x, Real) and np.isfinite(float(x)) for x in pair)
+        )
     if not found:
         raise ValueError(
             "pairs must be at least one (a, b) of two finite numbers, such as [(0, 1), (1, -2)], "

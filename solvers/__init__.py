@@ -34,6 +34,7 @@ from .planar import Equilibrium, PointAtInfinity, equilibria, points_at_infinity
 from .pontryagin.certificate import Certificate, pontryagin_certificate
 from .pontryagin.extremals import Extremal
 from .pontryagin.hamiltonian import Hamiltonian, Minimum, layer_hamiltonian
+from .pontryagin.minimal_norm import MinimalNorm, minimal_norm
 from .pontryagin.msa import successive_approximation
 from .pontryagin.msa_batches import Minibatch
 from .pontryagin.shooting import shoot
@@ -107,6 +108,7 @@ __all__ = [
     "Layer",
     "Lyapunov",
     "Minibatch",
+    "MinimalNorm",
     "Minimum",
     "Monitor",
     "Multistart",
@@ -158,6 +160,7 @@ __all__ = [
     "linearize",
     "linearized_spectrum",
     "lyapunov_functional",
+    "minimal_norm",
     "minimize",
     "multistart",
     "observed_orders",
