@@ -52,6 +52,7 @@ from .networks import (
     WidthDepth,
     padding,
 )
+from .pair_sets import ConvexHull, Pairs
 from .penalties import SobolevPenalty, Tikhonov
 from .problem import LearningProblem
 from .quadrature import (
@@ -91,6 +92,7 @@ __all__ = [
     "Circle",
     "Control",
     "ControlSpace",
+    "ConvexHull",
     "Convolution",
     "CostSum",
     "CrossEntropy",
@@ -118,6 +120,7 @@ __all__ = [
     "NormBall",
     "Offset",
     "OnTheFly",
+    "Pairs",
     "Pointwise",
     "Product",
     "Projection",

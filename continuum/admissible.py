@@ -53,6 +53,21 @@ class AdmissibleSet(ABC):
         those of `tie`.
         """
 
+    def switching(self, gradient: Blocks, space: ControlSpace) -> dict[str, Array] | None:
+        """Functions of the gradient, by block, on whose signs alone its support point depends; None
+        where that point moves with the gradient.
+
+        The gradient itself where every entry has its interval.
+        """
+        names = self.named(space)
+        if any(self.interval(name, space) is None for name in names):
+            return None
+        return {name: gradient[name] for name in names}
+
+    def at_signs(self, signs: Blocks, tie: Blocks, space: ControlSpace) -> dict[str, Array]:
+        """The support point of gradients whose switching functions have these signs."""
+        return self.support(signs, tie, space)
+
     @abstractmethod
     def excess(self, x: Blocks, space: ControlSpace) -> float:
         """By how much the worst bound is exceeded at these points; <= 0 inside."""
@@ -184,6 +199,17 @@ class SetProduct(AdmissibleSet):
 
     def support(self, gradient: Blocks, tie: Blocks, space: ControlSpace) -> dict[str, Array]:
         return {n: v for part in self._parts for n, v in part.support(gradient, tie, space).items()}
+
+    def switching(self, gradient: Blocks, space: ControlSpace) -> dict[str, Array] | None:
+        """See AdmissibleSet."""
+        found = [part.switching(gradient, space) for part in self._parts]
+        if any(functions is None for functions in found):
+            return None
+        return {n: x for functions in found for n, x in (functions or {}).items()}
+
+    def at_signs(self, signs: Blocks, tie: Blocks, space: ControlSpace) -> dict[str, Array]:
+        """See AdmissibleSet."""
+        return {n: v for part in self._parts for n, v in part.at_signs(signs, tie, space).items()}
 
     def excess(self, x: Blocks, space: ControlSpace) -> float:
         return max(part.excess(x, space) for part in self._parts)

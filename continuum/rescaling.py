@@ -24,6 +24,7 @@ from .kernels import KernelFormat
 from .losses import Loss, WeightedLoss
 from .networks import Chain
 from .networks.maps import Inputs, Offset, Pointwise, Product
+from .pair_sets import ConvexHull, Pairs
 from .penalties import BlockPenalty, Penalty, SobolevPenalty, Tikhonov, sum_of, terms_of
 from .problem import LearningProblem
 from .sets import Amplitude, Ball, BallsByName, Box, FiniteSet, NormBall
@@ -223,6 +224,9 @@ def _admissible(
             if any(timed[n] and powers[n] != 1.0 for n in timed):
                 raise TypeError(f"{part!r} bounds blocks that get different factors together")
             found.append(Amplitude(factor * part.bound))
+        elif isinstance(part, Pairs | ConvexHull):
+            pairs = part.pairs * np.array([times[part.bias], times[part.kernel]])
+            found.append(type(part)(pairs, part.bias, part.kernel))
         elif isinstance(part, Ball):
             found.append(Ball(times[part.bias] * part.radius, part.bias, part.kernel))
         else:

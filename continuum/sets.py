@@ -1,7 +1,6 @@
 """Admissible sets for controls: boxes, finite sets, and balls of several norms."""
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import pairwise
 from numbers import Real
 
 import numpy as np
@@ -11,6 +10,7 @@ from .arrays import Array, like, namespace, to_host
 from .blocks import Block, joint_norm, scaled
 from .checks import check_positive
 from .controls import Control, ControlSpace
+from .pair_sets import PairSet, last_measure, nearest_value
 
 
 class Box(AdmissibleSet):
@@ -94,7 +94,7 @@ class FiniteSet(AdmissibleSet):
 
     Not convex: the nearest point is the nearest value entry by entry, the smaller of two that are
     equally near. Values are chosen for each block on its own: pairs (a, b) that only go together
-    are no FiniteSet.
+    are no FiniteSet but Pairs.
     raises ValueError for no values (the set would be empty), values that are not finite, or unknown
     names
     """
@@ -127,15 +127,7 @@ class FiniteSet(AdmissibleSet):
         return _only(self, self.values, names)
 
     def nearest(self, x: Blocks, space: ControlSpace) -> dict[str, Array]:
-        found = {}
-        for name, values in self.values.items():
-            best = namespace(x[name]).full_like(x[name], float(values[0]))
-            for low, high in pairwise(values):
-                best = namespace(x[name]).where(
-                    x[name] > 0.5 * float(low + high), float(high), best
-                )
-            found[name] = best
-        return found
+        return {name: nearest_value(x[name], values) for name, values in self.values.items()}
 
     def support(self, gradient: Blocks, tie: Blocks, space: ControlSpace) -> dict[str, Array]:
         return {
@@ -148,7 +140,7 @@ class FiniteSet(AdmissibleSet):
         return max((_highest(namespace(y).abs(y - x[n])) for n, y in near.items()), default=0.0)
 
 
-class Ball(AdmissibleSet):
+class Ball(PairSet):
     """a(y)^2 + b(y, z)^2 <= radius^2 for all y, z: the disc for the pair (bias, kernel), point by
     point.
 
@@ -158,25 +150,11 @@ class Ball(AdmissibleSet):
     """
 
     def __init__(self, radius: float = 1.0, bias: str = "bias", kernel: str = "kernel") -> None:
-        self.radius, self.bias, self.kernel = check_positive("radius", radius), bias, kernel
+        super().__init__(bias, kernel)
+        self.radius = check_positive("radius", radius)
 
     def __repr__(self) -> str:
         return f"Ball({self.radius:g}, {self.bias!r}, {self.kernel!r})"
-
-    def named(self, space: ControlSpace) -> tuple[str, ...]:
-        return (self.bias, self.kernel)
-
-    def check(self, space: ControlSpace) -> None:
-        super().check(space)
-        shapes = {b.name: b.shape for b in space.trained}
-        times = {b.name: b.time for b in space.trained}
-        a, b = shapes[self.bias], shapes[self.kernel]
-        if len(a) != 1 or len(b) != 2 or a[0] != b[0] or times[self.bias] != times[self.kernel]:
-            raise ValueError(
-                f"a Ball pairs a bias (N,) with a kernel (N, P) of the same time dependence, got "
-                f"{a} and {b}"
-            )
-        _last(self.kernel, space)
 
     def nearest(self, x: Blocks, space: ControlSpace) -> dict[str, Array]:
         """With a given, the row is clipped to +-(r^2 - a^2)^(1/2); the distance, convex in a, is
@@ -184,7 +162,7 @@ class Ball(AdmissibleSet):
         """
         a, b = x[self.bias], x[self.kernel]
         xp, r = namespace(a), self.radius
-        w = like(_last(self.kernel, space), b)
+        w = like(last_measure(self.kernel, space), b)
         size = xp.abs(b)
         low, high = xp.zeros_like(a), xp.minimum(xp.abs(a), xp.full_like(a, r))
         outside = xp.any(a[..., None] ** 2 + b * b > r * r, axis=-1)
@@ -207,7 +185,7 @@ class Ball(AdmissibleSet):
         """
         g, h = gradient[self.bias], gradient[self.kernel]
         xp = namespace(g)
-        total = xp.sum(like(_last(self.kernel, space), h) * xp.abs(h), axis=-1)
+        total = xp.sum(like(last_measure(self.kernel, space), h) * xp.abs(h), axis=-1)
         length = xp.sqrt(g * g + total * total)
         seen = length > 0
         length = xp.where(seen, length, xp.ones_like(length))
@@ -227,10 +205,6 @@ class Ball(AdmissibleSet):
         a, b = x[self.bias], x[self.kernel]
         xp = namespace(a)
         return max(_highest(xp.sqrt(a[..., None] ** 2 + b * b)), _highest(xp.abs(a))) - self.radius
-
-    def by_rows(self, space: ControlSpace) -> bool:
-        """True: one bias goes with one row."""
-        return True
 
 
 class BallsByName(AdmissibleSet):
@@ -309,10 +283,10 @@ class L1Ball(BallsByName):
     def check(self, space: ControlSpace) -> None:
         super().check(space)
         for name in self.radii:
-            _last(name, space)
+            last_measure(name, space)
 
     def _measure(self, name: str, space: ControlSpace, example: Array) -> Array:
-        return like(_last(name, space), example)
+        return like(last_measure(name, space), example)
 
 
 class NormBall(BallsByName):
@@ -401,18 +375,6 @@ def _only(
     """
     kept = {name: value for name, value in given.items() if name in names}
     return type(whole)(**kept) if kept else None
-
-
-def _last(name: str, space: ControlSpace) -> Array:
-    """(P,): the measure in the last variable.  Raises ValueError where a block has none of its
-    own.
-    """
-    block = next(b for b in space.blocks if b.name == name)
-    if block.last is not None:
-        return block.last
-    if len(block.shape) == 1:
-        return np.ascontiguousarray(np.broadcast_to(block.weights, block.shape))
-    raise ValueError(f"block {name!r} has no measure in its last variable, so no norm of its rows")
 
 
 def _extreme(g: Array, low: float, high: float, tie: Array) -> Array:

@@ -35,6 +35,7 @@ from .planar import Equilibrium, PointAtInfinity, equilibria, points_at_infinity
 from .pontryagin.certificate import Certificate, pontryagin_certificate
 from .pontryagin.extremals import Extremal
 from .pontryagin.hamiltonian import Hamiltonian, Minimum, layer_hamiltonian
+from .pontryagin.minimal_norm import MinimalNorm, minimal_norm
 from .pontryagin.msa import successive_approximation
 from .pontryagin.msa_batches import Minibatch
 from .pontryagin.shooting import shoot
@@ -112,6 +113,7 @@ __all__ = [
     "Layer",
     "Lyapunov",
     "Minibatch",
+    "MinimalNorm",
     "Minimum",
     "Monitor",
     "Multistart",
@@ -165,6 +167,7 @@ __all__ = [
     "linearize",
     "linearized_spectrum",
     "lyapunov_functional",
+    "minimal_norm",
     "minimize",
     "multistart",
     "observed_orders",

@@ -5,6 +5,7 @@ figures.
 import numpy as np
 import pytest
 from pictures import check_pictures
+from scipy.optimize import brentq
 
 from continuum import TimeMesh, gauss_legendre
 from solvers import Euler, discretize
@@ -268,6 +269,26 @@ def test_choices_of_the_strength():
     ):
         assert float(case[name]) == strengths[best]
         np.testing.assert_allclose(case[f"{name}_fit"], fine @ ridges[best], rtol=0, atol=1e-2)
+
+    def ridge(s):
+        return np.linalg.solve(phi.T @ phi / 12 + 2 * s * np.eye(9), phi.T @ y / 12)
+
+    def residual(s):
+        return np.mean((phi @ ridge(s) - y) ** 2) ** 0.5
+
+    # Morozov's strength, to which the residual is held within 1e-3
+    level = 1.1 * 0.3
+    low, high = (brentq(lambda s, f=f: residual(s) - f * level, 1e-3, 1.0) for f in (0.998, 1.001))
+    chosen = float(case["discrepancy"])
+    assert low < chosen < high
+    assert float(case["level"]) == pytest.approx(level, rel=1e-15)
+    assert float(case["discrepancy_misfit"]) == pytest.approx(0.5 * level**2, rel=2.1e-3)
+    assert float(case["discrepancy_misfit"]) <= 0.5 * level**2
+    assert chosen not in strengths
+    np.testing.assert_allclose(case["discrepancy_fit"], fine @ ridge(chosen), rtol=0, atol=1e-2)
+    assert float(case["discrepancy_error"]) == pytest.approx(
+        np.mean((fine @ ridge(chosen) - truth) ** 2) / 2, rel=5e-3
+    )
     assert np.all(case["validation"] > case["misfit"])
     assert case.identical(choice_of_lambda(**settings))
     assert not np.array_equal(choice_of_lambda(**{**settings, "seed": 4})["y"], y)
@@ -288,6 +309,9 @@ def test_claims_on_algorithms(id):
         assert row.passed, row
 
 
+SMALL = {"samples": 6, "folds": 2, "strengths": 7, "weakest": 1e-3, "layers": 1}
+
+
 def test_bad_parameters():
     for call, message in (
         (lambda: gradient_accuracy(coarsest=1), "coarsest must be >= 2"),
@@ -302,6 +326,15 @@ def test_bad_parameters():
         (lambda: choice_of_lambda(folds=1), "folds must be from 2 to the number of samples, 30"),
         (lambda: choice_of_lambda(strengths=3), "strengths must be >= 7"),
         (lambda: choice_of_lambda(noise=-1.0), "noise must be >= 0"),
+        (lambda: choice_of_lambda(eta=1.0), "eta must be > 1"),
+        (
+            lambda: choice_of_lambda(**SMALL, noise=0.0),
+            "strengths contain no discrepancy level: the residual is .* at the weakest, 0.001",
+        ),
+        (
+            lambda: choice_of_lambda(**SMALL, noise=5.0, eta=20.0),
+            "no discrepancy level: at the strongest, 1, .* still at most eta times the noise, 100",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             call()

@@ -12,12 +12,14 @@ from continuum import (
     Box,
     Circle,
     Control,
+    ConvexHull,
     Convolution,
     FiniteSet,
     Interval,
     L1Ball,
     LearningProblem,
     NormBall,
+    Pairs,
     TimeMesh,
     WidthDepth,
     gauss_legendre,
@@ -37,6 +39,8 @@ CONVEX = {
     "L1": L1Ball(bias=0.9, kernel=0.7),
     "norm": NormBall(bias=0.4, kernel=1.1),
     "amplitude": Amplitude(0.9),
+    "polygon": ConvexHull([(-0.4, -0.2), (0.1, -0.7), (0.5, 0.1), (0.3, 0.4), (-0.4, 0.3)]),
+    "segment": ConvexHull([(-0.5, 0.7), (0.25, -0.5)]),
     "product": L1Ball(kernel=0.7) & Box(bias=(-1, 0)),
 }
 FINITE = FiniteSet(bias=(-1, 0.5), kernel=(1, -1, 0))
@@ -264,7 +268,7 @@ def test_another_array_library(rng):
         )
 
     x, g = SPACE.random(rng), SPACE.random(rng)
-    for admissible in (*CONVEX.values(), FINITE):
+    for admissible in (*CONVEX.values(), FINITE, Pairs([(0, 1), (1, -2), (1, 0)])):
         for got, want in (
             (admissible.project(strict(x)), admissible.project(x)),
             (support_point(admissible, strict(g), strict(x)), support_point(admissible, g, x)),

@@ -139,7 +139,7 @@ class Velocities:
         bounds = entry_bounds(problem, rows.block)
         if bounds is None:
             ends = np.concatenate(h.reach(np.ones((units, 1)), 0.0), axis=1)
-            return steep * float(np.max(np.abs(ends)))
+            return steep * (float(np.max(np.abs(ends))) + self._rest)
         return steep * max(abs(b) for b in bounds) * float(np.sum(measure))
 
     @property

@@ -57,7 +57,6 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_count
 from continuum.problem import LearningProblem
-from continuum.sets import FiniteSet
 
 from .bernstein import Cells, Law, Piece, Search, Tables, first_bounds, least, tables, time_pieces
 from .enclosed_run import ProvedCost
@@ -91,7 +90,7 @@ class LowerBound:
     above : the number from which states do not count, or None;  cut : it is the minimum
     cells : the nodes, in the flattened grid, of those on which each slab's defect was taken
     reached : (low, high), (S, N) each: boxes that hold all that is reached in each slab
-    hull : the controls are those of a FiniteSet, and the bound is that of its hull
+    hull : the admissible set is not convex, and the bound is that of its hull
     """
 
     value: float
@@ -111,7 +110,7 @@ class LowerBound:
         return np.array([len(c) for c in self.cells])
 
     def __str__(self) -> str:
-        whom = "with entries in the hull of the finite set" if self.hull else "that is admissible"
+        whom = "in the hull of the admissible set" if self.hull else "that is admissible"
         text = f"J* >= {self.value:.7g}, proved for every control {whom}"
         if self.above is None:
             return text
@@ -232,9 +231,7 @@ def _of_one(
             raise ValueError(
                 f"above is {limit:.10g}, but no control costs less than {free.value:.10g}"
             )
-    hull = problem.admissible is not None and any(
-        isinstance(part, FiniteSet) for part in problem.admissible.parts
-    )
+    hull = problem.admissible is not None and not problem.admissible.convex
     return LowerBound(
         float(min(limit, found.value)),
         float(found.start),

@@ -258,15 +258,17 @@ def _silence(problem: LearningProblem, control: Control, path: Path, rtol: float
     largest = float(np.max(np.abs(path.remaining)))
     free = problem.penalty is None and not problem.functional.running_reads
     if free and largest <= rtol * (1.0 + np.sqrt(2.0 * abs(loss))):
-        met = (
-            f"and the loss does too, to {loss:.2g}: the target is reached"
-            if loss <= rtol**2
-            else f"but the loss does not: it is {loss:.4g}, and stationary in the state"
-        )
+        met, then = f"but the loss does not: it is {loss:.4g}, and stationary in the state", ""
+        if loss <= rtol**2:
+            met = f"and the loss does too, to {loss:.2g}: the target is reached"
+            then = (
+                "; minimal_norm(problem, control) chooses one of least norm among the controls "
+                "that reach the target"
+            )
         return (
             f"the costate vanishes at every time (|p| <= {largest:.2g}), {met}.  So H is constant "
             "in the control, every control is extremal along this run, and the principle decides "
-            "nothing (LM-56)"
+            f"nothing (LM-56){then}"
         )
     return unbounded(problem)
 

@@ -6,11 +6,12 @@ paper), summed over samples with their weights,
 
     f' = F(f, c*, t),    p' = -(D_f F)* p - (running cost)_f,
 
-where c*(f, p, t) minimises H over the admissible set.  Where it is a vertex of a box, the signs of
-the switching functions, on which alone it depends, are held during a step, and the step is cut
-where one of them crosses zero.  The switching functions are the derivative g of H in the control
-where the velocity is affine in it, and p_i and p_i r_j where unit i reads a row: not p_i psi'(u_i),
-which also vanishes where psi is flat.  With a term s |c| and |c| <= M over all blocks the control
+where c*(f, p, t) minimises H over the admissible set.  Where it is a vertex of a box or a corner of
+a polygon, the signs of the switching functions, on which alone it depends, are held during a step,
+and the step is cut where one of them crosses zero.  They are those of the set (`switching`) at -g,
+for a box -g itself: g is the derivative of H in the control where the velocity is affine in it, and
+p_i and p_i r_j where unit i reads a row: not p_i psi'(u_i), which also vanishes where psi is flat.
+With a term s |c| and |c| <= M over all blocks the control
 is -M g / |g| where |g| > s and 0 where |g| < s: the one switching function is |g| - s, named
 "joint".
 """
@@ -93,27 +94,25 @@ class TwoPoint:
         strengths, form = quadratic(problem), closed_form(problem)
         penalised = any(strengths.values())
         convex = problem.admissible is None or problem.admissible.convex
+        self.zero = {b.name: np.zeros(b.shape) for b in problem.space.trained}
         rough = degree_one(problem)
         self.threshold = joint_threshold(problem)
         self.joint = self.threshold > 0.0
         switching = rough is not None and not penalised
         if form == "local" or not convex or (switching and not self.joint):
+            wrong = "" if convex else f"; {problem.admissible!r} is not convex"
             raise TypeError(
                 "shoot needs an explicit minimiser of the Hamiltonian: a velocity that is affine "
                 "in the control, or one sample and units that each read a row through a known "
                 "activation, as in WidthDepth and NeuralODE; a convex set or a Tikhonov term for "
                 "every trained block; L1, if at all, with a Tikhonov term, or as groups='joint' "
-                "with an Amplitude; and a running cost that does not read the control"
+                f"with an Amplitude; and a running cost that does not read the control{wrong}"
             )
         self.rows = rows_of(problem) if form == "rows" else None
         self.scalar = form == "rows" and penalised
         self.held = self.joint or (
             not penalised
-            and all(
-                part.interval(n, self.space) is not None
-                for part in sets(problem)
-                for n in part.named(self.space)
-            )
+            and all(part.switching(self.zero, self.space) is not None for part in sets(problem))
         )
 
     def split(self, z: Array) -> tuple[Array, Array]:
@@ -130,13 +129,19 @@ class TwoPoint:
         return self.space.held(self.mesh.layer_of(t), t)
 
     def switching(self, t: float, z: Array) -> dict[str, Array]:
-        """The switching functions, whose signs decide where the control is held: the slopes, or
-        |g| - s.
+        """The switching functions, whose signs decide where the control is held: those of the set,
+        or |g| - s.
         """
         slopes = self.slopes(t, z)
-        if not self.joint:
-            return slopes
-        return {JOINT: joint_norm(self.space.trained, slopes) - self.threshold}
+        if self.joint:
+            return {JOINT: joint_norm(self.space.trained, slopes) - self.threshold}
+        return self._of_the_set({n: -g for n, g in slopes.items()})
+
+    def _of_the_set(self, down: Values) -> dict[str, Array]:
+        found: dict[str, Array] = {}
+        for part in sets(self.problem):
+            found.update(part.switching(down, self.space) or {})
+        return found
 
     def slopes(self, t: float, z: Array) -> dict[str, Array]:
         """For each trained block, what H is least at a support point of the negative of."""
@@ -144,15 +149,14 @@ class TwoPoint:
         if self.rows is not None:
             found = row_gradient(self.problem, self.rows, f[None], p[None])
             return {n: g[0] for n, g in found.items()}
-        values = {b.name: np.zeros(b.shape) for b in self.space.trained}
-        bars = self.network.vjp(f, {**self.fixed_at(t), **values}, t, p)[1]
-        return {n: bars[n] for n in values}
+        bars = self.network.vjp(f, {**self.fixed_at(t), **self.zero}, t, p)[1]
+        return {n: bars[n] for n in self.zero}
 
     def control(self, t: float, z: Array, signs: Values) -> dict[str, Array]:
         """The minimiser of the Hamiltonian, or the vertex with the signs held; the point nearest to
         0 for a sign 0.
         """
-        resting = {b.name: np.zeros(b.shape) for b in self.space.trained}
+        resting = dict(self.zero)
         if self.problem.admissible is not None:
             resting.update(self.problem.admissible.nearest(resting, self.space))
         if self.scalar and self.rows is not None:
@@ -168,7 +172,12 @@ class TwoPoint:
                 for part in sets(self.problem):
                     found.update(part.support(down, resting, self.space))
             return {**self.fixed_at(t), **found}
-        slopes = signs if self.held else self.slopes(t, z)
+        if self.held:
+            found = {}
+            for part in sets(self.problem):
+                found.update(part.at_signs(signs, resting, self.space))
+            return {**self.fixed_at(t), **found}
+        slopes = self.slopes(t, z)
         return {**self.fixed_at(t), **affine_minimiser(self.problem, slopes, resting)}
 
     def slope(self, t: float, z: Array, signs: Values) -> Array:
@@ -225,11 +234,9 @@ class TwoPoint:
         """The signs of the switching functions; where they vanish, those held, or of a moment
         later.
         """
-        zero = {b.name: np.zeros(b.shape) for b in self.space.trained}
-        if self.joint:
-            zero = {JOINT: np.zeros(())}
         if not self.held:
-            return zero
+            return {}
+        zero = {JOINT: np.zeros(())} if self.joint else self._of_the_set(self.zero)
         signs = {n: np.array(held.get(n, zero[n])) for n in zero}
         later = t, z
         for _ in range(2):  # what vanishes at t may be seen a moment later, and what follows from
@@ -246,7 +253,8 @@ class TwoPoint:
 
     def _size(self, functions: Values) -> float:
         """What their zeros are told apart from: the largest value, at least the threshold."""
-        return max(self.threshold, *(float(np.max(np.abs(x))) for x in functions.values()))
+        sizes = (float(np.max(np.abs(x), initial=0.0)) for x in functions.values())
+        return max(self.threshold, *sizes)
 
     def _first_change(
         self, inside: Callable[[float], Array], begin: float, end: float, signs: Values

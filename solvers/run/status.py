@@ -109,7 +109,8 @@ class Status(Enum):
     )
     COSTATE_VANISHES = (
         "The costate of the control at hand vanishes at every time, so that H does not depend on "
-        "the control and every control is extremal there: Pontryagin's principle decides nothing.",
+        "the control and every control is extremal there: Pontryagin's principle decides nothing. "
+        "Where the target is reached, minimal_norm(problem, control) chooses one of least norm.",
         True,
     )
     SINGULAR_ARC = (

@@ -6,7 +6,6 @@ import numpy as np
 
 from continuum import (
     Activation,
-    Ball,
     Box,
     Grid,
     LearningProblem,
@@ -15,6 +14,7 @@ from continuum import (
     identity,
     midpoint,
 )
+from continuum.sets import AdmissibleSet
 
 from ..shared import UNIT
 
@@ -29,7 +29,7 @@ def boxed(
     activation: Activation = identity,
     horizon: float = 1.0,
     layers: int = 60,
-    admissible: Box | Ball | None = None,
+    admissible: AdmissibleSet | None = None,
 ) -> LearningProblem:
     """min 1/2 |f(T) - target|^2 over -1 <= a, b <= 1, one sample: the examples of section 4.2
     (LM-52 to LM-56).

@@ -6,8 +6,8 @@ from continuum import (
     Ball,
     Box,
     Control,
-    FiniteSet,
     LearningProblem,
+    Pairs,
     SquaredError,
     TimeMesh,
     WidthDepth,
@@ -55,37 +55,34 @@ def extremal(problem: LearningProblem, initial: Control | None = None) -> Extrem
     reason="f is linear on every panel of the rules, so every integral is exact",
 )
 def preactivations() -> dict[str, float]:
-    """a - int b f at the support points of (1, -f) and (-1, f); two pairs (a, b) are two sections,
-    each one point.  The waves tend weakly to b = 0, which is not -1 or 1, and 1/128 to 0.
+    """a - int b f at the support points of (1, -f) and (-1, f).  The waves tend weakly to b = 0,
+    which is not -1 or 1, and 1/128 to 0.
     """
     grid = split(UNIT, [0.3], lambda panel: gauss_legendre(panel, 3))
     space = WidthDepth(grid, identity).controls(TimeMesh(1.0, 1))
     f = grid.evaluate(lambda y: y - 0.3)
 
-    def extremes(*sections: AdmissibleSet) -> tuple[float, float]:
-        found = []
-        for section in sections:
-            for sign in (1.0, -1.0):
-                wish = space.sample(bias=sign, kernel=-sign * np.broadcast_to(f, (len(f), len(f))))
-                tie = space.zeros()
-                point = tie.replaced(**section.support(wish, tie, space))
-                found.append(point["bias"][0, 0] - point["kernel"][0, 0] @ (grid.weights * f))
-        return float(max(found)), float(min(found))
+    rows = np.broadcast_to(f, (len(f), len(f)))
+
+    def preactivation(among: AdmissibleSet, sign: float) -> float:
+        wish, tie = space.sample(bias=sign, kernel=-sign * rows), space.zeros()
+        point = tie.replaced(**among.support(wish, tie, space))
+        return float(point["bias"][0, 0] - point["kernel"][0, 0] @ (grid.weights * f))
 
     sets = {
-        "box": (Box(bias=(-1, 2), kernel=(-0.5, 3)),),
-        "disc": (Ball(1.0),),
-        "two pairs": (FiniteSet(bias=(0,), kernel=(1,)), FiniteSet(bias=(1,), kernel=(-2,))),
-        "b = -1 or 1": (FiniteSet(bias=(0,), kernel=(-1, 1)),),
+        "box": Box(bias=(-1, 2), kernel=(-0.5, 3)),
+        "disc": Ball(1.0),
+        "two pairs": Pairs([(0, 1), (1, -2)]),
+        "b = -1 or 1": Pairs([(0, -1), (0, 1)]),
     }
     cells = midpoint(UNIT, 64)
     signs = np.sign(np.sin(64 * np.pi * cells.coordinates))
     waves = -float(signs @ (cells.weights * (cells.coordinates - 0.3)))
     return {
         **{
-            f"{name}: {side}": value
-            for name, sections in sets.items()
-            for side, value in zip(("largest", "least"), extremes(*sections), strict=True)
+            f"{name}: {side}": preactivation(among, sign)
+            for name, among in sets.items()
+            for side, sign in (("largest", 1.0), ("least", -1.0))
         },
         "b = sgn sin(64 pi z): preactivation": waves,
     }
