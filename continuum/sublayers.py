@@ -145,13 +145,12 @@ def carried(layers: Sequence[Layer], example: Array) -> list[Layer]:
             there[id(x)] = like(x, example)
         return None if x is None else there[id(x)]
 
-    return [
-        tuple(
-            replace(one, matrix=carry(one.matrix), bias=carry(one.bias), rows=carry(one.rows))
-            for one in layer
-        )
-        for layer in layers
-    ]
+    def moved(one: Sublayer) -> Sublayer:
+        arrays = {name: getattr(one, name) for name in ("matrix", "bias", "rows")}
+        found = {name: carry(x) for name, x in arrays.items()}
+        return one if all(found[n] is x for n, x in arrays.items()) else replace(one, **found)
+
+    return [tuple(moved(one) for one in layer) for layer in layers]
 
 
 _RANKS: dict[type[Map], int] = {Inputs: 0, Linear: 1, Adjoint: 1, Offset: 2, Pointwise: 3}
