@@ -204,8 +204,8 @@ def several_extremals() -> dict[str, float]:
 
 @claim(
     "LM-55-DIRECT",
-    statement="LM-55 on 40, 80 and 160 layers: the lowest end of descents from many starts, none of "
-    "which lies below the extremal; on four nodes another pattern of signs costs the same.",
+    statement="LM-55 on 40, 80 and 160 layers: the lowest end of descents from many starts, none "
+    "of which lies below the extremal; on four nodes another pattern of signs costs the same.",
     paper=PAPER,
     references={
         "40 layers": 0.1313843,
