@@ -6,11 +6,11 @@ import numpy as np
 import scipy.optimize
 
 from continuum import Control, LearningProblem, midpoint
-from solvers import LBFGS, RK4, Multistart, discretize, minimize, multistart
+from solvers import LBFGS, RK4, Multistart, discretize, minimize, multistart, shoot
 
 from ...bench.registry import claim
 from ..paper import boxed
-from .common import PAPER, UNIT
+from .common import PAPER, UNIT, extrapolated
 from .pontryagin import EXTREMAL, extremal
 
 DIRECT = (
@@ -48,22 +48,17 @@ SWITCHED = {
 
 @claim(
     "LM-54",
-    statement="The full switching problem: block 1 up, block 2 up, then down from t_s on; descents "
-    "from many starts find nothing better.",
+    statement="The full switching problem: block 1 up, block 2 up, then down from t_s on.",
     paper=PAPER,
     references={
         **SWITCHED,
         "switching times": 1.0,
-        "60 layers: lowest J of many starts": 0.4235954,
-        "60 layers: starts that end higher": 0.0,
     },
     tolerance={
         **dict.fromkeys(SWITCHED, 1e-13),
         "switching times": 0.0,
-        "60 layers: lowest J of many starts": 5e-8,
-        "60 layers: starts that end higher": 0.0,
     },
-    reason=f"{EXTREMAL}; the closed form's t_s is a root of its derivative; {DIRECT}",
+    reason=f"{EXTREMAL}; the closed form's t_s is a root of its derivative",
 )
 def switching() -> dict[str, float]:
     """From the zero control; then in closed form, m = 3/2 e^t_s - 1 and f(T) = m +- (1 + m) (1 -
@@ -86,7 +81,6 @@ def switching() -> dict[str, float]:
 
     t_s = scipy.optimize.root_scalar(slope, bracket=(0.0, 1.0), xtol=1e-15).root
     up, down = reached(t_s)
-    ends = ends_of_descents(problem, 10)
     # the costate represents the derivative in L2(Y): blocks are functions, so it needs no weight
     return {
         "t_s": float(times[0]),
@@ -102,9 +96,49 @@ def switching() -> dict[str, float]:
         "closed form: J": ((up - 4) ** 2 + down**2) / 4,
         "closed form: t_s": t_s,
         "switching times": float(len(times)),
-        "60 layers: lowest J of many starts": ends.best.objective,
-        "60 layers: starts that end higher": _higher(ends),
     }
+
+
+@claim(
+    "LM-54-DIRECT",
+    statement="LM-54 on 60 layers: descents from many random starts all end at one value; r(0) is "
+    "minus the derivative of the least cost in the initial state (LM-61).",
+    paper=PAPER,
+    references={
+        "60 layers: lowest J of many starts": 0.4235954,
+        "60 layers: starts that end higher": 0.0,
+        "r_1(0)": 2.197905988694671,
+        "r_2(0)": 0.575797154931401,
+    },
+    tolerance={
+        "60 layers: lowest J of many starts": 5e-8,
+        "60 layers: starts that end higher": 0.0,
+        "r_1(0)": 1e-9,
+        "r_2(0)": 1e-9,
+    },
+    reason=f"{DIRECT}; differences of J, by shooting at rtol 1e-11, are extrapolated to order 6",
+    slow=True,
+)
+def descents_and_differences() -> dict[str, float]:
+    """Ten starts; -D_v F has the partial derivatives of F over the weights 1/2."""
+    ends = ends_of_descents(boxed([0.5, 0.5], [4.0, 0.0]), 10)
+    lowest = ends.best.objective
+    higher = sum(c.count for c in ends.clusters if c.best.objective > lowest + 1e-8)
+    found = {
+        "60 layers: lowest J of many starts": lowest,
+        "60 layers: starts that end higher": float(higher + len(ends.failed)),
+    }
+
+    def least(start: np.ndarray) -> float:
+        return shoot(boxed(start.tolist(), [4.0, 0.0]), initial=ends.best.control).objective
+
+    for block in range(2):
+        unit = 1.0 * (np.arange(2) == block)
+        quotients = [
+            (least(0.5 - h * unit) - least(0.5 + h * unit)) / (2 * h) for h in (0.08, 0.04, 0.02)
+        ]
+        found[f"r_{block + 1}(0)"] = extrapolated(quotients, orders=(2, 4)) / 0.5
+    return found
 
 
 SEVERAL = {
@@ -119,16 +153,13 @@ SEVERAL = {
     "switching: H": 1.856822178326791,
     "mirror image: J": 0.1311701244888148,
     "mirror image: f_2(T)": -0.31785528021443,
-    "four nodes, signs + -: J": 0.1311701244888148,
-    "four nodes, signs + -: f_3(T) + f_4(T)": 0.0,
 }
 
 
 @claim(
     "LM-55",
     statement="Several extremals of one problem: one along a singular arc, which descents from "
-    "zero never leave, and two mirror images that are better, as is every pattern of signs on "
-    "more nodes.",
+    "zero never leave, and two mirror images that are better.",
     paper=PAPER,
     references={
         **SEVERAL,
@@ -150,8 +181,6 @@ def several_extremals() -> dict[str, float]:
     problem = boxed([0.0, 0.0], [6.0, 0.0], horizon=2.0)
     arc = extremal(problem, problem.space.zeros())
     up, down = (extremal(problem, pushed(problem, [1, s])) for s in (1, -1))
-    four = _four([0.0] * 4, 6.0, 2.0)
-    mixed = extremal(four, pushed(four, [1, 1, 1, -1]))
     descent = minimize(
         discretize(problem, RK4(), steps_per_layer=4), LBFGS(gtol=1e-8), initial=None
     ).control
@@ -168,8 +197,6 @@ def several_extremals() -> dict[str, float]:
         "switching: H": -float(up.hamiltonian[0]),
         "mirror image: J": down.objective,
         "mirror image: f_2(T)": float(down.state.final[1, 0]),
-        "four nodes, signs + -: J": mixed.objective,
-        "four nodes, signs + -: f_3(T) + f_4(T)": float(np.sum(mixed.state.final[2:, 0])),
         "descent from zero: J": discretize(problem, RK4(), steps_per_layer=4).value(descent),
         "descent from zero: largest |a_2|, |b(1, 2)|, |b(2, 1)|": float(np.max(np.abs(still))),
     }
@@ -177,22 +204,26 @@ def several_extremals() -> dict[str, float]:
 
 @claim(
     "LM-55-DIRECT",
-    statement="LM-55 on 40, 80 and 160 layers: the lowest end of descents from many starts; none "
-    "lies below the extremal.",
+    statement="LM-55 on 40, 80 and 160 layers: the lowest end of descents from many starts, none "
+    "of which lies below the extremal; on four nodes another pattern of signs costs the same.",
     paper=PAPER,
     references={
         "40 layers": 0.1313843,
         "80 layers": 0.1312738,
         "160 layers": 0.1312062,
         "ends below the extremal": 0.0,
+        "four nodes, signs + -: J": 0.1311701244888148,
+        "four nodes, signs + -: f_3(T) + f_4(T)": 0.0,
     },
     tolerance={
         "40 layers": 5e-8,
         "80 layers": 5e-8,
         "160 layers": 1e-7,
         "ends below the extremal": 0.0,
+        "four nodes, signs + -: J": 2e-13,
+        "four nodes, signs + -: f_3(T) + f_4(T)": 2e-13,
     },
-    reason=f"seven digits; on 160 layers ends differ by 1e-7; {DIRECT}",
+    reason=f"{DIRECT}; on 160 layers ends differ by 1e-7; {EXTREMAL}",
     slow=True,
 )
 def direct_on_three_meshes() -> dict[str, float]:
@@ -203,7 +234,14 @@ def direct_on_three_meshes() -> dict[str, float]:
         ends = ends_of_descents(problem, 6)
         found[f"{layers} layers"] = ends.best.objective
         below += sum(c.best.objective < 0.1311701244888148 for c in ends.clusters)
-    return {**found, "ends below the extremal": float(below)}
+    four = _four([0.0] * 4, 6.0, 2.0)
+    mixed = extremal(four, pushed(four, [1, 1, 1, -1]))
+    return {
+        **found,
+        "ends below the extremal": float(below),
+        "four nodes, signs + -: J": mixed.objective,
+        "four nodes, signs + -: f_3(T) + f_4(T)": float(np.sum(mixed.state.final[2:, 0])),
+    }
 
 
 def pushed(problem: LearningProblem, signs: Sequence[int]) -> Control:
@@ -222,10 +260,3 @@ def _four(initial: Sequence[float], target: float, horizon: float) -> LearningPr
     """Two nodes on each half, the first two with the target."""
     grid = midpoint(UNIT, 4)
     return boxed(initial, [target, target, 0.0, 0.0], grid=grid, horizon=horizon)
-
-
-def _higher(ends: Multistart) -> float:
-    """How many starts end above the lowest by more than 1e-8, or nowhere."""
-    lowest = ends.best.objective
-    worse = sum(c.count for c in ends.clusters if c.best.objective > lowest + 1e-8)
-    return float(worse + len(ends.failed))
