@@ -29,7 +29,8 @@ from .advance import Steps, is_finite, make_advance, velocity
 from .chain_loops import Pair
 from .program import Loop, pair_of
 from .step_length import has_grown, largest, too_long
-from .stiff_steps import Effort, chosen_steps
+from .stiff_stages import Effort
+from .stiff_steps import chosen_steps
 
 Save = Literal["final", "layers", "steps"]
 
