@@ -25,7 +25,9 @@ def explicit_step_limit(
     |R(-x)| <= 1 on [0, beta]: beta = 2 for Euler, Heun and ExplicitMidpoint, 2.785 for RK4.  For
     sigma(s) = s and constant B longer steps do amplify the fastest mode; for other B, or with
     sigma' small where the state is, the number is only a scale.  For B = c (-d_yy)^s it is
-    beta / (sup sigma' c lambda_N^s), of order N^(-2 s): use an implicit method.
+    beta / (sup sigma' c lambda_N^s), of order N^(-2 s): use an implicit method.  If sigma is
+    bounded, longer steps do not blow up, and no status tells: they leave a sawtooth in the fastest
+    modes on a state that is wrong.
 
     |B| is taken at the ends and middles of layers if it depends on time.
 
