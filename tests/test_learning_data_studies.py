@@ -11,6 +11,7 @@ from continuum import Control
 from solvers import RK4, discretize
 from studies.datasets import DataError, averaged, load_digits, split
 from studies.datasets import mnist_sample as load_mnist
+from studies.liu_markowich.bang_bang_classifier import bang_bang_classifier, inside, rounded
 from studies.liu_markowich.classification import (
     LINEAR,
     METHODS,
@@ -152,13 +153,66 @@ def test_boxes_hold():
         ({"samples": 10}, "samples must be from 50 to 1797, got 10"),
         ({"seed": -1}, "seed must be >= 0"),
         ({"effort": 0.0}, "effort must be > 0"),
-        ({"strength": 0.0}, "strength > 0"),
+        ({"strength": 0.0}, "strength 0 leaves bias, kernel, readout.W, readout.mu without bounds"),
+        ({"strength": -1.0}, "strength >= 0"),
         ({"layers": 0}, "layers must be >= 1"),
     ],
 )
 def test_parameters_of_train_digits(wrong, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         train_digits(**wrong)
+
+
+BOXED = {"samples": 200, "layers": 2, "horizon": 2.0, "effort": 0.3}
+
+
+def test_a_classifier_in_a_box_without_penalty():
+    case = bang_bang_classifier(**BOXED)
+    shares = dict(zip(case["block"].values, case["at_bound"].values, strict=True))
+    assert float(case["at_bound_at_start"]) < 0.01 < 0.2 < shares["kernel"] < 1.0
+    assert np.mean(case["at_bound_in_layer"].values[1]) == pytest.approx(shares["kernel"])
+    outer = case["kernel_histogram"].values[[0, -1]].sum()
+    assert outer >= shares["kernel"]
+    assert case["kernel_histogram"].values.sum() == pytest.approx(1.0, abs=1e-14)
+    assert "int (H - min H) dt is at least" in case.attrs["verdict"]
+    assert "with readout.W, readout.mu, which do not depend on time" in case.attrs["certificate"]
+    assert float(case["gap_resnet"]) > 0
+    assert float(case["final_test_accuracy"]) > 0.6
+    penalised = bang_bang_classifier(strength=0.1, **BOXED)
+    assert float(penalised["at_bound"].sel(block="kernel")) < 0.5 * shares["kernel"]
+    # the box holds, and J has no penalty
+    data = load_digits()
+    samples = split(data.inputs, data.labels, 200, 0)
+    bounds = {"bias": 1.0, "kernel": 1.0, "readout.W": 10.0, "readout.mu": 10.0}
+    problem = classifier(8, 2, 2.0, 0.0, samples.train, samples.train_labels, bounds)
+    assert problem.penalty is None
+    trained = train(problem, "L-BFGS", inside(problem, 1.0, 0), effort=0.3)
+    assert problem.admissible is not None
+    assert problem.admissible.contains(trained.control)
+    assert discretize(problem).value(trained.control) == pytest.approx(
+        float(case["final_objective"]), rel=1e-12
+    )
+    nearest = rounded(trained.control, 1.0)
+    assert set(np.unique(nearest["kernel"])) == {-1.0, 1.0}
+    assert discretize(problem).value(nearest) == pytest.approx(
+        float(case["rounded_objective"]), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [
+        (None, "strength 0 leaves bias, kernel, readout.W, readout.mu without bounds"),
+        ({"bias": 1.0, "kernel": 1.0}, "strength 0 leaves readout.W, readout.mu without bounds"),
+    ],
+)
+def test_strength_zero_needs_bounds(bounds, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        classifier(8, 2, 2.0, 0.0, np.zeros((64, 3)), np.array([0, 1, 2]), bounds)
+    with pytest.raises(ValueError, match="bound and readout_bound must be > 0"):
+        bang_bang_classifier(bound=0.0)
+    with pytest.raises(ValueError, match="strength >= 0"):
+        bang_bang_classifier(strength=-1.0)
 
 
 def test_blocks_of_pixels():
@@ -287,6 +341,10 @@ PICTURES = {
             "methods": r"seed 0\)\. L-BFGS: J = \d\.\d+, test \d+\.\d%",
             "weights": r"ternary: test .*not zero \d+\.\d%",
         },
+    ),
+    "bang_bang_classifier": (
+        [{"strength": [0.0, 0.1], "effort": 0.1, "samples": 100, "layers": 2}],
+        {"shares": r"strength 0: at a bound a \d+\.\d%, b .*int \(H - min H\) dt is at least"},
     ),
     "refine_after_training": (
         [{"strategy": ["fine at once", "bilinear"], "effort": 0.05, "samples": 100}],

@@ -84,17 +84,33 @@ SCALE = 4.0
 
 
 def classifier(
-    side: int, layers: int, horizon: float, strength: float, states: np.ndarray, labels: np.ndarray
+    side: int,
+    layers: int,
+    horizon: float,
+    strength: float,
+    states: np.ndarray,
+    labels: np.ndarray,
+    bounds: Mapping[str, float] | None = None,
 ) -> LearningProblem:
     """The LearningProblem of the images: f_t = tanh(a - int b f) on the square, softmax of int W f
     + mu at T.
 
-    raises ValueError for layers < 1, or horizon or strength that are not positive
+    strength : of Tikhonov's penalty; 0 for none, where every trained block has a bound
+    bounds : r for -r <= x <= r of a block ("bias", "kernel", "readout.W", "readout.mu")
+    raises ValueError for layers < 1, a horizon that is not positive, strength < 0, and strength 0
+        with a block that nothing bounds
     """
-    if layers < 1 or not horizon > 0 or not strength > 0:
+    if layers < 1 or not horizon > 0 or not strength >= 0:
         raise ValueError(
-            f"layers must be >= 1, horizon and strength > 0, got {layers}, horizon {horizon}, "
+            f"layers must be >= 1, horizon > 0 and strength >= 0, got {layers}, horizon {horizon}, "
             f"strength {strength}"
+        )
+    bounds = bounds or {}
+    free = [name for name in (*INNER, *READOUT) if name not in bounds]
+    if strength == 0.0 and free:
+        raise ValueError(
+            f"strength 0 leaves {', '.join(free)} without bounds, and the cost may then have no "
+            "minimum: give bounds for every block, or strength > 0"
         )
     network = WidthDepth(midpoint(SQUARE, side), tanh)
     return LearningProblem(
@@ -104,7 +120,8 @@ def classifier(
         TimeMesh(horizon, layers),
         readout=Affine(CLASSES),
         terminal=CrossEntropy(),
-        penalty=Tikhonov(strength),
+        penalty=Tikhonov(strength) if strength > 0.0 else None,
+        admissible=Box(**{name: (-r, r) for name, r in bounds.items()}) if bounds else None,
     )
 
 
