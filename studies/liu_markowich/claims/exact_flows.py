@@ -6,6 +6,7 @@ from continuum import (
     Activation,
     TimeMesh,
     WidthDepth,
+    arctan,
     elu,
     exact,
     gauss_legendre,
@@ -204,6 +205,7 @@ SCALAR, SCALAR_WITHIN = printed(
         "sigmoid, f_I = 0: f(5)": "1.5033358269938387",
         "elu(1), f_I = 1: f(2)": "0.209080454231912685",
         "leaky_relu(0.1), f_I = 1: f(2)": "0.8187307530779818",
+        "arctan, f_I = 1: f(2)": "0.156562811078548883",
     },
     rounding=2e-15,
 )
@@ -213,7 +215,7 @@ SCALAR_WITHIN["tanh, b = -1, f_I = 0.1: f(3)"] = 1e-14
 @claim(
     "LM-15",
     statement="Scalar nonlinear flows in closed form: tanh with b = -1, sigmoid, ELU and leaky "
-    "ReLU with b = 1.",
+    "ReLU with b = 1; arctan with b = 1, whose time of arrival is an integral.",
     paper=PAPER,
     references=SCALAR,
     tolerance=SCALAR_WITHIN,
@@ -221,7 +223,9 @@ SCALAR_WITHIN["tanh, b = -1, f_I = 0.1: f(3)"] = 1e-14
     "crosses a kink",
 )
 def scalar_flows() -> dict[str, float]:
-    """asinh(e^3 sinh 0.1), 6 - W(e^6), ln(1 + (e - 1) e^-2), e^-0.2."""
+    """asinh(e^3 sinh 0.1), 6 - W(e^6), ln(1 + (e - 1) e^-2), e^-0.2, and the f of
+    2 = int_f^1 du / arctan u.
+    """
 
     def final(activation: Activation, kernel: float, start: float, horizon: float) -> float:
         network = WidthDepth(gauss_legendre(UNIT, 1), activation)
@@ -235,6 +239,7 @@ def scalar_flows() -> dict[str, float]:
         "sigmoid, f_I = 0: f(5)": final(sigmoid, 1.0, 0.0, 5.0),
         "elu(1), f_I = 1: f(2)": final(elu(1.0), 1.0, 1.0, 2.0),
         "leaky_relu(0.1), f_I = 1: f(2)": final(leaky_relu(0.1), 1.0, 1.0, 2.0),
+        "arctan, f_I = 1: f(2)": final(arctan, 1.0, 1.0, 2.0),
     }
 
 
