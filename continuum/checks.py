@@ -37,8 +37,15 @@ def check_name(kind: str, name: str, accepted: Collection[str]) -> str:
 def check_type(name: str, value: object, kind: type[Kind]) -> Kind:
     """`value` if it is of this class."""
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be a {kind.__name__}, got {value!r}")
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise TypeError(f"{name} must be {article} {kind.__name__}, got {value!r}")
     return value
+
+
+def check_listed(name: str, value: object) -> None:
+    """Raises TypeError for what is no list, tuple or other sequence."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise TypeError(f"{name} must be a sequence, got {value!r}")
 
 
 def check_number(name: str, value: float) -> float:
@@ -110,7 +117,7 @@ def check_array(name: str, array: Array, shape: Sequence[int | str]) -> Array:
         hint = ""
         if len(array.shape) >= 2 and _fits(array.shape[:-2] + array.shape[:-3:-1], shape):
             hint = "; its transpose would fit"
-        elif _fits((*array.shape, 1), shape):
+        elif array.shape and _fits((*array.shape, 1), shape):
             hint = f"; for a single sample write {name}[:, None]"
         raise ValueError(f"{name} has shape {tuple(array.shape)}, expected {wanted}{hint}")
     if not bool(xp.all(xp.isfinite(array))):

@@ -298,7 +298,7 @@ class ControlSpace:
             x = control[block.name]
             y = self.axes[block.name].flatten(x * like(self._roots[block.name], x))
             pieces.append(namespace(y).reshape(y, (-1,)))
-        return namespace(pieces[0]).concat(pieces)
+        return namespace(pieces[0]).concat(pieces) if pieces else np.zeros(0)
 
     def unflatten(self, vector: Array) -> "Control":
         """The control with these flat coordinates.  Raises ValueError for a wrong length or a

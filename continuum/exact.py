@@ -262,7 +262,10 @@ def scalar_arctan(y: Array, t: float, start: float = 1.0, b: float = 1.0) -> Arr
     start, b = check_number("start", start), check_number("b", b)
     if start == 0.0 or b == 0.0:
         return np.full_like(y, start)
-    u, change = abs(b * start), b * check_number("t", t)
+    u, change = (
+        check_number("b start", abs(b * start)),
+        check_number("b t", b * check_number("t", t)),
+    )
     goal = log(u) + _arctan_excess(u) - change
     v = log(u + max(0.0, -change) * pi / 2)
     for _ in range(100):
@@ -282,7 +285,7 @@ def _arctan_excess(u: float) -> float:
     """H(u) = int_0^u (1 / arctan s - 1 / s) ds for u >= 0, on panels with ends 0, 1/2, 1, 2, 4,
     ..., u, to which the branch points +-i are no nearer than their length.
     """
-    inner = 0.5 * 2.0 ** np.arange(max(0, ceil(log2(max(2.0 * u, 1.0)))))
+    inner = 0.5 * 2.0 ** np.arange(max(0, 1 + ceil(log2(max(u, 0.5)))))
     ends = np.concatenate([[0.0], inner[inner < u], [u]])
     half = 0.5 * np.diff(ends)[:, None]
     s = ends[:-1, None] + half * (_GAUSS[0] + 1.0)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .activations import Activation
 from .arrays import Array
-from .checks import check_array, check_count
+from .checks import check_array, check_count, check_listed, check_rng
 from .controls import ControlPath
 from .networks import Network
 from .sublayers import Layer, Sublayer, apply, carried, check_layer, frozen_layers
@@ -28,6 +28,7 @@ class FeedForward:
 
     def __post_init__(self) -> None:
         units, checked = check_count("units", self.units), []
+        check_listed("layers", self.layers)
         if not self.layers:
             raise ValueError("layers must not be empty")
         for k, given in enumerate(self.layers):
@@ -54,8 +55,10 @@ class FeedForward:
 
         raises ValueError for fewer than two widths or one < 1
         """
+        check_listed("widths", widths)
         if len(widths) < 2:
             raise ValueError(f"widths must be at least two, got {list(widths)}")
+        rng = check_rng("rng", rng)
         sizes = [check_count("widths", n) for n in widths]
         layers = [
             (Sublayer(activation, rng.standard_normal((n, m)) / np.sqrt(m), np.zeros(n)),)

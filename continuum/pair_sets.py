@@ -249,17 +249,23 @@ class ConvexHull(PairSet):
         return {self.bias: a, self.kernel: xp.where(h > 0, high, xp.where(h < 0, low, rest))}
 
     def excess(self, x: Blocks, space: ControlSpace) -> float:
-        """The largest distance of an (a(y), b(y, z)) from the lines of the edges, < 0 inside."""
+        """The largest distance of an (a(y), b(y, z)) from the lines of the edges and from the sides
+        of the rectangle around the polygon, < 0 inside.
+
+        Where the corners lie on one line to rounding, the lines of the edges say nothing of its
+        ends; the rectangle does.
+        """
         a, b = x[self.bias][..., None], x[self.kernel]
         xp, worst = namespace(b), -np.inf
+        for values, name in ((self.pairs[:, 0], self.bias), (self.pairs[:, 1], self.kernel)):
+            least, most = float(np.min(values)), float(np.max(values))
+            low, high = float(xp.min(x[name])), float(xp.max(x[name]))
+            worst = max(worst, least - low, high - most)
         for (a0, b0), (a1, b1) in zip(self.pairs, np.roll(self.pairs, -1, axis=0), strict=True):
             da, db = float(a1 - a0), float(b1 - b0)
             length = float(np.hypot(da, db))
             outside = (db * (a - float(a0)) - da * (b - float(b0))) / length
             worst = max(worst, float(xp.max(outside)))
-            if len(self.pairs) == 2:  # a segment ends
-                beyond = (da * (a - float(a1)) + db * (b - float(b1))) / length
-                worst = max(worst, float(xp.max(beyond)))
         return worst
 
     def _section(self, a: Array) -> tuple[Array, Array]:
@@ -301,9 +307,9 @@ def nearest_value(x: Array, values: Array) -> Array:
 
 def _checked(pairs: Sequence[Pair] | Array) -> Array:
     """(n, 2), sorted, each once."""
-    found = isinstance(pairs, Sequence | np.ndarray) and len(pairs) > 0
+    found = _listed(pairs) and len(pairs) > 0
     for pair in pairs if found else ():
-        numbers = isinstance(pair, Sequence | np.ndarray) and len(pair) == 2
+        numbers = _listed(pair) and len(pair) == 2
         found = (
             found and numbers and all(isinstance(x, Real) and np.isfinite(float(x)) for x in pair)
         )
@@ -313,6 +319,11 @@ def _checked(pairs: Sequence[Pair] | Array) -> Array:
             f"got {pairs!r}"
         )
     return np.unique(np.array([[float(x) for x in pair] for pair in pairs]), axis=0)
+
+
+def _listed(value: object) -> bool:
+    """Whether it is a sequence, or an array with an axis."""
+    return isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 
 def _chain(points: Array) -> list[Array]:

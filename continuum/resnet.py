@@ -2,14 +2,14 @@
 between its layers.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from .arrays import Array, namespace, to_host
-from .checks import check_array, check_count
+from .checks import check_array, check_count, check_listed, check_type
 from .controls import Control, ControlPath
 from .meshes import TimeMesh
 from .networks import Chain, Network
@@ -35,6 +35,8 @@ class ResNet:
 
     def __post_init__(self) -> None:
         units = check_count("units", self.units)
+        check_type("mesh", self.mesh, TimeMesh)
+        check_listed("layers", self.layers)
         if len(self.layers) != self.mesh.layers:
             raise ValueError(
                 f"layers must be as many as those of the mesh, {self.mesh.layers}, got "
@@ -67,7 +69,11 @@ class ResNet:
         raises TypeError for a kernel that is not Dense, ValueError for layers of another network or
             weights of zero; both name the block
         """
-        space = check_chain(network).controls(self.mesh)
+        if len(check_chain(network).weights) != self.units:
+            raise ValueError(
+                f"network has {len(network.weights)} units, the layers have {self.units}"
+            )
+        space = network.controls(self.mesh)
         values = [block_values(network, layer) for layer in self.layers]
         return space.sample(
             **{name: namespace(x).stack([c[name] for c in values]) for name, x in values[0].items()}
@@ -161,5 +167,5 @@ class ResNet:
         return self.layers
 
 
-def _times(times: Iterable[float] | Array) -> Array:
-    return to_host(check_array("times", np.asarray(times, dtype=np.float64), ("S",)))
+def _times(times: Sequence[float] | Array) -> Array:
+    return to_host(check_array("times", times, ("S",)))

@@ -9,7 +9,7 @@ import numpy as np
 
 from .activations import Activation, identity
 from .arrays import Array, is_array, like, namespace, to_host
-from .checks import check_array
+from .checks import check_array, check_listed, check_type
 from .controls import ControlPath
 from .meshes import TimeMesh
 from .networks import Adjoint, Chain, Inputs, Linear, Map, Network, Offset, Pointwise, Staged
@@ -27,7 +27,7 @@ class Sublayer:
     bias : a (m,); None for 0
     rows : r (P, M), or (P, 1) for all samples: the time and the data that `Inputs` adds; None for
         none
-    raises ValueError for arrays that do not fit each other
+    raises TypeError for what is no Activation, ValueError for arrays that do not fit each other
     """
 
     activation: Activation
@@ -36,16 +36,25 @@ class Sublayer:
     rows: Array | None = None
 
     def __post_init__(self) -> None:
+        check_type("activation", self.activation, Activation)
         outputs: int | str = "m"
         if self.matrix is not None:
-            outputs = check_array("matrix", self.matrix, ("m", "n")).shape[0]
+            outputs = self._checked("matrix", ("m", "n")).shape[0]
         if self.bias is not None:
-            check_array("bias", self.bias, (outputs,))
+            self._checked("bias", (outputs,))
         if self.rows is not None:
-            check_array("rows", self.rows, ("P", "M"))
+            self._checked("rows", ("P", "M"))
+
+    def _checked(self, name: str, shape: tuple[int | str, ...]) -> Array:
+        array = check_array(name, getattr(self, name), shape)
+        object.__setattr__(self, name, array)
+        return array
 
     def __call__(self, x: Array) -> Array:
-        """sigma(W [x; r] + a): (m, M), where x is.  Raises ValueError if r has other samples."""
+        """sigma(W [x; r] + a): (m, M), where x is.
+
+        raises TypeError for what is no array, ValueError if it does not fit, or r has other samples
+        """
         return self.activation.value(self._argument(x))
 
     def tangent(self, x: Array, dx: Array) -> Array:
@@ -88,6 +97,10 @@ class Sublayer:
         return text if self.activation is identity else f"{self.activation}({text})"
 
     def _argument(self, x: Array) -> Array:
+        if not is_array(x):
+            raise TypeError(f"x must be an array (n, M), got {x!r}")
+        if len(x.shape) != 2:
+            raise ValueError(f"x has shape {tuple(x.shape)}, expected (n, M)")
         if self.rows is not None:
             xp, r = namespace(x), like(self.rows, x)
             if r.shape[1] not in (1, x.shape[1]):
@@ -98,6 +111,8 @@ class Sublayer:
                 )
             x = xp.concat([x, xp.broadcast_to(r, (r.shape[0], x.shape[1]))], axis=0)
         if self.matrix is not None:
+            if x.shape[0] != self.matrix.shape[1]:
+                raise ValueError(f"W takes {self.matrix.shape[1]} numbers, x has {x.shape[0]}")
             x = like(self.matrix, x) @ x
         return x if self.bias is None else x + like(self.bias, x)[:, None]
 
@@ -125,6 +140,7 @@ def check_layer(name: str, layer: Iterable[Sublayer], inputs: int) -> tuple[Laye
 
     raises TypeError for what is no Sublayer, ValueError, with the place, for sizes that do not fit
     """
+    check_listed(name, layer)
     layer = tuple(layer)
     for n, one in enumerate(layer):
         if not isinstance(one, Sublayer):
@@ -258,7 +274,7 @@ def frozen_layers(network: Network, control: ControlPath) -> tuple[TimeMesh, lis
     raises TypeError for what `check_chain` refuses, ValueError for a control of another network
     """
     frozen = Frozen(network)
-    network.check_blocks("control", control.blocks)
+    network.check_control("control", control)
     mesh = control.mesh
     cuts = [t for t in control.breakpoints if np.abs(mesh.nodes - t).min() > 1e-12 * mesh.horizon]
     if cuts:

@@ -91,10 +91,11 @@ def change_width(control: Control, source: Chain, target: Chain) -> Control:
 
     T is the prolongation to a grid with at least as many nodes, else the restriction over its row
     sums.
-    raises ValueError if the networks differ in more than their grid, or for formats other than
-    Dense and LowRank
+    The number of a FractionalLaplacian stays.
+    raises ValueError if the networks differ in more than their grid, or for other formats than
+    Dense, LowRank and FractionalLaplacian
     """
-    source.check_blocks("control", control.blocks)
+    source.check_control("control", control)
     old, new = source.grid, target.grid
     if old is None or new is None:
         raise TypeError(f"source and target must be networks on grids, got {source!r}, {target!r}")
@@ -116,7 +117,10 @@ def change_width(control: Control, source: Chain, target: Chain) -> Control:
         kernel = kernels.get(name)
         moved = x @ t.T if kernel is None else kernel.transfer(x, t)
         if moved is None:
-            raise ValueError(f"kernel must be Dense or LowRank to change grids, got {kernel!r}")
+            raise ValueError(
+                f"kernel must be Dense or LowRank, or a FractionalLaplacian, to change grids, "
+                f"got {kernel!r}"
+            )
         blocks[name] = moved
     return Control(target.controls(space.mesh, in_time=kind, norm=space.time_norm), blocks)
 

@@ -122,6 +122,11 @@ def test_bad_input_names_its_argument(make, words):
         make()
 
 
+def test_factors_are_domains():
+    with pytest.raises(TypeError, match="a factor of a Product must be a domain, got 3"):
+        DISC * 3
+
+
 def test_other_domains_have_rules_of_their_own():
     with pytest.raises(TypeError, match="domain must be a Disc or a Triangle"):
         cubature(Interval(0, 1), 3)

@@ -326,6 +326,15 @@ def test_bad_input_names_its_argument(make, words):
         make()
 
 
+def test_what_is_no_grid():
+    with pytest.raises(TypeError, match="grid must be a Grid, got 3"):
+        FractionalLaplacian(0.5).bind(3)
+    with pytest.raises(TypeError, match="modes must be a Modes, got 3"):
+        FractionalLaplacian(0.5, None, 3)
+    with pytest.raises(TypeError, match="control must be made by network"):
+        spectral_preconditioner(WidthDepth(RING, tanh, FractionalLaplacian(0.5)), None)
+
+
 def test_an_adaptive_pair_on_an_unstable_sign_goes_on():
     """c < 0: on one grid it is an equation with growing modes, e^(|c| lambda t)."""
     network, control = setup("circle", 6, 0.5, c=-0.3)

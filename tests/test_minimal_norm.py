@@ -13,6 +13,7 @@ from continuum import (
     Ball,
     Box,
     CrossEntropy,
+    FiniteSet,
     Interval,
     LearningProblem,
     SquaredError,
@@ -29,6 +30,7 @@ from continuum import (
 from solvers import (
     LBFGS,
     RK4,
+    DormandPrince,
     SolveError,
     Status,
     discretize,
@@ -177,6 +179,22 @@ def test_it_is_the_limit_of_vanishing_penalties():
     assert gaps[1] / gaps[2] == pytest.approx(10.0, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("in_time", "stepper"), [("nodes", None), ("layers", DormandPrince(rtol=1e-9, atol=1e-9))]
+)
+def test_controls_and_methods_without_a_second_order_model(in_time, stepper):
+    """a = 1/2 has least norm among piecewise linear ones too, and whatever the steps are."""
+    problem = scalar(4)
+    space = problem.network.controls(problem.mesh, in_time=in_time, fixed={"kernel": 0.0})
+    problem = replace(problem, controls=space)
+    shapes = {"nodes": lambda y, t: t, "layers": lambda y, t: 1.0 * (t < 0.5)}
+    control = space.sample(bias=shapes[in_time])
+    found = minimal_norm(problem, control, stepper=stepper)
+    assert found.norm**2 == pytest.approx(0.25, abs=1e-6)
+    np.testing.assert_allclose(found.control["bias"], 0.5, rtol=0, atol=1e-5)
+    assert found.kkt_residual < 1e-5
+
+
 def test_what_it_refuses():
     problem = scalar()
     control, net, x = early(problem), problem.network, problem.initial
@@ -201,6 +219,13 @@ def test_what_it_refuses():
             ValueError,
             "control lies outside Box",
         ),
+        (
+            replace(problem, admissible=FiniteSet(bias=(0, 1))),
+            control,
+            ValueError,
+            "needs a convex set, which FiniteSet",
+        ),
+        (None, control, TypeError, "problem must be a LearningProblem"),
     ):
         with pytest.raises(error, match=words):
             minimal_norm(asked, given)

@@ -193,6 +193,22 @@ def test_the_hull_of_a_boxs_corners_is_the_box(rng):
         assert hull.violation(x) == pytest.approx(BOX.violation(x), abs=1e-14)
 
 
+def test_corners_on_one_line_to_rounding_end_where_they_end(rng):
+    """Of corners on a line, rounding keeps more than two; the set still ends at the outer ones."""
+    space = WidthDepth(gauss_legendre(UNIT, 1), tanh).controls(TimeMesh(1.0, 1))
+    slivers = 0
+    for _ in range(30):
+        start, along = rng.uniform(-1, 1, (2, 2))
+        hull = ConvexHull([start + s * along for s in (0, 0.1, 0.3, 0.7, 1)])
+        slivers += len(hull.pairs) > 2
+        for s, inside in ((0.0, True), (0.4, True), (1.0, True), (-0.1, False), (1.1, False)):
+            a, b = start + s * along
+            assert hull.contains(space.sample(bias=a, kernel=b), 1e-12) == inside
+        far = space.sample(bias=start[0] + 5 * along[0], kernel=start[1] + 5 * along[1])
+        assert hull.contains(hull.project(far), 1e-12)
+    assert slivers > 5
+
+
 def test_polygons_in_the_circle_tend_to_the_disc(rng):
     """Support values and nearest points with an error of order 1 / corners^2."""
     g, far, tie = SPACE.random(rng), SPACE.random(rng, 3.0), SPACE.zeros()
@@ -477,6 +493,8 @@ CIRCLE = WidthDepth(periodic(Circle(), 4), tanh, Convolution())
     [
         (lambda: Pairs([]), "pairs must be at least one"),
         (lambda: Pairs(3), "pairs must be at least one"),
+        (lambda: Pairs(np.array(3.0)), "pairs must be at least one"),
+        (lambda: Pairs([np.array(1.0)]), "of two finite numbers"),
         (lambda: Pairs([(0, 1), (1, 2, 3)]), "of two finite numbers"),
         (lambda: Pairs([0, 1]), "of two finite numbers"),
         (lambda: Pairs([(0, np.nan)]), "of two finite numbers"),

@@ -114,7 +114,7 @@ def test_any_chain_of_kernels_changes_width(rng):
     with pytest.raises(ValueError, match="same network on different grids"):
         change_width(control, coarse, other)
     ring = WidthDepth(periodic(Circle(), 4), tanh, Convolution())
-    with pytest.raises(ValueError, match="kernel must be Dense or LowRank"):
+    with pytest.raises(ValueError, match="kernel must be Dense or LowRank, or a Fractional"):
         change_width(ring.controls(TimeMesh(1.0, 1)).zeros(), ring, ring.on(periodic(Circle(), 8)))
 
 

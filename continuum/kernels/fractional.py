@@ -8,7 +8,7 @@ import numpy as np
 import scipy.fft
 
 from ..arrays import Array, like, namespace
-from ..checks import check_name, check_positive
+from ..checks import check_name, check_positive, check_type
 from ..domains import Circle, Interval
 from ..quadrature import Grid
 from .format import KernelFormat, KernelFunction, weighted
@@ -59,8 +59,11 @@ class FractionalLaplacian(KernelFormat):
         object.__setattr__(self, "s", float(self.s))
         if self.boundary is not None:
             check_name("boundary", self.boundary, ("dirichlet", "neumann"))
+        if self.modes is not None:
+            check_type("modes", self.modes, Modes)
 
     def bind(self, grid: Grid) -> "FractionalLaplacian":
+        check_type("grid", grid, Grid)
         if self.modes is not None and self.modes.grid is grid:
             return self
         return FractionalLaplacian(self.s, self.boundary, Modes(grid, self.s, self.boundary))

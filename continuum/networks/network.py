@@ -9,7 +9,7 @@ from typing import Self
 from ..arrays import Array, like
 from ..blocks import Block, Coefficient
 from ..checks import check_array, check_name, check_positive
-from ..controls import ControlSpace, FunctionControl
+from ..controls import Control, ControlPath, ControlSpace, FunctionControl
 from ..meshes import TimeMesh
 from ..quadrature import Grid
 from ..time_axes import Norm, TimeKind
@@ -156,6 +156,14 @@ class Network(ABC):
                 f"{name} was made for another network: its blocks are {given}, this one needs "
                 f"{wanted}"
             )
+
+    def check_control(self, name: str, control: ControlPath) -> None:
+        """Raises TypeError for what is no control, ValueError for one of another network."""
+        if not isinstance(control, Control | FunctionControl):
+            raise TypeError(
+                f"{name} must be made by network.control or network.controls, got {control!r}"
+            )
+        self.check_blocks(name, control.blocks)
 
     def check_state(self, name: str, state: Array) -> Array:
         """`state` as (N, M) float64.  Raises ValueError if it does not fit this network."""

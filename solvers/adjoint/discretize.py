@@ -281,8 +281,7 @@ class ReducedObjective:
         dstates = xp.stack(list(second.dstates))
         moved = xp.take(dstates, like(seeds.numbers, f), axis=0)
         value = float(xp.sum(weights * seeds.values * moved))
-        beside = direction.like(next(iter(control.values())))
-        value += self.space.inner(self._gradient(control, explicit), beside)
+        value += self.space.inner(self._gradient(control, explicit), _beside(control, direction))
         if np.all(self.problem.sample_weights > 0):
             dcostates = xp.stack(second.dcostates[::-1]) / like(self.problem.sample_weights, f)
         else:
@@ -371,11 +370,15 @@ class ReducedObjective:
         total, penalty = {n: like(x, control[n]) for n, x in total.items()}, self.penalty
         if penalty is None:
             return self.space.riesz(total)
-        beside = direction.like(next(iter(control.values())))
-        return self.space.riesz(total, penalty.hvp(control, beside))
+        return self.space.riesz(total, penalty.hvp(control, _beside(control, direction)))
 
     def _penalty(self, control: Control) -> float:
         return self.penalty.value(control) if self.penalty is not None else 0.0
+
+
+def _beside(control: Control, direction: Control) -> Control:
+    """The direction, where the control is; with no trained block there is nothing to carry."""
+    return direction.like(next(iter(control.values()))) if len(control) else direction
 
 
 @dataclass(frozen=True, eq=False)

@@ -193,7 +193,7 @@ def architecture(
         )
     builder = _Builder(network, control)
     steps_per_layer = check_count("steps_per_layer", steps_per_layer)
-    network.check_blocks("control", control.blocks)
+    network.check_control("control", control)
     for layer, t, h in _steps(stepper, network, control, steps_per_layer, initial):
         builder.control = control.around(t + 0.5 * h)
         if isinstance(stepper, RungeKutta):

@@ -116,7 +116,7 @@ def integrate(
     max_steps = check_count("max_steps", max_steps)
     if device is not None:
         check_name("device", device, ("cpu", "gpu"))
-    network.check_blocks("control", control.blocks)
+    network.check_control("control", control)
     initial = on_device(network.check_state("initial", initial), device)
     control = control.like(initial)
     began = time.perf_counter()
@@ -186,7 +186,7 @@ def integrate_stages(
     """
     if not isinstance(network, Staged):
         raise TypeError(f"network must be Staged, got {network!r}")
-    network.check_blocks("control", control.blocks)
+    network.check_control("control", control)
     check_name("save", save, ("final", "layers", "steps"))
     runs: list[Solution[Trajectory]] = []
     f, cuts = network.check_state("initial", initial), network.cuts(control.mesh)

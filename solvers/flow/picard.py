@@ -28,7 +28,7 @@ def picard(
     """
     iterations = check_count("iterations", iterations)
     degree = check_count("degree", degree)
-    network.check_blocks("control", control.blocks)
+    network.check_control("control", control)
     initial = network.check_state("initial", initial)
     if control.breakpoints:
         raise ValueError(

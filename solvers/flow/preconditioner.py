@@ -39,7 +39,7 @@ def spectral_preconditioner(network: Chain, control: ControlPath) -> Preconditio
         Offset and Pointwise; ValueError for kernels with different modes, or another's control
     """
     check_type("network", network, Chain)
-    network.check_blocks("control", control.blocks)
+    network.check_control("control", control)
     kernels: dict[str, FractionalLaplacian] = {}
     for one in network.maps:
         linear = one.of if isinstance(one, Adjoint) else one

@@ -83,7 +83,7 @@ def exact_reduction(
     if not isinstance(network, WidthDepth):
         raise TypeError(f"network must be a WidthDepth, got {network!r}")
     rtol = check_positive("rtol", rtol)
-    network.check_blocks("control", control.blocks)
+    network.check_control("control", control)
     mesh = control.mesh
     values = control.at_layer(0, 0.0)
     times = np.concatenate([mesh.nodes, mesh.nodes[:-1] + 0.5 * mesh.steps])

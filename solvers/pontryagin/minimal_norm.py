@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 from continuum.arrays import to_host
-from continuum.checks import check_count, check_positive
+from continuum.checks import check_count, check_positive, check_type
 from continuum.controls import Control
 from continuum.endpoints import TerminalEquality, no_endpoint
 from continuum.functional import Tracking
@@ -79,17 +79,19 @@ def minimal_norm(
         cost, penalty and endpoint; its admissible set is respected
     control : where the search starts; admissible, and the target reached
     minimizer : of the subproblems; None for RiccatiNewton where the set is a Box or there is none,
-        which also tells minima (Status.MINIMUM) from saddles, and for GradientDescent elsewhere.
-        Norm and target count as met at its gtol
+        no block is piecewise linear in time and the steps are fixed: it also tells minima
+        (Status.MINIMUM) from saddles.  Elsewhere None is for GradientDescent.  Norm and target
+        count as met at its gtol
     stepper, steps_per_layer : how the equation is solved, by RK4 unless said otherwise: as in
         `pontryagin_certificate`
     atol : the distance from the target, relative to 1 + the size of the target, up to which
         `control` reaches it
     returns MinimalNorm; history as that of an endpoint, "objective" |c|^2
-    raises ValueError for a control that does not reach the target or is not admissible, and for
-        other costs; TypeError for a problem with an endpoint; SolveError if the search does not
-        converge, unless told not
+    raises ValueError for a control that does not reach the target or is not admissible, for other
+        costs, and for a set that is not convex; TypeError for a problem with an endpoint;
+        SolveError if the search does not converge, unless told not
     """
+    check_type("problem", problem, LearningProblem)
     no_endpoint(problem.endpoint, "minimal_norm")
     control = problem.space.check("control", control)
     steps, atol = check_count("steps_per_layer", steps_per_layer), check_positive("atol", atol)
@@ -104,10 +106,14 @@ def minimal_norm(
             "is not reached the principle is not silent: train by minimize, or shoot"
         )
     if minimizer is None:
-        by_entries = composite(objective).intervals is not None
+        modelled = (
+            composite(objective).intervals is not None
+            and not objective.stepper.adaptive
+            and all(b.time != "nodes" for b in problem.space.trained)
+        )
         minimizer = (
             RiccatiNewton(gtol=1e-8)
-            if by_entries
+            if modelled
             else GradientDescent(gtol=1e-6, max_iterations=5000)
         )
     found = minimize(
@@ -138,6 +144,11 @@ def _posed(problem: LearningProblem) -> LearningProblem:
         reason = f"{type(terminal.loss).__name__} vanishes at no outputs: SquaredError does"
     if reason or not isinstance(terminal, Tracking):
         raise ValueError(f"problem has no controls that reach a target to choose from: {reason}")
+    if problem.admissible is not None and not problem.admissible.convex:
+        raise ValueError(
+            f"minimal_norm needs a convex set, which {problem.admissible!r} is not: its control of "
+            "least norm need not be a point where the search stops"
+        )
     end = TerminalEquality(terminal.target, terminal.readout)  # type: ignore[arg-type]
     return replace(problem, terminal=None, penalty=Tikhonov(1.0), endpoint=end)
 

@@ -40,7 +40,7 @@ class CoefficientHypotheses:
 
     def __init__(self, network: WidthDepth, control: ControlPath, initial: Array | None) -> None:
         constant = constant_values(control)
-        network.check_blocks("control", control.blocks)
+        network.check_control("control", control)
         self.constant, self.functions = constant is not None, isinstance(control, FunctionControl)
         self.network, self.control, mesh = network, control, control.mesh
         if self.constant or self.functions:

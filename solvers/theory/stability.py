@@ -45,7 +45,7 @@ def values_at(network: WidthDepth, control: ControlPath, t: float) -> Values:
     """
     if not isinstance(network, WidthDepth):
         raise TypeError(f"network must be a WidthDepth, got {network!r}")
-    network.check_blocks("control", control.blocks)
+    network.check_control("control", control)
     return control.at_layer(control.mesh.layer_of(t), t)
 
 

@@ -288,6 +288,19 @@ def test_directional_derivatives_of_the_ledger(name):
     assert richardson(*twice, 4)[0] == pytest.approx(expected, abs=1e-12)
 
 
+def test_with_every_block_held_only_the_state_moves(rng):
+    network = WidthDepth(GRID, tanh)
+    space = network.controls(TimeMesh(1.0, 2), fixed={"bias": 0.1, "kernel": 0.7})
+    x, y, e = rng.standard_normal((3, 4, 2))
+    for penalty in (None, Tikhonov(1.0)):
+        objective = discretize(LearningProblem(network, x, y, space, penalty=penalty), RK4())
+        c = space.zeros()
+        found, path = objective.tangent(c, c, e), objective.run(c)
+        dual = np.sum(network.weights[:, None] * path.costates[0] * e) / 2
+        assert found.value == pytest.approx(dual, rel=1e-12)
+        assert len(found.gradient) == 0
+
+
 def test_bad_arguments(rng):
     stated = problem("autonomous State both")
     objective, other = discretize(stated), problem("autonomous State both", mesh=TimeMesh(2.0, 3))
