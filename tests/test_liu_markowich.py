@@ -11,7 +11,7 @@ from studies import catalogue, check, run_sweep, write_report
 from studies.bench.registry import claims, find_study
 from studies.datasets import load_digits
 from studies.liu_markowich.claims import discretisation, exact_flows, stability, width
-from studies.liu_markowich.claims.common import TIGHT, even_limit, printed
+from studies.liu_markowich.claims.common import TIGHT, extrapolated, printed
 from studies.liu_markowich.resnet_limit import (
     SQUARE,
     distance,
@@ -64,9 +64,9 @@ def test_numbers_are_judged_at_half_a_unit_of_their_last_digit():
 
 def test_each_size_removes_one_power_of_the_step():
     values = [np.array([1.0 + 3.0 / n**2, 2.0 - 1.0 / n**2 + 5.0 / n**4]) for n in (4, 6, 10)]
-    np.testing.assert_allclose(even_limit((4, 6, 10), values), [1.0, 2.0], rtol=1e-14)
-    np.testing.assert_allclose(even_limit((4, 6), values[:2])[0], 1.0, rtol=1e-14)
-    assert abs(even_limit((4, 6), values[:2])[1] - 2.0) > 1e-3
+    np.testing.assert_allclose(extrapolated((4, 6, 10), values), [1.0, 2.0], rtol=1e-14)
+    np.testing.assert_allclose(extrapolated((4, 6), values[:2])[0], 1.0, rtol=1e-14)
+    assert abs(extrapolated((4, 6), values[:2])[1] - 2.0) > 1e-3
 
 
 def test_images_are_bilinear_on_pixels_and_keep_their_mean():

@@ -86,6 +86,24 @@ def test_the_page_is_complete_and_self_contained(tmp_path: Path):
     assert rows[1][4] == "Euler made 16 steps."
 
 
+def test_a_title_of_two_lines_is_told_once(tmp_path: Path):
+    def long(*, index: int = 0) -> xr.Dataset:
+        """A question that is too long for one line of code, and therefore is written on two
+        lines of it.
+
+        What is asked in detail.
+        """
+        return xr.Dataset({"index": ((), index)}, attrs={"status": "Done."})
+
+    study("toys/long", paper="Toys")(long)
+    result = run_sweep(find_study("toys/long"), out=tmp_path, progress="none")
+    page = Page(write_report(result.folder))
+    # in the head of the page, and above it
+    assert page.text.count("and therefore is written on two lines of it.") == 2
+    assert page.text.count("lines of it.") == 2
+    assert "What is asked in detail." in page.text
+
+
 def test_the_same_page_again_from_the_files_alone(tmp_path: Path):
     result = run_sweep(find_study("toys/decay"), [{"steps": [4, 8]}], tmp_path, progress="none")
     first = write_report(result.folder).read_text()

@@ -72,7 +72,8 @@ class Architecture:
 
     def __call__(self, initial: Array) -> Array:
         """The output for inputs (N, M), where they are: the final state of the run it was made
-        from, to rounding.
+        from, to rounding; for an implicit method that chose its steps, to what its run left of the
+        stage equations, a fraction of its tolerance.
 
         raises ValueError if the input does not fit, StepFailed if an equilibrium is not found
         """

@@ -78,10 +78,10 @@ def minimal_norm(
     problem : whose terminal cost is a SquaredError or an AbsoluteError of outputs, without running
         cost, penalty and endpoint; its admissible set is respected
     control : where the search starts; admissible, and the target reached
-    minimizer : of the subproblems; None for RiccatiNewton where the set is a Box or there is none,
-        no block is piecewise linear in time and the steps are fixed: it also tells minima
-        (Status.MINIMUM) from saddles.  Elsewhere None is for GradientDescent.  Norm and target
-        count as met at its gtol
+    minimizer : of the subproblems; None for RiccatiNewton, which also tells minima
+        (Status.MINIMUM) from saddles, and for GradientDescent where RiccatiNewton does not treat
+        the problem: sets other than a Box, blocks that are piecewise linear in time, steps that the
+        method chooses, arrays that are not NumPy's.  Norm and target count as met at its gtol
     stepper, steps_per_layer : how the equation is solved, by RK4 unless said otherwise: as in
         `pontryagin_certificate`
     atol : the distance from the target, relative to 1 + the size of the target, up to which
@@ -105,19 +105,12 @@ def minimal_norm(
             f"control does not reach the target: |readout(f(T)) - target| = {before:.3g}; where it "
             "is not reached the principle is not silent: train by minimize, or shoot"
         )
-    if minimizer is None:
-        modelled = (
-            composite(objective).intervals is not None
-            and not objective.stepper.adaptive
-            and all(b.time != "nodes" for b in problem.space.trained)
-        )
-        minimizer = (
-            RiccatiNewton(gtol=1e-8)
-            if modelled
-            else GradientDescent(gtol=1e-6, max_iterations=5000)
-        )
     found = minimize(
-        objective, minimizer, initial=control, monitors=monitors, raise_on_failure=False
+        objective,
+        _fitting(objective) if minimizer is None else minimizer,
+        initial=control,
+        monitors=monitors,
+        raise_on_failure=False,
     )
     space, given = problem.space, {f.name: getattr(found, f.name) for f in fields(Solution)}
     return MinimalNorm(
@@ -128,6 +121,16 @@ def minimal_norm(
         endpoint_error_before=before,
         kkt_residual=_kkt_residual(objective, found),
     ).raise_if_failed(raise_on_failure)
+
+
+def _fitting(objective: ReducedObjective) -> Minimizer:
+    """RiccatiNewton where it treats the problem, else GradientDescent."""
+    second_order = RiccatiNewton(gtol=1e-8)
+    try:
+        second_order.check(composite(objective))
+    except (TypeError, ValueError):
+        return GradientDescent(gtol=1e-6, max_iterations=5000)
+    return second_order
 
 
 def _posed(problem: LearningProblem) -> LearningProblem:

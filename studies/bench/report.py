@@ -110,10 +110,8 @@ def _page(
     figures: Sequence[tuple[Picture, Path]],
     note: str,
 ) -> str:
-    title, text = (
-        str(plan["title"]),
-        inspect.cleandoc(str(plan["question"])).partition("\n")[2].strip(),
-    )
+    title = str(plan["title"])  # the first paragraph
+    text = inspect.cleandoc(str(plan["question"])).partition("\n\n")[2].strip()
     source = ", ".join(str(plan[key]) for key in ("paper", "figure") if plan[key])
     finished = sum(case.answer is not None for case in cases)
     parts = [

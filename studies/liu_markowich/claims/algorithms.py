@@ -92,7 +92,7 @@ def one_alternation() -> dict[str, float]:
 
     coarse, fine = measured(16), measured(32)
     found = {
-        name: extrapolated([coarse[name], fine[name]], orders=[2 if name in POINTWISE else 4])
+        name: float(extrapolated((1, 2), (coarse[name], fine[name]), 2 if name in POINTWISE else 4))
         for name in coarse
     }
     return found | {f"shooting: {name}": value for name, value in step_in_b().items()}
@@ -186,11 +186,12 @@ def plain(problem: LearningProblem) -> Solution:
 def two_cycles() -> dict[str, float]:
     """LM-64's unit, LM-54's two blocks, and LM-53's target 4."""
     unit = plain(one_unit())
-    blocks = [plain(boxed([0.5, 0.5], [4.0, 0.0], layers=4**n)) for n in range(2, 7)]
+    sizes = [4**n for n in range(2, 7)]
+    blocks = [plain(boxed([0.5, 0.5], [4.0, 0.0], layers=layers)) for layers in sizes]
     found = {f"one unit: J_{k}": float(unit.history["objective"][k]) for k in range(4)}
     found |= {f"two blocks: J_{k}": float(blocks[0].history["objective"][k]) for k in range(4)}
-    found["two blocks: J_2"] = extrapolated(
-        [float(run.history["objective"][2]) for run in blocks], orders=(1, 2, 3, 4), ratio=4.0
+    found["two blocks: J_2"] = float(
+        extrapolated(sizes, [run.history["objective"][2] for run in blocks], power=1)
     )
     found["two-cycles"] = float(sum(run.status.name == "TWO_CYCLE" for run in (unit, blocks[-1])))
     far = plain(boxed([0.5], [4.0], grid=gauss_legendre(UNIT, 1)))

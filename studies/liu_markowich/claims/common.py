@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from itertools import pairwise
 
 import numpy as np
 
 from continuum import Interval, TimeMesh, WidthDepth
 from continuum.arrays import Array
 from continuum.blocks import Coefficient
-from solvers import DOP853, DormandPrince, Trajectory, integrate, richardson
+from solvers import DOP853, DormandPrince, Trajectory, integrate
 
 PAPER = "liu_markowich"
 UNIT = Interval(0, 1)
@@ -33,29 +32,20 @@ def printed(
     )
 
 
-def even_limit(sizes: Sequence[int], values: Sequence[Array | float]) -> Array:
-    """The limit of values v(n) = v + c_1 n^-2 + c_2 n^-4 + ... at these n (Neville's scheme).
+def extrapolated(sizes: Sequence[float], values: Sequence[Array | float], power: int = 2) -> Array:
+    """The limit of values v(n) = v + c_1 n^-p + c_2 n^-2p + ... at these n, p = `power` (Neville's
+    scheme).
 
-    Each further size removes one more power of n^-2.
+    Each further size removes one more power of n^-p.
     """
-    squares = [float(n) ** -2 for n in sizes]
+    small = [float(n) ** -power for n in sizes]
     rows = [np.asarray(value, dtype=np.float64) for value in values]
     for k in range(1, len(rows)):
         rows = [
-            (squares[i] * rows[i + 1] - squares[i + k] * rows[i]) / (squares[i] - squares[i + k])
+            (small[i] * rows[i + 1] - small[i + k] * rows[i]) / (small[i] - small[i + k])
             for i in range(len(rows) - 1)
         ]
     return rows[0]
-
-
-def extrapolated(values: Sequence[float], orders: Sequence[float], ratio: float = 2.0) -> float:
-    """The limit of values from sizes n, ratio n, ratio^2 n, ... whose error is a sum of C n^-order
-    over `orders`, one fewer than values.
-    """
-    row = list(values)
-    for order in orders:
-        row = [float(richardson(low, high, order, ratio)[0]) for low, high in pairwise(row)]
-    return float(row[-1])
 
 
 def by_decades(

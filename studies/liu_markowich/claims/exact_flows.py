@@ -22,7 +22,7 @@ from continuum.arrays import Array
 from solvers import Euler, ImplicitMidpoint, integrate
 
 from ...bench.registry import claim
-from .common import FINEST, HALF_A_UNIT, PAPER, TIGHT, UNIT, even_limit, printed
+from .common import FINEST, HALF_A_UNIT, PAPER, TIGHT, UNIT, extrapolated, printed
 
 RANK_ONE, RANK_ONE_WITHIN = printed(
     {"f(1/2, 2)": "0.940064439113745182", "|f(2)|": "0.8931788275099649"}, rounding=2e-15
@@ -280,7 +280,7 @@ def volterra() -> dict[str, float]:
             )
             state = integrate(network, control, np.ones((n + 1, 1)), FINEST).trajectory.final
             values.append(np.array([state[-1, 0], grid.integrate(state)[0]]))
-        return even_limit(sizes, values)
+        return extrapolated(sizes, values)
 
     decay, growth = limit(identity, 1.0), limit(identity, -1.0)
     return {
@@ -315,7 +315,7 @@ def volterra_square() -> dict[str, float]:
         grid = midpoint(UNIT * UNIT, n).observed_at(np.array([[0.5, 0.5]]))
         state = integrate(*exact.volterra_square.setup(grid, 1), FINEST).trajectory.final
         values.append(np.array([state[-1, 0], grid.integrate(state)[0]]))
-    centre, total = even_limit(sizes, values)
+    centre, total = extrapolated(sizes, values)
     return {"f((1/2, 1/2), 4)": float(centre), "int f(4)": float(total)}
 
 

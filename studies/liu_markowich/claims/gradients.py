@@ -185,10 +185,11 @@ def quotient(objective: ReducedObjective, control: Control, layer: int) -> float
     layers = objective.problem.mesh.layers
     one = objective.space.sample(bias=1.0 * (np.arange(layers) == layer)[:, None])
     found = []
-    for h in (0.32, 0.16, 0.08, 0.04, 0.02):
+    steps = (0.32, 0.16, 0.08, 0.04, 0.02)
+    for h in steps:
         high, low = objective.value(control + h * one), objective.value(control - h * one)
         found.append(layers * (high - low) / (2 * h))
-    return extrapolated(found, orders=(2, 4, 6, 8))
+    return float(extrapolated([1.0 / h for h in steps], found))
 
 
 @claim(

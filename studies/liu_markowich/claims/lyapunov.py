@@ -37,7 +37,7 @@ from .common import (
     PAPER,
     UNIT,
     by_decades,
-    even_limit,
+    extrapolated,
     printed,
 )
 
@@ -137,7 +137,7 @@ def half_range() -> dict[str, float]:
         shifted, norms[points] = root_energy(network, control, run, shifted=True)
         rise = max(rise, float(np.diff(shifted[:, 0]).max()))
     asked = steady_state(lambda grid: _half_range(grid)[:2], lambda n: midpoint(UNIT, n), 50)
-    limit = even_limit(sizes, squares)
+    limit = extrapolated(sizes, squares)
     size = float(richardson(norms[100] ** 2, norms[200] ** 2, order=1)[0])
     return {
         **dict(zip(BOUNDED, limit.tolist(), strict=True)),
@@ -235,7 +235,7 @@ def slow_growth() -> dict[str, float]:
         network, _, initial = _half_range(midpoint(UNIT, points))
         runs = by_decades(network, initial, 3, lambda y: y, np.minimum)
         squares.append([float(network.grid.integrate(run.final**2)[0]) for run in runs])
-    limit = even_limit(sizes, squares)
+    limit = extrapolated(sizes, squares)
     plain = np.asarray(squares[sizes.index(400)]) / np.array(list(ROOT.values())) - 1.0
     return {
         **dict(zip(ROOT, limit.tolist(), strict=True)),

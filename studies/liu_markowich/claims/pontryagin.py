@@ -127,16 +127,17 @@ def disc() -> dict[str, float]:
     zero = {"bias": np.zeros((len(path[0]), 1)), "kernel": np.zeros((len(path[0]), 1, 1))}
     best = Hamiltonian(problem(0.5), *path).minimiser(zero).values
     argument = found.state.times + np.arcsinh(0.5)
+    steps = (0.08, 0.04, 0.02)
     quotients = [
         (shoot(problem(0.5 - h)).objective - shoot(problem(0.5 + h)).objective) / (2 * h)
-        for h in (0.08, 0.04, 0.02)
+        for h in steps
     ]
     return {
         "f(1)": float(found.state.final[0, 0]),
         "J": found.objective,
         "H": -float(found.hamiltonian[0]),
         "r(0)": -float(found.costate.states[0, 0, 0]),
-        "-D_v F, by differences": extrapolated(quotients, orders=(2, 4)),
+        "-D_v F, by differences": float(extrapolated([1 / h for h in steps], quotients)),
         "drift of H": float(np.ptp(found.hamiltonian)),
         "a: largest difference from 1 / cosh(t + arsinh 1/2)": float(
             np.max(np.abs(best["bias"][:, 0] - 1 / np.cosh(argument)))
@@ -253,14 +254,14 @@ def chattering() -> dict[str, float]:
         )
         signs = np.resize([-size, size], 2 * periods)
         control = space.sample(kernel=signs[:, None, None])
-        values = [
-            discretize(problem, RK4(), m, running_on="steps").value(control) for m in (8, 16, 32)
-        ]
-        return extrapolated(values, orders=(2, 4))
+        steps = (8, 16, 32)
+        values = [discretize(problem, RK4(), m, running_on="steps").value(control) for m in steps]
+        return float(extrapolated(steps, values))
 
-    scaled = [24 * n**2 * cost(n) for n in (8, 16, 32, 64)]
+    sizes = (8, 16, 32, 64)
+    scaled = [24 * n**2 * cost(n) for n in sizes]
     return {
         "8 periods: J": cost(8),
-        "24 n^2 J as n grows": extrapolated(scaled, orders=(1, 2, 3)),
+        "24 n^2 J as n grows": float(extrapolated(sizes, scaled, power=1)),
         "b = 0: J": cost(8, 0.0),
     }

@@ -33,7 +33,7 @@ from solvers import (
 )
 
 from ...bench.registry import claim
-from .common import FINEST, HALF_A_UNIT, PAPER, UNIT, by_decades, even_limit, printed
+from .common import FINEST, HALF_A_UNIT, PAPER, UNIT, by_decades, extrapolated, printed
 
 
 def _unstable(horizon: float) -> tuple[WidthDepth, FunctionControl, Array]:
@@ -144,7 +144,7 @@ def frozen_spectrum() -> dict[str, float]:
     for points in sizes:
         network, control, state = _frozen(points)
         leading.append(-np.real(linearized_spectrum(network, control, state).eigenvalues)[::-1][:3])
-    limit = even_limit(sizes, leading)
+    limit = extrapolated(sizes, leading)
     imaginary = np.abs(np.imag(np.linalg.eigvals(_frozen_jacobian(200)))).max()
     return {
         **{f"lambda_{k + 1}": float(limit[k]) for k in range(3)},
@@ -192,7 +192,7 @@ def no_exponential_rate() -> dict[str, float]:
         network = WidthDepth(midpoint(UNIT, points), identity)
         runs = by_decades(network, np.ones((points, 1)), 3, 0.0, np.minimum)
         squares.append([float(network.grid.integrate(run.final**2)[0]) for run in runs])
-    limit = even_limit(sizes, squares)
+    limit = extrapolated(sizes, squares)
     plain = np.asarray(squares[sizes.index(400)]) / np.array(list(NO_RATE.values())) - 1.0
     return {
         **dict(zip(NO_RATE, limit.tolist(), strict=True)),
@@ -340,7 +340,7 @@ def norms() -> dict[str, float]:
         leading = -float(linearized_spectrum(*_frozen(points)).eigenvalues[-1].real)
         frozen = float(np.linalg.norm(_frozen_jacobian(points), 2))
         rows.append([leading, frozen, float(np.linalg.norm(s, 2)), float(np.linalg.norm(s))])
-    chain = [*even_limit(sizes, rows)[:2], *(arctan.lipschitz * even_limit(sizes, rows)[2:])]
+    chain = [*extrapolated(sizes, rows)[:2], *(arctan.lipschitz * extrapolated(sizes, rows)[2:])]
     return {
         "|sigma'(u) B|": float(chain[1]),
         "|sigma'(u) B|, by powers of 1 + y": float(

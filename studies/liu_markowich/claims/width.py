@@ -22,7 +22,7 @@ from continuum.kernels import KernelFormat
 from solvers import integrate, observed_orders
 
 from ...bench.registry import claim
-from .common import FINEST, HALF_A_UNIT, PAPER, UNIT, even_limit, printed
+from .common import FINEST, HALF_A_UNIT, PAPER, UNIT, extrapolated, printed
 
 WIDTH, WIDTH_WITHIN = printed(
     {
@@ -262,7 +262,7 @@ def norms() -> dict[str, float]:
     def limit(norm: Callable[[KernelFormat, np.ndarray, Grid], float]) -> float:
         grids = [midpoint(UNIT, n) for n in (25, 50, 100, 200)]
         values = [norm(Dense(), grid.evaluate_kernel(np.minimum), grid) for grid in grids]
-        return float(even_limit([len(grid) for grid in grids], values))
+        return float(extrapolated([len(grid) for grid in grids], values))
 
     grid = gauss_legendre(UNIT, 20)
     sines = [grid.evaluate(lambda y, k=k: np.sin(k * np.pi * y)) for k in (1, 2)]
