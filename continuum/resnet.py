@@ -74,7 +74,8 @@ class ResNet:
                 f"network has {len(network.weights)} units, the layers have {self.units}"
             )
         space = network.controls(self.mesh)
-        values = [block_values(network, layer) for layer in self.layers]
+        starts = self.mesh.nodes[:-1].tolist()
+        values = [block_values(network, *pair) for pair in zip(self.layers, starts, strict=True)]
         return space.sample(
             **{name: namespace(x).stack([c[name] for c in values]) for name, x in values[0].items()}
         )
@@ -168,4 +169,4 @@ class ResNet:
 
 
 def _times(times: Sequence[float] | Array) -> Array:
-    return to_host(check_array("times", times, ("S",)))
+    return to_host(check_array("times", times, ("S",)))  # type: ignore[arg-type]  # lists, too

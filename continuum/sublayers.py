@@ -287,8 +287,8 @@ def frozen_layers(network: Network, control: ControlPath) -> tuple[TimeMesh, lis
     return mesh, layers
 
 
-def block_values(chain: Chain, layer: Layer) -> dict[str, Array]:
-    """The values of the blocks of which `layer` is the velocity: what undoes `Frozen.at`.
+def block_values(chain: Chain, layer: Layer, t: float) -> dict[str, Array]:
+    """The values of the blocks of which `layer` is the velocity at t: what undoes `Frozen.at`.
 
     Sub-layers of the package's own maps can be undone where every kernel is Dense, or a matrix,
     and no quadrature weight is zero.
@@ -303,8 +303,9 @@ def block_values(chain: Chain, layer: Layer) -> dict[str, Array]:
         maps = [chain.maps[n] for n in group]
         last = maps[-1]
         activation = last.activation if isinstance(last, Pointwise) else identity
-        kinds = [any(isinstance(m, kind) for m in maps) for kind in ((Linear, Adjoint), Offset)]
-        given = [one.matrix is not None, one.bias is not None]
+        wanted = ((Linear, Adjoint), Offset, Inputs)
+        kinds = [any(isinstance(m, kind) for m in maps) for kind in wanted]
+        given = [x is not None for x in (one.matrix, one.bias, one.rows)]
         if kinds != given or one.activation.name != activation.name:
             raise ValueError(
                 f"the sub-layer {one.formula('x')} is none of the network {chain.formula()}"
@@ -314,7 +315,19 @@ def block_values(chain: Chain, layer: Layer) -> dict[str, Array]:
                 _put(found, m.block, _block(m, one.matrix))
             elif isinstance(m, Offset) and one.bias is not None:
                 _put(found, m.block, one.bias)
+            elif isinstance(m, Inputs) and not _same(one.rows, m.rows(t)):
+                raise ValueError(
+                    f"the layer at t = {t:g} has other rows below the state than the inputs of the "
+                    "network"
+                )
     return found
+
+
+def _same(one: Array | None, two: Array | None) -> bool:
+    """Whether two arrays, wherever they are, hold the same numbers."""
+    if one is None or two is None:
+        return one is two
+    return np.array_equal(to_host(one), to_host(two))
 
 
 def _block(one: Linear | Adjoint, matrix: Array) -> Array:

@@ -302,6 +302,12 @@ def test_resnets_of_other_networks_give_no_control(rng):
         resnet.to_control(WidthDepth(GRID, tanh))
     with pytest.raises(ValueError, match=r"sub-layer tanh\(W x \+ a\) is none of the network"):
         resnet.to_control(SymmetricLayer(GRID, identity))
+    layered = ResNet.from_control(TIMED, TIMED.controls(MESH).random(rng))
+    other = Chain(3, (Inputs(True, np.array([[0.4, 2.0]])), *TIMED.maps[1:]))
+    with pytest.raises(ValueError, match="the layer at t = 0 has other rows below the state"):
+        layered.to_control(other)
+    with pytest.raises(ValueError, match=r"t = 0.\d+ has other rows below the state"):
+        replace(layered, mesh=TimeMesh(2 * MESH.horizon, MESH.layers)).to_control(TIMED)
     zero = GRID.observed_at(np.array([[0.5]]))
     network = SymmetricLayer(zero, tanh)
     resnet = ResNet.from_control(network, network.controls(MESH).random(rng))
