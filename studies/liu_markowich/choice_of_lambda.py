@@ -227,8 +227,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     eta = float(case_parameters(cases[0])["eta"])
     caption = (
         f"Strengths chosen by the corner of the L-curve (square), cross-validation (diamond) and "
-        f"the discrepancy principle (triangle; the horizontal line is its level, {eta:g} times the "
-        f"noise). {'; '.join(notes)}. The true error at the discrepancy principle's choice is "
+        f"the discrepancy principle (triangle; the horizontal line is its level, half the square "
+        f"of {eta:g} times the noise). {'; '.join(notes)}. The true error at the discrepancy principle's choice is "
         f"{', '.join(f'{ratio:.1f}' for ratio in ratios)} times the best of the grid."
     )
     return [Picture("choice", caption, figure)]
@@ -272,13 +272,13 @@ def choice_of_lambda(
     """
     if not 2 <= folds <= samples:
         raise ValueError(f"folds must be from 2 to the number of samples, {samples}, got {folds}")
-    if strengths < 7 or not 0 < weakest < strongest:
+    if strengths < 7 or not 0 < weakest < strongest < np.inf:
         raise ValueError(
-            f"strengths must be >= 7 and 0 < weakest < strongest, got {strengths}, {weakest} and "
-            f"{strongest}"
+            f"strengths must be >= 7 and 0 < weakest < strongest, finite, got {strengths}, "
+            f"{weakest} and {strongest}"
         )
-    if noise < 0:
-        raise ValueError(f"noise must be >= 0, got {noise}")
+    if not 0 <= noise < np.inf:
+        raise ValueError(f"noise must be >= 0 and finite, got {noise}")
     if not eta > 1:
         raise ValueError(f"eta must be > 1, got {eta}")
     rng = np.random.default_rng(seed)
@@ -289,6 +289,7 @@ def choice_of_lambda(
     exact = regression(fine, truth(fine), layers)
     grid = np.geomspace(weakest, strongest, strengths)
     controls = fits(problem, grid)
+    morozov = discrepancy(problem, grid, controls, eta * noise)
     misfit, true_error = (
         np.array([discretize(p).value(c) for c in controls]) for p in (problem, exact)
     )
@@ -301,7 +302,6 @@ def choice_of_lambda(
         validation += np.array(errors) * len(part) / samples
     bending = curvature(grid, misfit, size)
     chosen = {"corner": int(np.nanargmax(bending)), "validated": int(np.argmin(validation))}
-    morozov = discrepancy(problem, grid, controls, eta * noise)
     best = {name: controls[i] for name, i in chosen.items()} | {"discrepancy": morozov.control}
     outputs = {
         name: integrate(exact.network, c, exact.initial, Euler()).trajectory.final[0]
