@@ -125,7 +125,7 @@ class StiffProblem:
 
     name: str
     network: Network
-    rates: Mapping[str, object]
+    rates: Mapping[str, Array | float]
     initial: Array
     horizon: float
     final: Array
