@@ -165,7 +165,7 @@ class ReducedObjective:
 
     def _costs(self, control: Control) -> float:
         """J without the penalty, of a control that is where the states are."""
-        sweeps, tape = self._start(control, keep=self.memory is None)
+        sweeps, tape = self._start(control, keep=self.memory is None, derivatives=False)
         if tape is not None:
             return sweeps.value(tape)
         f, count, total = self.problem.initial, len(sweeps.steps), 0.0
@@ -270,14 +270,20 @@ class ReducedObjective:
             raise TypeError(f"the steps of {self.stepper!r} are known after the run only")
         return prepare(self.problem, control, self._tableau, *self._equal)
 
-    def _start(self, control: Control, keep: bool) -> tuple[Sweeps, Tape | None]:
-        """The sweeps, and the tape of the whole run where choosing the steps has made one."""
+    def _start(
+        self, control: Control, keep: bool, derivatives: bool = True
+    ) -> tuple[Sweeps, Tape | None]:
+        """The sweeps, and the tape of the whole run where choosing the steps has made one, with
+        what derivatives need, if they are wanted: those of compiled loops read more than states.
+        """
         problem, stepper = self.problem, self._tableau
         if not isinstance(stepper, AdaptiveRungeKutta):
             return prepare(problem, control, stepper, *self._equal), None
+        if derivatives and Loop.of(problem.network, control, stepper, problem.initial) is not None:
+            keep = False
         steps, states = adaptive_steps(problem, control, stepper, keep)
         rule = Rule.of(problem, steps, self.running_on)
-        sweeps = replace(prepare(problem, control, stepper, steps, rule), compiled=None)
+        sweeps = prepare(problem, control, stepper, steps, rule)
         return sweeps, Tape(0, steps, states) if keep else None
 
     def recorded(self, control: Control) -> tuple[Sweeps, Tape]:

@@ -2,7 +2,7 @@
 apply.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -13,9 +13,9 @@ from continuum.arrays import Array, like, namespace
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
-from ..flow.adaptive import accepted_steps
+from ..flow.adaptive import accepted_steps, stretches
 from ..flow.advance import Advance, CompiledAdvance, GenericAdvance, Steps
-from ..flow.program import Loop
+from ..flow.program import Loop, pair_of
 from ..run.solution import Solution, SolveError, States, Trajectory
 from ..run.status import Status
 from ..steps.embedded import AdaptiveRungeKutta
@@ -208,18 +208,51 @@ def adaptive_steps(
         stops = tuple(float(t) for t in problem.mesh.nodes[1:-1])
     taken, states = [], [problem.initial]
     with np.errstate(over="ignore", invalid="ignore"):
-        for attempt in accepted_steps(problem.network, control, stepper, problem.initial, stops):
-            if attempt.accepted:
-                taken.append((attempt.layer, attempt.start, attempt.end - attempt.start))
-                if not keep:
-                    states.clear()
-                states.append(attempt.state)
-            if attempt.status is not None:
+        for made, reached, status in _accepted(problem, control, stepper, stops, keep):
+            taken += made
+            if reached and not keep:
+                states.clear()
+            states += reached
+            if status is not None:
                 stacked = namespace(states[0]).stack(states)
-                times = np.append([s[1] for s in taken], attempt.start)[-len(states) :]
-                detail = f"at t = {attempt.start:.6g}"
-                raise SolveError(Solution(Trajectory(times, stacked), attempt.status, detail))
+                end = sum(taken[-1][1:]) if taken else 0.0
+                times = np.append([s[1] for s in taken], end)[-len(states) :]
+                detail = f"at t = {end:.6g}"
+                raise SolveError(Solution(Trajectory(times, stacked), status, detail))
     return Steps.accepted(problem.mesh, taken), states
+
+
+_Made = tuple[list[tuple[int, float, float]], list[Array], Status | None]
+_TOGETHER = 256  # accepted steps that a compiled call makes
+
+
+def _accepted(
+    problem: LearningProblem,
+    control: Control,
+    stepper: AdaptiveRungeKutta,
+    stops: Sequence[float],
+    keep: bool,
+) -> Iterator[_Made]:
+    """Accepted steps (layer, start, size), the states after them, or the last one of them at least,
+    and why there are no more.
+    """
+    f = problem.initial
+    loop = Loop.of(problem.network, control, stepper, f)
+    pair = None if loop is None else pair_of(stepper, problem.network.weights)
+    if loop is None or pair is None:
+        for attempt in accepted_steps(problem.network, control, stepper, f, stops):
+            if attempt.accepted:
+                step = attempt.layer, attempt.start, attempt.end - attempt.start
+                yield [step], [attempt.state], None
+            elif attempt.status is not None:
+                yield [], [], attempt.status
+        return
+    limits, kept = (_TOGETHER, 4 * _TOGETHER), (_TOGETHER, _TOGETHER * keep)
+    for part in stretches(loop, control, stepper, pair, f, stops, lambda: limits, kept):
+        starts = np.append(part.start, part.ends)[:-1]
+        steps = zip(starts.tolist(), (part.ends - starts).tolist(), strict=True)
+        states = [*part.states] if keep else [part.state]
+        yield [(part.layer, *step) for step in steps], states, part.status
 
 
 @dataclass(eq=False)

@@ -185,6 +185,9 @@ def _first_step(
 class Stretch:
     """Attempts made in one compiled call: the numbers of accepted and rejected ones, the times and
     the state they led to; `status` is set if there can be no further one.
+
+    layer : in which they are
+    ends, states : of the accepted ones, (accepted,) and (accepted, N, M), where they are kept
     """
 
     accepted: int
@@ -192,7 +195,10 @@ class Stretch:
     start: float
     end: float
     state: Array
-    status: Status | None = None
+    status: Status | None
+    layer: int
+    ends: Array
+    states: Array
 
 
 _ENDS = {UNDERFLOW: Status.STEP_UNDERFLOW, NON_FINITE: Status.NON_FINITE}
@@ -204,23 +210,28 @@ def stretches(
     stepper: AdaptiveRungeKutta,
     pair: Pair,
     f: Array,
+    breakpoints: Sequence[float],
     limits: Callable[[], tuple[int, int]],
+    kept: tuple[int, int] = (0, 0),
 ) -> Iterator[Stretch]:
     """The steps of `accepted_steps` from 0 to the horizon, each stretch of them in compiled code.
 
     limits : how many accepted steps and attempts the next stretch may have
+    kept : for how many accepted steps there is room for their ends, and for their states
     """
     mesh, rules = control.mesh, rules_of(stepper)
     reached = Reached(0.0, 0.0, 0.0)
-    for end in (*control.breakpoints, mesh.horizon):
+    for end in (*breakpoints, mesh.horizon):
         layer = mesh.layer_of(0.5 * (reached.t + end))
         span = Span(layer, float(mesh.nodes[layer]), float(mesh.steps[layer]), float(end))
         reached = reached._replace(error=0.0)
         while reached.t < end:
             start = reached.t
+            ends, states = np.empty(kept[0]), np.empty((kept[1], *f.shape))
             f, reached, accepted, rejected, code = loop.march(
-                pair, rules, f, span, reached, limits()
+                pair, rules, f, span, reached, limits(), ends, states
             )
-            yield Stretch(accepted, rejected, start, reached.t, f, _ENDS.get(code))
+            made = ends[:accepted], states[:accepted]
+            yield Stretch(accepted, rejected, start, reached.t, f, _ENDS.get(code), layer, *made)
             if code in _ENDS:
                 return

@@ -377,7 +377,7 @@ def _stretches(
     def limits() -> tuple[int, int]:
         return watch.until(count, watch.total - count), attempts
 
-    for part in stretches(loop, control, stepper, pair, f, limits):
+    for part in stretches(loop, control, stepper, pair, f, control.breakpoints, limits):
         count += part.accepted
         yield Piece(
             part.accepted,
