@@ -1,0 +1,162 @@
+"""Runs of `Auto`: attempts of an explicit pair and of an implicit method in turn, see `steps.auto`."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from continuum.arrays import Array, namespace
+from continuum.controls import ControlPath
+
+from ..steps.auto import Auto
+from ..steps.embedded import AdaptiveRungeKutta, mean_square, worst
+from ..steps.stiff import EmbeddedImplicit
+from ..steps.tableaux import combine
+from .adaptive import Attempt
+from .stiff_steps import Differentiable, Effort, chosen_steps
+
+ENOUGH, OTHERS = 15, 6
+"""A method is changed after ENOUGH steps that ask for it, with fewer than OTHERS others in a row
+between them.
+"""
+SLOW = 1.5
+"""h rho below which the explicit method would be stable with the steps of the implicit one: about
+half its bound, so that a run does not go back and forth.
+"""
+
+
+def all_attempts(
+    network: Differentiable,
+    control: ControlPath,
+    stepper: AdaptiveRungeKutta | EmbeddedImplicit | Auto,
+    f: Array,
+    breakpoints: Sequence[float],
+    effort: Effort | None = None,
+    changes: list[str] | None = None,
+) -> Iterator[Attempt]:
+    """As `chosen_steps`, for `Auto` too, whose changes of method are told in `changes`."""
+    if not isinstance(stepper, Auto):
+        yield from chosen_steps(network, control, stepper, f, breakpoints, effort)
+        return
+    effort = Effort() if effort is None else effort
+    changes = [] if changes is None else changes
+    t, size, method, horizon = 0.0, 0.0, 0, control.mesh.horizon
+    direction: Array | None = None
+    while t < horizon:
+        now, other = stepper.methods[method], stepper.methods[1 - method]
+        later = [end for end in breakpoints if end > t]
+        if isinstance(now, AdaptiveRungeKutta):
+            judge = _Explicit(network, now, f)
+        else:
+            judge = _Implicit(network, now, f, direction)
+        for attempt in chosen_steps(network, control, now, f, later, effort, (t, size)):
+            yield attempt
+            if attempt.status is not None:
+                return
+            if not attempt.accepted:
+                continue
+            judge.look(attempt, f)
+            t, f, size = attempt.end, attempt.state, attempt.end - attempt.start
+            if judge.count.found == ENOUGH and t < horizon:
+                name = type(other).__name__
+                changes.append(f"switched to {name} at t = {t:.6g}, because {judge.why}")
+                break
+        method, direction = 1 - method, judge.direction
+
+
+@dataclass
+class _Count:
+    """How many steps asked for a change, from the last OTHERS in a row that did not."""
+
+    found: int = 0
+    others: int = 0
+
+    def add(self, asks: bool) -> None:
+        self.others = 0 if asks else self.others + 1
+        self.found = self.found + asks if self.others < OTHERS else 0
+
+
+class _Judge:
+    """Watches the accepted steps of one method.
+
+    direction : (N, M), where D_f F is largest, as far as known
+    """
+
+    def __init__(
+        self, network: Differentiable, stepper: AdaptiveRungeKutta | EmbeddedImplicit, f: Array
+    ) -> None:
+        self.network, self.stepper, self.count = network, stepper, _Count()
+        self.w = network.weights_like(f)
+        self.rate = 0.0
+        self.direction: Array | None = None
+
+    def look(self, attempt: Attempt, f: Array) -> None:
+        """An accepted step from f."""
+        raise NotImplementedError
+
+    @property
+    def why(self) -> str:
+        """The reason of a change."""
+        raise NotImplementedError
+
+    def squares(self, x: Array, f: Array) -> Array:
+        """(M,): the squared norm of errors, of each sample."""
+        rtol, atol = self.stepper.tolerances
+        return mean_square(x / (atol + rtol * namespace(f).abs(f)), self.w)
+
+    def growth(self, after: Array, before: Array, f: Array) -> float:
+        """|after| / |before|, of the worst sample; 0 where before vanishes."""
+        xp = namespace(f)
+        with np.errstate(all="ignore"):
+            above, below = self.squares(after, f), self.squares(before, f)
+            return worst(xp.where(below > 0, above / below, xp.zeros_like(below)))
+
+
+class _Explicit(_Judge):
+    """Whether the stability bound limits the steps of an explicit pair."""
+
+    stepper: AdaptiveRungeKutta
+
+    def look(self, attempt: Attempt, f: Array) -> None:
+        h, slopes = attempt.end - attempt.start, attempt.slopes
+        with np.errstate(all="ignore"):
+            moved = attempt.state - combine(f, h, self.stepper.a[-2], slopes)
+            self.rate = h * self.growth(slopes[-1] - slopes[-2], moved, attempt.state)
+        self.direction = moved
+        self.count.add(self.rate > self.stepper.stable)
+
+    @property
+    def why(self) -> str:
+        return (
+            f"the stability bound, not the error, limited {ENOUGH} steps: h rho = {self.rate:.3g} "
+            f"> {self.stepper.stable:g}"
+        )
+
+
+class _Implicit(_Judge):
+    """Whether an explicit pair would be stable with the steps of an implicit method."""
+
+    def __init__(
+        self,
+        network: Differentiable,
+        stepper: EmbeddedImplicit,
+        f: Array,
+        direction: Array | None,
+    ) -> None:
+        super().__init__(network, stepper, f)
+        self.direction = namespace(f).ones_like(f) if direction is None else direction
+
+    def look(self, attempt: Attempt, f: Array) -> None:
+        values = attempt.control.at_layer(attempt.layer, attempt.end)
+        state, xp = attempt.state, namespace(f)
+        with np.errstate(all="ignore"):
+            old = self.direction / xp.sqrt(self.squares(self.direction, state))
+            new = self.network.jvp(state, values, attempt.end, old, {})
+            self.rate = (attempt.end - attempt.start) * self.growth(new, old, state)
+            grows = xp.isfinite(self.squares(new, state)) & (self.squares(new, state) > 0)
+        self.direction = xp.where(grows, new, self.direction)
+        self.count.add(self.rate < SLOW)
+
+    @property
+    def why(self) -> str:
+        return f"the explicit method is stable with its steps: h rho = {self.rate:.3g} < {SLOW:g}"
