@@ -42,7 +42,9 @@ from .run.monitors import EverySeconds, EverySteps, Monitor, Progress, Record, S
 from .run.solution import Solution, SolveError, Trajectory
 from .run.status import Status
 from .steps.embedded import DOP853, DormandPrince
-from .steps.implicit import SDIRK3, BackwardEuler, ImplicitMidpoint, RadauIIA5
+from .steps.implicit import SDIRK3, BackwardEuler, ImplicitMidpoint
+from .steps.newton import Newton
+from .steps.stiff import KennedyCarpenter5, RadauIIA5
 from .steps.tableaux import RK4, Euler, ExplicitMidpoint, Heun
 from .theory.explain import Explanation, Theorem, explain
 from .theory.functionals import (
@@ -104,6 +106,7 @@ __all__ = [
     "Hypothesis",
     "ImplicitMidpoint",
     "Interrupted",
+    "KennedyCarpenter5",
     "Layer",
     "Lyapunov",
     "Minibatch",
@@ -111,6 +114,7 @@ __all__ = [
     "Monitor",
     "Multistart",
     "Nesterov",
+    "Newton",
     "NewtonCG",
     "Objective",
     "Path",

@@ -46,6 +46,8 @@ from solvers import (
     ExplicitMidpoint,
     Heun,
     ImplicitMidpoint,
+    KennedyCarpenter5,
+    Newton,
     RadauIIA5,
     SolveError,
     Status,
@@ -68,7 +70,9 @@ NETWORKS = {
     "bottleneck": Bottleneck(5, tanh, hidden=3),
 }
 EXPLICIT = {m.__name__: m() for m in (Euler, Heun, ExplicitMidpoint, RK4)}
-IMPLICIT = {m.__name__: m() for m in (ImplicitMidpoint, BackwardEuler, SDIRK3, RadauIIA5)}
+IMPLICIT = {
+    m.__name__: m() for m in (ImplicitMidpoint, BackwardEuler, SDIRK3, RadauIIA5, KennedyCarpenter5)
+}
 METHODS = EXPLICIT | IMPLICIT
 PAIRS = [(n, m) for m in METHODS for n in ("dense", "bottleneck")] + [
     (n, m) for n in NETWORKS for m in ("Heun", "RadauIIA5") if n not in ("dense", "bottleneck")
@@ -142,7 +146,10 @@ def test_without_matrices(method, rng):
     """Above `krylov_above` units GMRES solves both systems: the same to its tolerance."""
     problem = problem_for(NETWORKS["dense"], rng)
     c, d = problem.space.random(rng), problem.space.random(rng)
-    dense, free = discretize(problem, method()), discretize(problem, method(krylov_above=2))
+    dense, free = (
+        discretize(problem, method()),
+        discretize(problem, method(newton=Newton(krylov_above=2))),
+    )
     for x, y in ((dense.gradient(c), free.gradient(c)), (dense.hvp(c, d), free.hvp(c, d))):
         for name in x:
             np.testing.assert_allclose(x[name], y[name], rtol=0, atol=1e-11)
@@ -207,7 +214,7 @@ def test_implicit_methods_in_another_array_library(method, rng):
 
 def test_an_implicit_step_without_solution(rng):
     problem = problem_for(NETWORKS["dense"], rng)
-    objective = discretize(problem, BackwardEuler(max_iterations=1))
+    objective = discretize(problem, BackwardEuler(newton=Newton(max_iterations=1)))
     control = problem.space.random(rng)
     assert objective.value(control) == np.inf
     with pytest.raises(SolveError) as caught:

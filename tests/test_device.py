@@ -48,6 +48,7 @@ from solvers import (
     Heun,
     ImplicitMidpoint,
     Monitor,
+    Newton,
     RadauIIA5,
     Record,
     architecture,
@@ -69,7 +70,7 @@ STEPPERS = [
     BackwardEuler(),
     SDIRK3(),
     RadauIIA5(),
-    BackwardEuler(krylov_above=0),
+    BackwardEuler(newton=Newton(krylov_above=0)),
 ]
 
 

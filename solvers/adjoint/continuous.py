@@ -17,7 +17,6 @@ from continuum.problem import LearningProblem
 from ..flow.advance import GenericAdvance, Steps, velocity
 from ..run.solution import Solution, SolveError, Trajectory
 from ..run.status import Status
-from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.implicit import ImplicitRungeKutta
 from ..steps.tableaux import StepFailed, Stepper
 
@@ -39,7 +38,7 @@ def continuous_adjoint(
     stepper : of equal steps; raises TypeError for others, and for an adaptive method
     raises ValueError for steps_per_layer < 1, SolveError if the state or an implicit step fails
     """
-    if not isinstance(stepper, Stepper) or isinstance(stepper, AdaptiveRungeKutta):
+    if not isinstance(stepper, Stepper) or stepper.adaptive:
         raise TypeError(
             f"stepper must be a method with equal steps, such as RK4(), got {stepper!r}"
         )

@@ -3,7 +3,8 @@ problem.
 
 Forward and backward sweeps are those of `tape.py`, their steps those of `step_derivatives.py`, for
 explicit and implicit Runge-Kutta methods.  Adaptive runs are differentiated on their accepted
-steps, held fixed.
+steps, held fixed; where these are implicit, J is that of the same steps with their stages solved to
+the tolerance of `stepper.newton`, so that the gradient is exact for it.
 """
 
 from collections.abc import Sequence
@@ -129,7 +130,7 @@ class ReducedObjective:
         store(self, check_count, "steps_per_layer")
         if self.memory is not None:
             store(self, check_count, "memory")
-            if not isinstance(self.stepper, AdaptiveRungeKutta):
+            if not self.stepper.adaptive:
                 self._plan(self.problem.mesh.layers * self.steps_per_layer, None)
 
     @property
@@ -266,7 +267,7 @@ class ReducedObjective:
 
         raises TypeError for a method that chooses its steps: they are not known before the run
         """
-        if isinstance(self._tableau, AdaptiveRungeKutta):
+        if self.stepper.adaptive:
             raise TypeError(f"the steps of {self.stepper!r} are known after the run only")
         return prepare(self.problem, control, self._tableau, *self._equal)
 
@@ -277,14 +278,16 @@ class ReducedObjective:
         what derivatives need, if they are wanted: those of compiled loops read more than states.
         """
         problem, stepper = self.problem, self._tableau
-        if not isinstance(stepper, AdaptiveRungeKutta):
+        if not stepper.adaptive:
             return prepare(problem, control, stepper, *self._equal), None
-        if derivatives and Loop.of(problem.network, control, stepper, problem.initial) is not None:
-            keep = False
-        steps, states = adaptive_steps(problem, control, stepper, keep)
+        once = isinstance(stepper, AdaptiveRungeKutta) and not (
+            derivatives and Loop.of(problem.network, control, stepper, problem.initial) is not None
+        )
+        # the steps of an implicit method are solved again, to the tolerance of stepper.newton
+        steps, states = adaptive_steps(problem, control, stepper, keep and once)
         rule = Rule.of(problem, steps, self.running_on)
         sweeps = prepare(problem, control, stepper, steps, rule)
-        return sweeps, Tape(0, steps, states) if keep else None
+        return sweeps, Tape(0, steps, states) if keep and once else None
 
     def recorded(self, control: Control) -> tuple[Sweeps, Tape]:
         """The sweeps at a control that is where the states are, and the tape of the whole run.
@@ -425,7 +428,7 @@ class StagedObjective(ReducedObjective):
         for s, part in enumerate(self.parts):
             own = self._along(control, s)
             try:
-                if isinstance(self.stepper, AdaptiveRungeKutta):
+                if self.stepper.adaptive:
                     begun = replace(part, problem=replace(part.problem, initial=f))
                     sweeps, tape = begun.recorded(own)
                 else:

@@ -40,7 +40,6 @@ from continuum.readouts import Projection, State
 
 from ..flow.chain_loops import MATRIX, NOTHING, OFFSET, PRODUCT, WIDTH
 from ..flow.program import Loop, Lowered
-from ..steps.embedded import AdaptiveRungeKutta
 from . import chain_linear_quadratic as compiled
 from .chain_linear_quadratic import Desk, Model
 from .coefficients import Columns
@@ -493,7 +492,7 @@ def check_model(objective: ReducedObjective) -> None:
             "network must keep its width, Staged changes it: the model has one width; take a "
             "method that asks for gradients or Hessian-vector products, LBFGS() or NewtonCG()"
         )
-    if isinstance(objective.stepper, AdaptiveRungeKutta):
+    if objective.stepper.adaptive:
         raise ValueError(
             f"stepper must have fixed steps, those of {objective.stepper!r} depend on the control"
         )

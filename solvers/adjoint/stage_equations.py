@@ -10,12 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import scipy.sparse.linalg
-from scipy.sparse.linalg import LinearOperator
 
 from continuum.arrays import Array, is_numpy, like, namespace
 
-from ..steps.newton import Field
+from ..steps.newton import Preconditioner, gmres, jacobian, mean_gain, stacked
 from ..steps.tableaux import StepFailed
 
 _ENTRIES = 2**23
@@ -31,6 +29,7 @@ class StageEquations:
     tangents, adjoints : D_j and D_j*, linear in the last argument; the latter in the weights w of
         the units
     krylov : GMRES rather than matrices; for NumPy arrays only
+    preconditioner, times : of GMRES, and the times of the stages it is made for; see `Newton`
     """
 
     stages: Sequence[Array]
@@ -39,6 +38,8 @@ class StageEquations:
     gains: Array
     w: Array
     krylov: bool
+    preconditioner: Preconditioner | None = None
+    times: Sequence[float] = ()
     _jacobians: dict[int, list[Array]] = field(default_factory=dict, repr=False)
 
     def solve(self, right: Sequence[Array]) -> list[Array]:
@@ -70,9 +71,7 @@ class StageEquations:
         blocks = self._jacobians.get(0)
         if blocks is None:
             pairs = zip(self.stages, self.tangents, strict=True)
-            blocks = [
-                Field(lambda x: x, tangent).jacobian(stage[:, part]) for stage, tangent in pairs
-            ]
+            blocks = [jacobian(tangent, stage[:, part]) for stage, tangent in pairs]
             if keep:
                 self._jacobians[0] = blocks
         gains = self.gains.T if adjoint else self.gains
@@ -96,7 +95,6 @@ class StageEquations:
 
     def _by_gmres(self, right: Array, adjoint: bool) -> Array:
         count, units, samples = right.shape
-        size = count * units
         gains, maps = (self.gains.T, self.adjoints) if adjoint else (self.gains, self.tangents)
         result = np.zeros_like(right)
         for m in range(samples):
@@ -109,17 +107,18 @@ class StageEquations:
                 ]
                 return np.ravel(x - np.tensordot(gains, np.stack(moved), axes=1))
 
-            shape = (size, size)
-            operator = LinearOperator(shape, matvec=matrix, dtype=right.dtype)  # type: ignore[call-arg]
-            x, goal = np.zeros(size), np.ravel(right[:, :, m])
+            nearly = None
+            if self.preconditioner is not None:
+                size, states = mean_gain(gains), [stage[:, m : m + 1] for stage in self.stages]
+                pairs = zip(self.times, states, strict=True)
+                nearly = [self.preconditioner(t, state, size) for t, state in pairs]
+            x, goal = np.zeros(count * units), np.ravel(right[:, :, m])
             for _ in range(3):  # each solve leaves 1e-8 of what it was given
                 rest = goal - matrix(x)
                 if not np.any(rest):
                     break
-                v, failed = scipy.sparse.linalg.gmres(
-                    operator, rest, rtol=1e-8, restart=min(size, 60), maxiter=10
-                )
-                if failed:
+                v = gmres(matrix, rest, 1e-8, stacked(nearly, units))
+                if v is None:
                     raise StepFailed("GMRES did not solve the derivative of an implicit step")
                 x = x + v
             result[:, :, m] = np.reshape(x, (count, units))

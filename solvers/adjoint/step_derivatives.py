@@ -23,6 +23,7 @@ from continuum.networks import Network
 
 from ..flow.advance import tangent, velocity
 from ..steps.implicit import ImplicitRungeKutta
+from ..steps.newton import Newton
 from ..steps.tableaux import RungeKutta, combine
 from .stage_equations import StageEquations
 
@@ -78,12 +79,15 @@ class StepDerivatives:
             speed, lambda at, x, dx: tangent(network, control, layer, at, x, dx), t, h, f
         )
         equations = {
-            group: self._equations(group, h, times, stages, values) for group in self.groups
+            group: self._equations(stepper.newton, group, h, times, stages, values)
+            for group in self.groups
+            if any(stepper.a[i, i] for i in group)  # an explicit stage has no equation
         }
         return Step(layer, h, times, stages, values, equations)
 
     def _equations(
         self,
+        newton: Newton,
         group: tuple[int, ...],
         h: float,
         times: list[float],
@@ -91,14 +95,15 @@ class StepDerivatives:
         values: list[Mapping[str, Array]],
     ) -> StageEquations:
         network, chosen = self.network, np.array(group)
-        above = getattr(self.stepper, "krylov_above", 0)
         return StageEquations(
             [stages[i] for i in group],
             [lambda x, dx, i=i: network.jvp(x, values[i], times[i], dx, {}) for i in group],
             [lambda x, p, i=i: network.vjp(x, values[i], times[i], p)[0] for i in group],
             h * self.stepper.a[np.ix_(chosen, chosen)],
             network.weights_like(stages[0]),
-            stages[0].shape[0] > above,
+            newton.matrix_free(stages[0]),
+            newton.preconditioner,
+            [times[i] for i in group],
         )
 
     def tangent(self, step: Step, direction: Control, df: Array) -> tuple[Array, list[Array]]:

@@ -13,12 +13,14 @@ from continuum.arrays import Array, like, namespace
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
-from ..flow.adaptive import accepted_steps, stretches
+from ..flow.adaptive import stretches
 from ..flow.advance import Advance, CompiledAdvance, GenericAdvance, Steps
 from ..flow.program import Loop, pair_of
+from ..flow.stiff_steps import chosen_steps
 from ..run.solution import Solution, SolveError, States, Trajectory
 from ..run.status import Status
 from ..steps.embedded import AdaptiveRungeKutta
+from ..steps.stiff import EmbeddedImplicit
 from ..steps.tableaux import StepFailed
 from . import chain_adjoint, chain_second_order
 from .discrete_cost import DiscreteCost, Rule
@@ -196,13 +198,15 @@ def prepare(
 
 
 def adaptive_steps(
-    problem: LearningProblem, control: Control, stepper: AdaptiveRungeKutta, keep: bool
+    problem: LearningProblem, control: Control, stepper: Tableau, keep: bool
 ) -> tuple[Steps, States]:
     """The accepted steps and, if kept, their states; they end at the ends of layers where control
     or cost needs it.
 
-    raises SolveError if the run fails
+    raises SolveError if the run fails, TypeError for a method that chooses no steps
     """
+    if not isinstance(stepper, AdaptiveRungeKutta | EmbeddedImplicit):
+        raise TypeError(f"{stepper!r} does not choose its steps")
     stops = control.breakpoints
     if problem.running is not None:
         stops = tuple(float(t) for t in problem.mesh.nodes[1:-1])
@@ -229,18 +233,19 @@ _TOGETHER = 256  # accepted steps that a compiled call makes
 def _accepted(
     problem: LearningProblem,
     control: Control,
-    stepper: AdaptiveRungeKutta,
+    stepper: AdaptiveRungeKutta | EmbeddedImplicit,
     stops: Sequence[float],
     keep: bool,
 ) -> Iterator[_Made]:
     """Accepted steps (layer, start, size), the states after them, or the last one of them at least,
     and why there are no more.
     """
-    f = problem.initial
-    loop = Loop.of(problem.network, control, stepper, f)
-    pair = None if loop is None else pair_of(stepper, problem.network.weights)
-    if loop is None or pair is None:
-        for attempt in accepted_steps(problem.network, control, stepper, f, stops):
+    f, loop, pair = problem.initial, None, None
+    if isinstance(stepper, AdaptiveRungeKutta):
+        loop = Loop.of(problem.network, control, stepper, f)
+        pair = None if loop is None else pair_of(stepper, problem.network.weights)
+    if not isinstance(stepper, AdaptiveRungeKutta) or loop is None or pair is None:
+        for attempt in chosen_steps(problem.network, control, stepper, f, stops):
             if attempt.accepted:
                 step = attempt.layer, attempt.start, attempt.end - attempt.start
                 yield [step], [attempt.state], None

@@ -17,6 +17,7 @@ from .adaptive_loops import (
     NON_FINITE,
     UNDERFLOW,
     Reached,
+    Rules,
     Span,
     first_share,
     following,
@@ -97,7 +98,11 @@ def accepted_steps(
             return network.velocity(state, piece.at_layer(layer, at), at)
 
         first = slope(t, f)
-        h = h or min(stepper.max_step, _first_step(slope, stepper, end - t, t, f, first, w))
+        if not h:
+            scale = stepper.tolerances[1] + stepper.tolerances[0] * namespace(f).abs(f)
+            h = first_step(
+                slope, rules, end - t, t, f, first, lambda x, s=scale: worst(mean_square(x / s, w))
+            )
         while t < end:
             if is_too_short(h, t):
                 finite = bool(namespace(f).all(namespace(f).isfinite(first)))
@@ -156,29 +161,26 @@ def scaled_error(
     )
 
 
-def _first_step(
+def first_step(
     slope: Velocity,
-    stepper: AdaptiveRungeKutta,
+    rules: Rules,
     span: float,
     t: float,
     f: Array,
     first: Array,
-    w: Array,
+    size: Callable[[Array], float],
 ) -> float:
-    """A first step, see `adaptive_loops.first_share`; 0 if the velocity is not finite."""
-    rtol, atol = stepper.tolerances
-    scale = atol + rtol * namespace(f).abs(f)
+    """A first step, see `adaptive_loops.first_share`; 0 if the velocity is not finite.
 
-    def size(x: Array) -> float:
-        return worst(mean_square(x / scale, w))
-
+    size : the norm of errors, in units of the tolerances at f
+    """
     # times and rates in units of the span from here on
     d0, d1 = size(f), span * size(first)
     if not np.isfinite(d1):
         return 0.0
     ahead = probed(d0, d1) * span
     d2 = size(slope(t + ahead, f + ahead * first) - first) * span * span / ahead
-    return span * first_share(d0, d1, d2, rules_of(stepper))
+    return min(rules.max_step, span * first_share(d0, d1, d2, rules))
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,6 @@ from continuum.checks import check_array, check_count
 from continuum.controls import ControlPath
 from continuum.networks import WidthDepth
 
-from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.implicit import ImplicitRungeKutta
 from ..steps.newton import Field, Newton
 from ..steps.tableaux import RungeKutta, Stepper
@@ -230,7 +229,7 @@ def _steps(
 ) -> list[tuple[int, float, float]]:
     """(layer, start, length) of every step."""
     mesh = control.mesh
-    if isinstance(stepper, AdaptiveRungeKutta):
+    if stepper.adaptive:
         if initial is None:
             raise TypeError(
                 "initial must be given for an adaptive method, whose steps depend on it"
@@ -272,18 +271,24 @@ class _Builder:
         """
         form, first = method.form, len(self.layers) + 1
         for group in form.groups:
+            if not np.any(form.gains[group[0]]):  # an explicit first stage: its slope
+                self._append("hidden", ((self.at, 1.0),), layer, t)
+                continue
             for i in group:
                 earlier = [(j, float(form.known[i, j])) for j in range(i) if form.known[i, j]]
-                inputs = (
-                    (self.at, 1.0 - sum(x for _, x in earlier)),
-                    *((first + j, x) for j, x in earlier),
-                )
+                inputs = [(self.at, 1.0 - sum(x for _, x in earlier))]
+                inputs += [(first + j, x) for j, x in earlier]
+                if form.slope[i]:
+                    inputs.append((first, h * float(form.slope[i])))
                 feedback = tuple((first + j, h * float(form.gains[i, j])) for j in group)
-                self._append("equilibrium", inputs, layer, t + float(method.c[i]) * h, feedback)
+                at = t + float(method.c[i]) * h
+                self._append("equilibrium", tuple(inputs), layer, at, feedback)
         if method.stiffly_accurate:
             self.at, self.step = len(self.layers), self.step + 1
             return
-        total = ((first + i, float(x)) for i, x in enumerate(form.final))
+        total = [(first + i, float(x)) for i, x in enumerate(form.final) if x]
+        if form.final_slope:
+            total.append((first, h * form.final_slope))
         self._close(((self.at, 1.0 - float(np.sum(form.final))), *total))
 
     def _append(

@@ -7,7 +7,7 @@ activation x dense kernel), which stop at the first state that is not finite.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,12 +22,14 @@ from ..run.monitors import Monitor, Snapshot, Watch
 from ..run.solution import Solution, States, Trajectory
 from ..run.status import Status
 from ..steps.embedded import AdaptiveRungeKutta
+from ..steps.stiff import EmbeddedImplicit
 from ..steps.tableaux import RungeKutta, StepFailed, Stepper
-from .adaptive import accepted_steps, stretches
+from .adaptive import stretches
 from .advance import Steps, is_finite, make_advance, velocity
 from .chain_loops import Pair
 from .program import Loop, pair_of
 from .step_length import has_grown, largest, too_long
+from .stiff_steps import Effort, chosen_steps
 
 Save = Literal["final", "layers", "steps"]
 
@@ -123,9 +125,11 @@ def integrate(
         network, control, save if isinstance(save, str) and wanted is None else "times", wanted
     )
     steps = None
-    if isinstance(stepper, AdaptiveRungeKutta):
+    effort = Effort()
+    if isinstance(stepper, AdaptiveRungeKutta | EmbeddedImplicit) and stepper.adaptive:
         watch = Watch(monitors, max_steps)
-        pieces = _adaptive_pieces(network, control, stepper, initial, watch, saver.needs_states)
+        keep = saver.needs_states
+        pieces = _adaptive_pieces(network, control, stepper, initial, watch, keep, effort)
     else:
         steps = _equal_steps(control, steps_per_layer)
         watch = Watch(monitors, len(steps))
@@ -152,6 +156,8 @@ def integrate(
         status = Status.STEPS_TOO_LONG if detail else status
     seconds = time.perf_counter() - began
     statistics = {"steps": float(step), "rejected": float(rejected), "seconds": seconds}
+    if effort.velocities:
+        statistics |= {name: float(count) for name, count in asdict(effort).items()}
     solution = Solution(
         saver.trajectory(), status, detail, history=watch.history(), statistics=statistics
     )
@@ -340,18 +346,21 @@ def _too_long(
 def _adaptive_pieces(
     network: Network,
     control: ControlPath,
-    stepper: AdaptiveRungeKutta,
+    stepper: AdaptiveRungeKutta | EmbeddedImplicit,
     f: Array,
     watch: Watch,
     keep: bool,
+    effort: Effort,
 ) -> Iterator[Piece]:
     """As many accepted steps as nobody looks at in compiled code, or attempts one by one."""
-    loop = None if keep else Loop.of(network, control, stepper, f)
-    pair = None if loop is None else pair_of(stepper, network.weights_like(f))
-    if loop is None or pair is None:
-        pieces = _attempts(network, control, stepper, f)
-    else:
-        pieces = _stretches(loop, pair, control, stepper, f, watch)
+    pieces = None
+    if isinstance(stepper, AdaptiveRungeKutta) and not keep:
+        loop = Loop.of(network, control, stepper, f)
+        pair = None if loop is None else pair_of(stepper, network.weights_like(f))
+        if loop is not None and pair is not None:
+            pieces = _stretches(loop, pair, control, stepper, f, watch)
+    if pieces is None:
+        pieces = _attempts(network, control, stepper, f, effort)
     count, max_steps, horizon = 0, watch.total, control.mesh.horizon
     for piece in pieces:
         yield piece
@@ -392,10 +401,14 @@ def _stretches(
 
 
 def _attempts(
-    network: Network, control: ControlPath, stepper: AdaptiveRungeKutta, f: Array
+    network: Network,
+    control: ControlPath,
+    stepper: AdaptiveRungeKutta | EmbeddedImplicit,
+    f: Array,
+    effort: Effort,
 ) -> Iterator[Piece]:
     """Every attempt a piece, with the states of its ends and how to fill in between."""
-    for attempt in accepted_steps(network, control, stepper, f, control.breakpoints):
+    for attempt in chosen_steps(network, control, stepper, f, control.breakpoints, effort):
         start, end, path = attempt.start, attempt.end, attempt.control
         if attempt.status is not None or not attempt.accepted:
             where = f"at t = {start:.6g}" if attempt.status is not None else ""

@@ -57,6 +57,10 @@ class AdaptiveRungeKutta(RungeKutta):
             store(self, check_positive, "max_step")
 
     @property
+    def adaptive(self) -> bool:
+        return True
+
+    @property
     def tolerances(self) -> tuple[float, float]:
         """(rtol, atol)."""
         return float(self.rtol or 0.0), float(self.atol or 0.0)

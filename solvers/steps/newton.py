@@ -22,6 +22,11 @@ from .tableaux import StepFailed
 
 _ENTRIES = 2**23
 
+Preconditioner = Callable[[float, Array, float], Callable[[Array], Array]]
+"""(t, f, g) -> (x -> (I - g D_f F(t, f))^-1 x, nearly), f and x of shape (N, 1): one sample; g > 0
+is the length of the step times a number of the method's tableau.
+"""
+
 
 @dataclass(frozen=True)
 class Field:
@@ -29,18 +34,25 @@ class Field:
 
     value : x -> F(x), (N, M) to (N, M)
     tangent : (x, dx) -> D F(x) dx
+    t : its time, for a preconditioner
     """
 
     value: Callable[[Array], Array]
     tangent: Callable[[Array, Array], Array]
+    t: float = 0.0
 
     def jacobian(self, x: Array) -> Array:
         """(M, N, N): D F at every sample, column by column."""
-        xp = namespace(x)
-        units, samples = x.shape
-        eye = like(np.eye(units), x)
-        columns = self.tangent(xp.repeat(x, units, axis=1), xp.tile(eye, (1, samples)))
-        return xp.permute_dims(xp.reshape(columns, (units, samples, units)), (1, 0, 2))
+        return jacobian(self.tangent, x)
+
+
+def jacobian(tangent: Callable[[Array, Array], Array], x: Array) -> Array:
+    """(M, N, N): the matrices of dx -> tangent(x, dx), all columns of all samples at once."""
+    xp = namespace(x)
+    units, samples = x.shape
+    eye = like(np.eye(units), x)
+    columns = tangent(xp.repeat(x, units, axis=1), xp.tile(eye, (1, samples)))
+    return xp.permute_dims(xp.reshape(columns, (units, samples, units)), (1, 0, 2))
 
 
 @dataclass(frozen=True)
@@ -51,16 +63,31 @@ class Newton:
     max_iterations : corrections, each shortened until the residual of its sample falls
     krylov_above : more units than this are solved for by GMRES with F's tangent, without matrices,
         if the arrays are NumPy's; those of other libraries by matrices, however many units
+    preconditioner : of GMRES, from the right: with P(g) x near (I - g D F)^-1 x it solves
+        (I - g D F) P(g) y = r, x = P(g) y.  g is h a_ii where stages are solved one by one; for s
+        stages together (h^s det A)^(1/s), for each of them; for a complex number its absolute
+        value.  Adjoint equations are given the same P, so it should be nearly its own adjoint in
+        the product of the units.  Only the number of iterations depends on it
     """
 
     rtol: float = 1e-13
     max_iterations: int = 50
     krylov_above: int = 256
+    preconditioner: Preconditioner | None = None
 
     def __post_init__(self) -> None:
         store(self, check_positive, "rtol")
         store(self, check_count, "max_iterations")
         store(self, partial(check_count, least=0), "krylov_above")
+        if self.preconditioner is not None and not callable(self.preconditioner):
+            raise TypeError(
+                f"preconditioner must be a function (t, f, g) -> (x -> an approximation of "
+                f"(I - g D F)^-1 x), got {self.preconditioner!r}"
+            )
+
+    def matrix_free(self, state: Array) -> bool:
+        """GMRES is used for equations whose unknown is this (N, M)."""
+        return is_numpy(state) and state.shape[0] > self.krylov_above
 
     def solve(
         self, fields: Sequence[Field], known: Sequence[Array], gains: Array, guess: Array
@@ -75,7 +102,8 @@ class Newton:
             fields,
             xp.stack(list(known)),
             gains,
-            is_numpy(guess) and guess.shape[0] > self.krylov_above,
+            self.matrix_free(guess),
+            self.preconditioner,
         )
         x = xp.stack([guess] * len(fields))
         size = np.inf
@@ -109,6 +137,7 @@ class _System:
     known: Array
     gains: Array
     krylov: bool
+    preconditioner: Preconditioner | None = None
 
     def residual(self, x: Array) -> Array:
         """known_i + sum_j gains_ij F_j(x_j) - x_i: (s, N, M)."""
@@ -169,22 +198,54 @@ class _System:
                     dx - self._mixed([f.tangent(at[j], dx[j]) for j, f in enumerate(self.fields)])
                 )
 
-            size = count * units
-            shape = (size, size)
-            operator = LinearOperator(shape, matvec=matrix, dtype=x.dtype)  # type: ignore[call-arg]
+            nearly = None
+            if self.preconditioner is not None:
+                size = mean_gain(self.gains)
+                nearly = [self.preconditioner(f.t, at[j], size) for j, f in enumerate(self.fields)]
             # 1e-8 is enough: what is left over is the next correction
-            v, failed = scipy.sparse.linalg.gmres(
-                operator,
-                np.ravel(residual[:, :, m]),
-                rtol=1e-8,
-                atol=0.0,
-                restart=min(size, 60),
-                maxiter=10,
-            )
-            if failed:
+            v = gmres(matrix, np.ravel(residual[:, :, m]), 1e-8, stacked(nearly, units))
+            if v is None:
                 raise StepFailed("GMRES did not solve a Newton equation")
             result[:, :, m] = np.reshape(v, (count, units))
         return result
+
+
+def mean_gain(gains: Array) -> float:
+    """|det|^(1/s) of an (s, s) matrix."""
+    return float(abs(np.linalg.det(gains)) ** (1.0 / len(gains)))
+
+
+def stacked(
+    maps: Sequence[Callable[[Array], Array]] | None, units: int
+) -> Callable[[Array], Array] | None:
+    """v -> the maps of its parts of `units` entries, as one vector."""
+    if maps is None:
+        return None
+
+    def apply(v: Array) -> Array:
+        parts = np.reshape(v, (len(maps), units, 1))
+        return np.ravel(np.stack([one(x) for one, x in zip(maps, parts, strict=True)]))
+
+    return apply
+
+
+def gmres(
+    matrix: Callable[[Array], Array],
+    right: Array,
+    rtol: float,
+    preconditioner: Callable[[Array], Array] | None = None,
+) -> Array | None:
+    """x with |matrix(x) - right| <= rtol |right|; None if that was not reached in 10 restarts."""
+    size, kind = right.size, right.dtype
+    shape = (size, size)
+    operator = LinearOperator(shape, matvec=matrix, dtype=kind)  # type: ignore[call-arg]
+    nearly = None
+    if preconditioner is not None:
+        nearly = LinearOperator(shape, matvec=preconditioner, dtype=kind)  # type: ignore[call-arg]
+    x, failed = scipy.sparse.linalg.gmres(
+        operator, right, rtol=rtol, atol=0.0, restart=min(size, 60), maxiter=10, M=nearly
+    )
+    return None if failed else x
 
 
 def _shortened(

@@ -27,6 +27,11 @@ class Stepper(ABC):
 
     order: ClassVar[int]
 
+    @property
+    def adaptive(self) -> bool:
+        """In a run it chooses its own steps, by tolerances."""
+        return False
+
     @abstractmethod
     def step(self, velocity: Velocity, tangent: Tangent, t: float, h: float, f: Array) -> Array:
         """The state after one step of length h.  Raises StepFailed if an implicit equation was not
