@@ -1,9 +1,9 @@
 """Stiff equations with steps chosen by tolerances, float64: time, error and number of steps.
 
-64 units: f' = tanh(a - b W f) on (0, 2), W = diag(w), b W symmetric with eigenvalues from 1 to 1000
-(LM-09's kernel is the number 1000), for 1 and 16 samples; and the small problems of
+64 units: f' = tanh(a - b W f) on (0, 2), W = diag(w), b W symmetric with eigenvalues from 1 to
+1000 (LM-09's kernel is the number 1000), for 1 and 16 samples; and the small problems of
 `studies.stiff_problems`.  Rows of the same case have the same rtol, and atol = rtol times the
-problem's own ratio.  Everybody takes an exact Jacobian: SciPy is handed one, diffrax differentiates.
+problem's own ratio.  All take an exact Jacobian: SciPy is handed one, diffrax differentiates.
 diffrax is compiled before the clock starts; its root finder keeps its defaults, which follow the
 tolerances, and samples are mapped over (`vmap`), so that each has steps of its own.
 
@@ -28,7 +28,14 @@ from continuum import Interval, Network, TimeMesh, WidthDepth, gauss_legendre, t
 from continuum.controls import ControlPath
 from solvers import Auto, KennedyCarpenter5, RadauIIA5, integrate
 from solvers.steps.tableaux import Stepper
-from studies.stiff_problems import Reactions, StiffProblem, hires, oregonator, robertson, van_der_pol
+from studies.stiff_problems import (
+    Reactions,
+    StiffProblem,
+    hires,
+    oregonator,
+    robertson,
+    van_der_pol,
+)
 
 Run = Callable[[], tuple[np.ndarray, int]]
 """Returns the last state, (N, M), and the number of accepted steps."""
@@ -199,7 +206,7 @@ def contender(problem: Problem, name: str, rtol: float, case: str, make: object)
     try:
         _, steps = make()()  # type: ignore[operator]
         name = f"{name}, {steps} steps"
-    except Exception:  # noqa: BLE001, S110 - `measure` meets it again and says so
+    except Exception:
         pass
     return _harness.Case(name, case, make, problem.error, 100 * rtol)  # type: ignore[arg-type]
 

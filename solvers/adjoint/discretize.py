@@ -27,6 +27,7 @@ from ..flow.advance import Steps
 from ..flow.program import Loop
 from ..run.solution import Solution, SolveError, Trajectory
 from ..run.status import Status
+from ..steps.auto import Auto
 from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.implicit import ImplicitRungeKutta
 from ..steps.tableaux import Euler, RungeKutta, Stepper
@@ -121,7 +122,7 @@ class ReducedObjective:
 
     def __post_init__(self) -> None:
         check_name("running_on", self.running_on, ("layers", "steps"))
-        if not isinstance(self.stepper, RungeKutta | ImplicitRungeKutta):
+        if not isinstance(self.stepper, RungeKutta | ImplicitRungeKutta | Auto):
             raise TypeError(
                 "stepper must be a Runge-Kutta method, explicit or implicit: only of these the "
                 "adjoint is known; "
@@ -284,9 +285,9 @@ class ReducedObjective:
             derivatives and Loop.of(problem.network, control, stepper, problem.initial) is not None
         )
         # the steps of an implicit method are solved again, to the tolerance of stepper.newton
-        steps, states = adaptive_steps(problem, control, stepper, keep and once)
+        steps, states, method = adaptive_steps(problem, control, stepper, keep and once)
         rule = Rule.of(problem, steps, self.running_on)
-        sweeps = prepare(problem, control, stepper, steps, rule)
+        sweeps = prepare(problem, control, method, steps, rule)
         return sweeps, Tape(0, steps, states) if keep and once else None
 
     def recorded(self, control: Control) -> tuple[Sweeps, Tape]:

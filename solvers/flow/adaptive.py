@@ -12,6 +12,7 @@ from continuum.networks.network import Values
 
 from ..run.status import Status
 from ..steps.embedded import AdaptiveRungeKutta, mean_square, worst
+from ..steps.stiff import EmbeddedImplicit
 from ..steps.tableaux import Velocity, combine
 from .adaptive_loops import (
     NON_FINITE,
@@ -35,6 +36,7 @@ class Attempt:
     further one.
 
     control : as it is between the breakpoints around the step
+    method : whose step it is
     """
 
     layer: int
@@ -44,6 +46,7 @@ class Attempt:
     slopes: list[Array]
     accepted: bool
     control: ControlPath
+    method: AdaptiveRungeKutta | EmbeddedImplicit
     status: Status | None = None
 
 
@@ -65,8 +68,12 @@ def accepted_steps(
     stepper: AdaptiveRungeKutta,
     f: Array,
     breakpoints: Sequence[float],
+    begin: tuple[float, float] = (0.0, 0.0),
 ) -> Iterator[Attempt]:
-    """All attempts from 0 to the horizon; no accepted step crosses a breakpoint.
+    """All attempts to the horizon; no accepted step crosses a breakpoint.
+
+    begin : the time from which on, where the state is f, and the length of the first attempt; 0 to
+        choose it
 
     With e the scaled error of a step of length h and q its order, the next one has the length
     h SAFETY e^(-1/(q + 1)), within SHORTEST and LONGEST times h, at most max_step, and not longer
@@ -75,7 +82,7 @@ def accepted_steps(
     """
     mesh = control.mesh
     ends = [*breakpoints, mesh.horizon]
-    t, h = 0.0, 0.0
+    t, h = begin
     w = network.weights_like(f)
     loop = Loop.of(network, control, stepper, f)
     pair = None if loop is None else pair_of(stepper, w)
@@ -108,7 +115,7 @@ def accepted_steps(
                 finite = bool(namespace(f).all(namespace(f).isfinite(first)))
                 finite = finite and bool(np.isfinite(error))
                 status = Status.STEP_UNDERFLOW if finite else Status.NON_FINITE
-                yield Attempt(layer, t, t, f, [], False, piece, status)
+                yield Attempt(layer, t, t, f, [], False, piece, stepper, status)
                 return
             size, before = planned(h, end - t, stepper.max_step), error
             reached = end if size == end - t else t + size
@@ -118,7 +125,7 @@ def accepted_steps(
             else:
                 state, slopes, error = _attempt(slope, stepper, t, size, f, first, w)
             accepted = error <= 1.0
-            yield Attempt(layer, t, reached, state, slopes, accepted, piece)
+            yield Attempt(layer, t, reached, state, slopes, accepted, piece, stepper)
             h = following(h, size, error, before, rules)
             if accepted:
                 t, f = reached, state

@@ -21,6 +21,7 @@ from continuum.networks import Network, Staged
 from ..run.monitors import Monitor, Snapshot, Watch
 from ..run.solution import Solution, States, Trajectory
 from ..run.status import Status
+from ..steps.auto import Auto
 from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.stiff import EmbeddedImplicit
 from ..steps.tableaux import RungeKutta, StepFailed, Stepper
@@ -29,7 +30,8 @@ from .advance import Steps, is_finite, make_advance, velocity
 from .chain_loops import Pair
 from .program import Loop, pair_of
 from .step_length import has_grown, largest, too_long
-from .stiff_steps import Effort, chosen_steps
+from .stiff_steps import Effort
+from .switching import all_attempts
 
 Save = Literal["final", "layers", "steps"]
 
@@ -125,11 +127,11 @@ def integrate(
         network, control, save if isinstance(save, str) and wanted is None else "times", wanted
     )
     steps = None
-    effort = Effort()
-    if isinstance(stepper, AdaptiveRungeKutta | EmbeddedImplicit) and stepper.adaptive:
+    effort, changes = Effort(), list[str]()
+    if isinstance(stepper, AdaptiveRungeKutta | EmbeddedImplicit | Auto) and stepper.adaptive:
         watch = Watch(monitors, max_steps)
         keep = saver.needs_states
-        pieces = _adaptive_pieces(network, control, stepper, initial, watch, keep, effort)
+        pieces = _adaptive_pieces(network, control, stepper, initial, watch, keep, effort, changes)
     else:
         steps = _equal_steps(control, steps_per_layer)
         watch = Watch(monitors, len(steps))
@@ -158,10 +160,20 @@ def integrate(
     statistics = {"steps": float(step), "rejected": float(rejected), "seconds": seconds}
     if effort.velocities:
         statistics |= {name: float(count) for name, count in asdict(effort).items()}
+    if isinstance(stepper, Auto):
+        statistics["switches"] = float(len(changes))
+        detail = "; ".join([*([detail] if detail else []), *_told(changes)])
     solution = Solution(
         saver.trajectory(), status, detail, history=watch.history(), statistics=statistics
     )
     return solution.raise_if_failed(raise_on_failure)
+
+
+def _told(changes: list[str]) -> list[str]:
+    """The changes of method, at most four of them in words."""
+    if len(changes) <= 4:
+        return changes
+    return [*changes[:2], f"{len(changes) - 3} more", changes[-1]]
 
 
 def integrate_stages(
@@ -346,11 +358,12 @@ def _too_long(
 def _adaptive_pieces(
     network: Network,
     control: ControlPath,
-    stepper: AdaptiveRungeKutta | EmbeddedImplicit,
+    stepper: AdaptiveRungeKutta | EmbeddedImplicit | Auto,
     f: Array,
     watch: Watch,
     keep: bool,
     effort: Effort,
+    changes: list[str],
 ) -> Iterator[Piece]:
     """As many accepted steps as nobody looks at in compiled code, or attempts one by one."""
     pieces = None
@@ -360,7 +373,7 @@ def _adaptive_pieces(
         if loop is not None and pair is not None:
             pieces = _stretches(loop, pair, control, stepper, f, watch)
     if pieces is None:
-        pieces = _attempts(network, control, stepper, f, effort)
+        pieces = _attempts(network, control, stepper, f, effort, changes)
     count, max_steps, horizon = 0, watch.total, control.mesh.horizon
     for piece in pieces:
         yield piece
@@ -403,12 +416,14 @@ def _stretches(
 def _attempts(
     network: Network,
     control: ControlPath,
-    stepper: AdaptiveRungeKutta | EmbeddedImplicit,
+    stepper: AdaptiveRungeKutta | EmbeddedImplicit | Auto,
     f: Array,
     effort: Effort,
+    changes: list[str],
 ) -> Iterator[Piece]:
     """Every attempt a piece, with the states of its ends and how to fill in between."""
-    for attempt in chosen_steps(network, control, stepper, f, control.breakpoints, effort):
+    breakpoints = control.breakpoints
+    for attempt in all_attempts(network, control, stepper, f, breakpoints, effort, changes):
         start, end, path = attempt.start, attempt.end, attempt.control
         if attempt.status is not None or not attempt.accepted:
             where = f"at t = {start:.6g}" if attempt.status is not None else ""
@@ -417,7 +432,7 @@ def _attempts(
             yield Piece(0, times, [], f, path, attempt.status, where, rejected=tried)
             continue
         before, f = f, attempt.state
-        inside = stepper.interpolant(
+        inside = attempt.method.interpolant(
             lambda t, g, a=attempt: velocity(network, a.control, a.layer, t, g),
             start,
             end - start,

@@ -1,4 +1,4 @@
-"""Runs of `Auto`: attempts of an explicit pair and of an implicit method in turn, see `steps.auto`."""
+"""Runs of `Auto`, see `steps.auto`: attempts of an explicit and of an implicit method in turn."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,8 @@ import numpy as np
 from continuum.arrays import Array, namespace
 from continuum.controls import ControlPath
 
-from ..steps.auto import Auto
+from ..steps.auto import Auto, Chooser
 from ..steps.embedded import AdaptiveRungeKutta, mean_square, worst
-from ..steps.stiff import EmbeddedImplicit
 from ..steps.tableaux import combine
 from .adaptive import Attempt
 from .stiff_steps import Differentiable, Effort, chosen_steps
@@ -19,22 +18,26 @@ ENOUGH, OTHERS = 15, 6
 """A method is changed after ENOUGH steps that ask for it, with fewer than OTHERS others in a row
 between them.
 """
-SLOW = 1.5
-"""h rho below which the explicit method would be stable with the steps of the implicit one: about
-half its bound, so that a run does not go back and forth.
+CLOSE, SLOW = 0.85, 1.5
+"""With h rho above CLOSE times the bound, it limits the step of an explicit method; such steps
+hover between 0.9 and 1.15 times it.  With h rho below SLOW, the explicit method would be stable
+with the steps of the implicit one, with room to spare, so that a run does not go back and forth.
 """
 
 
 def all_attempts(
     network: Differentiable,
     control: ControlPath,
-    stepper: AdaptiveRungeKutta | EmbeddedImplicit | Auto,
+    stepper: Chooser | Auto,
     f: Array,
     breakpoints: Sequence[float],
     effort: Effort | None = None,
     changes: list[str] | None = None,
 ) -> Iterator[Attempt]:
-    """As `chosen_steps`, for `Auto` too, whose changes of method are told in `changes`."""
+    """As `chosen_steps`, for `Auto` too.
+
+    changes : what it says of its changes of method is appended
+    """
     if not isinstance(stepper, Auto):
         yield from chosen_steps(network, control, stepper, f, breakpoints, effort)
         return
@@ -44,12 +47,12 @@ def all_attempts(
     direction: Array | None = None
     while t < horizon:
         now, other = stepper.methods[method], stepper.methods[1 - method]
-        later = [end for end in breakpoints if end > t]
-        if isinstance(now, AdaptiveRungeKutta):
-            judge = _Explicit(network, now, f)
-        else:
-            judge = _Implicit(network, now, f, direction)
-        for attempt in chosen_steps(network, control, now, f, later, effort, (t, size)):
+        later, begin = [end for end in breakpoints if end > t], (t, size)
+        kind = _Explicit if isinstance(now, AdaptiveRungeKutta) else _Implicit
+        judge = kind(network, now, f, direction)
+        for attempt in chosen_steps(network, control, now, f, later, effort, begin):
+            if isinstance(now, AdaptiveRungeKutta):
+                effort.velocities += len(now.b) - 1
             yield attempt
             if attempt.status is not None:
                 return
@@ -79,16 +82,16 @@ class _Count:
 class _Judge:
     """Watches the accepted steps of one method.
 
-    direction : (N, M), where D_f F is largest, as far as known
+    rate : the latest h rho
+    direction : (N, M), nearly where D_f F is largest
     """
 
     def __init__(
-        self, network: Differentiable, stepper: AdaptiveRungeKutta | EmbeddedImplicit, f: Array
+        self, network: Differentiable, stepper: Chooser, f: Array, direction: Array | None
     ) -> None:
         self.network, self.stepper, self.count = network, stepper, _Count()
-        self.w = network.weights_like(f)
-        self.rate = 0.0
-        self.direction: Array | None = None
+        self.w, self.rate = network.weights_like(f), 0.0
+        self.direction = namespace(f).ones_like(f) if direction is None else direction
 
     def look(self, attempt: Attempt, f: Array) -> None:
         """An accepted step from f."""
@@ -123,28 +126,18 @@ class _Explicit(_Judge):
             moved = attempt.state - combine(f, h, self.stepper.a[-2], slopes)
             self.rate = h * self.growth(slopes[-1] - slopes[-2], moved, attempt.state)
         self.direction = moved
-        self.count.add(self.rate > self.stepper.stable)
+        self.count.add(self.rate > CLOSE * self.stepper.stable)
 
     @property
     def why(self) -> str:
         return (
-            f"the stability bound, not the error, limited {ENOUGH} steps: h rho = {self.rate:.3g} "
-            f"> {self.stepper.stable:g}"
+            f"the stability bound, not the error, limited {ENOUGH} steps: h rho = {self.rate:.3g}, "
+            f"of {self.stepper.stable:.3g} where it is stable"
         )
 
 
 class _Implicit(_Judge):
     """Whether an explicit pair would be stable with the steps of an implicit method."""
-
-    def __init__(
-        self,
-        network: Differentiable,
-        stepper: EmbeddedImplicit,
-        f: Array,
-        direction: Array | None,
-    ) -> None:
-        super().__init__(network, stepper, f)
-        self.direction = namespace(f).ones_like(f) if direction is None else direction
 
     def look(self, attempt: Attempt, f: Array) -> None:
         values = attempt.control.at_layer(attempt.layer, attempt.end)

@@ -1,5 +1,6 @@
 """A method that is explicit until the equation is stiff, as data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
@@ -15,17 +16,22 @@ from .newton import Newton
 from .stiff import EmbeddedImplicit, KennedyCarpenter5, RadauIIA5
 from .tableaux import Stepper, Tangent, Velocity
 
+Chooser = AdaptiveRungeKutta | EmbeddedImplicit
+"""A method that chooses its steps by an estimate of its own."""
+_NEWTON = Newton()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Auto(Stepper):
     """An explicit pair until the stability bound, not the error, limits its steps; then an implicit
     method until the explicit one would be stable with its steps; and so on.
 
-    Stiff is: h rho > 3.25 for DormandPrince, 6.1 for DOP853, after 15 accepted steps, not less than
-    6 of others between them, with rho = |k_s - k_(s-1)| / |f_s - f_(s-1)|, k the slopes at the last
-    two stages f, both at the end of the step.  Not stiff is: h rho < 1.5 after as many steps of the
-    implicit method, with rho from one iteration of the power method for D_f F per step.  Both norms
-    are those of the errors, of the worst sample.
+    The stability bound limits a step if h rho > 0.85 z, with rho = |k_s - k_(s-1)| / |f_s -
+    f_(s-1)|, f the last two stages, both at the end of the step, k their slopes, and (-z, 0) where
+    the method is stable on the real line.  After 15 such steps, less than 6 others in a row between
+    them, the method is changed; and changed back after as many steps of the implicit one with
+    h rho < 1.5, where rho is |D_f F v| / |v|, v a vector that the power method improves at every
+    step.  Norms are those of the errors, of the worst sample.
 
     A solution says in its detail when and why the method was changed, its statistics "switches" how
     often.
@@ -45,7 +51,7 @@ class Auto(Stepper):
     max_step: float = inf
     explicit: type[AdaptiveRungeKutta] = DormandPrince
     implicit: type[EmbeddedImplicit] = RadauIIA5
-    newton: Newton = Newton()
+    newton: Newton = _NEWTON
 
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):
@@ -93,9 +99,14 @@ class InTurn(Stepper):
     order: ClassVar[int] = 5
 
     starts: Array
-    methods: tuple[AdaptiveRungeKutta | EmbeddedImplicit, ...]
+    methods: tuple[Chooser, ...]
 
-    def at(self, t: float) -> AdaptiveRungeKutta | EmbeddedImplicit:
+    @staticmethod
+    def of(methods: Mapping[float, Chooser]) -> "InTurn":
+        """From methods by the times at which they start."""
+        return InTurn(np.array(list(methods)), tuple(methods.values()))
+
+    def at(self, t: float) -> Chooser:
         """That of the step in which t lies, or which it starts."""
         return self.methods[int(np.searchsorted(self.starts, t, side="right")) - 1]
 
