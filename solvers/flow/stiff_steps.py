@@ -173,6 +173,11 @@ class _Stages(ABC):
         """A second estimate, where the first one e may be too large by stiffness."""
         return None
 
+    def last_slope(self, field: _Field, t: float, f: Array, h: float, found: _Solved) -> Array:
+        """The slope at the end of an accepted step."""
+        with np.errstate(all="ignore"):
+            return field(t, f)
+
     def converged(self, size: float, before: float, left: int) -> tuple[bool, bool, float]:
         """(done, hopeless, rate) after a correction of this size, the one before it, with so many
         left.
@@ -317,6 +322,12 @@ class _OneByOne(_Stages):
             total = total + weight * slope
         return self.one(total)
 
+    def last_slope(self, field: _Field, t: float, f: Array, h: float, found: _Solved) -> Array:
+        """That of the last stage, from its equation: F(t, f) would multiply the error of the
+        iteration by its stiffness.
+        """
+        return found.slopes[-1] / h
+
 
 class _Run:
     """One run: the control of its steps.
@@ -415,8 +426,7 @@ class _Run:
             if stale or linear.matrices is None:
                 linear = None
             if t < end:
-                with np.errstate(all="ignore"):
-                    first = field(t, f)
+                first = self.stages.last_slope(field, t, f, size, found)
 
     def _solved(
         self,
