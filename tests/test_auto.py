@@ -31,7 +31,7 @@ from solvers import (
 )
 from solvers.adjoint.tape import adaptive_steps
 from solvers.steps.auto import InTurn
-from studies.stiff_problems import Reactions, oregonator, robertson, van_der_pol
+from studies.stiff_problems import Reactions, hires, oregonator, robertson, van_der_pol
 
 
 def run(problem, stepper, **options):
@@ -40,12 +40,19 @@ def run(problem, stepper, **options):
 
 @pytest.mark.parametrize("explicit", [DormandPrince, DOP853])
 @pytest.mark.parametrize("implicit", [RadauIIA5, KennedyCarpenter5])
-@pytest.mark.parametrize(
-    "problem",
-    [van_der_pol(1e-3), van_der_pol(1e-6), robertson(), oregonator()],
-    ids=lambda p: p.name,
-)
+@pytest.mark.parametrize("problem", [van_der_pol(1e-3), robertson()], ids=lambda p: p.name)
 def test_it_changes_where_the_equation_is_stiff(problem, explicit, implicit):
+    changes_and_is_accurate(problem, explicit, implicit)
+
+
+@pytest.mark.parametrize(
+    "problem", [van_der_pol(1e-6), robertson(1e11), oregonator(), hires()], ids=lambda p: p.name
+)
+def test_so_it_does_on_harder_ones(problem):
+    changes_and_is_accurate(problem, DormandPrince, RadauIIA5)
+
+
+def changes_and_is_accurate(problem, explicit, implicit):
     rtol = 1e-6
     atol = rtol * problem.ratio
     stepper = Auto(rtol=rtol, atol=atol, explicit=explicit, implicit=implicit)
@@ -54,6 +61,7 @@ def test_it_changes_where_the_equation_is_stiff(problem, explicit, implicit):
     assert solution.statistics["switches"] >= 1
     assert f"switched to {implicit.__name__} at t = " in solution.detail
     assert "the stability bound, not the error, limited 15 steps" in solution.detail
+    assert np.isfinite(problem.final).all()
     error = np.abs(solution.trajectory.final[:, 0] - problem.final)
     assert np.all(error < 10 * (atol + rtol * np.abs(problem.final)))
 
@@ -120,13 +128,8 @@ def test_it_goes_back_where_the_equation_is_no_longer_stiff():
     times = solution.trajectory.times
     np.testing.assert_allclose(solution.trajectory.states[:, 0, 0], np.cos(times), atol=1e-5)
     np.testing.assert_array_equal(solution.history["t"], times[1:])
-    alone = integrate(
-        Relaxing(1e4, 0.1),
-        Relaxing(1e4, 0.1).control(TimeMesh(40.0, 1)),
-        np.ones((1, 1)),
-        DormandPrince(rtol=1e-6, atol=1e-6),
-    )
-    assert solution.statistics["steps"] < 0.01 * alone.statistics["steps"]
+    # alone, the explicit method would need 1e4 20 / 3.3 steps for the first half
+    assert solution.statistics["steps"] < 0.01 * 1e4 * 20 / 3.3
 
 
 def test_many_changes_are_told_in_short():
@@ -223,7 +226,7 @@ def test_derivatives_are_exact_on_the_steps_of_both_methods(in_time, running, rn
     again = bounded.gradient(c)
     for name in gradient:
         np.testing.assert_allclose(again[name], gradient[name], rtol=1e-9, atol=1e-12)
-    sizes = 2.0 ** np.arange(3, 7)
+    sizes = 2.0 ** np.arange(7, 10)
     slope, curve = problem.space.inner(gradient, d), problem.space.inner(bend, d)
     first = np.array([objective.value(c + (1 / n) * d) - value - slope / n for n in sizes])
     assert observed_orders(sizes, np.abs(first))[-1] == pytest.approx(2.0, abs=0.1)

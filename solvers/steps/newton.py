@@ -252,7 +252,8 @@ def _shortened(
     system: _System, x: Array, residual: Array, correction: Array
 ) -> tuple[Array, Array]:
     """x + factor correction, factor = 1, 1/2, ... per sample until its residual falls, or the
-    correction that the same matrix makes of it does; and the new residual.
+    correction that the same matrix makes of it does; and the new residual.  A sample whose
+    correction is small already is not asked: its residual may be nothing but rounding.
 
     A stiff equation's residual may grow by orders of magnitude while the corrections converge
     quadratically; these do not depend on how its equations are scaled or mixed.
@@ -260,11 +261,11 @@ def _shortened(
     """
     xp = namespace(x)
     old, size = xp.max(xp.abs(residual), axis=(0, 1)), xp.max(xp.abs(correction), axis=(0, 1))
-    factor = xp.ones_like(old)
+    factor, done = xp.ones_like(old), size <= 1e-8 * (1.0 + xp.max(xp.abs(x), axis=(0, 1)))
     for _ in range(40):
         trial = x + factor * correction
         new_residual = system.residual(trial)
-        falls = xp.max(xp.abs(new_residual), axis=(0, 1)) <= (1.0 - 1e-4 * factor) * old
+        falls = done | (xp.max(xp.abs(new_residual), axis=(0, 1)) <= (1.0 - 1e-4 * factor) * old)
         if not bool(xp.all(falls)) and bool(xp.all(xp.isfinite(new_residual))):
             following = xp.max(xp.abs(system.correction(x, new_residual)), axis=(0, 1))
             falls = falls | (following <= (1.0 - 0.25 * factor) * size)
