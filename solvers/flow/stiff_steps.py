@@ -13,14 +13,14 @@ from typing import Protocol
 
 import numpy as np
 
-from continuum.arrays import Array, namespace
+from continuum.arrays import Array, like, namespace
 from continuum.controls import ControlPath
 from continuum.networks.network import Values
 
 from ..run.status import Status
 from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.shifted import Linearization, Solve
-from ..steps.stiff import EmbeddedImplicit, KennedyCarpenter5, RadauIIA5
+from ..steps.stiff import EmbeddedImplicit, RadauIIA5
 from ..steps.tableaux import StepFailed
 from .adaptive import Attempt, VectorField, accepted_steps, first_step
 from .adaptive_loops import Rules, is_too_short, planned
@@ -120,17 +120,24 @@ class _Norm:
         return 1.0 / (self.atol + self.rtol * size)
 
     def __call__(self, x: Array, scale: Array) -> float:
+        """x : (N, M), or (s, N, M), over whose first axis the mean square is taken too."""
         y = x * scale
         squares = self.shares @ (y * y)
-        return math.sqrt(float(namespace(x).max(squares)))
+        if x.ndim == 3:
+            squares = namespace(x).mean(squares, axis=0)
+        return math.sqrt(float(squares[0, 0] if x.shape[-1] == 1 else namespace(x).max(squares)))
 
 
 @dataclass
 class _Solved:
-    """An attempted step: the state, what its interpolant takes, corrections made, their ratio."""
+    """An attempted step.
+
+    parts : (s, N, M), what its interpolant takes: the F_i - f, or the h k_i
+    iterations, rate : corrections made, and the ratio of the last two; of the worst stage
+    """
 
     state: Array
-    slopes: list[Array]
+    parts: Array
     iterations: int
     rate: float
 
@@ -140,13 +147,17 @@ class _Stages(ABC):
 
     tolerance : of an iteration's error, in units of the tolerances of the steps
     eta : rate / (1 - rate) of the last iteration, by which the first correction is judged
+    step : the length of the steps that the factorisations are for; 0 for none
     """
 
-    def __init__(self, norm: _Norm) -> None:
-        self.norm = norm
+    def __init__(self, stepper: EmbeddedImplicit, norm: _Norm, f: Array) -> None:
+        self.stepper, self.norm = stepper, norm
+        self.times = stepper.c.tolist()
+        self.error_weights = like(stepper.error[None, :], f)
         self.tolerance = max(10 * EPS / norm.rtol, min(0.03, norm.rtol**0.5))
         self.eta = 1.0
-        self.matrix_step = 0.0
+        self.step = 0.0
+        self._ratio, self._guess = 0.0, self.error_weights
 
     @abstractmethod
     def factorise(self, linear: Linearization, h: float, effort: Effort) -> None:
@@ -154,22 +165,18 @@ class _Stages(ABC):
 
     @abstractmethod
     def solve(
-        self, field: _Field, t: float, h: float, f: Array, first: Array, guess: list[Array] | None
+        self, field: _Field, t: float, h: float, f: Array, first: Array, guess: Array | None
     ) -> _Solved | None:
         """The step from f, where the slope is `first`; None if the iteration does not converge.
 
-        guess : F_i - f from an extrapolation
+        guess : (s, N, M), F_i - f from an extrapolation
         """
 
     @abstractmethod
-    def error(
-        self, field: _Field, t: float, h: float, f: Array, first: Array, found: _Solved
-    ) -> Array:
+    def error(self, h: float, first: Array, found: _Solved) -> Array:
         """The estimate of the step's error."""
 
-    def again(
-        self, field: _Field, t: float, h: float, f: Array, e: Array, found: _Solved
-    ) -> Array | None:
+    def again(self, field: _Field, t: float, f: Array, e: Array) -> Array | None:
         """A second estimate, where the first one e may be too large by stiffness."""
         return None
 
@@ -177,6 +184,18 @@ class _Stages(ABC):
         """The slope at the end of an accepted step."""
         with np.errstate(all="ignore"):
             return field(t, f)
+
+    def continued(self, ratio: float, parts: Array) -> Array:
+        """(s, N, M): F_i - f by the polynomial of the step before, ratio times shorter than this
+        one.
+        """
+        stepper = self.stepper
+        if ratio != self._ratio:
+            powers = np.arange(1, stepper.extension.shape[1] + 1)
+            theta = 1.0 + np.append(ratio * stepper.c, 0.0)
+            weights = (stepper.extension @ theta[None, :] ** powers[:, None]).T
+            self._ratio, self._guess = ratio, like(weights[:-1] - weights[-1:], parts)
+        return combined(self._guess, parts)
 
     def converged(self, size: float, before: float, left: int) -> tuple[bool, bool, float]:
         """(done, hopeless, rate) after a correction of this size, the one before it, with so many
@@ -193,17 +212,23 @@ class _Stages(ABC):
         return size == 0.0 or self.eta * size < self.tolerance, False, rate
 
 
+def combined(weights: Array, parts: Array) -> Array:
+    """(r, N, M): sum_j weights_ij parts_j, from (r, s) and (s, N, M)."""
+    xp, (count, units, samples) = namespace(parts), parts.shape
+    flat = weights @ xp.reshape(parts, (count, units * samples))
+    return xp.reshape(flat, (weights.shape[0], units, samples))
+
+
 class _Coupled(_Stages):
     """Radau IIA: with Z = T W the Newton equations fall into a real and a complex one,
 
     (I - z J) dw = z (T^-1 F(f + Z))_1 - w_1,  z = h shift, and the same with h complex_shift.
     """
 
-    def __init__(self, norm: _Norm) -> None:
-        super().__init__(norm)
-        stepper = RadauIIA5
-        self.from_stages = stepper.from_stages.tolist()
-        self.to_stages = stepper.to_stages.tolist()
+    def __init__(self, stepper: EmbeddedImplicit, norm: _Norm, f: Array) -> None:
+        super().__init__(stepper, norm, f)
+        self.from_stages = like(RadauIIA5.from_stages, f)
+        self.to_stages = like(RadauIIA5.to_stages, f)
 
     def factorise(self, linear: Linearization, h: float, effort: Effort) -> None:
         self.z, self.pair_z = h * RadauIIA5.shift, h * RadauIIA5.complex_shift
@@ -211,91 +236,75 @@ class _Coupled(_Stages):
         self.two: Solve = linear.shifted(self.pair_z)
         if linear.matrices is not None:
             effort.factorisations += 2
-        self.matrix_step = h
+        self.step = h
 
     def solve(
-        self, field: _Field, t: float, h: float, f: Array, first: Array, guess: list[Array] | None
+        self, field: _Field, t: float, h: float, f: Array, first: Array, guess: Array | None
     ) -> _Solved | None:
-        xp = namespace(f)
-        scale, times = self.norm.scale(f), [t + float(c) * h for c in RadauIIA5.c]
-        (a, b, c), (d, e, g), (k, m, n) = self.from_stages
-        (p, q, r), (s, u, v), _ = self.to_stages  # the last row is 1, 1, 0
-        if guess is None:
-            x, y = xp.zeros_like(f), xp.zeros_like(f) + 0j
-            z1 = z2 = z3 = xp.zeros_like(f)
-        else:
-            z1, z2, z3 = guess
-            x = a * z1 + b * z2 + c * z3
-            y = (d * z1 + e * z2 + g * z3) + 1j * (k * z1 + m * z2 + n * z3)
-        before = rate = 0.0
+        xp, scale = namespace(f), self.norm.scale(f)
+        z = guess
+        if z is None:
+            z = xp.zeros((3, *f.shape), dtype=f.dtype, device=f.device)
+        w, before = combined(self.from_stages, z), 0.0
+        slopes, moved = xp.empty_like(w), xp.empty_like(w)
         self.eta = max(self.eta, EPS) ** 0.8
         for count in range(1, MOST + 1):
-            f1, f2, f3 = field(times[0], f + z1), field(times[1], f + z2), field(times[2], f + z3)
-            dx = self.one(self.z * (a * f1 + b * f2 + c * f3) - x)
-            dy = self.two(
-                self.pair_z * ((d * f1 + e * f2 + g * f3) + 1j * (k * f1 + m * f2 + n * f3)) - y
-            )
-            x, y = x + dx, y + dy
-            i, j = xp.real(y), xp.imag(y)
-            z1, z2, z3 = p * x + q * i + r * j, s * x + u * i + v * j, x + i
-            di, dj = xp.real(dy), xp.imag(dy)
-            square = dx * dx + di * di + dj * dj
-            size = self.norm(xp.sqrt(square / 3.0), scale)
+            for i, c in enumerate(self.times):
+                slopes[i, ...] = field(t + c * h, f + z[i, ...])
+            right = combined(self.from_stages, slopes)
+            moved[0, ...] = self.one(self.z * right[0, ...] - w[0, ...])
+            pair = self.pair_z * (right[1, ...] + 1j * right[2, ...])
+            pair = self.two(pair - (w[1, ...] + 1j * w[2, ...]))
+            moved[1, ...], moved[2, ...] = xp.real(pair), xp.imag(pair)
+            w = w + moved
+            z = combined(self.to_stages, w)
+            size = self.norm(moved, scale)
             done, hopeless, rate = self.converged(size, before, MOST - count)
             if done:
-                return _Solved(f + z3, [z1, z2, z3], count, rate)
+                return _Solved(f + z[2, ...], z, count, rate)
             if hopeless:
                 return None
             before = size
         return None
 
-    def error(
-        self, field: _Field, t: float, h: float, f: Array, first: Array, found: _Solved
-    ) -> Array:
-        a, b, c = RadauIIA5.error.tolist()
-        z1, z2, z3 = found.slopes
-        self.kept = (a * z1 + b * z2 + c * z3) / h
+    def error(self, h: float, first: Array, found: _Solved) -> Array:
+        self.kept = combined(self.error_weights, found.parts)[0, ...] / h
         return self.one(self.z * (first + self.kept))
 
-    def again(
-        self, field: _Field, t: float, h: float, f: Array, e: Array, found: _Solved
-    ) -> Array | None:
+    def again(self, field: _Field, t: float, f: Array, e: Array) -> Array | None:
         return self.one(self.z * (field(t, f + e) + self.kept))
 
 
 class _OneByOne(_Stages):
-    """Kennedy and Carpenter's: every stage is an equation with the same matrix I - h shift J,
+    """Diagonally implicit stages after an explicit one, each an equation with the same matrix:
 
-    F_i - f = h sum_{j < i} a_ij k_j + z F(t + c_i h, F_i), z = h shift.
+    F_i - f = h sum_{j < i} a_ij k_j + z F(t + c_i h, F_i),  z = h shift.
     """
 
-    def __init__(self, norm: _Norm) -> None:
-        super().__init__(norm)
-        stepper = KennedyCarpenter5
+    def __init__(self, stepper: EmbeddedImplicit, norm: _Norm, f: Array) -> None:
+        super().__init__(stepper, norm, f)
         self.shift = stepper.shift
-        self.a = stepper.a.tolist()
-        self.c = stepper.c.tolist()
-        self.errors = stepper.error.tolist()
+        self.rows = [like(stepper.a[i : i + 1, :i], f) for i in range(len(stepper.c))]
 
     def factorise(self, linear: Linearization, h: float, effort: Effort) -> None:
         self.z = h * self.shift
         self.one: Solve = linear.shifted(self.z)
         if linear.matrices is not None:
             effort.factorisations += 1
-        self.matrix_step = h
+        self.step = h
 
     def solve(
-        self, field: _Field, t: float, h: float, f: Array, first: Array, guess: list[Array] | None
+        self, field: _Field, t: float, h: float, f: Array, first: Array, guess: Array | None
     ) -> _Solved | None:
-        scale = self.norm.scale(f)
-        slopes, worst, most = [h * first], 0.0, 0
-        change = slopes[0]
-        for i in range(1, len(self.c)):
-            row, at = self.a[i], t + self.c[i] * h
-            known = row[0] * slopes[0]
-            for j in range(1, i):
-                known = known + row[j] * slopes[j]
-            change = known + self.shift * slopes[-1] if guess is None else guess[i]
+        scale, stages = self.norm.scale(f), len(self.times)
+        worst, most, change = 0.0, 0, f
+        xp = namespace(f)
+        parts = xp.empty((stages, *f.shape), dtype=f.dtype, device=f.device)
+        parts[0, ...] = h * first
+        for i in range(1, stages):
+            at = t + self.times[i] * h
+            known = combined(self.rows[i], parts[:i, ...])[0, ...]
+            change = known + self.shift * parts[i - 1, ...] if guess is None else guess[i, ...]
             before, done = 0.0, False
             self.eta = max(self.eta, EPS) ** 0.8
             for count in range(1, MOST + 1):
@@ -304,29 +313,22 @@ class _OneByOne(_Stages):
                 size = self.norm(move, scale)
                 done, hopeless, rate = self.converged(size, before, MOST - count)
                 worst, most = max(worst, rate), max(most, count)
-                if done:
+                if done or hopeless:
                     break
-                if hopeless:
-                    return None
                 before = size
             if not done:
                 return None
-            slopes.append((change - known) / self.shift)
-        return _Solved(f + change, slopes, most, worst)
+            parts[i, ...] = (change - known) / self.shift
+        return _Solved(f + change, parts, most, worst)
 
-    def error(
-        self, field: _Field, t: float, h: float, f: Array, first: Array, found: _Solved
-    ) -> Array:
-        total = self.errors[0] * found.slopes[0]
-        for weight, slope in zip(self.errors[1:], found.slopes[1:], strict=True):
-            total = total + weight * slope
-        return self.one(total)
+    def error(self, h: float, first: Array, found: _Solved) -> Array:
+        return self.one(combined(self.error_weights, found.parts)[0, ...])
 
     def last_slope(self, field: _Field, t: float, f: Array, h: float, found: _Solved) -> Array:
         """That of the last stage, from its equation: F(t, f) would multiply the error of the
         iteration by its stiffness.
         """
-        return found.slopes[-1] / h
+        return found.parts[-1, ...] / h
 
 
 class _Run:
@@ -348,8 +350,8 @@ class _Run:
     ) -> None:
         self.network, self.control, self.stepper, self.effort = network, control, stepper, effort
         self.norm = _Norm(network, stepper, f)
-        coupled = isinstance(stepper, RadauIIA5)
-        self.stages = _Coupled(self.norm) if coupled else _OneByOne(self.norm)
+        kind = _Coupled if isinstance(stepper, RadauIIA5) else _OneByOne
+        self.stages = kind(stepper, self.norm, f)
 
     def attempts(
         self, f: Array, breakpoints: Sequence[float], t: float, h: float
@@ -377,8 +379,8 @@ class _Run:
             first = field(t, f)
             h = h or self._first_step(field, end - t, t, f, first)
         linear: Linearization | None = None
-        fresh, self.stages.matrix_step = False, 0.0
-        latest: tuple[float, float, Array, list[Array]] | None = None
+        fresh, self.stages.step = False, 0.0
+        latest: tuple[float, Array] | None = None
         before: tuple[float, float] | None = None
         reason, rejected = Status.STEP_UNDERFLOW, latest is None
         while t < end:
@@ -392,11 +394,11 @@ class _Run:
             with np.errstate(all="ignore"):
                 if linear is None:
                     linear, fresh = field.linearized(t, f, stepper), True
-                    self.stages.matrix_step = 0.0
+                    self.stages.step = 0.0
                 found = self._solved(field, linear, t, size, f, first, latest)
                 if found is None and not fresh:
                     linear, fresh = field.linearized(t, f, stepper), True
-                    self.stages.matrix_step = 0.0
+                    self.stages.step = 0.0
                     found = self._solved(field, linear, t, size, f, first, latest)
                 if found is None:
                     h, rejected, reason = 0.5 * size, True, Status.NEWTON_FAILED
@@ -408,10 +410,7 @@ class _Run:
             if not accepted:
                 h, rejected = size * factor, True
                 reason = Status.STEP_UNDERFLOW if math.isfinite(error) else Status.NON_FINITE
-                yield (
-                    Attempt(layer, t, reached, found.state, found.slopes, False, piece, stepper),
-                    h,
-                )
+                yield Attempt(layer, t, reached, found.state, [], False, piece, stepper), h
                 continue
             stale = found.iterations > 2 and found.rate > FAST
             longer = size * (min(1.0, factor) if rejected else factor)
@@ -420,8 +419,9 @@ class _Run:
             elif not stale and size <= longer < KEPT * size:
                 longer = size
             h = min(longer, stepper.max_step)
-            latest, before = (t, size, f, found.slopes), (size, max(error, 1e-2))
-            yield Attempt(layer, t, reached, found.state, found.slopes, True, piece, stepper), h
+            latest, before = (size, found.parts), (size, max(error, 1e-2))
+            parts = [found.parts[i, ...] for i in range(len(stepper.c))]
+            yield Attempt(layer, t, reached, found.state, parts, True, piece, stepper), h
             t, f, rejected, fresh = reached, found.state, False, False
             if stale or linear.matrices is None:
                 linear = None
@@ -436,16 +436,14 @@ class _Run:
         h: float,
         f: Array,
         first: Array,
-        latest: tuple[float, float, Array, list[Array]] | None,
+        latest: tuple[float, Array] | None,
     ) -> _Solved | None:
         """The step, from the polynomial of the one before continued; None if it has no solution."""
         guess = None
         if latest is not None:
-            start, size, state, slopes = latest
-            inside = self.stepper.interpolant(field, start, size, state, slopes)
-            guess = [inside((t + float(c) * h - start) / size) - f for c in self.stepper.c]
+            guess = self.stages.continued(h / latest[0], latest[1])
         try:
-            if self.stages.matrix_step != h:
+            if self.stages.step != h:
                 self.stages.factorise(linear, h, self.effort)
             return self.stages.solve(field, t, h, f, first, guess)
         except StepFailed:
@@ -464,10 +462,10 @@ class _Run:
         """The scaled error; inf where GMRES fails."""
         scale = self.norm.scale(f, found.state)
         try:
-            e = self.stages.error(field, t, h, f, first, found)
+            e = self.stages.error(h, first, found)
             size = self.norm(e, scale)
             if rejected and not size <= 1.0:
-                other = self.stages.again(field, t, h, f, e, found)
+                other = self.stages.again(field, t, f, e)
                 size = size if other is None else self.norm(other, scale)
         except StepFailed:
             return math.inf

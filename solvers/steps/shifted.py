@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import lapack
+from scipy.linalg import get_lapack_funcs
 
 from continuum.arrays import Array, is_numpy, like, namespace
 
@@ -19,6 +19,8 @@ from .tableaux import StepFailed
 Solve = Callable[[Array], Array]
 """r -> x: (N, M) to (N, M)."""
 _FEW, _LARGE = 8, 16
+_REAL = get_lapack_funcs(("getrf", "getrs"), dtype=np.float64)
+_COMPLEX = get_lapack_funcs(("getrf", "getrs"), dtype=np.complex128)
 _GMRES_RTOL = 1e-5  # what is left over is the next correction of the simplified iteration
 
 
@@ -92,7 +94,7 @@ def _complex(real: Callable[[Array], Array]) -> Callable[[Array], Array]:
 
     def apply(x: Array) -> Array:
         if np.iscomplexobj(x):
-            return real(np.ascontiguousarray(x.real)) + 1j * real(np.ascontiguousarray(x.imag))
+            return real(np.array(np.real(x))) + 1j * real(np.array(np.imag(x)))
         return real(x)
 
     return apply
@@ -100,10 +102,7 @@ def _complex(real: Callable[[Array], Array]) -> Callable[[Array], Array]:
 
 def _by_factors(matrices: Array, z: complex) -> Solve:
     samples, units, _ = matrices.shape
-    kind = isinstance(z, complex)
-    factorise, substitute = (
-        (lapack.zgetrf, lapack.zgetrs) if kind else (lapack.dgetrf, lapack.dgetrs)
-    )
+    factorise, substitute = _COMPLEX if isinstance(z, complex) else _REAL
     shifted = -z * matrices
     diagonal = np.arange(units)
     shifted[:, diagonal, diagonal] += 1.0

@@ -3,7 +3,6 @@
 With tolerances their steps are chosen by `flow.stiff_steps`; without, they are fixed.
 """
 
-from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, sqrt
@@ -43,6 +42,10 @@ class EmbeddedImplicit(ImplicitRungeKutta):
     """|e| / h^(error_order + 1) as h -> 0, for f' = f at f = 1: where the first step starts."""
     shift: ClassVar[float]
     """g of the matrix I - h g D F that every stage, or the real part of the coupled ones, has."""
+    error: ClassVar[Array]
+    """Of the estimate, see the method."""
+    extension: ClassVar[Array]
+    """f(t + theta h) = f + sum_ij slopes_i extension_ij theta^(j+1)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,14 +70,15 @@ class EmbeddedImplicit(ImplicitRungeKutta):
         """(rtol, atol)."""
         return float(self.rtol or 0.0), float(self.atol or 0.0)
 
-    @abstractmethod
     def interpolant(
         self, velocity: Velocity, t: float, h: float, f: Array, slopes: list[Array]
     ) -> Callable[[float], Array]:
         """theta -> the state at t + theta h, 0 <= theta <= 1, inside an accepted step from f.
 
-        slopes : what `flow.stiff_steps` keeps of the step
+        slopes : the F_i - f where stages are coupled, else the h k_i
         """
+        powers = np.arange(1, self.extension.shape[1] + 1)
+        return lambda theta: combine(f, 1.0, self.extension @ theta**powers, slopes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,12 +129,6 @@ class RadauIIA5(EmbeddedImplicit):
         ]
     )
     """f(t + theta h) = f + sum_ij Z_i extension_ij theta^(j+1)."""
-
-    def interpolant(
-        self, velocity: Velocity, t: float, h: float, f: Array, slopes: list[Array]
-    ) -> Callable[[float], Array]:
-        """The collocation polynomial; `slopes` are the Z_i."""
-        return lambda theta: combine(f, 1.0, self.extension @ theta ** np.arange(1, 4), slopes)
 
 
 def _extension(a: Array, b: Array, c: Array) -> Array:
@@ -246,9 +244,3 @@ class KennedyCarpenter5(EmbeddedImplicit):
     error: ClassVar[Array] = np.array(_NEW) - np.array(_EMBEDDED)
     extension: ClassVar[Array] = _extension(a, b, c)
     """f(t + theta h) = f + h sum_ij k_i extension_ij theta^(j+1)."""
-
-    def interpolant(
-        self, velocity: Velocity, t: float, h: float, f: Array, slopes: list[Array]
-    ) -> Callable[[float], Array]:
-        """The polynomial of order 4; `slopes` are the h k_i."""
-        return lambda theta: combine(f, 1.0, self.extension @ theta ** np.arange(1, 5), slopes)
