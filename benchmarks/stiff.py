@@ -1,7 +1,8 @@
 """Stiff equations with steps chosen by tolerances, float64: time, error and number of steps.
 
-64 units: f' = tanh(a - b W f) on (0, 2), W = diag(w), b W symmetric with eigenvalues from 1 to
-1000 (LM-09's kernel is the number 1000), for 1 and 16 samples; and the small problems of
+64 units: f' = tanh(a - b W f) on (0, 10), W = diag(w), b W symmetric with eigenvalues from 0.1 to
+1000 (LM-09's kernel is the number 1000), for 1 and 16 samples: up to about t = 1 some units are
+saturated, then all follow the slow modes; and the small problems of
 `studies.stiff_problems`.  Rows of the same case have the same rtol, and atol = rtol times the
 problem's own ratio.  All take an exact Jacobian: SciPy is handed one, diffrax differentiates.
 diffrax is compiled before the clock starts; its root finder keeps its defaults, which follow the
@@ -9,7 +10,7 @@ tolerances, and samples are mapped over (`vmap`), so that each has steps of its 
 
 The error is max_i |f_i - reference_i| / (|reference_i| + atol / rtol): what is asked for is
 about rtol, and more than 100 rtol is "inaccurate".  Where methods meet the same tolerance with
-different errors, a row "equal error" gives ours the loosest of the tolerances 10^(-k/4) whose error
+different errors, rows "equal error", of one sample, give ours the loosest of the tolerances 10^(-k/4) whose error
 is at most diffrax's.  Contenders are named with the number of accepted steps (the most of all
 samples for diffrax).
 """
@@ -48,7 +49,7 @@ class Problem:
     """f' = F(f), f(0) = initial (N, M), up to the horizon.
 
     ratio : atol / rtol
-    known : (N, 1), the last state, or None: SciPy's Radau at 1e-12
+    known : (N, 1), the last state, or None: SciPy's Radau at 1e-11
     """
 
     name: str
@@ -71,7 +72,7 @@ class Problem:
         """(N, M), each sample on its own."""
         if self.known is not None:
             return self.known
-        columns = [scipy_run(self, "Radau", 1e-12, m)()[0] for m in range(self.initial.shape[1])]
+        columns = [scipy_run(self, "Radau", 1e-11, m)()[0] for m in range(self.initial.shape[1])]
         return np.concatenate(columns, axis=1)
 
     def error(self, found: object) -> float:
@@ -82,13 +83,13 @@ class Problem:
 
 
 def layer(samples: int) -> Problem:
-    """64 units, tanh, a kernel with eigenvalues from 1 to 1000."""
+    """64 units, tanh, a kernel with eigenvalues from 0.1 to 1000."""
     rng, units = np.random.default_rng(1), 64
     network = WidthDepth(gauss_legendre(Interval(0.0, 1.0), units), tanh)
     vectors = np.linalg.qr(rng.standard_normal((units, units)))[0]
-    matrix = vectors * np.geomspace(1.0, 1000.0, units) @ vectors.T
+    matrix = vectors * np.geomspace(0.1, 1000.0, units) @ vectors.T
     control = network.control(
-        TimeMesh(2.0, 1), bias=rng.standard_normal(units), kernel=matrix / network.weights
+        TimeMesh(10.0, 1), bias=rng.standard_normal(units), kernel=matrix / network.weights
     )
     return Problem(f"64 x {samples}", network, control, rng.standard_normal((units, samples)))
 
@@ -235,7 +236,7 @@ def rows_of(problem: Problem, rtol: float, rounds: int, bar: float | None) -> li
     peer, mine = found[PEER], [found[name] for name in METHODS]
     rows = [_harness.compare(x, peer, bar) for x in mine]
     rows += [_harness.own(x) for x in found.values()]
-    if peer.accuracy is None or bar is None:
+    if peer.accuracy is None or bar is None or problem.initial.shape[1] > 1:
         return rows
     again = [contender(problem, PEER, rtol, f"{case}, equal error", makes[PEER])]
     for name, method in METHODS.items():
@@ -250,9 +251,10 @@ def main(json_path: Path, cases: list[str]) -> None:
     """Runs the chosen cases; the file gets the rows."""
     rows: list[_harness.Row] = []
     for name in cases:
-        problem, rounds = CASES[name](), _harness.ROUNDS
+        problem, many = CASES[name](), name == "64x16"
+        rounds = min(_harness.ROUNDS, 3 if many else 5)
         bar = 1.0 if name.startswith("64") else None
-        for rtol in (1e-6, 1e-8):
+        for rtol in (1e-6,) if many else (1e-6, 1e-8):
             rows += rows_of(problem, rtol, rounds, bar)
     _harness.write(rows, json_path, "Stiff equations, steps chosen by tolerances, float64")
 
