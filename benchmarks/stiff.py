@@ -2,10 +2,12 @@
 
 64 units: f' = tanh(a - b W f) on (0, 10), W = diag(w), b W symmetric with eigenvalues from 0.1 to
 1000 (LM-09's kernel is the number 1000), for 1 and 16 samples: up to about t = 1 some units are
-saturated, then all follow the slow modes; and the small problems of `studies.stiff_problems`.  Rows of the same case have the same rtol, and atol = rtol times the
-problem's own ratio.  All take an exact Jacobian: SciPy is handed one, diffrax differentiates.
-diffrax is compiled before the clock starts; its root finder keeps its defaults, which follow the
-tolerances, and samples are mapped over (`vmap`), so that each has steps of its own.
+saturated, then all follow the slow modes; and the small problems of `studies.stiff_problems`.
+
+Rows of the same case have the same rtol, and atol = rtol times the problem's own ratio.  All take
+an exact Jacobian: SciPy is handed one, diffrax differentiates.  diffrax is compiled before the
+clock starts; its root finder keeps its defaults, which follow the tolerances, and samples are
+mapped over (`vmap`), so that each has steps of its own.
 
 The error is max_i |f_i - reference_i| / (|reference_i| + atol / rtol): what is asked for is
 about rtol, and more than 100 rtol is "inaccurate".  Where methods meet the same tolerance with

@@ -340,7 +340,7 @@ def test_euler_chatters_on_the_stiff_front():
 @pytest.mark.parametrize("method", [DormandPrince, DOP853])
 def test_a_stiff_problem_with_an_explicit_method_names_the_stiff_ones(method):
     stepper = method(rtol=1e-6, atol=1e-6)
-    words = r"stiff.*RadauIIA5\(\).*BackwardEuler\(\)"
+    words = r"stiff.*RadauIIA5\(rtol=1e-6, atol=1e-9\)"
     with pytest.raises(SolveError, match=words) as caught:
         integrate(*single(1e6, 1.0, 1), stepper, max_steps=300)
     assert caught.value.solution.status is Status.MAX_STEPS

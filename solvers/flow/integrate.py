@@ -30,7 +30,7 @@ from .advance import Steps, is_finite, make_advance, velocity
 from .chain_loops import Pair
 from .program import Loop, pair_of
 from .step_length import has_grown, largest, too_long
-from .stiff_steps import Effort
+from .stiff_stages import Effort
 from .switching import all_attempts
 
 Save = Literal["final", "layers", "steps"]

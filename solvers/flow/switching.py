@@ -12,7 +12,8 @@ from ..steps.auto import Auto, Chooser
 from ..steps.embedded import AdaptiveRungeKutta, mean_square, worst
 from ..steps.tableaux import combine
 from .adaptive import Attempt
-from .stiff_steps import Differentiable, Effort, chosen_steps
+from .stiff_stages import Differentiable, Effort
+from .stiff_steps import chosen_steps
 
 ENOUGH, OTHERS = 15, 6
 """A method is changed after ENOUGH steps that ask for it, with fewer than OTHERS others in a row

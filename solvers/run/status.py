@@ -61,7 +61,7 @@ class Status(Enum):
     )
     NON_FINITE = (
         "A state became infinite or NaN. Where the equation has a solution, shorter steps help, a "
-        "shorter horizon or a smaller control; if it is stiff, RadauIIA5() or BackwardEuler().",
+        "shorter horizon or a smaller control; if it is stiff, RadauIIA5(rtol=1e-6, atol=1e-9).",
         False,
     )
     TIMES_OUT_OF_ORDER = (
@@ -73,13 +73,13 @@ class Status(Enum):
         "The steps are too long: the state grew by orders of magnitude, and from the same "
         "state shorter steps lead elsewhere. Use steps as short as the detail says, a method "
         "that chooses them, such as DOP853(rtol=1e-8, atol=1e-10), or, if the problem is "
-        "stiff, RadauIIA5().",
+        "stiff, RadauIIA5(rtol=1e-6, atol=1e-9).",
         False,
     )
     MAX_STEPS = (
         "The cap on the number of steps was reached before the horizon. Raise max_steps, "
         "rtol or atol; if the state hardly changes over so many steps, the problem is "
-        "stiff: use RadauIIA5() or BackwardEuler().",
+        "stiff: use RadauIIA5(rtol=1e-6, atol=1e-9).",
         False,
     )
     NOT_SETTLED = (
@@ -90,11 +90,14 @@ class Status(Enum):
     STEP_UNDERFLOW = (
         "The error tolerance asks for steps below the spacing of floating-point numbers: the "
         "problem is stiff, singular or not smooth there. Raise rtol and atol; for a stiff "
-        "one use RadauIIA5() or BackwardEuler().",
+        "one use RadauIIA5(rtol=1e-6, atol=1e-9).",
         False,
     )
     NEWTON_FAILED = (
-        "Newton's iteration for an implicit step did not converge. Use more steps per layer.",
+        "Newton's iteration for an implicit step did not converge. Use more steps per layer, or "
+        "tolerances, as in RadauIIA5(rtol=1e-6, atol=1e-9), which choose them. If those were too "
+        "short for the numbers already, velocity and jvp may not belong together: ask "
+        "check_derivatives.",
         False,
     )
     NEWTON_SHOOTING_FAILED = (
