@@ -138,7 +138,6 @@ def test_many_changes_are_told_in_short():
             return 1e4 * np.exp(-50.0 * np.cos(np.pi * t / 20.0) ** 2)
 
     network = Pulsing(0, 0)
-    network.horizon = 100.0
     control, initial = network.control(TimeMesh(100.0, 1)), np.ones((1, 1))
     solution = integrate(network, control, initial, Auto(rtol=1e-6, atol=1e-6))
     count = int(solution.statistics["switches"])

@@ -43,7 +43,11 @@ class Still(Network):
     def jvp(self, f, c, t, df, dc):
         raise NotImplementedError
 
-    vjp = vjp_derivative = jvp
+    def vjp(self, f, c, t, p):
+        raise NotImplementedError
+
+    def vjp_derivative(self, f, c, t, p, df, dc, dp):
+        raise NotImplementedError
 
 
 class Arenstorf(Still):

@@ -147,7 +147,8 @@ class _Implicit(_Judge):
             old = self.direction / xp.sqrt(self.squares(self.direction, state))
             new = self.network.jvp(state, values, attempt.end, old, {})
             self.rate = (attempt.end - attempt.start) * self.growth(new, old, state)
-            grows = xp.isfinite(self.squares(new, state)) & (self.squares(new, state) > 0)
+            found = self.squares(new, state)
+            grows = xp.where(xp.isfinite(found), found, xp.zeros_like(found)) > 0
         self.direction = xp.where(grows, new, self.direction)
         self.count.add(self.rate < SLOW)
 
