@@ -68,6 +68,7 @@ def single(kernel, horizon, layers, activation=identity, **coefficients):
         (BackwardEuler(), [64, 128, 256], 1.5e-3),
         (SDIRK3(), [16, 32, 64], 3e-7),
         (RadauIIA5(), [4, 8, 16], 3e-9),
+        (KennedyCarpenter5(), [8, 16, 32], 3e-9),
         (DOP853(rtol=1.0, atol=1.0), [4, 6, 12], 3e-13),
     ],
     ids=lambda x: name(x) if hasattr(x, "order") else "",

@@ -21,6 +21,8 @@ from continuum.checks import check_count, check_positive, store
 from .tableaux import StepFailed
 
 _ENTRIES = 2**23
+SMALL = 1e-8
+"""A correction so small, relative to 1 + |x|, is not shortened."""
 
 Preconditioner = Callable[[float, Array, float], Callable[[Array], Array]]
 """(t, f, g) -> (x -> (I - g D_f F(t, f))^-1 x, nearly), f and x of shape (N, 1): one sample; g > 0
@@ -123,7 +125,7 @@ class Newton:
                 ):
                     x = x + correction
                     return [x[i, ...] for i in range(len(fields))]
-                if size <= 1e-8 * scale:
+                if size <= SMALL * scale:
                     x = x + correction
                     residual = system.residual(x)
                 else:
@@ -252,8 +254,7 @@ def _shortened(
     system: _System, x: Array, residual: Array, correction: Array
 ) -> tuple[Array, Array]:
     """x + factor correction, factor = 1, 1/2, ... per sample until its residual falls, or the
-    correction that the same matrix makes of it does; and the new residual.  A sample whose
-    correction is small already is not asked: its residual may be nothing but rounding.
+    correction that the same matrix makes of it does; and the new residual.
 
     A stiff equation's residual may grow by orders of magnitude while the corrections converge
     quadratically; these do not depend on how its equations are scaled or mixed.
@@ -261,12 +262,13 @@ def _shortened(
     """
     xp = namespace(x)
     old, size = xp.max(xp.abs(residual), axis=(0, 1)), xp.max(xp.abs(correction), axis=(0, 1))
-    factor, done = xp.ones_like(old), size <= 1e-8 * (1.0 + xp.max(xp.abs(x), axis=(0, 1)))
+    small = size <= SMALL * (1.0 + xp.max(xp.abs(x), axis=(0, 1)))  # its residual is rounding
+    factor = xp.ones_like(old)
     for _ in range(40):
         trial = x + factor * correction
         new_residual = system.residual(trial)
         new = xp.max(xp.abs(new_residual), axis=(0, 1))
-        falls = xp.where(done, done, new <= (1.0 - 1e-4 * factor) * old)
+        falls = xp.where(small, small, new <= (1.0 - 1e-4 * factor) * old)
         if not bool(xp.all(falls)) and bool(xp.all(xp.isfinite(new_residual))):
             following = xp.max(xp.abs(system.correction(x, new_residual)), axis=(0, 1))
             falls = xp.where(falls, falls, following <= (1.0 - 0.25 * factor) * size)
