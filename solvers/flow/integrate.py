@@ -76,7 +76,8 @@ def integrate(
     stepper : one step per layer, or `steps_per_layer`, cut in two where a breakpoint of a control
         given by functions lies inside; DormandPrince(rtol=, atol=), DOP853(rtol=, atol=) and, for
         stiff equations, RadauIIA5(rtol=, atol=) and KennedyCarpenter5(rtol=, atol=) choose their
-        own steps, which end at the control's breakpoints
+        own steps, which end at the control's breakpoints; Auto(rtol=, atol=) takes one of the
+        former until the equation is stiff, then one of the latter until it no longer is
     save : "final", "layers" (at the ends of layers), "steps", or increasing times in [0, T]; states
         inside a chosen step come from the method's continuous extension (of order 3, 4 or 7),
         inside a fixed one from cubic Hermite interpolation
@@ -85,7 +86,8 @@ def integrate(
         stay there, `to_host` brings them back
     returns Solution with .trajectory and statistics "steps", "rejected", "seconds"; where an
         implicit method chose the steps also "velocities", evaluations of F, "jacobians", matrices
-        D_f F, and "factorisations" (two for a step of RadauIIA5, one for KennedyCarpenter5)
+        D_f F, and "factorisations" (two for a step of RadauIIA5, one for KennedyCarpenter5); with
+        Auto also "switches", whose times and reasons are in .detail
     raises SolveError if the run fails, unless raise_on_failure=False: its solution has the states
         before the failure, all of them finite; ValueError, TypeError for bad input, ValueError also
         for a function of time that is not finite, with its block and t
