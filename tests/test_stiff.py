@@ -274,6 +274,22 @@ def test_breakpoints(method):
 
 
 @both
+def test_a_moving_equilibrium(method):
+    """Prothero and Robinson's f' = -1e4 (f - cos t) - sin t: f = cos t, at any step."""
+    network, times = Reactions([[-1.0, 1.0]], [(0,), ()]), np.linspace(0.0, 3.0, 40)
+    rates = lambda t: np.array([1e4, 1e4 * np.cos(t) - np.sin(t)])  # noqa: E731
+    control = network.control(TimeMesh(3.0, 1), rates=rates)
+    run = integrate(network, control, np.ones((1, 1)), method(rtol=1e-7, atol=1e-7), save=times)
+    inside = np.max(np.abs(run.trajectory.states[:, 0, 0] - np.cos(times)))
+    ends = integrate(network, control, np.ones((1, 1)), method(rtol=1e-7, atol=1e-7), save="steps")
+    there = ends.trajectory
+    np.testing.assert_allclose(there.states[:, 0, 0], np.cos(there.times), rtol=0, atol=2e-7)
+    assert run.statistics["steps"] < 80
+    # what the estimate does not see: the polynomial inside, O(h^4)
+    assert inside < 0.02 * np.max(np.diff(there.times)) ** 4
+
+
+@both
 def test_max_step_monitors_and_statistics(method):
     problem, seen = PROBLEMS["Robertson 40"], []
     case = problem.network, problem.control, problem.initial
