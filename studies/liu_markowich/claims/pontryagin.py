@@ -22,7 +22,8 @@ from solvers import RK4, Extremal, Hamiltonian, discretize, shoot
 
 from ...bench.registry import claim
 from ..paper import boxed
-from .common import PAPER, UNIT, extrapolated
+from .common import PAPER, UNIT
+from .extrapolation import extrapolated
 
 EXTREMAL = (
     "states, costates and switching times solve the two-point problem with integrators at "

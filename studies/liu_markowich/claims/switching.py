@@ -10,7 +10,8 @@ from solvers import LBFGS, RK4, Multistart, discretize, minimize, multistart, sh
 
 from ...bench.registry import claim
 from ..paper import boxed
-from .common import PAPER, UNIT, extrapolated
+from .common import PAPER, UNIT
+from .extrapolation import extrapolated
 from .pontryagin import EXTREMAL, extremal
 
 DIRECT = (
