@@ -22,7 +22,8 @@ from solvers import (
 
 from ...bench.registry import claim
 from ..paper import boxed
-from .common import PAPER, UNIT, extrapolated
+from .common import PAPER, UNIT
+from .extrapolation import extrapolated
 from .pontryagin import extremal
 
 POINT = WidthDepth(gauss_legendre(UNIT, 1), identity)

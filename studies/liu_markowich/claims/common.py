@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from itertools import pairwise
 
 import numpy as np
 
 from continuum import Interval, TimeMesh, WidthDepth
 from continuum.arrays import Array
 from continuum.blocks import Coefficient
-from solvers import DOP853, DormandPrince, Trajectory, integrate, richardson
+from solvers import DOP853, DormandPrince, Trajectory, integrate
 
 PAPER = "liu_markowich"
 UNIT = Interval(0, 1)
@@ -46,16 +45,6 @@ def even_limit(sizes: Sequence[int], values: Sequence[Array | float]) -> Array:
             for i in range(len(rows) - 1)
         ]
     return rows[0]
-
-
-def extrapolated(values: Sequence[float], orders: Sequence[float], ratio: float = 2.0) -> float:
-    """The limit of values from sizes n, ratio n, ratio^2 n, ... whose error is a sum of C n^-order
-    over `orders`, one fewer than values.
-    """
-    row = list(values)
-    for order in orders:
-        row = [float(richardson(low, high, order, ratio)[0]) for low, high in pairwise(row)]
-    return float(row[-1])
 
 
 def by_decades(

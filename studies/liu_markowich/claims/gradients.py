@@ -23,7 +23,8 @@ from continuum import (
 from solvers import RK4, ReducedObjective, discretize, integrate, observed_orders
 
 from ...bench.registry import claim
-from .common import PAPER, UNIT, extrapolated
+from .common import PAPER, UNIT
+from .extrapolation import extrapolated
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,8 @@ from solvers import LBFGS, RK4, Multistart, discretize, minimize, multistart, sh
 
 from ...bench.registry import claim
 from ..paper import boxed
-from .common import PAPER, UNIT, extrapolated
+from .common import PAPER, UNIT
+from .extrapolation import extrapolated
 from .pontryagin import EXTREMAL, extremal
 
 DIRECT = (
@@ -62,7 +63,7 @@ SWITCHED = {
 )
 def switching() -> dict[str, float]:
     """From the zero control; then in closed form, m = 3/2 e^t_s - 1 and f(T) = m +- (1 + m) (1 -
-    t_s); then from ten random controls.
+    t_s).
     """
     problem = boxed([0.5, 0.5], [4.0, 0.0])
     found, four = extremal(problem), extremal(_four([0.5] * 4, 4.0, 1.0))
