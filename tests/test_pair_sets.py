@@ -50,6 +50,7 @@ from solvers.hjb import (
     closed_loop,
     descend_values,
     lower_bound,
+    merge_units,
     solve_hjb,
 )
 from solvers.hjb.enclosures import Velocities
@@ -345,6 +346,21 @@ def test_the_hamiltonian_with_a_square_is_least_at_the_nearest_row(admissible, r
         assert np.all(hamiltonian.value(dict(other.items())) >= best.value - 1e-13)
 
 
+def test_penalised_rows_in_the_hull_of_the_box_are_those_in_the_box(rng):
+    """tanh, Tikhonov, one sample: a search in one unknown per row."""
+    found = []
+    for admissible in (BOX, ConvexHull(CORNERS)):
+        problem = replace(rough(admissible), penalty=Tikhonov(0.02))
+        control = admissible.project(problem.space.sample(bias=0.7, kernel=0.4))
+        found.append(layer_hamiltonian(discretize(problem), control).minimiser(dict(control)))
+    box, hull = found
+    assert box.exact
+    assert hull.exact
+    np.testing.assert_allclose(box.gap, hull.gap, rtol=1e-9, atol=1e-13)
+    for name in box.values:
+        np.testing.assert_allclose(hull.values[name], box.values[name], rtol=0, atol=1e-10)
+
+
 def test_the_hamiltonian_by_units_of_pairs_is_an_enumeration(rng):
     """Reach and value over all rows of two units, each from the sections of one a."""
     problem = boxed([0.5, -0.2], [4.0, 0.0], activation=tanh, admissible=PAIRS)
@@ -451,6 +467,7 @@ def test_who_takes_no_pairs_says_so(rng):
         (hull, lambda p: descend(p, LBFGS()), r"LBFGS cannot treat ConvexHull"),
         (hull, lambda p: descend(p, RiccatiNewton()), "RiccatiNewton cannot treat ConvexHull"),
         (hull, lambda p: descend_values(p, np.zeros((2, 1))), "cannot treat ConvexHull"),
+        (hull, merge_units, r"ConvexHull\(.*couples entries"),
         (
             hull,
             lambda p: proximal_alternating(p, groups=(("bias",), ("kernel",))),
