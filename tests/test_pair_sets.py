@@ -147,14 +147,15 @@ def row_constraints(hull):
 
 def test_the_support_row_of_a_polygon_is_that_of_a_linear_program(rng):
     matrix, right = row_constraints(POLYGON)
-    g, tie = SPACE.random(rng), POLYGON.project(SPACE.random(rng))
-    found = tie.replaced(**POLYGON.support(g, tie, SPACE))
-    for i in range(4):
-        slope = np.concatenate([[g["bias"][0, i]], W * g["kernel"][0, i]])
-        best = linprog(-slope, matrix, right, bounds=(None, None)).fun
-        row = np.concatenate([[found["bias"][0, i]], found["kernel"][0, i]])
-        assert slope @ row == pytest.approx(-best, rel=1e-12)
-        assert np.all(matrix @ row <= right + 1e-15)
+    tie = POLYGON.project(SPACE.random(rng))
+    for g in (SPACE.random(rng) for _ in range(5)):
+        found = tie.replaced(**POLYGON.support(g, tie, SPACE))
+        for k, i in np.ndindex(3, 4):
+            slope = np.concatenate([[g["bias"][k, i]], W * g["kernel"][k, i]])
+            best = linprog(-slope, matrix, right, bounds=(None, None)).fun
+            row = np.concatenate([[found["bias"][k, i]], found["kernel"][k, i]])
+            assert slope @ row == pytest.approx(-best, rel=1e-12)
+            assert np.all(matrix @ row <= right + 1e-15)
 
 
 def test_the_nearest_row_of_a_polygon_is_that_of_a_quadratic_program(rng):
@@ -414,8 +415,8 @@ def test_proved_bounds_in_the_hull_of_the_box_are_those_in_the_box(values):
 
 
 def test_the_gain_of_a_set_counts_the_kernel_alone():
-    """a = 1 goes with b = -1: a + int b = 0 bounds no sum of |b|."""
-    problem = boxed([0.5, 0.5], [4.0, 0.0], admissible=Pairs([(1, -1), (0.9, -0.9)]))
+    """a = 1 goes with b = 1: a - int b = 0 bounds no sum of |b|."""
+    problem = boxed([0.5, 0.5], [4.0, 0.0], admissible=Pairs([(1, 1), (0.9, 0.9)]))
     assert Velocities(separable(problem))._gain >= 1.0
 
 
