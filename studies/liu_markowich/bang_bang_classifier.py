@@ -124,7 +124,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             f"strength {_strength(case)}: at a bound a "
             f"{percent(share.sel(block='bias'))}, b {percent(share.sel(block='kernel'))}, W "
             f"{percent(share.sel(block='readout.W'))}; J = {float(case['final_objective']):.4f}, "
-            f"test {percent(case['final_test_accuracy'])}, with b rounded "
+            f"test {percent(case['final_test_accuracy'])}, with b rounded to its bounds J = "
+            f"{float(case['rounded_objective']):.4f}, test "
             f"{percent(case['rounded_test_accuracy'])}; {case.attrs['verdict']}"
         )
     first = percent(cases[0]["at_bound_at_start"])
