@@ -293,6 +293,7 @@ def _caption(case: xr.Dataset) -> str:
         ", ".join(str(n) for n in case[name].values) for name in ("count", "expected_count")
     )
     words = (
+        f"f(0) = ({START:g}, 0), target ({case.attrs['target']:g}, 0), lambda = {STRENGTH:g}, "
         f"{case.attrs['layers']} Euler layers: {said}. Extremals on the branches followed, mirror "
         f"images included, as T grows: {counts}; of the differential equation, at most {LONGEST:g} "
         f"long: {expected}. "
@@ -328,7 +329,7 @@ def solution_counts(
     target: float = 6.0,
     first: float = 0.45,
     last: float = 2.5,
-    starts: int = 12,
+    starts: int = 8,
     seed: int = 0,
 ) -> xr.Dataset:
     """How many extremals there are at each horizon, and by which bifurcations they appear.
@@ -419,5 +420,10 @@ def solution_counts(
     column("at", at[: len(tried)], "T at which starts are made", "at_number")
     for n, name in enumerate(("known", "met", "others", "lost")):
         column(name, tried[:, n], f"stationary points: {name}", "at_number")
-    attrs = {"layers": layers, "starts": starts, "kinds": ";".join(kinds)}
+    attrs = {
+        "layers": layers,
+        "starts": starts,
+        "kinds": ";".join(e.kind for e in events),
+        "target": target,
+    }
     return xr.Dataset(table, attrs=attrs)
