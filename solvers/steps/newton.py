@@ -268,10 +268,10 @@ def _shortened(
         trial = x + factor * correction
         new_residual = system.residual(trial)
         falls = xp.max(xp.abs(new_residual), axis=(0, 1)) <= (1.0 - 1e-4 * factor) * old
-        falls = xp.logical_or(falls, small)
+        falls = xp.where(small, small, falls)
         if not bool(xp.all(falls)) and bool(xp.all(xp.isfinite(new_residual))):
             following = xp.max(xp.abs(system.correction(x, new_residual)), axis=(0, 1))
-            falls = xp.logical_or(falls, following <= (1.0 - 0.25 * factor) * size)
+            falls = xp.where(falls, falls, following <= (1.0 - 0.25 * factor) * size)
         if bool(xp.all(falls)):
             return trial, new_residual
         factor = xp.where(falls, factor, 0.5 * factor)
