@@ -416,6 +416,15 @@ def test_newton_on_a_saturated_activation_needs_shorter_corrections():
     np.testing.assert_allclose(x + 10 * np.tanh(1000 * x), 0.5, rtol=0, atol=1e-11)
 
 
+def test_a_sample_that_is_solved_does_not_hold_up_another():
+    field = Field(np.exp, lambda x, dx: np.exp(x) * dx)
+    known, gains = [np.array([[0.1, 0.2, 0.3, 50.0]])], np.array([[-1.0]])
+    (alone,) = Newton().solve([field], [known[0][:, :3]], gains, np.zeros((1, 3)))
+    guess = np.append(alone, [[8.0]], axis=1)
+    (x,) = Newton().solve([field], known, gains, guess)
+    np.testing.assert_allclose(x + np.exp(x), known[0], rtol=1e-13)
+
+
 def test_newton_failures_say_when_and_why():
     problem = single(-1.0, 1.0, 1)  # I - h D F = 0: no solution
     with pytest.raises(SolveError, match=r"at t = 0, step 1: singular Newton matrix"):

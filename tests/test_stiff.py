@@ -38,6 +38,7 @@ from solvers import (
 )
 from solvers.adjoint import discretize as adjoint
 from solvers.adjoint import tape
+from solvers.adjoint.step_derivatives import StepDerivatives
 from solvers.steps import shifted
 from studies import stiff_problems
 from studies.stiff_problems import Reactions
@@ -283,10 +284,11 @@ def test_a_moving_equilibrium(method):
     inside = np.max(np.abs(run.trajectory.states[:, 0, 0] - np.cos(times)))
     ends = integrate(network, control, np.ones((1, 1)), method(rtol=1e-7, atol=1e-7), save="steps")
     there = ends.trajectory
-    np.testing.assert_allclose(there.states[:, 0, 0], np.cos(there.times), rtol=0, atol=2e-7)
+    np.testing.assert_allclose(there.states[:, 0, 0], np.cos(there.times), rtol=0, atol=5e-7)
     assert run.statistics["steps"] < 80
     # what the estimate does not see: the polynomial inside, O(h^4)
-    assert inside < 0.02 * np.max(np.diff(there.times)) ** 4
+    longest = np.max(np.diff(there.times))
+    assert inside < (1e-3 if method is RadauIIA5 else 0.15) * longest**4
 
 
 @both
@@ -553,3 +555,35 @@ def test_architectures_of_chosen_steps(method, rng):
     assert layered.depth == len(method.b) * run.statistics["steps"]
     exact = integrate(network, control, initial, DOP853(rtol=1e-12, atol=1e-12)).trajectory.final
     np.testing.assert_allclose(layered(initial), exact, rtol=0, atol=1e-4)
+
+
+@both
+def test_the_adjoint_identity_of_one_step(method, rng):
+    network = WidthDepth(GRID, tanh)
+    space = network.controls(TimeMesh(1.0, 1))
+    control, direction = space.random(rng, 3.0), space.random(rng)
+    f, df, p = (rng.standard_normal((5, 2)) for _ in range(3))
+    derivatives = StepDerivatives(network, control, method())
+    step = derivatives.step(0, 0.0, 0.7, f)
+    moved, _ = derivatives.tangent(step, direction, df)
+    before, _, bars = derivatives.adjoint(step, p)
+    w = network.weights[:, None]
+    varied = direction.variation(0, 0.0)
+    blocks = {b.name: b.weights for b in network.blocks()}
+    right = np.sum(w * df * before)
+    for bar in bars:
+        right += 0.7 * sum(np.sum(blocks[name] * varied[name] * bar[name]) for name in varied)
+    assert np.sum(w * moved * p) == pytest.approx(right, rel=1e-12)
+
+
+@both
+def test_long_steps_of_a_very_stiff_equation_are_solved_again(method):
+    """Its residual grows a millionfold while the corrections converge."""
+    problem = stiff_problems.van_der_pol(1e-6)
+    mesh = TimeMesh(0.2, 1)
+    learning = LearningProblem(problem.network, problem.initial, np.zeros((2, 1)), mesh)
+    control = learning.space.sample(**problem.rates)
+    stepper = method(rtol=1e-5, atol=1e-5)
+    value = discretize(learning, stepper).value(control)
+    final = integrate(problem.network, control, problem.initial, stepper).trajectory.final
+    assert value == pytest.approx(0.5 * np.sum(final**2), rel=1e-6)
