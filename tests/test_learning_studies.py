@@ -366,9 +366,9 @@ TINY = {
         },
     ),
     "solution_counts": (
-        [{"layers": 5, "starts": 1, "last": 1.0}],
+        [{"layers": 6, "starts": 1, "last": 1.0}],
         {
-            "counts": r"5 Euler layers: subcritical pitchfork at T = 0\.7\d+ \(of the equation "
+            "counts": r"6 Euler layers: subcritical pitchfork at T = 0\.7\d+ \(of the equation "
             r"0\.7150077\).*1, 5, 3; of .* 1, 5, 3\. 1 random starts at each of 9"
         },
     ),
