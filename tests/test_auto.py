@@ -7,8 +7,10 @@ import pytest
 from test_classical_problems import Arenstorf, Lorenz, Still
 
 from continuum import (
+    Chain,
     Interval,
     LearningProblem,
+    Linear,
     SquaredError,
     TimeMesh,
     WidthDepth,
@@ -30,6 +32,8 @@ from solvers import (
     observed_orders,
 )
 from solvers.adjoint.tape import adaptive_steps
+from solvers.flow.adaptive import Attempt
+from solvers.flow.switching import _Implicit
 from solvers.steps.auto import InTurn
 from studies.stiff_problems import Reactions, hires, oregonator, robertson, van_der_pol
 
@@ -234,12 +238,41 @@ def test_derivatives_are_exact_on_the_steps_of_both_methods(in_time, running, rn
 
 
 def test_the_value_is_that_of_the_run(rng):
+    """The explicit steps are the same to rounding, the implicit ones are solved more accurately."""
     problem, c = stiff_learning(rng, "layers", None)
     stepper = Auto(rtol=1e-7, atol=1e-9)
     path = discretize(problem, stepper).run(c)
-    solution = integrate(problem.network, c, problem.initial, stepper)
-    assert solution.statistics["steps"] == len(path.times) - 1
-    np.testing.assert_allclose(path.states[-1], solution.trajectory.final, atol=1e-6)
+    solution = integrate(problem.network, c, problem.initial, stepper, save="steps")
+    np.testing.assert_allclose(path.times, solution.trajectory.times, atol=1e-12)
+    np.testing.assert_allclose(path.states, solution.trajectory.states, atol=1e-6)
+    method = adaptive_steps(problem, c, stepper, keep=False)[2]
+    assert isinstance(method, InTurn)
+    first = path.times < method.starts[1]
+    assert np.sum(first) > 15
+    ours, theirs = path.states[first], solution.trajectory.states[first]
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_methods_in_turn():
+    explicit, implicit = Auto(rtol=1e-6, atol=1e-6).methods
+    method = InTurn.of({0.0: explicit, 0.5: implicit, 0.75: explicit})
+    for t, expected in ((0.0, explicit), (0.4, explicit), (0.5, implicit), (0.8, explicit)):
+        assert method.at(t) is expected
+
+
+def test_the_rate_of_an_implicit_step_is_that_of_the_stiffest_direction(rng):
+    """f' = A f with eigenvalues -1, -30, -1000, from a direction that is nearly the slowest one."""
+    vectors = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    matrix = -vectors * np.array([1.0, 30.0, 1000.0]) @ vectors.T
+    network = Chain(3, (Linear("w", 3),))
+    control = network.control(TimeMesh(1.0, 1), w=matrix)
+    stepper = RadauIIA5(rtol=1e-6, atol=1.0)
+    direction = vectors[:, :1] + 1e-4 * rng.standard_normal((3, 1))
+    judge, f, h = _Implicit(network, stepper, np.zeros((3, 1)), direction), np.zeros((3, 1)), 1e-3
+    for _ in range(8):
+        judge.look(Attempt(0, 0.0, h, f, [], True, control, stepper), f)
+    assert judge.rate == pytest.approx(1.0, rel=1e-6)
+    assert judge.count.found == 8  # steps of length 1e-3 would do for an explicit method
 
 
 # -- bad input

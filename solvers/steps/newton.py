@@ -267,8 +267,8 @@ def _shortened(
     for _ in range(40):
         trial = x + factor * correction
         new_residual = system.residual(trial)
-        new = xp.max(xp.abs(new_residual), axis=(0, 1))
-        falls = xp.where(small, small, new <= (1.0 - 1e-4 * factor) * old)
+        falls = xp.max(xp.abs(new_residual), axis=(0, 1)) <= (1.0 - 1e-4 * factor) * old
+        falls = xp.where(small, small, falls)
         if not bool(xp.all(falls)) and bool(xp.all(xp.isfinite(new_residual))):
             following = xp.max(xp.abs(system.correction(x, new_residual)), axis=(0, 1))
             falls = xp.where(falls, falls, following <= (1.0 - 0.25 * factor) * size)
