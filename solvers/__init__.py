@@ -43,6 +43,7 @@ from .run.iteration import Interrupted
 from .run.monitors import EverySeconds, EverySteps, Monitor, Progress, Record, Snapshot, Stop
 from .run.solution import Solution, SolveError, Trajectory
 from .run.status import Status
+from .steps.auto import Auto
 from .steps.embedded import DOP853, DormandPrince
 from .steps.implicit import SDIRK3, BackwardEuler, ImplicitMidpoint
 from .steps.newton import Newton
@@ -82,6 +83,7 @@ __all__ = [
     "Architecture",
     "Arclength",
     "Attempt",
+    "Auto",
     "BackwardEuler",
     "Branch",
     "Certificate",

@@ -95,7 +95,9 @@ class Reactions(Network):
         """The first, second and third factor of every term: (R, M) each."""
         xp = namespace(f)
         padded = xp.concat([f, xp.full_like(f[:1, :], last)], axis=0)
-        return [padded[self.factors[:, d], :] for d in range(_DEGREE)]
+        if xp is np:
+            return [padded[self.factors[:, d]] for d in range(_DEGREE)]
+        return [xp.take(padded, like(self.factors[:, d], f), axis=0) for d in range(_DEGREE)]
 
     def _gathered(self, back: Sequence[Array]) -> Array:
         """(N, M): sums over the factors (r, d) that are unit i."""
@@ -123,7 +125,7 @@ class StiffProblem:
 
     name: str
     network: Network
-    rates: Mapping[str, object]
+    rates: Mapping[str, Array | float]
     initial: Array
     horizon: float
     final: Array

@@ -25,7 +25,7 @@ CORE = """
     quadrature controls networks kernels transfers stability integrate problem adjoint steppers
     architectures adjoint_steppers readouts sets penalties methods proximal pontryagin msa
     certificate shooting chain chain_loops functional row_problems joint_terms endpoints
-    linear_quadratic riccati riccati_newton
+    linear_quadratic riccati riccati_newton stiff auto classical_problems
 """
 TESTS = [f"tests/test_{name}.py" for name in CORE.split()]
 TESTS.append("tests/laws/test_hamiltonian_and_gradient.py")
@@ -74,7 +74,7 @@ MUTANTS = [
     (
         "an objective that ignores adaptive steps",
         "solvers/adjoint/discretize.py",
-        "if not isinstance(stepper, AdaptiveRungeKutta):",
+        "if not stepper.adaptive:",
         "if True:",
     ),
     (
@@ -91,9 +91,27 @@ MUTANTS = [
     ),
     (
         "a wrong implicit tableau",
-        "solvers/steps/implicit.py",
+        "solvers/steps/stiff.py",
         "(296 - 169 * sqrt(6)) / 1800",
         "(296 - 168 * sqrt(6)) / 1800",
+    ),
+    (
+        "chosen stages all at the start of the step",
+        "solvers/flow/stiff_stages.py",
+        "field(t + c * h, f + z[i, ...])",
+        "field(t, f + z[i, ...])",
+    ),
+    (
+        "a method in turn that starts a step late",
+        "solvers/steps/auto.py",
+        'side="right")) - 1]',
+        'side="left")) - 1]',
+    ),
+    (
+        "a power method that stands still",
+        "solvers/flow/switching.py",
+        "xp.where(grows, new, self.direction)",
+        "self.direction",
     ),
     (
         "Newton without shorter corrections",

@@ -267,7 +267,8 @@ def test_the_gradient_does_not_depend_on_memory(method, network, rng):
     )
     control = problem.space.random(rng)
     value, gradient = discretize(problem, method, 3).value_and_gradient(control)
-    for states in (9, 12, 20, 1000):
+    least = 1 + 2 * max(4, len(method.b))  # a state, and a compiled step: two arrays a stage
+    for states in (least, least + 3, 2 * least + 2, 1000):
         limited = discretize(problem, method, 3, memory=120 * states)
         found, other = limited.value_and_gradient(control)
         assert found == pytest.approx(value, rel=1e-13)

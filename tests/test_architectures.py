@@ -19,6 +19,7 @@ from solvers import (
     ExplicitMidpoint,
     Heun,
     ImplicitMidpoint,
+    KennedyCarpenter5,
     RadauIIA5,
     architecture,
     integrate,
@@ -39,6 +40,7 @@ SCHEMES = [
     BackwardEuler(),
     SDIRK3(),
     RadauIIA5(),
+    KennedyCarpenter5(),
 ]
 
 
@@ -114,6 +116,7 @@ def test_rk4_has_four_hidden_layers_a_step_and_its_skips(rng):
         (BackwardEuler(), 1),
         (SDIRK3(), 3),
         (RadauIIA5(), 3),
+        (KennedyCarpenter5(), 7),
     ],
     ids=lambda x: name(x) if isinstance(x, Stepper) else "",
 )

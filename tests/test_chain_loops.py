@@ -41,13 +41,16 @@ from solvers import (
     Heun,
     Monitor,
     Record,
+    SolveError,
     Status,
     discretize,
     integrate,
 )
 from solvers.adjoint import chain_adjoint, chain_linear_quadratic, chain_second_order
+from solvers.adjoint.tape import adaptive_steps
 from solvers.flow import adaptive_loops, chain_loops
 from solvers.flow.adaptive import _attempt
+from solvers.flow.advance import GenericAdvance
 from solvers.flow.program import Loop, lower, pair_of
 
 GRID = gauss_legendre(Interval(0.0, 1.0), 3)
@@ -249,6 +252,71 @@ def test_attempts_in_one_call_are_the_generic_ones(stepper, in_time, samples, rn
         for name, expected in theirs[2].items():
             np.testing.assert_allclose(ours[2][name], expected, rtol=1e-7)
     assert generic[0][1][0] > 6
+
+
+@pytest.mark.parametrize("stepper", ADAPTIVE)
+@pytest.mark.parametrize("in_time", ["layers", "nodes", "static"])
+@pytest.mark.parametrize("running", [None, SquaredError()])
+def test_derivatives_on_accepted_steps_are_the_generic_ones(
+    stepper, in_time, running, rng, monkeypatch
+):
+    maps = (Linear("w", Dense(), -1), Offset("a"), Pointwise(gelu), Adjoint("w"), Offset("b"))
+    network = Chain(GRID, maps)
+    space = network.controls(TimeMesh(2.0, 3, 1.3), in_time=in_time)
+    initial, target = rng.standard_normal((2, 3, 4))
+    problem = LearningProblem(network, initial, target, space, running=running)
+    control, direction = space.random(rng, 2.0), space.random(rng)
+    objective = discretize(problem, stepper)
+    bounded = discretize(problem, stepper, memory=20_000)
+
+    def derivatives(of):
+        path = of.run(control)
+        alone = of.value_and_gradient(control)
+        assert path.value == pytest.approx(alone[0], rel=1e-13)
+        assert of.value(control) == pytest.approx(alone[0], rel=1e-13)
+        assert relative(path.gradient, alone[1]) < 1e-13
+        return path.states, path.costates, path.gradient, of.hvp(control, direction), path.times
+
+    sweeps, tape = objective.recorded(control)
+    assert tape.record is not None
+    compiled, steps = derivatives(objective), sweeps.steps
+    assert relative(bounded.gradient(control), compiled[2]) < 1e-13
+    # a generic run would choose steps that differ by rounding, so it is given these
+    monkeypatch.setattr(Loop, "of", staticmethod(lambda *arguments: None))
+    chosen = adaptive_steps(problem, control, stepper, keep=False)[0]
+    np.testing.assert_allclose(steps.start, chosen.start, rtol=1e-4)
+
+    def these(problem, control, stepper, keep):
+        advance = GenericAdvance(network, control, stepper, steps)
+        return steps, advance(initial, 0, len(steps), keep)[2], stepper
+
+    monkeypatch.setattr("solvers.adjoint.discretize.adaptive_steps", these)
+    generic = derivatives(objective)
+    for ours, theirs in zip(compiled[:2], generic[:2], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-13 * np.abs(theirs).max())
+    assert relative(compiled[2], generic[2]) < 1e-13
+    assert relative(compiled[3], generic[3]) < 1e-13
+    np.testing.assert_array_equal(compiled[4], generic[4])
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_an_adaptive_objective_that_blows_up_says_when(compiled, monkeypatch):
+    if not compiled:
+        monkeypatch.setattr(Loop, "of", staticmethod(lambda *arguments: None))
+    network = Chain(1, (Linear("w", 1), Offset("a")))
+    space = network.controls(TimeMesh(2000.0, 2))
+    problem = LearningProblem(network, np.ones((1, 1)), np.ones((1, 1)), space)
+    control = space.sample(w=1.0)
+    objective = discretize(problem, DOP853(rtol=1e-6, atol=1e-6))
+    assert objective.value(control) == np.inf
+    with pytest.raises(SolveError) as failed:
+        objective.run(control)
+    solution = failed.value.solution
+    assert solution.status is Status.NON_FINITE
+    assert solution.trajectory.times[-1] == pytest.approx(709.78, abs=0.5)
+    assert solution.detail == f"at t = {solution.trajectory.times[-1]:.6g}"
+    t = solution.trajectory.times
+    np.testing.assert_allclose(np.log(solution.trajectory.states[:, 0, 0]), t, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("compiled", [True, False])

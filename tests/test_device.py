@@ -40,6 +40,7 @@ from solvers import (
     DOP853,
     RK4,
     SDIRK3,
+    Auto,
     BackwardEuler,
     DormandPrince,
     Euler,
@@ -70,6 +71,7 @@ STEPPERS = [
     BackwardEuler(),
     SDIRK3(),
     RadauIIA5(),
+    Auto(rtol=1e-4, atol=1e-6),
     BackwardEuler(newton=Newton(krylov_above=0)),
 ]
 

@@ -45,6 +45,7 @@ from solvers import (
     LBFGS,
     RK4,
     Adam,
+    Auto,
     DormandPrince,
     Euler,
     FrankWolfe,
@@ -77,6 +78,7 @@ STEPPERS = [
     RK4(),
     ImplicitMidpoint(),
     RadauIIA5(),
+    Auto(rtol=1e-4, atol=1e-6),
     DormandPrince(rtol=1e-4, atol=1e-6),
 ]
 

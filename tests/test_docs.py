@@ -68,6 +68,8 @@ def test_own_kernel():
     assert names["norm"] == pytest.approx(2 / np.pi, rel=1e-3)
     np.testing.assert_allclose(names["first"], 2 / np.pi / np.array([1, 3, 5]), rtol=1e-2)
     assert names["memory"].shape == (64, 1)
+    assert names["limit"] == pytest.approx(2 / (0.1 * 256**1.5), rel=1e-9)
+    assert names["error"] < 1e-8
 
 
 def test_errata_cite_claims_that_exist():
@@ -86,6 +88,23 @@ def test_learning(capsys):
     assert best.name == "shooting"
     assert {a.cluster for a in names["table"].attempts} == {0}
     assert "switching times  unit 1: 0.536" in capsys.readouterr().out
+    along, space = names["along"], names["space"]
+    gradient = names["objective"].gradient(names["found"].control)
+    assert along.value == pytest.approx(space.inner(gradient, names["direction"]), rel=1e-12)
+
+
+def test_stiff():
+    names = run("stiff.md")
+    exact = names["integrate"](
+        names["network"],
+        names["control"],
+        names["initial"],
+        names["RadauIIA5"](rtol=1e-10, atol=1e-12),
+    ).trajectory.final
+    for name, run_ in names["runs"].items():
+        assert np.abs(run_.trajectory.final - exact).max() < 1e-5, name
+    assert "switched to" in names["runs"]["Auto"].detail
+    assert names["error"] < 1e-5
 
 
 def test_turnpike():

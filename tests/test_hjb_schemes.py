@@ -25,7 +25,7 @@ from continuum import (
     softplus,
     tanh,
 )
-from solvers import LBFGS, RK4, discretize, minimize
+from solvers import LBFGS, RK4, SolveError, Status, discretize, minimize
 from solvers.hjb import StateGrid, solve_hjb
 from solvers.hjb.lines import PERIODIC, Workers, axes_of
 from solvers.hjb.semi_lagrangian import (
@@ -493,3 +493,38 @@ def test_bad_input_is_named() -> None:
         value(np.zeros(2), 0.0)
     with pytest.raises(TypeError, match="grid must be a StateGrid"):
         solve_hjb(problem, 21)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scheme", ["weno", "upwind", "strang"])
+def test_values_that_overflow(scheme):
+    """V grows with T - t beyond the largest number: a failure, which keeps what is finite."""
+    problem = replace(
+        boxed([0.5], [0.0], grid=midpoint(UNIT, 1), horizon=8.0, layers=8),
+        admissible=Box(bias=(-0.01, 0.01), kernel=(-0.01, 0.01)),
+        terminal=None,
+        running=SquaredError(1e307),
+    )
+    grid = StateGrid([(-2, 2)], 41)
+    with pytest.raises(SolveError, match="value became infinite or NaN") as failure:
+        solve_hjb(problem, grid, times=17, scheme=scheme)
+    value = failure.value.solution.value
+    assert value.status is failure.value.solution.status is Status.VALUE_NOT_FINITE
+    assert 0.0 < value.times[0] < value.times[-1] == 8.0
+    assert value.detail == failure.value.solution.detail == f"before t = {value.times[0]:.6g}"
+    assert value.values.shape == (len(value.times), 41)
+    assert np.all(np.isfinite(value.values))
+    short = replace(problem, controls=problem.mesh.stretched(float(8.0 - value.times[0])))
+    again = solve_hjb(short, grid, times=len(value.times), scheme=scheme)
+    assert again.status is Status.FINISHED
+    f = np.array([[0.5, 1.0]])
+    np.testing.assert_allclose(value(f, float(value.times[0])), again(f, 0.0), rtol=1e-2)
+    with pytest.raises(ValueError, match=r"t must be in \["):
+        value(f, 0.0)
+    kept = solve_hjb(problem, grid, times=17, scheme=scheme, raise_on_failure=False)
+    np.testing.assert_array_equal(kept.values, value.values)
+
+
+def test_a_terminal_cost_that_is_not_finite():
+    problem = replace(boxed([0.5], [0.0], grid=midpoint(UNIT, 1)), terminal=SquaredError(1e308))
+    with pytest.raises(ValueError, match="terminal cost is not finite"):
+        solve_hjb(problem, StateGrid([(-4, 4)], 41), times=3)

@@ -365,6 +365,13 @@ TINY = {
             r"from 1 st.* [23] ends"
         },
     ),
+    "solution_counts": (
+        [{"layers": 6, "starts": 1, "last": 1.0}],
+        {
+            "counts": r"6 Euler layers: subcritical pitchfork at T = 0\.7\d+ \(of the equation "
+            r"0\.7150077\).*1, 5, 3; of .* 1, 5, 3\. 1 random starts at each of 9"
+        },
+    ),
     "msa_cycle": (
         [
             {

@@ -46,7 +46,16 @@ from continuum.networks import (
     SymmetricLayer,
     WidthDepth,
 )
-from solvers import RK4, SDIRK3, DormandPrince, Euler, Heun, ImplicitMidpoint, discretize
+from solvers import (
+    RK4,
+    SDIRK3,
+    DormandPrince,
+    Euler,
+    Heun,
+    ImplicitMidpoint,
+    KennedyCarpenter5,
+    discretize,
+)
 from solvers.adjoint.coefficients import Columns
 from solvers.adjoint.linear_quadratic import (
     Linearizer,
@@ -160,7 +169,9 @@ def test_networks_that_are_not_compiled(network, in_time, rng):
     check(discretize(problem, Heun()), space.random(rng, 0.7))
 
 
-@pytest.mark.parametrize("method", [ImplicitMidpoint(), SDIRK3()], ids=repr)
+@pytest.mark.parametrize(
+    "method", [ImplicitMidpoint(), SDIRK3(), KennedyCarpenter5()], ids=lambda m: type(m).__name__
+)
 def test_implicit_methods(method, rng):
     problem = problem_for(NETWORKS["neural ode"], rng)
     check(discretize(problem, method, 2), problem.space.random(rng, 0.7), rtol=1e-11)

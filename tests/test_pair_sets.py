@@ -50,6 +50,7 @@ from solvers.hjb import (
     closed_loop,
     descend_values,
     lower_bound,
+    merge_units,
     solve_hjb,
 )
 from solvers.hjb.enclosures import Velocities
@@ -146,14 +147,15 @@ def row_constraints(hull):
 
 def test_the_support_row_of_a_polygon_is_that_of_a_linear_program(rng):
     matrix, right = row_constraints(POLYGON)
-    g, tie = SPACE.random(rng), POLYGON.project(SPACE.random(rng))
-    found = tie.replaced(**POLYGON.support(g, tie, SPACE))
-    for i in range(4):
-        slope = np.concatenate([[g["bias"][0, i]], W * g["kernel"][0, i]])
-        best = linprog(-slope, matrix, right, bounds=(None, None)).fun
-        row = np.concatenate([[found["bias"][0, i]], found["kernel"][0, i]])
-        assert slope @ row == pytest.approx(-best, rel=1e-12)
-        assert np.all(matrix @ row <= right + 1e-15)
+    tie = POLYGON.project(SPACE.random(rng))
+    for g in (SPACE.random(rng) for _ in range(5)):
+        found = tie.replaced(**POLYGON.support(g, tie, SPACE))
+        for k, i in np.ndindex(3, 4):
+            slope = np.concatenate([[g["bias"][k, i]], W * g["kernel"][k, i]])
+            best = linprog(-slope, matrix, right, bounds=(None, None)).fun
+            row = np.concatenate([[found["bias"][k, i]], found["kernel"][k, i]])
+            assert slope @ row == pytest.approx(-best, rel=1e-12)
+            assert np.all(matrix @ row <= right + 1e-15)
 
 
 def test_the_nearest_row_of_a_polygon_is_that_of_a_quadratic_program(rng):
@@ -361,6 +363,21 @@ def test_the_hamiltonian_with_a_square_is_least_at_the_nearest_row(admissible, r
         assert np.all(hamiltonian.value(dict(other.items())) >= best.value - 1e-13)
 
 
+def test_penalised_rows_in_the_hull_of_the_box_are_those_in_the_box(rng):
+    """tanh, Tikhonov, one sample: a search in one unknown per row."""
+    found = []
+    for admissible in (BOX, ConvexHull(CORNERS)):
+        problem = replace(rough(admissible), penalty=Tikhonov(0.02))
+        control = admissible.project(problem.space.sample(bias=0.7, kernel=0.4))
+        found.append(layer_hamiltonian(discretize(problem), control).minimiser(dict(control)))
+    box, hull = found
+    assert box.exact
+    assert hull.exact
+    np.testing.assert_allclose(box.gap, hull.gap, rtol=1e-9, atol=1e-13)
+    for name in box.values:
+        np.testing.assert_allclose(hull.values[name], box.values[name], rtol=0, atol=1e-10)
+
+
 def test_the_hamiltonian_by_units_of_pairs_is_an_enumeration(rng):
     """Reach and value over all rows of two units, each from the sections of one a."""
     problem = boxed([0.5, -0.2], [4.0, 0.0], activation=tanh, admissible=PAIRS)
@@ -414,8 +431,8 @@ def test_proved_bounds_in_the_hull_of_the_box_are_those_in_the_box(values):
 
 
 def test_the_gain_of_a_set_counts_the_kernel_alone():
-    """a = 1 goes with b = -1: a + int b = 0 bounds no sum of |b|."""
-    problem = boxed([0.5, 0.5], [4.0, 0.0], admissible=Pairs([(1, -1), (0.9, -0.9)]))
+    """a = 1 goes with b = 1: a - int b = 0 bounds no sum of |b|."""
+    problem = boxed([0.5, 0.5], [4.0, 0.0], admissible=Pairs([(1, 1), (0.9, 0.9)]))
     assert Velocities(separable(problem))._gain >= 1.0
 
 
@@ -467,6 +484,7 @@ def test_who_takes_no_pairs_says_so(rng):
         (hull, lambda p: descend(p, LBFGS()), r"LBFGS cannot treat ConvexHull"),
         (hull, lambda p: descend(p, RiccatiNewton()), "RiccatiNewton cannot treat ConvexHull"),
         (hull, lambda p: descend_values(p, np.zeros((2, 1))), "cannot treat ConvexHull"),
+        (hull, merge_units, r"ConvexHull\(.*couples entries"),
         (
             hull,
             lambda p: proximal_alternating(p, groups=(("bias",), ("kernel",))),

@@ -108,7 +108,7 @@ def test_extremals_of_the_differential_equation():
 
 def test_counts_on_a_few_layers():
     case = solution_counts(layers=6, starts=2, last=1.0)
-    assert case.attrs["kinds"] == "pitchfork;fold;equal values"
+    assert case.attrs["kinds"] == "subcritical pitchfork;fold;equal values"
     fold, equal, pitchfork = np.sort(case["event_horizon"].values)
     assert pitchfork == pytest.approx(resnet_pitchfork(6), abs=1e-9)
     np.testing.assert_array_equal(case["count"], [1, 5, 3])

@@ -68,6 +68,7 @@ def single(kernel, horizon, layers, activation=identity, **coefficients):
         (BackwardEuler(), [64, 128, 256], 1.5e-3),
         (SDIRK3(), [16, 32, 64], 3e-7),
         (RadauIIA5(), [4, 8, 16], 3e-9),
+        (KennedyCarpenter5(), [8, 16, 32], 3e-9),
         (DOP853(rtol=1.0, atol=1.0), [4, 6, 12], 3e-13),
     ],
     ids=lambda x: name(x) if hasattr(x, "order") else "",
@@ -413,6 +414,15 @@ def test_newton_on_a_saturated_activation_needs_shorter_corrections():
         [field], [np.full((1, 2), 0.5)], np.array([[-10.0]]), np.array([[0.5, -0.4]])
     )
     np.testing.assert_allclose(x + 10 * np.tanh(1000 * x), 0.5, rtol=0, atol=1e-11)
+
+
+def test_a_sample_that_is_solved_does_not_hold_up_another():
+    field = Field(np.exp, lambda x, dx: np.exp(x) * dx)
+    known, gains = [np.array([[0.1, 0.2, 0.3, 50.0]])], np.array([[-1.0]])
+    (alone,) = Newton().solve([field], [known[0][:, :3]], gains, np.zeros((1, 3)))
+    guess = np.append(alone, [[8.0]], axis=1)
+    (x,) = Newton().solve([field], known, gains, guess)
+    np.testing.assert_allclose(x + np.exp(x), known[0], rtol=1e-13)
 
 
 def test_newton_failures_say_when_and_why():

@@ -27,6 +27,7 @@ from ..flow.advance import Steps
 from ..flow.program import Loop
 from ..run.solution import Solution, SolveError, Trajectory
 from ..run.status import Status
+from ..steps.auto import Auto
 from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.implicit import ImplicitRungeKutta
 from ..steps.tableaux import Euler, RungeKutta, Stepper
@@ -121,7 +122,7 @@ class ReducedObjective:
 
     def __post_init__(self) -> None:
         check_name("running_on", self.running_on, ("layers", "steps"))
-        if not isinstance(self.stepper, RungeKutta | ImplicitRungeKutta):
+        if not isinstance(self.stepper, RungeKutta | ImplicitRungeKutta | Auto):
             raise TypeError(
                 "stepper must be a Runge-Kutta method, explicit or implicit: only of these the "
                 "adjoint is known; "
@@ -166,7 +167,7 @@ class ReducedObjective:
 
     def _costs(self, control: Control) -> float:
         """J without the penalty, of a control that is where the states are."""
-        sweeps, tape = self._start(control, keep=self.memory is None)
+        sweeps, tape = self._start(control, keep=self.memory is None, derivatives=False)
         if tape is not None:
             return sweeps.value(tape)
         f, count, total = self.problem.initial, len(sweeps.steps), 0.0
@@ -317,17 +318,23 @@ class ReducedObjective:
             raise TypeError(f"the steps of {self.stepper!r} are known after the run only")
         return prepare(self.problem, control, self._tableau, *self._equal)
 
-    def _start(self, control: Control, keep: bool) -> tuple[Sweeps, Tape | None]:
-        """The sweeps, and the tape of the whole run where choosing the steps has made one."""
+    def _start(
+        self, control: Control, keep: bool, derivatives: bool = True
+    ) -> tuple[Sweeps, Tape | None]:
+        """The sweeps, and the tape of the whole run where choosing the steps has made one, with
+        what derivatives need, if they are wanted: those of compiled loops read more than states.
+        """
         problem, stepper = self.problem, self._tableau
         if not stepper.adaptive:
             return prepare(problem, control, stepper, *self._equal), None
-        explicit = isinstance(stepper, AdaptiveRungeKutta)
-        steps, states = adaptive_steps(problem, control, stepper, keep and explicit)
-        rule = Rule.of(problem, steps, self.running_on)
-        sweeps = replace(prepare(problem, control, stepper, steps, rule), compiled=None)
+        once = isinstance(stepper, AdaptiveRungeKutta) and not (
+            derivatives and Loop.of(problem.network, control, stepper, problem.initial) is not None
+        )
         # the steps of an implicit method are solved again, to the tolerance of stepper.newton
-        return sweeps, Tape(0, steps, states) if keep and explicit else None
+        steps, states, method = adaptive_steps(problem, control, stepper, keep and once)
+        rule = Rule.of(problem, steps, self.running_on)
+        sweeps = prepare(problem, control, method, steps, rule)
+        return sweeps, Tape(0, steps, states) if keep and once else None
 
     def recorded(self, control: Control) -> tuple[Sweeps, Tape]:
         """The sweeps at a control that is where the states are, and the tape of the whole run.

@@ -22,8 +22,8 @@ from continuum.controls import Control
 from continuum.networks import Network
 
 from ..flow.advance import tangent, velocity
+from ..steps.auto import InTurn
 from ..steps.implicit import ImplicitRungeKutta
-from ..steps.newton import Newton
 from ..steps.tableaux import RungeKutta, combine
 from .stage_equations import StageEquations
 
@@ -35,21 +35,13 @@ Tableau = RungeKutta | ImplicitRungeKutta
 class Step:
     """One step of length h from t in a layer, with its stages; made by `StepDerivatives.step`."""
 
+    stepper: Tableau
     layer: int
     h: float
     times: list[float]
     stages: list[Array]
     values: list[Mapping[str, Array]]
     equations: Mapping[tuple[int, ...], StageEquations]
-
-
-@dataclass(frozen=True, eq=False)
-class StepDerivatives:
-    """For every step of a run of a tableau with this network and control."""
-
-    network: Network
-    control: Control
-    stepper: Tableau
 
     @property
     def groups(self) -> Sequence[tuple[int, ...]]:
@@ -58,9 +50,20 @@ class StepDerivatives:
             return self.stepper.form.groups
         return tuple((i,) for i in range(len(self.stepper.c)))
 
+
+@dataclass(frozen=True, eq=False)
+class StepDerivatives:
+    """For every step of a run of a tableau, or several in turn, with this network and control."""
+
+    network: Network
+    control: Control
+    stepper: Tableau | InTurn
+
     def step(self, layer: int, t: float, h: float, f: Array) -> Step:
         """The step from the state f.  Raises StepFailed if an implicit equation was not solved."""
         network, control, stepper = self.network, self.control, self.stepper
+        if isinstance(stepper, InTurn):
+            stepper = stepper.at(t)
         times = [t + float(c) * h for c in stepper.c]
         values = [control.at_layer(layer, at) for at in times]
 
@@ -74,20 +77,20 @@ class StepDerivatives:
                 stages.append(combine(f, h, stepper.a[i], slopes))
                 if i + 1 < len(times):
                     slopes.append(network.velocity(stages[i], values[i], at))
-            return Step(layer, h, times, stages, values, {})
+            return Step(stepper, layer, h, times, stages, values, {})
         stages = stepper.stages(
             speed, lambda at, x, dx: tangent(network, control, layer, at, x, dx), t, h, f
         )
         equations = {
-            group: self._equations(stepper.newton, group, h, times, stages, values)
-            for group in self.groups
+            group: self._equations(stepper, group, h, times, stages, values)
+            for group in stepper.form.groups
             if any(stepper.a[i, i] for i in group)  # an explicit stage has no equation
         }
-        return Step(layer, h, times, stages, values, equations)
+        return Step(stepper, layer, h, times, stages, values, equations)
 
     def _equations(
         self,
-        newton: Newton,
+        stepper: ImplicitRungeKutta,
         group: tuple[int, ...],
         h: float,
         times: list[float],
@@ -99,19 +102,19 @@ class StepDerivatives:
             [stages[i] for i in group],
             [lambda x, dx, i=i: network.jvp(x, values[i], times[i], dx, {}) for i in group],
             [lambda x, p, i=i: network.vjp(x, values[i], times[i], p)[0] for i in group],
-            h * self.stepper.a[np.ix_(chosen, chosen)],
+            h * stepper.a[np.ix_(chosen, chosen)],
             network.weights_like(stages[0]),
-            newton.matrix_free(stages[0]),
-            newton.preconditioner,
+            stepper.newton.matrix_free(stages[0]),
+            stepper.newton.preconditioner,
             [times[i] for i in group],
         )
 
     def tangent(self, step: Step, direction: Control, df: Array) -> tuple[Array, list[Array]]:
         """(df+, the dF_i) of the direction (df, direction)."""
-        network, a = self.network, self.stepper.a
+        network, a = self.network, step.stepper.a
         dstages: dict[int, Array] = {}
         dslopes: dict[int, Array] = {}
-        for group in self.groups:
+        for group in step.groups:
             known = {i: _combined(df, step.h, a[i], dslopes) for i in group}
             varied = {i: direction.variation(step.layer, step.times[i]) for i in group}
             if group in step.equations:
@@ -129,19 +132,19 @@ class StepDerivatives:
                 dslopes[i] = network.jvp(
                     step.stages[i], step.values[i], step.times[i], dstages[i], varied[i]
                 )
-        return _combined(df, step.h, self.stepper.b, dslopes), [
+        return _combined(df, step.h, step.stepper.b, dslopes), [
             dstages[i] for i in range(len(step.stages))
         ]
 
     def adjoint(self, step: Step, p: Array) -> tuple[Array, list[Array], list[Cotangents]]:
         """(p, the lambda_i, the (D_c F)* lambda_i by stage) of the costate after the step."""
-        network, a, count = self.network, self.stepper.a, len(step.stages)
+        network, a, count = self.network, step.stepper.a, len(step.stages)
         back: dict[int, Array] = {}
         lam: dict[int, Array] = {}
         bars: dict[int, Cotangents] = {}
-        for group in reversed(self.groups):
+        for group in reversed(step.groups):
             known = {
-                i: _combined(float(self.stepper.b[i]) * p, step.h, a[:, i], back) for i in group
+                i: _combined(float(step.stepper.b[i]) * p, step.h, a[:, i], back) for i in group
             }
             lam |= self._solve_adjoint(step, group, known)
             for i in reversed(group):
@@ -157,7 +160,7 @@ class StepDerivatives:
         """The derivatives of what `adjoint` returns, p and the cotangents, when p after the step
         changes by dp.
         """
-        network, a, count = self.network, self.stepper.a, len(step.stages)
+        network, a, count = self.network, step.stepper.a, len(step.stages)
         dback: dict[int, Array] = {}
         bars: dict[int, Cotangents] = {}
 
@@ -167,9 +170,9 @@ class StepDerivatives:
                 step.stages[i], step.values[i], step.times[i], lam[i], dstages[i], varied, dlam
             )
 
-        for group in reversed(self.groups):
+        for group in reversed(step.groups):
             known = {
-                i: _combined(float(self.stepper.b[i]) * dp, step.h, a[:, i], dback) for i in group
+                i: _combined(float(step.stepper.b[i]) * dp, step.h, a[:, i], dback) for i in group
             }
             if group in step.equations:
                 own = {j: change(j, 0.0 * dp)[0] for j in group}

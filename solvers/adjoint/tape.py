@@ -2,7 +2,7 @@
 apply.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -13,14 +13,15 @@ from continuum.arrays import Array, like, namespace
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
+from ..flow.adaptive import stretches
 from ..flow.advance import Advance, CompiledAdvance, GenericAdvance, Steps
-from ..flow.program import Loop
-from ..flow.stiff_steps import chosen_steps
+from ..flow.program import Loop, pair_of
+from ..flow.switching import all_attempts
 from ..run.solution import Solution, SolveError, States, Trajectory
 from ..run.status import Status
+from ..steps.auto import Auto, Chooser, InTurn
 from ..steps.embedded import AdaptiveRungeKutta
-from ..steps.stiff import EmbeddedImplicit
-from ..steps.tableaux import StepFailed
+from ..steps.tableaux import StepFailed, Stepper
 from . import chain_adjoint, chain_second_order
 from .discrete_cost import DiscreteCost, Rule
 from .step_derivatives import StepDerivatives, Tableau
@@ -105,7 +106,7 @@ class Sweeps:
 
     problem: LearningProblem
     control: Control
-    stepper: Tableau
+    stepper: Tableau | InTurn
     steps: Steps
     cost: DiscreteCost
     compiled: Loop | None
@@ -188,7 +189,11 @@ class Sweeps:
 
 
 def prepare(
-    problem: LearningProblem, control: Control, stepper: Tableau, steps: Steps, rule: Rule
+    problem: LearningProblem,
+    control: Control,
+    stepper: Tableau | InTurn,
+    steps: Steps,
+    rule: Rule,
 ) -> Sweeps:
     """The sweeps over these steps."""
     loop = Loop.of(problem.network, control, stepper, problem.initial)
@@ -197,32 +202,70 @@ def prepare(
 
 
 def adaptive_steps(
-    problem: LearningProblem, control: Control, stepper: Tableau, keep: bool
-) -> tuple[Steps, States]:
-    """The accepted steps and, if kept, their states; they end at the ends of layers where control
-    or cost needs it.
+    problem: LearningProblem, control: Control, stepper: Stepper, keep: bool
+) -> tuple[Steps, States, Tableau | InTurn]:
+    """The accepted steps, their states if kept, and the method that makes them, which is InTurn
+    for Auto; they end at the ends of layers where control or cost needs it.
 
     raises SolveError if the run fails, TypeError for a method that chooses no steps
     """
-    if not isinstance(stepper, AdaptiveRungeKutta | EmbeddedImplicit):
+    if not isinstance(stepper, Chooser | Auto):
         raise TypeError(f"{stepper!r} does not choose its steps")
     stops = control.breakpoints
     if problem.running is not None:
         stops = tuple(float(t) for t in problem.mesh.nodes[1:-1])
     taken, states = [], [problem.initial]
+    methods: dict[float, Chooser] = {}
     with np.errstate(over="ignore", invalid="ignore"):
-        for attempt in chosen_steps(problem.network, control, stepper, problem.initial, stops):
-            if attempt.accepted:
-                taken.append((attempt.layer, attempt.start, attempt.end - attempt.start))
-                if not keep:
-                    states.clear()
-                states.append(attempt.state)
-            if attempt.status is not None:
+        for method, made, reached, status in _accepted(problem, control, stepper, stops, keep):
+            if made and method not in [*methods.values()][-1:]:
+                methods[made[0][1]] = method
+            taken += made
+            if reached and not keep:
+                states.clear()
+            states += reached
+            if status is not None:
                 stacked = namespace(states[0]).stack(states)
-                times = np.append([s[1] for s in taken], attempt.start)[-len(states) :]
-                detail = f"at t = {attempt.start:.6g}"
-                raise SolveError(Solution(Trajectory(times, stacked), attempt.status, detail))
-    return Steps.accepted(problem.mesh, taken), states
+                end = sum(taken[-1][1:]) if taken else 0.0
+                times = np.append([s[1] for s in taken], end)[-len(states) :]
+                detail = f"at t = {end:.6g}"
+                raise SolveError(Solution(Trajectory(times, stacked), status, detail))
+    used = stepper if not isinstance(stepper, Auto) else InTurn.of(methods)
+    return Steps.accepted(problem.mesh, taken), states, used
+
+
+_Made = tuple[Chooser, list[tuple[int, float, float]], list[Array], Status | None]
+_TOGETHER = 256  # accepted steps that a compiled call makes
+
+
+def _accepted(
+    problem: LearningProblem,
+    control: Control,
+    stepper: Chooser | Auto,
+    stops: Sequence[float],
+    keep: bool,
+) -> Iterator[_Made]:
+    """A method, accepted steps of it (layer, start, size), the states after them, or at least the
+    last one, and why there are no more.
+    """
+    f, loop, pair = problem.initial, None, None
+    if isinstance(stepper, AdaptiveRungeKutta):
+        loop = Loop.of(problem.network, control, stepper, f)
+        pair = None if loop is None else pair_of(stepper, problem.network.weights)
+    if not isinstance(stepper, AdaptiveRungeKutta) or loop is None or pair is None:
+        for attempt in all_attempts(problem.network, control, stepper, f, stops):
+            if attempt.accepted:
+                step = attempt.layer, attempt.start, attempt.end - attempt.start
+                yield attempt.method, [step], [attempt.state], None
+            elif attempt.status is not None:
+                yield attempt.method, [], [], attempt.status
+        return
+    limits, kept = (_TOGETHER, 4 * _TOGETHER), (_TOGETHER, _TOGETHER * keep)
+    for part in stretches(loop, control, stepper, pair, f, stops, lambda: limits, kept):
+        starts = np.append(part.start, part.ends)[:-1]
+        steps = zip(starts.tolist(), (part.ends - starts).tolist(), strict=True)
+        states = [*part.states] if keep else [part.state]
+        yield stepper, [(part.layer, *step) for step in steps], states, part.status
 
 
 @dataclass(eq=False)

@@ -12,6 +12,7 @@ from continuum.networks.network import Values
 
 from ..run.status import Status
 from ..steps.embedded import AdaptiveRungeKutta, mean_square, worst
+from ..steps.stiff import EmbeddedImplicit
 from ..steps.tableaux import Velocity, combine
 from .adaptive_loops import (
     NON_FINITE,
@@ -35,6 +36,7 @@ class Attempt:
     further one.
 
     control : as it is between the breakpoints around the step
+    method : whose step it is
     """
 
     layer: int
@@ -44,6 +46,7 @@ class Attempt:
     slopes: list[Array]
     accepted: bool
     control: ControlPath
+    method: AdaptiveRungeKutta | EmbeddedImplicit
     status: Status | None = None
 
 
@@ -65,8 +68,12 @@ def accepted_steps(
     stepper: AdaptiveRungeKutta,
     f: Array,
     breakpoints: Sequence[float],
+    begin: tuple[float, float] = (0.0, 0.0),
 ) -> Iterator[Attempt]:
-    """All attempts from 0 to the horizon; no accepted step crosses a breakpoint.
+    """All attempts to the horizon; no accepted step crosses a breakpoint.
+
+    begin : the time from which on, where the state is f, and the length of the first attempt; 0 to
+        choose it
 
     With e the scaled error of a step of length h and q its order, the next one has the length
     h SAFETY e^(-1/(q + 1)), within SHORTEST and LONGEST times h, at most max_step, and not longer
@@ -75,7 +82,7 @@ def accepted_steps(
     """
     mesh = control.mesh
     ends = [*breakpoints, mesh.horizon]
-    t, h = 0.0, 0.0
+    t, h = begin
     w = network.weights_like(f)
     loop = Loop.of(network, control, stepper, f)
     pair = None if loop is None else pair_of(stepper, w)
@@ -108,7 +115,7 @@ def accepted_steps(
                 finite = bool(namespace(f).all(namespace(f).isfinite(first)))
                 finite = finite and bool(np.isfinite(error))
                 status = Status.STEP_UNDERFLOW if finite else Status.NON_FINITE
-                yield Attempt(layer, t, t, f, [], False, piece, status)
+                yield Attempt(layer, t, t, f, [], False, piece, stepper, status)
                 return
             size, before = planned(h, end - t, stepper.max_step), error
             reached = end if size == end - t else t + size
@@ -118,7 +125,7 @@ def accepted_steps(
             else:
                 state, slopes, error = _attempt(slope, stepper, t, size, f, first, w)
             accepted = error <= 1.0
-            yield Attempt(layer, t, reached, state, slopes, accepted, piece)
+            yield Attempt(layer, t, reached, state, slopes, accepted, piece, stepper)
             h = following(h, size, error, before, rules)
             if accepted:
                 t, f = reached, state
@@ -187,6 +194,9 @@ def first_step(
 class Stretch:
     """Attempts made in one compiled call: the numbers of accepted and rejected ones, the times and
     the state they led to; `status` is set if there can be no further one.
+
+    layer : in which they are
+    ends, states : of the accepted ones, (accepted,) and (accepted, N, M), where they are kept
     """
 
     accepted: int
@@ -194,7 +204,10 @@ class Stretch:
     start: float
     end: float
     state: Array
-    status: Status | None = None
+    status: Status | None
+    layer: int
+    ends: Array
+    states: Array
 
 
 _ENDS = {UNDERFLOW: Status.STEP_UNDERFLOW, NON_FINITE: Status.NON_FINITE}
@@ -206,23 +219,28 @@ def stretches(
     stepper: AdaptiveRungeKutta,
     pair: Pair,
     f: Array,
+    breakpoints: Sequence[float],
     limits: Callable[[], tuple[int, int]],
+    kept: tuple[int, int] = (0, 0),
 ) -> Iterator[Stretch]:
     """The steps of `accepted_steps` from 0 to the horizon, each stretch of them in compiled code.
 
     limits : how many accepted steps and attempts the next stretch may have
+    kept : for how many accepted steps there is room for their ends, and for their states
     """
     mesh, rules = control.mesh, rules_of(stepper)
     reached = Reached(0.0, 0.0, 0.0)
-    for end in (*control.breakpoints, mesh.horizon):
+    for end in (*breakpoints, mesh.horizon):
         layer = mesh.layer_of(0.5 * (reached.t + end))
         span = Span(layer, float(mesh.nodes[layer]), float(mesh.steps[layer]), float(end))
         reached = reached._replace(error=0.0)
         while reached.t < end:
             start = reached.t
+            ends, states = np.empty(kept[0]), np.empty((kept[1], *f.shape))
             f, reached, accepted, rejected, code = loop.march(
-                pair, rules, f, span, reached, limits()
+                pair, rules, f, span, reached, limits(), ends, states
             )
-            yield Stretch(accepted, rejected, start, reached.t, f, _ENDS.get(code))
+            made = ends[:accepted], states[:accepted]
+            yield Stretch(accepted, rejected, start, reached.t, f, _ENDS.get(code), layer, *made)
             if code in _ENDS:
                 return

@@ -133,11 +133,27 @@ class Span(NamedTuple):
 
 @compiled
 def march(
-    f, samples, work, program, blocks, method, pair, rules, span, reached, most, attempts, slopes
+    f,
+    samples,
+    work,
+    program,
+    blocks,
+    method,
+    pair,
+    rules,
+    span,
+    reached,
+    most,
+    attempts,
+    slopes,
+    ends,
+    states,
 ):
     """Steps f in place to the end of the span, with at most so many accepted steps and attempts.
 
     slopes : (s + 1, N M), room for the slopes of a step and for its state
+    ends, states : (most,) and (most, N M), or (0,) and (0, N M): the ends of the accepted steps and
+        the states there are written to them
     Returns t, h, error (what `Reached` keeps), the numbers of accepted and rejected attempts and
     GOING, UNDERFLOW or NON_FINITE; f is finite if it was.
     """
@@ -176,6 +192,10 @@ def march(
             t = end if size == left else t + size
             f[:] = state
             first[:] = last  # the last slope of a pair of the package is the first of the next
+            if ends.size > 0:
+                ends[accepted] = t
+            if states.shape[0] > 0:
+                states[accepted] = f
             accepted += 1
         else:
             rejected += 1

@@ -21,6 +21,7 @@ from continuum.networks import Network, Staged
 from ..run.monitors import Monitor, Snapshot, Watch
 from ..run.solution import Solution, States, Trajectory
 from ..run.status import Status
+from ..steps.auto import Auto
 from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.stiff import EmbeddedImplicit
 from ..steps.tableaux import RungeKutta, StepFailed, Stepper
@@ -30,7 +31,7 @@ from .chain_loops import Pair
 from .program import Loop, pair_of
 from .step_length import has_grown, largest, too_long
 from .stiff_stages import Effort
-from .stiff_steps import chosen_steps
+from .switching import all_attempts
 
 Save = Literal["final", "layers", "steps"]
 
@@ -73,15 +74,20 @@ def integrate(
 
     initial : (N, M)
     stepper : one step per layer, or `steps_per_layer`, cut in two where a breakpoint of a control
-        given by functions lies inside; DormandPrince(rtol=, atol=) and DOP853(rtol=, atol=) choose
-        their own steps, which end at the control's breakpoints
+        given by functions lies inside; DormandPrince(rtol=, atol=), DOP853(rtol=, atol=) and, for
+        stiff equations, RadauIIA5(rtol=, atol=) and KennedyCarpenter5(rtol=, atol=) choose their
+        own steps, which end at the control's breakpoints; Auto(rtol=, atol=) takes one of the
+        former until the equation is stiff, then one of the latter until it no longer is
     save : "final", "layers" (at the ends of layers), "steps", or increasing times in [0, T]; states
-        inside a step come from the method's continuous extension (of order 4 or 7) or, with fixed
-        steps, from cubic Hermite interpolation
+        inside a chosen step come from the method's continuous extension (of order 3, 4 or 7),
+        inside a fixed one from cubic Hermite interpolation
     device : None computes where `initial` is, "cpu" with NumPy, "gpu" with CuPy (or NumPy if there
         is no GPU, after a RuntimeWarning that says why); the control is carried there, the states
         stay there, `to_host` brings them back
-    returns Solution with .trajectory and statistics "steps", "rejected", "seconds"
+    returns Solution with .trajectory and statistics "steps", "rejected", "seconds"; where an
+        implicit method chose the steps also "velocities", evaluations of F, "jacobians", matrices
+        D_f F, and "factorisations" (two for a step of RadauIIA5, one for KennedyCarpenter5); with
+        Auto also "switches", whose times and reasons are in .detail
     raises SolveError if the run fails, unless raise_on_failure=False: its solution has the states
         before the failure, all of them finite; ValueError, TypeError for bad input, ValueError also
         for a function of time that is not finite, with its block and t
@@ -126,11 +132,11 @@ def integrate(
         network, control, save if isinstance(save, str) and wanted is None else "times", wanted
     )
     steps = None
-    effort = Effort()
-    if isinstance(stepper, AdaptiveRungeKutta | EmbeddedImplicit) and stepper.adaptive:
+    effort, changes = Effort(), list[str]()
+    if isinstance(stepper, AdaptiveRungeKutta | EmbeddedImplicit | Auto) and stepper.adaptive:
         watch = Watch(monitors, max_steps)
         keep = saver.needs_states
-        pieces = _adaptive_pieces(network, control, stepper, initial, watch, keep, effort)
+        pieces = _adaptive_pieces(network, control, stepper, initial, watch, keep, effort, changes)
     else:
         steps = equal_steps(control, steps_per_layer)
         watch = Watch(monitors, len(steps))
@@ -159,10 +165,20 @@ def integrate(
     statistics = {"steps": float(step), "rejected": float(rejected), "seconds": seconds}
     if effort.velocities:
         statistics |= {name: float(count) for name, count in asdict(effort).items()}
+    if isinstance(stepper, Auto):
+        statistics["switches"] = float(len(changes))
+        detail = "; ".join([*([detail] if detail else []), *_told(changes)])
     solution = Solution(
         saver.trajectory(), status, detail, history=watch.history(), statistics=statistics
     )
     return solution.raise_if_failed(raise_on_failure)
+
+
+def _told(changes: list[str]) -> list[str]:
+    """The changes of method, at most four of them in words."""
+    if len(changes) <= 4:
+        return changes
+    return [*changes[:2], f"{len(changes) - 3} more", changes[-1]]
 
 
 def integrate_stages(
@@ -347,11 +363,12 @@ def _too_long(
 def _adaptive_pieces(
     network: Network,
     control: ControlPath,
-    stepper: AdaptiveRungeKutta | EmbeddedImplicit,
+    stepper: AdaptiveRungeKutta | EmbeddedImplicit | Auto,
     f: Array,
     watch: Watch,
     keep: bool,
     effort: Effort,
+    changes: list[str],
 ) -> Iterator[Piece]:
     """As many accepted steps as nobody looks at in compiled code, or attempts one by one."""
     pieces = None
@@ -361,7 +378,7 @@ def _adaptive_pieces(
         if loop is not None and pair is not None:
             pieces = _stretches(loop, pair, control, stepper, f, watch)
     if pieces is None:
-        pieces = _attempts(network, control, stepper, f, effort)
+        pieces = _attempts(network, control, stepper, f, effort, changes)
     count, max_steps, horizon = 0, watch.total, control.mesh.horizon
     for piece in pieces:
         yield piece
@@ -387,7 +404,7 @@ def _stretches(
     def limits() -> tuple[int, int]:
         return watch.until(count, watch.total - count), attempts
 
-    for part in stretches(loop, control, stepper, pair, f, limits):
+    for part in stretches(loop, control, stepper, pair, f, control.breakpoints, limits):
         count += part.accepted
         yield Piece(
             part.accepted,
@@ -404,12 +421,14 @@ def _stretches(
 def _attempts(
     network: Network,
     control: ControlPath,
-    stepper: AdaptiveRungeKutta | EmbeddedImplicit,
+    stepper: AdaptiveRungeKutta | EmbeddedImplicit | Auto,
     f: Array,
     effort: Effort,
+    changes: list[str],
 ) -> Iterator[Piece]:
     """Every attempt a piece, with the states of its ends and how to fill in between."""
-    for attempt in chosen_steps(network, control, stepper, f, control.breakpoints, effort):
+    breakpoints = control.breakpoints
+    for attempt in all_attempts(network, control, stepper, f, breakpoints, effort, changes):
         start, end, path = attempt.start, attempt.end, attempt.control
         if attempt.status is not None or not attempt.accepted:
             where = f"at t = {start:.6g}" if attempt.status is not None else ""
@@ -418,7 +437,7 @@ def _attempts(
             yield Piece(0, times, [], f, path, attempt.status, where, rejected=tried)
             continue
         before, f = f, attempt.state
-        inside = stepper.interpolant(
+        inside = attempt.method.interpolant(
             lambda t, g, a=attempt: velocity(network, a.control, a.layer, t, g),
             start,
             end - start,

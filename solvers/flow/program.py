@@ -280,9 +280,12 @@ class Loop:
         span: Span,
         reached: Reached,
         limits: tuple[int, int],
+        ends: Array,
+        states: Array,
     ) -> tuple[Array, Reached, int, int, int]:
         """(state, where it stands, accepted, rejected, how it ended) after attempts from f; limits:
-        the most accepted steps and attempts.  See `adaptive_loops.march`.
+        the most accepted steps and attempts; ends and states are filled.  See
+        `adaptive_loops.march`.
         """
         samples, entries = f.shape[1], f.size
         state = np.array(f, order="C")
@@ -299,6 +302,8 @@ class Loop:
             reached,
             *limits,
             np.empty((self.method.b.size + 1, entries)),
+            ends,
+            states.reshape(len(states), entries),
         )
         return state, Reached(t, h, error), accepted, rejected, code
 

@@ -126,7 +126,7 @@ class Stages(ABC):
         self.stepper, self.norm = stepper, norm
         self.times = stepper.c.tolist()
         self.error_weights = like(stepper.error[None, :], f)
-        self.tolerance = max(10 * EPS / norm.rtol, min(0.03, norm.rtol**0.5))
+        self.tolerance = max(10 * EPS / norm.rtol, 0.02)
         self.eta = 1.0
         self.step = 0.0
         self.lost = False
@@ -185,6 +185,8 @@ class Coupled(Stages):
 
     def __init__(self, stepper: EmbeddedImplicit, norm: Norm, f: Array) -> None:
         super().__init__(stepper, norm, f)
+        # whose errors are far below the estimate, of lower order
+        self.tolerance = max(10 * EPS / norm.rtol, min(0.03, norm.rtol**0.5))
         self.from_stages = like(RadauIIA5.from_stages, f)
         self.to_stages = like(RadauIIA5.to_stages, f)
         self._ratio, self._weights = 0.0, self.to_stages

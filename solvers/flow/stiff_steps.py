@@ -46,19 +46,21 @@ def chosen_steps(
     f: Array,
     breakpoints: Sequence[float],
     effort: Effort | None = None,
+    begin: tuple[float, float] = (0.0, 0.0),
 ) -> Iterator[Attempt]:
-    """All attempts of a method that chooses its steps, from 0 to the horizon; no accepted step
-    crosses a breakpoint.
+    """All attempts of a method that chooses its steps, to the horizon; no accepted step crosses a
+    breakpoint.
 
     effort : adds up what an implicit method costs
+    begin : as in `accepted_steps`
     """
     if isinstance(stepper, AdaptiveRungeKutta):
-        yield from accepted_steps(network, control, stepper, f, breakpoints)
+        yield from accepted_steps(network, control, stepper, f, breakpoints, begin)
         return
     if not hasattr(network, "jvp"):
         raise TypeError(f"an implicit method needs the derivative of {network!r}, its jvp")
     run = _Run(network, control, stepper, Effort() if effort is None else effort, f)
-    yield from run.attempts(f, breakpoints)
+    yield from run.attempts(f, breakpoints, *begin)
 
 
 class _Run:
@@ -83,9 +85,11 @@ class _Run:
         kind = Coupled if isinstance(stepper, RadauIIA5) else OneByOne
         self.stages = kind(stepper, self.norm, f)
 
-    def attempts(self, f: Array, breakpoints: Sequence[float]) -> Iterator[Attempt]:
+    def attempts(
+        self, f: Array, breakpoints: Sequence[float], t: float, h: float
+    ) -> Iterator[Attempt]:
         """As `chosen_steps`."""
-        mesh, t, h = self.control.mesh, 0.0, 0.0
+        mesh = self.control.mesh
         for end in (*breakpoints, mesh.horizon):
             layer = mesh.layer_of(0.5 * (t + end))
             piece = self.control.between(t, end)
@@ -115,7 +119,7 @@ class _Run:
             if is_too_short(h, t):
                 finite = bool(namespace(f).all(namespace(f).isfinite(first)))
                 status = reason if finite else Status.NON_FINITE
-                yield Attempt(layer, t, t, f, [], False, piece, status), h
+                yield Attempt(layer, t, t, f, [], False, piece, stepper, status), h
                 return
             size = planned(h, end - t, stepper.max_step)
             reached = end if size == end - t else t + size
@@ -131,7 +135,7 @@ class _Run:
                 if found is None:
                     h, doubtful, rejected = 0.5 * size, True, True
                     reason = Status.NON_FINITE if self.stages.lost else Status.NEWTON_FAILED
-                    yield Attempt(layer, t, reached, f, [], False, piece), h
+                    yield Attempt(layer, t, reached, f, [], False, piece, stepper), h
                     continue
                 error = self._error(field, t, size, f, first, found, doubtful)
             accepted = error <= 1.0
@@ -139,13 +143,13 @@ class _Run:
             if not accepted:
                 h, doubtful, rejected = size * factor, True, True
                 reason = Status.STEP_UNDERFLOW if math.isfinite(error) else Status.NON_FINITE
-                yield Attempt(layer, t, reached, found.state, [], False, piece), h
+                yield Attempt(layer, t, reached, found.state, [], False, piece, stepper), h
                 continue
             stale = found.iterations > 2 and found.rate > FAST
             h = self._following(h, size, factor, stale, rejected)
             latest, before = (size, found.parts), (size, max(error, 1e-2))
             parts = [found.parts[i, ...] for i in range(len(stepper.c))]
-            yield Attempt(layer, t, reached, found.state, parts, True, piece), h
+            yield Attempt(layer, t, reached, found.state, parts, True, piece, stepper), h
             t, f, doubtful, rejected, fresh = reached, found.state, False, False, False
             if stale or linear.matrices is None:
                 linear = None

@@ -126,7 +126,9 @@ def _reason(problem: LearningProblem) -> str:
     if problem.admissible is None or not problem.admissible.convex:
         return f"the set {problem.admissible!r} is not convex"
     for name, bounds in h.bounds.items():
-        if bounds is None or bounds[0] != -bounds[1]:
+        if bounds is None:
+            return f"the set {problem.admissible!r} couples entries, a box does not"
+        if bounds[0] != -bounds[1]:
             return f"the bounds of {name} are not those of a box symmetric about 0"
     if h.rows.psi is not None and not h.rows.psi.odd:
         return f"{h.rows.psi} is not odd"

@@ -125,11 +125,11 @@ def _reach(rows: Rows, still: Array) -> tuple[Array, Array]:
 
 
 def march(rates: Rates, values: Array, times: Array, order: int) -> int:
-    """Fills values[k] (size,) at times[k] from values[-1]; returns the number of steps.
+    """Fills values[k] (size,) at times[k] from values[-1], as long as they are finite; returns the
+    number of steps.
 
     values : (S + 1, size)
     order : 3, strong stability preserving Runge-Kutta; 1, Euler
-    raises FloatingPointError when a value is no longer finite
     """
     courant = COURANT[order]
     inverse = np.array([axis.inverse for axis in rates.axes])
@@ -146,14 +146,14 @@ def march(rates: Rates, values: Array, times: Array, order: int) -> int:
                 speeds = rates(v, inside(t), rate, True)
                 bound = float(speeds @ inverse)
                 if not np.isfinite(bound):
-                    raise FloatingPointError(f"a value became infinite or NaN at t = {t:.6g}")
+                    return steps
                 left = max(1, ceil((t - low) * bound / courant))
                 dt = (t - low) / left
                 _step(rates, v, rate, stage, (t, dt), order, inside)
                 t = low if left == 1 else t - dt
                 steps += 1
         if not np.all(np.isfinite(v)):
-            raise FloatingPointError(f"a value became infinite or NaN before t = {times[k]:.6g}")
+            return steps
         values[k] = v
     return steps
 

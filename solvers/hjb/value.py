@@ -14,6 +14,7 @@ from continuum.arrays import Array
 from continuum.checks import check_array, check_count, check_name, check_positive, check_type
 from continuum.problem import LearningProblem
 
+from ..run.solution import Solution
 from ..run.status import Status
 from .grids import StateGrid
 from .lines import Workers
@@ -32,9 +33,10 @@ _CHUNK = 200_000
 class ValueFunction:
     """The value function of a problem of one sample at the nodes of a grid; see `solve_hjb`.
 
-    times : (S + 1,), increasing from 0 to T
+    times : (S + 1,), increasing from 0 to T; after a failure those alone at which, and from which
+        on, all values are finite
     values : (S + 1, *grid.shape)
-    status : how the run ended
+    status, detail : how the run ended
     steps : how many steps of the scheme were made
     gibibytes : the memory that the run needed
     """
@@ -48,11 +50,12 @@ class ValueFunction:
     status: Status
     steps: int
     gibibytes: float
+    detail: str = ""
 
     def __call__(self, f: Array, t: float) -> Array:
         """(L,): V at states (N, L) and time t, by cubic interpolation along every axis and in time.
 
-        raises ValueError for a state outside the grid or a time outside [0, T]
+        raises ValueError for a state outside the grid or a time outside those of `times`
         """
         return self._interpolate(f, t, None)
 
@@ -117,9 +120,9 @@ class ValueFunction:
         near = 1e-9 * grid.spacings
         if not grid.contains(np.min(f, axis=1) + near, np.max(f, axis=1) - near):
             raise ValueError(f"f has states outside the grid {[tuple(b) for b in grid.box]}")
-        horizon = float(self.times[-1])
-        if not 0.0 <= t <= horizon:
-            raise ValueError(f"t must be in [0, {horizon:g}], got {t!r}")
+        first, horizon = (float(self.times[k]) for k in (0, -1))
+        if not first <= t <= horizon:
+            raise ValueError(f"t must be in [{first:g}, {horizon:g}], got {t!r}")
         index, weights = _time_weights(self.times, t)
         chunk = max(1, _CHUNK // 4**grid.dimensions)
         return np.concatenate(
@@ -202,6 +205,7 @@ def solve_hjb(
     scheme: Scheme = "weno",
     steps: int | None = None,
     most_gibibytes: float = 4.0,
+    raise_on_failure: bool = True,
 ) -> ValueFunction:
     """The value function of a problem of one sample, on a grid of states, N <= 5.
 
@@ -212,8 +216,9 @@ def solve_hjb(
     steps : of "strang"; chosen from the grid unless given
     most_gibibytes : memory that may be used
     raises TypeError or ValueError for a grid of another N, N > 5, a start outside the grid, a grid
-        that needs more memory, before any is used, and what `separable` refuses;
-        FloatingPointError when a value is no longer finite
+        that needs more memory, before any is used, a terminal cost that is not finite on the grid,
+        and what `separable` refuses; SolveError when a value is no longer finite, with the values
+        before that in `solution.value`, unless raise_on_failure=False, which returns them
     """
     check_type("grid", grid, StateGrid)
     check_count("times", times, least=2)
@@ -242,8 +247,8 @@ def solve_hjb(
             "take fewer nodes or times"
         )
     nodes = np.linspace(0.0, problem.mesh.horizon, times)
-    values = np.empty((times, grid.size))
-    with Workers(grid.size) as workers:
+    values = np.full((times, grid.size), np.nan)
+    with Workers(grid.size) as workers, np.errstate(over="ignore", invalid="ignore"):
         if scheme == "strang":
             splitting = Splitting(hamiltonian, grid, workers)
             values[-1] = hamiltonian.terminal(splitting.states)
@@ -252,10 +257,20 @@ def solve_hjb(
             rates = Rates(hamiltonian, grid, scheme == "weno", workers)
             values[-1] = hamiltonian.terminal(rates.states)
             made = march(rates, values, nodes, 3 if scheme == "weno" else 1)
-    shaped = values.reshape(times, *grid.shape)
-    return ValueFunction(
-        problem, hamiltonian, grid, scheme, nodes, shaped, Status.FINISHED, made, needed
+    lost = [k for k, v in enumerate(values) if not np.all(np.isfinite(v))]
+    first = lost[-1] + 1 if lost else 0
+    if first == times:
+        raise ValueError("problem: its terminal cost is not finite on the grid")
+    status, detail = Status.FINISHED, ""
+    if lost:
+        status, detail = Status.VALUE_NOT_FINITE, f"before t = {nodes[first]:.6g}"
+        nodes, values = nodes[first:], values[first:]
+    shaped = values.reshape(len(nodes), *grid.shape)
+    value = ValueFunction(
+        problem, hamiltonian, grid, scheme, nodes, shaped, status, made, needed, detail
     )
+    Solution(value, status, detail).raise_if_failed(raise_on_failure)
+    return value
 
 
 def _gibibytes(hamiltonian: SeparableHamiltonian, grid: StateGrid, times: int) -> float:

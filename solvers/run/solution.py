@@ -35,14 +35,15 @@ History = Mapping[str, Array]
 """What was recorded along a run, by name: one number per iteration or event, in order."""
 
 
-T_co = TypeVar("T_co", bound=Trajectory | Control, covariant=True)
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, eq=False)
 class Solution(Generic[T_co]):
-    """An answer with its status: Solution[Trajectory] or Solution[Control].
+    """An answer with its status: Solution[Trajectory] or Solution[Control], after the failure of
+    `solve_hjb` Solution[ValueFunction].
 
-    value : the Trajectory of `integrate` or the Control of an optimizer
+    value : the Trajectory of `integrate`, the Control of an optimizer, or the ValueFunction
     status : how the run ended
     detail : where or why, a short phrase, may be empty
     objective : the final cost, for optimizers
@@ -86,7 +87,7 @@ class SolveError(RuntimeError):
     The states of a trajectory so far are those before the failure, all of them finite.
     """
 
-    def __init__(self, solution: Solution[Trajectory | Control]) -> None:
+    def __init__(self, solution: Solution) -> None:
         detail = f" ({solution.detail})" if solution.detail else ""
         super().__init__(solution.status.value + detail)
         self.solution = solution

@@ -165,6 +165,11 @@ class Status(Enum):
         "max_points or max_step.",
         False,
     )
+    VALUE_NOT_FINITE = (
+        "A value became infinite or NaN on the grid; the values at later times are kept. Take a "
+        "smaller box or a shorter horizon, or scale the cost down.",
+        False,
+    )
     LEFT_GRID = (
         "The state left the grid of the value function, which says nothing there: the control "
         "after that is zero, or the nearest admissible one. Take a larger box.",

@@ -39,6 +39,8 @@ class AdaptiveRungeKutta(RungeKutta):
     """e = O(h^(error_order + 1)): how much a step must shrink for an error that is too large."""
     error_constant: ClassVar[float]
     """e / h^(error_order + 1) as h -> 0, for f' = f at f = 1: where the first step starts from."""
+    stable: ClassVar[float]
+    """f' = -f is stable with steps up to this length."""
     first_same_as_last: ClassVar[bool]
     """The last slope of an accepted step is the first of the next."""
     error: ClassVar[Array]
@@ -103,6 +105,7 @@ class DormandPrince(AdaptiveRungeKutta):
     order = 5
     error_order = 4
     error_constant = 97 / 120000
+    stable = 3.30656789
     first_same_as_last = True
     a = tableau(
         (),
@@ -161,6 +164,7 @@ class DOP853(AdaptiveRungeKutta):
     order = 8
     error_order = 7
     error_constant = 4.333903103658316e-7
+    stable = 6.39365152
     first_same_as_last = True
     a, b, c, error = dop853_table.A, dop853_table.B, dop853_table.C, dop853_table.ERROR_5
 

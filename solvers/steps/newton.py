@@ -21,6 +21,8 @@ from continuum.checks import check_count, check_positive, store
 from .tableaux import StepFailed
 
 _ENTRIES = 2**23
+SMALL = 1e-8
+"""A correction so small, relative to 1 + |x|, is not shortened."""
 
 Preconditioner = Callable[[float, Array, float], Callable[[Array], Array]]
 """(t, f, g) -> (x -> (I - g D_f F(t, f))^-1 x, nearly), f and x of shape (N, 1): one sample; g > 0
@@ -123,7 +125,7 @@ class Newton:
                 ):
                     x = x + correction
                     return [x[i, ...] for i in range(len(fields))]
-                if size <= 1e-8 * scale:
+                if size <= SMALL * scale:
                     x = x + correction
                     residual = system.residual(x)
                 else:
@@ -260,14 +262,16 @@ def _shortened(
     """
     xp = namespace(x)
     old, size = xp.max(xp.abs(residual), axis=(0, 1)), xp.max(xp.abs(correction), axis=(0, 1))
+    small = size <= SMALL * (1.0 + xp.max(xp.abs(x), axis=(0, 1)))  # its residual is rounding
     factor = xp.ones_like(old)
     for _ in range(40):
         trial = x + factor * correction
         new_residual = system.residual(trial)
         falls = xp.max(xp.abs(new_residual), axis=(0, 1)) <= (1.0 - 1e-4 * factor) * old
+        falls = xp.where(small, small, falls)
         if not bool(xp.all(falls)) and bool(xp.all(xp.isfinite(new_residual))):
             following = xp.max(xp.abs(system.correction(x, new_residual)), axis=(0, 1))
-            falls = falls | (following <= (1.0 - 0.25 * factor) * size)
+            falls = xp.where(falls, falls, following <= (1.0 - 0.25 * factor) * size)
         if bool(xp.all(falls)):
             return trial, new_residual
         factor = xp.where(falls, factor, 0.5 * factor)

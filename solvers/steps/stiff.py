@@ -24,7 +24,9 @@ class EmbeddedImplicit(ImplicitRungeKutta):
     rtol, atol : both > 0, or neither; with them, steps are chosen: one is accepted if its error
         estimate e satisfies, for every sample,
         sqrt(sum_i w_i (e_i / (atol + rtol max(|f_i|, |f_i new|)))^2 / sum_i w_i) <= 1.  All
-        samples share the steps, and the worst one decides
+        samples share the steps, and the worst one decides.  The estimate is of the ends of steps:
+        states inside (`save` at times) are interpolated to O(h^4), which may be less accurate where
+        a state near a stiff equilibrium allows long steps; max_step helps
     max_step : no chosen step is longer; a pulse shorter than a step can go unseen
     newton : how stages are solved in steps of known length, among them those of `discretize`.  Of
         it, chosen steps take krylov_above and preconditioner alone: their stages are solved by a

@@ -124,15 +124,16 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             f"strength {_strength(case)}: at a bound a "
             f"{percent(share.sel(block='bias'))}, b {percent(share.sel(block='kernel'))}, W "
             f"{percent(share.sel(block='readout.W'))}; J = {float(case['final_objective']):.4f}, "
-            f"test {percent(case['final_test_accuracy'])}, with b rounded "
+            f"test {percent(case['final_test_accuracy'])}, with b rounded to its bounds J = "
+            f"{float(case['rounded_objective']):.4f}, test "
             f"{percent(case['rounded_test_accuracy'])}; {case.attrs['verdict']}"
         )
     first = percent(cases[0]["at_bound_at_start"])
     caption = (
         "Digits classified with every block in a box, with and without Tikhonov's penalty; at the "
-        f"start {first} of b lie at a bound.  {'.  '.join(notes)}.  For one sample the principle "
-        "asks for a bang-bang control; for many, through tanh, it does not, and a share below 100% "
-        "at a positive gap tells no more than where the search ended."
+        f"start {first} of b lie at a bound.  {'.  '.join(notes)}.  For one sample some bang-bang "
+        "control minimises H; for many, through tanh, none need, and a share below 100% at a "
+        "positive gap tells no more than where the search ended."
     )
     return [Picture("shares", caption, figure)]
 
@@ -154,7 +155,7 @@ def bang_bang_classifier(
     samples: int = 1797,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Is the control of a classifier without penalty bang-bang, as that of one sample is?
+    """Is the control of a classifier without penalty bang-bang, as one for a single sample can be?
 
     The problem of train_digits, f_t = tanh(a - int_Y b f) on 8 x 8 nodes, J the mean of log sum_c
     exp o_c - o_label, with |a|, |b| <= bound and |W|, |mu| <= readout_bound, and strength times the

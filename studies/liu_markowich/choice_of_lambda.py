@@ -228,7 +228,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     caption = (
         f"Strengths chosen by the corner of the L-curve (square), cross-validation (diamond) and "
         f"the discrepancy principle (triangle; the horizontal line is its level, half the square "
-        f"of {eta:g} times the noise). {'; '.join(notes)}. The true error at the discrepancy principle's choice is "
+        f"of {eta:g} times the noise). {'; '.join(notes)}. The true error at the discrepancy "
+        f"principle's choice is "
         f"{', '.join(f'{ratio:.1f}' for ratio in ratios)} times the best of the grid."
     )
     return [Picture("choice", caption, figure)]

@@ -293,6 +293,7 @@ def _caption(case: xr.Dataset) -> str:
         ", ".join(str(n) for n in case[name].values) for name in ("count", "expected_count")
     )
     words = (
+        f"f(0) = ({START:g}, 0), target ({case.attrs['target']:g}, 0), lambda = {STRENGTH:g}, "
         f"{case.attrs['layers']} Euler layers: {said}. Extremals on the branches followed, mirror "
         f"images included, as T grows: {counts}; of the differential equation, at most {LONGEST:g} "
         f"long: {expected}. "
@@ -316,6 +317,64 @@ def _padded(rows: Sequence[np.ndarray]) -> np.ndarray:
     return out
 
 
+def _column(name: str, values: object, what: str, *dims: str) -> dict[str, xr.DataArray]:
+    return {name: described(name, np.array(values), "1", what, dims)}
+
+
+def _followed_table(
+    family: ByHorizon, branches: Sequence[Branch], events: Sequence[Event]
+) -> dict[str, xr.DataArray]:
+    """What `_diagram` draws."""
+    rest = branches[0]
+    resting = [family.unknown(c, p) for c, p in zip(rest.controls, rest.values, strict=True)]
+
+    def gains(points: np.ndarray) -> np.ndarray:
+        """J less that at rest of T, J and f_2(T), (3, P)."""
+        found = []
+        for T, value, _ in points.T:
+            y = np.array([np.interp(T, rest.values, x) for x in np.transpose(resting)])
+            end = stationary(family, float(T), y)
+            found.append(np.nan if end is None else value - end[0])
+        return np.array(found)
+
+    rows = [(n, *piece) for n, branch in enumerate(branches) for piece in pieces(family, branch)]
+    along = [[*points, gains(points)] for _, _, points in rows]
+    there = [(e.parameter, e.objective, second(family, e.control, e.parameter)) for e in events]
+    happened = np.array(there).reshape(-1, 3).T
+    at_events = [*happened, gains(happened)]
+    kinds = ["pitchfork" if e.kind.endswith("pitchfork") else e.kind for e in events]
+    numbers = [EVENTS.index(kind) if kind in EVENTS else len(EVENTS) for kind in kinds]
+    table = (
+        _column("branch", [number for number, *_ in rows], "0 at rest, 1 moving", "piece")
+        | _column("morse", [morse for _, morse, _ in rows], "Morse index", "piece")
+        | _column("event_kind", numbers, "place in fold, equal values, pitchfork", "event")
+    )
+    names = {"horizon": "T", "objective": "J", "second": "f_2(T)", "gain": "J less J at rest"}
+    for n, (name, what) in enumerate(names.items()):
+        table |= _column(name, _padded([one[n] for one in along]), what, "piece", "point")
+        table |= _column(f"event_{name}", at_events[n], f"{what} of events", "event")
+    return table
+
+
+def _expected_table(equation: Extremals, first: float, last: float) -> dict[str, xr.DataArray]:
+    """The same of the differential equation: events, the curve of extremals that move, and how
+    many there are, two for each place where it passes a horizon.
+    """
+    events, curve = equation.events(), equation.curve(80)
+    if np.isfinite(events["pitchfork"]):
+        curve = np.column_stack([[events["pitchfork"], 0.0, np.nan], curve])
+    changes = [T for T in (events["fold"], events["pitchfork"]) if first < T < last]
+    cuts = np.array([first, *sorted(changes), last])
+    middles = np.sqrt(cuts[1:] * cuts[:-1])
+    count = [1 + 2 * int(np.sum(np.diff(curve[0] > T))) for T in middles]
+    return (
+        _column("expected", [*events.values(), np.nan], "T of the equation's events", "kind")
+        | _column("curve", curve, "T, f_2(T), J of extremals that move", "quantity", "angle")
+        | _column("expected_cut", cuts, "T between which its extremals are counted", "expected_end")
+        | _column("expected_count", count, "its extremals", "expected_interval")
+    )
+
+
 @study(
     "liu_markowich/solution_counts",
     paper=PAPER,
@@ -328,7 +387,7 @@ def solution_counts(
     target: float = 6.0,
     first: float = 0.45,
     last: float = 2.5,
-    starts: int = 12,
+    starts: int = 8,
     seed: int = 0,
 ) -> xr.Dataset:
     """How many extremals there are at each horizon, and by which bifurcations they appear.
@@ -350,74 +409,25 @@ def solution_counts(
             "target > 0, 0 < first < last <= 10, starts from 0 to 200 and layers >= 2 are needed, "
             f"got {target}, {first}, {last}, {starts} and {layers}"
         )
-    equation = Extremals(START, target, STRENGTH)
     family = ByHorizon(facing(START, target, STRENGTH, layers))
     branches, events = followed(family.problem, first, last)
-    rest = branches[0]
-    rows = [(n, *piece) for n, branch in enumerate(branches) for piece in pieces(family, branch)]
-
-    resting = np.array(
-        [family.unknown(c, p) for c, p in zip(rest.controls, rest.values, strict=True)]
-    )
-
-    def gains(points: np.ndarray) -> np.ndarray:
-        """J less that at rest of T, J and f_2(T), (3, P)."""
-        found = []
-        for T, value, _ in points.T:
-            y = np.array([np.interp(T, rest.values, column) for column in resting.T])
-            end = stationary(family, float(T), y)
-            found.append(np.nan if end is None else value - end[0])
-        return np.array(found)
-
-    at_events = (
-        np.array(
-            [(e.parameter, e.objective, second(family, e.control, e.parameter)) for e in events]
-        )
-        .reshape(-1, 3)
-        .T
-    )
-    expected, curve = equation.events(), equation.curve(80)
-    curve = np.column_stack([[expected["pitchfork"], 0.0, np.nan], curve])
     changes = [e.parameter for e in events if e.kind != "equal values"]
     cuts = np.array([first, *sorted(changes), last])
-    changes = [T for T in (expected["fold"], expected["pitchfork"]) if first < T < last]
-    expected_cuts = np.array([first, *sorted(changes), last])
+    middles = np.sqrt(cuts[1:] * cuts[:-1])
+    count = [len(on_branches(family, branches, float(T))) for T in middles]
     at = np.array([np.geomspace(a, b, 5)[1:-1] for a, b in pairwise(cuts)]).ravel()
-    tried = [
-        counted(family, branches, float(T), starts, seed + n) for n, T in enumerate(at) if starts
-    ]
-    middles = [np.sqrt(x[1:] * x[:-1]) for x in (cuts, expected_cuts)]
-    count = [len(on_branches(family, branches, float(T))) for T in middles[0]]
-    crossed = [1 + 2 * int(np.sum(np.diff(curve[0] > T))) for T in middles[1]]
-    kinds = ["pitchfork" if e.kind.endswith("pitchfork") else e.kind for e in events]
-    numbers = [EVENTS.index(kind) if kind in EVENTS else len(EVENTS) for kind in kinds]
-    along, event = ("piece", "point"), ("event",)
-    quantities = {"horizon": "T", "objective": "J", "second": "f_2(T)", "gain": "J less J at rest"}
-    pictured = [[*points, gains(points)] for _, _, points in rows]
-    happened = [*at_events, gains(at_events)]
-    table = {
-        name: described(name, _padded([one[n] for one in pictured]), "1", what, along)
-        for n, (name, what) in enumerate(quantities.items())
-    } | {
-        f"event_{name}": described(f"event_{name}", happened[n], "1", f"{what} of events", event)
-        for n, (name, what) in enumerate(quantities.items())
-    }
-
-    def column(name: str, values: object, what: str, *dims: str) -> None:
-        table[name] = described(name, np.array(values), "1", what, dims)
-
-    column("branch", [number for number, *_ in rows], "0 at rest, 1 moving", "piece")
-    column("morse", [morse for _, morse, _ in rows], "Morse index", "piece")
-    column("event_kind", numbers, "place in fold, equal values, pitchfork, other", "event")
-    column("expected", [*expected.values(), np.nan], "T of the differential equation's", "kind")
-    column("curve", curve, "T, f_2(T), J of extremals that move", "quantity", "angle")
-    column("cut", cuts, "T between which extremals are counted", "cut_end")
-    column("count", count, "extremals on branches", "interval")
-    column("expected_cut", expected_cuts, "the same, differential equation", "expected_end")
-    column("expected_count", crossed, "its extremals", "expected_interval")
-    tried = np.array(tried, dtype=int).reshape(-1, 4)
-    column("at", at[: len(tried)], "T at which starts are made", "at_number")
-    for n, name in enumerate(("known", "met", "others", "lost")):
-        column(name, tried[:, n], f"stationary points: {name}", "at_number")
-    attrs = {"layers": layers, "starts": starts, "kinds": ";".join(kinds)}
+    at = at if starts else at[:0]
+    tried = [counted(family, branches, float(T), starts, seed + n) for n, T in enumerate(at)]
+    table = (
+        _followed_table(family, branches, events)
+        | _expected_table(Extremals(START, target, STRENGTH), first, last)
+        | _column("cut", cuts, "T between which extremals are counted", "cut_end")
+        | _column("count", count, "extremals on branches", "interval")
+        | _column("at", at, "T at which starts are made", "at_number")
+    )
+    columns = np.array(tried, dtype=int).reshape(-1, 4).T
+    for name, values in zip(("known", "met", "others", "lost"), columns, strict=True):
+        table |= _column(name, values, f"stationary points: {name}", "at_number")
+    kinds = ";".join(event.kind for event in events)
+    attrs = {"layers": layers, "starts": starts, "kinds": kinds, "target": target}
     return xr.Dataset(table, attrs=attrs)

@@ -13,8 +13,8 @@ from ..bench.registry import Animation, Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, ORANGE, SKY, VERMILION, new_figure
 from ..shared import described
-from .horizon import lowest, posed
-from .paper import PAPER
+from .horizon import posed, random_starts
+from .paper import PAPER, lowest
 from .planar_data import Data, points
 
 PIXELS, EVERY, REACH = 91, 6, 2.6
@@ -109,7 +109,7 @@ def flow(
         )
     x, labels = points(data)
     problem = posed("NeuralODE2", "first coordinate", data, 2, horizon, strength)
-    best = lowest(problem, starts, seed)
+    best = lowest(problem, random_starts(problem, starts, seed))
     side = np.linspace(-REACH, REACH, PIXELS) * float(np.max(np.abs(x)))
     lattice = np.stack([one.ravel() for one in np.meshgrid(side, side)])
     times = np.linspace(0.0, horizon, frames)

@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 from continuum import (
     Affine,
     Chain,
+    Control,
     Interval,
     LearningProblem,
     NeuralODE2,
@@ -30,7 +31,7 @@ from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, ORANGE, VERMILION, new_figure
 from ..shared import described
-from .paper import PAPER
+from .paper import PAPER, lowest
 from .planar_data import Data, padded, points
 
 Net: TypeAlias = Literal["NeuralODE2", "WidthDepth"]
@@ -61,15 +62,10 @@ def posed(
     )
 
 
-def lowest(problem: LearningProblem, starts: int, seed: int) -> Solution:
-    """The lowest of what Newton's method finds from random starts whose size is 1.5 / T."""
+def random_starts(problem: LearningProblem, starts: int, seed: int) -> list[Control]:
+    """Random controls whose size is 1.5 / T."""
     rng, size = np.random.default_rng(seed), 1.5 / problem.mesh.horizon
-    method = RiccatiNewton(gtol=1e-8, max_iterations=300)
-    found = [
-        minimize(problem, method, initial=problem.space.random(rng, size), raise_on_failure=False)
-        for _ in range(starts)
-    ]
-    return min(found, key=lambda one: one.objective)
+    return [problem.space.random(rng, size) for _ in range(starts)]
 
 
 def _least_norm(
@@ -229,7 +225,7 @@ def horizon(
             f"{horizon}, {units}, {strength}, {starts}"
         )
     problem = posed(network, readout, data, units, horizon, strength)
-    best = lowest(problem, starts, seed)
+    best = lowest(problem, random_starts(problem, starts, seed))
     path, functional = discretize(problem).run(best.control), problem.functional
     final = functional.terminal_values(best.control)
     error = functional.terminal_cost(path.states[-1], final)

@@ -27,7 +27,7 @@ from continuum import (
     identity,
     tanh,
 )
-from solvers import Path, RiccatiNewton, minimize
+from solvers import Path, RiccatiNewton, Solution, minimize
 
 from .planar_data import padded, points
 
@@ -95,10 +95,10 @@ def xor(penalty: float, mesh: TimeMesh, *, along: bool = False, units: int = 2) 
     return planar(padded(corners, units), labels[None], penalty, mesh, along=along)
 
 
-def lowest(problem: LearningProblem, given: Sequence[Control]) -> tuple[Control, str]:
-    """(control, status) of the lowest of what Newton's method finds from given controls, after
-    three steps more, or fewer where rounding ends them: what a gradient of 1e-8 leaves can hide a
-    small error.
+def lowest(problem: LearningProblem, given: Sequence[Control]) -> Solution[Control]:
+    """The lowest of what Newton's method finds from given controls, after three steps more, or
+    fewer where rounding ends them: what a gradient of 1e-8 leaves can hide a small error.  Its
+    status is the one before these.
 
     The norm of the gradient in L2(0, T) is T^(1/2) times that of the same problem on (0, 1), and
     gtol is chosen so too.
@@ -109,7 +109,7 @@ def lowest(problem: LearningProblem, given: Sequence[Control]) -> tuple[Control,
     best = min(found, key=lambda one: one.objective)
     sharper = replace(method, gtol=1e-15 * root, max_iterations=3)
     sharp = minimize(problem, sharper, initial=best.control, raise_on_failure=False)
-    return sharp.control, best.status.name.lower()
+    return replace(sharp, status=best.status)
 
 
 def integral_field(grid: Grid, activation: Activation) -> Chain:

@@ -239,8 +239,9 @@ def rank(
         given = [] if last is None else [prolonged(last, problem)]
         if horizon <= SHORT:
             given += constant_starts(problem, starts, 1.0, seed)
-        last, status = lowest(problem, given)
-        statuses.add(status)
+        found = lowest(problem, given)
+        last = found.control
+        statuses.add(found.status.name.lower())
         path = discretize(problem).run(last)
         paths.append((problem.mesh.nodes, errors(problem, path), path))
         if horizon == SHORT:

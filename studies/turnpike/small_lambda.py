@@ -248,8 +248,9 @@ def small_lambda(
     for strength in lambdas:
         problem = posed(data, float(strength), mesh)
         given = [last, *(problem.space.random(rng, 1.5 / horizon) for _ in range(starts))]
-        last, status = lowest(problem, given)
-        statuses.add(status)
+        found = lowest(problem, given)
+        last = found.control
+        statuses.add(found.status.name.lower())
         path = discretize(problem).run(last)
         functional = problem.functional
         error = functional.terminal_cost(path.states[-1], functional.terminal_values(last))

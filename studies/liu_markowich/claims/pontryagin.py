@@ -204,7 +204,7 @@ def box() -> dict[str, float]:
         for name in ("a = 1/2", "a = 1 for t < 1/2")
         for what in ("J", "largest |p|", "largest |H|")
     },
-    tolerance=1e-15,
+    tolerance=2e-16,
     reason="the states are polynomials of degree one on every layer: rounding alone is left",
 )
 def silent_principle() -> dict[str, float]:

@@ -62,7 +62,7 @@ SWITCHED = {
 )
 def switching() -> dict[str, float]:
     """From the zero control; then in closed form, m = 3/2 e^t_s - 1 and f(T) = m +- (1 + m) (1 -
-    t_s); then from ten random controls.
+    t_s).
     """
     problem = boxed([0.5, 0.5], [4.0, 0.0])
     found, four = extremal(problem), extremal(_four([0.5] * 4, 4.0, 1.0))
