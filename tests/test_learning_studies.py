@@ -326,6 +326,12 @@ def test_bad_parameters():
         (lambda: choice_of_lambda(folds=1), "folds must be from 2 to the number of samples, 30"),
         (lambda: choice_of_lambda(strengths=3), "strengths must be >= 7"),
         (lambda: choice_of_lambda(noise=-1.0), "noise must be >= 0"),
+        (lambda: choice_of_lambda(noise=np.nan), "noise must be >= 0"),
+        (lambda: choice_of_lambda(strongest=np.inf), "0 < weakest < strongest, finite"),
+        (  # the minimisers are one, and the L-curve a point
+            lambda: choice_of_lambda(12, strengths=7, layers=1, weakest=1e-5, strongest=1e-4),
+            "strengths contain no discrepancy level: at the strongest, 0.0001",
+        ),
         (lambda: choice_of_lambda(eta=1.0), "eta must be > 1"),
         (
             lambda: choice_of_lambda(**SMALL, noise=0.0),
