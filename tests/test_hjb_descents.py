@@ -222,7 +222,7 @@ def test_units_that_do_not_merge_are_named() -> None:
     cases = {
         "no two have the same": wide([0.5, 0.4], target),
         "not those of a box symmetric": replace(base, admissible=Box(bias=(-1, 1), kernel=(0, 1))),
-        "bounds of bias": replace(base, admissible=Ball()),
+        "couples entries": replace(base, admissible=Ball()),
         "kernel is fixed": replace(held, admissible=Box(bias=(-1, 1))),
         "opposite signs": wide([-0.5, -0.5], target),
         "sigmoid is not odd": boxed(start, target, activation=sigmoid),
