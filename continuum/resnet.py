@@ -96,7 +96,7 @@ class ResNet:
 
         raises ValueError for times outside [0, T]
         """
-        t, z = _times(times), self.outputs(initial)
+        t, z = self._times(times), self.outputs(initial)
         k = self.mesh.layers_of(t)
         share = (t - self.mesh.nodes[k]) / self.mesh.steps[k]
         found = [
@@ -115,7 +115,7 @@ class ResNet:
         raises ValueError for layers of different lengths, times outside [0, T]
         Source: Liu and Markowich (2.2), with the half-open interval that it needs.
         """
-        t, z0 = _times(times), check_array("initial", initial, (self.units, "M"))
+        t, z0 = self._times(times), check_array("initial", initial, (self.units, "M"))
         layers, mesh = self._equal(), self.mesh
         k = np.where(t == mesh.horizon, mesh.layers, mesh.layers_of(t))
         share = np.round((t - mesh.nodes[k]) / mesh.steps[0], 12)
@@ -167,6 +167,9 @@ class ResNet:
             )
         return self.layers
 
-
-def _times(times: Sequence[float] | Array) -> Array:
-    return to_host(check_array("times", times, ("S",)))  # type: ignore[arg-type]  # lists, too
+    def _times(self, times: Sequence[float] | Array) -> Array:
+        """(S,), on the host, in [0, T]."""
+        t = to_host(check_array("times", times, ("S",)))  # type: ignore[arg-type]  # lists, too
+        if np.any(t < 0.0) or np.any(t > self.mesh.horizon):
+            raise ValueError(f"times must be in [0, {self.mesh.horizon:g}], got {times}")
+        return t

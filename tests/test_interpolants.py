@@ -115,7 +115,7 @@ def test_bad_input(rng):
     for call in (lambda: resnet.lagged(initial, [0.1]), lambda: resnet.jumps(initial)):
         with pytest.raises(ValueError, match="needs layers of equal length, those of the mesh go"):
             call()
-    with pytest.raises(ValueError, match=r"t must be in \[0, 1.2\], got 1.3"):
+    with pytest.raises(ValueError, match=r"times must be in"):
         resnet.at(initial, [0.1, 1.3])
 
 

@@ -102,8 +102,9 @@ def minimal_norm(
     before = _distance(objective, control)
     if not before <= atol * (1.0 + _size(posed, posed.constraint.target)):  # type: ignore[union-attr]
         raise ValueError(
-            f"control does not reach the target: |readout(f(T)) - target| = {before:.3g}; where it "
-            "is not reached the principle is not silent: train by minimize, or shoot"
+            f"control does not reach the target: |readout(f(T)) - target| = {before:.3g} by "
+            f"{type(objective.stepper).__name__}, {steps} steps per layer; where it is not reached "
+            "the principle is not silent: train by minimize, with these steps, or shoot"
         )
     found = minimize(
         objective,
