@@ -136,8 +136,11 @@ def test_resnets_refuse_what_they_cannot_be(rng):
         ResNet(MESH, net.layers, 3)
     with pytest.raises(TypeError, match="network must be a Chain, got str"):
         ResNet.from_control("network", NETWORK.controls(MESH).zeros())
+    seen = WidthDepth(NETWORK.grid.observed_at(np.array([[0.5]])), tanh)
+    with pytest.raises(ValueError, match="network has 5 units, the layers have 4"):
+        net.to_control(seen)
     with pytest.raises(ValueError, match="weight zero"):
-        net.to_control(WidthDepth(NETWORK.grid.observed_at(np.array([[0.5]])), tanh))
+        ResNet.from_control(seen, seen.controls(MESH).random(rng)).to_control(seen)
 
 
 @pytest.mark.parametrize("in_time", ["layers", "nodes", "static"])
