@@ -1,10 +1,9 @@
 """Stiff equations with steps chosen by tolerances, float64: time, error and number of steps.
 
 64 units: f' = tanh(a - b W f) on (0, 10), W = diag(w), b W symmetric with eigenvalues from 0.1 to
-1000 (LM-09's kernel is the number 1000) or 1e5, for 1 and 16 samples: up to about t = 1 some units
-are saturated, then all follow the slow modes; and the small problems of `studies.stiff_problems`.
-On 64 units the package's explicit DormandPrince, which is compiled, stands beside the others: at
-1000 it is still the fastest, its steps being cheap.
+1000 (LM-09's kernel is the number 1000), for 1 and 16 samples: up to about t = 1 some units are
+saturated, then all follow the slow modes; and small problems of `studies.stiff_problems`.  On 64
+units the package's explicit DormandPrince, whose loop is compiled, stands beside the others.
 
 Rows of the same case have the same rtol, and atol = rtol times the problem's own ratio.  All take
 an exact Jacobian: SciPy is handed one, diffrax differentiates.  diffrax is compiled before the
@@ -36,7 +35,6 @@ from studies.stiff_problems import (
     Reactions,
     StiffProblem,
     hires,
-    oregonator,
     robertson,
     van_der_pol,
 )
@@ -85,17 +83,17 @@ class Problem:
         return float(np.max(np.abs(state - self.reference) / size))
 
 
-def layer(samples: int, largest: float = 1000.0) -> Problem:
-    """64 units, tanh, a kernel with eigenvalues from 0.1 to the largest."""
+def layer(samples: int) -> Problem:
+    """64 units, tanh, a kernel with eigenvalues from 0.1 to 1000."""
     rng, units = np.random.default_rng(1), 64
     network = WidthDepth(gauss_legendre(Interval(0.0, 1.0), units), tanh)
     vectors = np.linalg.qr(rng.standard_normal((units, units)))[0]
-    matrix = vectors * np.geomspace(0.1, largest, units) @ vectors.T
+    matrix = vectors * np.geomspace(0.1, 1000.0, units) @ vectors.T
     control = network.control(
         TimeMesh(10.0, 1), bias=rng.standard_normal(units), kernel=matrix / network.weights
     )
     return Problem(
-        f"64 x {samples}, up to {largest:g}",
+        f"64 x {samples}",
         network,
         control,
         rng.standard_normal((units, samples)),
@@ -271,13 +269,9 @@ def main(json_path: Path, cases: list[str]) -> None:
 
 CASES: dict[str, Callable[[], Problem]] = {
     "64x1": partial(layer, 1),
-    "64x1-1e5": partial(layer, 1, 1e5),
     "64x16": partial(layer, 16),
     "vdp1e-3": lambda: small(van_der_pol(1e-3)),
-    "vdp1e-6": lambda: small(van_der_pol(1e-6)),
     "robertson40": lambda: small(robertson()),
-    "robertson1e11": lambda: small(robertson(1e11)),
-    "oregonator": lambda: small(oregonator()),
     "hires": lambda: small(hires()),
 }
 
