@@ -1,5 +1,6 @@
 """Runs of `Auto`, see `steps.auto`: attempts of an explicit and of an implicit method in turn."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -80,7 +81,7 @@ class _Count:
         self.found = self.found + asks if self.others < OTHERS else 0
 
 
-class _Judge:
+class _Judge(ABC):
     """Watches the accepted steps of one method.
 
     rate : the latest h rho
@@ -94,14 +95,14 @@ class _Judge:
         self.w, self.rate = network.weights_like(f), 0.0
         self.direction = namespace(f).ones_like(f) if direction is None else direction
 
+    @abstractmethod
     def look(self, attempt: Attempt, f: Array) -> None:
         """An accepted step from f."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def why(self) -> str:
         """The reason of a change."""
-        raise NotImplementedError
 
     def squares(self, x: Array, f: Array) -> Array:
         """(M,): the squared norm of errors, of each sample."""
