@@ -13,31 +13,15 @@ from solvers import LBFGS, RK4, Extremal, Multistart, discretize, multistart, sh
 from ..bench.registry import Picture, study
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, new_figure
 from ..shared import described
-from .paper import PAPER, boxed
+from .paper import PAPER, boxed, pushed
 
 NAMES = ("switching", "singular arc", "mirror image")
 COLORS = (BLUE, ORANGE, GREEN)
 
 
-def pushed(problem: LearningProblem, push: float) -> Control:
-    """A start that sends block 2 one way for two thirds of the time, and back then; 0 leaves it at
-    rest.
-    """
-    layers = problem.mesh.layers
-    early = np.arange(layers) < 2 * layers // 3
-    bias = np.stack([np.full(layers, 0.9), np.where(early, push, -push)], axis=1)
-    kernel = np.zeros((layers, 2, 2))
-    kernel[:, 0, 0], kernel[:, 0, 1] = -0.9, -push
-    kernel[:, 1, 0], kernel[:, 1, 1] = (
-        np.where(early, -push, push),
-        np.where(early, -abs(push), abs(push)),
-    )
-    return problem.space.sample(bias=bias, kernel=kernel)
-
-
 def extremals(problem: LearningProblem) -> list[Extremal]:
     """The three of LM-55, in the order of NAMES."""
-    return [shoot(problem, initial=pushed(problem, push)) for push in (1.0, 0.0, -1.0)]
+    return [shoot(problem, initial=pushed(problem, [1.0, side])) for side in (1.0, 0.0, -1.0)]
 
 
 def corners(found: Sequence[Extremal]) -> np.ndarray:

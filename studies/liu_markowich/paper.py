@@ -7,6 +7,7 @@ import numpy as np
 from continuum import (
     Activation,
     Box,
+    Control,
     Grid,
     LearningProblem,
     TimeMesh,
@@ -45,3 +46,16 @@ def boxed(
         TimeMesh(horizon, layers),
         admissible=admissible or Box(bias=(-1, 1), kernel=(-1, 1)),
     )
+
+
+def pushed(problem: LearningProblem, signs: Sequence[float]) -> Control:
+    """A start that sends the nodes of the second half to the side of their sign for two thirds of
+    the time and back then, the others up all the time, each helped by the states of all; a sign of
+    0 leaves a node at rest.
+    """
+    sides, layers = np.array(signs, dtype=float), problem.mesh.layers
+    early = (np.arange(layers) < 2 * layers // 3)[:, None]
+    first_half = np.arange(len(sides)) < len(sides) // 2
+    towards = np.where(early | first_half, sides, -sides)
+    kernel = -towards[:, :, None] * sides
+    return problem.space.sample(bias=0.9 * towards, kernel=0.9 * kernel)

@@ -10,8 +10,7 @@ from continuum import LearningProblem
 from solvers import Extremal, shoot
 
 from .bang_bang import along, between
-from .many_extremals import pushed
-from .paper import boxed
+from .paper import boxed, pushed
 
 Example: TypeAlias = Literal["one switch", "mirror images"]
 EXAMPLES: Mapping[Example, tuple[tuple[float, float], tuple[float, float], float]] = (
@@ -36,7 +35,7 @@ def optimum(example: Example) -> Extremal:
     problem = posed(example, 40)
     if example == "one switch":
         return shoot(problem, atol=1e-11)
-    return shoot(problem, initial=pushed(problem, 1.0), atol=1e-11)
+    return shoot(problem, initial=pushed(problem, [1.0, 1.0]), atol=1e-11)
 
 
 def path(extremal: Extremal) -> tuple[np.ndarray, np.ndarray]:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.optimize
 
-from continuum import Control, LearningProblem, midpoint
+from continuum import LearningProblem, midpoint
 from solvers import LBFGS, RK4, Multistart, discretize, minimize, multistart, shoot
 
 from ...bench.registry import claim
-from ..paper import boxed
+from ..paper import boxed, pushed
 from .common import PAPER, UNIT, extrapolated
 from .pontryagin import EXTREMAL, extremal
 
@@ -241,18 +241,6 @@ def direct_on_three_meshes() -> dict[str, float]:
         "four nodes, signs + -: J": mixed.objective,
         "four nodes, signs + -: f_3(T) + f_4(T)": float(np.sum(mixed.state.final[2:, 0])),
     }
-
-
-def pushed(problem: LearningProblem, signs: Sequence[int]) -> Control:
-    """A start that sends the nodes of the second half to the side of their sign for two thirds of
-    the time and back then, the others up all the time, each helped by the states of all.
-    """
-    sides, layers = np.array(signs, dtype=float), problem.mesh.layers
-    early = (np.arange(layers) < 2 * layers // 3)[:, None]
-    first_half = np.arange(len(sides)) < len(sides) // 2
-    towards = np.where(early | first_half, sides, -sides)
-    kernel = -towards[:, :, None] * sides
-    return problem.space.sample(bias=0.9 * towards, kernel=0.9 * kernel)
 
 
 def _four(initial: Sequence[float], target: float, horizon: float) -> LearningProblem:
