@@ -257,7 +257,7 @@ def test_time_and_data_are_rows_of_the_state(rng):
     data = rng.standard_normal((2, 4))
     chain = Chain(2, (Inputs(time=True, data=data), Linear("w", 2), Pointwise(tanh)))
     f, w = rng.standard_normal((2, 4)), rng.standard_normal((2, 5))
-    by_hand = np.tanh(w[:, :2] @ f + 0.3 * w[:, 2:3] + w[:, 3:] @ data)
+    by_hand = np.tanh(w[:, :2] @ f + w[:, 2:4] @ data + 0.3 * w[:, 4:])
     np.testing.assert_allclose(chain.velocity(f, {"w": w}, 0.3), by_hand, rtol=0, atol=1e-15)
     some = chain.batch([2, 0])
     np.testing.assert_allclose(

@@ -2,7 +2,8 @@
 
 from .bottleneck import Bottleneck
 from .chain import Chain, Rows
-from .maps import Adjoint, Inputs, Linear, Map, Offset, Pointwise, Product
+from .learned_field import FieldAt, LearnedField
+from .maps import Adjoint, FixedLinear, Inputs, Linear, Map, Offset, Pointwise, Product
 from .network import Network, Values
 from .neural_ode import NeuralODE
 from .neural_ode2 import NeuralODE2
@@ -15,7 +16,10 @@ __all__ = [
     "Adjoint",
     "Bottleneck",
     "Chain",
+    "FieldAt",
+    "FixedLinear",
     "Inputs",
+    "LearnedField",
     "Linear",
     "Map",
     "Network",

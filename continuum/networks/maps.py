@@ -355,7 +355,7 @@ class Pointwise(Map):
 
 @dataclass(frozen=True, eq=False)
 class Inputs(Map):
-    """y = (x, t, data): the time and P numbers per sample as further rows, behind the N of x in
+    """y = (x, data, t): P numbers per sample and the time as further rows, behind the N of x in
     R^N.
 
     It can only be the first map of a chain.
@@ -397,7 +397,7 @@ class Inputs(Map):
         if self.data is None:
             return np.full((1, 1), t)
         xp = namespace(self.data)
-        return xp.concat([xp.zeros_like(self.data[:1, :]) + t, self.data], axis=0)
+        return xp.concat([self.data, xp.zeros_like(self.data[:1, :]) + t], axis=0)
 
     def value(self, x: Array, c: Values, t: float) -> Array:
         rows = self.rows(t)
@@ -422,8 +422,44 @@ class Inputs(Map):
         return p[..., : self.units, :]
 
     def formula(self, x: str) -> str:
-        rows = [x] + ["t"] * self.time + ["data"] * (self.data is not None)
+        rows = [x] + ["data"] * (self.data is not None) + ["t"] * self.time
         return f"({', '.join(rows)})"
+
+
+@dataclass(frozen=True, eq=False)
+class FixedLinear(Map):
+    """y = A x with a matrix A (m, n) that is not trained, from R^n to R^m.
+
+    matrix : A;  name : how formulas write it
+    """
+
+    block: ClassVar[None] = None  # type: ignore[assignment]
+    reads_argument: ClassVar[bool] = False
+    matrix: Array
+    name: str = "A"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "matrix", check_array("matrix", self.matrix, ("m", "n")))
+
+    def bind(self, space: Space, before: tuple[Map, ...]) -> tuple[Self, Space]:
+        rows, columns = self.matrix.shape
+        if space != columns:
+            raise ValueError(
+                f"{self.name} takes R^{columns}, but before it stands {describe(space)}"
+            )
+        return self, rows
+
+    def value(self, x: Array, c: Values, t: float) -> Array:
+        return like(self.matrix, x) @ x
+
+    def jvp(self, x: Array, c: Values, dx: Array, dc: Values) -> Array:
+        return like(self.matrix, dx) @ dx
+
+    def back(self, x: Array, c: Values, p: Array) -> Array:
+        return like(self.matrix, p).T @ p
+
+    def formula(self, x: str) -> str:
+        return f"{self.name} {factor(x)}"
 
 
 def _check_map(block: str, sign: int) -> None:

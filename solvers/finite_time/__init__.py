@@ -1,0 +1,1 @@
+"""Laws that train weights in a time known before the run."""

@@ -1,0 +1,3 @@
+"""The paper."""
+
+PAPER = "Finite-time convergence of learning laws"

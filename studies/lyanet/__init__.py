@@ -1,0 +1,1 @@
+"""LyaNet, executable: training with Lyapunov losses, certificates and attacks."""
