@@ -1,1 +1,1 @@
-"""Lyapunov methods: losses that pull dynamics where they should go, audits, certificates, attacks."""
+"""Lyapunov methods: losses that pull states where they should go, audits, certificates, attacks."""
