@@ -1,4 +1,4 @@
-"""The fixture of deterministic numbers on which gradients are compared: section A5 of the ledger."""
+"""The fixture of deterministic numbers on which gradients are compared (ledger, section A5)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
