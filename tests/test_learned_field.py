@@ -1,4 +1,4 @@
-"""The field of states, inputs and time: its derivatives, its two views, its ResNet, other arrays."""
+"""The field of states, inputs and time: derivatives, its two views, its ResNet, other arrays."""
 
 import array_api_strict
 import numpy as np
