@@ -30,7 +30,7 @@ from continuum import (
 )
 from continuum.activations import user_activation
 from continuum.kernels import Dense
-from continuum.networks import Adjoint, Chain, Linear, Offset, Pointwise
+from continuum.networks import Adjoint, Chain, FixedLinear, Inputs, Linear, Offset, Pointwise
 from solvers import (
     DOP853,
     RK4,
@@ -51,7 +51,8 @@ from solvers.adjoint.tape import adaptive_steps
 from solvers.flow import adaptive_loops, chain_loops
 from solvers.flow.adaptive import _attempt
 from solvers.flow.advance import GenericAdvance
-from solvers.flow.program import Loop, lower, pair_of
+from solvers.flow.lowering import lower
+from solvers.flow.program import Loop, pair_of
 
 GRID = gauss_legendre(Interval(0.0, 1.0), 3)
 ACTIVATIONS = (
@@ -69,12 +70,21 @@ STEPPERS = (Euler(), Heun(), ExplicitMidpoint(), RK4())
 
 
 @st.composite
-def chains(draw):
-    """Chains of one to eight maps on R^3 or a grid of three nodes."""
+def chains(draw, samples):
+    """Chains of one to nine maps on R^3 or a grid of three nodes."""
     space = draw(st.sampled_from((3, GRID)))
     maps, at, free, linears = [], "home", 0, []
+    numbers = np.random.default_rng(draw(st.integers(0, 99)))
+    if space == 3 and draw(st.booleans()):
+        time, data = draw(st.booleans()), draw(st.sampled_from((None, 1, samples)))
+        data = None if data is None else numbers.standard_normal((2, data))
+        wide = draw(st.sampled_from((1, 5)))
+        maps += [Inputs(time, data), Linear("inputs", wide, draw(st.sampled_from((1, -1))))]
+        linears.append(("inputs", "inputs", wide))
+        at = wide
     for n in range(draw(st.integers(1, 5))):
-        kind = draw(st.sampled_from(("linear", "adjoint", "offset", "pointwise", "pointwise")))
+        kinds = ("linear", "adjoint", "offset", "pointwise", "pointwise", "fixed")
+        kind = draw(st.sampled_from(kinds if space == 3 else kinds[:-1]))
         if kind == "adjoint" and linears:
             name, source, target = draw(st.sampled_from(linears))
             if target == at:
@@ -85,6 +95,11 @@ def chains(draw):
             maps.append(Pointwise(draw(st.sampled_from(ACTIVATIONS))))
         elif kind == "offset":
             maps.append(Offset(f"offset{n}"))
+        elif kind == "fixed":
+            across = Chain(3, (*maps, Linear("any", 3))).maps[-1].source
+            wide = draw(st.sampled_from((1, 2, 5)))
+            maps.append(FixedLinear(numbers.standard_normal((wide, across))))
+            at = wide
         else:
             wide = draw(st.sampled_from((1, 2, 5)))
             kernel = space is GRID and at == "home" and draw(st.booleans())
@@ -95,7 +110,9 @@ def chains(draw):
             free += 1
     if at == "home" and not maps:
         maps.append(Offset("offset"))
-    if at != "home":
+    if at != "home" and space == 3:
+        maps.append(Linear("last", 3))
+    elif at != "home":
         name = next(n for n, _, target in reversed(linears) if target == at)
         source = next(s for n, s, _ in linears if n == name)
         maps.append(Adjoint(name))
@@ -118,16 +135,16 @@ def relative(found, expected):
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
-    network=chains(),
+    drawn=st.sampled_from((1, 2, 9)).flatmap(lambda m: st.tuples(chains(m), st.just(m))),
     stepper=st.sampled_from(STEPPERS),
     in_time=st.sampled_from(("layers", "nodes", "static")),
     per_layer=st.integers(1, 3),
-    samples=st.sampled_from((1, 2, 9)),
     running=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_compiled_is_generic(network, stepper, in_time, per_layer, samples, running, seed):
-    rng, units = np.random.default_rng(seed), len(network.weights)
+def test_compiled_is_generic(drawn, stepper, in_time, per_layer, running, seed):
+    (network, samples), rng = drawn, np.random.default_rng(seed)
+    units = len(network.weights)
     space = network.controls(TimeMesh(0.7, 3, 1.4), in_time=in_time)
     initial, target = rng.standard_normal((2, units, samples))
     problem = LearningProblem(
@@ -182,7 +199,7 @@ def test_nothing_is_collected_for_fixed_blocks(fixed, in_time, rng, monkeypatch)
     elsewhere a write would land in memory of anything.
     """
     memory = np.zeros((8, 1, 1))
-    monkeypatch.setattr("solvers.flow.program._ABSENT", memory[:0])
+    monkeypatch.setattr("solvers.flow.lowering._ABSENT", memory[:0])
     network = Chain(3, (Linear("w", 4), Offset("a"), Pointwise(tanh), Adjoint("w")))
     value = rng.standard_normal((4, 3) if fixed == "w" else 4)
     space = network.controls(TimeMesh(1.0, 3), in_time=in_time, fixed={fixed: value})
