@@ -1,4 +1,4 @@
-"""Lyapunov methods: losses that pull dynamics where they should go, audits, bounds, attacks."""
+"""Lyapunov methods: losses that pull states where they should go, audits, certificates, attacks."""
 
 from .monte_carlo import MonteCarloLyapunov
 from .pointwise import Points, violation
