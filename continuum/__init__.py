@@ -33,7 +33,7 @@ from .kernels import (
     operator_norm,
     singular_values,
 )
-from .losses import AbsoluteError, CrossEntropy, Logistic, SquaredError
+from .losses import AbsoluteError, CrossEntropy, Logistic, PowerError, SquaredError
 from .meshes import TimeMesh
 from .networks import (
     Adjoint,
@@ -128,6 +128,7 @@ __all__ = [
     "OnTheFly",
     "Pairs",
     "Pointwise",
+    "PowerError",
     "Product",
     "Projection",
     "ResNet",

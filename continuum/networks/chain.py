@@ -206,8 +206,12 @@ class Chain(Network):
 
     @property
     def broadcasts(self) -> bool:
+        return not self.timed and self.stacks
+
+    @property
+    def stacks(self) -> bool:
         products = (one for one in self.maps if isinstance(one, Product))
-        return not self.timed and all(_linear(one).operator.is_matrix for one in products)
+        return all(_linear(one).operator.is_matrix for one in products)
 
     @property
     def derived(self) -> bool:

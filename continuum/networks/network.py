@@ -51,6 +51,11 @@ class Network(ABC):
         """
         return False
 
+    @property
+    def stacks(self) -> bool:
+        """velocity and vjp take states (L, N, M) with L values of the control and times (L, 1)."""
+        return self.broadcasts
+
     @abstractmethod
     def blocks(self, in_time: TimeKind = "layers") -> tuple[Block, ...]:
         """The blocks that steer this network."""
