@@ -48,16 +48,17 @@ class Data:
         start = np.zeros((UNITS, len(labels)))
         mesh = TimeMesh(1.0, 10)
         self.problem = LearningProblem(field.at(x), start, labels, mesh, terminal=CrossEntropy())
-        self.loss = MonteCarloLyapunov(self.problem, KAPPA, Sphere(RADIUS, STATES))
+        self.loss = MonteCarloLyapunov(self.problem, KAPPA, Sphere(RADIUS, states=STATES))
         control = field.initialise(self.problem.space, rng)
         if epochs:
             method = Adam(
-                cosine(5e-3, 40), batch=BATCH, max_iterations=epochs, report=epochs, rng=rng
+                step=cosine(5e-3, 40), batch=BATCH, max_iterations=epochs, report=epochs, rng=rng
             )
             control = minimize(self.loss, method, initial=control, raise_on_failure=False).control
         self.control = control
         self.part = self.loss.batch(np.arange(BATCH), np.random.default_rng(1))
-        self.states, self.times = self.part.states, self.part.times
+        points = self.part.points(control)
+        self.states, self.times = np.ascontiguousarray(points.states[:, :, 0].T), points.times
         self.x, self.y = np.ascontiguousarray(x[:, :BATCH]), labels[:BATCH]
         self.weights = [np.asarray(control[name]) for name in NAMES]
         self.reference = self._reference()
@@ -251,7 +252,7 @@ BARS = {"PyTorch autograd, shared": 2.5, "PyTorch autograd, one row per pair": 4
 
 def epoch(data: Data) -> Callable[[], object]:
     """An epoch of `Adam` with nothing reported but its ends."""
-    method = Adam(1e-12, batch=BATCH, max_iterations=1)
+    method = Adam(step=1e-12, batch=BATCH, max_iterations=1)
     return lambda: (
         minimize(data.loss, method, initial=data.control, raise_on_failure=False).objective
     )

@@ -10,12 +10,15 @@ import numpy as np
 
 from continuum.arrays import Array, is_numpy
 from continuum.compiled import FROM_VALUE
-from continuum.networks import FieldAt, FixedLinear, Inputs, Network, Offset, Pointwise
+from continuum.controls import Control
+from continuum.networks import FieldAt, FixedLinear
 from continuum.networks.network import Values
+from continuum.problem import LearningProblem
 
 from . import shared_loops as loops
+from .pointwise import Points, lyapunov_function
 
-COLUMNS = 512
+COLUMNS = 1024
 """Pairs that are treated together: their arrays of a layer stay in the cache."""
 DENSE = 0.7
 """Above this share of active pairs all are kept: copying costs more than the products saved."""
@@ -28,7 +31,7 @@ class Pairs:
     states : (k, S);  times : (S,), the time of each state
     slopes : p (k, M, S), the derivative of V in the state
     potential : kappa V (M, S)
-    weights : q (M, S)
+    weights : q (M, 1) or (M, S)
     """
 
     states: Array
@@ -37,20 +40,47 @@ class Pairs:
     potential: Array
     weights: Array
 
+    @staticmethod
+    def of(problem: LearningProblem, control: Control, points: Points, kappa: float) -> "Pairs":
+        """V and p are computed once for each state and each target that samples have in common."""
+        cost, network = lyapunov_function(problem), problem.network
+        states = np.ascontiguousarray(points.states[:, :, 0].T)
+        units, count = states.shape
+        first, own = _distinct(np.asarray(cost.target))
+        values, slopes, _ = cost.batch(np.repeat(first, count)).density_and_vjp(
+            network,
+            np.tile(states, len(first)),
+            problem.functional.terminal_values(control),
+            problem.mesh.horizon,
+            np.ones(count * len(first)),
+        )
+        return Pairs(
+            states,
+            points.times,
+            slopes.reshape(units, -1, count)[:, own],
+            kappa * values.reshape(-1, count)[own],
+            problem.sample_weights[:, None] / count,
+        )
 
-def takes(network: Network, *arrays: Array) -> bool:
+
+def takes(problem: LearningProblem, control: Control, points: Points) -> bool:
     """True for a `FieldAt` with hidden layers of compiled activations, without a bound of its norm,
-    that holds the inputs of its samples in NumPy's arrays.
+    all of its blocks constant in time, at states that all samples share, and a readout without
+    trained blocks; in NumPy's arrays.
     """
-    if not isinstance(network, FieldAt) or not network.field.hidden:
+    network, trained = problem.network, {b.name for b in problem.space.trained}
+    if not isinstance(network, FieldAt) or points.states.shape[2] != 1:
         return False
-    kinds = (Inputs, Offset, Pointwise, FixedLinear)
-    known = all(isinstance(one, kinds) or one.block is not None for one in network.maps)
+    names = network.block_shapes
+    arrays = (points.states, network.inputs, *(control[name] for name in names))
     return (
-        known
-        and isinstance(network.maps[0], Inputs)
+        bool(network.field.hidden)
+        and network.field.norm_bound is None
+        and network.inputs.shape[1] == problem.initial.shape[1]
         and network.activation.code is not None
-        and is_numpy(*arrays, network.inputs)
+        and all(b.time == "static" for b in problem.space.blocks if b.name in names)
+        and trained <= set(names)
+        and is_numpy(*arrays)
     )
 
 
@@ -59,8 +89,6 @@ def shared_violation(
 ) -> tuple[Array, dict[str, Array]]:
     """r = (p, F) + kappa V at all pairs, (M, S), and the derivative of sum q max(0, r) in the
     blocks, p held; no blocks if not `derivative`.
-
-    network : one that `takes` accepts
     """
     states, slopes, x = pairs.states, pairs.slopes, network.inputs
     (k, count), samples = states.shape, x.shape[1]
@@ -69,6 +97,7 @@ def shared_violation(
     step = max(1, min(samples, COLUMNS // count))
     room = chain.room(step * count)
     r = np.empty((samples, count))
+    weights = np.broadcast_to(pairs.weights, r.shape)
     total = _Totals(chain, count, samples)
     for begin in range(0, samples, step):
         part = slice(begin, min(begin + step, samples))
@@ -79,7 +108,7 @@ def shared_violation(
         loops.paired(w, hidden[-1], sums)
         r[part] = sums.reshape(-1, count)
         if derivative:
-            q = np.where(sums > 0, pairs.weights[part].reshape(-1), 0.0)
+            q = np.where(sums > 0, weights[part].reshape(-1), 0.0)
             total.add(hidden, known, p, w, q, part)
     return r, total.blocks(states, pairs.times, x) if derivative else {}
 
@@ -102,7 +131,7 @@ class _Layers:
         self.offset = offset if self.mixing is None else self.mixing @ offset
 
     def first(self, states: Array, times: Array, x: Array) -> tuple[Array, Array]:
-        """The shares of states (h, S), with the offset, and of samples (h, M) in the first layer."""
+        """What states (h, S), with the offset, and samples (h, M) add in the first layer."""
         w, units = self.weights[0], len(states)
         of_states = w[:, :units] @ states + self.offsets[0][:, None]
         if self.timed:
@@ -190,6 +219,15 @@ class _Totals:
             **{f"weight{n}": w for n, w in zip(names, (*self.weights, readout), strict=True)},
             **{f"bias{n}": b for n, b in zip(names, (*self.offsets, offset), strict=True)},
         }
+
+
+def _distinct(target: Array) -> tuple[Array, Array]:
+    """A sample of each target (C,), and the number of its target for every sample (M,)."""
+    columns = [column.tobytes() for column in np.ascontiguousarray(target.T)]
+    known = {column: number for number, column in enumerate(dict.fromkeys(columns))}
+    own = np.array([known[column] for column in columns])
+    first = np.array([columns.index(column) for column in known])
+    return first, own
 
 
 def _gathered(columns: Array, a: Array) -> Array:
