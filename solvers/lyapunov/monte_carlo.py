@@ -9,6 +9,7 @@ import numpy as np
 from continuum.arrays import Array, namespace
 from continuum.checks import check_positive, check_rng, check_type, store
 from continuum.controls import Control
+from continuum.networks import FieldAt
 from continuum.problem import LearningProblem
 
 from ..steps.implicit import ImplicitRungeKutta
@@ -16,6 +17,7 @@ from ..steps.tableaux import RK4, RungeKutta
 from .objective import LyapunovObjective, check_problem
 from .pointwise import Points, Violations, hinged
 from .samplers import Sampler
+from .shared_states import Pairs, shared_violation, takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +45,15 @@ class MonteCarloLyapunov(LyapunovObjective):
     stepper: RungeKutta | ImplicitRungeKutta = field(default_factory=RK4)
     steps_per_layer: int = 1
     rng: np.random.Generator | None = None
+    _seed: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_problem(self.problem, self.stepper, self.steps_per_layer)
         store(self, check_positive, "kappa")
         check_type("sampler", self.sampler, Sampler)
         self.sampler.check(self.problem, self.kappa)
-        object.__setattr__(self, "rng", copy.deepcopy(check_rng("rng", self.rng)))
+        rng = copy.deepcopy(check_rng("rng", self.rng))
+        object.__setattr__(self, "_seed", int(rng.integers(2**63)))
 
     @property
     def semi_gradient(self) -> bool:
@@ -61,7 +65,7 @@ class MonteCarloLyapunov(LyapunovObjective):
     ) -> "MonteCarloLyapunov":
         part = super().batch(indices)
         if rng is not None:
-            object.__setattr__(part, "rng", np.random.default_rng(rng.integers(2**63)))
+            object.__setattr__(part, "_seed", int(rng.integers(2**63)))
         return part
 
     def points(self, control: Control) -> Points:
@@ -72,18 +76,32 @@ class MonteCarloLyapunov(LyapunovObjective):
     def active_share(self, control: Control) -> float:
         """The share of the pairs of a sample and a point of `value` with r > 0."""
         control = self.space.check("control", control).like(self.problem.initial)
-        r = Violations(self.problem, control, self._points(control), self.kappa).r
+        r = self._violations(control, self._points(control))
         return float(namespace(r).count_nonzero(r > 0)) / (r.shape[0] * r.shape[1])
 
     def _loss(self, control: Control, total: Mapping[str, Array] | None) -> float:
-        found = Violations(self.problem, control, self._points(control), self.kappa)
-        value, q = hinged(self.problem, found.r)
-        if total is not None and value > 0:
-            found.adjoint(q, total, states=False)
-        return value
+        return hinged(self.problem, self._violations(control, self._points(control), total))[0]
+
+    def _violations(
+        self, control: Control, points: Points, total: Mapping[str, Array] | None = None
+    ) -> Array:
+        """r (L, M); the derivative of the loss is collected in `total` if given."""
+        problem, network = self.problem, self.problem.network
+        if isinstance(network, FieldAt) and takes(problem, control, points):
+            pairs = Pairs.of(problem, control, points, self.kappa)
+            r, bars = shared_violation(network, control, pairs, total is not None)
+            if total is not None:
+                problem.space.scatter(total, 0, 0.0, bars, 1.0)
+            return r.T
+        found = Violations(problem, control, points, self.kappa)
+        if total is not None:
+            value, q = hinged(problem, found.r)
+            if value > 0:
+                found.adjoint(q, total, states=False)
+        return found.r
 
     def _points(self, control: Control) -> Points:
-        rng = copy.deepcopy(check_rng("rng", self.rng))
+        rng = np.random.default_rng(self._seed)
         return self.sampler.draw(self.problem, rng, lambda: self._run(control))
 
     def _run(self, control: Control) -> tuple[Array, Array]:
