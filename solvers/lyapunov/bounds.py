@@ -35,7 +35,8 @@ _AT_ONCE = 4096
 
 @dataclass(frozen=True, eq=False)
 class Layers:
-    """The numbers of a learned field whose blocks are constant in time.
+    """The numbers of a learned field whose blocks are constant in time, before a norm bound, which
+    shortens f and keeps its direction.
 
     weights : W_1 (h_1, k + n + 1 or k + n), ..., W_(L+1) (k, h_L);  biases : b_1, ..., b_(L+1)
     last : scale C (k, k);  inputs : x (n, M) or (n, 1)
@@ -64,7 +65,9 @@ class Layers:
         values, count = control.at(0.0), len(field.hidden) + 1
         weights = tuple(np.asarray(values[f"weight{n}"]) for n in range(1, count + 1))
         biases = tuple(np.asarray(values[f"bias{n}"]) for n in range(1, count + 1))
-        return cls(field, weights, biases, field._last, network.inputs)
+        k = field.units
+        last = field.scale * (np.eye(k) - np.full((k, k), 1.0 / k) * field.centred)
+        return cls(field, weights, biases, last, network.inputs)
 
     def lipschitz_product(self) -> float:
         """A bound of |f(eta, x', t) - f(eta, x, t)| / |x' - x| in the maximum norm, everywhere: the
@@ -85,14 +88,16 @@ class Layers:
         return float(np.prod(norms) * steep * (1.0 + ROUNDING * len(norms)))
 
     def speed(self) -> float:
-        """A bound of |f_i| everywhere; infinite unless the last hidden layer is bounded."""
-        sigma = self.field.activation
+        """A bound of |f_i| everywhere; infinite unless the last hidden layer or f is bounded."""
+        sigma, cap = self.field.activation, self.field.norm_bound
+        most = float("inf") if cap is None else cap
         if not self.field.hidden or not sigma.bounded:
-            return float("inf")
+            return most
         ends = sigma.value(np.array([-1e300, 1e300]))
         turned = np.abs(self.last)
         size = turned @ np.abs(self.weights[-1]) @ np.full(self.field.hidden[-1], max(abs(ends)))
-        return float(np.max(size + turned @ np.abs(self.biases[-1])) * (1.0 + ROUNDING))
+        found = np.max(size + turned @ np.abs(self.biases[-1])) * (1.0 + ROUNDING)
+        return min(float(found), most)
 
     def row(self, v: Array, embedding: Array | None = None) -> "Row":
         """v.f as a function of z = (e, x, t), where eta = embedding e; of (eta, x, t) if None.

@@ -123,6 +123,8 @@ def certify(
     if not 0.0 < rtol < 1.0:
         raise ValueError(f"rtol must be below 1, got {rtol}")
     layers = Layers.of(problem, control)
+    if kind != "barrier" and layers.field.norm_bound is not None:
+        raise ValueError(f"{kind} certificates are not known for a field with a norm bound")
     rng = np.random.default_rng(0) if rng is None else rng
     task = _Task(problem, layers, labels_of(problem), boxes, rng)
     if kind == "barrier":
