@@ -31,12 +31,11 @@ from continuum.losses import CrossEntropy
 from continuum.problem import LearningProblem
 from continuum.readouts import State
 
-from .audit import threshold_of
 from .bounds import Enclosed, Layers, Row, estimated_lipschitz, least
-from .certificates import SCALAR_KINDS, ScalarCertificate
+from .certificates import SCALAR_KINDS, ScalarCertificate, ScalarKind
 from .outcomes import labels_of
 
-Kind = Literal["barrier", "additive", "multiplicative", "sharp"]
+Kind = Literal["barrier"] | ScalarKind
 Status = Literal["proved", "estimated", "none"]
 _DEEPEST = 2
 """The most free coordinates of a face for which branch and bound is tried."""
@@ -78,7 +77,9 @@ class Certificates:
         none = [r for r, s in zip(self.reasons, self.status, strict=True) if s == "none"]
         for reason in sorted(set(none)):
             lines.append(f"  none       {none.count(reason):5d}   {reason}")
-        for reason in sorted({r for r, s in zip(self.reasons, self.status, strict=True) if s == "estimated"}):
+        for reason in sorted(
+            {r for r, s in zip(self.reasons, self.status, strict=True) if s == "estimated"}
+        ):
             lines.append(f"  estimated means: {reason}")
         lines.append(
             "Of the differential equation with inputs that may move in time within the radius; "
@@ -332,7 +333,9 @@ def _largest(proves: object, start: Array, guess: Array, rtol: float) -> Array:
         if not open_.any():
             break
         grown = np.where(low > 0.0, 1.25 * low, guess)
-        middle = np.where(low > 0.0, 0.5 * (low + np.where(np.isfinite(high), high, 0.0)), 0.25 * high)
+        middle = np.where(
+            low > 0.0, 0.5 * (low + np.where(np.isfinite(high), high, 0.0)), 0.25 * high
+        )
         trial = np.where(np.isfinite(high), middle, grown)
         trial = np.where(open_, trial, 0.0)
         good = proves(trial, open_)  # type: ignore[operator]
@@ -384,12 +387,10 @@ def _from_estimates(
 
 
 def _scalar(
-    task: _Task, kind: Kind, radius: float | None, kappa: float | None, rtol: float
+    task: _Task, kind: ScalarKind, radius: float | None, kappa: float | None, rtol: float
 ) -> Certificates:
-    threshold = threshold_of(task.problem.terminal)
-    loss = task.problem.terminal
-    if threshold is None or not isinstance(loss, CrossEntropy) or loss.weight != 1.0:
-        raise ValueError(f"{kind} certificates need terminal=CrossEntropy() of weight 1")
+    if task.problem.terminal != CrossEntropy():
+        raise ValueError(f"{kind} certificates need terminal=CrossEntropy(), of weight 1, whole")
     start = float(np.log(task.classes))
 
     def limits(kappas: Array) -> Array:
@@ -398,7 +399,7 @@ def _scalar(
         for m, one in enumerate(kappas):
             if one > 0.0 and np.isfinite(one):
                 certificate = ScalarCertificate(kind, one, start, task.horizon)
-                found[m] = certificate.limit(threshold) * (1.0 - 1e-10)
+                found[m] = certificate.limit() * (1.0 - 1e-10)
         return found
 
     if task.classes > 2 or task.free > 1:
@@ -538,7 +539,7 @@ def _sampled_decay(task: _Task, radius: float | None) -> tuple[Array, Array]:
         if task.layers.field.centred:
             states = states - np.mean(states, axis=0)
         value = np.log(np.sum(np.exp(states - states[y]), axis=0))
-        near = np.argsort(value)[: _DRAWS]
+        near = np.argsort(value)[:_DRAWS]
         states, value = states[:, near], value[near]
         states, value = states[:, value <= np.log(k)], value[value <= np.log(k)]
         states = np.concatenate([np.zeros((k, 1)), states], axis=1)
