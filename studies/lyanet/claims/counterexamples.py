@@ -1,0 +1,155 @@
+"""Where statements of the paper fail: Lemma 1, Theorem 1, the Monte Carlo loss as an upper bound
+(LY-04, LY-05, LY-09).
+"""
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from continuum import Activation, Chain, CrossEntropy, Logistic, Pointwise, SquaredError, TimeMesh
+from continuum.arrays import Array
+from solvers import RK4, integrate
+
+from ...bench.registry import claim
+from .common import PAPER
+
+ONE = np.ones(1)
+
+
+@claim(
+    "LY-04",
+    statement="Lemma 1 fails: cross-entropy does not change along eta + c 1, so it has no lower "
+    "multiple of |eta - eta*|; and |softmax|_2 >= 1/sqrt(m) never vanishes.",
+    paper=PAPER,
+    references={
+        "V(1, 2, 3), y = 1": 1.407605964444,
+        "V(101, 102, 103), y = 1": 1.407605964444,
+        "|softmax| of equal scores, m = 10": 0.316227766,
+        "of 2000 random scores, how many have less": 0.0,
+    },
+    tolerance={
+        "V(1, 2, 3), y = 1": 5e-13,
+        "V(101, 102, 103), y = 1": 5e-13,
+        "|softmax| of equal scores, m = 10": 5e-10,
+        "of 2000 random scores, how many have less": 0.0,
+    },
+    reason="half a unit of the last printed digit",
+)
+def cross_entropy_is_no_distance() -> dict[str, float]:
+    """y = 1 is the middle score of three, counted from 0; softmax is the gradient plus e_y.
+
+    The ledger's value, 1.4076 = V(1, 2, 3), is that of this class.
+    """
+    loss, rng = CrossEntropy(), np.random.default_rng(0)
+    scores = np.array([[1.0, 101.0], [2.0, 102.0], [3.0, 103.0]])
+    values = loss.value(scores, loss.check_target(np.ones(2), 3, 2), np.ones(3))
+    many = rng.standard_normal((10, 2000)) * 10.0 ** rng.uniform(-3.0, 2.0, 2000)
+    many[:, 0] = 0.0
+    target = loss.check_target(np.zeros(2000), 10, 2000)
+    sizes = np.linalg.norm(loss.gradient(many, target, np.ones(10)) + target, axis=0)
+    return {
+        "V(1, 2, 3), y = 1": float(values[0]),
+        "V(101, 102, 103), y = 1": float(values[1]),
+        "|softmax| of equal scores, m = 10": float(sizes[0]),
+        "of 2000 random scores, how many have less": float(
+            np.sum(sizes < np.sqrt(0.1) * (1.0 - 1e-14))
+        ),
+    }
+
+
+@claim(
+    "LY-05",
+    statement="Theorem 1 fails: with f = theta in [-1, 1], V = eta^2 / 2 and kappa = 1, each eta "
+    "has a theta that meets the condition (9), but no theta meets (10) at all eta in [-1, 1].",
+    paper=PAPER,
+    references={
+        "largest over eta of the least over theta": 0.0,
+        "least over theta of the largest over eta": 0.5,
+        "that theta": 0.0,
+    },
+    tolerance={
+        "largest over eta of the least over theta": 1e-15,
+        "least over theta of the largest over eta": 1e-7,
+        "that theta": 1e-7,
+    },
+    reason="rounding; the search over theta ends within 1e-8 of the kink at its minimum",
+)
+def for_every_and_there_is() -> dict[str, float]:
+    """The violation is affine in theta, least at -1 or 1, and convex in eta, largest at -1 or 1."""
+    loss = SquaredError(0.5)
+
+    def violation(eta: Array, theta: float) -> Array:
+        states, target = eta[None, :], np.zeros((1, len(eta)))
+        return loss.gradient(states, target, ONE)[0] * theta + loss.value(states, target, ONE)
+
+    eta = np.linspace(-1.0, 1.0, 2001)
+    best = np.minimum(violation(eta, -1.0), violation(eta, 1.0))
+    one = minimize_scalar(
+        lambda theta: float(violation(np.array([-1.0, 1.0]), theta).max()),
+        bounds=(-1.0, 1.0),
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    return {
+        "largest over eta of the least over theta": float(best.max()),
+        "least over theta of the largest over eta": float(one.fun),
+        "that theta": float(one.x),
+    }
+
+
+def stopped(s: Array) -> Array:
+    """0 for |s| < 0.1, else 6."""
+    return np.where(np.abs(s) < 0.1, 0.0, 6.0)
+
+
+def stopped_integral(s: Array) -> Array:
+    """int_0^s of it."""
+    return 6.0 * np.sign(s) * np.maximum(np.abs(s) - 0.1, 0.0)
+
+
+STOPPED = Activation(
+    "stopped",
+    stopped,
+    np.zeros_like,
+    np.zeros_like,
+    stopped_integral,
+    lipschitz=np.inf,
+    smooth=False,
+    bounded=True,
+    vanishes_at_zero=True,
+    monotone=False,
+)
+
+
+@claim(
+    "LY-09",
+    statement="The Monte Carlo loss is no upper bound of the path loss, against (45): V = log(1 + "
+    "exp(-eta)) on [-5, 5], kappa = 1, f = 0 for |eta| < 0.1 and 6 elsewhere, start 0.",
+    paper=PAPER,
+    references={"path loss": 0.6931471806, "Monte Carlo loss": 0.0138712749},
+    tolerance=5e-11,
+    reason="half a unit of the last printed digit",
+)
+def monte_carlo_is_no_bound() -> dict[str, float]:
+    """The expected Monte Carlo loss by Gauss's rule on [-5, -0.1], [-0.1, 0.1] and [0.1, 5]; the
+    path loss by Simpson's on a run, on which nothing moves.
+    """
+    network, loss = Chain(1, (Pointwise(STOPPED),)), Logistic()
+
+    def violation(states: Array) -> Array:
+        target = np.ones((1, states.shape[1]))
+        value, g = loss.value(states, target, ONE), loss.gradient(states, target, ONE)
+        return np.maximum((g * network.velocity(states, {}, 0.0))[0] + value, 0.0)
+
+    nodes, weights = np.polynomial.legendre.leggauss(32)
+    expected = 0.0
+    for low, high in ((-5.0, -0.1), (-0.1, 0.1), (0.1, 5.0)):
+        states = (low + high) / 2 + (high - low) / 2 * nodes[None, :]
+        expected += (high - low) / 2 * float(weights @ violation(states)) / 10.0
+    run = integrate(
+        network, network.control(TimeMesh(1.0, 2)), np.zeros((1, 1)), RK4(), save="layers"
+    )
+    path = violation(run.trajectory.states[:, 0, 0][None, :])
+    return {
+        "path loss": float(path @ np.array([1.0, 4.0, 1.0]) / 6.0),
+        "Monte Carlo loss": expected,
+    }
