@@ -1,6 +1,4 @@
-"""Lyapunov methods: losses that pull dynamics where they should go, audits, certificates,
-attacks.
-"""
+"""Lyapunov methods: losses that pull states where they should go, audits, certificates, attacks."""
 
 from .cross_entropy import (
     GradientNorms,
@@ -17,10 +15,20 @@ from .cross_entropy import (
     step_factor,
     wrong_corner_loss,
 )
+from .monte_carlo import MonteCarloLyapunov
+from .pointwise import Points, violation
+from .samplers import Cube, Given, Sampler, Sphere, Tube
 
 __all__ = [
+    "Cube",
+    "Given",
     "GradientNorms",
     "MinimalNormField",
+    "MonteCarloLyapunov",
+    "Points",
+    "Sampler",
+    "Sphere",
+    "Tube",
     "box_half_width",
     "escape_time",
     "euler_loss_bound",
@@ -31,5 +39,6 @@ __all__ = [
     "margin_asymptote",
     "printed_half_width",
     "step_factor",
+    "violation",
     "wrong_corner_loss",
 ]
