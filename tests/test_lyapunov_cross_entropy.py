@@ -24,7 +24,6 @@ from solvers.lyapunov import (
     least_speed,
     margin_asymptote,
     printed_half_width,
-    step_factor,
     wrong_corner_loss,
 )
 
@@ -112,9 +111,6 @@ def test_speeds_and_norms_to_rounding():
         for found, factor in ((norms.inf, 1), (norms.one, 2), (norms.two, mp.sqrt(2))):
             check(found, factor * wrong, 4)
     assert least_speed(0.0, 3.0) == 1.5
-    for kappa, step in ((3.0, 1e-3), (40.0, 0.3)):
-        check(step_factor(kappa, step), mp.exp(-mp.mpf(kappa * step)), 4)
-    assert step_factor(2.0, 0.25, "euler") == 0.5
 
 
 def test_norms_and_the_bound_of_a_step_hold_for_cross_entropy(rng):
@@ -250,8 +246,6 @@ def test_lemma_2_holds_and_lemma_1_does_not(rng):
         (lambda: least_speed(-1e-3, 1.0), ValueError, "loss"),
         (lambda: gradient_norms(np.inf), ValueError, "loss"),
         (lambda: euler_loss_bound(1.0, 0.0, -1.0, 0.1), ValueError, "speed"),
-        (lambda: step_factor(10 / 3, 1 / 3, "euler"), ValueError, "below 1 in the Euler form"),
-        (lambda: step_factor(1.0, 0.5, "eular"), ValueError, "unknown form 'eular'"),
         (lambda: MinimalNormField(np.array([3]), 3, 1.0), ValueError, "labels 0, ..., 2"),
         (lambda: MinimalNormField(np.array([[1]]), 3, 1.0), ValueError, "labels must have shape"),
         (lambda: MinimalNormField(np.array([1]), 3, 0.0), ValueError, "kappa"),

@@ -12,7 +12,6 @@ from .cross_entropy import (
     least_speed,
     margin_asymptote,
     printed_half_width,
-    step_factor,
     wrong_corner_loss,
 )
 from .monte_carlo import MonteCarloLyapunov
@@ -38,7 +37,6 @@ __all__ = [
     "least_speed",
     "margin_asymptote",
     "printed_half_width",
-    "step_factor",
     "violation",
     "wrong_corner_loss",
 ]

@@ -13,13 +13,12 @@ LyaNet, section 3 and appendix B, as corrected in docs/errata.md.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from continuum import Block, CrossEntropy, Network
 from continuum.arrays import Array, like, namespace
-from continuum.checks import check_count, check_name, check_number, check_positive, store
+from continuum.checks import check_count, check_number, check_positive, store
 from continuum.networks.network import Values
 from continuum.time_axes import TimeKind
 
@@ -139,22 +138,6 @@ def euler_loss_bound(loss: Numbers, slope: Numbers, speed: Numbers, step: float)
     """
     h, v = check_positive("step", step), _sizes("speed", speed)
     return _sizes("loss", loss) + h * np.asarray(slope)[()] + 0.25 * h * h * v * v
-
-
-def step_factor(kappa: float, step: float, form: Literal["exact", "euler"] = "exact") -> float:
-    """What V is multiplied by, at most, in one layer of length h: exp(-kappa h), or 1 - kappa h.
-
-    raises ValueError for the latter if kappa h >= 1: V >= 0 cannot be that small
-    """
-    rate, h = check_positive("kappa", kappa), check_positive("step", step)
-    if check_name("form", form, ("exact", "euler")) == "exact":
-        return float(np.exp(-rate * h))
-    if rate * h >= 1.0:
-        raise ValueError(
-            f"kappa * step must be below 1 in the Euler form, got {rate:g} * {h:g} = {rate * h:g}: "
-            'take form="exact", exp(-kappa h), or shorter layers'
-        )
-    return 1.0 - rate * h
 
 
 @dataclass(frozen=True, eq=False)

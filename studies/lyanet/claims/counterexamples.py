@@ -4,9 +4,19 @@
 
 import numpy as np
 
-from continuum import Activation, Chain, CrossEntropy, Logistic, Pointwise, SquaredError, TimeMesh
+from continuum import (
+    Activation,
+    Chain,
+    CrossEntropy,
+    LearningProblem,
+    Logistic,
+    Pointwise,
+    SquaredError,
+    TimeMesh,
+)
 from continuum.arrays import Array
 from solvers import RK4, integrate
+from solvers.lyapunov import violation
 
 from ...bench.registry import claim
 from .common import PAPER
@@ -116,22 +126,26 @@ def monte_carlo_is_no_bound() -> dict[str, float]:
     """The expected Monte Carlo loss by Gauss's rule on [-5, -0.1], [-0.1, 0.1] and [0.1, 5]; the
     path loss by Simpson's on a run, on which nothing moves.
     """
-    network, loss = Chain(1, (Pointwise(STOPPED),)), Logistic()
+    problem = LearningProblem(
+        Chain(1, (Pointwise(STOPPED),)),
+        np.zeros((1, 1)),
+        np.ones((1, 1)),
+        TimeMesh(1.0, 2),
+        terminal=Logistic(),
+    )
+    still = problem.space.sample()
 
-    def violation(states: Array) -> Array:
-        target = np.ones((1, states.shape[1]))
-        value, g = loss.value(states, target, ONE), loss.gradient(states, target, ONE)
-        return np.maximum((g * network.velocity(states, {}, 0.0))[0] + value, 0.0)
+    def loss(states: Array) -> Array:
+        r = violation(problem, still, states[:, None, None], np.zeros(len(states)), 1.0)
+        return np.maximum(r[:, 0], 0.0)
 
     nodes, weights = np.polynomial.legendre.leggauss(32)
     expected = 0.0
     for low, high in ((-5.0, -0.1), (-0.1, 0.1), (0.1, 5.0)):
-        states = (low + high) / 2 + (high - low) / 2 * nodes[None, :]
-        expected += (high - low) / 2 * float(weights @ violation(states)) / 10.0
-    run = integrate(
-        network, network.control(TimeMesh(1.0, 2)), np.zeros((1, 1)), RK4(), save="layers"
-    )
-    path = violation(run.trajectory.states[:, 0, 0][None, :])
+        states = (low + high) / 2 + (high - low) / 2 * nodes
+        expected += (high - low) / 2 * float(weights @ loss(states)) / 10.0
+    run = integrate(problem.network, still, problem.initial, RK4(), save="layers")
+    path = loss(run.trajectory.states[:, 0, 0])
     return {
         "path loss": float(path @ np.array([1.0, 4.0, 1.0]) / 6.0),
         "Monte Carlo loss": expected,
