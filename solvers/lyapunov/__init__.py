@@ -15,6 +15,7 @@ from .cross_entropy import (
     wrong_corner_loss,
 )
 from .monte_carlo import MonteCarloLyapunov
+from .path import PathLyapunov
 from .pointwise import Points, violation
 from .samplers import Cube, Given, Sampler, Sphere, Tube
 
@@ -24,6 +25,7 @@ __all__ = [
     "GradientNorms",
     "MinimalNormField",
     "MonteCarloLyapunov",
+    "PathLyapunov",
     "Points",
     "Sampler",
     "Sphere",
