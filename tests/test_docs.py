@@ -74,8 +74,9 @@ def test_own_kernel():
 
 def test_errata_cite_claims_that_exist():
     known = {c.id for c in claims(slow=True)}
-    cited = set(re.findall(r"LM-\d\d", (DOCS / "errata.md").read_text()))
-    assert len(cited) >= 14
+    cited = set(re.findall(r"(?:LM|LY|FT)-\d\d", (DOCS / "errata.md").read_text()))
+    for paper in ("LM", "LY", "FT"):
+        assert sum(c.startswith(paper) for c in cited) >= 13, paper
     assert cited <= known, cited - known
     assert catalogue.PAPERS
 
@@ -167,3 +168,34 @@ def test_the_guide_to_long_horizons_names_every_study():
     found = {s.name.split("/")[1] for s in studies() if s.name.startswith("turnpike/")}
     page = (DOCS / "turnpike.md").read_text().split("## Studies")[1]
     assert set(re.findall(r"\*(\w+)\*", page)) == found
+
+
+def test_why_odes(capsys):
+    names = run("why_odes.md")
+    depths = list(names["depths"].values())
+    assert depths == sorted(depths)
+    assert names["wrong"] == 0.0
+    found, certificate = names["found"], names["certificate"]
+    assert found.objective == pytest.approx(0.4235585550, abs=1 / 40)  # LM-54, Euler's layers
+    assert certificate.gap.max() < 0.02
+    assert certificate.total_gap < 1e-3
+    assert names["slowest"] == 1.0
+    assert names["trained"] < 1.0
+    value = names["discretize"](names["joined"], RK4()).value(names["same"])
+    assert value == pytest.approx(names["best"].objective, rel=1e-12)
+    before = names["integrate"](names["network"], names["best"].control, names["zero"], RK4())
+    clean = np.mean(before.trajectory.final.argmax(axis=0) != names["labels"])
+    assert clean < np.mean(names["attacked"].argmax(axis=0) != names["labels"])
+    assert capsys.readouterr().out.count("steps") == 3
+
+
+def test_why_odes_names_every_study_of_the_two_papers():
+    known = {s.name for s in studies()}
+    page = (DOCS / "why_odes.md").read_text()
+    cited = set(re.findall(r"(?:liu_markowich|lyanet|finite_time)/\w+", page))
+    assert cited <= known, cited - known
+    wanted = {n for n in known if n.startswith(("lyanet/", "finite_time/"))}
+    assert wanted <= cited, wanted - cited
+    claimed = {c.id for c in claims(slow=True)}
+    quoted = set(re.findall(r"(?:LM|LY|FT)-\d\d", page))
+    assert quoted <= claimed, quoted - claimed

@@ -4,6 +4,20 @@ from .attack import Attack, attack
 from .audit import Audit, Share, audit, share
 from .certificates import ScalarCertificate, least_kappa, moved_start
 from .certify import Certificates, certify
+from .cross_entropy import (
+    GradientNorms,
+    MinimalNormField,
+    box_half_width,
+    escape_time,
+    euler_loss_bound,
+    exact_loss,
+    exact_position,
+    gradient_norms,
+    least_speed,
+    margin_asymptote,
+    printed_half_width,
+    wrong_corner_loss,
+)
 from .monte_carlo import MonteCarloLyapunov
 from .path import PathLyapunov
 from .pointwise import Points, violation
@@ -15,6 +29,8 @@ __all__ = [
     "Certificates",
     "Cube",
     "Given",
+    "GradientNorms",
+    "MinimalNormField",
     "MonteCarloLyapunov",
     "PathLyapunov",
     "Points",
@@ -25,9 +41,19 @@ __all__ = [
     "Tube",
     "attack",
     "audit",
+    "box_half_width",
     "certify",
+    "escape_time",
+    "euler_loss_bound",
+    "exact_loss",
+    "exact_position",
+    "gradient_norms",
     "least_kappa",
+    "least_speed",
+    "margin_asymptote",
     "moved_start",
+    "printed_half_width",
     "share",
     "violation",
+    "wrong_corner_loss",
 ]
