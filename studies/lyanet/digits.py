@@ -19,7 +19,7 @@ from continuum.checks import check_count, check_name, check_positive
 from continuum.time_axes import TimeKind
 from solvers import RK4, Adam, Euler, discretize, integrate, minimize
 from solvers.descent.objective import Objective
-from solvers.lyapunov import attack
+from solvers.lyapunov import Audit, attack, audit
 from solvers.lyapunov.attack import Norm
 from solvers.steps.tableaux import Stepper
 
@@ -165,6 +165,16 @@ class Contender:
         """The end-point problem on images x (n, M) with labels (M,), in the contender's space."""
         return posed(self.field, x, labels, self.control.space)
 
+    def audited(self, x: np.ndarray, labels: np.ndarray, steps_per_layer: int = 1) -> Audit:
+        """The audit of the paths at the rate KAPPA."""
+        return audit(
+            self.problem(x, labels),
+            self.control,
+            KAPPA,
+            stepper=self.stepper,
+            steps_per_layer=steps_per_layer,
+        )
+
     def along(self, x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The ends of the layers (K + 1,); the cross-entropy, and whether the largest entry is that
         of the label, at these times: (K + 1, M) each.
@@ -173,17 +183,8 @@ class Contender:
         run = integrate(
             problem.network, self.control, problem.initial, self.stepper, save="layers"
         ).trajectory
-        loss, target = CrossEntropy(), np.eye(self.field.units)[:, labels]
-        value = np.stack([loss.value(f, target, np.ones(len(f))) for f in run.states])
+        value = np.stack([problem.functional.terminal_costs(f) for f in run.states])
         return run.times, value, np.argmax(run.states, axis=1) == labels
-
-
-def keeps_rate(times: np.ndarray, loss: np.ndarray, kappa: float = KAPPA) -> np.ndarray:
-    """For which samples V(t) <= V(0) exp(-kappa t) at all times: (M,).
-
-    times : (S,);  loss : (S, M)
-    """
-    return np.all(loss <= loss[0] * np.exp(-kappa * times)[:, None] * (1.0 + 1e-12), axis=0)
 
 
 def posed(
@@ -292,7 +293,9 @@ def measured(trained: Contender, data: Samples) -> xr.Dataset:
     times, loss, right = trained.along(data.test, data.test_labels)
     *_, fitted = trained.along(data.train, data.train_labels)
     broken = attacked(trained, data.test, data.test_labels)
-    kept = float(np.mean(keeps_rate(times, loss))) if len(times) > 2 else float("nan")
+    kept = float("nan")
+    if len(times) > 2:
+        kept = trained.audited(data.test, data.test_labels).meeting.value
     return xr.Dataset(
         {
             "train_error": described("train_error", 1.0 - fitted[-1].mean(), "1", "training"),
