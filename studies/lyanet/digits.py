@@ -19,9 +19,10 @@ from continuum.checks import check_count, check_name, check_positive
 from continuum.time_axes import TimeKind
 from solvers import RK4, Adam, Euler, discretize, integrate, minimize
 from solvers.descent.objective import Objective
-from solvers.lyapunov import Audit, attack, audit
+from solvers.descent.schedules import cosine
+from solvers.lyapunov import Audit, MonteCarloLyapunov, Sphere, Tube, attack, audit
 from solvers.lyapunov.attack import Norm
-from solvers.steps.tableaux import Stepper
+from solvers.steps.tableaux import RungeKutta
 
 from ..datasets import Samples, load_digits
 from ..shared import described, linear_classifier
@@ -60,10 +61,31 @@ ATTACKS: Mapping[str, tuple[Norm, float, float]] = {
 STEPS = 10
 
 
+Loss: TypeAlias = Callable[[LearningProblem, np.random.Generator], Objective]
+"""What is minimised, given a problem and what draws states."""
 
-def at_the_end(problem: LearningProblem, stepper: Stepper) -> Objective:
+
+def at_the_end(problem: LearningProblem, rng: np.random.Generator) -> Objective:
     """The mean cross-entropy at t = 1."""
-    return discretize(problem, stepper)
+    return discretize(problem, RK4())
+
+
+def of_layers(problem: LearningProblem, rng: np.random.Generator) -> Objective:
+    """The same for the network of Euler layers."""
+    return discretize(problem, Euler())
+
+
+def on_sphere(half_width: float) -> Loss:
+    """The pointwise Lyapunov loss on 32 shared states of the code's sphere, which circumscribes the
+    cube of this half width.
+    """
+    sphere = Sphere(float(np.sqrt(CLASSES)) * half_width, states=32)
+    return lambda problem, rng: MonteCarloLyapunov(problem, KAPPA, sphere, rng=rng)
+
+
+def in_tube(problem: LearningProblem, rng: np.random.Generator) -> Objective:
+    """The pointwise Lyapunov loss on the path, held, with normal noise."""
+    return MonteCarloLyapunov(problem, KAPPA, Tube(noise=1.0, copies=3), rng=rng)
 
 
 @dataclass(frozen=True)
@@ -79,20 +101,25 @@ class Recipe:
     timed: bool = True
     layers: int = 10
     in_time: TimeKind = "static"
-    stepper: Stepper = field(default_factory=RK4)
-    loss: Callable[[LearningProblem, Stepper], Objective] = at_the_end
+    stepper: RungeKutta = field(default_factory=RK4)
+    loss: Loss = at_the_end
 
 
+AFFINE = Recipe(hidden=(), timed=False, layers=1, stepper=Euler(), loss=of_layers)
 RECIPES: Mapping[ContenderName, Recipe] = {
     "NODE-1L": Recipe(hidden=(64,)),
     "NODE": Recipe(),
-    "ResNet": Recipe(hidden=(11,), timed=False, in_time="layers", stepper=Euler()),
-    "MLP": Recipe(timed=False, layers=1, stepper=Euler()),
-    "linear l1": Recipe(hidden=(), timed=False, layers=1, stepper=Euler()),
-    "linear l2": Recipe(hidden=(), timed=False, layers=1, stepper=Euler()),
+    "MC s=3.02": Recipe(loss=on_sphere(3.0230039405)),
+    "MC s=5": Recipe(loss=on_sphere(5.0)),
+    "MC s=15": Recipe(loss=on_sphere(15.0)),
+    "tube": Recipe(loss=in_tube),
+    "ResNet": Recipe(hidden=(11,), timed=False, in_time="layers", stepper=Euler(), loss=of_layers),
+    "MLP": Recipe(timed=False, layers=1, stepper=Euler(), loss=of_layers),
+    "linear l1": AFFINE,
+    "linear l2": AFFINE,
 }
 """The ResNet has weights of its own on each layer, of a width that makes their number that of NODE;
-one Euler layer from eta = 0 is a feed-forward network.
+s = 3.02 is the box of the paper's rule for kappa (LY-03), 15 that of its program; one Euler layer from eta = 0 is a feed-forward network.
 """
 
 
@@ -150,7 +177,7 @@ class Contender:
 
     name: ContenderName
     field: LearnedField
-    stepper: Stepper
+    stepper: RungeKutta
     control: Control
     seconds: float
 
@@ -223,9 +250,7 @@ def drawn(images: np.ndarray, labels: np.ndarray, test: int, seed: int) -> Sampl
     return Samples(images[kept].T, labels[kept], images[held].T, labels[held])
 
 
-def contender(
-    name: ContenderName, data: Samples, seed: int, settings: Settings
-) -> Contender:
+def contender(name: ContenderName, data: Samples, seed: int, settings: Settings) -> Contender:
     """A network of this name, trained on the training part of the data.
 
     seed : of the start, the batches of 64 and the sampled states
@@ -243,7 +268,7 @@ def contender(
     if name in POWERS:
         control = _linear(problem, data, settings.strength, POWERS[name])
     else:
-        start, batches = (np.random.default_rng([seed, k]) for k in (0, 1))
+        start, batches, states = (np.random.default_rng([seed, k]) for k in range(3))
         method = Adam(
             step=cosine(settings.step, settings.epochs),
             batch=min(64, data.train.shape[1]),
@@ -251,14 +276,10 @@ def contender(
             max_iterations=settings.epochs,
             report=settings.epochs,
         )
-        objective = recipe.loss(problem, recipe.stepper)
+        objective = recipe.loss(problem, states)
         control = minimize(objective, method, initial=learned.initialise(space, start)).control
     seconds = time.process_time() - began
     return Contender(name, learned, recipe.stepper, control, seconds)
-
-
-def cosine(step: float, epochs: int) -> Callable[[int], float]:
-    return lambda epoch: 0.5 * step * (1.0 + float(np.cos(np.pi * min(epoch, epochs) / epochs))) + 1e-12
 
 
 def attacked(trained: Contender, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
