@@ -119,7 +119,8 @@ RECIPES: Mapping[ContenderName, Recipe] = {
     "linear l2": AFFINE,
 }
 """The ResNet has weights of its own on each layer, of a width that makes their number that of NODE;
-s = 3.02 is the box of the paper's rule for kappa (LY-03), 15 that of its program; one Euler layer from eta = 0 is a feed-forward network.
+s = 3.02 is the box of the paper's rule for kappa (LY-03), 15 that of its program; one Euler layer
+from eta = 0 is a feed-forward network.
 """
 
 

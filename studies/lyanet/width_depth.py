@@ -104,7 +104,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         *left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
     )
     caption = (
-        f"Digits as functions on the square, kappa = {kappa:g}, judged on {FINE} intervals of each layer. "
+        f"Digits as functions on the square, kappa = {kappa:g}, judged on {FINE} intervals of each "
+        f"layer. "
         f"{'; '.join(notes)}."
     )
     return [Picture("width_depth", caption, figure)]
@@ -141,8 +142,8 @@ def width_depth(
     """
     if not kappa > 0.0 or not step > 0.0 or not 1 <= layers <= 100 or not 1 <= epochs <= 1000:
         raise ValueError(
-            f"kappa and step must be > 0, layers from 1 to 100, epochs from 1 to 1000, got {kappa}, "
-            f"{step}, {layers}, {epochs}"
+            f"kappa and step must be > 0, layers from 1 to 100, epochs from 1 to 1000, got "
+            f"{kappa}, {step}, {layers}, {epochs}"
         )
     digits = load_digits()
     data = split(averaged(digits.inputs, side), digits.labels, samples, seed)

@@ -1,5 +1,5 @@
-"""Digits: what training by Lyapunov losses attains, and Grönwall's bound on trained networks (LY-22,
-LY-08).
+"""Digits: what training by Lyapunov losses attains, and Grönwall's bound on trained networks
+(LY-22, LY-08).
 """
 
 from collections.abc import Mapping
@@ -47,9 +47,9 @@ def nominal(name: ContenderName, epochs: int) -> tuple[float, float]:
 
 @claim(
     "LY-22",
-    statement="Digits (A6), three seeds: test errors of NODE, path and tube at most 4.5 %, of Monte "
-    "Carlo at most 7 %; tube and path keep V(t) <= V(0) exp(-kappa t) on at least 80 % of the "
-    "test points, and on more than NODE.  No order of robustness is stated.",
+    statement="Digits (A6), three seeds: test errors of NODE, path and tube at most 4.5 %, of "
+    "Monte Carlo at most 7 %; tube and path keep V(t) <= V(0) exp(-kappa t) on at least 80 % of "
+    "the test points, and on more than NODE.  No order of robustness is stated.",
     paper=PAPER,
     references={
         **{f"{n}: test error [%]": 3.5 if n in MONTE_CARLO else 2.25 for n in EPOCHS},
