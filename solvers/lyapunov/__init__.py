@@ -7,6 +7,7 @@ from .audit import Audit, Share, audit, share
 from .certificates import ScalarCertificate, least_kappa, moved_start
 from .certify import Certificates, certify
 from .monte_carlo import MonteCarloLyapunov
+from .path import PathLyapunov
 from .pointwise import Points, violation
 from .samplers import Cube, Given, Sampler, Sphere, Tube
 
@@ -17,6 +18,7 @@ __all__ = [
     "Cube",
     "Given",
     "MonteCarloLyapunov",
+    "PathLyapunov",
     "Points",
     "Sampler",
     "ScalarCertificate",
