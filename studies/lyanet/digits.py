@@ -20,7 +20,7 @@ from continuum.time_axes import TimeKind
 from solvers import RK4, Adam, Euler, discretize, integrate, minimize
 from solvers.descent.objective import Objective
 from solvers.descent.schedules import cosine
-from solvers.lyapunov import Audit, MonteCarloLyapunov, Sphere, Tube, attack, audit
+from solvers.lyapunov import Audit, MonteCarloLyapunov, PathLyapunov, Sphere, Tube, attack, audit
 from solvers.lyapunov.attack import Norm
 from solvers.steps.tableaux import RungeKutta
 
@@ -61,6 +61,7 @@ ATTACKS: Mapping[str, tuple[Norm, float, float]] = {
 STEPS = 10
 
 
+Form: TypeAlias = Literal["continuous", "discrete"]
 Loss: TypeAlias = Callable[[LearningProblem, np.random.Generator], Objective]
 """What is minimised, given a problem and what draws states."""
 
@@ -81,6 +82,11 @@ def on_sphere(half_width: float) -> Loss:
     """
     sphere = Sphere(float(np.sqrt(CLASSES)) * half_width, states=32)
     return lambda problem, rng: MonteCarloLyapunov(problem, KAPPA, sphere, rng=rng)
+
+
+def on_path(form: Form) -> Loss:
+    """The Lyapunov loss at the nodes of the path, with its whole gradient."""
+    return lambda problem, rng: PathLyapunov(problem, KAPPA, form=form)
 
 
 def in_tube(problem: LearningProblem, rng: np.random.Generator) -> Objective:
@@ -112,6 +118,8 @@ RECIPES: Mapping[ContenderName, Recipe] = {
     "MC s=3.02": Recipe(loss=on_sphere(3.0230039405)),
     "MC s=5": Recipe(loss=on_sphere(5.0)),
     "MC s=15": Recipe(loss=on_sphere(15.0)),
+    "path continuous": Recipe(loss=on_path("continuous")),
+    "path discrete": Recipe(loss=on_path("discrete")),
     "tube": Recipe(loss=in_tube),
     "ResNet": Recipe(hidden=(11,), timed=False, in_time="layers", stepper=Euler(), loss=of_layers),
     "MLP": Recipe(timed=False, layers=1, stepper=Euler(), loss=of_layers),
