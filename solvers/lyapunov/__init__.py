@@ -1,4 +1,6 @@
-"""Lyapunov methods: losses that pull states where they should go, audits, certificates, attacks."""
+"""Lyapunov methods: losses that pull dynamics where they should go, audits, certificates,
+attacks.
+"""
 
 from .attack import Attack, attack
 from .audit import Audit, Share, audit, share
