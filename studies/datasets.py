@@ -405,8 +405,8 @@ def held_out(samples: int, seed: int, share: float = 0.2) -> tuple[np.ndarray, n
     kept = int(np.ceil(share * samples))
     if not 0 < kept < samples:
         raise ValueError(f"share must leave samples to both parts, got {share} of {samples}")
-    order = np.random.default_rng(seed).permutation(samples)
-    return order[kept:], order[:kept]
+    train, test = train_test_split(np.arange(samples), test_size=kept, random_state=seed)
+    return train, test
 
 
 def z_scored(values: np.ndarray, reference: np.ndarray | None = None) -> np.ndarray:
