@@ -55,6 +55,10 @@ class Status(Enum):
         "All iterations were made; a run on batches of samples shows no convergence.",
         True,
     )
+    SETTLED = (
+        "Settled: every error is below the tolerance. It says nothing of other data.",
+        True,
+    )
     STOPPED = (
         "Stopped by a monitor before the end; this is not convergence.",
         True,
@@ -135,6 +139,11 @@ class Status(Enum):
     )
     INTERRUPTED = (
         "Interrupted from the keyboard; the control is the best until then.",
+        False,
+    )
+    STANDS_STILL = (
+        "The law moves no weight although errors are left: its sums over the samples cancel, or no "
+        "weight moves an output. Start elsewhere, or use another law.",
         False,
     )
     SADDLE = (
