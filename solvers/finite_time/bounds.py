@@ -25,7 +25,7 @@ from continuum.readouts import OFFSET, WEIGHT, Affine, Projection, State
 
 from ..adjoint.discretize import ReducedObjective
 from ..steps.tableaux import Euler
-from .laws import Law, PowerLaw, PseudoinverseLaw, SignLaw, gains
+from .laws import Closed, Law, PowerLaw, PseudoinverseLaw, SignLaw, gains
 from .plants import AffinePlant, Plant, least_eigenvalue, plant_of
 from .powers import reaching_time
 
@@ -58,6 +58,7 @@ def settling_bound(
     law: Law,
     kind: Kind = "corrected",
     *,
+    model: LearningProblem | ReducedObjective | None = None,
     lambda_along: float | None = None,
     gamma: float | None = None,
 ) -> SettlingBound:
@@ -66,6 +67,7 @@ def settling_bound(
     kind : "corrected" is exact where the error closes, and else the bound by the tangent kernel;
         "tangent-kernel" is that bound also where more is known; "printed" is (17) for SignLaw and
         (18) for PowerLaw, which are not bounds in general
+    model : as in train_in_time; only errors that close have a time then
     lambda_along : a lower bound of lambda_min(J J^T) along the run, where none is known: for a
         network whose J depends on its weights.  The time is then conditional on it
     gamma : the lower bound of the inputs in the printed formulas; that of the data, the least of
@@ -80,8 +82,10 @@ def settling_bound(
     check_type("law", law, Law)
     check_name("kind", kind, ("corrected", "tangent-kernel", "printed"))
     plant = plant_of(regression)
+    believed = plant if model is None else plant_of(model)
+    plant.space.check("the control of the model", believed.space.zeros())
     w = plant.space.flatten(plant.space.check("start", start))
-    law.check(plant, plant, "explicit")
+    law.check(plant, believed)
     if isinstance(law, PowerLaw) and law.alpha + law.beta >= 1.0:
         raise ValueError(
             f"alpha + beta must be < 1 for a settling time, got {law.alpha:g} + {law.beta:g}: "
@@ -112,9 +116,12 @@ def settling_bound(
     if not np.any(e):
         return SettlingBound(0.0, "every error is 0 at the start", "exact", None, *facts)
     if kind == "corrected":
-        found = _closed(plant, law, e, facts)
+        found = _closed(law.closed(plant, believed), e, facts)
         if found is not None:
             return found
+    if believed is not plant:
+        words = "the law takes its derivatives from another problem, and its errors do not close"
+        return SettlingBound(None, words, "none", None, *facts)
     if not isinstance(law, PowerLaw):
         return SettlingBound(None, _no_time(law), "none", None, *facts)
     return _by_kernel(plant, law, e, smallest, lambda_along, facts)
@@ -123,16 +130,16 @@ def settling_bound(
 Facts: TypeAlias = tuple[float, float | None]
 
 
-def _closed(plant: Plant, law: Law, e: Array, facts: Facts) -> SettlingBound | None:
+def _closed(closed: Closed | None, e: Array, facts: Facts) -> SettlingBound | None:
     """The exact time of errors with an equation of their own."""
-    closed = law.closed(plant, plant)
     if closed is None:
         return None
     if closed.layer:
         words = "inside the boundary layer errors die out exponentially: they never are 0"
         return SettlingBound(None, words, "none", None, *facts)
-    if closed.rate == 0.0:
-        return SettlingBound(None, "no weight moves the output", "none", None, *facts)
+    if closed.rate <= 0.0:
+        words = f"e' = {-closed.rate:.6g} spow(e, {closed.power:g}): errors do not fall"
+        return SettlingBound(None, words, "none", None, *facts)
     time = float(np.max(reaching_time(np.abs(e), closed.rate, closed.power)))
     words = f"e' = -{closed.rate:.6g} spow(e, {closed.power:g}) for each error"
     return SettlingBound(time, words, "exact", None, *facts)

@@ -86,7 +86,7 @@ class Law(ABC):
     gain: Gain
 
     @abstractmethod
-    def check(self, plant: Plant, model: Plant, scheme: str) -> None:
+    def check(self, plant: Plant, model: Plant) -> None:
         """Raises TypeError, ValueError for what the law is not defined on."""
 
     @abstractmethod
@@ -149,7 +149,7 @@ class PowerLaw(Law):
         """nu = alpha^2 + beta (alpha + 1), of the error of one sample: < 1 if alpha + beta < 1."""
         return self.alpha**2 + self.beta * (self.alpha + 1.0)
 
-    def check(self, plant: Plant, model: Plant, scheme: str) -> None:
+    def check(self, plant: Plant, model: Plant) -> None:
         gains(self.gain, plant.space)
 
     def objective(self, e: Array) -> float:
@@ -246,7 +246,7 @@ class SignLaw(Law):
             )
         object.__setattr__(self, "gain", _checked_gain(self.gain))
 
-    def check(self, plant: Plant, model: Plant, scheme: str) -> None:
+    def check(self, plant: Plant, model: Plant) -> None:
         gains(self.gain, plant.space)
         for one in (plant, model):
             if not isinstance(one, AffinePlant):
@@ -324,7 +324,7 @@ class PseudoinverseLaw(Law):
         if not 0.0 <= self.nu < 1.0:
             raise ValueError(f"nu must be in [0, 1), got {self.nu:g}")
 
-    def check(self, plant: Plant, model: Plant, scheme: str) -> None:
+    def check(self, plant: Plant, model: Plant) -> None:
         pass
 
     def objective(self, e: Array) -> float:

@@ -56,7 +56,7 @@ def train_in_time(
         any number on an output that is affine in the weights
     model : the problem, with the same controls, from which the law takes its derivatives (signs of
         the inputs for SignLaw), where it differs from what is trained, as for perturbed inputs
-    disturbance : d, or d(t), a control: w' = u(w) + d; not for scheme="exact"
+    disturbance : d, or d(t), a control: w' = u(w) + d to the horizon; not for scheme="exact"
     kernel : whether lambda_min(J J^T) is computed at every step where the scheme does not need J
     returns Solution with .control, .objective (the law's loss), .history with one entry per step,
         the start included: "pseudo_time", "epochs" (passes over the samples), "seconds",
@@ -73,8 +73,8 @@ def train_in_time(
     check_positive("atol", atol)
     plant = plant_of(regression)
     believed = plant if model is None else plant_of(model)
-    plant.space.check("the controls of the model", believed.space.zeros())
-    law.check(plant, believed, scheme)
+    plant.space.check("the control of the model", believed.space.zeros())
+    law.check(plant, believed)
     closed = law.closed(plant, believed) if scheme == "exact" else None
     if scheme == "exact" and (closed is None or disturbance is not None):
         raise ValueError(
@@ -132,7 +132,7 @@ class _Steps:
             self.recent.append(e)
             stop = run.record(w, self._numbers(time, w, e), last=n == count)
             largest = float(np.max(np.abs(e)))
-            if largest <= atol:
+            if largest <= atol and self.disturbance is None:
                 words = f"max |e| = {largest:.3g} at pseudo-time {time:.6g}"
                 return run.solution(Status.SETTLED, self._said(words))
             if stop:
@@ -142,7 +142,7 @@ class _Steps:
                 return run.solution(Status.FINISHED, self._said(words))
             following = min((n + 1) * step, horizon) if n + 1 < count else horizon
             change = self._change(w, e, time, following - time)
-            if not np.any(change) and not callable(self.disturbance):
+            if not np.any(change) and self.disturbance is None:
                 words = f"from pseudo-time {time:.6g} on, with max |e| = {largest:.3g}"
                 return run.solution(Status.STANDS_STILL, self._said(words))
             w = w + change
