@@ -1,24 +1,42 @@
-"""Data to learn: toy sets, scikit-learn's digits and irises, and files found locally or downloaded
-against a checksum.
+"""Data to learn: toy sets, scikit-learn's digits and irises, files found locally or downloaded
+against a checksum, and how columns are scaled and samples are split.
 """
 
 import csv
+import gzip
 import hashlib
 import os
-from collections.abc import Mapping
+import tarfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal, TypeAlias
 
 import numpy as np
 import pooch
 from sklearn import datasets as sklearn_datasets
 from sklearn.model_selection import train_test_split
 
-from continuum.checks import check_count
+from continuum.checks import check_count, check_name
 
 FOLDER_VARIABLE = "CONTINUUM_DATA"
 """The environment variable that names a folder with data files."""
+
+
+Part: TypeAlias = Literal["train", "test"]
+"""The two parts that the authors of FashionMNIST and CIFAR made of their images."""
+
+CALIFORNIA_COLUMNS = (
+    "MedInc",
+    "HouseAge",
+    "AveRooms",
+    "AveBedrms",
+    "Population",
+    "AveOccup",
+    "Latitude",
+    "Longitude",
+)
 
 
 class DataError(ValueError):
@@ -55,6 +73,9 @@ class DataFile:
     url: str | None = None
 
 
+_FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
+_CIFAR = "https://www.cs.toronto.edu/~kriz"
+
 DATA_FILES: Mapping[str, DataFile] = MappingProxyType(
     {
         "boston_housing": DataFile(
@@ -64,6 +85,41 @@ DATA_FILES: Mapping[str, DataFile] = MappingProxyType(
         ),
         "mnist_sample": DataFile(
             "mnist_sample.npz", "c15be9382d380c8dd791a161b3b0da06faba7434662f8a23db6b4b10066c7fef"
+        ),
+        "california_housing": DataFile(
+            "cal_housing.tgz",
+            "aaa5c9a6afe2225cc2aed2723682ae403280c4a3695a2ddda4ffb5d8215ea681",
+            "https://ndownloader.figshare.com/files/5976036",
+        ),
+        "fashion_mnist_train_images": DataFile(
+            "fashion-mnist-train-images-idx3-ubyte.gz",
+            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            f"{_FASHION}/train-images-idx3-ubyte.gz",
+        ),
+        "fashion_mnist_train_labels": DataFile(
+            "fashion-mnist-train-labels-idx1-ubyte.gz",
+            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            f"{_FASHION}/train-labels-idx1-ubyte.gz",
+        ),
+        "fashion_mnist_test_images": DataFile(
+            "fashion-mnist-t10k-images-idx3-ubyte.gz",
+            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            f"{_FASHION}/t10k-images-idx3-ubyte.gz",
+        ),
+        "fashion_mnist_test_labels": DataFile(
+            "fashion-mnist-t10k-labels-idx1-ubyte.gz",
+            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+            f"{_FASHION}/t10k-labels-idx1-ubyte.gz",
+        ),
+        "cifar10": DataFile(
+            "cifar-10-binary.tar.gz",
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            f"{_CIFAR}/cifar-10-binary.tar.gz",
+        ),
+        "cifar100": DataFile(
+            "cifar-100-binary.tar.gz",
+            "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+            f"{_CIFAR}/cifar-100-binary.tar.gz",
         ),
     }
 )
@@ -165,6 +221,89 @@ def mnist_sample(folder: Path | None = None) -> Dataset:
     )
 
 
+def california_housing(folder: Path | None = None) -> Dataset:
+    """House values in 20 640 districts of California (census of 1990): inputs (20640, 8) with named
+    columns, rooms, bedrooms and people per household; labels the median value in $100 000, cut off
+    at 5.
+
+    folder : where to look first, in place of the environment variable CONTINUUM_DATA
+    raises DataError if the file is not there and cannot be downloaded, or is another file
+    Source: Pace and Barry (1997), in scikit-learn's columns.
+    """
+    path = fetch(DATA_FILES["california_housing"], folder)
+    (text,) = _members(path, ["CaliforniaHousing/cal_housing.data"])
+    rows = [line.split(",") for line in text.decode("ascii").split()]
+    # longitude, latitude, age, rooms, bedrooms, people, households, income, value
+    table = np.array(rows, dtype=np.float64).T
+    longitude, latitude, age, rooms, bedrooms, people, households, income, value = table
+    inputs = [
+        income,
+        age,
+        rooms / households,
+        bedrooms / households,
+        people,
+        people / households,
+        latitude,
+        longitude,
+    ]
+    return Dataset(
+        np.stack(inputs, axis=1),
+        value / 1e5,
+        "California housing (Pace and Barry, 1997): 20 640 districts",
+        CALIFORNIA_COLUMNS,
+    )
+
+
+def fashion_mnist(
+    part: Part = "train", samples: int | None = None, folder: Path | None = None
+) -> Dataset:
+    """Articles of clothing, 60 000 for the training and 10 000 for the test: images (M, 28, 28) in
+    [0, 1], labels 0 to 9.
+
+    samples : only the first so many, all if None;  folder : as for boston_housing
+    raises DataError if a file is not there and cannot be downloaded, or is another file
+    Source: Xiao, Rasul and Vollgraf (2017).
+    """
+    check_name("part", part, ("train", "test"))
+    images, labels = (
+        _idx(fetch(DATA_FILES[f"fashion_mnist_{part}_{what}"], folder), dimensions)
+        for what, dimensions in (("images", 3), ("labels", 1))
+    )
+    return _images(images, labels, samples, f"FashionMNIST, {part} (Xiao et al., 2017)")
+
+
+def cifar10(
+    part: Part = "train", samples: int | None = None, folder: Path | None = None
+) -> Dataset:
+    """Colour photographs in ten classes, 50 000 for the training and 10 000 for the test: images
+    (M, 3, 32, 32) in [0, 1], red, green, blue, labels 0 to 9.
+
+    samples : only the first so many, all (1.2 GB) if None;  folder : as for boston_housing
+    raises DataError if the file is not there and cannot be downloaded, or is another file
+    Source: Krizhevsky (2009).
+    """
+    check_name("part", part, ("train", "test"))
+    names = [f"data_batch_{k}" for k in range(1, 6)] if part == "train" else ["test_batch"]
+    members = [f"cifar-10-batches-bin/{name}.bin" for name in names]
+    images, labels = _photographs(fetch(DATA_FILES["cifar10"], folder), members, 1)
+    return _images(images, labels, samples, f"CIFAR-10, {part} (Krizhevsky, 2009)")
+
+
+def cifar100(
+    part: Part = "train", samples: int | None = None, folder: Path | None = None
+) -> Dataset:
+    """Colour photographs in a hundred classes, as `cifar10`, labels 0 to 99, the fine ones.
+
+    samples : only the first so many, all (1.2 GB) if None;  folder : as for boston_housing
+    raises DataError if the file is not there and cannot be downloaded, or is another file
+    Source: Krizhevsky (2009).
+    """
+    check_name("part", part, ("train", "test"))
+    members = [f"cifar-100-binary/{part}.bin"]
+    images, labels = _photographs(fetch(DATA_FILES["cifar100"], folder), members, 2)
+    return _images(images, labels, samples, f"CIFAR-100, {part} (Krizhevsky, 2009)")
+
+
 def data_folder() -> Path | None:
     """The folder that the environment variable CONTINUUM_DATA names; None if it is not set."""
     value = os.environ.get(FOLDER_VARIABLE)
@@ -253,6 +392,83 @@ def split(images: np.ndarray, labels: np.ndarray, samples: int, seed: int) -> Sa
     )
     states = 2.0 * images[:samples].reshape(samples, -1).T - 1.0
     return Samples(states[:, train], kept[train], states[:, test], kept[test])
+
+
+def held_out(samples: int, seed: int, share: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
+    """Indices for the training and for the test, drawn at random: of 506 samples 404 and 102.
+
+    share : of the test, rounded up
+    raises ValueError unless both parts have a sample
+    """
+    check_count("samples", samples, 2)
+    check_count("seed", seed, 0)
+    kept = int(np.ceil(share * samples))
+    if not 0 < kept < samples:
+        raise ValueError(f"share must leave samples to both parts, got {share} of {samples}")
+    train, test = train_test_split(np.arange(samples), test_size=kept, random_state=seed)
+    return train, test
+
+
+def z_scored(values: np.ndarray, reference: np.ndarray | None = None) -> np.ndarray:
+    """(values - mean) / standard deviation, column by column; a constant column becomes 0.
+
+    values : (samples, ...);  reference : whose mean and deviation (of the population) are taken,
+        the training samples, say; values themselves if None
+    """
+    known = values if reference is None else reference
+    varies = np.ptp(known, axis=0) > 0
+    spread = np.where(varies, known.std(axis=0), 1.0)
+    return np.where(varies, values - known.mean(axis=0), 0.0) / spread
+
+
+def min_max_scaled(values: np.ndarray, reference: np.ndarray | None = None) -> np.ndarray:
+    """(values - least) / (greatest - least), column by column; a constant column becomes 0.
+
+    values : (samples, ...);  reference : whose extremes are taken, values themselves if None, so
+        that other values may lie outside [0, 1]
+    """
+    known = values if reference is None else reference
+    least, width = known.min(axis=0), np.ptp(known, axis=0)
+    return np.where(width > 0, values - least, 0.0) / np.where(width > 0, width, 1.0)
+
+
+def _members(path: Path, names: Sequence[str]) -> list[bytes]:
+    """The contents of files in a compressed archive."""
+    contents = []
+    with tarfile.open(path, "r:gz") as archive:
+        for name in names:
+            file = archive.extractfile(name)
+            if file is None:
+                raise DataError(f"{name} in {path} is no file")
+            contents.append(file.read())
+    return contents
+
+
+def _idx(path: Path, dimensions: int) -> np.ndarray:
+    """The array of unsigned bytes in a compressed IDX file: 0, 0, 8, dimensions, the shape as
+    big-endian integers of 4 bytes, the entries.
+    """
+    content = gzip.decompress(path.read_bytes())
+    if content[:4] != bytes([0, 0, 8, dimensions]):
+        raise DataError(f"{path} does not begin as an IDX file of {dimensions} dimensions")
+    shape = np.frombuffer(content, ">u4", dimensions, 4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+def _photographs(path: Path, names: Sequence[str], label_bytes: int) -> tuple[np.ndarray, ...]:
+    """Images (M, 3, 32, 32) and labels (M,) of CIFAR's binary files: label_bytes, the last of which
+    is the label, and 3072 of the image.
+    """
+    records = np.frombuffer(b"".join(_members(path, names)), np.uint8)
+    records = records.reshape(-1, label_bytes + 3 * 32 * 32)
+    return records[:, label_bytes:].reshape(-1, 3, 32, 32), records[:, label_bytes - 1]
+
+
+def _images(images: np.ndarray, labels: np.ndarray, samples: int | None, name: str) -> Dataset:
+    """Bytes as numbers in [0, 1]."""
+    if samples is not None and check_count("samples", samples) > len(labels):
+        raise ValueError(f"samples must be at most {len(labels)}, got {samples}")
+    return Dataset(images[:samples] / 255.0, labels[:samples].astype(np.int64), name)
 
 
 def _check_toy(samples: int, seed: int, noise: float) -> None:
