@@ -1,0 +1,206 @@
+"""How far a control meets V' <= -kappa V along its paths, in shares with exact intervals."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import betaincinv
+
+from continuum.arrays import Array
+from continuum.checks import check_count, check_positive
+from continuum.controls import Control
+from continuum.losses import CrossEntropy, Loss
+from continuum.problem import LearningProblem
+
+from ..flow.integrate import integrate
+from ..steps.tableaux import RK4, Stepper
+
+LEVEL = 0.95
+"""Of the intervals."""
+
+
+class Share(NamedTuple):
+    """count of total, with the exact interval of the probability behind it."""
+
+    count: int
+    total: int
+    low: float
+    high: float
+
+    @property
+    def value(self) -> float:
+        return self.count / self.total
+
+    def __str__(self) -> str:
+        return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%})"
+
+
+def share(count: int, total: int, level: float = LEVEL) -> Share:
+    """A share with the interval of Clopper and Pearson: all probabilities p under which neither
+    `count` or more nor `count` or fewer of `total` independent draws are rarer than
+    (1 - level) / 2.
+
+    raises ValueError unless 0 <= count <= total, 0 < level < 1
+    """
+    total = check_count("total", total)
+    if not 0 <= count <= total:
+        raise ValueError(f"count must be between 0 and {total}, got {count}")
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"level must be between 0 and 1, got {level}")
+    tail = 0.5 * (1.0 - level)
+    low = betaincinv(count, total - count + 1, tail) if count else 0.0
+    high = betaincinv(count + 1, total - count, 1.0 - tail) if count < total else 1.0
+    return Share(int(count), total, float(low), float(high))
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """What `audit` found; `print` says it in sentences.
+
+    kappa, horizon : of the condition;  where : what its violations were taken on
+    times : (S + 1,), the ends of the steps;  values : V there, (S + 1, M)
+    violations : r = (grad V, F) + kappa V, (S + 1, M), on the paths
+    elsewhere : (Q,) r at the states that a sampler drew; None for where="path"
+    violating : share of the samples with r > 0 somewhere on their path, or, with a sampler, of the
+        states drawn
+    meeting : share of the samples with V(t) <= e^(-kappa t) V(0) at all ends of steps, to 1e-12
+    bounds : (M,), e^(-kappa T) V(0) + int e^(-kappa (T - s)) max(0, r) ds by the trapezoid rule,
+        which is >= V(T) but for the errors of the rule and of the steps
+    threshold : V < threshold means the right class, which cross-entropy knows; None else
+    escaping : share of the samples whose path leaves the set that is sampled; None for paths
+    """
+
+    kappa: float
+    horizon: float
+    where: str
+    times: Array
+    values: Array
+    violations: Array
+    elsewhere: Array | None
+    violating: Share
+    meeting: Share
+    bounds: Array
+    threshold: float | None
+    escaping: Share | None
+
+    @property
+    def violation_share(self) -> float:
+        """Of the points looked at, states and times: those with r > 0."""
+        r = self.violations if self.elsewhere is None else self.elsewhere
+        return float(np.mean(r > 0.0))
+
+    @property
+    def mean_bound(self) -> float:
+        """The mean of `bounds`, beside mean V(T)."""
+        return float(np.mean(self.bounds))
+
+    @property
+    def error_bound(self) -> float | None:
+        """A bound of the share of wrong samples, mean_bound / threshold (Markov); None without a
+        threshold.  Above 1 it says nothing.
+        """
+        return None if self.threshold is None else self.mean_bound / self.threshold
+
+    def __str__(self) -> str:
+        what = "paths" if self.elsewhere is None else "states drawn"
+        lines = [
+            f"audit of V' <= -{self.kappa:g} V on {self.where}, {self.meeting.total} samples",
+            f"  r > 0             at {self.violation_share:.1%} of the points; "
+            f"{what} with one: {self.violating}",
+            f"  decay             V(t) <= e^(-kappa t) V(0) at all {len(self.times)} times: "
+            f"{self.meeting} of the samples",
+            f"  Groenwall         mean V(T) {np.mean(self.values[-1]):.4g}, bound "
+            f"{self.mean_bound:.4g} (trapezoid rule, {len(self.times)} nodes)",
+        ]
+        if self.error_bound is not None:
+            vacuous = ", which says nothing" if self.error_bound >= 1.0 else ""
+            lines.append(f"  wrong classes     at most {self.error_bound:.1%} by it{vacuous}")
+        if self.escaping is not None:
+            lines.append(f"  escapes           {self.escaping} of the paths leave the sampled set")
+        lines.append(
+            f"Intervals are exact at {LEVEL:.0%} for samples drawn independently, and speak of the "
+            "distribution drawn from, not of every sample."
+        )
+        return "\n".join(lines)
+
+
+def audit(
+    problem: LearningProblem,
+    control: Control,
+    kappa: float,
+    *,
+    where: str = "path",
+    stepper: Stepper | None = None,
+    steps_per_layer: int = 1,
+) -> Audit:
+    """Where r = (grad V, F) + kappa V is > 0, which samples decay as asked, and Groenwall's bound.
+
+    V is the terminal loss of the readout.  r <= 0 along a path gives V(t) <= e^(-kappa t) V(0);
+    r <= v(t) gives V(T) <= e^(-kappa T) V(0) + int_0^T e^(-kappa (T - s)) v(s) ds.
+
+    kappa : > 0
+    stepper, steps_per_layer : of the paths, whose ends of steps are looked at; RK4() unless said
+        otherwise
+    raises ValueError for kappa <= 0, TypeError for a problem without a terminal Loss
+    Source: LyaNet, section 3, corrected: without a dynamic projection, and with Groenwall's lemma.
+    """
+    control = problem.space.check("control", control)
+    kappa = check_positive("kappa", kappa)
+    if where != "path":
+        raise ValueError(f"where must be 'path', got {where!r}")
+    run = integrate(
+        problem.network,
+        control,
+        problem.initial,
+        RK4() if stepper is None else stepper,
+        save="steps",
+        steps_per_layer=steps_per_layer,
+    )
+    times, states = run.trajectory.times, run.trajectory.states
+    found = [
+        _pointwise(problem, control, f, float(t), kappa) for f, t in zip(states, times, strict=True)
+    ]
+    values, violations = (np.stack(x) for x in zip(*found, strict=True))
+    samples, horizon = values.shape[1], float(times[-1])
+    decayed = np.exp(-kappa * times)[:, None] * values[0]
+    meeting = share(int(np.all(values <= decayed * (1.0 + 1e-12), axis=0).sum()), samples)
+    weighted = np.exp(-kappa * (horizon - times))[:, None] * np.maximum(violations, 0.0)
+    bounds = decayed[-1] + np.trapezoid(weighted, times, axis=0)
+    violating = share(int(np.any(violations > 0.0, axis=0).sum()), samples)
+    return Audit(
+        kappa,
+        horizon,
+        where,
+        times,
+        values,
+        violations,
+        None,
+        violating,
+        meeting,
+        bounds,
+        threshold_of(problem.terminal),
+        None,
+    )
+
+
+def threshold_of(loss: object) -> float | None:
+    """The number below which this loss means the right class: weight (log 2 - gamma) for
+    cross-entropy truncated at gamma, None for other losses.
+    """
+    if not isinstance(loss, CrossEntropy):
+        return None
+    return loss.weight * (float(np.log(2.0)) - float(getattr(loss, "truncation", 0.0)))
+
+
+def _pointwise(
+    problem: LearningProblem, control: Control, f: Array, t: float, kappa: float
+) -> tuple[Array, Array]:
+    """V and r, (M,) each, at states f (N, M)."""
+    loss, network, readout = problem.terminal, problem.network, problem.readout
+    if not isinstance(loss, Loss) or problem.target is None:
+        raise TypeError(f"problem.terminal must be a Loss, V, with a target, got {loss!r}")
+    values, measure = control.at(t), readout.measure(network)
+    o = readout.output(network, f, values)
+    value, slope = loss.value_and_gradient(o, problem.target, measure)
+    p = readout.vjp(network, f, values, slope)[0]
+    return value, network.weights @ (p * network.velocity(f, values, t)) + kappa * value
