@@ -1,0 +1,108 @@
+"""What all Lyapunov losses share as objectives of `minimize`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import numpy as np
+
+from continuum.arrays import Array, like
+from continuum.controls import Control, ControlSpace
+from continuum.penalties import Penalty
+from continuum.problem import LearningProblem
+
+from .pointwise import lyapunov_function
+
+Cotangents = Mapping[str, Array]
+
+
+class LyapunovObjective(ABC):
+    """loss(c) + penalty(c) over the controls of a problem, the loss in the place of its terminal
+    cost.
+
+    Gradients are exact where no hinge is at its edge (0 is taken there), unless `semi_gradient`
+    says that a part of the loss is held.  There is no second derivative.
+    """
+
+    problem: LearningProblem
+
+    @property
+    def space(self) -> ControlSpace:
+        """The space of the controls."""
+        return self.problem.space
+
+    @property
+    def samples(self) -> int:
+        """How many samples the loss is a mean over."""
+        return self.problem.initial.shape[1]
+
+    @property
+    def penalty(self) -> Penalty | None:
+        """The part that is a function of the control alone."""
+        return self.problem.penalty
+
+    @property
+    def semi_gradient(self) -> bool:
+        """True if `value_and_gradient` holds a part of the loss, so that it is no derivative."""
+        return False
+
+    @abstractmethod
+    def batch(self, indices: Sequence[int] | Array, rng: np.random.Generator | None = None) -> Self:
+        """The objective on some of the samples."""
+
+    @abstractmethod
+    def active_share(self, control: Control) -> float:
+        """The share of the pairs of a sample and a point at which the hinge is active."""
+
+    @abstractmethod
+    def _loss(self, control: Control, total: Cotangents | None) -> float:
+        """The loss; its derivative in the control is collected in `total` if given."""
+
+    def value(self, control: Control) -> float:
+        """The loss and the penalty; infinite where they are not finite."""
+        control = self.space.check("control", control)
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = self._loss(control.like(self.problem.initial), None)
+            if self.penalty is not None:
+                value += self.penalty.value(control)
+        return value if np.isfinite(value) else float("inf")
+
+    def value_and_gradient(self, control: Control) -> tuple[float, Control]:
+        """`value`, and the gradient in the product of the space, or what stands for it if
+        `semi_gradient`.
+        """
+        control = self.space.check("control", control)
+        total = self.space.cotangents(self.problem.initial)
+        value = self._loss(control.like(self.problem.initial), total)
+        further = None
+        if self.penalty is not None:
+            value += self.penalty.value(control)
+            further = self.penalty.gradient(control)
+        total = {name: like(x, control[name]) for name, x in total.items()}
+        return value, self.space.riesz(total, further)
+
+    def gradient(self, control: Control) -> Control:
+        """What `value_and_gradient` returns besides the value."""
+        return self.value_and_gradient(control)[1]
+
+    def hvp(self, control: Control, direction: Control) -> Control:
+        """Raises TypeError: the hinge has no second derivative, and none is computed."""
+        raise TypeError(
+            f"{type(self).__name__} has no second derivative: use Adam(), or LBFGS() unless it "
+            "gives semi-gradients"
+        )
+
+
+def check_problem(problem: LearningProblem) -> LearningProblem:
+    """A problem whose terminal cost can be a Lyapunov function, and that asks for nothing along the
+    way or at the end besides.
+
+    raises TypeError, ValueError for others
+    """
+    if not isinstance(problem, LearningProblem):
+        raise TypeError(f"problem must be a LearningProblem, got {problem!r}")
+    lyapunov_function(problem)
+    for name in ("running", "endpoint"):
+        if getattr(problem, name) is not None:
+            raise ValueError(f"{name} must be None: a Lyapunov loss takes the place of the costs")
+    return problem

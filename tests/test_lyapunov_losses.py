@@ -1,0 +1,314 @@
+"""Lyapunov losses: gradients by Taylor and the ledger, points, batches, who may descend on them."""
+
+from dataclasses import replace
+
+import array_api_strict
+import numpy as np
+import pytest
+
+from continuum import (
+    Affine,
+    Box,
+    Chain,
+    CrossEntropy,
+    Inputs,
+    Interval,
+    LearnedField,
+    LearningProblem,
+    Linear,
+    Offset,
+    Pointwise,
+    Projection,
+    Softmax,
+    SquaredError,
+    Tikhonov,
+    TimeMesh,
+    WidthDepth,
+    gauss_legendre,
+    tanh,
+)
+from continuum.arrays import to_host
+from solvers import (
+    LBFGS,
+    Adam,
+    GradientDescent,
+    Nesterov,
+    NewtonCG,
+    ProximalNewton,
+    RiccatiNewton,
+    cosine,
+    minimize,
+)
+from solvers.lyapunov import Cube, Given, MonteCarloLyapunov, Sphere, Tube, violation
+
+MESH = TimeMesh(1.0, 5)
+
+
+def learned(rng, samples=6, readout=None, units=3, **options):
+    """A field of two layers at random inputs, a problem of three classes, a control."""
+    field = LearnedField(units, 2, (4, 5), tanh)
+    x, classes = rng.standard_normal((2, samples)), 3
+    chosen = {} if readout is None else {"readout": readout}
+    problem = LearningProblem(
+        field.at(x),
+        0.1 * rng.standard_normal((units, samples)),
+        rng.integers(classes, size=samples),
+        MESH,
+        terminal=CrossEntropy(),
+        **chosen,
+        **options,
+    )
+    return problem, problem.space.random(rng, 0.6)
+
+
+def timed_chain(rng):
+    """A chain that reads the time, its blocks piecewise constant and piecewise linear in time."""
+    maps = (Inputs(time=True), Linear("a", 4), Offset("b"), Pointwise(tanh), Linear("c", 3))
+    network = Chain(3, maps)
+    problem = LearningProblem(
+        network,
+        rng.standard_normal((3, 4)),
+        rng.integers(3, size=4),
+        network.controls(MESH, in_time="nodes"),
+        terminal=CrossEntropy(),
+        sample_weights=np.array([1.0, 2.0, 0.5, 1.5]),
+    )
+    return problem, problem.space.random(rng, 0.6)
+
+
+def softmax(rng):
+    """A loss of probabilities."""
+    problem, control = learned(rng, readout=Softmax(3), units=4)
+    return replace(problem, terminal=SquaredError()), control
+
+
+def width_depth(rng):
+    network = WidthDepth(gauss_legendre(Interval(0, 1), 5), tanh)
+    problem = LearningProblem(
+        network,
+        rng.standard_normal((5, 4)),
+        rng.standard_normal((5, 4)),
+        MESH,
+        terminal=SquaredError(),
+    )
+    return problem, problem.space.random(rng, 0.6)
+
+
+CASES = {
+    "state": learned,
+    "affine": lambda rng: learned(rng, readout=Affine(3), units=4),
+    "fixed affine": lambda rng: learned(
+        rng,
+        readout=Affine(
+            3, fixed={"readout.W": rng.standard_normal((3, 4)), "readout.mu": np.array([1, 0, 2.0])}
+        ),
+        units=4,
+    ),
+    "softmax": softmax,
+    "projection": lambda rng: learned(
+        rng, readout=Projection(rng.standard_normal((3, 4))), units=4
+    ),
+    "penalty": lambda rng: learned(rng, penalty=Tikhonov(0.1)),
+    "time": timed_chain,
+    "width and depth": width_depth,
+}
+EVERY = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+
+
+def slope_error(objective, control, rng):
+    """|dJ - (gradient, d)| / |dJ| for a random direction, dJ by central differences of order 4."""
+    direction, h = objective.space.random(rng), 1e-4
+
+    def along(s):
+        return objective.value(control + s * direction)
+
+    difference = (8 * (along(h) - along(-h)) - (along(2 * h) - along(-2 * h))) / (12 * h)
+    slope = objective.space.inner(objective.gradient(control), direction)
+    return abs(slope - difference) / abs(difference)
+
+
+@EVERY
+@pytest.mark.parametrize("kappa", [0.3, 3.0])
+def test_monte_carlo_gradient_by_taylor(case, kappa, rng):
+    problem, control = case(rng)
+    loss = MonteCarloLyapunov(problem, kappa, Cube(4.0, states=7))
+    assert 0.0 < loss.active_share(control) <= 1.0
+    assert slope_error(loss, control, rng) < 1e-8
+
+
+def test_taylor_slope_two(rng):
+    """|J(c + h d) - J(c) - h (g, d)| falls as h^2 where no hinge is at its edge."""
+    problem, control = learned(rng, readout=Affine(3))
+    loss = MonteCarloLyapunov(problem, 1.0, Sphere(4.0, states=9))
+    value, gradient = loss.value_and_gradient(control)
+    assert value == loss.value(control)
+    direction = problem.space.random(rng)
+    steps = 1e-3 * 0.5 ** np.arange(5)
+    slope = problem.space.inner(gradient, direction)
+    rests = [abs(loss.value(control + h * direction) - value - h * slope) for h in steps]
+    slopes = np.diff(np.log(rests)) / np.diff(np.log(steps))
+    np.testing.assert_allclose(slopes, 2.0, atol=0.05)
+
+
+def test_batches(rng):
+    """The mean of batches with their weights is the whole at common points; a generator draws
+    other points, the same for the same generator.
+    """
+    problem, control = learned(rng, sample_weights=np.arange(1.0, 7.0))
+    loss = MonteCarloLyapunov(problem, 2.0, Cube(4.0, states=5))
+    parts = [[0, 3, 4], [1, 2, 5]]
+    value, gradient = loss.value_and_gradient(control)
+    shares = [problem.sample_weights[part].sum() for part in parts]
+    found = [loss.batch(part).value_and_gradient(control) for part in parts]
+    assert sum(s * v for s, (v, _) in zip(shares, found, strict=True)) == pytest.approx(
+        value, 1e-13
+    )
+    total = shares[0] * found[0][1] + shares[1] * found[1][1]
+    np.testing.assert_allclose(total["weight1"], gradient["weight1"], rtol=1e-12, atol=1e-15)
+
+    def drawn(seed):
+        return loss.batch(parts[0], np.random.default_rng(seed)).value(control)
+
+    assert drawn(1) == drawn(1) != drawn(2) != found[0][0]
+    assert loss.value(control) == value
+
+
+def test_adam_gives_the_same_arrays_twice(rng):
+    problem, control = learned(rng)
+    loss = MonteCarloLyapunov(problem, 1.0, Tube(noise=0.5, copies=2))
+    adam = Adam(step=cosine(5e-3, 4), batch=2, max_iterations=4)
+    one, two = (minimize(loss, adam, initial=control) for _ in range(2))
+    for name, x in one.control.items():
+        np.testing.assert_array_equal(x, two.control[name])
+    assert one.objective < loss.value(control)
+    other = minimize(loss, replace(adam, rng=np.random.default_rng(5)), initial=control)
+    assert not np.array_equal(other.control["weight1"], one.control["weight1"])
+
+
+SEES_NO_SEMI = (
+    GradientDescent(),
+    Nesterov(),
+    LBFGS(),
+    NewtonCG(),
+    RiccatiNewton(),
+    ProximalNewton(),
+)
+
+
+@pytest.mark.parametrize("method", SEES_NO_SEMI, ids=lambda m: type(m).__name__)
+def test_semi_gradients_are_for_adam(method, rng):
+    problem, control = learned(rng)
+    loss = MonteCarloLyapunov(problem, 1.0, Tube(noise=0.5))
+    assert loss.semi_gradient
+    with pytest.raises(TypeError, match="semi-gradient"):
+        minimize(loss, method, initial=control)
+
+
+def test_functions_are_for_every_first_order_method(rng):
+    problem, control = learned(rng, penalty=Tikhonov(1e-3), admissible=Box(weight1=(-2.0, 2.0)))
+    loss = MonteCarloLyapunov(problem, 1.0, Cube(2.0, states=5))
+    for method in (GradientDescent(max_iterations=3), Nesterov(max_iterations=3)):
+        found = minimize(loss, method, initial=control, raise_on_failure=False)
+        assert found.objective < loss.value(Box(weight1=(-2.0, 2.0)).project(control))
+    free = replace(loss, problem=replace(problem, admissible=None))
+    found = minimize(free, LBFGS(max_iterations=5), initial=control, raise_on_failure=False)
+    assert found.objective < loss.value(control)
+    for newton in (NewtonCG(), RiccatiNewton(), ProximalNewton()):
+        with pytest.raises(TypeError):
+            minimize(free, newton, initial=control)
+
+
+def test_points_of_samplers(rng):
+    problem, control = learned(rng)
+    for sampler, size in ((Cube(2.0, states=400), 2.0), (Sphere(3.0, states=400), 3.0)):
+        points = MonteCarloLyapunov(problem, 1.0, sampler).points(control)
+        assert points.states.shape == (400, 3, 1)
+        assert sampler.contains(points.states).all()
+        assert np.quantile(points.times, 0.5) == pytest.approx(0.5, abs=0.1)
+        r = np.sqrt(np.sum(points.states**2, axis=1))
+        assert np.max(np.abs(points.states) if size == 2.0 else r) > 0.97 * size
+        if size == 3.0:
+            assert np.median(r) == pytest.approx(1.5, abs=0.15)
+        np.testing.assert_array_equal(points.layers, np.floor(5 * points.times))
+    tube = MonteCarloLyapunov(problem, 1.0, Tube(noise=0.1, copies=40)).points(control)
+    assert tube.states.shape == (40 * 6, 3, 6)
+    start = tube.states[tube.times == 0.0] - problem.initial
+    assert np.std(start) == pytest.approx(0.1, rel=0.1)
+
+
+def test_violation_of_one_time_and_many(rng):
+    problem, control = learned(rng)
+    states = rng.standard_normal((4, 3, 6))
+    times = np.array([0.0, 0.3, 0.6, 1.0])
+    many = violation(problem, control, states, times, 2.0)
+    for n, t in enumerate(times):
+        np.testing.assert_allclose(
+            many[n], violation(problem, control, states[n], float(t), 2.0), rtol=1e-13
+        )
+    z = states[1]
+    p = np.exp(z) / np.sum(np.exp(z), axis=0)
+    slope = p - problem.target
+    velocity = problem.network.velocity(z, control.at(0.3), 0.3)
+    v = -np.log(np.sum(p * problem.target, axis=0))
+    np.testing.assert_allclose(many[1], np.sum(slope * velocity, axis=0) + 2.0 * v, rtol=1e-12)
+
+
+def test_other_libraries(rng):
+    """On arrays of the standard alone the same numbers come out."""
+    problem, control = learned(rng, readout=Affine(3))
+    strict = replace(problem, initial=array_api_strict.asarray(problem.initial))
+    value, gradient = MonteCarloLyapunov(problem, 1.0, Cube(3.0)).value_and_gradient(control)
+    found, other = MonteCarloLyapunov(strict, 1.0, Cube(3.0)).value_and_gradient(control)
+    assert found == pytest.approx(value, rel=1e-13)
+    for name, x in gradient.items():
+        np.testing.assert_allclose(to_host(other[name]), x, rtol=1e-11, atol=1e-14)
+    part = MonteCarloLyapunov(strict, 1.0, Tube(0.3)).batch([0, 2], rng)
+    assert np.isfinite(part.value(control))
+
+
+def test_bad_input(rng):
+    problem, _ = learned(rng)
+    for kappa in (0.0, -1.0, np.inf):
+        with pytest.raises(ValueError, match="kappa"):
+            MonteCarloLyapunov(problem, kappa, Cube(1.0))
+    with pytest.raises(ValueError, match=r"Cube.*cannot hold the path"):
+        MonteCarloLyapunov(replace(problem, initial=problem.initial + 2.0), 1.0, Cube(1.0))
+    with pytest.raises(ValueError, match=r"Sphere.*cannot hold the path"):
+        MonteCarloLyapunov(replace(problem, initial=problem.initial + 2.0), 1.0, Sphere(3.0))
+    with pytest.warns(RuntimeWarning, match="less than anywhere in the set"):
+        MonteCarloLyapunov(problem, 9.0, Cube(1.0))
+    with pytest.raises(ValueError, match="running must be None"):
+        MonteCarloLyapunov(replace(problem, running=CrossEntropy()), 1.0, Cube(1.0))
+    with pytest.raises(TypeError, match="sampler"):
+        MonteCarloLyapunov(problem, 1.0, "cube")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="points"):
+        MonteCarloLyapunov(problem, 1.0, Given(np.zeros((2, 5)), np.zeros(2)))
+    with pytest.raises(ValueError, match="half_width"):
+        Cube(0.0)
+    with pytest.raises(ValueError, match="labels"):
+        replace(problem, target=np.array([0, 1, 2, 3, 0, 1]))
+
+
+def test_two_classes_and_the_box_of_the_paper(rng):
+    """For two classes the box s = log(1 / expm1(exp(-kappa))) / 2 is too small for exact decay."""
+    network = LearnedField(2, 2, (4,), tanh).at(rng.standard_normal((2, 4)))
+    problem = LearningProblem(
+        network, np.zeros((2, 4)), np.array([0, 1, 1, 0]), MESH, terminal=CrossEntropy()
+    )
+    with pytest.warns(RuntimeWarning, match="less than anywhere in the set"):
+        MonteCarloLyapunov(problem, 3.0, Cube(1.4875015933))
+    MonteCarloLyapunov(problem, 3.0, Cube(1.6747))
+    MonteCarloLyapunov(problem, 3.0, Sphere(1.6747 * 2**0.5))
+    with pytest.warns(RuntimeWarning, match="less than anywhere in the set"):
+        MonteCarloLyapunov(problem, 3.0, Sphere(1.6745 * 2**0.5))
+
+
+def test_cosine():
+    schedule = cosine(5e-3, 40)
+    assert schedule(0) == 5e-3
+    assert schedule(20) == pytest.approx(2.5e-3)
+    assert 0.0 < schedule(39) < 1e-5
+    with pytest.raises(ValueError, match="epochs"):
+        schedule(40)
+    with pytest.raises(ValueError, match="step"):
+        cosine(0.0, 3)
