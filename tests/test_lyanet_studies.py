@@ -82,7 +82,8 @@ def test_measures_of_a_field_that_is_known():
     assert still["basin"] == np.mean((second > first) == (data.test_labels == 1))
     assert (still["met"], still["escapes"], still["corner"]) == (0.0, 0.0, 0.0)
     assert (still["error"], still["crossed"]) == (1.0, 0.0)
-    assert np.isnan(still["width"])
+    assert still["width"] == pytest.approx(1.5)  # all of each line
+    assert np.isnan(still["middle"])
     up = measures(held(data, 4.0), data, 3.0, 0)
     share = np.mean(data.test_labels == 1)
     assert up["escapes"] == 1.0

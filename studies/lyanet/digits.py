@@ -60,7 +60,6 @@ ATTACKS: Mapping[str, tuple[Norm, float, float]] = {
 STEPS = 10
 
 
-
 def at_the_end(problem: LearningProblem, stepper: Stepper) -> Objective:
     """The mean cross-entropy at t = 1."""
     return discretize(problem, stepper)
@@ -222,9 +221,7 @@ def drawn(images: np.ndarray, labels: np.ndarray, test: int, seed: int) -> Sampl
     return Samples(images[kept].T, labels[kept], images[held].T, labels[held])
 
 
-def contender(
-    name: ContenderName, data: Samples, seed: int, settings: Settings
-) -> Contender:
+def contender(name: ContenderName, data: Samples, seed: int, settings: Settings) -> Contender:
     """A network of this name, trained on the training part of the data.
 
     seed : of the start, the batches of 64 and the sampled states
@@ -257,7 +254,9 @@ def contender(
 
 
 def cosine(step: float, epochs: int) -> Callable[[int], float]:
-    return lambda epoch: 0.5 * step * (1.0 + float(np.cos(np.pi * min(epoch, epochs) / epochs))) + 1e-12
+    return lambda epoch: (
+        0.5 * step * (1.0 + float(np.cos(np.pi * min(epoch, epochs) / epochs))) + 1e-12
+    )
 
 
 def attacked(trained: Contender, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
