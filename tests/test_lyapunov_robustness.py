@@ -69,7 +69,7 @@ def test_no_perturbation_is_larger_than_the_radius(network, norm):
 
 
 def test_margins_are_those_of_the_problem_at_the_inputs_that_are_returned(network):
-    problem, control, x = network
+    problem, control, _ = network
     found = attack(problem, control, 0.3, restarts=2, stepper=Euler())
     network = problem.network.field.at(found.inputs)
     last = integrate(network, control, problem.initial, Euler()).trajectory.final
@@ -137,7 +137,7 @@ def test_attacks_refuse_what_does_not_fit(network):
     problem, control, _ = network
     with pytest.raises(ValueError, match="radius must be finite and positive"):
         attack(problem, control, 0.0)
-    with pytest.raises(ValueError, match="bounds .* must hold the data"):
+    with pytest.raises(ValueError, match=r"bounds .* must hold the data"):
         attack(problem, control, 0.1, bounds=(0.4, 1.0))
     with pytest.raises(ValueError, match="low < high"):
         attack(problem, control, 0.1, bounds=(1.0, 0.0))

@@ -4,23 +4,32 @@ attacks.
 
 from .attack import Attack, attack
 from .audit import Audit, Share, audit, share
+from .certificates import ScalarCertificate, least_kappa, moved_start
+from .certify import Certificates, certify
 from .monte_carlo import MonteCarloLyapunov
+from .path import PathLyapunov
 from .pointwise import Points, violation
 from .samplers import Cube, Given, Sampler, Sphere, Tube
 
 __all__ = [
     "Attack",
     "Audit",
+    "Certificates",
     "Cube",
     "Given",
     "MonteCarloLyapunov",
+    "PathLyapunov",
     "Points",
     "Sampler",
+    "ScalarCertificate",
     "Share",
     "Sphere",
     "Tube",
     "attack",
     "audit",
+    "certify",
+    "least_kappa",
+    "moved_start",
     "share",
     "violation",
 ]

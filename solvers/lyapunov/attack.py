@@ -83,6 +83,7 @@ def attack(
 
     problem : one of classes; its network a FieldAt (`LearnedField.at`) where inputs are perturbed
     radius : > 0, in the units of the data, as `step` is;  step : 2.5 radius / steps if None
+    restarts : how many runs, each from a start drawn anew; 0 for one run from x itself
     loss : "margin", max_(j != y) o_j - o_y, or "terminal", the problem's own
     bounds : (low, high), which inputs must not leave, in the units of the data; None for none
     rng : a seed or a Generator, for the starts
@@ -96,7 +97,7 @@ def attack(
     radius = check_positive("radius", radius)
     check_name("norm", norm, ("inf", "two"))
     check_name("loss", loss, ("margin", "terminal"))
-    steps, restarts = check_count("steps", steps), check_count("restarts", restarts)
+    steps, restarts = check_count("steps", steps), check_count("restarts", restarts, least=0)
     step = 2.5 * radius / steps if step is None else check_positive("step", step)
     if not isinstance(rng, np.random.Generator):
         rng = np.random.default_rng(check_count("rng", rng, least=0))
@@ -106,8 +107,8 @@ def attack(
     ball = _Ball.about(x, radius, norm, bounds)
     best, least = x, target.margins(x)
     wrong = least <= 0.0
-    for _ in range(restarts):
-        at = ball.projected(ball.start(rng))
+    for _ in range(max(restarts, 1)):
+        at = ball.projected(ball.start(rng)) if restarts else x
         for n in range(steps + 1):
             if n == steps:
                 found = target.margins(at)
@@ -118,7 +119,7 @@ def attack(
             if n < steps:
                 at = ball.projected(at + step * ball.direction(slope))
     norms = ball.norms(best)
-    return Attack(best, least <= 0.0, wrong, least, norms, radius, norm, steps * restarts)
+    return Attack(best, least <= 0.0, wrong, least, norms, radius, norm, steps * max(restarts, 1))
 
 
 # -- the ball

@@ -189,7 +189,7 @@ def threshold_of(loss: object) -> float | None:
     """
     if not isinstance(loss, CrossEntropy):
         return None
-    return loss.weight * (float(np.log(2.0)) - float(getattr(loss, "truncation", 0.0)))
+    return loss.weight * (float(np.log(2.0)) - (loss.truncation or 0.0))
 
 
 def _pointwise(

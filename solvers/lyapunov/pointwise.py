@@ -27,13 +27,14 @@ from continuum.controls import Control
 from continuum.functional import Tracking, rests
 from continuum.meshes import TimeMesh
 from continuum.networks import Staged
+from continuum.networks.network import Time
 from continuum.problem import LearningProblem
 
 Cotangents = Mapping[str, Array]
 
 _ENTRIES = 2**22
-"""Entries of states and cotangents of the points that a network which broadcasts is asked for at
-once."""
+"""Entries of states and cotangents of the points that a network which stacks is asked for at once.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,17 +231,17 @@ class Velocities:
         return self._joined(found)
 
     def _parts(self) -> Iterator[int | slice]:
-        """The points that the network is asked for at once: one by one unless it broadcasts."""
+        """The points that the network is asked for at once: one by one unless it stacks them."""
         count, units, samples = self.states.shape
-        if not self.problem.network.broadcasts:
+        if not self.problem.network.stacks:
             yield from range(count)
             return
         most = max(1, _ENTRIES // (units * samples + self.problem.space.size))
         for start in range(0, count, most):
-            yield slice(start, start + most)
+            yield slice(start, min(start + most, count))
 
-    def _at(self, part: int | slice) -> tuple[dict[str, Array], float]:
-        """The values of the control there, and the time, which who broadcasts ignores."""
+    def _at(self, part: int | slice) -> tuple[dict[str, Array], Time]:
+        """The values of the control there, and the times."""
         layers, times = self.points.layers[part], self.points.times[part]
         if isinstance(part, int):
             return dict(self.control.at_layer(int(layers), float(times))), float(times)
@@ -248,7 +249,7 @@ class Velocities:
         theta = space.local_time(layers, times)
         return {
             b.name: space.axes[b.name].at(self.control[b.name], layers, theta) for b in space.blocks
-        }, 0.0
+        }, times[:, None]
 
     def _joined(self, found: list[Array]) -> Array:
         xp = namespace(found[0])

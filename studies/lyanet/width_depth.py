@@ -21,14 +21,13 @@ from continuum import (
 from solvers import RK4, Adam, discretize, integrate, minimize
 from solvers.descent.objective import Objective
 from solvers.descent.schedules import cosine
-from solvers.lyapunov import MonteCarloLyapunov, PathLyapunov, Tube, violation
+from solvers.lyapunov import MonteCarloLyapunov, PathLyapunov, Tube, audit, violation
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import averaged, load_digits, split
 from ..draw.figures import BLUE, GREEN, ORANGE, VERMILION, new_figure
 from ..shared import described
-from .digits import keeps_rate
 from .paper import PAPER
 
 CLASSES = 10
@@ -105,7 +104,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         *left.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
     )
     caption = (
-        f"Digits as functions on the square, kappa = {kappa:g}, judged on {FINE} intervals of each layer. "
+        f"Digits as functions on the square, kappa = {kappa:g}, judged on {FINE} intervals of each "
+        f"layer. "
         f"{'; '.join(notes)}."
     )
     return [Picture("width_depth", caption, figure)]
@@ -142,8 +142,8 @@ def width_depth(
     """
     if not kappa > 0.0 or not step > 0.0 or not 1 <= layers <= 100 or not 1 <= epochs <= 1000:
         raise ValueError(
-            f"kappa and step must be > 0, layers from 1 to 100, epochs from 1 to 1000, got {kappa}, "
-            f"{step}, {layers}, {epochs}"
+            f"kappa and step must be > 0, layers from 1 to 100, epochs from 1 to 1000, got "
+            f"{kappa}, {step}, {layers}, {epochs}"
         )
     digits = load_digits()
     data = split(averaged(digits.inputs, side), digits.labels, samples, seed)
@@ -159,6 +159,7 @@ def width_depth(
         best = minimize(objective(loss, problem, kappa, states), method, initial=initial).control
         seconds = time.process_time() - began
         held = posed(data.test, data.test_labels, side, layers)
+        found = audit(held, best, kappa, steps_per_layer=2 * FINE)
         path = integrate(
             held.network, best, held.initial, RK4(), save="steps", steps_per_layer=2 * FINE
         ).trajectory
@@ -166,7 +167,7 @@ def width_depth(
         r = violation(held, best, path.states[1::2], inside, kappa)
     end = best.at(1.0)
     outputs = [held.readout.output(held.network, f, end) for f in path.states]
-    value = np.stack([held.functional.terminal_costs(f, end) for f in path.states])
+    value = found.values
     wrong = np.argmax(outputs, axis=1) != data.test_labels
     density = np.exp(-kappa * (1.0 - inside))[:, None] * np.maximum(r, 0.0)
     bound = np.exp(-kappa) * value[0] + np.mean(density, axis=0)
@@ -177,7 +178,7 @@ def width_depth(
             "violated": described("violated", np.mean(r > 0.0), "1", "share with r > 0"),
             "kept": described(
                 "kept",
-                np.mean(keeps_rate(path.times, value, kappa)),
+                found.meeting.value,
                 "1",
                 "share that keeps the rate",
             ),
