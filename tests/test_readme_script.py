@@ -22,7 +22,7 @@ def names():
 
 
 def test_forward_script(names):
-    assert len(SCRIPTS) == 2
+    assert len(SCRIPTS) == 3
     assert names["grid"].nodes.shape == (64, 1)
     assert names["grid"].weights.shape == (64,)
     assert names["flow"].trajectory.final.shape == names["initial"].shape == (64, 1)
@@ -51,6 +51,14 @@ def test_training_script(names):
     step = 1e-5 * (1 / problem.space.norm(gradient)) * gradient
     slope = (objective.value(best.control + step) - objective.value(best.control - step)) / 2
     assert slope == pytest.approx(problem.space.inner(gradient, step), rel=1e-6)
+
+
+def test_lyapunov_script(names):
+    trained, bound, run = names["trained"], names["bound"], names["run"]
+    assert trained.status is Status.ITERATED
+    assert trained.objective < 0.2 * trained.history["objective"][0]
+    assert run.status is Status.SETTLED
+    assert run.history["pseudo_time"][-1] <= bound.time
 
 
 def test_the_two_commands_come_first():
