@@ -53,7 +53,7 @@ class EndPoint:
             name: rng.standard_normal(shape) / np.sqrt(shape[1])
             for name, shape in zip(NAMES, shapes, strict=True)
         }
-        self.direction = {n: rng.standard_normal(p.shape) for n, p in self.parameters.items()}
+        self.direction = {n: 0.1 * rng.standard_normal(p.shape) for n, p in self.parameters.items()}
         self.x, self.labels = rng.standard_normal((INPUTS, BATCH)), rng.integers(UNITS, size=BATCH)
         field = LearnedField(UNITS, INPUTS, HIDDEN, tanh)
         start, mesh = np.zeros((UNITS, BATCH)), TimeMesh(1.0, STEPS)

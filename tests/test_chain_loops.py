@@ -16,6 +16,7 @@ from continuum import (
     Interval,
     LearningProblem,
     SquaredError,
+    Tikhonov,
     TimeMesh,
     arctan,
     elu,
@@ -30,7 +31,16 @@ from continuum import (
 )
 from continuum.activations import user_activation
 from continuum.kernels import Dense
-from continuum.networks import Adjoint, Chain, FixedLinear, Inputs, Linear, Offset, Pointwise
+from continuum.networks import (
+    Adjoint,
+    Chain,
+    FixedLinear,
+    Inputs,
+    Linear,
+    NormBound,
+    Offset,
+    Pointwise,
+)
 from solvers import (
     DOP853,
     RK4,
@@ -41,10 +51,12 @@ from solvers import (
     Heun,
     Monitor,
     Record,
+    RiccatiNewton,
     SolveError,
     Status,
     discretize,
     integrate,
+    minimize,
 )
 from solvers.adjoint import chain_adjoint, chain_linear_quadratic, chain_second_order
 from solvers.adjoint.tape import adaptive_steps
@@ -70,7 +82,7 @@ STEPPERS = (Euler(), Heun(), ExplicitMidpoint(), RK4())
 
 
 @st.composite
-def chains(draw, samples):
+def chains(draw, samples=1):
     """Chains of one to nine maps on R^3 or a grid of three nodes."""
     space = draw(st.sampled_from((3, GRID)))
     maps, at, free, linears = [], "home", 0, []
@@ -396,6 +408,79 @@ def test_one_attempt_is_the_generic_one(rng):
         assert error == pytest.approx(expected[2], rel=1e-9)
 
 
+def timed(rng, samples, shared=False):
+    """A field of states, data and time, with a fixed matrix."""
+    maps = (
+        Inputs(True, rng.standard_normal((2, 1 if shared else samples))),
+        Linear("w", 4, -1),
+        Offset("a"),
+        Pointwise(gelu),
+        Linear("v", 2),
+        FixedLinear(rng.standard_normal((3, 2))),
+    )
+    return Chain(3, maps)
+
+
+@pytest.mark.parametrize("stepper", [Heun(), *ADAPTIVE])
+@pytest.mark.parametrize("in_time", ["layers", "nodes", "static"])
+@pytest.mark.parametrize("shared", [True, False])
+def test_data_and_time_are_the_generic_ones(stepper, in_time, shared, rng, monkeypatch):
+    """Runs, with attempts one by one and many in a call; and gradients from several tapes."""
+    network, initial = timed(rng, 4, shared), rng.standard_normal((3, 4))
+    control = network.controls(TimeMesh(2.0, 6, 1.3), in_time=in_time).random(rng, 0.5)
+    problem = LearningProblem(network, initial, 0.5 * initial, control.space)
+
+    def run(save):
+        return integrate(network, control, initial, stepper, save=save).trajectory
+
+    ours = run("steps"), run("final")
+    assert Loop.of(network, control, stepper, initial) is not None
+    gradients = [discretize(problem, stepper, memory=m).gradient(control) for m in (None, 6000)]
+    monkeypatch.setattr(Loop, "of", staticmethod(lambda *arguments: None))
+    generic = run("steps")
+    atol = (1e-5, 1e-8) if stepper.adaptive else (1e-13, 1e-13)  # the steps differ by rounding
+    np.testing.assert_allclose(ours[0].times, generic.times, rtol=0, atol=atol[0])
+    np.testing.assert_allclose(ours[0].states, generic.states, rtol=0, atol=atol[0])
+    np.testing.assert_allclose(ours[1].final, generic.final, rtol=0, atol=atol[1])
+    assert relative(gradients[1], gradients[0]) < 1e-13
+    if not stepper.adaptive:
+        assert relative(gradients[0], discretize(problem, stepper).gradient(control)) < 1e-13
+
+
+def test_a_constant_control_of_functions_runs_compiled(rng, monkeypatch):
+    network, initial = timed(rng, 4), rng.standard_normal((3, 4))
+    values = {b.name: rng.standard_normal(b.shape) for b in network.blocks()}
+    control = network.control(TimeMesh(1.5, 3), **values)
+    assert Loop.of(network, control, RK4(), initial) is not None
+    ours = integrate(network, control, initial, RK4()).trajectory.final
+    monkeypatch.setattr(Loop, "of", staticmethod(lambda *arguments: None))
+    generic = integrate(network, control, initial, RK4()).trajectory.final
+    np.testing.assert_allclose(ours, generic, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("in_time", ["layers", "static"])
+def test_feedback_on_a_field_of_data_is_the_generic_one(in_time, rng, monkeypatch):
+    """The model of a chain with data, and its roll-outs, take the generic path."""
+    network, initial = timed(rng, 4), rng.standard_normal((3, 4))
+    space = network.controls(TimeMesh(1.0, 3), in_time=in_time)
+    problem = LearningProblem(network, initial, 0.5 * initial, space, penalty=Tikhonov(1e-2))
+    start = space.random(rng, 0.3)
+
+    def found():
+        return minimize(
+            discretize(problem, Heun()),
+            RiccatiNewton(max_iterations=3),
+            initial=start,
+            raise_on_failure=False,
+        )
+
+    ours = found()
+    monkeypatch.setattr(Loop, "of", staticmethod(lambda *arguments: None))
+    generic = found()
+    assert ours.objective < discretize(problem, Heun()).value(start)
+    assert relative(ours.control, generic.control) < 1e-9
+
+
 def test_what_is_no_chain_of_dense_maps_stays_generic(rng):
     line = Chain(3, (Linear("w", 3), Pointwise(tanh)))
     odd = user_activation(
@@ -404,6 +489,8 @@ def test_what_is_no_chain_of_dense_maps_stays_generic(rng):
     assert lower(line) is not None
     assert lower(line) is lower(line)
     assert lower(Chain(3, (Linear("w", 3), Pointwise(odd)))) is None
+    assert lower(Chain(3, (Linear("w", 3), NormBound(1.0)))) is None
+    assert lower(Chain(3, (Inputs(time=True), Pointwise(tanh), Linear("w", 3)))) is None
     many = tuple(m for n in range(9) for m in (Linear(f"w{n}", 3), Offset(f"b{n}")))
     assert lower(Chain(3, many)) is None
     path = line.control(TimeMesh(1.0, 2), w=lambda t: t * np.eye(3))
