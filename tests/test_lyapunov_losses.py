@@ -241,6 +241,15 @@ def test_path_forms_by_hand(rng):
     assert slope == pytest.approx((with_held(e) - with_held(-e)) / (2 * e), rel=1e-7)
 
 
+def test_the_control_at_nodes_between_layers(rng):
+    """It is that of the later layer, at the last node that of the last one."""
+    problem, control = on_layers(rng)
+    run = discretize(problem, RK4()).run(control)
+    r = violation(problem, control, run.states, run.times, 0.8)
+    value = PathLyapunov(problem, 0.8).value(control)
+    assert value == pytest.approx(np.mean(np.maximum(r, 0.0)), rel=1e-13)
+
+
 def test_path_loss_is_for_lbfgs_too(rng):
     problem, control = learned(rng)
     loss = PathLyapunov(problem, 1.0)
@@ -311,6 +320,17 @@ def test_adam_gives_the_same_arrays_twice(rng):
     assert one.objective < loss.value(control)
     other = minimize(loss, replace(adam, rng=np.random.default_rng(5)), initial=control)
     assert not np.array_equal(other.control["weight1"], one.control["weight1"])
+
+
+def test_adam_draws_new_points_for_batches(rng):
+    """A batch of all samples differs from no batches by its points alone."""
+    problem, control = learned(rng)
+    loss = MonteCarloLyapunov(problem, 1.0, Cube(2.0, states=5))
+    common = minimize(loss, Adam(max_iterations=1), initial=control, raise_on_failure=False)
+    drawn = minimize(loss, Adam(batch=6, max_iterations=1), initial=control)
+    assert np.max(np.abs(common.control["weight1"] - drawn.control["weight1"])) > 1e-3
+    held = loss.batch([3, 1, 0, 2, 5, 4]).gradient(control)
+    np.testing.assert_allclose(held["weight1"], loss.gradient(control)["weight1"], rtol=1e-10)
 
 
 SEES_NO_SEMI = (

@@ -6,13 +6,14 @@ for all i}, j != y.  Where f_y - f_j > 0 on every face, no path that starts in t
 whatever the rate at which it goes.  A loss over drawn points asks for this, and does not prove it.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
 from continuum.arrays import Array, like, namespace, to_host
-from continuum.checks import check_positive, check_type, store
+from continuum.checks import check_positive, check_rng, check_type, store
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 from continuum.readouts import State
@@ -52,7 +53,7 @@ class BarrierLoss(DrawnObjective):
         check_problem(self.problem)
         store(self, check_positive, "margin")
         check_type("sampler", self.sampler, SetSampler)
-        self._own_generator()
+        self._draw_from(copy.deepcopy(check_rng("rng", self.rng)))
         cost, weights = lyapunov_function(self.problem), self.problem.network.weights
         if not isinstance(cost.readout, State) or np.any(weights != 1.0) or len(weights) < 2:
             raise TypeError(

@@ -1,12 +1,13 @@
 """The Monte Carlo Lyapunov loss: the violation of decay, averaged over samples and drawn points."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
 from continuum.arrays import Array, namespace
-from continuum.checks import check_positive, store
+from continuum.checks import check_positive, check_rng, check_type, store
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
@@ -30,8 +31,8 @@ class MonteCarloLyapunov(DrawnObjective):
     kappa : the rate, > 0
     sampler : Cube, Sphere, Tube, Given
     stepper, steps_per_layer : of the runs that Tube follows
-    rng : draws the points of `value`, the same in every call; seed 0 if None.  `batch(indices,
-        rng)` draws its own
+    rng : a copy of it draws the points of `value`, the same in every call; seed 0 if None.
+        `batch(indices, rng)` draws its own
     raises ValueError, TypeError for arguments that do not fit each other
     Source: Jimenez Rodriguez et al., LyaNet, algorithm 1.
     """
@@ -48,7 +49,8 @@ class MonteCarloLyapunov(DrawnObjective):
         check_problem(self.problem)
         check_steps(self.stepper, self.steps_per_layer)
         store(self, check_positive, "kappa")
-        self._own_generator()
+        check_type("sampler", self.sampler, Sampler)
+        self._draw_from(copy.deepcopy(check_rng("rng", self.rng)))
         self.sampler.check(self.problem, self.kappa)
 
     @property

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from continuum.arrays import Array, like
-from continuum.checks import check_count, check_rng, check_type
+from continuum.checks import check_count
 from continuum.controls import Control, ControlSpace
 from continuum.penalties import Penalty
 from continuum.problem import LearningProblem
@@ -17,7 +17,6 @@ from ..run.solution import SolveError
 from ..steps.implicit import ImplicitRungeKutta
 from ..steps.tableaux import RungeKutta
 from .pointwise import Points, lyapunov_function
-from .samplers import Sampler
 
 Cotangents = Mapping[str, Array]
 
@@ -113,28 +112,26 @@ class DrawnObjective(LyapunovObjective):
     every call, those of a batch are drawn from the generator of the minimizer.
     """
 
-    sampler: Sampler
-    rng: np.random.Generator | None
+    _seed: int
 
     def batch(self, indices: Sequence[int] | Array, rng: np.random.Generator | None = None) -> Self:
         part = super().batch(indices)
         if rng is not None:
-            object.__setattr__(part, "rng", np.random.default_rng(rng.integers(2**63)))
+            part._draw_from(rng)
         return part
 
     def points(self, control: Control) -> Points:
         """The points of `value`."""
         control = self.space.check("control", control).like(self.problem.initial)
-        return self._drawn(control, copy.deepcopy(check_rng("rng", self.rng)))
+        return self._drawn(control, np.random.default_rng(self._seed))
 
     @abstractmethod
     def _drawn(self, control: Control, rng: np.random.Generator) -> Points:
         """New points from this generator."""
 
-    def _own_generator(self) -> None:
-        """Takes a copy of the generator given, which may go on elsewhere."""
-        check_type("sampler", self.sampler, Sampler)
-        object.__setattr__(self, "rng", copy.deepcopy(check_rng("rng", self.rng)))
+    def _draw_from(self, rng: np.random.Generator) -> None:
+        """Takes from `rng` the seed of all points to come."""
+        object.__setattr__(self, "_seed", int(rng.integers(2**63)))
 
 
 def check_problem(problem: LearningProblem) -> None:
