@@ -4,6 +4,7 @@ attacks.
 
 from .attack import Attack, attack
 from .audit import Audit, Share, audit, share
+from .barrier import BarrierLoss
 from .certificates import ScalarCertificate, least_kappa, moved_start
 from .certify import Certificates, certify
 from .cross_entropy import (
@@ -20,6 +21,7 @@ from .cross_entropy import (
     printed_half_width,
     wrong_corner_loss,
 )
+from .escapes import Escapes, escapes
 from .monte_carlo import MonteCarloLyapunov
 from .path import PathLyapunov
 from .pointwise import Points, violation
@@ -28,8 +30,10 @@ from .samplers import Cube, Given, Sampler, Sphere, Tube
 __all__ = [
     "Attack",
     "Audit",
+    "BarrierLoss",
     "Certificates",
     "Cube",
+    "Escapes",
     "Given",
     "GradientNorms",
     "MinimalNormField",
@@ -46,6 +50,7 @@ __all__ = [
     "box_half_width",
     "certify",
     "escape_time",
+    "escapes",
     "euler_loss_bound",
     "exact_loss",
     "exact_position",
