@@ -1,6 +1,6 @@
 """Lyapunov methods: losses that pull states where they should go, audits, certificates, attacks."""
 
-from .attack import Attack, attack
+from .attack import Attack, attack, breaking_radius
 from .audit import Audit, Share, audit, share
 from .certificates import ScalarCertificate, least_kappa, moved_start
 from .certify import Certificates, certify
@@ -23,6 +23,7 @@ __all__ = [
     "Tube",
     "attack",
     "audit",
+    "breaking_radius",
     "certify",
     "least_kappa",
     "moved_start",
