@@ -25,21 +25,34 @@ from continuum import (
     TimeMesh,
     WidthDepth,
     gauss_legendre,
+    identity,
     tanh,
 )
 from continuum.arrays import to_host
 from solvers import (
     LBFGS,
+    RK4,
     Adam,
+    DormandPrince,
     GradientDescent,
     Nesterov,
     NewtonCG,
     ProximalNewton,
     RiccatiNewton,
+    SolveError,
     cosine,
+    discretize,
     minimize,
 )
-from solvers.lyapunov import Cube, Given, MonteCarloLyapunov, Sphere, Tube, violation
+from solvers.lyapunov import (
+    Cube,
+    Given,
+    MonteCarloLyapunov,
+    PathLyapunov,
+    Sphere,
+    Tube,
+    violation,
+)
 
 MESH = TimeMesh(1.0, 5)
 
@@ -94,6 +107,31 @@ def width_depth(rng):
     return problem, problem.space.random(rng, 0.6)
 
 
+def truncated(rng):
+    problem, control = learned(rng)
+    return replace(problem, terminal=CrossEntropy(truncation=0.2)), control
+
+
+def on_layers(rng):
+    """A network that compiled loops run, with a readout that is trained and one block that is
+    static.
+    """
+    maps = (Linear("a", 4), Offset("b"), Pointwise(tanh), Linear("c", 3))
+    network = Chain(3, maps)
+    layers, static = network.blocks("layers"), network.blocks("static")
+    space = network.controls(MESH)
+    space = replace(space, blocks=(static[0], *layers[1:]))
+    problem = LearningProblem(
+        network,
+        rng.standard_normal((3, 4)),
+        rng.integers(3, size=4),
+        space,
+        readout=Affine(3),
+        terminal=CrossEntropy(),
+    )
+    return problem, problem.space.random(rng, 0.6)
+
+
 CASES = {
     "state": learned,
     "affine": lambda rng: learned(rng, readout=Affine(3), units=4),
@@ -111,6 +149,8 @@ CASES = {
     "penalty": lambda rng: learned(rng, penalty=Tikhonov(0.1)),
     "time": timed_chain,
     "width and depth": width_depth,
+    "truncated": truncated,
+    "on layers": on_layers,
 }
 EVERY = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
@@ -134,6 +174,91 @@ def test_monte_carlo_gradient_by_taylor(case, kappa, rng):
     loss = MonteCarloLyapunov(problem, kappa, Cube(4.0, states=7))
     assert 0.0 < loss.active_share(control) <= 1.0
     assert slope_error(loss, control, rng) < 1e-8
+
+
+@EVERY
+@pytest.mark.parametrize("form", ["continuous", "discrete", "euler"])
+def test_path_gradient_by_taylor(case, form, rng):
+    problem, control = case(rng)
+    loss = PathLyapunov(problem, 0.8, form=form, steps_per_layer=2)
+    assert 0.0 < loss.active_share(control) <= 1.0
+    assert slope_error(loss, control, rng) < 1e-8
+
+
+def test_compiled_and_generic_sweeps_agree(rng):
+    """The same arrays, whether the loops are compiled or, on other arrays, not."""
+    problem, control = on_layers(rng)
+    strict = replace(problem, initial=array_api_strict.asarray(problem.initial))
+    for form in ("continuous", "discrete"):
+        value, gradient = PathLyapunov(problem, 0.8, form=form).value_and_gradient(control)
+        found, other = PathLyapunov(strict, 0.8, form=form).value_and_gradient(control)
+        assert found == pytest.approx(value, rel=1e-13)
+        for name, x in gradient.items():
+            np.testing.assert_allclose(to_host(other[name]), x, rtol=1e-11, atol=1e-14)
+
+
+def test_path_forms_by_hand(rng):
+    """What the three forms say of the states of a run, and what their semi-gradients hold."""
+    problem, control = learned(rng, sample_weights=np.arange(1.0, 7.0))
+    kappa, h, s = 0.8, 0.2, problem.sample_weights
+    run = discretize(problem, RK4()).run(control)
+    v = np.stack([problem.functional.terminal_costs(f) for f in run.states])
+    r = violation(problem, control, run.states, run.times, kappa)
+    hinge = {
+        "continuous": np.maximum(r, 0.0),
+        "discrete": np.maximum(v[1:] - np.exp(-kappa * h) * v[:-1], 0.0) / h,
+        "euler": np.maximum(v[1:] - (1.0 - kappa * h) * v[:-1], 0.0) / h,
+    }
+    for form, costs in hinge.items():
+        loss = PathLyapunov(problem, kappa, form=form)
+        assert loss.value(control) == pytest.approx(np.mean(costs @ s), rel=1e-13)
+        assert loss.active_share(control) == np.mean(costs > 0.0)
+        semi = replace(loss, semi=True)
+        assert semi.semi_gradient
+        assert not loss.semi_gradient
+        value, gradient = semi.value_and_gradient(control)
+        assert value == loss.value(control)
+        exact = loss.gradient(control)
+        assert problem.space.norm(gradient - exact) > 0.1 * problem.space.norm(exact)
+    # the continuous one is that of the Monte Carlo loss at the nodes
+    held = MonteCarloLyapunov(problem, kappa, Given(run.states, run.times)).gradient(control)
+    semi = PathLyapunov(problem, kappa, semi=True).gradient(control)
+    for name, x in held.items():
+        np.testing.assert_allclose(semi[name], x, rtol=1e-12, atol=1e-15)
+    # the discrete one is the derivative where V_(j-1) is a number
+    direction, e = problem.space.random(rng), 1e-5
+
+    def with_held(at):
+        states = discretize(problem, RK4()).run(control + at * direction).states
+        moved = np.stack([problem.functional.terminal_costs(f) for f in states])
+        return np.mean(np.maximum(moved[1:] - np.exp(-kappa * h) * v[:-1], 0.0) @ s) / h
+
+    loss = PathLyapunov(problem, kappa, form="discrete", semi=True)
+    slope = problem.space.inner(loss.gradient(control), direction)
+    assert slope == pytest.approx((with_held(e) - with_held(-e)) / (2 * e), rel=1e-7)
+
+
+def test_path_loss_is_for_lbfgs_too(rng):
+    problem, control = learned(rng)
+    loss = PathLyapunov(problem, 1.0)
+    found = minimize(loss, LBFGS(max_iterations=15), initial=control, raise_on_failure=False)
+    assert found.objective < 0.5 * loss.value(control)
+    with pytest.raises(TypeError, match="semi-gradient"):
+        minimize(replace(loss, semi=True), LBFGS(), initial=control)
+    parts = [loss.batch(p, rng).value(control) for p in ([0, 1, 2], [3, 4, 5])]
+    assert np.mean(parts) == pytest.approx(loss.value(control), rel=1e-13)
+
+
+def test_a_run_that_does_not_stay_finite(rng):
+    network = LearnedField(2, 2, (), identity).at(rng.standard_normal((2, 4)))
+    problem = LearningProblem(
+        network, np.ones((2, 4)), np.array([0, 1, 1, 0]), MESH, terminal=CrossEntropy()
+    )
+    control = problem.space.random(rng, 1e60)
+    loss = PathLyapunov(problem, 1.0, steps_per_layer=4)
+    assert loss.value(control) == np.inf
+    with pytest.raises(SolveError):
+        loss.value_and_gradient(control)
 
 
 def test_taylor_slope_two(rng):
@@ -279,6 +404,16 @@ def test_bad_input(rng):
         MonteCarloLyapunov(problem, 9.0, Cube(1.0))
     with pytest.raises(ValueError, match="running must be None"):
         MonteCarloLyapunov(replace(problem, running=CrossEntropy()), 1.0, Cube(1.0))
+    with pytest.raises(ValueError, match="kappa times the step must be < 1"):
+        PathLyapunov(problem, 5.0, form="euler")
+    PathLyapunov(problem, 5.0, form="euler", steps_per_layer=2)
+    PathLyapunov(problem, 5.0, form="discrete")
+    with pytest.raises(ValueError, match="form"):
+        PathLyapunov(problem, 1.0, form="implicit")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="stepper"):
+        PathLyapunov(problem, 1.0, stepper=DormandPrince(rtol=1e-6, atol=1e-6))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="terminal must be the loss of a readout"):
+        PathLyapunov(replace(problem, terminal=None, running=CrossEntropy()), 1.0)
     with pytest.raises(TypeError, match="sampler"):
         MonteCarloLyapunov(problem, 1.0, "cube")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="points"):

@@ -1,10 +1,13 @@
-"""Lyapunov methods: losses that pull states where they should go, audits, certificates, attacks."""
+"""Lyapunov methods: losses that pull dynamics where they should go, audits, certificates,
+attacks.
+"""
 
 from .attack import Attack, attack, breaking_radius
 from .audit import Audit, Share, audit, share
 from .certificates import ScalarCertificate, least_kappa, moved_start
 from .certify import Certificates, certify
 from .monte_carlo import MonteCarloLyapunov
+from .path import PathLyapunov
 from .pointwise import Points, violation
 from .samplers import Cube, Given, Sampler, Sphere, Tube
 
@@ -15,6 +18,7 @@ __all__ = [
     "Cube",
     "Given",
     "MonteCarloLyapunov",
+    "PathLyapunov",
     "Points",
     "Sampler",
     "ScalarCertificate",

@@ -86,6 +86,7 @@ def attack(
     problem : one of classes; its network a FieldAt (`LearnedField.at`) where inputs are perturbed
     radius : > 0, in the units of the data, as `step` is; or (M,), one for each sample
     step : > 0; 2.5 radius / steps if None
+    restarts : how many runs, each from a start drawn anew; 0 for one run from x itself
     loss : "margin", max_(j != y) o_j - o_y, or "terminal", the problem's own
     bounds : (low, high), which inputs must not leave, in the units of the data; None for none
     rng : a seed or a Generator, for the starts
@@ -103,7 +104,7 @@ def attack(
         raise ValueError(f"radius must be > 0, got {np.min(radii):g}")
     check_name("norm", norm, ("inf", "two"))
     check_name("loss", loss, ("margin", "terminal"))
-    steps, restarts = check_count("steps", steps), check_count("restarts", restarts)
+    steps, restarts = check_count("steps", steps), check_count("restarts", restarts, least=0)
     length = 2.5 * radii / steps if step is None else check_positive("step", step)
     if not isinstance(rng, np.random.Generator):
         rng = np.random.default_rng(check_count("rng", rng, least=0))
@@ -113,8 +114,8 @@ def attack(
     ball = _Ball.about(x, radii, norm, bounds)
     best, least = x, target.margins(x)
     wrong = least <= 0.0
-    for _ in range(restarts):
-        at = ball.projected(ball.start(rng))
+    for _ in range(max(restarts, 1)):
+        at = ball.projected(ball.start(rng)) if restarts else x
         for n in range(steps + 1):
             if n == steps:
                 found = target.margins(at)
@@ -125,7 +126,7 @@ def attack(
             if n < steps:
                 at = ball.projected(at + length * ball.direction(slope))
     norms = ball.norms(best)
-    return Attack(best, least <= 0.0, wrong, least, norms, radii, norm, steps * restarts)
+    return Attack(best, least <= 0.0, wrong, least, norms, radii, norm, steps * max(restarts, 1))
 
 
 def breaking_radius(
@@ -141,8 +142,8 @@ def breaking_radius(
     rng: int | np.random.Generator = 0,
     steps_per_layer: int = 1,
 ) -> Array:
-    """(M,): the norm of the smallest perturbation found that breaks each sample, by `rounds` halvings
-    of attacks within (0, largest]; 0 for samples that are wrong anyway, infinite where no attack
+    """(M,): the norm of the smallest perturbation found that breaks each sample, by `rounds`
+    halvings of attacks within (0, largest]; 0 for samples that are wrong anyway, infinite where no attack
     succeeded.
 
     The distance to the nearest input of another class is no larger; no attack says how much smaller

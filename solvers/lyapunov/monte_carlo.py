@@ -11,7 +11,7 @@ from continuum.checks import check_positive, check_rng, check_type, store
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
-from ..adjoint.discretize import discretize
+from ..steps.implicit import ImplicitRungeKutta
 from ..steps.tableaux import RK4, RungeKutta
 from .objective import LyapunovObjective, check_problem
 from .pointwise import Points, Violations, hinged
@@ -40,12 +40,12 @@ class MonteCarloLyapunov(LyapunovObjective):
     kappa: float
     sampler: Sampler
     _: KW_ONLY
-    stepper: RungeKutta = field(default_factory=RK4)
+    stepper: RungeKutta | ImplicitRungeKutta = field(default_factory=RK4)
     steps_per_layer: int = 1
     rng: np.random.Generator | None = None
 
     def __post_init__(self) -> None:
-        check_problem(self.problem)
+        check_problem(self.problem, self.stepper, self.steps_per_layer)
         store(self, check_positive, "kappa")
         check_type("sampler", self.sampler, Sampler)
         self.sampler.check(self.problem, self.kappa)
@@ -59,11 +59,7 @@ class MonteCarloLyapunov(LyapunovObjective):
     def batch(
         self, indices: Sequence[int] | Array, rng: np.random.Generator | None = None
     ) -> "MonteCarloLyapunov":
-        """The loss on some of the samples, at new points of its own if there is a generator to draw
-        from.
-        """
-        part = copy.copy(self)  # what was checked of the whole holds for it
-        object.__setattr__(part, "problem", self.problem.batch(indices))
+        part = super().batch(indices)
         if rng is not None:
             object.__setattr__(part, "rng", np.random.default_rng(rng.integers(2**63)))
         return part
@@ -92,8 +88,7 @@ class MonteCarloLyapunov(LyapunovObjective):
 
     def _run(self, control: Control) -> tuple[Array, Array]:
         """The times and states of the run."""
-        problem = self.problem
-        sweeps = discretize(problem, self.stepper, self.steps_per_layer).sweeps(control)
-        tape = sweeps.states(problem.initial, 0, len(sweeps.steps))
-        times = np.append(sweeps.steps.start, problem.mesh.horizon)
+        sweeps = self._sweeps(control)
+        tape = sweeps.states(self.problem.initial, 0, len(sweeps.steps))
+        times = np.append(sweeps.steps.start, self.problem.mesh.horizon)
         return times, tape.stacked(np.arange(len(times)))

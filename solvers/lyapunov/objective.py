@@ -1,5 +1,6 @@
 """What all Lyapunov losses share as objectives of `minimize`."""
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Self
@@ -7,10 +8,16 @@ from typing import Self
 import numpy as np
 
 from continuum.arrays import Array, like
+from continuum.checks import check_count
 from continuum.controls import Control, ControlSpace
 from continuum.penalties import Penalty
 from continuum.problem import LearningProblem
 
+from ..adjoint.discretize import discretize
+from ..adjoint.tape import Sweeps
+from ..run.solution import SolveError
+from ..steps.implicit import ImplicitRungeKutta
+from ..steps.tableaux import RungeKutta
 from .pointwise import lyapunov_function
 
 Cotangents = Mapping[str, Array]
@@ -25,6 +32,8 @@ class LyapunovObjective(ABC):
     """
 
     problem: LearningProblem
+    stepper: RungeKutta | ImplicitRungeKutta
+    steps_per_layer: int
 
     @property
     def space(self) -> ControlSpace:
@@ -46,9 +55,13 @@ class LyapunovObjective(ABC):
         """True if `value_and_gradient` holds a part of the loss, so that it is no derivative."""
         return False
 
-    @abstractmethod
     def batch(self, indices: Sequence[int] | Array, rng: np.random.Generator | None = None) -> Self:
-        """The objective on some of the samples."""
+        """The objective on some of the samples, at new points of its own if it draws any and there
+        is a generator to draw from.
+        """
+        part = copy.copy(self)  # what was checked of the whole holds for it
+        object.__setattr__(part, "problem", self.problem.batch(indices))
+        return part
 
     @abstractmethod
     def active_share(self, control: Control) -> float:
@@ -61,15 +74,20 @@ class LyapunovObjective(ABC):
     def value(self, control: Control) -> float:
         """The loss and the penalty; infinite where they are not finite."""
         control = self.space.check("control", control)
-        with np.errstate(over="ignore", invalid="ignore"):
-            value = self._loss(control.like(self.problem.initial), None)
-            if self.penalty is not None:
-                value += self.penalty.value(control)
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                value = self._loss(control.like(self.problem.initial), None)
+                if self.penalty is not None:
+                    value += self.penalty.value(control)
+        except SolveError:
+            return float("inf")
         return value if np.isfinite(value) else float("inf")
 
     def value_and_gradient(self, control: Control) -> tuple[float, Control]:
         """`value`, and the gradient in the product of the space, or what stands for it if
         `semi_gradient`.
+
+        raises SolveError if a run does not stay finite
         """
         control = self.space.check("control", control)
         total = self.space.cotangents(self.problem.initial)
@@ -92,12 +110,16 @@ class LyapunovObjective(ABC):
             "gives semi-gradients"
         )
 
+    def _sweeps(self, control: Control) -> Sweeps:
+        """The sweeps of the run of a control that is where the states are."""
+        return discretize(self.problem, self.stepper, self.steps_per_layer).sweeps(control)
 
-def check_problem(problem: LearningProblem) -> LearningProblem:
-    """A problem whose terminal cost can be a Lyapunov function, and that asks for nothing along the
-    way or at the end besides.
 
-    raises TypeError, ValueError for others
+def check_problem(problem: LearningProblem, stepper: object, steps_per_layer: int) -> None:
+    """Meets what no Lyapunov loss can treat: a problem whose terminal cost is no Lyapunov function,
+    or that asks for something along the way or at the end besides; methods that choose their steps.
+
+    raises TypeError, ValueError
     """
     if not isinstance(problem, LearningProblem):
         raise TypeError(f"problem must be a LearningProblem, got {problem!r}")
@@ -105,4 +127,6 @@ def check_problem(problem: LearningProblem) -> LearningProblem:
     for name in ("running", "endpoint"):
         if getattr(problem, name) is not None:
             raise ValueError(f"{name} must be None: a Lyapunov loss takes the place of the costs")
-    return problem
+    if not isinstance(stepper, RungeKutta | ImplicitRungeKutta) or stepper.adaptive:
+        raise TypeError(f"stepper must be a Runge-Kutta method of fixed steps, got {stepper!r}")
+    check_count("steps_per_layer", steps_per_layer)
