@@ -5,7 +5,7 @@ attacks.
 from .attack import Attack, attack, breaking_radius
 from .audit import Audit, Share, audit, share
 from .certificates import ScalarCertificate, least_kappa, moved_start
-from .certify import Certificates, certify
+from .certify import Certificates, certify, estimated_radii
 from .monte_carlo import MonteCarloLyapunov
 from .path import PathLyapunov
 from .pointwise import Points, violation
@@ -29,6 +29,7 @@ __all__ = [
     "audit",
     "breaking_radius",
     "certify",
+    "estimated_radii",
     "least_kappa",
     "moved_start",
     "share",

@@ -143,8 +143,8 @@ def breaking_radius(
     steps_per_layer: int = 1,
 ) -> Array:
     """(M,): the norm of the smallest perturbation found that breaks each sample, by `rounds`
-    halvings of attacks within (0, largest]; 0 for samples that are wrong anyway, infinite where no attack
-    succeeded.
+    halvings of attacks within (0, largest]; 0 for samples that are wrong anyway, infinite where no
+    attack succeeded.
 
     The distance to the nearest input of another class is no larger; no attack says how much smaller
     it is.
