@@ -2,11 +2,11 @@
 attacks.
 """
 
-from .attack import Attack, attack
+from .attack import Attack, attack, breaking_radius
 from .audit import Audit, Share, audit, share
 from .barrier import BarrierLoss
 from .certificates import ScalarCertificate, least_kappa, moved_start
-from .certify import Certificates, certify
+from .certify import Certificates, certify, estimated_radii
 from .cross_entropy import (
     GradientNorms,
     MinimalNormField,
@@ -48,9 +48,11 @@ __all__ = [
     "attack",
     "audit",
     "box_half_width",
+    "breaking_radius",
     "certify",
     "escape_time",
     "escapes",
+    "estimated_radii",
     "euler_loss_bound",
     "exact_loss",
     "exact_position",

@@ -129,6 +129,51 @@ def attack(
     return Attack(best, least <= 0.0, wrong, least, norms, radii, norm, steps * max(restarts, 1))
 
 
+def breaking_radius(
+    problem: LearningProblem,
+    control: Control,
+    largest: float,
+    *,
+    norm: Norm = "inf",
+    rounds: int = 10,
+    steps: int = 20,
+    restarts: int = 2,
+    bounds: tuple[float, float] | None = None,
+    rng: int | np.random.Generator = 0,
+    steps_per_layer: int = 1,
+) -> Array:
+    """(M,): the norm of the smallest perturbation found that breaks each sample, by `rounds`
+    halvings of attacks within (0, largest]; 0 for samples that are wrong anyway, infinite where no
+    attack succeeded.
+
+    The distance to the nearest input of another class is no larger; no attack says how much smaller
+    it is.
+    raises as `attack`
+    """
+    largest, rounds = check_positive("largest", largest), check_count("rounds", rounds)
+    rng = rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
+    samples = problem.initial.shape[1]
+    low, high = np.zeros(samples), np.full(samples, np.inf)
+    for _ in range(rounds + 1):
+        trial = np.where(np.isfinite(high), 0.5 * (low + high), largest)
+        trial = np.where((high > 0.0) & (low < largest), trial, largest)
+        found = attack(
+            problem,
+            control,
+            trial,
+            norm=norm,
+            steps=steps,
+            restarts=restarts,
+            bounds=bounds,
+            rng=rng,
+            steps_per_layer=steps_per_layer,
+        )
+        high = np.where(found.broken, np.minimum(high, found.norms), high)
+        high = np.where(found.wrong, 0.0, high)
+        low = np.where(found.broken, np.minimum(low, high), np.maximum(low, trial))
+    return high
+
+
 # -- the ball
 
 

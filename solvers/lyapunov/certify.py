@@ -19,13 +19,14 @@ What is proved is proved of the differential equation, not of a method with step
 covered where h times the slope of f_y - f_j in eta_y - eta_j is >= -1 too, which is not looked at.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from continuum.arrays import Array
-from continuum.checks import check_count, check_name, check_positive
+from continuum.checks import check_count, check_name, check_positive, check_rng
 from continuum.controls import Control
 from continuum.losses import CrossEntropy
 from continuum.problem import LearningProblem
@@ -39,7 +40,7 @@ Kind = Literal["barrier"] | ScalarKind
 Status = Literal["proved", "estimated", "none"]
 _DEEPEST = 2
 """The most free coordinates of a face for which branch and bound is tried."""
-_ROUNDS, _DRAWS, _PIECES = 60, 256, 8
+_ROUNDS, _DRAWS, _PIECES, _FAR = 60, 256, 8, 1e3
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,15 +120,11 @@ def certify(
     if kappa is not None:
         kappa = check_positive("kappa", kappa)
     boxes, rtol = check_count("boxes", boxes), check_positive("rtol", rtol)
-    if not isinstance(problem.readout, State) or np.any(problem.initial != 0.0):
-        raise ValueError("certificates need readout=State() and initial states 0")
     if not 0.0 < rtol < 1.0:
         raise ValueError(f"rtol must be below 1, got {rtol}")
-    layers = Layers.of(problem, control)
-    if kind != "barrier" and layers.field.norm_bound is not None:
+    task = _task(problem, control, boxes, rng)
+    if kind != "barrier" and task.layers.field.norm_bound is not None:
         raise ValueError(f"{kind} certificates are not known for a field with a norm bound")
-    rng = np.random.default_rng(0) if rng is None else rng
-    task = _Task(problem, layers, labels_of(problem), boxes, rng)
     if kind == "barrier":
         found = _barrier(task, radius, rtol)
     else:
@@ -139,6 +136,19 @@ def certify(
             f"({len(sampled)} of {len(found.radii)} samples)"
         )
     return found
+
+
+def estimated_radii(
+    problem: LearningProblem, control: Control, rng: np.random.Generator | None = None
+) -> Array:
+    """(M,): an estimate of the radius of the barrier, proved of nothing: the least of (f_y - f_j) /
+    |D_x (f_y - f_j)|_1 at states and times of the faces that are sampled, f taken as linear in x;
+    0 where f_y - f_j <= 0 at one of them.
+
+    problem : as in `certify`, and raises as it
+    """
+    task = _task(problem, control, 1, rng)
+    return _estimated_barrier(task, _faces(task), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +196,8 @@ class _Task:
         )
 
     def reach(self, radius: Array) -> Array:
-        """(M,): a bound of |eta_i(t)| for all inputs within `radius` (M,).
+        """(M,): a bound of |eta_i(t)| for all inputs within `radius` (M,), infinite if none is
+        found.
 
         From |f| <= b + a |eta|, or a bounded last layer; a bound R of the states makes one of |f|,
         whose product with T is the next R.
@@ -213,6 +224,15 @@ class _Task:
         return bound
 
 
+def _task(
+    problem: LearningProblem, control: Control, boxes: int, rng: np.random.Generator | None
+) -> _Task:
+    if not isinstance(problem.readout, State) or np.any(problem.initial != 0.0):
+        raise ValueError("certificates need readout=State() and initial states 0")
+    layers, labels = Layers.of(problem, control), labels_of(problem)
+    return _Task(problem, layers, labels, boxes, check_rng("rng", rng))
+
+
 # -- the barrier
 
 
@@ -227,19 +247,13 @@ class _Face:
     row: Row
     chosen: Array
 
-    def boxes(self, radius: Array) -> tuple[Array, Array]:
-        """Centres and radii for inputs within `radius` (M,)."""
-        task, count = self.task, len(self.chosen)
-        rivals = task.classes - 2
-        if not task.free:
-            none = np.zeros((0, count))
-            return task.boxed(none, none, radius[self.chosen], self.chosen)
-        reach = task.reach(radius)[self.chosen]
-        low = [np.zeros((rivals, count))] + [-reach[None, :]] * (task.free - rivals)
-        high = [np.broadcast_to(2.0 * reach, (rivals, count))] + [reach[None, :]] * (
-            task.free - rivals
-        )
-        low, high = np.concatenate(low), np.concatenate(high)
+    def boxes(self, radius: Array, reach: Array) -> tuple[Array, Array]:
+        """Centres and radii for inputs within `radius` (M,), states within `reach` (M,)."""
+        task, far = self.task, reach[self.chosen]
+        low = np.zeros((task.free, len(far)))
+        high = np.broadcast_to(2.0 * far, low.shape).copy()
+        if not task.layers.field.centred:
+            low[-1], high[-1] = -far, far
         return task.boxed(low, high, radius[self.chosen], self.chosen)
 
 
@@ -275,15 +289,13 @@ def _barrier(task: _Task, radius: float | None, rtol: float) -> Certificates:
 
     def proves(trial: Array, open_: Array) -> tuple[Array, Array]:
         """(M,) each: for which samples the barrier holds, and for which it fails somewhere."""
-        holds, fails = open_.copy(), np.zeros(task.samples, dtype=bool)
+        reach, fails = task.reach(trial), np.zeros(task.samples, dtype=bool)
+        holds = open_ & np.isfinite(reach)
         for face in faces:
             sub = replace(face, chosen=face.chosen[holds[face.chosen]])
             if not sub.chosen.size:
                 continue
-            centre, half = sub.boxes(trial)
-            if not np.all(np.isfinite(half)):
-                holds[sub.chosen] = False
-                continue
+            centre, half = sub.boxes(trial, reach)
 
             def bounded(items: Array, c: Array, r: Array, row: Row = sub.row) -> Enclosed:
                 return row.enclosed(c, r)
@@ -322,7 +334,9 @@ def _given_radius(radius: float, holds: Array, fails: Array, estimate: Array) ->
     return Certificates("barrier", radii, tuple(status), tuple(reasons))
 
 
-def _largest(proves: object, start: Array, guess: Array, rtol: float) -> Array:
+def _largest(
+    proves: Callable[[Array, Array], Array], start: Array, guess: Array, rtol: float
+) -> Array:
     """(M,): the largest radius for which `proves(radii, open)` holds, to rtol, by bisection; 0 for
     samples not in `start`.
     """
@@ -338,7 +352,7 @@ def _largest(proves: object, start: Array, guess: Array, rtol: float) -> Array:
         )
         trial = np.where(np.isfinite(high), middle, grown)
         trial = np.where(open_, trial, 0.0)
-        good = proves(trial, open_)  # type: ignore[operator]
+        good = proves(trial, open_)
         low = np.where(open_ & good, trial, low)
         high = np.where(open_ & ~good, trial, high)
     return low
@@ -349,13 +363,10 @@ def _estimated_barrier(task: _Task, faces: list[_Face], radius: float | None) ->
     were sampled, 0 where f_y - f_j <= 0 at one of them.
     """
     at = np.full(task.samples, 0.0 if radius is None else radius)
-    found = np.full(task.samples, np.inf)
+    found, reach = np.full(task.samples, np.inf), np.minimum(task.reach(at), _FAR)
     n, draws = len(task.x), _DRAWS
     for face in faces:
-        centre, half = face.boxes(at)
-        if not np.all(np.isfinite(half)):
-            found[face.chosen] = 0.0
-            continue
+        centre, half = face.boxes(at, reach)
         half[task.free : task.free + n] = 0.0
         place = task.rng.uniform(-1.0, 1.0, (draws, len(centre), 1))
         place[:, -1, 0] = np.linspace(-1.0, 1.0, draws)  # the time, where there is one
@@ -531,7 +542,7 @@ def _sampled_decay(task: _Task, radius: float | None) -> tuple[Array, Array]:
     """
     k, horizon = task.classes, task.horizon
     at = np.full(task.samples, 0.0 if radius is None else radius)
-    reach = np.minimum(task.reach(at), 1e3)
+    reach = np.minimum(task.reach(at), _FAR)
     found, steep = np.full(task.samples, np.inf), np.zeros(task.samples)
     control_rows = [task.layers.row(v) for v in np.eye(k)]
     for m, (y, bound) in enumerate(zip(task.labels, reach, strict=True)):

@@ -119,9 +119,10 @@ def kappa(
 ) -> xr.Dataset:
     """What does the rate kappa do that a Lyapunov loss asks for?
 
-    Monte Carlo training of eta' = f(eta, x, t), two hidden layers of `width` units, tanh, on two classes in the plane, for
-    kappa from 0.5 to `largest`; the states are those of a cube of half width 3, of a ball whose
-    radius is the distance of its corners, or noisy copies of the path ("tube").  The weights start the same at every rate.
+    Monte Carlo training of eta' = f(eta, x, t), two hidden layers of `width` units, tanh, on two
+    classes in the plane, for kappa from 0.5 to `largest`; the states are those of a cube of half
+    width 3, of a ball whose radius is the distance of its corners, or noisy copies of the path
+    ("tube").  The weights start the same at every rate.
 
     epochs : 143, 1001 steps of Adam with batches of 64
     objective, active: the loss of the test points and the share of pairs of a test point and a

@@ -21,11 +21,11 @@ from solvers.lyapunov import (
     Sphere,
     Tube,
     attack,
+    audit,
 )
 from solvers.steps.tableaux import Stepper
 
 from ..datasets import moons, rings
-from .digits import keeps_rate
 
 Name: TypeAlias = Literal["rings", "moons"]
 Contender: TypeAlias = Literal[
@@ -264,10 +264,9 @@ def measures(trained: Trained, data: Plane, kappa: float, seed: int) -> dict[str
     others are taken, and the width is more than that.  "train_error", "seconds" besides.
     """
     x, labels = data.test, data.test_labels
-    path = trained.path(x, np.zeros_like(x))
-    sign = 2.0 * labels - 1.0
-    loss = np.logaddexp(0.0, -sign * (path[:, 1] - path[:, 0]))
-    times = np.linspace(0.0, 1.0, len(path))
+    path, sign = trained.path(x, np.zeros_like(x)), 2.0 * labels - 1.0
+    problem = trained.problem(x, labels, np.zeros_like(x))
+    found = audit(problem, trained.control, kappa, stepper=trained.stepper)
 
     def right(start: np.ndarray) -> float:
         final = trained.path(x, start)[-1]
@@ -283,8 +282,8 @@ def measures(trained: Trained, data: Plane, kappa: float, seed: int) -> dict[str
     return {
         "error": float(np.mean(sign * (path[-1, 1] - path[-1, 0]) <= 0.0)),
         "train_error": 1.0 - float(np.mean(inside)),
-        "loss": float(np.mean(loss[-1])),
-        "met": float(np.mean(keeps_rate(times, loss, kappa))),
+        "loss": float(np.mean(found.values[-1])),
+        "met": found.meeting.value,
         "escapes": float(np.mean(np.any(np.abs(path) > HALF_WIDTH, axis=(0, 1)))),
         "basin": right(starts(seed, x.shape[1])),
         "corner": right(wrong),

@@ -302,10 +302,11 @@ def _boundaries(name: Name, cases: Sequence[xr.Dataset]) -> Picture:
             ax.set_aspect("equal")
         if image is not None:
             figure.colorbar(image, ax=axes, shrink=0.6).set_label("p of class 1")
+    widths = ", ".join(f"{_title(case)} {_width(case)}" for case in cases)
     caption = (
         "Probability of class 1 over inputs, with up to 60 training points of each class (crosses: "
         "class 0, dots: class 1) and the lines p = 0.1 and p = 0.9 in white. Mean distance between "
-        f"these along lines across the boundary: {', '.join(f'{_title(case)} {_width(case)}' for case in cases)}. Where p = 1/2 "
+        f"these along lines across the boundary: {widths}. Where p = 1/2 "
         f"is, from 0 on class 1 to 1 on class 0: {_listed(cases, 'middle', '.2f')}. "
         f"{_widths(cases)}"
     )
