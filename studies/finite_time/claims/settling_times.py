@@ -6,6 +6,7 @@ from continuum import Control, LearnedField, LearningProblem, TimeMesh, identity
 from solvers.finite_time import (
     PowerLaw,
     PseudoinverseLaw,
+    Scheme,
     neuron,
     settling_bound,
     train_in_time,
@@ -240,10 +241,11 @@ def no_finite_time() -> dict[str, float]:
     """alpha = 0.8, beta = 4 / 9, e_0 = 0.5; the limit is where `settling_bound` refuses."""
     problem, begin = one_weight(0.5)
     law, found = PowerLaw(0.8, 4.0 / 9.0), {}
-    for name, scheme, step in (
+    cases: list[tuple[str, Scheme, float]] = [
         ("|e(100)|", "exact", 100.0),
         ("semi-implicit", "semi-implicit", 1e-2),
-    ):
+    ]
+    for name, scheme, step in cases:
         run = train_in_time(problem, law, 100.0, step, scheme, begin)
         found[name] = float(run.history["error"][-1])
     low, high = 0.1, 1.0
