@@ -6,6 +6,7 @@ from solvers.finite_time import (
     Law,
     PowerLaw,
     PseudoinverseLaw,
+    Scheme,
     SignLaw,
     neuron,
     settling_bound,
@@ -17,10 +18,10 @@ from .common import PAPER, one_weight, start, weights
 from .one_neuron import GAINS, INPUTS
 
 
-def after(law: Law, error: float, step: float, steps: int, scheme: str = "explicit") -> float:
+def after(law: Law, error: float, step: float, steps: int, scheme: Scheme = "explicit") -> float:
     """The error of one weight after so many steps."""
     problem, begin = one_weight(error)
-    run = train_in_time(problem, law, steps * step, step, scheme, begin, atol=1e-300)  # type: ignore[arg-type]
+    run = train_in_time(problem, law, steps * step, step, scheme, begin, atol=1e-300)
     return float(weights(run.control)[0])
 
 
@@ -186,10 +187,11 @@ def growing_error() -> dict[str, float]:
     model = neuron(np.array([[given]]), [0.4], bias=0.0)
     plant = neuron(np.array([[given + shift]]), [0.4], bias=0.0)
     law, begin, found = SignLaw(10.0), plant.space.zeros(), {}
-    for name, scheme, step in (
+    cases: list[tuple[str, Scheme, float]] = [
         ("rate", "exact", 1.0),
         ("rate, explicit steps", "explicit", 1e-4),
-    ):
+    ]
+    for name, scheme, step in cases:
         run = train_in_time(plant, law, 1.0, step, scheme, begin, model=model)
         found[name] = float(run.history["error"][-1] - run.history["error"][0])
     bound = settling_bound(plant, begin, law, model=model)
