@@ -9,6 +9,7 @@ import numpy as np
 from continuum.arrays import Array, namespace
 from continuum.checks import check_positive, check_rng, check_type, store
 from continuum.controls import Control
+from continuum.networks import FieldAt
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import discretize
@@ -17,6 +18,7 @@ from ..steps.tableaux import RK4, RungeKutta
 from .objective import DrawnObjective, check_problem, check_steps
 from .pointwise import Points, Violations, hinged
 from .samplers import Sampler
+from .shared_states import Pairs, shared_violation, takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,7 @@ class MonteCarloLyapunov(DrawnObjective):
     stepper: RungeKutta | ImplicitRungeKutta = field(default_factory=RK4)
     steps_per_layer: int = 1
     rng: np.random.Generator | None = None
+    _seed: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_problem(self.problem)
@@ -52,12 +55,18 @@ class MonteCarloLyapunov(DrawnObjective):
         check_type("sampler", self.sampler, Sampler)
         self._draw_from(copy.deepcopy(check_rng("rng", self.rng)))
         self.sampler.check(self.problem, self.kappa)
+<<<<<<< HEAD
+=======
+        rng = copy.deepcopy(check_rng("rng", self.rng))
+        object.__setattr__(self, "_seed", int(rng.integers(2**63)))
+>>>>>>> fast
 
     @property
     def semi_gradient(self) -> bool:
         """True if the sampler follows the runs of the control."""
         return self.sampler.semi_gradient
 
+<<<<<<< HEAD
     def active_share(self, control: Control) -> float:
         """The share of the pairs of a sample and a point of `value` with r > 0."""
         r = self._violations(control.like(self.problem.initial)).r
@@ -74,6 +83,50 @@ class MonteCarloLyapunov(DrawnObjective):
         return Violations(self.problem, control, self.points(control), self.kappa)
 
     def _drawn(self, control: Control, rng: np.random.Generator) -> Points:
+=======
+    def batch(
+        self, indices: Sequence[int] | Array, rng: np.random.Generator | None = None
+    ) -> "MonteCarloLyapunov":
+        part = super().batch(indices)
+        if rng is not None:
+            object.__setattr__(part, "_seed", int(rng.integers(2**63)))
+        return part
+
+    def points(self, control: Control) -> Points:
+        """The points of `value`."""
+        control = self.space.check("control", control).like(self.problem.initial)
+        return self._points(control)
+
+    def active_share(self, control: Control) -> float:
+        """The share of the pairs of a sample and a point of `value` with r > 0."""
+        control = self.space.check("control", control).like(self.problem.initial)
+        r = self._violations(control, self._points(control))
+        return float(namespace(r).count_nonzero(r > 0)) / (r.shape[0] * r.shape[1])
+
+    def _loss(self, control: Control, total: Mapping[str, Array] | None) -> float:
+        return hinged(self.problem, self._violations(control, self._points(control), total))[0]
+
+    def _violations(
+        self, control: Control, points: Points, total: Mapping[str, Array] | None = None
+    ) -> Array:
+        """r (L, M); the derivative of the loss is collected in `total` if given."""
+        problem, network = self.problem, self.problem.network
+        if isinstance(network, FieldAt) and takes(problem, control, points):
+            pairs = Pairs.of(problem, control, points, self.kappa)
+            r, bars = shared_violation(network, control, pairs, total is not None)
+            if total is not None:
+                problem.space.scatter(total, 0, 0.0, bars, 1.0)
+            return r.T
+        found = Violations(problem, control, points, self.kappa)
+        if total is not None:
+            value, q = hinged(problem, found.r)
+            if value > 0:
+                found.adjoint(q, total, states=False)
+        return found.r
+
+    def _points(self, control: Control) -> Points:
+        rng = np.random.default_rng(self._seed)
+>>>>>>> fast
         return self.sampler.draw(self.problem, rng, lambda: self._run(control))
 
     def _run(self, control: Control) -> tuple[Array, Array]:
