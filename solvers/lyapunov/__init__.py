@@ -2,7 +2,7 @@
 attacks.
 """
 
-from .attack import Attack, attack
+from .attack import Attack, attack, breaking_radius
 from .audit import Audit, Share, audit, share
 from .barrier import BarrierLoss
 from .certificates import ScalarCertificate, least_kappa, moved_start
@@ -31,6 +31,7 @@ __all__ = [
     "Tube",
     "attack",
     "audit",
+    "breaking_radius",
     "certify",
     "escapes",
     "least_kappa",

@@ -1,0 +1,123 @@
+"""Loss and error against the time at which a neural ODE is stopped."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+import xarray as xr
+from threadpoolctl import threadpool_limits
+
+from continuum.checks import check_count
+
+from ..bench.registry import Picture, study
+from ..bench.store import case_parameters
+from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, new_figure
+from ..shared import described
+from .digits import KAPPA, chosen, contender, digits_data
+from .paper import PAPER
+
+Stopped: TypeAlias = Literal["NODE", "MC s=3.02", "MC s=5", "path continuous", "tube"]
+STYLES = {
+    "NODE": (BLACK, "o", "-"),
+    "MC s=3.02": (BLUE, "s", "--"),
+    "MC s=5": (VERMILION, "D", "-."),
+    "path continuous": (ORANGE, "^", ":"),
+    "tube": (GREEN, "v", "-"),
+}
+ENOUGH = 0.25
+"""The loss of the ledger's claim LY-23."""
+NEAR = 0.01
+"""How near the error at an early time must be to the last one."""
+
+
+def first_below(times: np.ndarray, values: np.ndarray, level: float) -> float:
+    """The first of the times (S,) at which a value (S,) is at most `level`, NaN if none is."""
+    below = np.flatnonzero(values <= level)
+    return float(times[below[0]]) if len(below) else np.nan
+
+
+def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
+    figure, axes = new_figure(1, 2, width=10.2, height=4.4)
+    left, right = axes[0]
+    notes = []
+    for case in cases:
+        name = str(case_parameters(case)["name"])
+        color, marker, line = STYLES[name]
+        style = {"color": color, "marker": marker, "linestyle": line, "label": name}
+        t, loss, error = case["time"].values, case["loss"].values, case["error"].values
+        left.semilogy(t, loss, markersize=4.5, **style)
+        right.semilogy(t[1:], 100.0 * error[1:], markersize=4.5, **style)
+        early = first_below(t, loss, ENOUGH)
+        when = f"from t = {early:.2g} on" if np.isfinite(early) else "never"
+        same = first_below(t, error, float(error[-1]) + NEAR)
+        notes.append(
+            f"{name}: loss at most {ENOUGH:g} {when}, {loss[1]:.2g} at t = {t[1]:.2g} and "
+            f"{loss[-1]:.2g} at t = 1; error {100 * error[1]:.2g} % at t = {t[1]:.2g} and "
+            f"{100 * error[-1]:.2g} % at t = 1, within a point of that from t = {same:.2g} on"
+        )
+    t = np.linspace(0.0, 1.0, 101)
+    bound = np.log(10.0) * np.exp(-KAPPA * t)
+    left.semilogy(t, bound, color=PURPLE, linewidth=1.0, label=r"$\log 10\; e^{-\kappa t}$")
+    left.set_ylabel("mean test loss")
+    right.set_ylabel("test error [%]")
+    for ax in (left, right):
+        ax.set_xlabel("time $t$ at which the network is stopped")
+        ax.grid(True, which="both", axis="y")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    given = case_parameters(cases[0])
+    length = f"{given['epochs']} epochs" if given["epochs"] else "the settings of digits_table"
+    caption = (
+        f"Cross-entropy and error of the state at t on the test digits, seed {given['seed']}, "
+        f"{length}. {'; '.join(notes)}. {_verdict(cases)}"
+    )
+    return [Picture("inference_speed", caption, figure)]
+
+
+def _verdict(cases: Sequence[xr.Dataset]) -> str:
+    """What stopping at the first node costs in loss and in error."""
+    loss = {str(case_parameters(c)["name"]): c["loss"].values for c in cases}
+    error = {str(case_parameters(c)["name"]): c["error"].values for c in cases}
+    dear = max(100.0 * float(e[1] - e[-1]) for e in error.values())
+    text = f"Stopping at the first node costs at most {dear:.2g} points of error"
+    sampled = [name for name in loss if name.startswith("MC")]
+    if "NODE" in loss and sampled:
+        ratio = min(float(loss["NODE"][1] / loss[name][1]) for name in sampled)
+        text += (
+            f", while the loss of NODE is there at least {ratio:.2g} times that of Monte Carlo: "
+            "the loss measures the scale of the scores"
+        )
+    return text + "."
+
+
+@study(
+    "lyanet/inference_speed",
+    paper=PAPER,
+    figure="3",
+    plot=_plot,
+    cases=[{"name": get_args(Stopped)}],
+)
+def inference_speed(name: Stopped = "MC s=5", epochs: int = 12, seed: int = 0) -> xr.Dataset:
+    """Does a Lyapunov loss let a neural ODE be stopped early?
+
+    eta' = f(eta, x, t), eta(0) = 0 in R^10, on scikit-learn's digits, trained as in `digits_table`:
+    loss, error: mean cross-entropy of eta(t), and the share of test points whose largest entry of
+    eta(t) is another than the label's, at the ends of the ten layers.  At t = 0 all entries are
+    equal and say nothing; the error there is that of an undecided network.
+
+    epochs : of Adam; 0 for those of the committed settings of `digits_table`
+    """
+    check_count("epochs", epochs, 0)
+    settings = replace(chosen(name), epochs=epochs) if epochs else chosen(name)
+    data = digits_data(seed)
+    with threadpool_limits(limits=1):
+        trained = contender(name, data, seed, settings)
+        times, loss, right = trained.along(data.test, data.test_labels)
+    return xr.Dataset(
+        {
+            "loss": described("loss", np.mean(loss, axis=1), "1", "test loss", ("time",)),
+            "error": described("error", np.mean(~right, axis=1), "1", "test error", ("time",)),
+            "seconds": described("seconds", trained.seconds, "s", "of the processor"),
+        },
+        coords={"time": ("time", times, {"units": "time", "long_name": "t"})},
+    )

@@ -1,0 +1,186 @@
+"""The studies of LyaNet on two classes in the plane and of stopping early: their measures on fields
+that are known, their numbers and pictures on small cases.
+"""
+
+import numpy as np
+import pytest
+from pictures import check_pictures
+
+from continuum import LearnedField, TimeMesh, tanh
+from solvers import RK4
+from studies.lyanet.inference_speed import first_below, inference_speed
+from studies.lyanet.kappa import kappa
+from studies.lyanet.planar import (
+    HALF_WIDTH,
+    LAYERS,
+    ODDS,
+    Trained,
+    attacked,
+    crossing,
+    empty_field,
+    measures,
+    plane,
+    posed,
+    starts,
+    train,
+)
+from studies.lyanet.rings import rings
+
+TINY = {"samples": 40, "epochs": 2, "width": 3, "steps": 2}
+
+
+def held(data, speed: float) -> Trained:
+    """f = speed (-s, s), s = 1 - |x|_1 / 2 clipped by nothing: the ReLU-free field that is affine
+    in eta alone is enough, so only the bias is used.
+    """
+    field = LearnedField(2, 2, (), tanh)
+    zero = np.zeros_like(data.train)
+    problem = posed(field, data.train, data.train_labels, zero, TimeMesh(1.0, LAYERS))
+    control = problem.space.sample(bias1=np.array([-speed, speed]))
+    return Trained(field, control, RK4(), 0.0, "given")
+
+
+def test_the_rings_have_radii_one_and_two_and_noise_a_tenth():
+    data = plane("rings", 400, 0)
+    radius = np.linalg.norm(data.test, axis=0)
+    for label, expected in ((1, 1.0), (0, 2.0)):
+        of = radius[data.test_labels == label]
+        assert np.mean(of) == pytest.approx(expected, abs=0.02)
+        assert np.std(of) == pytest.approx(0.1, abs=0.01)
+    assert data.train.shape == (2, 400)
+    assert np.linalg.norm(data.inside, axis=0) == pytest.approx(0.75)
+    assert np.linalg.norm(data.outside, axis=0) == pytest.approx(2.25)
+
+
+def test_the_lines_between_the_moons_join_them():
+    data = plane("moons", 40, 0)
+    line = data.outside - data.inside
+    one, zero = data.inside + line / 6.0, data.outside - line / 6.0
+    assert np.linalg.norm(zero, axis=0) == pytest.approx(1.0)
+    assert np.linalg.norm(one - np.array([[1.0], [0.5]]), axis=0) == pytest.approx(1.0)
+    assert np.all(zero[1] >= -1e-12)
+    assert np.all(one[1] <= 0.5 + 1e-12)
+
+
+def test_crossings_of_a_margin_that_is_known():
+    data = plane("rings", 40, 0)
+    found = [
+        crossing(lambda x: 20.0 * (1.4 - np.linalg.norm(x, axis=0)), data, level)
+        for level in (ODDS, 0.0, -ODDS)
+    ]
+    expected = 1.4 - 0.75 + np.array([-1.0, 0.0, 1.0]) * ODDS / 20.0
+    assert np.array(found) == pytest.approx(np.repeat(expected[:, None], 90, axis=1), abs=1e-8)
+    assert np.all(np.isnan(crossing(lambda x: np.ones(x.shape[1]), data, 0.0)))
+
+
+def test_measures_of_a_field_that_is_known():
+    """f = 0 leaves every state; f = 4 (-1, 1) takes all to class 1, out of the cube."""
+    data = plane("rings", 40, 0)
+    still = measures(held(data, 0.0), data, 3.0, 0)
+    first, second = starts(0, 2000)
+    assert still["loss"] == pytest.approx(np.log(2.0))
+    assert still["basin"] == np.mean((second > first) == (data.test_labels == 1))
+    assert (still["met"], still["escapes"], still["corner"]) == (0.0, 0.0, 0.0)
+    assert (still["error"], still["crossed"]) == (1.0, 0.0)
+    assert still["width"] == pytest.approx(1.5)  # all of each line
+    assert np.isnan(still["middle"])
+    up = measures(held(data, 4.0), data, 3.0, 0)
+    share = np.mean(data.test_labels == 1)
+    assert up["escapes"] == 1.0
+    assert up["error"] == pytest.approx(1.0 - share)
+    assert up["corner"] == pytest.approx(share)  # 3 - 4 < -3 + 4
+    assert up["met"] == pytest.approx(share)  # the margin 8 t grows faster than 3 t + ...
+    slow = measures(held(data, 0.5 * HALF_WIDTH), data, 3.0, 0)
+    assert slow["escapes"] == 0.0
+    assert attacked(held(data, 4.0), data, 2)[0.1] == pytest.approx(
+        1.0 - np.mean(data.test_labels[:500] == 1)
+    )
+
+
+def test_the_residual_network_has_as_many_weights():
+    sizes = {}
+    for name in ("NODE", "ResNet"):
+        field = empty_field(name, 32, False)
+        network = field.at(np.zeros((2, 1)))
+        space = network.controls(TimeMesh(1.0, LAYERS), "layers" if name == "ResNet" else "static")
+        sizes[name] = space.size
+    assert sizes["NODE"] == 1314
+    assert sizes["ResNet"] == pytest.approx(1314, rel=0.05)
+
+
+def test_monte_carlo_makes_one_basin_and_training_of_the_end_does_not():
+    data = plane("rings", 200, 0)
+    given = {"epochs": 60, "kappa": 3.0, "width": 16, "centred": False, "seed": 0}
+    wide, narrow = (train(name, data, **given) for name in ("MC s=3", "NODE"))
+    one, other = measures(wide, data, 3.0, 0), measures(narrow, data, 3.0, 0)
+    assert one["error"] < 0.02
+    assert other["error"] < 0.02
+    assert one["basin"] > 0.95
+    assert other["basin"] < 0.75
+    assert one["width"] > 2.0 * other["width"]
+    again = train("MC s=3", data, **given)
+    assert all(np.array_equal(again.control[k], wide.control[k]) for k in wide.control)
+
+
+def test_pictures_of_rings_and_moons(tmp_path):
+    names = ["NODE", "MC s=3", "path discrete", "MLP"]
+    captions = {
+        "rings_fields": r"kappa = 3 .* MC s=3 [\d.]+ %",
+        "rings_boundary": "Mean distance between",
+        "rings_numbers": "after 2 epochs.*l_inf attack of 2 steps, radius 0.1: NODE",
+    }
+    cases = check_pictures("rings", [{"contender": names, **TINY}], captions, tmp_path, "lyanet")
+    assert [case["path"].sizes["layer"] for case in cases] == [11, 11, 11, 2]
+    moons = {name.replace("rings", "moons"): text for name, text in captions.items()}
+    tiny = {"contender": ["MC s=1.49", "tube"], **TINY, "centred": True}
+    for case in check_pictures(
+        "moons", [tiny], dict.fromkeys(moons, "."), tmp_path / "moons", "lyanet"
+    ):
+        # no centred field moves the mean
+        mean = case["path"].values.mean(axis=1)
+        assert mean == pytest.approx(np.broadcast_to(mean[0], mean.shape), abs=1e-13)
+
+
+def test_rates(tmp_path):
+    given = {"contender": ["MC s=3", "tube"], "largest": 1.0, "epochs": 2, "samples": 40}
+    cases = check_pictures(
+        "kappa",
+        [{**given, "width": 4}],
+        {"kappa": "MC s=3: loss .* tube: loss"},
+        tmp_path,
+        "lyanet",
+    )
+    for case in cases:
+        assert list(case["kappa"].values) == [0.5, 1.0]
+        assert np.all(case["objective"] > 0.0)
+        assert np.all((case["active"] > 0.0) & (case["active"] <= 1.0))
+
+
+def test_where_to_stop(tmp_path):
+    times = np.array([0.0, 0.5, 1.0])
+    assert first_below(times, np.array([2.0, 0.3, 0.1]), 0.3) == 0.5
+    assert np.isnan(first_below(times, np.ones(3), 0.3))
+    (case,) = check_pictures(
+        "inference_speed",
+        [{"name": ["NODE"], "epochs": 1}],
+        {"inference_speed": "NODE: loss at most 0.25"},
+        tmp_path,
+        "lyanet",
+    )
+    assert case["loss"][0] == pytest.approx(np.log(10.0))
+    assert case["loss"][-1] < 1.0
+
+
+@pytest.mark.parametrize(
+    ("study", "wrong", "named"),
+    [
+        (rings, {"samples": 1}, "samples"),
+        (rings, {"kappa": 0.0}, "kappa"),
+        (rings, {"epochs": 0}, "epochs"),
+        (kappa, {"largest": 0.1}, "largest"),
+        (inference_speed, {"epochs": -1}, "epochs"),
+    ],
+)
+def test_refuses(study, wrong, named):
+    with pytest.raises(ValueError, match=named):
+        study(**wrong)
