@@ -55,62 +55,23 @@ class MonteCarloLyapunov(DrawnObjective):
         check_type("sampler", self.sampler, Sampler)
         self._draw_from(copy.deepcopy(check_rng("rng", self.rng)))
         self.sampler.check(self.problem, self.kappa)
-<<<<<<< HEAD
-=======
-        rng = copy.deepcopy(check_rng("rng", self.rng))
-        object.__setattr__(self, "_seed", int(rng.integers(2**63)))
->>>>>>> fast
 
     @property
     def semi_gradient(self) -> bool:
         """True if the sampler follows the runs of the control."""
         return self.sampler.semi_gradient
 
-<<<<<<< HEAD
     def active_share(self, control: Control) -> float:
         """The share of the pairs of a sample and a point of `value` with r > 0."""
-        r = self._violations(control.like(self.problem.initial)).r
+        r = self._violations(control.like(self.problem.initial))
         return float(namespace(r).count_nonzero(r > 0)) / (r.shape[0] * r.shape[1])
 
     def _loss(self, control: Control, total: Mapping[str, Array] | None) -> float:
-        found = self._violations(control)
-        value, q = hinged(self.problem, found.r)
-        if total is not None and value > 0:
-            found.adjoint(q, total, states=False)
-        return value
+        return hinged(self.problem, self._violations(control, total))[0]
 
-    def _violations(self, control: Control) -> Violations:
-        return Violations(self.problem, control, self.points(control), self.kappa)
-
-    def _drawn(self, control: Control, rng: np.random.Generator) -> Points:
-=======
-    def batch(
-        self, indices: Sequence[int] | Array, rng: np.random.Generator | None = None
-    ) -> "MonteCarloLyapunov":
-        part = super().batch(indices)
-        if rng is not None:
-            object.__setattr__(part, "_seed", int(rng.integers(2**63)))
-        return part
-
-    def points(self, control: Control) -> Points:
-        """The points of `value`."""
-        control = self.space.check("control", control).like(self.problem.initial)
-        return self._points(control)
-
-    def active_share(self, control: Control) -> float:
-        """The share of the pairs of a sample and a point of `value` with r > 0."""
-        control = self.space.check("control", control).like(self.problem.initial)
-        r = self._violations(control, self._points(control))
-        return float(namespace(r).count_nonzero(r > 0)) / (r.shape[0] * r.shape[1])
-
-    def _loss(self, control: Control, total: Mapping[str, Array] | None) -> float:
-        return hinged(self.problem, self._violations(control, self._points(control), total))[0]
-
-    def _violations(
-        self, control: Control, points: Points, total: Mapping[str, Array] | None = None
-    ) -> Array:
+    def _violations(self, control: Control, total: Mapping[str, Array] | None = None) -> Array:
         """r (L, M); the derivative of the loss is collected in `total` if given."""
-        problem, network = self.problem, self.problem.network
+        problem, network, points = self.problem, self.problem.network, self.points(control)
         if isinstance(network, FieldAt) and takes(problem, control, points):
             pairs = Pairs.of(problem, control, points, self.kappa)
             r, bars = shared_violation(network, control, pairs, total is not None)
@@ -124,9 +85,7 @@ class MonteCarloLyapunov(DrawnObjective):
                 found.adjoint(q, total, states=False)
         return found.r
 
-    def _points(self, control: Control) -> Points:
-        rng = np.random.default_rng(self._seed)
->>>>>>> fast
+    def _drawn(self, control: Control, rng: np.random.Generator) -> Points:
         return self.sampler.draw(self.problem, rng, lambda: self._run(control))
 
     def _run(self, control: Control) -> tuple[Array, Array]:
