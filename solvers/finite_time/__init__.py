@@ -5,12 +5,13 @@ from .laws import Law, PowerLaw, PseudoinverseLaw, SignLaw
 from .neuron import neuron
 from .plants import output_jacobian
 from .powers import spow
-from .training import train_in_time
+from .training import Scheme, train_in_time
 
 __all__ = [
     "Law",
     "PowerLaw",
     "PseudoinverseLaw",
+    "Scheme",
     "SettlingBound",
     "SignLaw",
     "neuron",

@@ -84,14 +84,50 @@ def settling_bound(
     plant = plant_of(regression)
     believed = plant if model is None else plant_of(model)
     plant.space.check("the control of the model", believed.space.zeros())
-    w = plant.space.flatten(plant.space.check("start", start))
+    e = plant.errors(plant.space.flatten(plant.space.check("start", start)))
     law.check(plant, believed)
+    gain = _least_gain(plant, law)
+    gamma = None if gamma is None else check_positive("gamma", gamma)
+    facts = law.objective(e), _printed(plant, law, law.objective(e), gain, gamma)
+    if kind == "printed":
+        words = "as printed, in pseudo-time; not a bound in general"
+        if facts[1] is None:
+            words = "the paper's formula needs one layer, or gamma, for law (3) or (13)"
+            return _none(words, facts)
+        return SettlingBound(facts[1], words, "printed", None, *facts)
+    if not np.any(e):
+        return SettlingBound(0.0, "every error is 0 at the start", "exact", None, *facts)
+    if kind == "corrected":
+        found = _closed(law.closed(plant, believed), e, facts)
+        if found is not None:
+            return found
+    if believed is not plant:
+        words = "the law takes its derivatives from another problem, and its errors do not close"
+        return _none(words, facts)
+    if not isinstance(law, PowerLaw):
+        words = "the bound by the tangent kernel is one for PowerLaw"
+        return _none(words if kind == "tangent-kernel" else _no_time(law), facts)
+    return _by_kernel(plant, law, e, gain, lambda_along, facts)
+
+
+Facts: TypeAlias = tuple[float, float | None]
+
+
+def _none(reason: str, facts: Facts, known: float | None = None) -> SettlingBound:
+    return SettlingBound(None, reason, "none", known, *facts)
+
+
+def _least_gain(plant: Plant, law: Law) -> float:
+    """The least gain of the weights that move an output.
+
+    raises ValueError where no settling time can be proved: exponents too large, too many errors
+    """
     if isinstance(law, PowerLaw) and law.alpha + law.beta >= 1.0:
         raise ValueError(
             f"alpha + beta must be < 1 for a settling time, got {law.alpha:g} + {law.beta:g}: "
             "errors then fall for ever, like a power of time"
         )
-    moving = np.ones(len(w), dtype=bool)
+    moving = np.ones(plant.space.size, dtype=bool)
     if isinstance(plant, AffinePlant):
         moving = np.any(plant.matrix != 0.0, axis=0)
     errors, weights = len(plant.target), np.count_nonzero(moving)
@@ -101,33 +137,7 @@ def settling_bound(
             "J J^T is singular and no settling time is proved; train on fewer samples or with more "
             "weights"
         )
-    if gamma is not None:
-        gamma = check_positive("gamma", gamma)
-    e = plant.errors(w)
-    smallest = float(np.min(gains(law.gain, plant.space)[moving]))
-    printed = _printed(plant, law, law.objective(e), smallest, gamma)
-    facts = law.objective(e), printed
-    if kind == "printed":
-        if printed is None:
-            words = "the paper's formula needs one layer, or gamma, for law (3) or (13)"
-            return SettlingBound(None, words, "none", None, *facts)
-        words = "as printed, in pseudo-time; not a bound in general"
-        return SettlingBound(printed, words, "printed", None, *facts)
-    if not np.any(e):
-        return SettlingBound(0.0, "every error is 0 at the start", "exact", None, *facts)
-    if kind == "corrected":
-        found = _closed(law.closed(plant, believed), e, facts)
-        if found is not None:
-            return found
-    if believed is not plant:
-        words = "the law takes its derivatives from another problem, and its errors do not close"
-        return SettlingBound(None, words, "none", None, *facts)
-    if not isinstance(law, PowerLaw):
-        return SettlingBound(None, _no_time(law), "none", None, *facts)
-    return _by_kernel(plant, law, e, smallest, lambda_along, facts)
-
-
-Facts: TypeAlias = tuple[float, float | None]
+    return float(np.min(gains(law.gain, plant.space)[moving]))
 
 
 def _closed(closed: Closed | None, e: Array, facts: Facts) -> SettlingBound | None:
@@ -136,10 +146,10 @@ def _closed(closed: Closed | None, e: Array, facts: Facts) -> SettlingBound | No
         return None
     if closed.layer:
         words = "inside the boundary layer errors die out exponentially: they never are 0"
-        return SettlingBound(None, words, "none", None, *facts)
+        return _none(words, facts)
     if closed.rate <= 0.0:
         words = f"e' = {-closed.rate:.6g} spow(e, {closed.power:g}): errors do not fall"
-        return SettlingBound(None, words, "none", None, *facts)
+        return _none(words, facts)
     time = float(np.max(reaching_time(np.abs(e), closed.rate, closed.power)))
     words = f"e' = -{closed.rate:.6g} spow(e, {closed.power:g}) for each error"
     return SettlingBound(time, words, "exact", None, *facts)
@@ -171,10 +181,10 @@ def _by_kernel(
             "lambda_min(J J^T) depends on the weights and is not known along the run: give "
             "lambda_along for a time conditional on it"
         )
-        return SettlingBound(None, words, "none", None, *facts)
+        return _none(words, facts)
     if known == 0.0:
         words = "the rows of J are dependent: the law may come to rest with errors left"
-        return SettlingBound(None, words, "none", 0.0, *facts)
+        return _none(words, facts, 0.0)
     a, left = law.alpha + 1.0, 1.0 - law.alpha - law.beta
     time = facts[0] ** left / (gain * known ** (0.5 * a) * a**law.alpha * left)
     return SettlingBound(float(time), words, kind, known, *facts)
@@ -207,8 +217,8 @@ def _bias_bound(objective: ReducedObjective) -> float:
     moved = np.eye(len(network.weights))
     if isinstance(readout, Projection):
         moved = readout.matrix
-    elif isinstance(readout, Affine) and readout.link is identity:
-        if type(readout) is Affine and OFFSET in trained:
+    elif type(readout) is Affine and readout.link is identity:
+        if OFFSET in trained:
             return 1.0
         if WEIGHT in trained:
             return 0.0

@@ -1,5 +1,7 @@
 """One neuron as a learning problem."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from continuum.activations import Activation, identity, sigmoid
@@ -12,7 +14,11 @@ from continuum.readouts import Affine, State
 
 
 def neuron(
-    inputs: Array, target: Array, *, link: Activation = sigmoid, bias: float | None = None
+    inputs: Array,
+    target: Array | Sequence[float],
+    *,
+    link: Activation = sigmoid,
+    bias: float | None = None,
 ) -> LearningProblem:
     """o = h(w.x + b) of every sample: a LearnedField of one unit, one Euler layer from 0.
 
@@ -22,7 +28,7 @@ def neuron(
     raises ValueError, TypeError for arguments that do not fit
     """
     inputs = check_array("inputs", inputs, ("n", "M"))
-    target = check_array("target", target, (inputs.shape[1],))
+    target = check_array("target", np.asarray(target), (inputs.shape[1],))
     network = LearnedField(1, len(inputs), (), identity, timed=False).at(inputs)
     fixed = {} if bias is None else {"bias1": np.array([check_number("bias", bias)])}
     readout = State()

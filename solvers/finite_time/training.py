@@ -92,7 +92,7 @@ def train_in_time(
         except NotFinite as error:
             known = Status.NON_FINITE_OBJECTIVE if run.records else Status.NON_FINITE_START
             solution = run.solution(known, str(error))
-        except StepFailed as error:
+        except (StepFailed, np.linalg.LinAlgError) as error:
             solution = run.solution(Status.NEWTON_FAILED, str(error))
         except SolveError as error:
             solution = run.solution(Status.NON_FINITE, error.solution.detail)

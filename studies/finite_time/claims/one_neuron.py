@@ -185,7 +185,7 @@ def standing_still() -> dict[str, float]:
 
 @claim(
     "FT-05",
-    statement="On the raw irises setosa and versicolor, 50 of each, law (3) moves no weight from 0.",
+    statement="On the raw irises setosa and versicolor, 50 each, law (3) moves no weight from 0.",
     paper=PAPER,
     references={"largest weight": 0.0, "samples": 100.0},
     tolerance=0.0,
