@@ -150,6 +150,19 @@ def iris() -> Dataset:
     )
 
 
+def diabetes() -> Dataset:
+    """The 442 patients of scikit-learn, inputs (442, 10) with named columns, and how far their
+    diabetes went in a year, from 25 to 346.
+    """
+    inputs, labels = sklearn_datasets.load_diabetes(return_X_y=True, scaled=False)
+    return Dataset(
+        np.asarray(inputs, dtype=np.float64),
+        np.asarray(labels, dtype=np.float64),
+        "Diabetes (Efron et al., 2004): 442 patients",
+        ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"),
+    )
+
+
 def rings(samples: int, seed: int, noise: float = 0.05, factor: float = 0.5) -> Dataset:
     """Two concentric circles in the plane: label 0 on the outer, of radius 1, label 1 on the inner,
     of radius `factor`.
@@ -406,7 +419,7 @@ def held_out(samples: int, seed: int, share: float = 0.2) -> tuple[np.ndarray, n
     if not 0 < kept < samples:
         raise ValueError(f"share must leave samples to both parts, got {share} of {samples}")
     train, test = train_test_split(np.arange(samples), test_size=kept, random_state=seed)
-    return train, test
+    return np.asarray(train), np.asarray(test)
 
 
 def z_scored(values: np.ndarray, reference: np.ndarray | None = None) -> np.ndarray:

@@ -19,34 +19,37 @@ from solvers.finite_time.powers import spow
 Method: TypeAlias = Literal["law (3)", "law (13)", "L1", "L2", "E"]
 FLOOR = 1e-12
 """The least slope of the sigmoid that law (3) divides by."""
+_EXPLICIT = "plain descent takes explicit steps: use scheme='explicit'"
 
 
 @dataclass(frozen=True)
 class PlainDescent(Law):
-    """w' = -D L, L = weight sum_s |e_s|^(power + 1) / (power + 1): with explicit steps, gradient
-    descent of constant step.
+    """w' = -k D L, L = sum_s |e_s|^(power + 1) / (power + 1): with explicit steps, gradient descent
+    of constant step.
 
-    power : 0 for L1, 1 for L2, alpha for the loss E of the laws
+    power : 0 for L1, 1 for half of L2, alpha for the loss E of the laws;  gain : k
     """
 
     power: float
-    weight: float
+    gain: float
 
-    def check(self, plant: Plant, model: Plant, scheme: str) -> None:
-        """Raises ValueError for another scheme than "explicit"."""
-        check_name("scheme", scheme, ("explicit",))
+    def check(self, plant: Plant, model: Plant) -> None:
+        """Every plant has gradients."""
 
     def objective(self, e: Array) -> float:
-        return self.weight * float(np.sum(np.abs(e) ** (self.power + 1.0))) / (self.power + 1.0)
+        return float(np.sum(np.abs(e) ** (self.power + 1.0)) / (self.power + 1.0))
 
     def velocity(self, at: Moment) -> Array:
-        return -self.weight * at.model.pulled(at.w, spow(at.e, self.power))
+        return -self.gain * at.model.pulled(at.w, spow(at.e, self.power))
 
     def semi_implicit(self, at: Moment, step: float) -> Array:
-        raise NotImplementedError("plain descent takes explicit steps")
+        raise ValueError(_EXPLICIT)
 
     def implicit(self, at: Moment, step: float) -> tuple[Array, int]:
-        raise NotImplementedError("plain descent takes explicit steps")
+        raise ValueError(_EXPLICIT)
+
+    def reads_jacobian(self, plant: Plant, scheme: str) -> bool:
+        return False
 
 
 def law_of(method: Method, samples: int, gain: float, alpha: float = 0.8, beta: float = 0.1) -> Law:
@@ -61,8 +64,8 @@ def law_of(method: Method, samples: int, gain: float, alpha: float = 0.8, beta: 
         return SignLaw(gain / samples, floor=FLOOR, alpha=alpha)
     if method == "law (13)":
         return PowerLaw(alpha, beta, gain * samples ** -(alpha + beta))
-    power, weight = {"L1": (0.0, 1.0), "L2": (1.0, 2.0), "E": (alpha, 1.0)}[method]
-    return PlainDescent(power, weight * gain / samples)
+    power, factor = {"L1": (0.0, 1.0), "L2": (1.0, 2.0), "E": (alpha, 1.0)}[method]
+    return PlainDescent(power, factor * gain / samples)
 
 
 @dataclass(eq=False)

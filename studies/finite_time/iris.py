@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from continuum.checks import check_positive
-from solvers.finite_time import neuron, settling_bound
+from solvers.finite_time import neuron
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
@@ -17,8 +17,9 @@ from ..datasets import iris as load
 from ..draw.figures import new_figure
 from ..shared import described
 from .courses import FLOOR, Course, Method, course, first_below, law_of
-from .drawing import STYLES, log_spaced, sampled
+from .drawing import STYLES, count, draw_curves, legend, log_spaced, sampled
 from .paper import PAPER
+from .regression import UNITS, why_no_bound
 
 Flowers: TypeAlias = Literal["setosa, z-scored", "setosa, raw", "versicolor, z-scored"]
 """Setosa and versicolor, or versicolor and virginica."""
@@ -27,7 +28,7 @@ LEVEL = 0.1
 """Of the mean of |e|, at which epochs are counted."""
 
 
-def flowers(name: Flowers, seed: int, share: float) -> tuple[np.ndarray, ...]:
+def flowers(name: Flowers, seed: int, share: float = 0.2) -> tuple[np.ndarray, ...]:
     """Inputs (4, M) and labels 0, 1 of the training, and of the test, a share of the 100 flowers;
     all 100 for the training, and no test, if share is 0.
     """
@@ -56,7 +57,7 @@ def of(case: xr.Dataset, name: str, method: Method) -> np.ndarray:
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
-    split = [case for case in cases if case_parameters(case)["share"] > 0.0]
+    split = [case for case in cases if float(case_parameters(case)["share"]) > 0.0]
     whole = [case for case in cases if case_parameters(case)["share"] == 0.0]
     return [draw(part) for draw, part in ((_along, split), (_against_gain, whole)) if part]
 
@@ -66,19 +67,13 @@ def _along(cases: Sequence[xr.Dataset]) -> Picture:
     notes = []
     for case, ax in zip(cases, axes[0], strict=True):
         parameters = case_parameters(case)
-        epochs = np.maximum(case["epoch"].values, 0.7)
-        for method in METHODS:
-            color, line = STYLES[method]
-            ax.plot(epochs, of(case, "error", method), line, color=color, label=_legend(method))
+        draw_curves(ax, [case], "error")
         ax.axhline(LEVEL, color="#777777", linewidth=0.8)
-        ax.set_xscale("log")
         ax.set_ylim(0.0, 0.72)
         ax.set_title(f"{parameters['data']}, $k = {parameters['gain']:g}$")
-        ax.set_xlabel("epochs (pseudo-time, step 1)")
         ax.set_ylabel("mean of $|e|$, training")
-        ax.grid(True)
         rows = "; ".join(
-            f"{method}: {_count(of(case, 'threshold', method))}, accuracy "
+            f"{method}: {count(of(case, 'threshold', method))}, accuracy "
             f"{100 * float(of(case, 'train', method)):.0f}/"
             f"{100 * float(of(case, 'test', method)):.0f} %, own loss rises in "
             f"{int(of(case, 'rises', method))} steps"
@@ -95,8 +90,8 @@ def _along(cases: Sequence[xr.Dataset]) -> Picture:
         + ". ".join(notes)
         + f". Law (3) is first where it works because it divides by the slope of the sigmoid (here "
         f"not below {FLOOR:g}), not because of its loss, and the division makes the weights huge; "
-        "on raw features, all > 0, it moves all weights alike. No settling time was found before the "
-        f"run: {cases[0].attrs['bound']}."
+        "on raw features, all > 0, it moves all weights alike. No settling time was known before "
+        f"the run: {cases[0].attrs['bound']}."
     )
     return Picture("iris", caption, figure)
 
@@ -110,7 +105,7 @@ def _against_gain(cases: Sequence[xr.Dataset]) -> Picture:
     for method, marker in zip(METHODS, "osD^", strict=True):
         color, line = STYLES[method]
         counts = np.array([float(of(case, "threshold", method)) for case in ranked])
-        ax.loglog(gains, counts, line, marker=marker, color=color, label=_legend(method))
+        ax.loglog(gains, counts, line, marker=marker, color=color, label=legend(method))
         notes.append(f"{method} " + ", ".join(f"{n:.0f}" for n in counts))
     ax.set_xlabel("gain, or step, $k$")
     ax.set_ylabel(f"epochs until the mean of $|e|$ is {LEVEL:g}")
@@ -125,15 +120,6 @@ def _against_gain(cases: Sequence[xr.Dataset]) -> Picture:
         + ". All fall like 1/k: k is a unit of time, for the laws as for plain descent."
     )
     return Picture("iris_gain", caption, figure)
-
-
-def _legend(method: str) -> str:
-    return method if method.startswith("law") else f"descent, {method}"
-
-
-def _count(value: object) -> str:
-    number = float(np.asarray(value))
-    return f"{number:.0f} epochs" if np.isfinite(number) else "never"
 
 
 @study(
@@ -187,17 +173,13 @@ def iris(
         ):
             columns.setdefault(name, []).append(value)
     law = law_of("law (3)", len(labels), gain, alpha)
-    try:
-        bound = settling_bound(problem, problem.space.zeros(), law).reason
-    except ValueError as error:
-        bound = str(error)
-    units = {"threshold": "epochs", "rises": "steps", "seconds": "s"}
+    bound = why_no_bound(problem, problem.space.zeros(), law)
     return xr.Dataset(
         {
             name: described(
                 name,
                 np.array(values),
-                units.get(name, "1"),
+                UNITS.get(name, "1"),
                 name,
                 ("method", "epoch") if name == "error" else ("method",),
             )

@@ -1,30 +1,16 @@
 """Training on data: epochs and errors of the laws and of plain descents (FT-24 to FT-26)."""
 
 import numpy as np
-from sklearn.datasets import load_diabetes
 
 from solvers.finite_time import neuron
 
 from ...bench.registry import claim
-from ...datasets import held_out, iris, min_max_scaled, z_scored
-from ..courses import Course, Method, course, first_below, law_of, perceptron, starting
+from ...datasets import diabetes as load_diabetes
+from ...datasets import held_out, min_max_scaled, z_scored
+from ..courses import course, first_below, law_of, perceptron, starting
+from ..iris import LEVEL, METHODS, accuracy, flowers
+from ..regression import five_laws
 from .common import PAPER
-
-DESCENTS: tuple[Method, ...] = ("law (3)", "L1", "L2", "E")
-LEVEL = 0.1
-"""Of the mean of |e|, at which epochs are counted."""
-
-
-def _irises(first: int, seed: int, scaled: bool) -> tuple[np.ndarray, ...]:
-    """Inputs and labels of the species first, 0, and first + 1, 1, of 80 flowers and of 20."""
-    flowers = iris()
-    kept = np.isin(flowers.labels, (first, first + 1))
-    inputs, labels = flowers.inputs[kept], flowers.labels[kept] - first
-    train, test = held_out(len(labels), seed)
-    known, unseen = inputs[train], inputs[test]
-    if scaled:
-        known, unseen = z_scored(known), z_scored(unseen, known)
-    return known.T, labels[train].astype(float), unseen.T, labels[test].astype(float)
 
 
 @claim(
@@ -51,15 +37,14 @@ def _irises(first: int, seed: int, scaled: bool) -> tuple[np.ndarray, ...]:
 )
 def irises_until_the_threshold() -> dict[str, float]:
     """Mean updates, alpha = 0.8, slopes of the sigmoid not below 1e-12 in law (3)."""
-    flowers = iris()
-    kept = flowers.labels < 2
-    problem = neuron(z_scored(flowers.inputs[kept]).T, flowers.labels[kept].astype(float))
+    inputs, labels, *_ = flowers("setosa, z-scored", 0, share=0.0)
+    problem = neuron(inputs, labels)
     return {
         f"k = {gain:g}, {method}": float(
             course(problem, law_of(method, 100, gain), 30_000, enough=LEVEL).epochs[-1]
         )
         for gain in (0.01, 0.005, 0.001)
-        for method in DESCENTS
+        for method in METHODS
     }
 
 
@@ -115,20 +100,20 @@ def irises_in_splits() -> dict[str, float]:
         found.setdefault(name, []).append(float(value))
 
     for seed in range(5):
-        inputs, labels, *_ = _irises(0, seed, scaled=True)
-        for method in DESCENTS[:3]:
+        inputs, labels, *_ = flowers("setosa, z-scored", seed)
+        for method in METHODS[:3]:
             run = course(neuron(inputs, labels), law_of(method, 80, 0.01), 2100)
             note(f"epochs, {method}", first_below(run, "mean", LEVEL))
             note(f"training accuracy, {method}", accuracy(run, inputs, labels))
             if method == "law (3)":
                 note("log10 |w|, law (3)", np.log10(np.linalg.norm(run.control["weight1"])))
-        inputs, labels, unseen, truth = _irises(0, seed, scaled=False)
+        inputs, labels, unseen, truth = flowers("setosa, raw", seed)
         run = course(neuron(inputs, labels), law_of("law (3)", 80, 0.01), 2100)
         weights = np.append(run.control["weight1"][0, 1:], run.control["bias1"])
         size = max(1e-300, float(np.max(np.abs(weights))))
         note("raw, largest difference of two weights over the largest", np.ptp(weights) / size)
         note("raw, least test accuracy", accuracy(run, unseen, truth))
-        inputs, labels, unseen, truth = _irises(1, seed, scaled=True)
+        inputs, labels, unseen, truth = flowers("versicolor, z-scored", seed)
         run = course(neuron(inputs, labels), law_of("law (3)", 80, 0.01), 2100)
         note("versicolor, epochs", first_below(run, "mean", LEVEL))
         note("versicolor, splits in which E rises", run.rises > 0)
@@ -189,7 +174,8 @@ def irises_in_splits() -> dict[str, float]:
 )
 def diabetes() -> dict[str, float]:
     """Root mean squares of the errors after the last epoch, means over the splits."""
-    table, answers = load_diabetes(return_X_y=True)
+    patients = load_diabetes()
+    table, answers = patients.inputs, patients.labels
     found: dict[str, list[float]] = {}
     for seed in range(3):
         train, test = held_out(len(answers), seed)
@@ -200,10 +186,8 @@ def diabetes() -> dict[str, float]:
             guess = targets[test] - np.mean(targets[train])
             found["mean of the training as prediction, split 0"] = [np.sqrt(np.mean(guess**2))]
         start = starting(known, seed)
-        for method, beta in (("L1", 0), ("L2", 0), ("E", 0), ("law (13)", 0.1), ("law (13)", 0.3)):
-            law = law_of(method, len(train), 0.02, 0.68, beta)
+        for name, law in five_laws(len(train), 0.02, 0.68, (0.1, 0.3)).items():
             run = course(known, law, 4000, start=start, test=unseen, every=20)
-            name = f"{method}, beta = {beta:g}" if beta else method
             found.setdefault(f"train, {name}", []).append(run.seen["rms"][-1])
             found.setdefault(f"test, {name}", []).append(run.seen["test_rms"][-1])
             found.setdefault(f"rises, {name}", []).append(run.rises / 4000)
@@ -218,9 +202,3 @@ def diabetes() -> dict[str, float]:
         "epochs to 0.15, beta = 0.1, most": float(np.max(epochs)),
         "splits in which L2 reaches 0.15": float(np.sum(np.isfinite(found["epochs, L2"]))),
     }
-
-
-def accuracy(run: Course, inputs: np.ndarray, labels: np.ndarray) -> float:
-    """The share of samples on the right side of the neuron's 0."""
-    scores = run.control["weight1"][:, 1:] @ inputs + run.control["bias1"][:, None]
-    return float(np.mean((scores[0] > 0.0) == (labels > 0.5)))
