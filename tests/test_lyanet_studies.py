@@ -15,6 +15,7 @@ from studies.lyanet.planar import (
     HALF_WIDTH,
     LAYERS,
     ODDS,
+    Contender,
     Trained,
     attacked,
     crossing,
@@ -110,7 +111,8 @@ def test_the_residual_network_has_as_many_weights():
 def test_monte_carlo_makes_one_basin_and_training_of_the_end_does_not():
     data, results = plane("rings", 400, 0), {}
     with threadpool_limits(limits=1):
-        for name, epochs in (("MC s=3", 60), ("NODE", 25)):
+        runs: list[tuple[Contender, int]] = [("MC s=3", 60), ("NODE", 25)]
+        for name, epochs in runs:
             trained = train(name, data, epochs=epochs, kappa=3.0, width=24, centred=False, seed=0)
             results[name] = measures(trained, data, 3.0, 0)
     wide, narrow = results["MC s=3"], results["NODE"]

@@ -251,7 +251,7 @@ def _fields(name: Name, cases: Sequence[xr.Dataset]) -> Picture:
         f"the cube: {_listed(cases, 'escapes')}; test points whose V stays below V(0) exp(-kappa "
         f"t): {_listed(cases, 'met')}."
     )
-    return Picture(f"{name}_fields", caption, figure)
+    return Picture(f"{name}_fields", " ".join(caption.split()), figure)
 
 
 BAR = (0, 1, 3, 10, 30, 100, 300)
@@ -262,12 +262,11 @@ def _paths(ax: Axes, paths: np.ndarray, label: int) -> None:
     final = paths[-1, label] - paths[-1, 1 - label]
     for m in range(paths.shape[2]):
         right = final[m] > 0.0
-        style = {"color": BLACK} if right else {"color": VERMILION, "linestyle": (0, (3, 1.5))}
-        ax.plot(paths[:, 0, m], paths[:, 1, m], linewidth=1.3, **style)
+        color, line = (BLACK, "-") if right else (VERMILION, (0, (3, 1.5)))
+        ax.plot(paths[:, 0, m], paths[:, 1, m], color=color, linestyle=line, linewidth=1.3)
         last = m == paths.shape[2] - 1
-        ax.plot(
-            *paths[0, :, m], "o" if last else ".", color=style["color"], markersize=6 if last else 4
-        )
+        mark, size = ("o", 6) if last else (".", 4)
+        ax.plot(*paths[0, :, m], mark, color=color, markersize=size)
 
 
 def _boundaries(name: Name, cases: Sequence[xr.Dataset]) -> Picture:
@@ -313,7 +312,7 @@ def _boundaries(name: Name, cases: Sequence[xr.Dataset]) -> Picture:
         f"is, from 0 on class 1 to 1 on class 0: {_listed(cases, 'middle', '.2f')}. "
         f"{_widths(cases)}"
     )
-    return Picture(f"{name}_boundary", caption, figure)
+    return Picture(f"{name}_boundary", " ".join(caption.split()), figure)
 
 
 def _numbers(name: Name, cases: Sequence[xr.Dataset]) -> Picture:
@@ -372,7 +371,7 @@ def _numbers(name: Name, cases: Sequence[xr.Dataset]) -> Picture:
         + ", ".join(f"{_title(case)} {float(case['seconds']):.0f}" for case in cases)
         + "."
     )
-    return Picture(f"{name}_numbers", caption, figure)
+    return Picture(f"{name}_numbers", " ".join(caption.split()), figure)
 
 
 def _percent(cases: Sequence[xr.Dataset], name: str) -> list[float]:
