@@ -51,6 +51,17 @@ class SettlingBound:
     objective: float
     printed: float | None
 
+    def __str__(self) -> str:
+        said = f"no settling time: {self.reason}"
+        if self.time is not None:
+            word = "=" if self.kind == "exact" else "<="
+            said = f"settles at pseudo-time T {word} {self.time:.6g} ({self.kind}): {self.reason}"
+        if self.lambda_min is not None:
+            said += f"; lambda_min(J J^T) >= {self.lambda_min:.6g}"
+        if self.printed is not None:
+            said += f"; as the paper prints it {self.printed:.6g}"
+        return said
+
 
 def settling_bound(
     regression: LearningProblem | ReducedObjective,
