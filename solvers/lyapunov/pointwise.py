@@ -261,8 +261,14 @@ class Velocities:
 def hinged(problem: LearningProblem, r: Array) -> tuple[float, Array]:
     """(1 / L) sum_l sum_m s_m max(0, r_lm), and its derivative in r (L, M); 0 where r = 0."""
     xp, weights = namespace(r), like(problem.sample_weights, r) / r.shape[0]
-    active = r > 0
-    return float(xp.sum(xp.where(active, r, 0.0) * weights)), xp.where(active, weights, 0.0)
+    costs = xp.where(r <= 0, 0.0, r)  # NaN stays
+    return float(xp.sum(costs * weights)), xp.where(r > 0, weights, 0.0)
+
+
+def active(r: Array) -> float:
+    """The share of the entries that are > 0."""
+    xp = namespace(r)
+    return float(xp.mean(xp.where(r > 0, 1.0, 0.0)))
 
 
 def _columns(states: Array) -> Array:
