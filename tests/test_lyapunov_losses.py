@@ -311,6 +311,26 @@ def test_batches(rng):
     assert loss.value(control) == value
 
 
+@pytest.mark.parametrize("case", [learned, timed_chain, width_depth], ids=lambda c: c.__name__)
+def test_shared_states_are_those_of_each_sample(case, rng):
+    """Where the network has no data of each sample they are asked for once."""
+    problem, control = case(rng)
+    units, samples = problem.initial.shape
+    states, times = rng.standard_normal((5, units)), np.linspace(0.0, 1.0, 5)
+    each = np.repeat(states[:, :, None], samples, axis=2)
+    value, gradient = MonteCarloLyapunov(problem, 1.0, Given(states, times)).value_and_gradient(
+        control
+    )
+    other, further = MonteCarloLyapunov(problem, 1.0, Given(each, times)).value_and_gradient(
+        control
+    )
+    assert other == pytest.approx(value, rel=1e-13)
+    for name, x in gradient.items():
+        np.testing.assert_allclose(further[name], x, rtol=1e-11, atol=1e-14)
+    network = problem.network
+    assert (network.batch([0]) is network) == (case is not learned)
+
+
 def test_given_states_of_samples_go_with_them(rng):
     problem, control = learned(rng)
     states, times = rng.standard_normal((4, 3, 6)), np.linspace(0.0, 1.0, 4)

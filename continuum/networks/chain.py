@@ -142,13 +142,12 @@ class Chain(Network):
         return self._changed(space=grid)
 
     def batch(self, indices: Sequence[int] | Array) -> Self:
-        """The chain with the columns `indices` of the data that its first map holds."""
+        """The chain with the columns `indices` of the data that its first map holds; itself where
+        it holds none of each sample.
+        """
         first = self.maps[0]
-        return (
-            self._changed(maps=(first.batch(indices), *self.maps[1:]))
-            if isinstance(first, Inputs)
-            else self
-        )
+        some = first.batch(indices) if isinstance(first, Inputs) else first
+        return self if some is first else self._changed(maps=(some, *self.maps[1:]))
 
     def _changed(self, **fields: object) -> Self:
         changed = copy(self)
