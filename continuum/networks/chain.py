@@ -147,7 +147,11 @@ class Chain(Network):
         """
         first = self.maps[0]
         some = first.batch(indices) if isinstance(first, Inputs) else first
-        return self if some is first else self._changed(maps=(some, *self.maps[1:]))
+        if some is first:
+            return self
+        changed = copy(self)  # whose maps are bound, and of the same shapes
+        object.__setattr__(changed, "maps", (some, *self.maps[1:]))
+        return changed
 
     def _changed(self, **fields: object) -> Self:
         changed = copy(self)
