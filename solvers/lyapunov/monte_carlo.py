@@ -6,7 +6,7 @@ from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
-from continuum.arrays import Array, namespace
+from continuum.arrays import Array
 from continuum.checks import check_positive, check_rng, check_type, store
 from continuum.controls import Control
 from continuum.networks import FieldAt
@@ -16,7 +16,7 @@ from ..adjoint.discretize import discretize
 from ..steps.implicit import ImplicitRungeKutta
 from ..steps.tableaux import RK4, RungeKutta
 from .objective import DrawnObjective, check_problem, check_steps
-from .pointwise import Points, Violations, hinged
+from .pointwise import Points, Violations, active, hinged
 from .samplers import Sampler
 from .shared_states import Pairs, shared_violation, takes
 
@@ -62,8 +62,8 @@ class MonteCarloLyapunov(DrawnObjective):
 
     def active_share(self, control: Control) -> float:
         """The share of the pairs of a sample and a point of `value` with r > 0."""
-        r = self._violations(control.like(self.problem.initial))
-        return float(namespace(r).count_nonzero(r > 0)) / (r.shape[0] * r.shape[1])
+        control = self.space.check("control", control).like(self.problem.initial)
+        return active(self._violations(control))
 
     def _loss(self, control: Control, total: Mapping[str, Array] | None) -> float:
         return hinged(self.problem, self._violations(control, total))[0]
