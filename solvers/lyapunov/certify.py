@@ -493,20 +493,18 @@ def _proved_decay(task: _Task, radius: Array, kappa: float | None) -> Array:
             slow, fast = _rate(q_low) * (1.0 - 1e-12), _rate(q_high) * (1.0 + 1e-12)
             low = np.where(below > 0.0, below * slow, below * fast)
             # the whole box is cut: the product is not least where the velocity is
-            point, error, _ = row._forward(c, np.zeros_like(r))
-            high = (point + error) * _rate(np.maximum(c[0], 0.0))
+            high = row.between(c, np.zeros_like(r))[1] * _rate(np.maximum(c[0], 0.0))
             high = high + 1e-12 * np.abs(high)
             slopes = np.maximum(*(np.abs(s) for s in row.slopes(c, r)))
             changes = slopes * r
             changes[0] += np.abs(below) * (fast - slow)
             return Enclosed(low, high, c, r, np.where(r > 0.0, changes, 0.0))
 
-        target = None if kappa is None else kappa * (1.0 - 1e-12)
-        proved = least(bounded, centre, size, target=target, gap=1e-2, most=task.boxes)
+        proved = least(bounded, centre, size, target=kappa, gap=1e-2, most=task.boxes)
         if kappa is None:
             found[half.chosen] = np.maximum(proved.low, 0.0)
         else:
-            found[half.chosen] = np.where(proved.low > kappa * (1.0 - 1e-12), kappa, 0.0)
+            found[half.chosen] = np.where(proved.low > kappa, kappa, 0.0)
     return found
 
 

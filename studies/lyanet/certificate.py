@@ -82,7 +82,7 @@ def certificate(
     width: int = 32,
     kappa: float = 3.0,
     points: int = 150,
-    restarts: int = 2,
+    rounds: int = 8,
     seed: int = 0,
 ) -> xr.Dataset:
     """How far does a proof of robustness reach, and how far the estimates that pass for one?
@@ -91,7 +91,7 @@ def certificate(
     With eta(0) = 0 the face between the classes is the point 0, where f_y - f_j > 0 for all times
     and all inputs of a box is proved by branch and bound: the inputs may even move in time.
 
-    points : test points that are looked at;  restarts : of each attack
+    points : test points that are looked at;  rounds : of attacks, see `breaking_radius`
     proved: the largest radius proved, 0 for none; linear, grid: estimates from the values and
     gradients of f at the face, at x and on a grid of inputs; breaking: the smallest perturbation
     found that changes the class, infinite for none, 0 for points that are wrong anyway.  The
@@ -107,7 +107,7 @@ def certificate(
             contender, sets, epochs=epochs, kappa=kappa, width=width, centred=True, seed=seed
         )
         problem = trained.problem(x, labels, np.zeros_like(x))
-        found = radii(problem, trained.control, restarts)
+        found = radii(problem, trained.control, rounds)
     layers = Layers.of(problem, trained.control)
     values = {
         **{name: described(name, found[name], "1", CURVES[name][0], ("point",)) for name in CURVES},
@@ -121,16 +121,14 @@ def certificate(
     return xr.Dataset(values, attrs={"status": trained.status})
 
 
-def radii(problem: LearningProblem, control: Control, restarts: int) -> dict[str, np.ndarray]:
+def radii(problem: LearningProblem, control: Control, rounds: int) -> dict[str, np.ndarray]:
     """(M,) by the names of CURVES."""
     layers = Layers.of(problem, control)
     return {
         "proved": certify(problem, control).radii,
         "linear": estimated_radii(problem, control),
         "grid": grid_radii(layers, problem),
-        "breaking": breaking_radius(
-            problem, control, LARGEST, rounds=10, restarts=restarts, steps_per_layer=2
-        ),
+        "breaking": breaking_radius(problem, control, LARGEST, rounds=rounds, steps_per_layer=2),
     }
 
 
