@@ -116,8 +116,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         f"Pseudo-time until the largest error is {level:g} of the first one, against the settling "
         f"time known before the run, on {total} random problems: {above} above the diagonal, the "
         f"least share {least:.2g}.  Right: against the printed formulas, which the pseudoinverse "
-        f"and networks do not have: {words}.  Law (3) and the pseudoinverse have exact times, and "
-        "lie below the diagonal by the level only."
+        f"and networks do not have: {words}.  Law (3) and the pseudoinverse have exact times, "
+        "and stay below the diagonal only because the errors measured are not yet 0."
     )
     return [Picture("settling", " ".join(caption.split()), figure)]
 
