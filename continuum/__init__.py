@@ -33,7 +33,7 @@ from .kernels import (
     operator_norm,
     singular_values,
 )
-from .losses import AbsoluteError, CrossEntropy, Logistic, SquaredError
+from .losses import AbsoluteError, CrossEntropy, Logistic, PowerError, SquaredError
 from .meshes import TimeMesh
 from .networks import (
     Adjoint,
@@ -46,6 +46,7 @@ from .networks import (
     Network,
     NeuralODE,
     NeuralODE2,
+    NormBound,
     Offset,
     Pointwise,
     Staged,
@@ -122,10 +123,12 @@ __all__ = [
     "NeuralODE",
     "NeuralODE2",
     "NormBall",
+    "NormBound",
     "Offset",
     "OnTheFly",
     "Pairs",
     "Pointwise",
+    "PowerError",
     "Product",
     "Projection",
     "ResNet",

@@ -18,7 +18,7 @@ from typing import TypeAlias, TypeGuard
 
 import numpy as np
 
-from .arrays import Array, is_array, like, namespace
+from .arrays import Array, columns, is_array, like, namespace
 from .blocks import Block, Coefficient
 from .controls import Control, ControlSpace
 from .losses import Loss
@@ -223,7 +223,7 @@ class Tracking(RunningCost):
             return self
         if callable(self.target):
             return replace(self, target=_Columns(self.target, indices))
-        return replace(self, target=self.target[..., indices])
+        return replace(self, target=columns(self.target, np.asarray(indices)))
 
     def _output(self, network: Network, f: Array, c: Values) -> tuple[Readout, Array]:
         if self.readout is None:
@@ -244,18 +244,18 @@ class Tracking(RunningCost):
         key, (known, stacked) = (t.tobytes(), outputs, samples), self._moved.get("last", (None, o))
         if known != key:
             found = [self._at(self.target, float(s), outputs, samples) for s in t]
-            columns = max(x.shape[1] for x in found)
+            most = max(x.shape[1] for x in found)
             xp = namespace(found[0])
-            stacked = xp.stack([xp.broadcast_to(x, (outputs, columns)) for x in found])
+            stacked = xp.stack([xp.broadcast_to(x, (outputs, most)) for x in found])
             self._moved["last"] = key, stacked
         return like(stacked, o)
 
     def _at(self, target: MovingTarget, t: float, outputs: int, samples: int) -> Array:
         """The checked value of a moving target."""
         found = target(t)
-        columns = 1 if np.shape(found)[-1:] == (1,) else samples
+        count = 1 if np.shape(found)[-1:] == (1,) else samples
         try:
-            return self.loss.check_target(found, outputs, columns)
+            return self.loss.check_target(found, outputs, count)
         except (ValueError, TypeError) as error:
             raise type(error)(f"at t = {t:g}, {error}") from None
 

@@ -138,6 +138,43 @@ def _size(r: Array, v: Array) -> tuple[Array, Array]:
 
 
 @dataclass(frozen=True)
+class PowerError(Loss):
+    """ell(o, y) = sum_i v_i |o_i - y_i|^(alpha + 1) / (alpha + 1), whose gradient is
+    sign(o_i - y_i) |o_i - y_i|^alpha.
+
+    alpha = 1 is SquaredError(); for alpha < 1 the second derivative is infinite at o_i = y_i, where
+    0 is given.
+    raises ValueError unless alpha > 0: AbsoluteError() is alpha = 0
+    Source: finite-time convergence and training of neural networks, (2).
+    """
+
+    broadcasts: ClassVar[bool] = True
+    alpha: float
+
+    def __post_init__(self) -> None:
+        store(self, check_positive, "alpha")
+
+    def value(self, o: Array, y: Array, v: Array) -> Array:
+        xp = namespace(o)
+        power = xp.abs(o - y) ** (self.alpha + 1.0)
+        return xp.sum(v[:, None] * power, axis=-2) / (self.alpha + 1.0)
+
+    def gradient(self, o: Array, y: Array, v: Array) -> Array:
+        xp, difference = namespace(o), o - y
+        return xp.sign(difference) * xp.abs(difference) ** self.alpha
+
+    def hvp(self, o: Array, y: Array, v: Array, do: Array) -> Array:
+        xp = namespace(o)
+        size = xp.abs(o - y)
+        bend = self.alpha * xp.where(size > 0, size, 1.0) ** (self.alpha - 1.0)
+        return bend * do if self.alpha == 1.0 else xp.where(size > 0, bend * do, 0.0)
+
+    def formula(self, output: str, target: str = "target") -> str:
+        power = f"{self.alpha + 1.0:g}"
+        return f"|{output} - {target}|_{power}^{power} / {power}"
+
+
+@dataclass(frozen=True)
 class Logistic(WeightedLoss):
     """ell(o, y) = weight sum_i v_i (log(1 + exp o_i) - y_i o_i), 0 <= y_i <= 1.
 
@@ -181,11 +218,21 @@ class CrossEntropy(WeightedLoss):
     accuracy however certain p is.  The target may be given as labels 0, ..., P - 1, (M,), or as
     probabilities, (P, M).  The outputs are scores with the Euclidean measure, such as those of
     Affine(classes).
-    raises ValueError unless weight > 0; for labels out of range or not whole, columns that are not
-    probabilities
+
+    truncation : gamma > 0 makes it weight max(0, entropy - gamma), with derivatives 0 where the
+        entropy is gamma or less, at the edge too, where there is none; None for the entropy itself.
+        A sample is right for sure below weight (log 2 - gamma)
+    raises ValueError unless weight, truncation > 0; for labels out of range or not whole, columns
+        that are not probabilities
     """
 
     broadcasts: ClassVar[bool] = True
+    truncation: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.truncation is not None:
+            store(self, check_positive, "truncation")
 
     def check_target(self, target: Array, outputs: int, samples: int) -> Array:
         if len(getattr(target, "shape", np.shape(target))) == 1:
@@ -209,22 +256,40 @@ class CrossEntropy(WeightedLoss):
         return target
 
     def value(self, o: Array, y: Array, v: Array) -> Array:
-        xp = namespace(o)
-        _, below, others = _compared(o)
-        cost = xp.log1p(others)[..., None, :] + xp.where(y > 0, below, 0.0)  # -log p_c
-        return self.weight * xp.sum(y * cost, axis=-2)
+        entropy = self._entropy(o, y)
+        if self.truncation is not None:
+            above = entropy > self.truncation
+            entropy = namespace(o).where(above, entropy - self.truncation, 0.0)
+        return self.weight * entropy
 
     def gradient(self, o: Array, y: Array, v: Array) -> Array:
         p, q, _ = _probabilities(o)
-        return self.weight * (p * (1.0 - y) - q * y) / v[:, None]
+        return self._cut(o, y, self.weight * (p * (1.0 - y) - q * y) / v[:, None])
 
     def hvp(self, o: Array, y: Array, v: Array, do: Array) -> Array:
         xp, (p, _, top) = namespace(o), _probabilities(o)
         change = do - xp.sum(xp.where(top, do, 0.0), axis=-2, keepdims=True)
-        return self.weight * p * (change - xp.sum(p * change, axis=-2, keepdims=True)) / v[:, None]
+        bend = self.weight * p * (change - xp.sum(p * change, axis=-2, keepdims=True)) / v[:, None]
+        return self._cut(o, y, bend)
 
     def formula(self, output: str, target: str = "target") -> str:
-        return f"{self.weight:g} (log sum_c exp o_c - sum_c {target}_c o_c), o = {output}"
+        entropy = f"log sum_c exp o_c - sum_c {target}_c o_c"
+        if self.truncation is not None:
+            return f"{self.weight:g} max(0, {entropy} - {self.truncation:g}), o = {output}"
+        return f"{self.weight:g} ({entropy}), o = {output}"
+
+    def _entropy(self, o: Array, y: Array) -> Array:
+        xp = namespace(o)
+        _, below, others = _compared(o)
+        cost = xp.log1p(others)[..., None, :] + xp.where(y > 0, below, 0.0)  # -log p_c
+        return xp.sum(y * cost, axis=-2)
+
+    def _cut(self, o: Array, y: Array, derivative: Array) -> Array:
+        """The derivative (P, M), 0 for samples that the truncation cuts."""
+        if self.truncation is None:
+            return derivative
+        above = (self._entropy(o, y) > self.truncation)[..., None, :]
+        return namespace(o).where(above, derivative, 0.0)
 
 
 def _compared(o: Array) -> tuple[Array, Array, Array]:

@@ -12,7 +12,18 @@ from .arrays import Array, is_array, like, namespace, to_host
 from .checks import check_array, check_listed, check_type
 from .controls import ControlPath
 from .meshes import TimeMesh
-from .networks import Adjoint, Chain, Inputs, Linear, Map, Network, Offset, Pointwise, Staged
+from .networks import (
+    Adjoint,
+    Chain,
+    FixedLinear,
+    Inputs,
+    Linear,
+    Map,
+    Network,
+    Offset,
+    Pointwise,
+    Staged,
+)
 from .networks.maps import factor
 from .networks.network import Values
 from .quadrature import Grid
@@ -169,7 +180,14 @@ def carried(layers: Sequence[Layer], example: Array) -> list[Layer]:
     return [tuple(moved(one) for one in layer) for layer in layers]
 
 
-_RANKS: dict[type[Map], int] = {Inputs: 0, Linear: 1, Adjoint: 1, Offset: 2, Pointwise: 3}
+_RANKS: dict[type[Map], int] = {
+    Inputs: 0,
+    Linear: 1,
+    Adjoint: 1,
+    FixedLinear: 1,
+    Offset: 2,
+    Pointwise: 3,
+}
 
 
 def check_chain(network: object) -> Chain:
@@ -239,6 +257,8 @@ class Frozen:
                 parts["rows"] = one.rows(t)
             elif isinstance(one, Linear | Adjoint):
                 parts["matrix"] = self._shared(n, one, values[one.block])
+            elif isinstance(one, FixedLinear):
+                parts["matrix"] = one.matrix
             elif isinstance(one, Offset):
                 parts["bias"] = self._shared(n, one, values[one.block])
             elif isinstance(one, Pointwise):
@@ -303,7 +323,7 @@ def block_values(chain: Chain, layer: Layer, t: float) -> dict[str, Array]:
         maps = [chain.maps[n] for n in group]
         last = maps[-1]
         activation = last.activation if isinstance(last, Pointwise) else identity
-        wanted = ((Linear, Adjoint), Offset, Inputs)
+        wanted = ((Linear, Adjoint, FixedLinear), Offset, Inputs)
         kinds = [any(isinstance(m, kind) for m in maps) for kind in wanted]
         given = [x is not None for x in (one.matrix, one.bias, one.rows)]
         if kinds != given or one.activation.name != activation.name:
@@ -315,6 +335,8 @@ def block_values(chain: Chain, layer: Layer, t: float) -> dict[str, Array]:
                 _put(found, m.block, _block(m, one.matrix))
             elif isinstance(m, Offset) and one.bias is not None:
                 _put(found, m.block, one.bias)
+            elif isinstance(m, FixedLinear) and not _same(one.matrix, m.matrix):
+                raise ValueError(f"the layer at t = {t:g} has another matrix than {m.name}")
             elif isinstance(m, Inputs) and not _same(one.rows, m.rows(t)):
                 raise ValueError(
                     f"the layer at t = {t:g} has other rows below the state than the inputs of the "

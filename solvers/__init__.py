@@ -14,6 +14,7 @@ from .descent.objective import Composite, Objective, SampledObjective
 from .descent.proximal import proximal_alternating
 from .descent.proximal_newton import ProximalNewton
 from .descent.riccati_newton import RiccatiNewton
+from .descent.schedules import cosine
 from .descent.second_order import LBFGS, NewtonCG
 from .descent.symmetries import symmetries
 from .evaluate import Evaluation, evaluate
@@ -150,6 +151,7 @@ __all__ = [
     "compare",
     "continue_minimizers",
     "continuous_adjoint",
+    "cosine",
     "depth_error",
     "discretize",
     "energy_identity",

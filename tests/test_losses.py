@@ -5,7 +5,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from continuum import AbsoluteError, CrossEntropy, Logistic, SquaredError
+from continuum import AbsoluteError, CrossEntropy, Logistic, PowerError, SquaredError
 from continuum.arrays import to_host
 from continuum.losses import Loss
 
@@ -16,12 +16,18 @@ def by_sample(weight):
     return AbsoluteError(weight, groups="sample")
 
 
+def truncated(weight):
+    return CrossEntropy(weight, truncation=1.2)
+
+
 TARGETS = {
     SquaredError: lambda rng: rng.standard_normal((3, 4)),
     AbsoluteError: lambda rng: rng.standard_normal((3, 4)),
     by_sample: lambda rng: rng.standard_normal((3, 4)),
     Logistic: lambda rng: rng.uniform(size=(3, 4)),
     CrossEntropy: lambda rng: (lambda p: p / p.sum(axis=0))(rng.uniform(size=(3, 4))),
+    truncated: lambda rng: (lambda p: p / p.sum(axis=0))(rng.uniform(size=(3, 4))),
+    PowerError: lambda rng: rng.standard_normal((3, 4)),
 }
 EVERY = pytest.mark.parametrize("kind", TARGETS, ids=lambda k: k.__name__)
 
@@ -83,6 +89,42 @@ def test_a_residual_of_any_size():
     np.testing.assert_allclose(loss.hvp(o, y, v, d)[:, 2] * 5e-200, [0.16, -0.12], rtol=1e-13)
 
 
+def test_powers_by_hand(rng):
+    """Below alpha = 1 the gradient is continuous and its derivative is not bounded: 0 is given."""
+    y, v = np.zeros((2, 3)), np.array([2.0, 3.0])
+    o = np.array([[0.0, 4.0, -4.0], [0.0, 0.25, 1e-300]])
+    loss = PowerError(0.5)
+    want = [0.0, (2 * 8 + 3 * 0.125) / 1.5, 2 * 8 / 1.5]
+    np.testing.assert_allclose(loss.value(o, y, v), want, rtol=1e-15)
+    slopes = [[0.0, 2.0, -2.0], [0.0, 0.5, 1e-150]]
+    np.testing.assert_allclose(loss.gradient(o, y, v), slopes, rtol=1e-13)
+    bends = [[0.0, 0.25, 0.25], [0.0, 1.0, 0.5e150]]
+    np.testing.assert_allclose(loss.hvp(o, y, v, np.ones((2, 3))), bends, rtol=1e-13)
+    o, do = rng.standard_normal((2, 3, 4))
+    square, same = SquaredError(), PowerError(1.0)
+    y = TARGETS[SquaredError](rng)
+    y[0] = o[0]
+    np.testing.assert_allclose(same.value(o, y, V), square.value(o, y, V), rtol=1e-14)
+    np.testing.assert_allclose(same.gradient(o, y, V), square.gradient(o, y, V), rtol=1e-14)
+    np.testing.assert_array_equal(same.hvp(o, y, V, do), square.hvp(o, y, V, do))
+
+
+def test_truncation_cuts_at_its_edge():
+    """gamma below the entropy is taken off; at the edge and below it all derivatives are 0."""
+    v, d = np.ones(2), np.ones((2, 3))
+    d[1] = -1.0
+    o = np.array([[0.0, 0.0, 3.0], [0.0, 1.0, 0.0]])
+    y = np.eye(2)[:, [0, 0, 0]]
+    entropy = CrossEntropy().value(o, y, v)
+    edge = CrossEntropy(truncation=float(entropy[0]))
+    np.testing.assert_array_equal(edge.value(o, y, v), np.maximum(0.0, entropy - entropy[0]))
+    cut = np.array([0.0, 1.0, 0.0])
+    np.testing.assert_array_equal(edge.gradient(o, y, v), cut * CrossEntropy().gradient(o, y, v))
+    np.testing.assert_array_equal(edge.hvp(o, y, v, d), cut * CrossEntropy().hvp(o, y, v, d))
+    half = CrossEntropy(0.5, truncation=0.1)
+    np.testing.assert_allclose(half.value(o, y, v), 0.5 * np.maximum(0, entropy - 0.1), rtol=1e-15)
+
+
 def test_large_scores_do_not_overflow():
     o, v = np.array([[800.0, -800.0]]), np.ones(1)
     y = np.array([[0.0, 1.0]])
@@ -112,6 +154,9 @@ def test_formulas():
     assert AbsoluteError(2).formula("f(T)") == "2 |f(T) - target|_1"
     assert by_sample(2).formula("f(T)") == "2 |f(T) - target|"
     assert Logistic().formula("O") == "1 sum_i v_i (log(1 + exp o_i) - target_i o_i), o = O"
+    assert PowerError(0.5).formula("f(T)") == "|f(T) - target|_1.5^1.5 / 1.5"
+    entropy = "log sum_c exp o_c - sum_c target_c o_c"
+    assert truncated(2).formula("O") == f"2 max(0, {entropy} - 1.2), o = O"
     assert CrossEntropy().formula("O") == "1 (log sum_c exp o_c - sum_c target_c o_c), o = O"
 
 
@@ -142,6 +187,9 @@ COLUMNS = np.full((3, 4), 1 / 3)
         (lambda: AbsoluteError(0.0), "weight must be finite and positive"),
         (lambda: AbsoluteError(groups="rows"), "unknown groups 'rows'. Accepted: 'entries', 'samp"),
         (lambda: Logistic("much"), "weight must be a number"),
+        (lambda: PowerError(0.0), "alpha must be finite and positive"),
+        (lambda: CrossEntropy(truncation=0.0), "truncation must be finite and positive"),
+        (lambda: CrossEntropy(truncation=-0.5), "truncation must be finite and positive"),
         (
             lambda: SquaredError().check_target(COLUMNS.T, 3, 4),
             r"target has shape \(4, 3\), expected \(3, 4\); its tr",

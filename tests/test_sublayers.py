@@ -208,8 +208,8 @@ def test_further_inputs_are_rows_below_the_state(rng):
     resnet = ResNet.from_control(network, control)
     initial = rng.standard_normal((3, 4))
     rows = resnet.layers[2][0].rows
-    np.testing.assert_array_equal(rows[0], MESH.nodes[2])
-    np.testing.assert_array_equal(rows[1:], data)
+    np.testing.assert_array_equal(rows[:-1], data)
+    np.testing.assert_array_equal(rows[-1], MESH.nodes[2])
     close(resnet(initial), run(network, control, initial, Euler()).final, 1e-13)
     with pytest.raises(ValueError, match="the state has 2 columns, but this layer holds data of 4"):
         resnet(initial[:, :2])

@@ -3,8 +3,18 @@
 from .bottleneck import Bottleneck
 from .chain import Chain, Rows
 from .learned_field import FieldAt, LearnedField
-from .maps import Adjoint, FixedLinear, Inputs, Linear, Map, Offset, Pointwise, Product
-from .network import Network, Values
+from .maps import (
+    Adjoint,
+    FixedLinear,
+    Inputs,
+    Linear,
+    Map,
+    NormBound,
+    Offset,
+    Pointwise,
+    Product,
+)
+from .network import Network, Time, Values
 from .neural_ode import NeuralODE
 from .neural_ode2 import NeuralODE2
 from .staged import Staged, padding
@@ -25,6 +35,7 @@ __all__ = [
     "Network",
     "NeuralODE",
     "NeuralODE2",
+    "NormBound",
     "Offset",
     "Pointwise",
     "Product",
@@ -32,6 +43,7 @@ __all__ = [
     "Staged",
     "Switched",
     "SymmetricLayer",
+    "Time",
     "Values",
     "WidthDepth",
     "padding",

@@ -12,9 +12,20 @@ from ..checks import check_count, check_name
 from ..kernels import Kernel, KernelFormat
 from ..quadrature import Grid
 from ..time_axes import TimeKind
-from .maps import Inputs, Linear, Map, Offset, Pointwise, Product, Space, describe, measure
+from .maps import (
+    Inputs,
+    Linear,
+    Map,
+    NormBound,
+    Offset,
+    Pointwise,
+    Product,
+    Space,
+    describe,
+    measure,
+)
 from .maps import same_space as same
-from .network import Network, Values
+from .network import Network, Time, Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +63,12 @@ class Chain(Network):
     over the maps that use it.  Preactivations are computed once in each call.
 
     space : a Grid, or the number of units of R^d
-    maps : Linear, Adjoint, Offset, Pointwise, and Inputs as the first; they end where they begin.
+    maps : Linear, Adjoint, Offset, Pointwise, FixedLinear, NormBound, and Inputs as the first; they
+        end where they begin.
         Afterwards `maps` are these maps bound to their spaces, plain data that compiled loops read:
         Linear (block, operator, sign, weights, source, target), Adjoint (block, sign, of: a
-        Linear), Offset (block, space), Pointwise (activation), Inputs (time, data, units)
+        Linear), Offset (block, space), Pointwise (activation), Inputs (time, data, units),
+        FixedLinear (matrix), NormBound (radius, space)
     order : the names of the blocks as controls list them; that of the maps if empty
     raises ValueError or TypeError for maps that do not fit each other
     """
@@ -129,13 +142,12 @@ class Chain(Network):
         return self._changed(space=grid)
 
     def batch(self, indices: Sequence[int] | Array) -> Self:
-        """The chain with the columns `indices` of the data that its first map holds."""
+        """The chain with the columns `indices` of the data that its first map holds; itself where
+        it holds none of each sample.
+        """
         first = self.maps[0]
-        return (
-            self._changed(maps=(first.batch(indices), *self.maps[1:]))
-            if isinstance(first, Inputs)
-            else self
-        )
+        some = first.batch(indices) if isinstance(first, Inputs) else first
+        return self if some is first else self._changed(maps=(some, *self.maps[1:]))
 
     def _changed(self, **fields: object) -> Self:
         changed = copy(self)
@@ -176,8 +188,9 @@ class Chain(Network):
         for one in self.maps:
             if isinstance(one, Offset):
                 degree = max(degree, 1)
-            elif isinstance(one, Pointwise) and degree and one.activation is not identity:
-                degree = 2
+            elif isinstance(one, Pointwise | NormBound) and degree:
+                bends = isinstance(one, NormBound) or one.activation is not identity
+                degree = 2 if bends else degree
             elif isinstance(one, Product):
                 kernel = _linear(one).operator
                 if isinstance(kernel, KernelFormat):
@@ -192,8 +205,12 @@ class Chain(Network):
 
     @property
     def broadcasts(self) -> bool:
+        return not self.timed and self.stacks
+
+    @property
+    def stacks(self) -> bool:
         products = (one for one in self.maps if isinstance(one, Product))
-        return not self.timed and all(_linear(one).operator.is_matrix for one in products)
+        return all(_linear(one).operator.is_matrix for one in products)
 
     @property
     def derived(self) -> bool:
@@ -239,7 +256,7 @@ class Chain(Network):
         }
         return f"f_t = {x}{''.join(kernels.values())}"
 
-    def preactivation(self, f: Array, c: Values, t: float = 0.0) -> Array:
+    def preactivation(self, f: Array, c: Values, t: Time = 0.0) -> Array:
         """What the first activation is applied to; the velocity if there is none."""
         x = f
         for one in self.maps:
@@ -248,19 +265,19 @@ class Chain(Network):
             x = one.value(x, c, t)
         return x
 
-    def velocity(self, f: Array, c: Values, t: float) -> Array:
+    def velocity(self, f: Array, c: Values, t: Time) -> Array:
         x = f
         for one in self.maps:
             x = one.value(x, c, t)
         return x
 
-    def jvp(self, f: Array, c: Values, t: float, df: Array, dc: Values) -> Array:
+    def jvp(self, f: Array, c: Values, t: Time, df: Array, dc: Values) -> Array:
         dx = df
         for one, x in zip(self.maps, self._arguments(f, c, t), strict=True):
             dx = one.jvp(x, c, dx, dc)
         return dx
 
-    def vjp(self, f: Array, c: Values, t: float, p: Array) -> tuple[Array, dict[str, Array]]:
+    def vjp(self, f: Array, c: Values, t: Time, p: Array) -> tuple[Array, dict[str, Array]]:
         cotangents: dict[str, Array] = {}
         arguments = list(self._arguments(f, c, t))
         for one in reversed(self.maps):
@@ -270,7 +287,7 @@ class Chain(Network):
         return p, cotangents
 
     def vjp_derivative(
-        self, f: Array, c: Values, t: float, p: Array, df: Array, dc: Values, dp: Array
+        self, f: Array, c: Values, t: Time, p: Array, df: Array, dc: Values, dp: Array
     ) -> tuple[Array, dict[str, Array]]:
         points: list[tuple[Map, Array, Array]] = []
         dx = df
@@ -285,7 +302,7 @@ class Chain(Network):
             p = one.back(x, c, p) if one is not self.maps[0] else p
         return dp, cotangents
 
-    def _arguments(self, f: Array, c: Values, t: float) -> Iterator[Array]:
+    def _arguments(self, f: Array, c: Values, t: Time) -> Iterator[Array]:
         """x_0, ..., x_(L-1), each map's argument; f instead where no derivative reads it."""
         x = f
         for n, one in enumerate(self.maps):

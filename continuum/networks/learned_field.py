@@ -2,19 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
 from ..activations import Activation
 from ..arrays import Array
 from ..blocks import Block, Coefficient
-from ..checks import check_array, check_count, check_positive
+from ..checks import check_array, check_count, check_listed, check_positive, check_type
 from ..controls import Control, ControlSpace
 from ..meshes import TimeMesh
 from ..time_axes import Norm, TimeKind
 from .chain import Chain
-from .maps import FixedLinear, Inputs, Linear, Map, Offset, Pointwise
+from .maps import FixedLinear, Inputs, Linear, Map, NormBound, Offset, Pointwise
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +22,8 @@ class LearnedField:
     (eta, x, t),
 
     for states eta in R^k and inputs x in R^n; C removes the mean of the k components if `centred`
-    and is 1 if not.  Blocks "weight1" (h_1, k + n + 1), "bias1" (h_1,), ..., constant in time
+    and is 1 if not.  With a norm bound r the field is f / sqrt(1 + |f|^2 / r^2) for this f, whose
+    length is less than r.  Blocks "weight1" (h_1, k + n + 1), "bias1" (h_1,), ..., constant in time
     unless controls(in_time=) says otherwise.  Cross-entropy does not see the mean.
 
     `at(x)` is the network eta' = f(eta, x, t), which holds the inputs of its samples;
@@ -31,7 +31,7 @@ class LearnedField:
     Both have the same blocks, so one control steers both.
 
     units : k;  inputs : n;  hidden : the widths h_1, ..., h_L; () is one affine neuron per unit
-    timed : whether t is an argument of f;  scale : > 0
+    timed : whether t is an argument of f;  scale, norm_bound : > 0, None for no bound
     raises ValueError, TypeError for numbers out of range
     Source: Jimenez Rodriguez et al., LyaNet, section 2, with the data in the field.
     """
@@ -43,15 +43,18 @@ class LearnedField:
     timed: bool = True
     scale: float = 1.0
     centred: bool = False
+    norm_bound: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("units", "inputs"):
             object.__setattr__(self, name, check_count(name, getattr(self, name)))
+        check_listed("hidden", self.hidden)
         hidden = tuple(check_count("hidden", h) for h in self.hidden)
         object.__setattr__(self, "hidden", hidden)
         object.__setattr__(self, "scale", check_positive("scale", self.scale))
-        if not isinstance(self.activation, Activation):
-            raise TypeError(f"activation must be an Activation, got {self.activation!r}")
+        if self.norm_bound is not None:
+            object.__setattr__(self, "norm_bound", check_positive("norm_bound", self.norm_bound))
+        check_type("activation", self.activation, Activation)
         if self.centred and self.units == 1:
             raise ValueError("a centred field of one unit is zero: units must be >= 2")
 
@@ -65,9 +68,7 @@ class LearnedField:
 
     def with_inputs(self) -> Chain:
         """(eta, x)' = (f(eta, x, t), 0), states (k + n, M)."""
-        rows = np.concatenate([self._last, np.zeros((self.inputs, self.units))])
-        last = FixedLinear(rows, self._last_name)
-        return _Joined(self.units + self.inputs, self._chained(None, last))
+        return _Static(self.units + self.inputs, self._maps(None))
 
     def initialise(self, space: ControlSpace, rng: np.random.Generator) -> Control:
         """A control whose weights are normal with variance 2 / (rows + columns) and whose biases
@@ -82,25 +83,22 @@ class LearnedField:
                 values[block.name] = spread * rng.standard_normal(block.shape)
         return space.sample(**values)
 
-    @cached_property
-    def _last(self) -> Array:
-        """(k, k): scale C."""
-        k = self.units
-        return self.scale * (np.eye(k) - np.full((k, k), 1.0 / k) * self.centred)
-
-    @property
-    def _last_name(self) -> str:
-        parts = [f"{self.scale:g}"] * (self.scale != 1.0) + ["C"] * self.centred
-        return " ".join(parts) or "1"
-
-    def _chained(self, x: Array | None, last: FixedLinear | None) -> tuple[Map, ...]:
+    def _maps(self, x: Array | None) -> tuple[Map, ...]:
+        """f of the state eta and the inputs x, or (f, 0) of the state (eta, x)."""
         maps: list[Map] = [Inputs(self.timed, x)] if self.timed or x is not None else []
         for n, width in enumerate((*self.hidden, self.units), start=1):
             maps += [Linear(f"weight{n}", width), Offset(f"bias{n}")]
             if n <= len(self.hidden):
                 maps.append(Pointwise(self.activation))
-        if last is not None:
-            maps.append(last)
+        k = self.units
+        name = " ".join([f"{self.scale:g}"] * (self.scale != 1.0) + ["C"] * self.centred)
+        if name:
+            mean = np.full((k, k), 1.0 / k) * self.centred
+            maps.append(FixedLinear(self.scale * (np.eye(k) - mean), name))
+        if self.norm_bound is not None:
+            maps.append(NormBound(self.norm_bound))
+        if x is None:
+            maps.append(FixedLinear(np.eye(k + self.inputs, k), "(1, 0)"))
         return tuple(maps)
 
 
@@ -120,10 +118,6 @@ class _Static(Chain):
         return super().controls(mesh, in_time, norm, fixed)
 
 
-class _Joined(_Static):
-    """(eta, x)' = (f, 0)."""
-
-
 class FieldAt(_Static):
     """eta' = f(eta, x, t): a learned field at the inputs of its samples, made by `LearnedField.at`.
 
@@ -134,9 +128,7 @@ class FieldAt(_Static):
 
     def __init__(self, field: LearnedField, x: Array) -> None:
         object.__setattr__(self, "field", field)
-        plain = field.scale == 1.0 and not field.centred
-        last = None if plain else FixedLinear(field._last, field._last_name)
-        super().__init__(field.units, field._chained(x, last))
+        super().__init__(field.units, field._maps(x))
 
     @property
     def inputs(self) -> Array:

@@ -17,11 +17,11 @@ import numpy as np
 from ..activations import Activation
 from ..arrays import Array, columns, like, namespace
 from ..blocks import Block
-from ..checks import check_array, check_count, store
+from ..checks import check_array, check_count, check_positive, store
 from ..kernels import Dense, Kernel, KernelFormat
 from ..quadrature import Grid
 from ..time_axes import TimeKind
-from .network import Values
+from .network import Time, Values
 
 Space: TypeAlias = Grid | int
 
@@ -57,7 +57,7 @@ class Map(ABC):
         """
 
     @abstractmethod
-    def value(self, x: Array, c: Values, t: float) -> Array: ...
+    def value(self, x: Array, c: Values, t: Time) -> Array: ...
 
     @abstractmethod
     def jvp(self, x: Array, c: Values, dx: Array, dc: Values) -> Array: ...
@@ -106,7 +106,7 @@ class Product(Map):
         kernel that is never stored.
         """
 
-    def value(self, x: Array, c: Values, t: float) -> Array:
+    def value(self, x: Array, c: Values, t: Time) -> Array:
         return self.forth(c[self.block], x)
 
     def jvp(self, x: Array, c: Values, dx: Array, dc: Values) -> Array:
@@ -292,7 +292,7 @@ class Offset(Map):
         evaluate = partial(grid.evaluate, name=name)
         return Block(name, (len(grid),), in_time, grid.weights, 1, evaluate)
 
-    def value(self, x: Array, c: Values, t: float) -> Array:
+    def value(self, x: Array, c: Values, t: Time) -> Array:
         return x + c[self.block][..., None]
 
     def jvp(self, x: Array, c: Values, dx: Array, dc: Values) -> Array:
@@ -335,7 +335,7 @@ class Pointwise(Map):
                 )
         return self, space
 
-    def value(self, x: Array, c: Values, t: float) -> Array:
+    def value(self, x: Array, c: Values, t: Time) -> Array:
         return self.activation.value(x)
 
     def jvp(self, x: Array, c: Values, dx: Array, dc: Values) -> Array:
@@ -388,29 +388,38 @@ class Inputs(Map):
             return self
         return replace(self, data=columns(self.data, np.asarray(indices)))
 
-    def rows(self, t: float) -> Array | None:
+    def rows(self, t: Time) -> Array | None:
         """What stands below x at t: (P, M), or (P, 1) where all samples share it; None for
-        nothing.
+        nothing.  Times (L, M) or (L, 1), for stacked states, give (L, P, M) or (L, P, 1).
         """
         if not self.time:
             return self.data
+        row = np.full((1, 1), t) if isinstance(t, float | int) else t[..., None, :]
         if self.data is None:
-            return np.full((1, 1), t)
-        xp = namespace(self.data)
-        return xp.concat([self.data, xp.zeros_like(self.data[:1, :]) + t], axis=0)
+            return row
+        xp, row = namespace(self.data), like(row, self.data)
+        samples = max(self.data.shape[1], row.shape[-1])
+        if not {self.data.shape[1], row.shape[-1]} <= {1, samples}:
+            raise ValueError(
+                f"t has {row.shape[-1]} times, but this network holds data of "
+                f"{self.data.shape[1]} samples"
+            )
+        shape = row.shape[:-2]
+        data = xp.broadcast_to(self.data, (*shape, self.data.shape[0], samples))
+        return xp.concat([data, xp.broadcast_to(row, (*shape, 1, samples))], axis=-2)
 
-    def value(self, x: Array, c: Values, t: float) -> Array:
+    def value(self, x: Array, c: Values, t: Time) -> Array:
         rows = self.rows(t)
         if rows is None:
             return x
-        samples = rows.shape[1]
+        samples = rows.shape[-1]
         if samples not in (1, x.shape[-1]):
+            what = "the time is that of" if self.data is None else "this network holds data of"
             raise ValueError(
-                f"the state has {x.shape[-1]} columns, but this network holds data of "
-                f"{samples} samples: implicit methods, which take other columns, need data "
-                "that all samples share"
+                f"the state has {x.shape[-1]} columns, but {what} {samples} samples: implicit "
+                "methods, which take other columns, need data that all samples share"
             )
-        xp, shape = namespace(x), (*x.shape[:-2], len(rows), x.shape[-1])
+        xp, shape = namespace(x), (*x.shape[:-2], rows.shape[-2], x.shape[-1])
         return xp.concat([x, xp.broadcast_to(like(rows, x), shape)], axis=-2)
 
     def jvp(self, x: Array, c: Values, dx: Array, dc: Values) -> Array:
@@ -449,7 +458,7 @@ class FixedLinear(Map):
             )
         return self, rows
 
-    def value(self, x: Array, c: Values, t: float) -> Array:
+    def value(self, x: Array, c: Values, t: Time) -> Array:
         return like(self.matrix, x) @ x
 
     def jvp(self, x: Array, c: Values, dx: Array, dc: Values) -> Array:
@@ -460,6 +469,56 @@ class FixedLinear(Map):
 
     def formula(self, x: str) -> str:
         return f"{self.name} {factor(x)}"
+
+
+@dataclass(frozen=True, eq=False)
+class NormBound(Map):
+    """y = s(x) x, s = (1 + |x|^2 / r^2)^(-1/2): |y| < r, and y = x + O(|x|^3) near 0.
+
+    |x|^2 = sum_i w_i x_i^2 in the space of x, one column at a time.  D y is its own adjoint there.
+
+    radius : r > 0
+    """
+
+    block: ClassVar[None] = None  # type: ignore[assignment]
+    radius: float
+    space: Space = field(default=0, repr=False)
+
+    def __post_init__(self) -> None:
+        store(self, check_positive, "radius")
+
+    def bind(self, space: Space, before: tuple[Map, ...]) -> tuple[Self, Space]:
+        return replace(self, space=space), space
+
+    def value(self, x: Array, c: Values, t: Time) -> Array:
+        return self._share(x) * x
+
+    def jvp(self, x: Array, c: Values, dx: Array, dc: Values) -> Array:
+        return self.back(x, c, dx)
+
+    def back(self, x: Array, c: Values, p: Array) -> Array:
+        s = self._share(x)
+        return s * p - s**3 * self._product(x, p) * x
+
+    def back_derivative(
+        self, x: Array, c: Values, p: Array, dx: Array, dc: Values, dp: Array
+    ) -> Array:
+        s, across, along = self._share(x), self._product(x, p), self._product(x, dx)
+        bend = self._product(dx, p) - 3.0 * s * s * across * along
+        return self.back(x, c, dp) - s**3 * (along * p + bend * x + across * dx)
+
+    def formula(self, x: str) -> str:
+        return f"bound_{self.radius:g}({x})"
+
+    def _share(self, x: Array) -> Array:
+        """s, (1, M)."""
+        return (1.0 + self._product(x, x)) ** -0.5
+
+    def _product(self, x: Array, y: Array) -> Array:
+        """sum_i w_i x_i y_i / r^2, (1, M)."""
+        xp = namespace(x)
+        w = self.space.weights_like(x)[:, None] if isinstance(self.space, Grid) else 1.0
+        return xp.sum(w * x * y, axis=-2, keepdims=True) / self.radius**2
 
 
 def _check_map(block: str, sign: int) -> None:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Self
+from typing import Self, TypeAlias
 
 from ..arrays import Array, like
 from ..blocks import Block, Coefficient
@@ -16,6 +16,9 @@ from ..time_axes import Norm, TimeKind
 
 Values = Mapping[str, Array]
 """The value of every block at one time."""
+
+Time: TypeAlias = float | Array
+"""A time for all samples; or (M,), one for each, which networks that read it take."""
 
 
 class Network(ABC):
@@ -48,25 +51,30 @@ class Network(ABC):
         """
         return False
 
+    @property
+    def stacks(self) -> bool:
+        """velocity and vjp take states (L, N, M) with L values of the control and times (L, 1)."""
+        return self.broadcasts
+
     @abstractmethod
     def blocks(self, in_time: TimeKind = "layers") -> tuple[Block, ...]:
         """The blocks that steer this network."""
 
     @abstractmethod
-    def velocity(self, f: Array, c: Values, t: float) -> Array:
+    def velocity(self, f: Array, c: Values, t: Time) -> Array:
         """F(f, c, t): (N, M)."""
 
     @abstractmethod
-    def jvp(self, f: Array, c: Values, t: float, df: Array, dc: Values) -> Array:
+    def jvp(self, f: Array, c: Values, t: Time, df: Array, dc: Values) -> Array:
         """D_f F df + D_c F dc: (N, M).  Blocks missing from dc are not varied."""
 
     @abstractmethod
-    def vjp(self, f: Array, c: Values, t: float, p: Array) -> tuple[Array, dict[str, Array]]:
+    def vjp(self, f: Array, c: Values, t: Time, p: Array) -> tuple[Array, dict[str, Array]]:
         """The adjoints (D_f F)* p and (D_c F)* p, the latter by block, summed over samples."""
 
     @abstractmethod
     def vjp_derivative(
-        self, f: Array, c: Values, t: float, p: Array, df: Array, dc: Values, dp: Array
+        self, f: Array, c: Values, t: Time, p: Array, df: Array, dc: Values, dp: Array
     ) -> tuple[Array, dict[str, Array]]:
         """The derivative of `vjp` at (f, c, p) in the direction (df, dc, dp)."""
 

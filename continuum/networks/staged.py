@@ -15,7 +15,7 @@ from ..meshes import TimeMesh
 from ..quadrature import Grid
 from ..time_axes import Norm, TimeKind
 from .chain import Chain
-from .network import Network, Values
+from .network import Network, Time, Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,17 +194,17 @@ class Staged(Network):
             for stage, (start, end) in zip(self.stages, pairwise(ends), strict=True)
         )
 
-    def velocity(self, f: Array, c: Values, t: float) -> Array:
+    def velocity(self, f: Array, c: Values, t: Time) -> Array:
         self._refuse()
 
-    def jvp(self, f: Array, c: Values, t: float, df: Array, dc: Values) -> Array:
+    def jvp(self, f: Array, c: Values, t: Time, df: Array, dc: Values) -> Array:
         self._refuse()
 
-    def vjp(self, f: Array, c: Values, t: float, p: Array) -> tuple[Array, dict[str, Array]]:
+    def vjp(self, f: Array, c: Values, t: Time, p: Array) -> tuple[Array, dict[str, Array]]:
         self._refuse()
 
     def vjp_derivative(
-        self, f: Array, c: Values, t: float, p: Array, df: Array, dc: Values, dp: Array
+        self, f: Array, c: Values, t: Time, p: Array, df: Array, dc: Values, dp: Array
     ) -> tuple[Array, dict[str, Array]]:
         self._refuse()
 

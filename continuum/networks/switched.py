@@ -12,7 +12,7 @@ from ..checks import check_number, check_positive
 from ..meshes import TimeMesh
 from ..quadrature import Grid
 from ..time_axes import TimeKind
-from .network import Network, Values
+from .network import Network, Time, Values
 from .staged import Staged
 
 TIMES = "switch.times"
@@ -80,22 +80,22 @@ class Paced(Network):
         found[self.stage + 1], found[self.stage] = 1.0 / self.length, -1.0 / self.length
         return found[1:-1]
 
-    def velocity(self, f: Array, c: Values, t: float) -> Array:
+    def velocity(self, f: Array, c: Values, t: Time) -> Array:
         return float(self.pace(c)) * self.network.velocity(f, c, t)
 
-    def jvp(self, f: Array, c: Values, t: float, df: Array, dc: Values) -> Array:
+    def jvp(self, f: Array, c: Values, t: Time, df: Array, dc: Values) -> Array:
         found = float(self.pace(c)) * self.network.jvp(f, c, t, df, dc)
         ds = float(self.pace_change(dc))
         return found + ds * self.network.velocity(f, c, t) if ds else found
 
-    def vjp(self, f: Array, c: Values, t: float, p: Array) -> tuple[Array, dict[str, Array]]:
+    def vjp(self, f: Array, c: Values, t: Time, p: Array) -> tuple[Array, dict[str, Array]]:
         s, (q, bars) = float(self.pace(c)), self.network.vjp(f, c, t, p)
         found = {name: s * bar for name, bar in bars.items()}
         found[TIMES] = like(self.pace_gradient, f) * self._inner(self.network.velocity(f, c, t), p)
         return s * q, found
 
     def vjp_derivative(
-        self, f: Array, c: Values, t: float, p: Array, df: Array, dc: Values, dp: Array
+        self, f: Array, c: Values, t: Time, p: Array, df: Array, dc: Values, dp: Array
     ) -> tuple[Array, dict[str, Array]]:
         s, ds, inner = float(self.pace(c)), float(self.pace_change(dc)), self.network
         q, bars = inner.vjp(f, c, t, p)

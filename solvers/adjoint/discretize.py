@@ -149,8 +149,10 @@ class ReducedObjective:
         """How many samples J is a mean over."""
         return self.problem.initial.shape[1]
 
-    def batch(self, indices: Sequence[int] | Array) -> "ReducedObjective":
-        """The objective on some of the samples."""
+    def batch(
+        self, indices: Sequence[int] | Array, rng: np.random.Generator | None = None
+    ) -> "ReducedObjective":
+        """The objective on some of the samples; nothing is drawn from `rng`."""
         return replace(self, problem=self.problem.batch(indices))
 
     def value(self, control: Control) -> float:

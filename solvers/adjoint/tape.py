@@ -2,7 +2,7 @@
 apply.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -286,10 +286,22 @@ class Backward:
         wanted.  Returns the costs of the states after its steps, and of the first one of the run.
         """
         cost, seeds = self.sweeps.seeds(tape, self.total)
+        self.follow(tape, seeds, self.sweeps.problem.functional.running_reads)
+        return cost
+
+    def follow(self, tape: Tape, seeds: Seeds, before: Collection[str]) -> None:
+        """The same for costs of which the derivatives in the states are known.
+
+        before : the blocks in which `total` may not be zero
+        """
         initial = self.sweeps.problem.initial
         p = like(np.zeros(initial.shape), initial) if self.p is None else self.p
-        self.p = (self._generic if tape.record is None else self._compiled)(tape, seeds, p)
-        return cost
+        if tape.record is None:
+            self.p = self._generic(tape, seeds, p)
+            return
+        if self.collected is None:
+            self.collected = self.sweeps.loop.collected(before)
+        self.p = self._compiled(tape, seeds, p, self.collected)
 
     def _generic(self, tape: Tape, seeds: Seeds, p: Array) -> Array:
         derivatives, space = self.sweeps.derivatives, self.sweeps.problem.space
@@ -305,10 +317,8 @@ class Backward:
                 self.costates.append(p)
         return p
 
-    def _compiled(self, tape: Tape, seeds: Seeds, p: Array) -> Array:
+    def _compiled(self, tape: Tape, seeds: Seeds, p: Array, collected: Array) -> Array:
         loop, shape = self.sweeps.loop, p.shape
-        if self.collected is None:
-            self.collected = loop.collected(self.sweeps.problem.functional.running_reads)
         stages, moments = loop.method.b.size, tape.steps.moments
         costates = np.empty((len(tape.steps) + 1 if self.keep else 0, p.size))
         chain_adjoint.adjoint(
@@ -321,7 +331,7 @@ class Backward:
             tape.record,
             *seeds.flat,
             loop.lowered.arrays(self.total),
-            self.collected,
+            collected,
             p.reshape(-1),
             costates,
         )

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,10 +11,9 @@ from continuum.arrays import Array, namespace
 from continuum.checks import check_count, check_positive, check_rng, store
 from continuum.controls import Control
 
-from ..adjoint.discretize import ReducedObjective
 from ..run.solution import Solution
 from ..run.status import Status
-from .objective import Composite, Objective, SampledObjective
+from .objective import Composite, Objective, SampledObjective, semi_gradient
 from .run import Descent, Minimizer, refuse
 
 
@@ -32,12 +32,14 @@ class Adam(Minimizer):
     batch : how many samples a step sees, shuffled anew in each epoch; None for all of them.  A run
         on batches that has made its epochs ends with Status.ITERATED, which claims no convergence
         and is no failure
-    rng : Generator of the shuffling, that of seed 0 if None; a run draws from a copy of it, so that
-        the same Adam gives the same run
+    rng : Generator of the shuffling, that of seed 0 if None; a run draws from a copy of it, which
+        it hands to objectives that draw states for each batch, so that the same Adam gives the
+        same run
     max_iterations : how many epochs, passes over the samples; the history has one row per `report`
         of them
     gtol : compared with |P(x - g) - x| of the whole objective at each report: nothing else counts
-        as convergence
+        as convergence.  A run along semi-gradients ends with Status.ITERATED instead, unless the
+        objective is 0: that a semi-gradient is small does not make a control stationary
     decays : (decay_1, decay_2), each in [0, 1)
     With sample weights that differ, each batch is averaged by its own weights.  Sets must be
     convex.
@@ -46,6 +48,7 @@ class Adam(Minimizer):
     Source: Kingma and Ba, ICLR 2015.
     """
 
+    semi_gradients: ClassVar[bool] = True
     step: float | Callable[[int], float] = 1e-2
     batch: int | None = None
     rng: np.random.Generator | None = None
@@ -93,6 +96,8 @@ class Adam(Minimizer):
                 status = run.accept(run.space.flatten(control), value, slope)
                 if status is Status.MAX_ITERATIONS or (last and status is None):
                     status = Status.MAX_ITERATIONS if self.batch is None else Status.ITERATED
+                if status is Status.CONVERGED and value > 0 and semi_gradient(objective):
+                    status = Status.ITERATED
                 if status is not None:
                     return run.solution(status, f"{epoch} epochs")
             step = check_positive("step", self.step(epoch) if callable(self.step) else self.step)
@@ -124,12 +129,10 @@ class Adam(Minimizer):
             return
         order = rng.permutation(_samples(objective))
         for begin in range(0, len(order), self.batch):
-            yield objective.batch(order[begin : begin + self.batch])  # type: ignore[attr-defined]
+            yield objective.batch(order[begin : begin + self.batch], rng)  # type: ignore[attr-defined]
 
 
 def _samples(objective: Objective) -> int:
-    if isinstance(objective, ReducedObjective):
-        return objective.problem.initial.shape[1]
     if isinstance(objective, SampledObjective):
         return objective.samples
     raise TypeError(

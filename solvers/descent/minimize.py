@@ -11,7 +11,7 @@ from ..run.monitors import Monitor
 from ..run.solution import Solution
 from ..run.status import Status
 from .augmented import descend_to_endpoint, has_endpoint
-from .objective import Composite, Objective
+from .objective import Composite, Objective, semi_gradient
 from .run import Descent, Minimizer, composite
 
 
@@ -32,7 +32,7 @@ def minimize(
         of the minimizer (see `augmented`): .multiplier is that of the endpoint, "violation" the
         distance from it
     minimizer : GradientDescent, Nesterov, Adam, LBFGS, NewtonCG, RiccatiNewton,
-        ProximalNewton, FrankWolfe
+        ProximalNewton, FrankWolfe; Adam alone for an objective that gives semi-gradients
     initial : where to start, projected on the admissible set; zero unless said otherwise, which can
         be a trap (LM-55)
     monitors : see a Snapshot with values "objective" and "gradient_norm" ("gap" for FrankWolfe) at
@@ -56,6 +56,12 @@ def minimize(
         raise TypeError(
             f"minimizer must be GradientDescent(), Nesterov(), Adam(), LBFGS(), NewtonCG(), "
             f"RiccatiNewton(), ProximalNewton() or FrankWolfe(), got {minimizer!r}"
+        )
+    if semi_gradient(problem.objective) and not minimizer.semi_gradients:
+        raise TypeError(
+            f"{type(minimizer).__name__} needs the derivative of the objective, but "
+            f"{type(problem.objective).__name__} gives a semi-gradient, which holds a part of it: "
+            "use Adam()"
         )
     minimizer.check(problem)
     space = problem.space

@@ -12,6 +12,7 @@ from continuum.admissible import AdmissibleSet
 from continuum.arrays import Array
 from continuum.controls import Control, ControlSpace
 from continuum.penalties import Penalty, PenaltySum, counted
+from continuum.problem import LearningProblem
 from continuum.sparsity import obstructing
 
 
@@ -49,9 +50,34 @@ class SampledObjective(Protocol):
         """How many samples."""
         ...
 
-    def batch(self, indices: Sequence[int] | Array) -> Objective:
-        """The mean over these samples."""
+    def batch(
+        self, indices: Sequence[int] | Array, rng: np.random.Generator | None = None
+    ) -> Objective:
+        """The mean over these samples.
+
+        rng : from which an objective that draws random states draws those of the batch; None for
+            the states that its `value` has.  Others ignore it
+        """
         ...
+
+
+@runtime_checkable
+class ProblemObjective(Objective, Protocol):
+    """An objective made of a learning problem, a dataclass; the parts of the problem's penalty that
+    have no gradient and its admissible set are met by proximal maps.
+    """
+
+    @property
+    def problem(self) -> LearningProblem:
+        """The problem."""
+        ...
+
+
+def semi_gradient(objective: Objective) -> bool:
+    """True if what `value_and_gradient` returns is no derivative of `value`, because a part of it
+    is held: the objective has the attribute `semi_gradient = True`.
+    """
+    return bool(getattr(objective, "semi_gradient", False))
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from ..run.iteration import NotFinite, Run
 from ..run.monitors import Monitor
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
-from .objective import Composite, Objective
+from .objective import Composite, Objective, ProblemObjective
+
+OfProblem = TypeVar("OfProblem", bound=ProblemObjective)
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Minimizer(ABC):
     raises ValueError for numbers that are not positive
     """
 
+    semi_gradients: ClassVar[bool] = False
+    """True if it makes sense of a gradient that is no derivative of the value."""
     gtol: float = 1e-6
     max_iterations: int = 1000
     relative: bool = field(default=False, kw_only=True)
@@ -199,7 +204,7 @@ def composite(given: LearningProblem | Objective | Composite) -> Composite:
     if isinstance(given, Composite):
         return given
     target = discretize(given) if isinstance(given, LearningProblem) else given
-    if not isinstance(target, ReducedObjective):
+    if not isinstance(target, ProblemObjective):
         if not all(hasattr(target, name) for name in ("space", "value", "value_and_gradient")):
             raise TypeError(f"objective must be a LearningProblem or an Objective, got {given!r}")
         return Composite(target)
@@ -216,14 +221,14 @@ def smooth_run(objective: ReducedObjective, control: Control) -> Path:
     return replace(path, value=path.value + sum(t.value(control) for t in rough))
 
 
-def _split(objective: ReducedObjective) -> tuple[ReducedObjective, list[Penalty]]:
+def _split(objective: OfProblem) -> tuple[OfProblem, list[Penalty]]:
     """The objective without the terms of the penalty that have no gradient, and these."""
     problem, terms = objective.problem, terms_of(objective.problem.penalty)
     rough = [t for t in terms if not t.smooth]
     if not rough:
         return objective, rough
     smooth = replace(problem, penalty=sum_of([t for t in terms if t.smooth]))
-    return replace(objective, problem=smooth), rough
+    return replace(objective, problem=smooth), rough  # type: ignore[type-var]  # a dataclass
 
 
 def _finite(x: Array) -> bool:
