@@ -60,7 +60,7 @@ def draw_curves(ax: Axes, cases: Sequence[xr.Dataset], variable: str) -> None:
         ax.plot(epochs, values[:, k].mean(axis=0), color=color, ls=line, label=legend(name))
         if len(cases) > 1:
             low, high = values[:, k].min(axis=0), values[:, k].max(axis=0)
-            ax.fill_between(epochs, low, high, color=color, alpha=0.15, linewidth=0)
+            ax.fill_between(epochs, low, high, color=color, alpha=0.08, linewidth=0)
     ax.set_xscale("log")
     ax.set_xlabel("epochs (pseudo-time, step 1)")
     ax.grid(True)

@@ -82,6 +82,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     middle.semilogy(SHARES, case["bound"], "-", color=VERMILION, label="bound of the worst")
     middle.semilogy(SHARES, case["measured"], "o", color=VERMILION, label="measured, worst")
     middle.plot([], [], ".", color="#888888", label="measured, drawn at random")
+    middle.set_yticks([0.1, 0.2, 0.5, 1, 2, 5], ["0.1", "0.2", "0.5", "1", "2", "5"])
+    middle.set_yticks([], minor=True)
     middle.set_xlabel("$M$ in $|\\Delta_i| \\leq M |x_i|$")
     middle.set_ylabel("time until $e = 0$ [pseudo-time]")
     for k, (size, color) in enumerate(zip(SIZES, (PURPLE, VERMILION, BLUE, BLACK), strict=True)):
@@ -105,7 +107,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         f"by factors from {np.min(ratio):.3f} to {np.max(ratio):.1f}. The gain is no part of the "
         "condition M < 1. Right: the paper's Theorem 3, |Delta| <= M |x|^alpha with k > M, here M "
         f"= {power:g} and k = {gain:g}: the error grows for x = {', '.join(grown) or 'none'}, "
-        f"where |Delta| > |x|, that is |x| < M^(1 / (1 - alpha)) = {power ** (1 / (1 - alpha)):.3g}."
+        "where |Delta| > |x|, that is |x| < M^(1 / (1 - alpha)) = "
+        f"{power ** (1 / (1 - alpha)):.3g}."
     )
     return [Picture("perturbation", caption, figure)]
 
@@ -131,7 +134,8 @@ def perturbation(
     Then one input x with Delta = -power |x|^alpha, y* = 0.4, w = 0.
 
     worst: |e| (share, time); bound: |e_0| / ((1 - M) sum k |x|); measured: of the worst; drawn,
-    drawn_bound: (share, draw); power: |e| (size, late); difference: of measured and bound, relative.
+    drawn_bound: (share, draw); power: |e| (size, late); difference: of measured and bound,
+    relative.
     """
     check_count("draws", draws)
     check_count("steps", steps, 10)

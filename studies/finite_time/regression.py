@@ -7,10 +7,12 @@ import xarray as xr
 
 from continuum import Control, LearningProblem
 from solvers.finite_time import Law, settling_bound
+from solvers.finite_time.laws import Moment
+from solvers.finite_time.plants import plant_of
 
 from ..shared import described
 from .courses import course, first_below, law_of
-from .drawing import count, log_spaced, names_of, sampled
+from .drawing import log_spaced, names_of, sampled
 
 UNITS = {"threshold": "epochs", "rises": "steps", "seconds": "s"}
 
@@ -37,16 +39,20 @@ def compared(
     level: float,
     alpha: float,
     every: int = 10,
-) -> xr.Dataset:
+) -> tuple[xr.Dataset, list[Control]]:
     """Root mean squares of the errors along the epochs, explicit steps of length 1.
 
     level : of the training, up to which epochs are counted;  every : how often errors are looked at
+    laws : the first of which is compared with "E" at the start and at its own end, see `push`
     train, test: (method, epoch); final_...: at the end; threshold: epochs until the level, NaN if
     never; rises: steps in which the method's own loss rose; seconds: of the run, looks included.
+    returns them, and the last controls
     """
     moments = log_spaced(epochs, every)
     columns: dict[str, list] = {}
-    details = []
+    details, controls = [], []
+    first, descent = next(iter(laws.values())), laws["E"]
+    pushes = [push(known, start, first, descent)]
     for law in laws.values():
         run = course(known, law, epochs, start=start, test=unseen, every=every, alpha=alpha)
         for name, value in (
@@ -60,7 +66,10 @@ def compared(
         ):
             columns.setdefault(name, []).append(value)
         details.append(run.detail)
-    return xr.Dataset(
+        controls.append(run.control)
+        if law is first:
+            pushes.append(push(known, run.control, first, descent))
+    answer = xr.Dataset(
         {
             name: described(
                 name,
@@ -70,13 +79,15 @@ def compared(
                 ("method", "epoch") if name in ("train", "test") else ("method",),
             )
             for name, values in columns.items()
-        },
+        }
+        | {"push": described("push", np.array(pushes), "1", "law over descent", ("end",))},
         coords={
             "method": ("method", list(laws)),
             "epoch": ("epoch", moments, {"units": "epochs", "long_name": "epoch"}),
         },
         attrs={"details": " | ".join(details)},
     )
+    return answer, controls
 
 
 def why_no_bound(problem: LearningProblem, start: Control, law: Law) -> str:
@@ -96,13 +107,27 @@ def sentences(cases: Sequence[xr.Dataset], level: float) -> str:
             np.mean([case[what].values[k] for case in cases])
             for what in ("final_train", "final_test", "rises", "seconds")
         )
-        epochs = sorted({count(case["threshold"].values[k]) for case in cases}, key=_number)
+        reached = np.sort([case["threshold"].values[k] for case in cases])  # NaN last
+        ends = " to ".join(
+            dict.fromkeys(f"{n:.0f}" if n == n else "never" for n in reached[[0, -1]])
+        )
         rows.append(
-            f"{name}: {train:.3f}/{test:.3f}, {' to '.join(dict.fromkeys([epochs[0], epochs[-1]]))}"
-            f" until {level:g}, rises {rises:.0f}, {seconds:.1f} s"
+            f"{name}: {train:.3f}/{test:.3f}, {level:g} after {' to '.join(dict.fromkeys(ends))}, "
+            f"rises {rises:.0f}, {seconds:.1f} s"
         )
     return "; ".join(rows)
 
 
-def _number(words: str) -> float:
-    return float("inf") if words == "never" else float(words.split()[0])
+def outputs(problem: LearningProblem, control: Control) -> np.ndarray:
+    """o (P, M)."""
+    plant = plant_of(problem)
+    return plant.outputs(plant.space.flatten(control)).reshape(-1, plant.samples)
+
+
+def push(problem: LearningProblem, control: Control, law: Law, descent: Law) -> float:
+    """The length of a law's update over that of a plain descent, at one place."""
+    plant = plant_of(problem)
+    w = plant.space.flatten(control)
+    e = plant.errors(w)
+    at = Moment(w, e, plant, plant, w, e)
+    return float(np.linalg.norm(law.velocity(at)) / np.linalg.norm(descent.velocity(at)))
