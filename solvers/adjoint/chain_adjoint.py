@@ -31,6 +31,7 @@ from ..flow.chain_loops import (
     block_at,
     carve,
     combine,
+    has_inputs,
     multiply,
     time_at,
     weighed,
@@ -207,7 +208,8 @@ def stage_back(program, blocks, moment, place, store, bars, room, q):
         if link[PRODUCT] == NOTHING:
             continue
         sign, k, size = numbers[n, 0], link[MATRIX], link[COLUMNS] * samples
-        collect_inputs(link, bars, kinds, moment, sign, time_at(ends, layer, at), samples, r)
+        if has_inputs(link):
+            collect_inputs(link, bars, kinds, moment, sign, time_at(ends, layer, at), samples, r)
         if bars[k].shape[0] > 0:
             start = link[INSIDE] * columns * samples
             middle = start + r.size * columns

@@ -32,6 +32,7 @@ from ..flow.chain_loops import (
     carve,
     combine,
     finish,
+    has_inputs,
     multiply,
     time_at,
     weighed,
@@ -78,8 +79,9 @@ def stage_tangent(program, blocks, changes, layer, at, samples, store, dstore, s
                 multiply(matrix, transposed, y, samples, more[:size])
                 for m in range(size):
                     du[m] += more[m]
-            time = time_at(ends, layer, at)
-            add_inputs(link, changes, kinds, layer, at, time, samples, room.blend, du)
+            if has_inputs(link):
+                time = time_at(ends, layer, at)
+                add_inputs(link, changes, kinds, layer, at, time, samples, room.blend, du)
             dx = du
         offset, k = room.blend[:0], link[OFFSET]
         if k >= 0 and changes[k].shape[0] > 0:
@@ -160,7 +162,8 @@ def stage_back_derivative(program, blocks, changes, moment, place, stores, bars,
         if link[PRODUCT] == NOTHING:
             continue
         sign, k, size = numbers[n, 0], link[MATRIX], link[COLUMNS] * samples
-        collect_inputs(link, bars, kinds, moment, sign, time_at(ends, layer, at), samples, dr)
+        if has_inputs(link):
+            collect_inputs(link, bars, kinds, moment, sign, time_at(ends, layer, at), samples, dr)
         if bars[k].shape[0] > 0:
             start = link[INSIDE] * columns * samples
             middle = start + r.size * columns

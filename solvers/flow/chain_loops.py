@@ -231,6 +231,12 @@ def combine(scale, f, h, coefficients, first, last, slopes, at, out):
 
 
 @inlined
+def has_inputs(link):
+    """Whether a link has S or r."""
+    return link[SHARE] >= 0 or link[RATE] >= 0
+
+
+@inlined
 def time_at(ends, layer, theta):
     """The time at a share of a layer."""
     return ends[layer] + theta * (ends[layer + 1] - ends[layer])
@@ -249,8 +255,12 @@ def add_inputs(link, values, kinds, layer, theta, time, samples, blend, u):
         rate = block_at(values[k], kinds[k], layer, theta, blend)
         for y in range(rate.shape[0]):
             change = time * rate[y, 0]
-            for m in range(y * samples, (y + 1) * samples):
-                u[m] += change
+            if samples == 1:
+                u[y] += change
+                continue
+            row = u[y * samples : (y + 1) * samples]
+            for m in range(samples):
+                row[m] += change
 
 
 @unfolded
@@ -274,8 +284,9 @@ def velocity(program, blocks, layer, theta, samples, store, slope, arranged, ble
             matrix = block_at(values[link[MATRIX]], kinds[link[MATRIX]], layer, theta, blend)
             y = weighed(x, 1.0, weights, link[WEIGHT], samples, arranged)
             multiply(matrix, link[PRODUCT] == ADJOINT, y, samples, into)
-            time = time_at(ends, layer, theta)
-            add_inputs(link, values, kinds, layer, theta, time, samples, blend, into)
+            if has_inputs(link):
+                time = time_at(ends, layer, theta)
+                add_inputs(link, values, kinds, layer, theta, time, samples, blend, into)
             x = into
         offset = blend[:0]
         if link[OFFSET] >= 0:
@@ -292,20 +303,22 @@ def finish(x, sign, offset, samples, code, parameter, argument, into):
     together = _BLOCK // samples * samples if samples < _BLOCK else samples
     for start in range(0, x.size, together):
         stop = min(start + together, x.size)
+        part, source = into[start:stop], x[start:stop]
         if offset.size == 0:
-            for m in range(start, stop):
-                into[m] = sign * x[m]
+            for m in range(part.size):
+                part[m] = sign * source[m]
         elif samples == 1:
-            for m in range(start, stop):
-                into[m] = sign * x[m] + offset[m]
+            added = offset[start:stop]
+            for m in range(part.size):
+                part[m] = sign * source[m] + added[m]
         else:
-            first, y = start, start // samples
-            while first < stop:
-                value = offset[y]
-                for m in range(first, first + samples):
-                    into[m] = sign * x[m] + value
-                first, y = first + samples, y + 1
-        part = into[start:stop]
+            first = start // samples
+            for y in range(part.size // samples):
+                value = offset[first + y]
+                target = part[y * samples : (y + 1) * samples]
+                row = source[y * samples : (y + 1) * samples]
+                for m in range(samples):
+                    target[m] = sign * row[m] + value
         if argument.size > 0:
             kept = argument[start:stop]
             for m in range(part.size):

@@ -8,6 +8,7 @@ the whole run, and t w_t is added row by row.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -105,7 +106,7 @@ class Lowered:
     kinds: WeakKeyDictionary[ControlSpace, Array] = field(default_factory=WeakKeyDictionary)
     """How the parts depend on time, for the spaces met so far."""
 
-    @property
+    @cached_property
     def split(self) -> bool:
         """Whether some block is not read as it is, but taken apart."""
         return any(part.columns is not None for part in self.parts)
@@ -131,14 +132,14 @@ class Lowered:
         zeros, which `add_up` brings back, for parts.
         """
         found = self.changes(total, samples)
-        for part, bar in zip(self.parts, found, strict=False):
+        for part, bar in zip(self.parts if self.split else (), found, strict=False):
             if part.columns is not None:
                 bar[:] = 0.0
         return found
 
     def add_up(self, total: Mapping[str, Array], bars: tuple[Array, ...]) -> None:
         """Adds to `total` what was collected for the parts of blocks."""
-        for part, bar in zip(self.parts, bars, strict=False):
+        for part, bar in zip(self.parts if self.split else (), bars, strict=False):
             if part.columns is not None and part.name in total:
                 part.add_to(total[part.name], bar)
 

@@ -177,14 +177,14 @@ def _blocks(lowered: Lowered, control: ControlPath, samples: int) -> Blocks | No
     """The arrays of a control, None if it depends on time by functions or is not NumPy's."""
     names = [part.name for part in lowered.parts]
     trained = [name for name in names if name]
-    kinds = np.zeros(loops.WIDTH, dtype=np.int64)
     if isinstance(control, FunctionControl) and control.constant:
-        values = control.at_layer(0, 0.0)
+        values, kinds = control.at_layer(0, 0.0), np.zeros(loops.WIDTH, dtype=np.int64)
     elif isinstance(control, Control):
         values = {name: control[name] for name in trained}
-        kinds = lowered.kinds.get(control.space, kinds)
-        if control.space not in lowered.kinds:
+        kinds = lowered.kinds.get(control.space)
+        if kinds is None:
             times = {b.name: _KINDS[b.time] for b in control.space.blocks}
+            kinds = np.zeros(loops.WIDTH, dtype=np.int64)
             kinds[: len(names)] = [times.get(name, loops.STATIC) for name in names]
             lowered.kinds[control.space] = kinds
     else:
