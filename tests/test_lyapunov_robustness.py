@@ -1,5 +1,7 @@
 """Attacks, audits and certificates of networks that hold their inputs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -10,7 +12,7 @@ from continuum.meshes import TimeMesh
 from continuum.networks import Chain, LearnedField, Linear, Offset, Pointwise
 from continuum.problem import LearningProblem
 from solvers import RK4, Euler, discretize, integrate
-from solvers.lyapunov import attack, audit, share
+from solvers.lyapunov import Cube, Tube, attack, audit, share
 from solvers.lyapunov.attack import _Target
 
 A = np.array([1.0, -2.0, 0.5])
@@ -135,7 +137,7 @@ def test_a_network_without_inputs_has_its_initial_states_perturbed(rng):
 
 def test_attacks_refuse_what_does_not_fit(network):
     problem, control, _ = network
-    with pytest.raises(ValueError, match="radius must be finite and positive"):
+    with pytest.raises(ValueError, match="radius must be > 0"):
         attack(problem, control, 0.0)
     with pytest.raises(ValueError, match=r"bounds .* must hold the data"):
         attack(problem, control, 0.1, bounds=(0.4, 1.0))
@@ -206,3 +208,23 @@ def test_audits_refuse_what_does_not_fit(linear):
     problem, control, _ = linear
     with pytest.raises(ValueError, match="kappa must be finite and positive"):
         audit(problem, control, 0.0)
+    with pytest.raises(TypeError, match="where must be 'path' or a sampler"):
+        audit(problem, control, 1.0, where="tube")
+    with pytest.raises(ValueError, match="cannot hold the path"):
+        audit(replace(problem, initial=problem.initial + 1.0), control, 1.0, where=Cube(0.5))
+
+
+@pytest.mark.filterwarnings("ignore:.*is less than anywhere in the set:RuntimeWarning")
+def test_audits_of_a_sampler_look_at_its_states_and_count_escapes(linear):
+    problem, control, x = linear
+    found = audit(problem, control, 0.5, where=Cube(0.9, states=50), rng=np.random.default_rng(3))
+    assert found.elsewhere.shape == (50, 7)
+    assert found.violation_share == np.mean(found.elsewhere > 0)
+    assert found.violating.count == np.any(found.elsewhere > 0, axis=0).sum()
+    escaped = 0.5 * np.abs(A @ x) > 0.9  # the last states are +-|a.x| / 2
+    assert 0 < escaped.sum() < 7
+    assert found.escaping == share(int(escaped.sum()), 7)
+    assert "escapes" in str(found)
+    again = audit(problem, control, 0.5, where=Tube(0.1, copies=2))
+    assert again.elsewhere.shape == (10, 7)
+    assert again.escaping is None

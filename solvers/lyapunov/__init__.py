@@ -2,10 +2,12 @@
 attacks.
 """
 
-from .attack import Attack, attack
+from .attack import Attack, attack, breaking_radius
 from .audit import Audit, Share, audit, share
+from .barrier import BarrierLoss
 from .certificates import ScalarCertificate, least_kappa, moved_start
 from .certify import Certificates, certify
+from .escapes import Escapes, escapes
 from .monte_carlo import MonteCarloLyapunov
 from .path import PathLyapunov
 from .pointwise import Points, violation
@@ -14,8 +16,10 @@ from .samplers import Cube, Given, Sampler, Sphere, Tube
 __all__ = [
     "Attack",
     "Audit",
+    "BarrierLoss",
     "Certificates",
     "Cube",
+    "Escapes",
     "Given",
     "MonteCarloLyapunov",
     "PathLyapunov",
@@ -27,7 +31,9 @@ __all__ = [
     "Tube",
     "attack",
     "audit",
+    "breaking_radius",
     "certify",
+    "escapes",
     "least_kappa",
     "moved_start",
     "share",

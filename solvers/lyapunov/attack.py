@@ -8,7 +8,7 @@ import numpy as np
 
 from continuum.arrays import Array
 from continuum.blocks import Block
-from continuum.checks import check_count, check_name, check_positive, check_type
+from continuum.checks import check_array, check_count, check_name, check_positive, check_type
 from continuum.controls import Control
 from continuum.losses import Loss
 from continuum.networks import Network
@@ -35,7 +35,7 @@ class Attack:
     wrong : (M,), whether the margin of the unperturbed input is <= 0
     margins : (M,), o_y - max_(j != y) o_j at `inputs`
     norms : (M,), of inputs minus data, at most `radius`
-    radius, norm : of the perturbations
+    radius, norm : of the perturbations; radius (M,), one for each sample
     gradients : how many gradients each sample has had
     """
 
@@ -44,14 +44,16 @@ class Attack:
     wrong: Array
     margins: Array
     norms: Array
-    radius: float
+    radius: Array
     norm: Norm
     gradients: int
 
     def __str__(self) -> str:
+        low, high = np.min(self.radius), np.max(self.radius)
+        radius = f"{low:.4g}" if low == high else f"between {low:.4g} and {high:.4g}"
         count, broken, wrong = len(self.broken), int(self.broken.sum()), int(self.wrong.sum())
         return (
-            f"attack within {self.norm} norm {self.radius:.4g}, {self.gradients} gradients per "
+            f"attack within {self.norm} norm {radius}, {self.gradients} gradients per "
             f"sample: {broken} of {count} samples broken ({broken / count:.1%}), {wrong} of them "
             f"wrong without it; the largest perturbation used is {np.max(self.norms):.4g}.\n"
             "A sample that is not broken here may be broken by another attack."
@@ -61,7 +63,7 @@ class Attack:
 def attack(
     problem: LearningProblem,
     control: Control,
-    radius: float,
+    radius: float | Array,
     *,
     norm: Norm = "inf",
     steps: int = 10,
@@ -82,7 +84,8 @@ def attack(
     least margin is kept.
 
     problem : one of classes; its network a FieldAt (`LearnedField.at`) where inputs are perturbed
-    radius : > 0, in the units of the data, as `step` is;  step : 2.5 radius / steps if None
+    radius : > 0, in the units of the data, as `step` is; or (M,), one for each sample
+    step : > 0; 2.5 radius / steps if None
     restarts : how many runs, each from a start drawn anew; 0 for one run from x itself
     loss : "margin", max_(j != y) o_j - o_y, or "terminal", the problem's own
     bounds : (low, high), which inputs must not leave, in the units of the data; None for none
@@ -94,17 +97,21 @@ def attack(
     (docs/errata.md lists what becomes of the numbers where these are left out).
     """
     control = problem.space.check("control", control)
-    radius = check_positive("radius", radius)
+    samples = problem.initial.shape[1]
+    radii = np.broadcast_to(radius, samples) if np.ndim(radius) == 0 else np.asarray(radius)
+    radii = check_array("radius", radii, (samples,))
+    if np.min(radii) <= 0.0:
+        raise ValueError(f"radius must be > 0, got {np.min(radii):g}")
     check_name("norm", norm, ("inf", "two"))
     check_name("loss", loss, ("margin", "terminal"))
     steps, restarts = check_count("steps", steps), check_count("restarts", restarts, least=0)
-    step = 2.5 * radius / steps if step is None else check_positive("step", step)
+    length = 2.5 * radii / steps if step is None else check_positive("step", step)
     if not isinstance(rng, np.random.Generator):
         rng = np.random.default_rng(check_count("rng", rng, least=0))
     target = _Target.of(problem, control, loss, RK4() if stepper is None else stepper)
     target = replace(target, steps_per_layer=check_count("steps_per_layer", steps_per_layer))
     x = target.data
-    ball = _Ball.about(x, radius, norm, bounds)
+    ball = _Ball.about(x, radii, norm, bounds)
     best, least = x, target.margins(x)
     wrong = least <= 0.0
     for _ in range(max(restarts, 1)):
@@ -117,9 +124,54 @@ def attack(
             best = np.where(found < least, at, best)
             least = np.minimum(found, least)
             if n < steps:
-                at = ball.projected(at + step * ball.direction(slope))
+                at = ball.projected(at + length * ball.direction(slope))
     norms = ball.norms(best)
-    return Attack(best, least <= 0.0, wrong, least, norms, radius, norm, steps * max(restarts, 1))
+    return Attack(best, least <= 0.0, wrong, least, norms, radii, norm, steps * max(restarts, 1))
+
+
+def breaking_radius(
+    problem: LearningProblem,
+    control: Control,
+    largest: float,
+    *,
+    norm: Norm = "inf",
+    rounds: int = 10,
+    steps: int = 20,
+    restarts: int = 2,
+    bounds: tuple[float, float] | None = None,
+    rng: int | np.random.Generator = 0,
+    steps_per_layer: int = 1,
+) -> Array:
+    """(M,): the norm of the smallest perturbation found that breaks each sample, by `rounds`
+    halvings of attacks within (0, largest]; 0 for samples that are wrong anyway, infinite where no attack
+    succeeded.
+
+    The distance to the nearest input of another class is no larger; no attack says how much smaller
+    it is.
+    raises as `attack`
+    """
+    largest, rounds = check_positive("largest", largest), check_count("rounds", rounds)
+    rng = rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
+    samples = problem.initial.shape[1]
+    low, high = np.zeros(samples), np.full(samples, np.inf)
+    for _ in range(rounds + 1):
+        trial = np.where(np.isfinite(high), 0.5 * (low + high), largest)
+        trial = np.where((high > 0.0) & (low < largest), trial, largest)
+        found = attack(
+            problem,
+            control,
+            trial,
+            norm=norm,
+            steps=steps,
+            restarts=restarts,
+            bounds=bounds,
+            rng=rng,
+            steps_per_layer=steps_per_layer,
+        )
+        high = np.where(found.broken, np.minimum(high, found.norms), high)
+        high = np.where(found.wrong, 0.0, high)
+        low = np.where(found.broken, np.minimum(low, high), np.maximum(low, trial))
+    return high
 
 
 # -- the ball
@@ -127,17 +179,17 @@ def attack(
 
 @dataclass(frozen=True, eq=False)
 class _Ball:
-    """The inputs within `radius` of x (n, M) and between low and high."""
+    """The inputs within `radius` (M,) of x (n, M) and between low and high."""
 
     x: Array
-    radius: float
+    radius: Array
     norm: Norm
     low: float
     high: float
 
     @classmethod
     def about(
-        cls, x: Array, radius: float, norm: Norm, bounds: tuple[float, float] | None
+        cls, x: Array, radius: Array, norm: Norm, bounds: tuple[float, float] | None
     ) -> "_Ball":
         low, high = (-np.inf, np.inf) if bounds is None else bounds
         if not low < high:
@@ -159,7 +211,7 @@ class _Ball:
         """A point of each ball, uniformly."""
         inputs, samples = self.x.shape
         if self.norm == "inf":
-            return self.x + rng.uniform(-self.radius, self.radius, self.x.shape)
+            return self.x + self.radius * rng.uniform(-1.0, 1.0, self.x.shape)
         length = self.radius * rng.uniform(size=samples) ** (1.0 / inputs)
         return self.x + length * self.direction(rng.standard_normal(self.x.shape))
 

@@ -1,19 +1,21 @@
 """How far a control meets V' <= -kappa V along its paths, in shares with exact intervals."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.special import betaincinv
 
 from continuum.arrays import Array
-from continuum.checks import check_count, check_positive
+from continuum.checks import check_count, check_positive, check_rng
 from continuum.controls import Control
-from continuum.losses import CrossEntropy, Loss
+from continuum.losses import CrossEntropy
 from continuum.problem import LearningProblem
 
 from ..flow.integrate import integrate
 from ..steps.tableaux import RK4, Stepper
+from .pointwise import lyapunov_function, violation
+from .samplers import Sampler, SetSampler
 
 LEVEL = 0.95
 """Of the intervals."""
@@ -60,9 +62,8 @@ class Audit:
     kappa, horizon : of the condition;  where : what its violations were taken on
     times : (S + 1,), the ends of the steps;  values : V there, (S + 1, M)
     violations : r = (grad V, F) + kappa V, (S + 1, M), on the paths
-    elsewhere : (Q,) r at the states that a sampler drew; None for where="path"
-    violating : share of the samples with r > 0 somewhere on their path, or, with a sampler, of the
-        states drawn
+    elsewhere : (L, M), r at the states that a sampler drew; None for where="path"
+    violating : share of the samples with r > 0 at one of the points looked at or more
     meeting : share of the samples with V(t) <= e^(-kappa t) V(0) at all ends of steps, to 1e-12
     bounds : (M,), e^(-kappa T) V(0) + int e^(-kappa (T - s)) max(0, r) ds by the trapezoid rule,
         which is >= V(T) but for the errors of the rule and of the steps
@@ -102,11 +103,10 @@ class Audit:
         return None if self.threshold is None else self.mean_bound / self.threshold
 
     def __str__(self) -> str:
-        what = "paths" if self.elsewhere is None else "states drawn"
         lines = [
             f"audit of V' <= -{self.kappa:g} V on {self.where}, {self.meeting.total} samples",
             f"  r > 0             at {self.violation_share:.1%} of the points; "
-            f"{what} with one: {self.violating}",
+            f"samples with one: {self.violating}",
             f"  decay             V(t) <= e^(-kappa t) V(0) at all {len(self.times)} times: "
             f"{self.meeting} of the samples",
             f"  Groenwall         mean V(T) {np.mean(self.values[-1]):.4g}, bound "
@@ -129,9 +129,10 @@ def audit(
     control: Control,
     kappa: float,
     *,
-    where: str = "path",
+    where: Literal["path"] | Sampler = "path",
     stepper: Stepper | None = None,
     steps_per_layer: int = 1,
+    rng: np.random.Generator | None = None,
 ) -> Audit:
     """Where r = (grad V, F) + kappa V is > 0, which samples decay as asked, and Groenwall's bound.
 
@@ -139,15 +140,20 @@ def audit(
     r <= v(t) gives V(T) <= e^(-kappa T) V(0) + int_0^T e^(-kappa (T - s)) v(s) ds.
 
     kappa : > 0
+    where : "path", or a sampler, whose states and times are looked at for r > 0 instead of those of
+        the paths; decay and Groenwall's bound are those of the paths in any case
     stepper, steps_per_layer : of the paths, whose ends of steps are looked at; RK4() unless said
         otherwise
-    raises ValueError for kappa <= 0, TypeError for a problem without a terminal Loss
+    rng : of the sampler; the Generator of seed 0 if None
+    raises ValueError for kappa <= 0 and for starts outside the sampler's set, TypeError for a
+        problem whose terminal cost is not the loss of a readout
     Source: LyaNet, section 3, corrected: without a dynamic projection, and with Groenwall's lemma.
     """
     control = problem.space.check("control", control)
     kappa = check_positive("kappa", kappa)
-    if where != "path":
-        raise ValueError(f"where must be 'path', got {where!r}")
+    if where != "path" and not isinstance(where, Sampler):
+        raise TypeError(f"where must be 'path' or a sampler such as Cube(3.0), got {where!r}")
+    loss = lyapunov_function(problem).loss
     run = integrate(
         problem.network,
         control,
@@ -157,50 +163,45 @@ def audit(
         steps_per_layer=steps_per_layer,
     )
     times, states = run.trajectory.times, run.trajectory.states
-    found = [
-        _pointwise(problem, control, f, float(t), kappa) for f, t in zip(states, times, strict=True)
-    ]
-    values, violations = (np.stack(x) for x in zip(*found, strict=True))
+    blocks = problem.functional.terminal_values(control)
+    values = np.stack([problem.functional.terminal_costs(f, blocks) for f in states])
+    violations = violation(problem, control, states, times, kappa)
+    elsewhere = escaping = None
+    if isinstance(where, Sampler):
+        where.check(problem, kappa)
+        points = where.draw(problem, check_rng("rng", rng), lambda: (times, states))
+        elsewhere = violation(problem, control, points.states, points.times, kappa)
+        if isinstance(where, SetSampler):
+            inside = np.all(where.contains(states), axis=0)
+            escaping = share(int(np.sum(~inside)), len(inside))
     samples, horizon = values.shape[1], float(times[-1])
     decayed = np.exp(-kappa * times)[:, None] * values[0]
     meeting = share(int(np.all(values <= decayed * (1.0 + 1e-12), axis=0).sum()), samples)
     weighted = np.exp(-kappa * (horizon - times))[:, None] * np.maximum(violations, 0.0)
     bounds = decayed[-1] + np.trapezoid(weighted, times, axis=0)
-    violating = share(int(np.any(violations > 0.0, axis=0).sum()), samples)
+    looked = violations if elsewhere is None else elsewhere
+    violating = share(int(np.any(looked > 0.0, axis=0).sum()), samples)
     return Audit(
         kappa,
         horizon,
-        where,
+        "the paths" if where == "path" else f"{where!r}",
         times,
         values,
         violations,
-        None,
+        elsewhere,
         violating,
         meeting,
         bounds,
-        threshold_of(problem.terminal),
-        None,
+        threshold_of(loss),
+        escaping,
     )
 
 
 def threshold_of(loss: object) -> float | None:
     """The number below which this loss means the right class: weight (log 2 - gamma) for
-    cross-entropy truncated at gamma, None for other losses.
+    cross-entropy truncated at gamma, None for other losses and for gamma >= log 2.
     """
     if not isinstance(loss, CrossEntropy):
         return None
-    return loss.weight * (float(np.log(2.0)) - (loss.truncation or 0.0))
-
-
-def _pointwise(
-    problem: LearningProblem, control: Control, f: Array, t: float, kappa: float
-) -> tuple[Array, Array]:
-    """V and r, (M,) each, at states f (N, M)."""
-    loss, network, readout = problem.terminal, problem.network, problem.readout
-    if not isinstance(loss, Loss) or problem.target is None:
-        raise TypeError(f"problem.terminal must be a Loss, V, with a target, got {loss!r}")
-    values, measure = control.at(t), readout.measure(network)
-    o = readout.output(network, f, values)
-    value, slope = loss.value_and_gradient(o, problem.target, measure)
-    p = readout.vjp(network, f, values, slope)[0]
-    return value, network.weights @ (p * network.velocity(f, values, t)) + kappa * value
+    below = loss.weight * (float(np.log(2.0)) - (loss.truncation or 0.0))
+    return below if below > 0.0 else None

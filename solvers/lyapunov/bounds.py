@@ -152,9 +152,7 @@ class Row:
         """(D, B) each: bounds of the gradient of v.f on the boxes."""
         return self._backward(self._forward(centre, radius)[2], centre.shape[1])
 
-    def _forward(
-        self, c: Array, r: Array
-    ) -> tuple[Array, Array, list[tuple[Array, Array]]]:
+    def _forward(self, c: Array, r: Array) -> tuple[Array, Array, list[tuple[Array, Array]]]:
         """Centre and radius of the interval of v.f, (B,) each, and the slopes, layer by layer."""
         slopes, sigma = [], self.activation
         for w, size, b in self.maps[:-1]:
@@ -275,7 +273,9 @@ def least(
         np.minimum.at(high, items, np.concatenate([f.high for f in found]))
         np.add.at(looked, items, 1)
         total += items.size
-        enough = high * (1.0 - np.sign(high) * gap) if target is None else np.full(high.size, target)
+        enough = (
+            high * (1.0 - np.sign(high) * gap) if target is None else np.full(high.size, target)
+        )
         done = below > enough[items] if target is not None else below >= enough[items]
         if target is not None:
             done |= high[items] <= target

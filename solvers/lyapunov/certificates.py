@@ -76,12 +76,13 @@ class ScalarCertificate:
             return float(0.5 * kappa * room / -np.expm1(-kappa * horizon))
         if self.kind == "multiplicative":
             return float(0.5 * (kappa - np.log(start / threshold) / horizon))
-        # V' <= 0 wherever V = threshold for d below this, and V' <= d everywhere
-        rest = kappa * threshold / -np.expm1(-threshold)
+        rest = kappa * threshold / -np.expm1(-threshold)  # d with v' = 0 at the threshold
+        if start == threshold:
+            return float(0.5 * rest)
         most = rest + kappa * threshold + threshold / horizon
         while self.bound(most) < threshold:
             most *= 2.0
-        push = brentq(lambda d: self.bound(d) - threshold, 0.0, most, xtol=1e-14, rtol=1e-14)
+        push = brentq(lambda d: self.bound(d) - threshold, 0.0, most, xtol=1e-14)  # type: ignore[arg-type]
         return 0.5 * float(push)  # type: ignore[arg-type]
 
 

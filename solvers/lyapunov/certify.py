@@ -19,6 +19,7 @@ What is proved is proved of the differential equation, not of a method with step
 covered where h times the slope of f_y - f_j in eta_y - eta_j is >= -1 too, which is not looked at.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -31,16 +32,15 @@ from continuum.losses import CrossEntropy
 from continuum.problem import LearningProblem
 from continuum.readouts import State
 
-from .audit import threshold_of
 from .bounds import Enclosed, Layers, Row, estimated_lipschitz, least
-from .certificates import SCALAR_KINDS, ScalarCertificate
+from .certificates import SCALAR_KINDS, ScalarCertificate, ScalarKind
 from .outcomes import labels_of
 
-Kind = Literal["barrier", "additive", "multiplicative", "sharp"]
+Kind = Literal["barrier"] | ScalarKind
 Status = Literal["proved", "estimated", "none"]
 _DEEPEST = 2
 """The most free coordinates of a face for which branch and bound is tried."""
-_ROUNDS, _DRAWS, _PIECES = 60, 256, 8
+_ROUNDS, _DRAWS, _PIECES, _FAR = 60, 256, 8, 1e3
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,9 @@ class Certificates:
         none = [r for r, s in zip(self.reasons, self.status, strict=True) if s == "none"]
         for reason in sorted(set(none)):
             lines.append(f"  none       {none.count(reason):5d}   {reason}")
-        for reason in sorted({r for r, s in zip(self.reasons, self.status, strict=True) if s == "estimated"}):
+        for reason in sorted(
+            {r for r, s in zip(self.reasons, self.status, strict=True) if s == "estimated"}
+        ):
             lines.append(f"  estimated means: {reason}")
         lines.append(
             "Of the differential equation with inputs that may move in time within the radius; "
@@ -185,7 +187,8 @@ class _Task:
         )
 
     def reach(self, radius: Array) -> Array:
-        """(M,): a bound of |eta_i(t)| for all inputs within `radius` (M,).
+        """(M,): a bound of |eta_i(t)| for all inputs within `radius` (M,), infinite if none is
+        found.
 
         From |f| <= b + a |eta|, or a bounded last layer; a bound R of the states makes one of |f|,
         whose product with T is the next R.
@@ -226,19 +229,13 @@ class _Face:
     row: Row
     chosen: Array
 
-    def boxes(self, radius: Array) -> tuple[Array, Array]:
-        """Centres and radii for inputs within `radius` (M,)."""
-        task, count = self.task, len(self.chosen)
-        rivals = task.classes - 2
-        if not task.free:
-            none = np.zeros((0, count))
-            return task.boxed(none, none, radius[self.chosen], self.chosen)
-        reach = task.reach(radius)[self.chosen]
-        low = [np.zeros((rivals, count))] + [-reach[None, :]] * (task.free - rivals)
-        high = [np.broadcast_to(2.0 * reach, (rivals, count))] + [reach[None, :]] * (
-            task.free - rivals
-        )
-        low, high = np.concatenate(low), np.concatenate(high)
+    def boxes(self, radius: Array, reach: Array) -> tuple[Array, Array]:
+        """Centres and radii for inputs within `radius` (M,), states within `reach` (M,)."""
+        task, far = self.task, reach[self.chosen]
+        low = np.zeros((task.free, len(far)))
+        high = np.broadcast_to(2.0 * far, low.shape).copy()
+        if not task.layers.field.centred:
+            low[-1], high[-1] = -far, far
         return task.boxed(low, high, radius[self.chosen], self.chosen)
 
 
@@ -274,15 +271,13 @@ def _barrier(task: _Task, radius: float | None, rtol: float) -> Certificates:
 
     def proves(trial: Array, open_: Array) -> tuple[Array, Array]:
         """(M,) each: for which samples the barrier holds, and for which it fails somewhere."""
-        holds, fails = open_.copy(), np.zeros(task.samples, dtype=bool)
+        reach, fails = task.reach(trial), np.zeros(task.samples, dtype=bool)
+        holds = open_ & np.isfinite(reach)
         for face in faces:
             sub = replace(face, chosen=face.chosen[holds[face.chosen]])
             if not sub.chosen.size:
                 continue
-            centre, half = sub.boxes(trial)
-            if not np.all(np.isfinite(half)):
-                holds[sub.chosen] = False
-                continue
+            centre, half = sub.boxes(trial, reach)
 
             def bounded(items: Array, c: Array, r: Array, row: Row = sub.row) -> Enclosed:
                 return row.enclosed(c, r)
@@ -321,7 +316,9 @@ def _given_radius(radius: float, holds: Array, fails: Array, estimate: Array) ->
     return Certificates("barrier", radii, tuple(status), tuple(reasons))
 
 
-def _largest(proves: object, start: Array, guess: Array, rtol: float) -> Array:
+def _largest(
+    proves: Callable[[Array, Array], Array], start: Array, guess: Array, rtol: float
+) -> Array:
     """(M,): the largest radius for which `proves(radii, open)` holds, to rtol, by bisection; 0 for
     samples not in `start`.
     """
@@ -332,10 +329,12 @@ def _largest(proves: object, start: Array, guess: Array, rtol: float) -> Array:
         if not open_.any():
             break
         grown = np.where(low > 0.0, 1.25 * low, guess)
-        middle = np.where(low > 0.0, 0.5 * (low + np.where(np.isfinite(high), high, 0.0)), 0.25 * high)
+        middle = np.where(
+            low > 0.0, 0.5 * (low + np.where(np.isfinite(high), high, 0.0)), 0.25 * high
+        )
         trial = np.where(np.isfinite(high), middle, grown)
         trial = np.where(open_, trial, 0.0)
-        good = proves(trial, open_)  # type: ignore[operator]
+        good = proves(trial, open_)
         low = np.where(open_ & good, trial, low)
         high = np.where(open_ & ~good, trial, high)
     return low
@@ -346,13 +345,10 @@ def _estimated_barrier(task: _Task, faces: list[_Face], radius: float | None) ->
     were sampled, 0 where f_y - f_j <= 0 at one of them.
     """
     at = np.full(task.samples, 0.0 if radius is None else radius)
-    found = np.full(task.samples, np.inf)
+    found, reach = np.full(task.samples, np.inf), np.minimum(task.reach(at), _FAR)
     n, draws = len(task.x), _DRAWS
     for face in faces:
-        centre, half = face.boxes(at)
-        if not np.all(np.isfinite(half)):
-            found[face.chosen] = 0.0
-            continue
+        centre, half = face.boxes(at, reach)
         half[task.free : task.free + n] = 0.0
         place = task.rng.uniform(-1.0, 1.0, (draws, len(centre), 1))
         place[:, -1, 0] = np.linspace(-1.0, 1.0, draws)  # the time, where there is one
@@ -384,12 +380,10 @@ def _from_estimates(
 
 
 def _scalar(
-    task: _Task, kind: Kind, radius: float | None, kappa: float | None, rtol: float
+    task: _Task, kind: ScalarKind, radius: float | None, kappa: float | None, rtol: float
 ) -> Certificates:
-    threshold = threshold_of(task.problem.terminal)
-    loss = task.problem.terminal
-    if threshold is None or not isinstance(loss, CrossEntropy) or loss.weight != 1.0:
-        raise ValueError(f"{kind} certificates need terminal=CrossEntropy() of weight 1")
+    if task.problem.terminal != CrossEntropy():
+        raise ValueError(f"{kind} certificates need terminal=CrossEntropy(), of weight 1, whole")
     start = float(np.log(task.classes))
 
     def limits(kappas: Array) -> Array:
@@ -398,7 +392,7 @@ def _scalar(
         for m, one in enumerate(kappas):
             if one > 0.0 and np.isfinite(one):
                 certificate = ScalarCertificate(kind, one, start, task.horizon)
-                found[m] = certificate.limit(threshold) * (1.0 - 1e-10)
+                found[m] = certificate.limit() * (1.0 - 1e-10)
         return found
 
     if task.classes > 2 or task.free > 1:
@@ -530,7 +524,7 @@ def _sampled_decay(task: _Task, radius: float | None) -> tuple[Array, Array]:
     """
     k, horizon = task.classes, task.horizon
     at = np.full(task.samples, 0.0 if radius is None else radius)
-    reach = np.minimum(task.reach(at), 1e3)
+    reach = np.minimum(task.reach(at), _FAR)
     found, steep = np.full(task.samples, np.inf), np.zeros(task.samples)
     control_rows = [task.layers.row(v) for v in np.eye(k)]
     for m, (y, bound) in enumerate(zip(task.labels, reach, strict=True)):
@@ -538,7 +532,7 @@ def _sampled_decay(task: _Task, radius: float | None) -> tuple[Array, Array]:
         if task.layers.field.centred:
             states = states - np.mean(states, axis=0)
         value = np.log(np.sum(np.exp(states - states[y]), axis=0))
-        near = np.argsort(value)[: _DRAWS]
+        near = np.argsort(value)[:_DRAWS]
         states, value = states[:, near], value[near]
         states, value = states[:, value <= np.log(k)], value[value <= np.log(k)]
         states = np.concatenate([np.zeros((k, 1)), states], axis=1)
