@@ -1,6 +1,7 @@
 """What the studies of two classes in the plane keep of a trained field, and how it is drawn."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -163,8 +164,17 @@ def answer(
 
 
 def plot(name: Name, cases: Sequence[xr.Dataset]) -> list[Picture]:
-    """Three pictures: fields, boundaries and numbers of all contenders."""
-    return [_fields(name, cases), _boundaries(name, cases), _numbers(name, cases)]
+    """Fields, boundaries and numbers of all contenders: three pictures for each setting."""
+    groups: dict[tuple[tuple[str, object], ...], list[xr.Dataset]] = {}
+    for case in cases:
+        given = case_parameters(case)
+        setting = tuple((key, value) for key, value in given.items() if key != "contender")
+        groups.setdefault(setting, []).append(case)
+    pictures = []
+    for n, group in enumerate(groups.values()):
+        found = (_fields(name, group), _boundaries(name, group), _numbers(name, group))
+        pictures += [replace(p, name=f"{p.name}_{n}") for p in found] if n else list(found)
+    return pictures
 
 
 def _grid(x: np.ndarray, y: np.ndarray) -> np.ndarray:
