@@ -74,7 +74,8 @@ def test_few_active_pairs(rng, monkeypatch):
     problem = posed(rng, 60, target=rng.standard_normal((UNITS, 60)))
     share = compared(problem, problem.space.random(rng, 2.0), monkeypatch, kappa=1e-3)
     assert 0.2 < share < 0.6  # so that the branch which gathers them is taken
-    share = compared(problem, problem.space.random(rng, 2.0), monkeypatch, 1e-6, sampler=Tube(10.0))
+    control = -1.0 * problem.space.random(rng, 2.0)
+    share = compared(problem, control, monkeypatch, 1e-6, sampler=Tube(10.0))
     assert 0.2 < share < 0.6
 
 
