@@ -52,8 +52,9 @@ def train_in_time(
     scheme : "explicit" is Euler's method, which ends in a band around 0 for exponents < 1;
         "semi-implicit" takes the error of the end of a step with coefficients of its beginning;
         "implicit" is backward Euler; "exact" solves the equation of the errors, where they have one
-        of their own: SignLaw for one sample, PowerLaw for one sample and PseudoinverseLaw for
-        any number on an output that is affine in the weights
+        of their own: SignLaw for one sample, PowerLaw for one sample with an output affine in the
+        weights, PseudoinverseLaw for independent samples with such outputs, or sigmoids of them
+    initial : zero unless given, which can be a trap for a network
     model : the problem, with the same controls, from which the law takes its derivatives (signs of
         the inputs for SignLaw), where it differs from what is trained, as for perturbed inputs
     disturbance : d, or d(t), a control: w' = u(w) + d to the horizon; not for scheme="exact"
@@ -80,7 +81,8 @@ def train_in_time(
         raise ValueError(
             "scheme='exact' needs errors with an equation of their own and no disturbance: one "
             "sample for SignLaw, one with an output affine in the weights for PowerLaw, "
-            "independent rows of such outputs for PseudoinverseLaw; take 'semi-implicit'"
+            "independent samples with such outputs, or sigmoids of them, for PseudoinverseLaw; "
+            "take 'semi-implicit' or 'explicit'"
         )
     start = plant.space.zeros() if initial is None else plant.space.check("initial", initial)
     count = max(1, math.ceil(horizon / step - 1e-9))
@@ -130,9 +132,10 @@ class _Steps:
         for n in range(count + 1):
             time = min(n * step, horizon) if n < count else horizon
             self.recent.append(e)
-            stop = run.record(w, self._numbers(time, w, e), last=n == count)
             largest = float(np.max(np.abs(e)))
-            if largest <= atol and self.disturbance is None:
+            settled = largest <= atol and self.disturbance is None
+            stop = run.record(w, self._numbers(time, w, e), last=settled or n == count)
+            if settled:
                 words = f"max |e| = {largest:.3g} at pseudo-time {time:.6g}"
                 return run.solution(Status.SETTLED, self._said(words))
             if stop:
