@@ -22,8 +22,8 @@ from .endpoints import CostSum
 from .functional import RunningCost, Tracking
 from .kernels import KernelFormat
 from .losses import Loss, WeightedLoss
-from .networks import Chain
-from .networks.maps import Inputs, Offset, Pointwise, Product
+from .networks import Chain, Inputs
+from .networks.maps import Offset, Pointwise, Product
 from .pair_sets import ConvexHull, Pairs
 from .penalties import BlockPenalty, Penalty, SobolevPenalty, Tikhonov, sum_of, terms_of
 from .problem import LearningProblem

@@ -73,7 +73,7 @@ class ResNet:
             raise ValueError(
                 f"network has {len(network.weights)} units, the layers have {self.units}"
             )
-        space = network.controls(self.mesh)
+        space = network.controls(self.mesh, in_time="layers")
         starts = self.mesh.nodes[:-1].tolist()
         values = [block_values(network, *pair) for pair in zip(self.layers, starts, strict=True)]
         return space.sample(

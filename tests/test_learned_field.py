@@ -172,6 +172,19 @@ def test_its_resnet_is_euler(name, view, rng):
     resnet = ResNet.from_control(network, control)
     final = integrate(network, control, initial, Euler()).trajectory.final
     np.testing.assert_allclose(resnet(initial), final, rtol=0, atol=1e-14)
+    back = resnet.to_control(network)
+    for n in control:
+        for layer in back[n]:
+            np.testing.assert_allclose(layer, control[n], rtol=0, atol=1e-15)
+
+
+def test_a_layer_with_another_fixed_matrix_is_refused(rng):
+    fields = [LearnedField(3, 2, (4,), tanh, scale=s) for s in (0.5, 0.7)]
+    x = rng.standard_normal((2, 4))
+    networks = [field.at(x) for field in fields]
+    resnet = ResNet.from_control(networks[0], networks[0].controls(MESH).random(rng))
+    with pytest.raises(ValueError, match="the layer at t = 0 has another matrix"):
+        resnet.to_control(networks[1])
 
 
 def test_a_norm_bound_is_no_sublayer(rng):

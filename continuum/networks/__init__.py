@@ -2,18 +2,9 @@
 
 from .bottleneck import Bottleneck
 from .chain import Chain, Rows
+from .fixed_maps import FixedLinear, Inputs, NormBound
 from .learned_field import FieldAt, LearnedField
-from .maps import (
-    Adjoint,
-    FixedLinear,
-    Inputs,
-    Linear,
-    Map,
-    NormBound,
-    Offset,
-    Pointwise,
-    Product,
-)
+from .maps import Adjoint, Linear, Map, Offset, Pointwise, Product
 from .network import Network, Time, Values
 from .neural_ode import NeuralODE
 from .neural_ode2 import NeuralODE2

@@ -12,18 +12,8 @@ from ..checks import check_count, check_name
 from ..kernels import Kernel, KernelFormat
 from ..quadrature import Grid
 from ..time_axes import TimeKind
-from .maps import (
-    Inputs,
-    Linear,
-    Map,
-    NormBound,
-    Offset,
-    Pointwise,
-    Product,
-    Space,
-    describe,
-    measure,
-)
+from .fixed_maps import Inputs, NormBound
+from .maps import Linear, Map, Offset, Pointwise, Product, Space, describe, measure
 from .maps import same_space as same
 from .network import Network, Time, Values
 

@@ -13,7 +13,8 @@ from ..controls import Control, ControlSpace
 from ..meshes import TimeMesh
 from ..time_axes import Norm, TimeKind
 from .chain import Chain
-from .maps import FixedLinear, Inputs, Linear, Map, NormBound, Offset, Pointwise
+from .fixed_maps import FixedLinear, Inputs, NormBound
+from .maps import Linear, Map, Offset, Pointwise
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,8 +22,8 @@ from continuum.controls import Control
 from continuum.endpoints import CostSum
 from continuum.functional import RunningCost, Tracking, rests
 from continuum.losses import AbsoluteError, Loss, SquaredError, WeightedLoss
-from continuum.networks import Chain
-from continuum.networks.maps import Inputs, Linear, Offset, Pointwise, Product
+from continuum.networks import Chain, Inputs
+from continuum.networks.maps import Linear, Offset, Pointwise, Product
 from continuum.problem import LearningProblem
 from continuum.readouts import WEIGHT, Projection, State, TrainableReadout
 

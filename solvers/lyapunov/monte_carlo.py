@@ -16,9 +16,9 @@ from ..adjoint.discretize import discretize
 from ..steps.implicit import ImplicitRungeKutta
 from ..steps.tableaux import RK4, RungeKutta
 from .objective import DrawnObjective, check_problem, check_steps
+from .pairs import Pairs, takes, violations
 from .pointwise import Points, Violations, active, hinged
 from .samplers import Sampler
-from .shared_states import Pairs, shared_violation, takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class MonteCarloLyapunov(DrawnObjective):
         problem, network, points = self.problem, self.problem.network, self.points(control)
         if isinstance(network, FieldAt) and takes(problem, control, points):
             pairs = Pairs.of(problem, control, points, self.kappa)
-            r, bars = shared_violation(network, control, pairs, total is not None)
+            r, bars = violations(network, control, pairs, total is not None)
             if total is not None:
                 problem.space.scatter(total, 0, 0.0, bars, 1.0)
             return r.T

@@ -84,7 +84,7 @@ def picture(cases: Sequence[xr.Dataset], name: str, words: str, level: float) ->
         f"many epochs; over the last half of them training errors still fell, {_falls(cases)}, so "
         "speeds are compared, not limits. The update of the first law is "
         f"{pushes[0]:.1f} times as long as that of the descent of E at the start, {pushes[1]:.1f} "
-        "times at its end: the power of the gradient makes it fast, not the loss. No settling "
+        "times at its end, with the same k and the same loss. No settling "
         f"time was known before the run: {cases[0].attrs['bound']}."
     )
     return Picture(name, caption, figure)

@@ -11,10 +11,10 @@ from solvers.finite_time.laws import Moment
 from solvers.finite_time.plants import plant_of
 
 from ..shared import described
-from .courses import course, first_below, law_of
+from .courses import Course, course, first_below, law_of
 from .drawing import log_spaced, names_of, sampled
 
-UNITS = {"threshold": "epochs", "rises": "steps", "seconds": "s"}
+UNITS = {"threshold": "epochs", "threshold_seconds": "s", "rises": "steps", "seconds": "s"}
 
 
 def five_laws(
@@ -45,7 +45,8 @@ def compared(
     level : of the training, up to which epochs are counted;  every : how often errors are looked at
     laws : the first of which is compared with "E" at the start and at its own end, see `push`
     train, test: (method, epoch); final_...: at the end; threshold: epochs until the level, NaN if
-    never; rises: steps in which the method's own loss rose; seconds: of the run, looks included.
+    never; threshold_seconds: its seconds; rises: steps in which the method's own loss rose;
+    seconds: of the run, looks included.
     returns them, and the last controls
     """
     moments = log_spaced(epochs, every)
@@ -61,6 +62,7 @@ def compared(
             ("final_train", run.seen["rms"][-1]),
             ("final_test", run.seen["test_rms"][-1]),
             ("threshold", first_below(run, "rms", level)),
+            ("threshold_seconds", _seconds_at(run, first_below(run, "rms", level))),
             ("rises", run.rises),
             ("seconds", run.seconds[-1]),
         ):
@@ -108,14 +110,16 @@ def sentences(cases: Sequence[xr.Dataset], level: float) -> str:
             for what in ("final_train", "final_test", "rises", "seconds")
         )
         reached = np.sort([case["threshold"].values[k] for case in cases])  # NaN last
-        ends = " to ".join(
-            dict.fromkeys(f"{n:.0f}" if n == n else "never" for n in reached[[0, -1]])
-        )
+        ends = [f"{n:.0f}" if np.isfinite(n) else "never" for n in reached[[0, -1]]]
         rows.append(
             f"{name}: {train:.3f}/{test:.3f}, {level:g} after {' to '.join(dict.fromkeys(ends))}, "
             f"rises {rises:.0f}, {seconds:.1f} s"
         )
     return "; ".join(rows)
+
+
+def _seconds_at(run: Course, epoch: float) -> float:
+    return float(run.seconds[run.epochs == epoch][0]) if np.isfinite(epoch) else float("nan")
 
 
 def outputs(problem: LearningProblem, control: Control) -> np.ndarray:

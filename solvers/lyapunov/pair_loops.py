@@ -1,4 +1,4 @@
-"""Compiled leaf loops on the pairs of M samples and S states that all samples share.
+"""Compiled leaf loops on the pairs of M samples and S states of each.
 
 Arrays of pairs are (h, M S), contiguous, the states of one sample side by side.  The reference is
 the generic path of `pointwise.py`.  code, parameter : those of an activation (continuum.compiled);
@@ -20,19 +20,21 @@ def _total(row):
 
 
 @compiled
-def spread(code, parameter, of_states, of_samples, known, out):
-    """out_(m s) = sigma(u_(m s)), u_(m s) = of_states_s + of_samples_m; `known` gets u where it is
-    another array than `out`.
+def spread(code, parameter, of_states, of_samples, begun, known, out):
+    """out_(m s) = sigma(u_(m s)), u_(m s) = of_states_s + of_samples_m, and what is in `out`
+    already if `begun`; `known` gets u where it is another array than `out`.
 
     of_states : (h, S);  of_samples : (h, M)
     """
     count = of_states.shape[1]
     for i in range(out.shape[0]):
         row, states, samples = out[i], of_states[i], of_samples[i]
+        if not begun:
+            row[:] = 0.0
         for m in range(samples.size):
             part, sample = row[m * count : (m + 1) * count], samples[m]
             for s in range(count):
-                part[s] = states[s] + sample
+                part[s] += states[s] + sample
         if known.size:
             known[i] = row
         activate_row(code, parameter, row)

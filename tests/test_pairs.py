@@ -1,4 +1,4 @@
-"""Pairs of samples and shared states, against the generic path."""
+"""Pairs of samples and states, shared by all or not, against the generic path."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from continuum import (
     tanh,
 )
 from solvers.lyapunov import Cube, MonteCarloLyapunov, Tube, monte_carlo
-from solvers.lyapunov.shared_states import takes
+from solvers.lyapunov.pairs import takes
 
 UNITS, INPUTS = 3, 5
 
@@ -33,9 +33,9 @@ def posed(rng, samples=40, activation=tanh, hidden=(6, 7), target=None, **option
     )
 
 
-def compared(problem, control, monkeypatch, kappa=2.0, states=20):
+def compared(problem, control, monkeypatch, kappa=2.0, states=20, sampler=None):
     """Both ways: (share of active pairs, errors of value, share and gradient)."""
-    loss = MonteCarloLyapunov(problem, kappa, Cube(3.0, states=states))
+    loss = MonteCarloLyapunov(problem, kappa, sampler or Cube(3.0, states=states))
     assert takes(problem, control, loss.points(control))
     value, gradient = loss.value_and_gradient(control)
     share = loss.active_share(control)
@@ -59,7 +59,9 @@ def compared(problem, control, monkeypatch, kappa=2.0, states=20):
 )
 def test_the_generic_path_gives_the_same(rng, activation, options, monkeypatch):
     problem = posed(rng, activation=activation, **options)
-    compared(problem, problem.space.random(rng, 0.5), monkeypatch)
+    control = problem.space.random(rng, 0.5)
+    compared(problem, control, monkeypatch)
+    compared(problem, control, monkeypatch, sampler=Tube(0.7, 2))
 
 
 @pytest.mark.parametrize(("samples", "states"), [(1, 3), (7, 300), (5, 1500), (90, 32), (1030, 2)])
@@ -72,17 +74,19 @@ def test_few_active_pairs(rng, monkeypatch):
     problem = posed(rng, 60, target=rng.standard_normal((UNITS, 60)))
     share = compared(problem, problem.space.random(rng, 2.0), monkeypatch, kappa=1e-3)
     assert 0.2 < share < 0.6  # so that the branch which gathers them is taken
+    control = -1.0 * problem.space.random(rng, 2.0)
+    share = compared(problem, control, monkeypatch, 1e-6, sampler=Tube(10.0))
+    assert 0.2 < share < 0.6
 
 
 def test_what_it_does_not_take(rng):
-    def refused(problem, sampler=None):
+    def refused(problem):
         control = problem.space.random(rng)
-        loss = MonteCarloLyapunov(problem, 1.0, sampler or Cube(3.0))
+        loss = MonteCarloLyapunov(problem, 1.0, Cube(3.0))
         return not takes(problem, control, loss.points(control))
 
     plain = posed(rng)
     assert not refused(plain)
-    assert refused(plain, Tube())
     assert refused(posed(rng, hidden=()))
     assert refused(posed(rng, norm_bound=2.0))
     trained = LearningProblem(

@@ -1,7 +1,8 @@
-"""The violation of the decay condition at all pairs of samples and of states that they share.
+"""The violation of the decay condition at many states of every sample of a `LearnedField`.
 
-A pair (sample m, state s) costs what its layers cost but the first, whose shares of samples and of
-states are computed once each; backwards only the pairs with r > 0 count.
+A pair (sample m, state s) costs what its layers cost but the first, in which the share of the
+sample is computed once, that of a state which all samples share once too; backwards only the pairs
+with r > 0 count.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from continuum.networks import FieldAt, FixedLinear
 from continuum.networks.network import Values
 from continuum.problem import LearningProblem
 
-from . import shared_loops as loops
+from . import pair_loops as loops
 from .pointwise import Points, lyapunov_function
 
 COLUMNS = 1024
@@ -26,12 +27,13 @@ DENSE = 0.7
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """What is asked of M samples and S states.
+    """What is asked of M samples and S states of each.
 
-    states : (k, S);  times : (S,), the time of each state
+    states : (k, 1, S) where all samples share them, or (k, M, S)
+    times : (S,), the time of each state
     slopes : p (k, M, S), the derivative of V in the state
     potential : kappa V (M, S)
-    weights : q (M, 1) or (M, S)
+    weights : q (M, 1)
     """
 
     states: Array
@@ -42,34 +44,35 @@ class Pairs:
 
     @staticmethod
     def of(problem: LearningProblem, control: Control, points: Points, kappa: float) -> "Pairs":
-        """V and p are computed once for each state and each target that samples have in common."""
-        cost, network = lyapunov_function(problem), problem.network
-        states = np.ascontiguousarray(points.states[:, :, 0].T)
-        units, count = states.shape
-        first, own = _distinct(np.asarray(cost.target))
+        """At a shared state V and p are computed once for each target that samples have in
+        common.
+        """
+        cost, samples = lyapunov_function(problem), problem.initial.shape[1]
+        states = np.ascontiguousarray(np.transpose(points.states, (1, 2, 0)))
+        units, columns, count = states.shape
+        first = own = np.arange(samples)
+        if columns == 1:
+            first, own = _distinct(np.asarray(cost.target))
         values, slopes, _ = cost.batch(np.repeat(first, count)).density_and_vjp(
-            network,
-            np.tile(states, len(first)),
+            problem.network,
+            np.broadcast_to(states, (units, len(first), count)).reshape(units, -1),
             problem.functional.terminal_values(control),
             problem.mesh.horizon,
             np.ones(count * len(first)),
         )
-        return Pairs(
-            states,
-            points.times,
-            slopes.reshape(units, -1, count)[:, own],
-            kappa * values.reshape(-1, count)[own],
-            problem.sample_weights[:, None] / count,
-        )
+        slopes, values = slopes.reshape(units, -1, count), kappa * values.reshape(-1, count)
+        if columns == 1:
+            slopes, values = slopes[:, own], values[own]
+        weights = problem.sample_weights[:, None] / count
+        return Pairs(states, points.times, slopes, values, weights)
 
 
 def takes(problem: LearningProblem, control: Control, points: Points) -> bool:
     """True for a `FieldAt` with hidden layers of compiled activations, without a bound of its norm,
-    all of its blocks constant in time, at states that all samples share, and a readout without
-    trained blocks; in NumPy's arrays.
+    all of its blocks constant in time, and a readout without trained blocks; in NumPy's arrays.
     """
     network, trained = problem.network, {b.name for b in problem.space.trained}
-    if not isinstance(network, FieldAt) or points.states.shape[2] != 1:
+    if not isinstance(network, FieldAt):
         return False
     names = network.block_shapes
     arrays = (points.states, network.inputs, *(control[name] for name in names))
@@ -84,39 +87,41 @@ def takes(problem: LearningProblem, control: Control, points: Points) -> bool:
     )
 
 
-def shared_violation(
+def violations(
     network: FieldAt, c: Values, pairs: Pairs, derivative: bool = True
 ) -> tuple[Array, dict[str, Array]]:
     """r = (p, F) + kappa V at all pairs, (M, S), and the derivative of sum q max(0, r) in the
     blocks, p held; no blocks if not `derivative`.
     """
-    states, slopes, x = pairs.states, pairs.slopes, network.inputs
-    (k, count), samples = states.shape, x.shape[1]
-    chain = _Layers(network, c)
-    of_states, of_samples = chain.first(states, pairs.times, x)
+    (k, samples, count), shared = pairs.slopes.shape, pairs.states.shape[1] == 1
+    chain = _Layers(network, c, pairs)
     step = max(1, min(samples, COLUMNS // count))
     room = chain.room(step * count)
     r = np.empty((samples, count))
-    weights = np.broadcast_to(pairs.weights, r.shape)
     total = _Totals(chain, count, samples)
     for begin in range(0, samples, step):
         part = slice(begin, min(begin + step, samples))
-        p = np.ascontiguousarray(slopes[:, part]).reshape(k, -1)
-        hidden, known, w = chain.forward(of_states, of_samples[:, part].copy(), room, p.shape[1])
+        p = np.ascontiguousarray(pairs.slopes[:, part]).reshape(k, -1)
+        own = None if shared else np.ascontiguousarray(pairs.states[:, part]).reshape(k, -1)
+        hidden, known, w = chain.forward(own, part, room, p.shape[1])
         np.matmul(chain.readout.T, p, out=w)
         sums = pairs.potential[part].reshape(-1) + chain.offset @ p
         loops.paired(w, hidden[-1], sums)
         r[part] = sums.reshape(-1, count)
         if derivative:
-            q = np.where(sums > 0, weights[part].reshape(-1), 0.0)
-            total.add(hidden, known, p, w, q, part)
-    return r, total.blocks(states, pairs.times, x) if derivative else {}
+            q = np.where(sums > 0, np.repeat(pairs.weights[part, 0], count), 0.0)
+            total.add(hidden, known, own, p, w, q, part)
+    return r, total.blocks(pairs, network.inputs) if derivative else {}
 
 
 class _Layers:
-    """The arrays of a field, and its forward pass."""
+    """The arrays of a field, and its forward pass.
 
-    def __init__(self, network: FieldAt, c: Values) -> None:
+    of_states (h, S), of_samples (h, M) : what the number of a state and that of a sample say of the
+        argument of the first layer
+    """
+
+    def __init__(self, network: FieldAt, c: Values, pairs: Pairs) -> None:
         field = network.field
         self.timed, self.layers = field.timed, len(field.hidden)
         activation = field.activation
@@ -129,14 +134,14 @@ class _Layers:
         readout, offset = c[f"weight{self.layers + 1}"], c[f"bias{self.layers + 1}"]
         self.readout = readout if self.mixing is None else self.mixing @ readout
         self.offset = offset if self.mixing is None else self.mixing @ offset
-
-    def first(self, states: Array, times: Array, x: Array) -> tuple[Array, Array]:
-        """What states (h, S), with the offset, and samples (h, M) add in the first layer."""
-        w, units = self.weights[0], len(states)
-        of_states = w[:, :units] @ states + self.offsets[0][:, None]
+        w, x, (k, columns, count) = self.weights[0], network.inputs, pairs.states.shape
+        self.of_state = np.ascontiguousarray(w[:, :k])
+        self.of_states = np.repeat(self.offsets[0][:, None], count, axis=1)
+        if columns == 1:
+            self.of_states += self.of_state @ pairs.states[:, 0]
         if self.timed:
-            of_states += w[:, -1:] * times
-        return of_states, w[:, units : units + len(x)] @ x
+            self.of_states += w[:, -1:] * pairs.times
+        self.of_samples = w[:, k : k + len(x)] @ x
 
     def room(self, columns: int) -> list[Array]:
         """Values, arguments where derivatives read them, and one array more, of each layer."""
@@ -145,16 +150,29 @@ class _Layers:
         return [np.empty(h * columns) for h in (*wide, *known, wide[-1])]
 
     def forward(
-        self, of_states: Array, of_samples: Array, room: list[Array], columns: int
+        self, states: Array | None, part: slice, room: list[Array], columns: int
     ) -> tuple[list[Array], list[Array], Array]:
-        """(h_1, ..., h_L), what their slopes are known from, and room for another h_L."""
+        """(h_1, ..., h_L), what their slopes are known from, and room for another h_L.
+
+        states : (k, columns), None for shared ones
+        """
         count, wide = self.layers, [len(b) for b in self.offsets]
         shaped = [
             a[: h * columns].reshape(-1, columns)
             for a, h in zip(room, (*wide, *wide, wide[-1]), strict=True)
         ]
         hidden, arguments, w = shaped[:count], shaped[count : 2 * count], shaped[-1]
-        loops.spread(self.code, self.parameter, of_states, of_samples, arguments[0], hidden[0])
+        if states is not None:
+            np.matmul(self.of_state, states, out=hidden[0])
+        loops.spread(
+            self.code,
+            self.parameter,
+            self.of_states,
+            np.ascontiguousarray(self.of_samples[:, part]),
+            states is not None,
+            arguments[0],
+            hidden[0],
+        )
         for n in range(1, count):
             np.matmul(self.weights[n], hidden[n - 1], out=hidden[n])
             loops.activate(self.code, self.parameter, self.offsets[n], arguments[n], hidden[n])
@@ -167,6 +185,7 @@ class _Totals:
     def __init__(self, chain: _Layers, states: int, samples: int) -> None:
         self.chain = chain
         wide = [len(b) for b in chain.offsets]
+        self.of_state = np.zeros(chain.of_state.shape)
         self.of_states = np.zeros((wide[0], states))
         self.of_samples = np.zeros((wide[0], samples))
         self.weights = [np.zeros_like(w) for w in chain.weights]
@@ -178,6 +197,7 @@ class _Totals:
         self,
         hidden: list[Array],
         known: list[Array],
+        states: Array | None,
         p: Array,
         w: Array,
         q: Array,
@@ -193,6 +213,7 @@ class _Totals:
             hidden = [_gathered(columns, h) for h in hidden]
             known = hidden if same else [_gathered(columns, u) for u in known]
             p, w, q = _gathered(columns, p), _gathered(columns, w), q[columns]
+            states = None if states is None else _gathered(columns, states)
         else:
             columns = np.arange(len(q))
         c, d = q * p, np.multiply(w, q, out=w)
@@ -203,13 +224,17 @@ class _Totals:
             if n:
                 self.weights[n] += d @ hidden[n - 1].T
                 d = chain.weights[n].T @ d
+        if states is not None:
+            self.of_state += d @ states.T
         loops.collect(columns, d, self.of_states, self.of_samples[:, part])
 
-    def blocks(self, states: Array, times: Array, x: Array) -> dict[str, Array]:
+    def blocks(self, pairs: Pairs, x: Array) -> dict[str, Array]:
         """By the names of the network's blocks."""
-        parts = [self.of_states @ states.T, self.of_samples @ x.T]
+        if pairs.states.shape[1] == 1:
+            self.of_state = self.of_states @ pairs.states[:, 0].T
+        parts = [self.of_state, self.of_samples @ x.T]
         if self.chain.timed:
-            parts.append((self.of_states @ times)[:, None])
+            parts.append((self.of_states @ pairs.times)[:, None])
         self.weights[0] = np.concatenate(parts, axis=1)
         mixing = self.chain.mixing
         readout = self.readout if mixing is None else mixing.T @ self.readout
