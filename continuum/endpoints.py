@@ -11,8 +11,8 @@ from .blocks import Block, Coefficient
 from .checks import check_array
 from .controls import ControlSpace
 from .functional import RunningCost, Times
-from .networks import Chain, Inputs, Network
-from .networks.maps import NormBound, Offset, Pointwise
+from .networks import Chain, Inputs, Network, NormBound
+from .networks.maps import Offset, Pointwise
 from .networks.network import Values
 from .readouts import Projection, Readout, State
 
