@@ -4,10 +4,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ...bench.registry import claim
-from ..digits import ContenderName, Settings, contender, digits_data
+from ..digits import ContenderName, digits_data
 from ..planar import Contender, measures, plane, train
 from .common import PAPER
-from .digits import EPOCHS, SEEDS, STEP
+from .digits import EPOCHS, SEEDS, trained
 
 LENGTH = 286
 """2002 steps with batches of 64 of 400 points."""
@@ -81,7 +81,7 @@ def losses_along_the_way() -> dict[str, float]:
         for seed in SEEDS:
             data = digits_data(seed)
             curves = {
-                str(name): contender(name, data, seed, Settings(STEP, EPOCHS[name])).along(
+                str(name): trained(name, data, seed, EPOCHS[name]).along(
                     data.test, data.test_labels
                 )
                 for name in STOPPED_NAMES
