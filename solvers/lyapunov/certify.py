@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 
 from continuum.arrays import Array
-from continuum.checks import check_count, check_name, check_positive, check_rng
+from continuum.checks import check_count, check_name, check_positive, check_rng, check_type
 from continuum.controls import Control
 from continuum.losses import CrossEntropy
 from continuum.problem import LearningProblem
@@ -113,6 +113,7 @@ def certify(
     raises ValueError for another readout or start, kappa <= 0, and with proof=True for a
         certificate whose hypothesis was only sampled; TypeError for a network without inputs
     """
+    check_type("problem", problem, LearningProblem)
     control = problem.space.check("control", control)
     check_name("kind", kind, ("barrier", *SCALAR_KINDS))
     if radius is not None:
@@ -147,6 +148,7 @@ def estimated_radii(
 
     problem : as in `certify`, and raises as it
     """
+    check_type("problem", problem, LearningProblem)
     task = _task(problem, control, 1, rng)
     return _estimated_barrier(task, _faces(task), None)
 
