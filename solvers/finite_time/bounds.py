@@ -241,6 +241,8 @@ def _bias_bound(objective: ReducedObjective) -> float:
     field, last = network.field, f"bias{len(network.field.hidden) + 1}"
     if last not in trained or space.axes[last].length:
         return 0.0  # a block with coefficients in time has other flat coordinates
+    if field.norm_bound is not None:
+        return 0.0  # outputs that are bounded are hardly moved by a large bias
     derivative = problem.mesh.horizon * field.scale * moved
     if field.centred:
         derivative = derivative - np.mean(derivative, axis=1, keepdims=True)
