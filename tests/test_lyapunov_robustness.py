@@ -240,6 +240,19 @@ def test_the_groenwall_bound_is_met_with_equality_where_r_is_positive_throughout
     assert np.log2(errors[0] / errors[1]) == pytest.approx(2.0, abs=0.15)
 
 
+def test_the_groenwall_bound_of_controls_that_jump(linear, rng):
+    """The rule takes the control of each step at both of its ends: of second order still."""
+    problem, _, _ = linear
+    space = problem.network.controls(problem.mesh, in_time="layers")
+    moving, errors = replace(problem, controls=space), []
+    control = space.random(rng)
+    for count in (4, 8, 16):
+        found = audit(moving, control, 8.0, steps_per_layer=count)
+        assert np.all(found.violations > 0)
+        errors.append(np.max(np.abs(found.bounds - found.values[-1])))
+    assert np.all(np.abs(np.log2(np.divide(errors[:-1], errors[1:])) - 2.0) < 0.1)
+
+
 def test_audits_refuse_what_does_not_fit(linear):
     problem, control, _ = linear
     with pytest.raises(ValueError, match="kappa must be finite and positive"):

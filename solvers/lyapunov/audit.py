@@ -14,7 +14,7 @@ from continuum.problem import LearningProblem
 
 from ..flow.integrate import integrate
 from ..steps.tableaux import RK4, Stepper
-from .pointwise import lyapunov_function, violation
+from .pointwise import Points, Violations, lyapunov_function, violation
 from .samplers import Sampler, SetSampler
 
 LEVEL = 0.95
@@ -178,8 +178,12 @@ def audit(
     samples, horizon = values.shape[1], float(times[-1])
     decayed = np.exp(-kappa * times)[:, None] * values[0]
     meeting = share(int(np.all(values <= decayed * (1.0 + 1e-12), axis=0).sum()), samples)
-    weighted = np.exp(-kappa * (horizon - times))[:, None] * np.maximum(violations, 0.0)
-    bounds = decayed[-1] + np.trapezoid(weighted, times, axis=0)
+    kept = np.exp(-kappa * (horizon - times))[:, None]
+    # at the end of a step the control is that of its own layer, not of the next one
+    own = problem.mesh.layers_of(0.5 * (times[1:] + times[:-1]))
+    ends = Violations(problem, control, Points(states[1:], times[1:], own), kappa).r
+    two = kept[:-1] * np.maximum(violations[:-1], 0.0) + kept[1:] * np.maximum(ends, 0.0)
+    bounds = decayed[-1] + 0.5 * np.diff(times) @ two
     looked = violations if elsewhere is None else elsewhere
     violating = share(int(np.any(looked > 0.0, axis=0).sum()), samples)
     return Audit(
