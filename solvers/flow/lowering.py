@@ -211,17 +211,14 @@ class _Links:
             return self._product(one)
         if isinstance(one, FixedLinear):
             return self._fixed(one)
+        last = self.links[-1] if self.links else None
         if isinstance(one, Offset):
-            if (
-                not self.links
-                or self.links[-1].offset >= 0
-                or self.links[-1].activation is not None
-            ):
+            if last is None or last.offset >= 0 or last.activation is not None:
                 self.links.append(_Link(self.rows, self.rows))
             self.links[-1].offset = self._place(Part(one.block, (self.rows, 1)))
             return True
         if isinstance(one, Pointwise) and one.activation.code is not None:
-            if not self.links or self.links[-1].activation is not None:
+            if last is None or last.activation is not None:
                 self.links.append(_Link(self.rows, self.rows))
             self.links[-1].activation = one.activation
             return True
