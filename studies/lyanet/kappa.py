@@ -32,7 +32,7 @@ from .planar import (
 )
 
 Sampled: TypeAlias = Literal["MC s=3", "MC sphere", "tube"]
-RATES = np.array([0.5, 1.0, 2.0, 4.0, 8.0])
+RATES = np.array([0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0])
 CURVES = {
     "objective": "Lyapunov loss of the test points",
     "active": "share of pairs of a test point and a state with r > 0",
@@ -88,7 +88,7 @@ def _note(case: xr.Dataset) -> str:
 
     def span(name: str, factor: float = 1.0, unit: str = "") -> str:
         values = factor * case[name].values
-        return f"{values[0]:.2g} to {values[-1]:.2g}{unit}"
+        return f"{values[0]:.3g} to {values[-1]:.3g}{unit}"
 
     of = str(case_parameters(case)["contender"])
     worst = 100.0 * float(case["error"].max())
@@ -96,7 +96,7 @@ def _note(case: xr.Dataset) -> str:
     return (
         f"{of}: loss {span('objective')}, active {span('active', 100.0, ' %')}, "
         f"escapes {span('escapes', 100.0, ' %')}, test points that keep the rate "
-        f"{100 * met[0]:.2g} to {100 * met[-1]:.2g} %, test error at most {worst:.2g} %."
+        f"{100 * met[0]:.3g} to {100 * met[-1]:.3g} %, test error at most {worst:.2g} %."
     )
 
 
@@ -112,7 +112,7 @@ def kappa(
     data: Name = "rings",
     samples: int = 400,
     epochs: int = 143,
-    width: int = 16,
+    width: int = 32,
     centred: bool = False,
     largest: float = 8.0,
     seed: int = 0,
