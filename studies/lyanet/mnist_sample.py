@@ -63,7 +63,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     if base:
         least = min(float(case["attacked"][0]) for case in base[0])
         found = [n for n, g in groups.items() if max(float(c["attacked"][0]) for c in g) < least]
-        below = f" Below NODE in every seed: {', '.join(found) or 'none'}."
+        below = f" Below NODE in every seed: {'; '.join(found) or 'none'}."
     caption = (
         f"A sample of MNIST, {points} test images, one is {100.0 / points:.2f} %; split seeds "
         f"{', '.join(map(str, seeds))}, means and ranges. Errors: {'; '.join(notes)}. Least under "

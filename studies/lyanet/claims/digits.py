@@ -8,7 +8,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ...bench.registry import claim
-from ..digits import ContenderName, Settings, contender, digits_data
+from ...datasets import Samples
+from ..digits import Contender, ContenderName, Settings, contender, digits_data
 from .common import PAPER
 
 SEEDS = (0, 1, 2)
@@ -27,12 +28,23 @@ MONTE_CARLO = ("MC s=3.02", "MC s=5", "MC s=15")
 KEEPING = ("tube", "path continuous", "path discrete")
 
 
+def trained(
+    name: ContenderName,
+    data: Samples,
+    seed: int,
+    epochs: int,
+    hidden: tuple[int, ...] | None = None,
+) -> Contender:
+    """A contender with the ledger's step; hidden : widths in place of its own."""
+    return contender(name, data, seed, Settings(STEP, epochs), hidden)
+
+
 def nominal(name: ContenderName, epochs: int) -> tuple[float, float]:
     """Test error and share of test points that keep the rate, in percent, means over SEEDS."""
     rows = []
     for seed in SEEDS:
         data = digits_data(seed)
-        found = contender(name, data, seed, Settings(STEP, epochs))
+        found = trained(name, data, seed, epochs)
         *_, right = found.along(data.test, data.test_labels)
         kept = found.audited(data.test, data.test_labels).meeting.value
         rows.append([1.0 - np.mean(right[-1]), kept])
@@ -111,7 +123,7 @@ def groenwall() -> dict[str, float]:
     answer, data = {}, digits_data(0)
     with threadpool_limits(limits=1):
         for name in PRINTED:
-            network = contender(name, data, 0, Settings(STEP, SHORT), hidden=(64,))
+            network = trained(name, data, 0, SHORT, hidden=(64,))
             found = network.audited(data.test, data.test_labels, STEPS)
             last = found.values[-1]
             answer[f"{name}: mean V(1)"] = float(np.mean(last))
