@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -256,21 +256,21 @@ class CrossEntropy(WeightedLoss):
         return target
 
     def value(self, o: Array, y: Array, v: Array) -> Array:
-        entropy = self._entropy(o, y)
-        if self.truncation is not None:
-            above = entropy > self.truncation
-            entropy = namespace(o).where(above, entropy - self.truncation, 0.0)
-        return self.weight * entropy
+        return self._value(_compared(o), y)
 
     def gradient(self, o: Array, y: Array, v: Array) -> Array:
-        p, q, _ = _probabilities(o)
-        return self._cut(o, y, self.weight * (p * (1.0 - y) - q * y) / v[:, None])
+        return self._gradient(_compared(o), y, v)
+
+    def value_and_gradient(self, o: Array, y: Array, v: Array) -> tuple[Array, Array]:
+        scores = _compared(o)
+        return self._value(scores, y), self._gradient(scores, y, v)
 
     def hvp(self, o: Array, y: Array, v: Array, do: Array) -> Array:
-        xp, (p, _, top) = namespace(o), _probabilities(o)
+        xp, scores = namespace(o), _compared(o)
+        (p, _), top = _probabilities(scores), scores[0]
         change = do - xp.sum(xp.where(top, do, 0.0), axis=-2, keepdims=True)
         bend = self.weight * p * (change - xp.sum(p * change, axis=-2, keepdims=True)) / v[:, None]
-        return self._cut(o, y, bend)
+        return self._cut(scores, y, bend)
 
     def formula(self, output: str, target: str = "target") -> str:
         entropy = f"log sum_c exp o_c - sum_c {target}_c o_c"
@@ -278,21 +278,30 @@ class CrossEntropy(WeightedLoss):
             return f"{self.weight:g} max(0, {entropy} - {self.truncation:g}), o = {output}"
         return f"{self.weight:g} ({entropy}), o = {output}"
 
-    def _entropy(self, o: Array, y: Array) -> Array:
-        xp = namespace(o)
-        _, below, others = _compared(o)
-        cost = xp.log1p(others)[..., None, :] + xp.where(y > 0, below, 0.0)  # -log p_c
-        return xp.sum(y * cost, axis=-2)
+    def _value(self, scores: "Scores", y: Array) -> Array:
+        entropy = _entropy(scores, y)
+        if self.truncation is not None:
+            above = entropy > self.truncation
+            entropy = namespace(entropy).where(above, entropy - self.truncation, 0.0)
+        return self.weight * entropy
 
-    def _cut(self, o: Array, y: Array, derivative: Array) -> Array:
+    def _gradient(self, scores: "Scores", y: Array, v: Array) -> Array:
+        p, q = _probabilities(scores)
+        return self._cut(scores, y, self.weight * (p * (1.0 - y) - q * y) / v[:, None])
+
+    def _cut(self, scores: "Scores", y: Array, derivative: Array) -> Array:
         """The derivative (P, M), 0 for samples that the truncation cuts."""
         if self.truncation is None:
             return derivative
-        above = (self._entropy(o, y) > self.truncation)[..., None, :]
-        return namespace(o).where(above, derivative, 0.0)
+        above = (_entropy(scores, y) > self.truncation)[..., None, :]
+        return namespace(derivative).where(above, derivative, 0.0)
 
 
-def _compared(o: Array) -> tuple[Array, Array, Array]:
+Scores: TypeAlias = tuple[Array, Array, Array]
+"""What `_compared` returns."""
+
+
+def _compared(o: Array) -> Scores:
     """Which score is highest (P, M), the first if several are; max o - o_c (P, M); others (M,).
 
     others = sum over the classes that are not highest of exp(o_c - max o): log(1 + others) is 0 to
@@ -304,13 +313,20 @@ def _compared(o: Array) -> tuple[Array, Array, Array]:
     return top, below, xp.sum(xp.where(top, 0.0, xp.exp(-below)), axis=-2)
 
 
-def _probabilities(o: Array) -> tuple[Array, Array, Array]:
-    """p = softmax(o), 1 - p without cancellation, and which is highest; (P, M) each."""
-    xp = namespace(o)
-    top, below, others = _compared(o)
+def _entropy(scores: Scores, y: Array) -> Array:
+    """-sum_c y_c log p_c: (M,)."""
+    _, below, others = scores
+    xp = namespace(others)
+    cost = xp.log1p(others)[..., None, :] + xp.where(y > 0, below, 0.0)
+    return xp.sum(y * cost, axis=-2)
+
+
+def _probabilities(scores: Scores) -> tuple[Array, Array]:
+    """p = softmax(o), and 1 - p without cancellation; (P, M) each."""
+    top, below, others = scores
+    xp = namespace(below)
     e, total = xp.exp(-below), 1.0 + others[..., None, :]
     return (
         e / total,
         xp.where(top, others[..., None, :], 1.0 + (others[..., None, :] - e)) / total,
-        top,
     )

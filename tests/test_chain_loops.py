@@ -16,6 +16,7 @@ from continuum import (
     Interval,
     LearningProblem,
     SquaredError,
+    Tikhonov,
     TimeMesh,
     arctan,
     elu,
@@ -30,7 +31,16 @@ from continuum import (
 )
 from continuum.activations import user_activation
 from continuum.kernels import Dense
-from continuum.networks import Adjoint, Chain, Linear, Offset, Pointwise
+from continuum.networks import (
+    Adjoint,
+    Chain,
+    FixedLinear,
+    Inputs,
+    Linear,
+    NormBound,
+    Offset,
+    Pointwise,
+)
 from solvers import (
     DOP853,
     RK4,
@@ -41,17 +51,20 @@ from solvers import (
     Heun,
     Monitor,
     Record,
+    RiccatiNewton,
     SolveError,
     Status,
     discretize,
     integrate,
+    minimize,
 )
 from solvers.adjoint import chain_adjoint, chain_linear_quadratic, chain_second_order
 from solvers.adjoint.tape import adaptive_steps
 from solvers.flow import adaptive_loops, chain_loops
 from solvers.flow.adaptive import _attempt
 from solvers.flow.advance import GenericAdvance
-from solvers.flow.program import Loop, lower, pair_of
+from solvers.flow.lowering import lower
+from solvers.flow.program import Loop, pair_of
 
 GRID = gauss_legendre(Interval(0.0, 1.0), 3)
 ACTIVATIONS = (
@@ -69,12 +82,21 @@ STEPPERS = (Euler(), Heun(), ExplicitMidpoint(), RK4())
 
 
 @st.composite
-def chains(draw):
-    """Chains of one to eight maps on R^3 or a grid of three nodes."""
+def chains(draw, samples=1):
+    """Chains of one to nine maps on R^3 or a grid of three nodes."""
     space = draw(st.sampled_from((3, GRID)))
     maps, at, free, linears = [], "home", 0, []
+    numbers = np.random.default_rng(draw(st.integers(0, 99)))
+    if space == 3 and draw(st.booleans()):
+        time, data = draw(st.booleans()), draw(st.sampled_from((None, 1, samples)))
+        data = None if data is None else numbers.standard_normal((2, data))
+        wide = draw(st.sampled_from((1, 5)))
+        maps += [Inputs(time, data), Linear("inputs", wide, draw(st.sampled_from((1, -1))))]
+        linears.append(("inputs", "inputs", wide))
+        at = wide
     for n in range(draw(st.integers(1, 5))):
-        kind = draw(st.sampled_from(("linear", "adjoint", "offset", "pointwise", "pointwise")))
+        kinds = ("linear", "adjoint", "offset", "pointwise", "pointwise", "fixed")
+        kind = draw(st.sampled_from(kinds if space == 3 else kinds[:-1]))
         if kind == "adjoint" and linears:
             name, source, target = draw(st.sampled_from(linears))
             if target == at:
@@ -85,6 +107,11 @@ def chains(draw):
             maps.append(Pointwise(draw(st.sampled_from(ACTIVATIONS))))
         elif kind == "offset":
             maps.append(Offset(f"offset{n}"))
+        elif kind == "fixed":
+            across = Chain(3, (*maps, Linear("any", 3))).maps[-1].source
+            wide = draw(st.sampled_from((1, 2, 5)))
+            maps.append(FixedLinear(numbers.standard_normal((wide, across))))
+            at = wide
         else:
             wide = draw(st.sampled_from((1, 2, 5)))
             kernel = space is GRID and at == "home" and draw(st.booleans())
@@ -95,7 +122,9 @@ def chains(draw):
             free += 1
     if at == "home" and not maps:
         maps.append(Offset("offset"))
-    if at != "home":
+    if at != "home" and space == 3:
+        maps.append(Linear("last", 3))
+    elif at != "home":
         name = next(n for n, _, target in reversed(linears) if target == at)
         source = next(s for n, s, _ in linears if n == name)
         maps.append(Adjoint(name))
@@ -118,16 +147,16 @@ def relative(found, expected):
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
-    network=chains(),
+    drawn=st.sampled_from((1, 2, 9)).flatmap(lambda m: st.tuples(chains(m), st.just(m))),
     stepper=st.sampled_from(STEPPERS),
     in_time=st.sampled_from(("layers", "nodes", "static")),
     per_layer=st.integers(1, 3),
-    samples=st.sampled_from((1, 2, 9)),
     running=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_compiled_is_generic(network, stepper, in_time, per_layer, samples, running, seed):
-    rng, units = np.random.default_rng(seed), len(network.weights)
+def test_compiled_is_generic(drawn, stepper, in_time, per_layer, running, seed):
+    (network, samples), rng = drawn, np.random.default_rng(seed)
+    units = len(network.weights)
     space = network.controls(TimeMesh(0.7, 3, 1.4), in_time=in_time)
     initial, target = rng.standard_normal((2, units, samples))
     problem = LearningProblem(
@@ -182,7 +211,7 @@ def test_nothing_is_collected_for_fixed_blocks(fixed, in_time, rng, monkeypatch)
     elsewhere a write would land in memory of anything.
     """
     memory = np.zeros((8, 1, 1))
-    monkeypatch.setattr("solvers.flow.program._ABSENT", memory[:0])
+    monkeypatch.setattr("solvers.flow.lowering._ABSENT", memory[:0])
     network = Chain(3, (Linear("w", 4), Offset("a"), Pointwise(tanh), Adjoint("w")))
     value = rng.standard_normal((4, 3) if fixed == "w" else 4)
     space = network.controls(TimeMesh(1.0, 3), in_time=in_time, fixed={fixed: value})
@@ -379,6 +408,79 @@ def test_one_attempt_is_the_generic_one(rng):
         assert error == pytest.approx(expected[2], rel=1e-9)
 
 
+def timed(rng, samples, shared=False):
+    """A field of states, data and time, with a fixed matrix."""
+    maps = (
+        Inputs(True, rng.standard_normal((2, 1 if shared else samples))),
+        Linear("w", 4, -1),
+        Offset("a"),
+        Pointwise(gelu),
+        Linear("v", 2),
+        FixedLinear(rng.standard_normal((3, 2))),
+    )
+    return Chain(3, maps)
+
+
+@pytest.mark.parametrize("stepper", [Heun(), *ADAPTIVE])
+@pytest.mark.parametrize("in_time", ["layers", "nodes", "static"])
+@pytest.mark.parametrize("shared", [True, False])
+def test_data_and_time_are_the_generic_ones(stepper, in_time, shared, rng, monkeypatch):
+    """Runs, with attempts one by one and many in a call; and gradients from several tapes."""
+    network, initial = timed(rng, 4, shared), rng.standard_normal((3, 4))
+    control = network.controls(TimeMesh(2.0, 6, 1.3), in_time=in_time).random(rng, 0.5)
+    problem = LearningProblem(network, initial, 0.5 * initial, control.space)
+
+    def run(save):
+        return integrate(network, control, initial, stepper, save=save).trajectory
+
+    ours = run("steps"), run("final")
+    assert Loop.of(network, control, stepper, initial) is not None
+    gradients = [discretize(problem, stepper, memory=m).gradient(control) for m in (None, 6000)]
+    monkeypatch.setattr(Loop, "of", staticmethod(lambda *arguments: None))
+    generic = run("steps")
+    atol = (1e-5, 1e-8) if stepper.adaptive else (1e-13, 1e-13)  # the steps differ by rounding
+    np.testing.assert_allclose(ours[0].times, generic.times, rtol=0, atol=atol[0])
+    np.testing.assert_allclose(ours[0].states, generic.states, rtol=0, atol=atol[0])
+    np.testing.assert_allclose(ours[1].final, generic.final, rtol=0, atol=atol[1])
+    assert relative(gradients[1], gradients[0]) < 1e-13
+    if not stepper.adaptive:
+        assert relative(gradients[0], discretize(problem, stepper).gradient(control)) < 1e-13
+
+
+def test_a_constant_control_of_functions_runs_compiled(rng, monkeypatch):
+    network, initial = timed(rng, 4), rng.standard_normal((3, 4))
+    values = {b.name: rng.standard_normal(b.shape) for b in network.blocks()}
+    control = network.control(TimeMesh(1.5, 3), **values)
+    assert Loop.of(network, control, RK4(), initial) is not None
+    ours = integrate(network, control, initial, RK4()).trajectory.final
+    monkeypatch.setattr(Loop, "of", staticmethod(lambda *arguments: None))
+    generic = integrate(network, control, initial, RK4()).trajectory.final
+    np.testing.assert_allclose(ours, generic, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("in_time", ["layers", "static"])
+def test_feedback_on_a_field_of_data_is_the_generic_one(in_time, rng, monkeypatch):
+    """The model of a chain with data, and its roll-outs, take the generic path."""
+    network, initial = timed(rng, 4), rng.standard_normal((3, 4))
+    space = network.controls(TimeMesh(1.0, 3), in_time=in_time)
+    problem = LearningProblem(network, initial, 0.5 * initial, space, penalty=Tikhonov(1e-2))
+    start = space.random(rng, 0.3)
+
+    def found():
+        return minimize(
+            discretize(problem, Heun()),
+            RiccatiNewton(max_iterations=3),
+            initial=start,
+            raise_on_failure=False,
+        )
+
+    ours = found()
+    monkeypatch.setattr(Loop, "of", staticmethod(lambda *arguments: None))
+    generic = found()
+    assert ours.objective < discretize(problem, Heun()).value(start)
+    assert relative(ours.control, generic.control) < 1e-9
+
+
 def test_what_is_no_chain_of_dense_maps_stays_generic(rng):
     line = Chain(3, (Linear("w", 3), Pointwise(tanh)))
     odd = user_activation(
@@ -387,6 +489,8 @@ def test_what_is_no_chain_of_dense_maps_stays_generic(rng):
     assert lower(line) is not None
     assert lower(line) is lower(line)
     assert lower(Chain(3, (Linear("w", 3), Pointwise(odd)))) is None
+    assert lower(Chain(3, (Linear("w", 3), NormBound(1.0)))) is None
+    assert lower(Chain(3, (Inputs(time=True), Pointwise(tanh), Linear("w", 3)))) is None
     many = tuple(m for n in range(9) for m in (Linear(f"w{n}", 3), Offset(f"b{n}")))
     assert lower(Chain(3, many)) is None
     path = line.control(TimeMesh(1.0, 2), w=lambda t: t * np.eye(3))

@@ -45,14 +45,17 @@ from solvers import (
     minimize,
 )
 from solvers.lyapunov import (
+    BarrierLoss,
     Cube,
     Given,
     MonteCarloLyapunov,
     PathLyapunov,
     Sphere,
     Tube,
+    escapes,
     violation,
 )
+from solvers.lyapunov.barrier import onto_faces
 
 MESH = TimeMesh(1.0, 5)
 
@@ -238,6 +241,15 @@ def test_path_forms_by_hand(rng):
     assert slope == pytest.approx((with_held(e) - with_held(-e)) / (2 * e), rel=1e-7)
 
 
+def test_the_control_at_nodes_between_layers(rng):
+    """It is that of the later layer, at the last node that of the last one."""
+    problem, control = on_layers(rng)
+    run = discretize(problem, RK4()).run(control)
+    r = violation(problem, control, run.states, run.times, 0.8)
+    value = PathLyapunov(problem, 0.8).value(control)
+    assert value == pytest.approx(np.mean(np.maximum(r, 0.0)), rel=1e-13)
+
+
 def test_path_loss_is_for_lbfgs_too(rng):
     problem, control = learned(rng)
     loss = PathLyapunov(problem, 1.0)
@@ -308,6 +320,17 @@ def test_adam_gives_the_same_arrays_twice(rng):
     assert one.objective < loss.value(control)
     other = minimize(loss, replace(adam, rng=np.random.default_rng(5)), initial=control)
     assert not np.array_equal(other.control["weight1"], one.control["weight1"])
+
+
+def test_adam_draws_new_points_for_batches(rng):
+    """A batch of all samples differs from no batches by its points alone."""
+    problem, control = learned(rng)
+    loss = MonteCarloLyapunov(problem, 1.0, Cube(2.0, states=5))
+    common = minimize(loss, Adam(max_iterations=1), initial=control, raise_on_failure=False)
+    drawn = minimize(loss, Adam(batch=6, max_iterations=1), initial=control)
+    assert np.max(np.abs(common.control["weight1"] - drawn.control["weight1"])) > 1e-3
+    held = loss.batch([3, 1, 0, 2, 5, 4]).gradient(control)
+    np.testing.assert_allclose(held["weight1"], loss.gradient(control)["weight1"], rtol=1e-10)
 
 
 SEES_NO_SEMI = (
@@ -447,3 +470,100 @@ def test_cosine():
         schedule(40)
     with pytest.raises(ValueError, match="step"):
         cosine(0.0, 3)
+
+
+def centred_problem(rng, units=4, samples=6):
+    """A centred field that starts at 0, and a control."""
+    field = LearnedField(units, 2, (5,), tanh, centred=True)
+    labels = rng.integers(units, size=samples)
+    problem = LearningProblem(
+        field.at(rng.standard_normal((2, samples))),
+        np.zeros((units, samples)),
+        labels,
+        MESH,
+        terminal=CrossEntropy(),
+    )
+    return problem, problem.space.random(rng, 0.6), labels
+
+
+def test_nearest_states_of_faces(rng):
+    """They lie on the face, and no other state of it is nearer: (z - p, q - p) <= 0 for q on it."""
+    z = rng.uniform(-2.0, 2.0, (20, 5, 3))
+    equal = np.zeros(z.shape, dtype=bool)
+    equal[:, [1, 3], :] = True
+    p = onto_faces(z, equal)
+    np.testing.assert_array_equal(p[:, 1, :], p[:, 3, :])
+    assert np.all(p <= p[:, 1:2, :])
+    assert np.all(np.abs(p) <= 2.0)
+    assert np.all(np.sum(p**2, axis=1) <= np.sum(z**2, axis=1))
+    for _ in range(200):
+        q = rng.uniform(-3.0, 3.0, z.shape)
+        q[:, [1, 3], :] = np.max(q, axis=1, keepdims=True)
+        assert np.max(np.sum((z - p) * (q - p), axis=1)) < 1e-12
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_barrier_loss(centred, rng):
+    """By its definition at its points, which lie on the faces, and its gradient by Taylor."""
+    problem, control, labels = centred_problem(rng)
+    loss = BarrierLoss(problem, 1.0, Cube(2.0, states=9), centred=centred)
+    points = loss.points(control)
+    costs = np.zeros((9, 6))
+    for n in range(9):
+        z, t = points.states[n], float(points.times[n])
+        f = problem.network.velocity(z, control.at(t), t)
+        for m, y in enumerate(labels):
+            j = (y + 1 + n % 3) % 4
+            assert z[y, m] == z[j, m] == np.max(z[:, m])
+            costs[n, m] = max(0.0, 1.0 - (f[y, m] - f[j, m]))
+    if centred:
+        np.testing.assert_allclose(np.sum(points.states, axis=1), 0.0, atol=1e-14)
+    assert loss.value(control) == pytest.approx(np.mean(costs), rel=1e-13)
+    assert loss.active_share(control) == np.mean(costs > 0)
+    assert slope_error(loss, control, rng) < 1e-8
+    assert not loss.semi_gradient
+    found = minimize(
+        loss, Adam(step=2e-2, batch=3, max_iterations=30), initial=control, raise_on_failure=False
+    )
+    assert found.objective < 0.5 * loss.value(control)
+
+
+def test_the_face_of_two_classes_is_a_point(rng):
+    problem, control, _ = centred_problem(rng, units=2)
+    points = BarrierLoss(problem, 1.0, Sphere(2.0), centred=True).points(control)
+    np.testing.assert_array_equal(points.states, 0.0)
+
+
+def test_barriers_need_cones(rng):
+    problem, _, labels = centred_problem(rng)
+    start = 0.1 * np.eye(4)[:, labels]
+    BarrierLoss(replace(problem, initial=start), 1.0, Cube(1.0))
+    with pytest.raises(ValueError, match="outside the cone of its class"):
+        BarrierLoss(replace(problem, initial=-start), 1.0, Cube(1.0))
+    with pytest.raises(ValueError, match="cannot hold the path"):
+        BarrierLoss(replace(problem, initial=20.0 * start), 1.0, Cube(1.0))
+    with pytest.raises(TypeError, match="readout must be State"):
+        BarrierLoss(learned(rng, readout=Affine(3))[0], 1.0, Cube(1.0))
+    with pytest.raises(TypeError, match="sampler"):
+        BarrierLoss(problem, 1.0, Tube())  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="margin"):
+        BarrierLoss(problem, 0.0, Cube(1.0))
+    with pytest.raises(ValueError, match="target must hold labels"):
+        BarrierLoss(replace(problem, target=np.full((4, 6), 0.25)), 1.0, Cube(1.0))
+
+
+def test_escapes():
+    """x' = a with a = (1, 2, 0): from 0 the samples leave [-0.5, 0.5] at the nodes 0.6 and 0.4."""
+    network = LearnedField(2, 1, (), identity).at(np.array([[1.0, 2.0, 0.0]]))
+    problem = LearningProblem(
+        network, np.zeros((2, 3)), np.array([0, 0, 1]), MESH, terminal=CrossEntropy()
+    )
+    control = problem.space.sample(weight1=np.array([[0, 0, 1.0, 0], [0, 0, -1.0, 0]]))
+    found = escapes(problem, control, Cube(0.5))
+    assert found.share == pytest.approx(2 / 3)
+    np.testing.assert_allclose(found.times, [0.6, 0.4, np.inf])
+    round_ones = escapes(problem, control, Sphere(0.5), steps_per_layer=10)
+    np.testing.assert_allclose(round_ones.times, [0.36, 0.18, np.inf])
+    assert escapes(problem, control, Cube(2.1)).share == 0.0
+    with pytest.raises(TypeError, match="sampler"):
+        escapes(problem, control, Tube())  # type: ignore[arg-type]

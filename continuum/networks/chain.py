@@ -144,11 +144,11 @@ class Chain(Network):
     def batch(self, indices: Sequence[int] | Array) -> Self:
         """The chain with the columns `indices` of the data that its first map holds."""
         first = self.maps[0]
-        return (
-            self._changed(maps=(first.batch(indices), *self.maps[1:]))
-            if isinstance(first, Inputs)
-            else self
-        )
+        if not isinstance(first, Inputs):
+            return self
+        changed = copy(self)  # whose maps are bound, and of the same shapes
+        object.__setattr__(changed, "maps", (first.batch(indices), *self.maps[1:]))
+        return changed
 
     def _changed(self, **fields: object) -> Self:
         changed = copy(self)

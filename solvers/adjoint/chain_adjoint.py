@@ -24,12 +24,15 @@ from ..flow.chain_loops import (
     NOTHING,
     OFFSET,
     PRODUCT,
+    RATE,
     ROWS,
+    SHARE,
     STATIC,
     block_at,
     carve,
     combine,
     multiply,
+    time_at,
     weighed,
 )
 from .direction_loops import total
@@ -140,6 +143,31 @@ def collect_offset(bar, kind, layer, at, h, dtheta, r, samples):
 
 
 @inlined
+def collect_share(bar, kind, layer, at, h, dtheta, r):
+    """Adds r to the cotangents of an array S, as time axes do."""
+    first = h if kind == STATIC else dtheta if kind == LAYERS else h * (1.0 - at)
+    into = bar[0 if kind == STATIC else layer].reshape(-1)
+    for m in range(r.size):
+        into[m] += first * r[m]
+    if kind == NODES:
+        into, second = bar[layer + 1].reshape(-1), h * at
+        for m in range(r.size):
+            into[m] += second * r[m]
+
+
+@unfolded
+def collect_inputs(link, bars, kinds, moment, sign, time, samples, r):
+    """Adds to the cotangents of S and r, of those that are there, what r = du contributes."""
+    layer, at, h, dtheta = moment
+    k = link[SHARE]
+    if k >= 0 and bars[k].shape[0] > 0:
+        collect_share(bars[k], kinds[k], layer, at, sign * h, sign * dtheta, r)
+    k, factor = link[RATE], sign * time
+    if k >= 0 and bars[k].shape[0] > 0:
+        collect_offset(bars[k], kinds[k], layer, at, factor * h, factor * dtheta, r, samples)
+
+
+@inlined
 def add_seed(seeded, seeds, left, n, p):
     """Adds to p the seed of state n, if it has one, which is the last of those `left`; returns how
     many are left then.
@@ -153,7 +181,7 @@ def add_seed(seeded, seeds, left, n, p):
 
 
 @unfolded
-def stage_back(program, values, kinds, moment, place, store, bars, room, q):
+def stage_back(program, blocks, moment, place, store, bars, room, q):
     """q <- (D_f F)* lambda for the stage that filled `store`, lambda in room.here; its cotangents
     of offsets are collected, those of matrices left in room.inside.
 
@@ -162,6 +190,7 @@ def stage_back(program, values, kinds, moment, place, store, bars, room, q):
     """
     layer, at, h, dtheta = moment
     samples, columns, i = place
+    values, kinds, ends = blocks
     links, numbers, weights = program.links, program.numbers, program.weights
     here, there = room.here, room.there
     lowest = 0
@@ -178,6 +207,7 @@ def stage_back(program, values, kinds, moment, place, store, bars, room, q):
         if link[PRODUCT] == NOTHING:
             continue
         sign, k, size = numbers[n, 0], link[MATRIX], link[COLUMNS] * samples
+        collect_inputs(link, bars, kinds, moment, sign, time_at(ends, layer, at), samples, r)
         if bars[k].shape[0] > 0:
             start = link[INSIDE] * columns * samples
             middle = start + r.size * columns
@@ -255,7 +285,8 @@ def adjoint(
     costates : (S + 1, N M), or (0, .): p is written there
     """
     program, method, moments = borrowed(program), borrowed(method), borrowed(moments)
-    values, kinds, links = borrowed(blocks.values), borrowed(blocks.kinds), program.links
+    kinds, links = borrowed(blocks.kinds), program.links
+    held = (borrowed(blocks.values), kinds, borrowed(blocks.ends))
     tape = borrowed(tape)
     count, stages, entries = moments.size.size, method.b.size, p.size
     bars = borrowed(bars)
@@ -276,8 +307,7 @@ def adjoint(
             shares[i] = moments.theta[n] + method.c[i] * dtheta
             stage_back(
                 program,
-                values,
-                kinds,
+                held,
                 (layer, shares[i], h, dtheta),
                 (samples, stages, i),
                 tape[n, i],

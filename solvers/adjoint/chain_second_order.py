@@ -27,14 +27,23 @@ from ..flow.chain_loops import (
     PRODUCT,
     ROWS,
     WEIGHT,
+    add_inputs,
     block_at,
     carve,
     combine,
     finish,
     multiply,
+    time_at,
     weighed,
 )
-from .chain_adjoint import add_seed, arrange, collect_matrices, collect_offset, scale_by_slope
+from .chain_adjoint import (
+    add_seed,
+    arrange,
+    collect_inputs,
+    collect_matrices,
+    collect_offset,
+    scale_by_slope,
+)
 
 
 @compiled
@@ -49,7 +58,7 @@ def stage_tangent(program, blocks, changes, layer, at, samples, store, dstore, s
     which is filled.
     """
     links, numbers = program.links, program.numbers
-    values, kinds = blocks
+    values, kinds, ends = blocks
     for n in range(links.shape[0]):
         link = links[n]
         size, across = link[ROWS] * samples, link[COLUMNS] * samples
@@ -69,6 +78,8 @@ def stage_tangent(program, blocks, changes, layer, at, samples, store, dstore, s
                 multiply(matrix, transposed, y, samples, more[:size])
                 for m in range(size):
                     du[m] += more[m]
+            time = time_at(ends, layer, at)
+            add_inputs(link, changes, kinds, layer, at, time, samples, room.blend, du)
             dx = du
         offset, k = room.blend[:0], link[OFFSET]
         if k >= 0 and changes[k].shape[0] > 0:
@@ -92,7 +103,8 @@ def tangent(samples, work, program, blocks, method, moments, tape, changes, dtap
     changes : WIDTH arrays shaped as blocks.values, (0, ., .) for a block that is not varied
     """
     program, method, moments = borrowed(program), borrowed(method), borrowed(moments)
-    values, kinds, changes = borrowed(blocks.values), borrowed(blocks.kinds), borrowed(changes)
+    held = (borrowed(blocks.values), borrowed(blocks.kinds), borrowed(blocks.ends))
+    changes = borrowed(changes)
     tape, dtape, dstates = borrowed(tape), borrowed(dtape), borrowed(dstates)
     stages, entries = method.b.size, dstates.shape[1]
     room, rest = carve(borrowed(work), program.links, samples, 0)
@@ -105,7 +117,7 @@ def tangent(samples, work, program, blocks, method, moments, tape, changes, dtap
             at = moments.theta[n] + method.c[i] * moments.dtheta[n]
             stage_tangent(
                 program,
-                (values, kinds),
+                held,
                 changes,
                 layer,
                 at,
@@ -126,7 +138,7 @@ def stage_back_derivative(program, blocks, changes, moment, place, stores, bars,
 
     stores : what the stage left on the two tapes;  other arguments as in `chain_loops.stage_back`
     """
-    (values, kinds), (layer, at, h, dtheta), (samples, columns, i) = blocks, moment, place
+    (values, kinds, ends), (layer, at, h, dtheta), (samples, columns, i) = blocks, moment, place
     store, dstore = stores
     links, numbers = program.links, program.numbers
     here, there, dhere, dthere, extra = room.here, room.there, more[0], more[1], more[2]
@@ -148,6 +160,7 @@ def stage_back_derivative(program, blocks, changes, moment, place, stores, bars,
         if link[PRODUCT] == NOTHING:
             continue
         sign, k, size = numbers[n, 0], link[MATRIX], link[COLUMNS] * samples
+        collect_inputs(link, bars, kinds, moment, sign, time_at(ends, layer, at), samples, dr)
         if bars[k].shape[0] > 0:
             start = link[INSIDE] * columns * samples
             middle = start + r.size * columns
@@ -207,7 +220,8 @@ def second_order(
     the inputs and of r with their derivatives: 2 s columns a step.
     """
     program, method, moments = borrowed(program), borrowed(method), borrowed(moments)
-    values, kinds, links = borrowed(blocks.values), borrowed(blocks.kinds), program.links
+    kinds, links = borrowed(blocks.kinds), program.links
+    held = (borrowed(blocks.values), kinds, borrowed(blocks.ends))
     tape, dtape, changes = borrowed(tape), borrowed(dtape), borrowed(changes)
     bars, collected = borrowed(bars), borrowed(collected)
     count, stages, entries = moments.size.size, method.b.size, seeds.shape[1]
@@ -234,7 +248,7 @@ def second_order(
             shares[2 * i] = shares[2 * i + 1] = at
             stage_back_derivative(
                 program,
-                (values, kinds),
+                held,
                 changes,
                 (layer, at, h, dtheta),
                 (samples, 2 * stages, 2 * i),

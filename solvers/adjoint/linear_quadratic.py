@@ -39,7 +39,8 @@ from continuum.penalties import Tikhonov, terms_of
 from continuum.readouts import Projection, State
 
 from ..flow.chain_loops import MATRIX, NOTHING, OFFSET, PRODUCT, WIDTH
-from ..flow.program import Loop, Lowered
+from ..flow.lowering import Lowered
+from ..flow.program import Loop
 from . import chain_linear_quadratic as compiled
 from .chain_linear_quadratic import Desk, Model
 from .coefficients import Columns
@@ -233,7 +234,11 @@ class Linearizer:
         if nodes is None:
             _check_apart(sweeps, tape, bends)
             nodes = self._nodes = _Nodes.of(sweeps.cost.rule, objective.steps_per_layer)
-        if sweeps.compiled is None or (nodes.inside and self.static):
+        if (
+            sweeps.compiled is None
+            or sweeps.compiled.lowered.split
+            or (nodes.inside and self.static)
+        ):
             model_of(sweeps, tape, objective.steps_per_layer, seeds, columns, model)
             model.Q[nodes.rows] += bends[nodes.ends]
             a = np.arange(len(columns))
@@ -469,8 +474,8 @@ def _places(lowered: Lowered, columns: Columns) -> tuple[Array, Array]:
     any).
     """
     places = np.full(WIDTH, -1)
-    for k, name in enumerate(lowered.shapes):
-        places[k] = columns.places.get(name, -1)
+    for k, part in enumerate(lowered.parts):
+        places[k] = columns.places.get(part.name, -1)
     links = lowered.program.links
     own = [
         (link[PRODUCT] != NOTHING and places[link[MATRIX]] >= 0)

@@ -321,6 +321,7 @@ class Backward:
         loop, shape = self.sweeps.loop, p.shape
         stages, moments = loop.method.b.size, tape.steps.moments
         costates = np.empty((len(tape.steps) + 1 if self.keep else 0, p.size))
+        bars = loop.lowered.bars(self.total, shape[1])
         chain_adjoint.adjoint(
             shape[1],
             loop.lowered.room(shape[1], stages, stages),
@@ -330,11 +331,12 @@ class Backward:
             moments,
             tape.record,
             *seeds.flat,
-            loop.lowered.arrays(self.total),
+            bars,
             collected,
             p.reshape(-1),
             costates,
         )
+        loop.lowered.add_up(self.total, bars)
         if self.keep:
             self.costates += list(costates[::-1].reshape(-1, *shape))
         return p
@@ -413,7 +415,7 @@ class SecondOrder:
 
     def _compiled_tangent(self, tape: Array, first: Array) -> None:
         loop, count, samples = self.sweeps.loop, len(self.tape.steps), first.shape[1]
-        self.changes = loop.lowered.arrays(self.direction)
+        self.changes = loop.lowered.changes(self.direction, samples)
         self.record = np.empty((count, loop.method.b.size, loop.lowered.varied * samples))
         dstates = np.empty((count + 1, *first.shape))
         dstates[0] = first
@@ -442,6 +444,7 @@ class SecondOrder:
         loop, shape = self.sweeps.loop, after[0].shape
         samples, stages, ends = shape[1], loop.method.b.size, np.stack(after)
         dcostates = np.empty((len(self.tape.steps) + 1 if self.keep else 0, *shape))
+        bars = loop.lowered.bars(total, samples)
         chain_second_order.second_order(
             samples,
             loop.lowered.room(samples, stages, 2 * stages),
@@ -454,11 +457,12 @@ class SecondOrder:
             *seeds.flat,
             dseeds.flat[1],
             self.changes,
-            loop.lowered.arrays(total),
+            bars,
             loop.collected(self.sweeps.problem.functional.running_reads),
             ends.reshape(2, -1),
             dcostates.reshape(len(dcostates), ends[0].size),
         )
+        loop.lowered.add_up(total, bars)
         self.dcostates = list(dcostates[::-1])
         return ends[0], ends[1]
 

@@ -10,7 +10,7 @@ Compiled where the loops of `flow/program.py` apply; else layer by layer on the 
 is the reference.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,6 +65,8 @@ class Rollout:
         u = old.u.copy()
         control = self.columns.write(u, s)
         sweeps = self.objective.sweeps(control)
+        if sweeps.compiled is not None and sweeps.compiled.lowered.split:
+            sweeps = replace(sweeps, compiled=None)  # its blocks are overwritten on the way
         run = self._generic if sweeps.compiled is None else self._compiled
         flat, step = before.reshape(len(before), -1), share * np.append(1.0, ds)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -88,7 +90,7 @@ class Rollout:
         loop, initial = sweeps.loop, self.objective.problem.initial
         samples, stages = initial.shape[1], loop.method.b.size
         if self._places is None:
-            self._places = self._where(list(loop.lowered.shapes))
+            self._places = self._where([part.name for part in loop.lowered.parts])
         final, record = np.array(initial, order="C"), loop.tape(len(sweeps.steps), samples)
         failed = corrected(
             final.reshape(-1),

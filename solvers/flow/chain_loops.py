@@ -1,11 +1,13 @@
-"""Compiled leaf loops: explicit Runge-Kutta steps of f' = F(f, c(t)) for any chain of dense maps.
+"""Compiled leaf loops: explicit Runge-Kutta steps of f' = F(f, c, t) for any chain of dense maps.
 
 A chain is a table of links, one row each (`Program.links`, columns named below),
 
-    u = sign P (w x) + offset,   x <- sigma(u),
+    u = sign (P (w x) + S + t r) + offset,   x <- sigma(u),
 
-P the matrix of a block, its transpose, or nothing (then w = sign = 1).  `program.py` makes the
-table; the reference is `advance.GenericAdvance`, and tests hold the two together.  Small products
+P the matrix of a block, its transpose, or nothing (then w = sign = 1); S (R, M), which the data of
+the samples contribute, and the column r (R,) of the time, both where a link has them.
+`lowering.py` makes the table; the reference is `advance.GenericAdvance`, and tests hold the two
+together.  Small products
 are loops, samples innermost, or inputs where there is one sample; large ones go to BLAS.
 
 All states are flat: x of shape (R, M) is an array of R M numbers, samples last.  The tape keeps
@@ -46,14 +48,16 @@ NOTHING, FORWARD, ADJOINT = range(3)
     CHANGE_INPUT,  # row of the tangent tape at which the derivative of the input starts
     CHANGE,  # row of the tangent tape at which the derivative of u starts
     CHANGED,  # that of the derivative of the output, or -1
-) = range(16)
+    SHARE,  # which array is S, or -1
+    RATE,  # which array is r, or -1
+) = range(18)
 WIDTH = 16  # how many blocks the tuples hold, so that one compilation serves all networks
 _BLOCK = 1024  # entries worked on at a time, so that all arrays of a block stay in the first cache
 MOST_LOOPED = 20_000  # multiplications above which a product is left to BLAS
 
 
 class Program(NamedTuple):
-    """A chain: links (L, 16) of integers, numbers (L, 2) sign and activation parameter, weights."""
+    """A chain: links (L, 18) of integers, numbers (L, 2) sign and activation parameter, weights."""
 
     links: Array
     numbers: Array
@@ -61,10 +65,13 @@ class Program(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """kinds (WIDTH,), STATIC, LAYERS or NODES; values, WIDTH arrays (T, R, C), T = 0 if absent."""
+    """kinds (WIDTH,), STATIC, LAYERS or NODES; values, WIDTH arrays (T, R, C), T = 0 if absent;
+    ends (K + 1,), the times at the ends of layers.
+    """
 
     kinds: Array
     values: tuple[Array, ...]
+    ends: Array
 
 
 class Method(NamedTuple):
@@ -223,12 +230,36 @@ def combine(scale, f, h, coefficients, first, last, slopes, at, out):
                 target[m] = scale * base[m]
 
 
+@inlined
+def time_at(ends, layer, theta):
+    """The time at a share of a layer."""
+    return ends[layer] + theta * (ends[layer + 1] - ends[layer])
+
+
 @unfolded
-def velocity(program, values, kinds, layer, theta, samples, store, slope, arranged, blend):
+def add_inputs(link, values, kinds, layer, theta, time, samples, blend, u):
+    """u <- u + S + t r, of those that are there."""
+    k = link[SHARE]
+    if k >= 0 and values[k].shape[0] > 0:
+        share = block_at(values[k], kinds[k], layer, theta, blend).reshape(-1)
+        for m in range(u.size):
+            u[m] += share[m]
+    k = link[RATE]
+    if k >= 0 and values[k].shape[0] > 0:
+        rate = block_at(values[k], kinds[k], layer, theta, blend)
+        for y in range(rate.shape[0]):
+            change = time * rate[y, 0]
+            for m in range(y * samples, (y + 1) * samples):
+                u[m] += change
+
+
+@unfolded
+def velocity(program, blocks, layer, theta, samples, store, slope, arranged, blend):
     """The slope of a stage whose state is at the start of `store`, its part of the tape, which is
     filled; the slope is in `slope` if the tape has no place for it.
     """
     links, numbers, weights = program.links, program.numbers, program.weights
+    values, kinds, ends = blocks
     for n in range(links.shape[0]):
         link = links[n]
         code, size = link[CODE], link[ROWS] * samples
@@ -243,6 +274,8 @@ def velocity(program, values, kinds, layer, theta, samples, store, slope, arrang
             matrix = block_at(values[link[MATRIX]], kinds[link[MATRIX]], layer, theta, blend)
             y = weighed(x, 1.0, weights, link[WEIGHT], samples, arranged)
             multiply(matrix, link[PRODUCT] == ADJOINT, y, samples, into)
+            time = time_at(ends, layer, theta)
+            add_inputs(link, values, kinds, layer, theta, time, samples, blend, into)
             x = into
         offset = blend[:0]
         if link[OFFSET] >= 0:
@@ -288,7 +321,10 @@ def advance(f, samples, work, program, blocks, method, moments, tape, states):
     states : (S + 1, N M), or (0, .): f before and after every step is written there
     """
     program, method, moments = borrowed(program), borrowed(method), borrowed(moments)
-    values, kinds, links = borrowed(blocks.values), borrowed(blocks.kinds), program.links
+    held, links = (
+        (borrowed(blocks.values), borrowed(blocks.kinds), borrowed(blocks.ends)),
+        program.links,
+    )
     tape = borrowed(tape)
     a, b, c = method.a, method.b, method.c
     count, stages, entries = moments.size.size, b.size, f.size
@@ -310,8 +346,7 @@ def advance(f, samples, work, program, blocks, method, moments, tape, states):
             theta = moments.theta[n] + c[i] * moments.dtheta[n]
             velocity(
                 program,
-                values,
-                kinds,
+                held,
                 layer,
                 theta,
                 samples,
@@ -342,11 +377,12 @@ class Pair(NamedTuple):
 def slope_at(f, samples, work, program, blocks, layer, theta, slope):
     """slope <- F(f, c) in a layer, at a time given as a share of it."""
     program, work = borrowed(program), borrowed(work)
-    values, kinds, f = borrowed(blocks.values), borrowed(blocks.kinds), borrowed(f)
+    held = (borrowed(blocks.values), borrowed(blocks.kinds), borrowed(blocks.ends))
+    f = borrowed(f)
     slope = borrowed(slope)
     room, store = carve(work, program.links, samples, 0)
     store[: f.size] = f
-    velocity(program, values, kinds, layer, theta, samples, store, slope, room.weighed, room.blend)
+    velocity(program, held, layer, theta, samples, store, slope, room.weighed, room.blend)
     at = program.links[-1, OUTPUT] * samples
     if at >= 0:
         slope[:] = store[at : at + slope.size]
@@ -362,7 +398,8 @@ def attempt(f, samples, work, program, blocks, method, pair, moment, slopes, sta
     |state_i|)))^2.
     """
     program, method, work = borrowed(program), borrowed(method), borrowed(work)
-    values, kinds, f = borrowed(blocks.values), borrowed(blocks.kinds), borrowed(f)
+    held = (borrowed(blocks.values), borrowed(blocks.kinds), borrowed(blocks.ends))
+    f = borrowed(f)
     pair, slopes, state = borrowed(pair), borrowed(slopes), borrowed(state)
     layer, h, theta, dtheta = moment
     stages, entries = method.b.size, f.size
@@ -373,8 +410,7 @@ def attempt(f, samples, work, program, blocks, method, pair, moment, slopes, sta
         share = theta + method.c[i] * dtheta
         velocity(
             program,
-            values,
-            kinds,
+            held,
             layer,
             share,
             samples,
@@ -429,9 +465,11 @@ def carve(work, links, samples, columns):
     largest = inside = matrix = 0
     for n in range(links.shape[0]):
         rows, across = links[n, ROWS], links[n, COLUMNS]
-        largest = max(largest, rows, across)
+        largest, matrix = max(largest, rows, across), max(matrix, rows)
         if links[n, PRODUCT] != NOTHING:
             matrix, inside = max(matrix, rows * across), links[n, INSIDE] + rows + across
+        if links[n, SHARE] >= 0:
+            matrix = max(matrix, rows * samples)
     size, wide = largest * samples, columns * samples
     first, second = 3 * size + 2 * matrix, 3 * size + 2 * matrix + largest * wide
     room = Room(

@@ -13,12 +13,10 @@ from continuum.controls import Control, ControlSpace
 from continuum.penalties import Penalty
 from continuum.problem import LearningProblem
 
-from ..adjoint.discretize import discretize
-from ..adjoint.tape import Sweeps
 from ..run.solution import SolveError
 from ..steps.implicit import ImplicitRungeKutta
 from ..steps.tableaux import RungeKutta
-from .pointwise import lyapunov_function
+from .pointwise import Points, lyapunov_function
 
 Cotangents = Mapping[str, Array]
 
@@ -32,8 +30,6 @@ class LyapunovObjective(ABC):
     """
 
     problem: LearningProblem
-    stepper: RungeKutta | ImplicitRungeKutta
-    steps_per_layer: int
 
     @property
     def space(self) -> ControlSpace:
@@ -110,14 +106,37 @@ class LyapunovObjective(ABC):
             "gives semi-gradients"
         )
 
-    def _sweeps(self, control: Control) -> Sweeps:
-        """The sweeps of the run of a control that is where the states are."""
-        return discretize(self.problem, self.stepper, self.steps_per_layer).sweeps(control)
+
+class DrawnObjective(LyapunovObjective):
+    """A loss over points that a sampler draws from a generator: those of `value` are the same in
+    every call, those of a batch are drawn from the generator of the minimizer.
+    """
+
+    _seed: int
+
+    def batch(self, indices: Sequence[int] | Array, rng: np.random.Generator | None = None) -> Self:
+        part = super().batch(indices)
+        if rng is not None:
+            part._draw_from(rng)
+        return part
+
+    def points(self, control: Control) -> Points:
+        """The points of `value`."""
+        control = self.space.check("control", control).like(self.problem.initial)
+        return self._drawn(control, np.random.default_rng(self._seed))
+
+    @abstractmethod
+    def _drawn(self, control: Control, rng: np.random.Generator) -> Points:
+        """New points from this generator."""
+
+    def _draw_from(self, rng: np.random.Generator) -> None:
+        """Takes from `rng` the seed of all points to come."""
+        object.__setattr__(self, "_seed", int(rng.integers(2**63)))
 
 
-def check_problem(problem: LearningProblem, stepper: object, steps_per_layer: int) -> None:
-    """Meets what no Lyapunov loss can treat: a problem whose terminal cost is no Lyapunov function,
-    or that asks for something along the way or at the end besides; methods that choose their steps.
+def check_problem(problem: LearningProblem) -> None:
+    """Meets problems whose terminal cost is no Lyapunov function, or that ask for something along
+    the way or at the end besides.
 
     raises TypeError, ValueError
     """
@@ -127,6 +146,10 @@ def check_problem(problem: LearningProblem, stepper: object, steps_per_layer: in
     for name in ("running", "endpoint"):
         if getattr(problem, name) is not None:
             raise ValueError(f"{name} must be None: a Lyapunov loss takes the place of the costs")
+
+
+def check_steps(stepper: object, steps_per_layer: int) -> None:
+    """Meets methods that choose their steps.  raises TypeError, ValueError"""
     if not isinstance(stepper, RungeKutta | ImplicitRungeKutta) or stepper.adaptive:
         raise TypeError(f"stepper must be a Runge-Kutta method of fixed steps, got {stepper!r}")
     check_count("steps_per_layer", steps_per_layer)

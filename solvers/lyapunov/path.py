@@ -11,11 +11,12 @@ from continuum.checks import check_name, check_positive, store
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
+from ..adjoint.discretize import discretize
 from ..adjoint.tape import Backward, Seeds, Sweeps, Tape
 from ..flow.advance import Steps
 from ..steps.implicit import ImplicitRungeKutta
 from ..steps.tableaux import RK4, RungeKutta
-from .objective import LyapunovObjective, check_problem
+from .objective import LyapunovObjective, check_problem, check_steps
 from .pointwise import Points, Potentials, Violations, hinged
 
 Form = Literal["continuous", "discrete", "euler"]
@@ -54,7 +55,8 @@ class PathLyapunov(LyapunovObjective):
     semi: bool = False
 
     def __post_init__(self) -> None:
-        check_problem(self.problem, self.stepper, self.steps_per_layer)
+        check_problem(self.problem)
+        check_steps(self.stepper, self.steps_per_layer)
         store(self, check_positive, "kappa")
         check_name("form", self.form, ("continuous", "discrete", "euler"))
         step = float(np.max(self.problem.mesh.steps)) / self.steps_per_layer
@@ -95,6 +97,10 @@ class PathLyapunov(LyapunovObjective):
                 tape, Seeds(np.arange(seeds.shape[0]), seeds), list(total)
             )
         return value
+
+    def _sweeps(self, control: Control) -> Sweeps:
+        """Those of the run of a control that is where the states are."""
+        return discretize(self.problem, self.stepper, self.steps_per_layer).sweeps(control)
 
     def _continuous(
         self, control: Control, points: Points, steps: Steps, total: Mapping[str, Array] | None

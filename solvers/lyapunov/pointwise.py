@@ -32,7 +32,7 @@ from continuum.problem import LearningProblem
 
 Cotangents = Mapping[str, Array]
 
-_ENTRIES = 2**22
+_ENTRIES = 2**18
 """Entries of states and cotangents of the points that a network which stacks is asked for at once.
 """
 

@@ -62,6 +62,15 @@ class SetSampler(Sampler):
         vectors (m, M).
         """
 
+    def check_starts(self, problem: LearningProblem) -> None:
+        """Raises ValueError if a start lies outside."""
+        outside = ~to_host(self.contains(problem.initial))
+        if outside.any():
+            raise ValueError(
+                f"sampler {self!r} cannot hold the path: the start of sample "
+                f"{int(np.flatnonzero(outside)[0])} lies outside"
+            )
+
     def draw(self, problem: LearningProblem, rng: np.random.Generator, run: Run) -> Points:
         states = self.drawn(len(problem.network.weights), self.states, rng)
         times = rng.uniform(0.0, problem.mesh.horizon, self.states)
@@ -73,12 +82,7 @@ class SetSampler(Sampler):
         Warns (RuntimeWarning) where no path that decays at the rate kappa stays inside: for the
         cross-entropy of the state, V(0) exp(-kappa T) is less than V anywhere in the set.
         """
-        outside = ~to_host(self.contains(problem.initial))
-        if outside.any():
-            raise ValueError(
-                f"sampler {self!r} cannot hold the path: the start of sample "
-                f"{int(np.flatnonzero(outside)[0])} lies outside"
-            )
+        self.check_starts(problem)
         cost = lyapunov_function(problem)
         if not isinstance(cost.loss, CrossEntropy) or not isinstance(cost.readout, State):
             return

@@ -259,17 +259,25 @@ def drawn(images: np.ndarray, labels: np.ndarray, test: int, seed: int) -> Sampl
     return Samples(images[kept].T, labels[kept], images[held].T, labels[held])
 
 
-def contender(name: ContenderName, data: Samples, seed: int, settings: Settings) -> Contender:
+def contender(
+    name: ContenderName,
+    data: Samples,
+    seed: int,
+    settings: Settings,
+    hidden: tuple[int, ...] | None = None,
+) -> Contender:
     """A network of this name, trained on the training part of the data.
 
     seed : of the start, the batches of 64 and the sampled states
     settings : `chosen(name)` are those of the committed file
+    hidden : widths of the field in place of those of RECIPES
     raises ValueError for an unknown name, seed < 0
     """
     check_name("name", name, NAMES)
     check_count("seed", seed, 0)
     recipe = RECIPES[name]
-    learned = LearnedField(CLASSES, len(data.train), recipe.hidden, tanh, timed=recipe.timed)
+    widths = recipe.hidden if hidden is None else hidden
+    learned = LearnedField(CLASSES, len(data.train), widths, tanh, timed=recipe.timed)
     mesh = TimeMesh(1.0, recipe.layers)
     space = learned.at(data.train).controls(mesh, in_time=recipe.in_time)
     problem = posed(learned, data.train, data.train_labels, space)

@@ -19,6 +19,7 @@ from .digits import (
     NAMES,
     POWERS,
     STEPS,
+    TEST_POINTS,
     ContenderName,
     Settings,
     chosen,
@@ -261,6 +262,7 @@ def digits_table(
     epochs: int = 40,
     strength: float = 1e-4,
     train: int = 1437,
+    test: int = TEST_POINTS,
     seed: int = 0,
     search: bool = False,
 ) -> xr.Dataset:
@@ -274,7 +276,8 @@ def digits_table(
 
     step, epochs, strength : of digits_table.toml in the default sweep; ResNet, MLP and NODEs use
         no strength, linear classifiers nothing else
-    train : how many of the 1437 training images are used;  seed : of split, start, batches, states
+    train, test : how many of the 1437 training and 360 test images are used
+    seed : of split, start, batches, states
     search : train on four fifths of the training images with each setting of the file's grid, in
         place of step, epochs and strength, and judge on the fifth; the file has seed 0
 
@@ -283,13 +286,14 @@ def digits_table(
     minutes, each case half a minute at most; an interrupted one resumes.
     """
     whole = digits_data(seed)
-    if not 50 <= train <= len(whole.train_labels):
-        raise ValueError(f"train must be from 50 to {len(whole.train_labels)}, got {train}")
+    for part, count, most in (("train", train, 1437), ("test", test, TEST_POINTS)):
+        if not 20 <= count <= most:
+            raise ValueError(f"{part} must be from 20 to {most}, got {count}")
     x, labels = whole.train[:, :train], whole.train_labels[:train]
     with threadpool_limits(limits=1):  # the matrices are small: one thread is faster
         if search:
             return _searched(name, x, labels, seed)
-        data = Samples(x, labels, whole.test, whole.test_labels)
+        data = Samples(x, labels, whole.test[:, :test], whole.test_labels[:test])
         return measured(contender(name, data, seed, Settings(step, epochs, strength)), data)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from continuum import Affine, CrossEntropy, LearningProblem, TimeMesh
+from continuum import Affine, CrossEntropy, LearningProblem, State, TimeMesh
 from continuum.arrays import Array
 from solvers.lyapunov import Given, MonteCarloLyapunov, PathLyapunov
 
@@ -21,17 +21,15 @@ def at_given_states(
     W eta + b to four classes.
     """
     x, values = fixture.inputs, fixture.values()
-    readout, labels = {}, LABELS
     if linear:
-        readout, labels = {"readout": Affine(4)}, np.array([3, 0, 1])
         values |= {"readout.W": det((WIDTH, STATES), 0.9), "readout.mu": det((WIDTH,), 0.2)}
     problem = LearningProblem(
         fixture.field.at(x),
         np.zeros((STATES, 3)),
-        labels,
+        np.array([3, 0, 1]) if linear else LABELS,
         MESH,
         terminal=CrossEntropy(),
-        **readout,
+        readout=Affine(4) if linear else State(),
     )
     sampler = Given(fixture.states.T, np.array(TIMES))
     return MonteCarloLyapunov(problem, kappa, sampler), values
