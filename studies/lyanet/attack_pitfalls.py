@@ -123,7 +123,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             curves.plot(radii, 100.0 * case[f"{name}_error"], line, **style)
     bars.set_yticks(np.arange(len(CONDITIONS)), list(CONDITIONS.values()))
     bars.invert_yaxis()
-    bars.set(xlabel="test points that are wrong [%]", xlim=(0.0, 100.0))
+    bars.set(xlabel="test points that are wrong [%]", xlim=(0.0, 100.0), ylabel="attack")
     bars.legend(loc="center right", bbox_to_anchor=(1.0, 0.35))
     curves.axvline(20.0, color=BLACK, linestyle=":", linewidth=1.0)
     curves.annotate("ten steps of 2/255", (20.0, 97.0), (24.0, 97.0), va="top")

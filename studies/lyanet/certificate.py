@@ -44,8 +44,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         ax.set(xlabel="test points, sorted [%]", title=f"{of['contender']}, {of['data']}")
         ax.set(xlim=(0.0, 100.0), ylim=(0.0, 1.05 * highest))
         ax.grid(True)
+        ax.set_ylabel(r"radius in $\ell_\infty$, units of the data")
         if n == 0:
-            ax.set_ylabel(r"radius in $\ell_\infty$, units of the data")
             ax.legend(loc="upper left")
     caption = (
         "Radii of perturbations of the test points, sorted for each curve on its own: proved by "
