@@ -93,8 +93,7 @@ def attack(
     stepper, steps_per_layer : how the equation is solved; RK4() unless said otherwise
     raises ValueError for a problem without classes, a radius <= 0, data outside `bounds`; TypeError
         for a Staged network, which has no costate at 0
-    Source: Madry et al., 2018; in raw units, with the start applied and a projection in each step
-    (docs/errata.md lists what becomes of the numbers where these are left out).
+    Source: Madry et al., 2018; in raw units, with the start applied and a projection in each step.
     """
     control = problem.space.check("control", control)
     samples = problem.initial.shape[1]
@@ -145,9 +144,9 @@ def breaking_radius(
     are wrong anyway, infinite where no attack succeeded.
 
     Attacks within largest, largest / 2, largest / 4, largest / 8, then `rounds` halvings of the
-    interval between the last failure and the last success; every success is drawn back towards
-    x to where the segment between them crosses the boundary of the class.  The distance to the nearest input of another class is
-    no larger; no attack says how much smaller it is.
+    interval between the last failure and the last success; every success is drawn back towards x
+    to where the segment between them crosses the boundary of the class.  The distance to the
+    nearest input of another class is no larger; no attack says how much smaller it is.
     bounds, norm, rng, steps, steps_per_layer : as in `attack`, which raises what this raises
     """
     largest, rounds = check_positive("largest", largest), check_count("rounds", rounds)
