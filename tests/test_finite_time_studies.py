@@ -93,6 +93,8 @@ def test_laws_of_means(small, rng):
     gradient = -descent.velocity(at)
     wanted = -gain * np.sign(gradient) * np.abs(gradient) ** a * mean**b
     np.testing.assert_allclose(law.velocity(at), wanted, rtol=1e-12)
+    ratio = np.linalg.norm(wanted) / np.linalg.norm(gradient)
+    assert push(small, control, law, descent) == pytest.approx(ratio, rel=1e-12)
     x, y = rng.normal(size=(2, 4)), rng.uniform(0.1, 0.9, 4)
     one = plant_of(neuron(x, y))
     w = rng.normal(size=4)
