@@ -37,17 +37,25 @@ def first_below(times: np.ndarray, values: np.ndarray, level: float) -> float:
     return float(times[below[0]]) if len(below) else np.nan
 
 
+def _curves(cases: Sequence[xr.Dataset], what: str) -> dict[str, np.ndarray]:
+    """Loss or error (S,) by name, means over the seeds."""
+    rows: dict[str, list[np.ndarray]] = {}
+    for case in cases:
+        rows.setdefault(str(case_parameters(case)["name"]), []).append(case[what].values)
+    return {name: np.mean(found, axis=0) for name, found in rows.items()}
+
+
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     figure, axes = new_figure(1, 2, width=10.2, height=4.4)
     left, right = axes[0]
-    notes = []
-    for case in cases:
-        name = str(case_parameters(case)["name"])
+    losses, errors = _curves(cases, "loss"), _curves(cases, "error")
+    t, notes = cases[0]["time"].values, []
+    for name, loss in losses.items():
+        error = errors[name]
         color, marker, line = STYLES[name]
         style = {"color": color, "marker": marker, "linestyle": line, "label": name}
-        t, loss, error = case["time"].values, case["loss"].values, case["error"].values
         left.semilogy(t, loss, markersize=4.5, **style)
-        right.semilogy(t[1:], 100.0 * error[1:], markersize=4.5, **style)
+        right.plot(t[1:], 100.0 * error[1:], markersize=4.5, **style)
         early = first_below(t, loss, ENOUGH)
         when = f"from t = {early:.2g} on" if np.isfinite(early) else "never"
         same = first_below(t, error, float(error[-1]) + NEAR)
@@ -56,28 +64,31 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             f"{loss[-1]:.2g} at t = 1; error {100 * error[1]:.2g} % at t = {t[1]:.2g} and "
             f"{100 * error[-1]:.2g} % at t = 1, within a point of that from t = {same:.2g} on"
         )
-    t = np.linspace(0.0, 1.0, 101)
-    bound = np.log(10.0) * np.exp(-KAPPA * t)
-    left.semilogy(t, bound, color=PURPLE, linewidth=1.0, label=r"$\log 10\; e^{-\kappa t}$")
+    whole = np.linspace(0.0, 1.0, 101)
+    bound = np.log(10.0) * np.exp(-KAPPA * whole)
+    left.semilogy(whole, bound, color=PURPLE, linewidth=1.0, label=r"$\log 10\; e^{-\kappa t}$")
     left.set_ylabel("mean test loss")
     right.set_ylabel("test error [%]")
+    right.set_ylim(0.0, 140.0 * max(float(np.max(error[1:])) for error in errors.values()))
     for ax in (left, right):
         ax.set_xlabel("time $t$ at which the network is stopped")
+        ax.set_xlim(-0.03, 1.03)
         ax.grid(True, which="both", axis="y")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    handles = left.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=6, frameon=False)
     given = case_parameters(cases[0])
+    seeds = sorted({int(case_parameters(case)["seed"]) for case in cases})
     length = f"{given['epochs']} epochs" if given["epochs"] else "the settings of digits_table"
     caption = (
-        f"Cross-entropy and error of the state at t on the test digits, seed {given['seed']}, "
-        f"{length}. {'; '.join(notes)}. {_verdict(cases)}"
+        "Cross-entropy and error of the state at t on the 360 test digits, of which one is 0.28 %, "
+        f"seeds {', '.join(map(str, seeds))}, {length}. {'; '.join(notes)}. "
+        f"{_verdict(losses, errors)}"
     )
     return [Picture("inference_speed", caption, figure)]
 
 
-def _verdict(cases: Sequence[xr.Dataset]) -> str:
+def _verdict(loss: dict[str, np.ndarray], error: dict[str, np.ndarray]) -> str:
     """What stopping at the first node costs in loss and in error."""
-    loss = {str(case_parameters(c)["name"]): c["loss"].values for c in cases}
-    error = {str(case_parameters(c)["name"]): c["error"].values for c in cases}
     dear = max(100.0 * float(e[1] - e[-1]) for e in error.values())
     text = f"Stopping at the first node costs at most {dear:.2g} points of error"
     sampled = [name for name in loss if name.startswith("MC")]
@@ -97,7 +108,7 @@ def _verdict(cases: Sequence[xr.Dataset]) -> str:
     plot=_plot,
     cases=[{"name": get_args(Stopped)}],
 )
-def inference_speed(name: Stopped = "MC s=5", epochs: int = 12, seed: int = 0) -> xr.Dataset:
+def inference_speed(name: Stopped = "MC s=5", epochs: int = 0, seed: int = 0) -> xr.Dataset:
     """Does a Lyapunov loss let a neural ODE be stopped early?
 
     eta' = f(eta, x, t), eta(0) = 0 in R^10, on scikit-learn's digits, trained as in `digits_table`:
@@ -105,7 +116,7 @@ def inference_speed(name: Stopped = "MC s=5", epochs: int = 12, seed: int = 0) -
     eta(t) is another than the label's, at the ends of the ten layers.  At t = 0 all entries are
     equal and say nothing; the error there is that of an undecided network.
 
-    epochs : of Adam; 0 for those of the committed settings of `digits_table`
+    epochs : of Adam; 0 for those of the committed settings, 40 or 60
     """
     check_count("epochs", epochs, 0)
     settings = replace(chosen(name), epochs=epochs) if epochs else chosen(name)

@@ -1,6 +1,7 @@
 """What the studies of two classes in the plane keep of a trained field, and how it is drawn."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -163,8 +164,17 @@ def answer(
 
 
 def plot(name: Name, cases: Sequence[xr.Dataset]) -> list[Picture]:
-    """Three pictures: fields, boundaries and numbers of all contenders."""
-    return [_fields(name, cases), _boundaries(name, cases), _numbers(name, cases)]
+    """Fields, boundaries and numbers of all contenders: three pictures for each setting."""
+    groups: dict[tuple[tuple[str, object], ...], list[xr.Dataset]] = {}
+    for case in cases:
+        given = case_parameters(case)
+        setting = tuple((key, value) for key, value in given.items() if key != "contender")
+        groups.setdefault(setting, []).append(case)
+    pictures = []
+    for n, group in enumerate(groups.values()):
+        found = (_fields(name, group), _boundaries(name, group), _numbers(name, group))
+        pictures += [replace(p, name=f"{p.name}_{n}") for p in found] if n else list(found)
+    return pictures
 
 
 def _grid(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -172,11 +182,13 @@ def _grid(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.stack([np.tile(x, len(y)), np.repeat(y, len(x))])
 
 
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
-    """Axes of equal size, four in a row."""
+def _panels(count: int, ratio: float = 1.0) -> tuple[Figure, list[Axes]]:
+    """Axes of equal size, four in a row; ratio : of their height to their width."""
     columns = min(4, count)
     rows = -(-count // columns)
-    figure, axes = new_figure(rows, columns, width=3.1 * columns + 0.6, height=3.2 * rows + 0.5)
+    figure, axes = new_figure(
+        rows, columns, width=3.1 * columns + 0.6, height=(2.5 * ratio + 1.0) * rows
+    )
     flat = list(axes.flat)
     for ax in flat[count:]:
         ax.remove()
@@ -236,6 +248,7 @@ def _fields(name: Name, cases: Sequence[xr.Dataset]) -> Picture:
         if image is not None:
             bar = figure.colorbar(image, ax=axes, shrink=0.6, ticks=[t for t in BAR if t <= top])
             bar.set_label(r"largest $\max(0,\; \nabla V\cdot f + \kappa V)$")
+            bar.ax.set_xlabel("1 / time")
     given = case_parameters(cases[0])
     x = SHOWN[name][0]
     caption = (
@@ -250,7 +263,7 @@ def _fields(name: Name, cases: Sequence[xr.Dataset]) -> Picture:
         f"the cube: {_listed(cases, 'escapes')}; test points whose V stays below V(0) exp(-kappa "
         f"t): {_listed(cases, 'met')}."
     )
-    return Picture(f"{name}_fields", caption, figure)
+    return Picture(f"{name}_fields", " ".join(caption.split()), figure)
 
 
 BAR = (0, 1, 3, 10, 30, 100, 300)
@@ -261,16 +274,16 @@ def _paths(ax: Axes, paths: np.ndarray, label: int) -> None:
     final = paths[-1, label] - paths[-1, 1 - label]
     for m in range(paths.shape[2]):
         right = final[m] > 0.0
-        style = {"color": BLACK} if right else {"color": VERMILION, "linestyle": (0, (3, 1.5))}
-        ax.plot(paths[:, 0, m], paths[:, 1, m], linewidth=1.3, **style)
+        color, line = (BLACK, "-") if right else (VERMILION, (0, (3, 1.5)))
+        ax.plot(paths[:, 0, m], paths[:, 1, m], color=color, linestyle=line, linewidth=1.3)
         last = m == paths.shape[2] - 1
-        ax.plot(
-            *paths[0, :, m], "o" if last else ".", color=style["color"], markersize=6 if last else 4
-        )
+        mark, size = ("o", 6) if last else (".", 4)
+        ax.plot(*paths[0, :, m], mark, color=color, markersize=size)
 
 
 def _boundaries(name: Name, cases: Sequence[xr.Dataset]) -> Picture:
-    figure, axes = _panels(len(cases))
+    left, right, low, high = BOXES[name]
+    figure, axes = _panels(len(cases), (high - low) / (right - left))
     image = None
     with styled():
         for ax, case in zip(axes, cases, strict=True):
@@ -301,7 +314,9 @@ def _boundaries(name: Name, cases: Sequence[xr.Dataset]) -> Picture:
             ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
             ax.set_aspect("equal")
         if image is not None:
-            figure.colorbar(image, ax=axes, shrink=0.6).set_label("p of class 1")
+            bar = figure.colorbar(image, ax=axes, shrink=0.6)
+            bar.set_label("probability of class 1")
+            bar.ax.set_xlabel("p")
     widths = ", ".join(f"{_title(case)} {_width(case)}" for case in cases)
     caption = (
         "Probability of class 1 over inputs, with up to 60 training points of each class (crosses: "
@@ -310,7 +325,7 @@ def _boundaries(name: Name, cases: Sequence[xr.Dataset]) -> Picture:
         f"is, from 0 on class 1 to 1 on class 0: {_listed(cases, 'middle', '.2f')}. "
         f"{_widths(cases)}"
     )
-    return Picture(f"{name}_boundary", caption, figure)
+    return Picture(f"{name}_boundary", " ".join(caption.split()), figure)
 
 
 def _numbers(name: Name, cases: Sequence[xr.Dataset]) -> Picture:
@@ -331,10 +346,12 @@ def _numbers(name: Name, cases: Sequence[xr.Dataset]) -> Picture:
         label="wrong corner",
     )
     first.set(xlabel="ends in the right class from [%]", ylabel="contender", xlim=(-4, 104))
-    second.plot([float(case["width"]) for case in cases], rows, "o", color=BLUE)
+    widths = [float(case["width"]) for case in cases]
+    second.plot(widths, rows, "o", color=BLUE)
     second.set(xlabel="width of the boundary", ylabel="", xscale="log")
-    second.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    second.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    if max(widths) < 100.0 * min(widths):
+        second.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        second.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     second.xaxis.set_minor_locator(NullLocator())
     marks = zip(cases[0]["radius"].values, ((BLUE, "o"), (VERMILION, "D")), strict=False)
     for n, (radius, (color, marker)) in enumerate(marks):
@@ -367,7 +384,7 @@ def _numbers(name: Name, cases: Sequence[xr.Dataset]) -> Picture:
         + ", ".join(f"{_title(case)} {float(case['seconds']):.0f}" for case in cases)
         + "."
     )
-    return Picture(f"{name}_numbers", caption, figure)
+    return Picture(f"{name}_numbers", " ".join(caption.split()), figure)
 
 
 def _percent(cases: Sequence[xr.Dataset], name: str) -> list[float]:
@@ -414,4 +431,11 @@ def _widths(cases: Sequence[xr.Dataset]) -> str:
     ratios = [float(case["width"]) / float(end[0]["width"]) for case in whole]
     text = " and ".join(f"{r:.2g}" for r in ratios)
     least = "" if all(float(case["crossed"]) == 1.0 for case in whole) else "at least "
-    return f"Monte Carlo's boundary is {least}{text} times as wide as that of end-point training."
+    half = 0.5 * min(float(case["width"]) for case in whole)
+    others = [
+        _title(case)
+        for case in cases
+        if not _title(case).startswith("MC") and float(case["width"]) >= half
+    ]
+    also = f" At least half as wide: {', '.join(others)}." if others else ""
+    return f"Monte Carlo's boundary is {least}{text} times as wide as end-point training's.{also}"

@@ -36,8 +36,8 @@ STOPPED = {
     paper=PAPER,
     references={name: 0.5 * (low + high) for name, (low, high) in BANDS.items()},
     tolerance={name: 0.5 * (high - low) for name, (low, high) in BANDS.items()},
-    reason="the intervals that the ledger accepts, at the worst of three seeds; a ratio of at least "
-    "four is its inverse in [0, 1/4]",
+    reason="the intervals that the ledger accepts, at the worst of three seeds; that a ratio is at "
+    "least four says that its inverse lies in [0, 1/4]",
     slow=True,
 )
 def basins_of_rings() -> dict[str, float]:
