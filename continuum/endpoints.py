@@ -11,7 +11,7 @@ from .blocks import Block, Coefficient
 from .checks import check_array
 from .controls import ControlSpace
 from .functional import RunningCost, Times
-from .networks import Chain, Inputs, Network
+from .networks import Chain, Inputs, Network, NormBound
 from .networks.maps import Offset, Pointwise
 from .networks.network import Values
 from .readouts import Projection, Readout, State
@@ -183,7 +183,8 @@ class TerminalEquality:
         offsets = _has_offsets(network, space)
         if any(isinstance(m, Inputs) for m in network.maps):
             return
-        if all(a is identity for a in activations):
+        bounded = any(isinstance(m, NormBound) for m in network.maps)  # odd, but not affine
+        if not bounded and all(a is identity for a in activations):
             _check_relations(network, self.readout, x, y, offsets)
         elif all(a.odd for a in activations) and not offsets:
             first: dict[bytes, int] = {}

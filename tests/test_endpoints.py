@@ -18,6 +18,7 @@ from continuum import (
     Linear,
     NeuralODE,
     NeuralODE2,
+    NormBound,
     Offset,
     Projection,
     SquaredError,
@@ -361,6 +362,12 @@ def test_bad_input(call, words):
             [[1.0, 2.0], [0.0, 0.0]],
         ),
         lambda: posed(NeuralODE(2, identity), SQUARE, [[1.0, 0.0, 0.0, 0.0]], readout=Affine(1)),
+        # a bound of the norm is no affine map
+        lambda: posed(
+            network_of(Linear("w", 2), Offset("b"), NormBound(1.0)),
+            SQUARE,
+            [[1.0, 0.0, 0.0, 0.0], [0.0] * 4],
+        ),
     ],
 )
 def test_what_is_not_refused(problem):

@@ -16,6 +16,7 @@ from continuum import (
     Projection,
     Softmax,
     SquaredError,
+    Tikhonov,
     TimeMesh,
     WidthDepth,
     identity,
@@ -103,6 +104,17 @@ def test_the_jacobian_of_outputs_is_their_derivative(which, rng):
     alone = replace(objective, problem=objective.problem.batch([1]))
     rows = slopes.reshape(-1, samples, objective.space.size)[:, 1]
     np.testing.assert_allclose(output_jacobian(alone, control), rows, rtol=0, atol=1e-15)
+
+
+def test_the_jacobian_knows_no_costs(rng):
+    problem, start = network(3, rng, outputs=2)
+    costs = replace(
+        problem,
+        running=SquaredError(),
+        penalty=Tikhonov(0.3),
+        sample_weights=np.array([1.0, 2.0, 3.0]),
+    )
+    np.testing.assert_array_equal(output_jacobian(costs, start), output_jacobian(problem, start))
 
 
 def test_pulled_errors_are_the_adjoint_of_the_jacobian(rng):

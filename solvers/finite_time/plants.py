@@ -92,7 +92,14 @@ class NetworkPlant(Plant):
     @cached_property
     def _entries(self) -> list[ReducedObjective]:
         """For each output of each sample, that output alone as the cost."""
-        problem = replace(self.objective.problem, sample_weights=None)
+        problem = replace(
+            self.objective.problem,
+            running=None,
+            penalty=None,
+            admissible=None,
+            endpoint=None,
+            sample_weights=None,
+        )
         alone = [problem.batch([m]) for m in range(self.samples)]
         rows = np.eye(len(self.target) // self.samples)
         return [
@@ -172,7 +179,7 @@ def output_jacobian(regression: LearningProblem | ReducedObjective, control: Con
     output, in the flat coordinates of the control, by one adjoint sweep each.
 
     Flat coordinates are those of `space.flatten`; of static blocks with weights 1 they are the
-    entries.
+    entries.  Costs, penalty, sample weights and conditions of the problem are not read.
     raises TypeError for other arguments, ValueError for a control of another space
     """
     objective = checked(regression)
