@@ -515,15 +515,17 @@ def test_one_compilation_serves_all():
 BOUNDS = """
 import numpy as np
 from continuum import LearningProblem, SquaredError, TimeMesh, gelu, tanh
-from continuum.networks import Adjoint, Chain, Linear, Offset, Pointwise
+from continuum.networks import Adjoint, Chain, FixedLinear, Inputs, Linear, Offset, Pointwise
 from solvers import Heun, discretize
 from solvers.adjoint.linear_quadratic import linearize
 
 rng = np.random.default_rng(1)
 maps = (Offset("o"), Pointwise(tanh), Linear("w", 4), Offset("b"), Pointwise(gelu), Adjoint("w"))
-network = Chain(3, maps)
+fixed = FixedLinear(rng.standard_normal((3, 5)))
+below = [Inputs(True, rng.standard_normal((2, samples))) for samples in (1, 2)]
+networks = [Chain(3, maps)] + [Chain(3, (b, Linear("w", 5), Pointwise(gelu), fixed)) for b in below]
 for in_time in ("layers", "nodes", "static"):
-    for samples in (1, 2):
+    for network, samples in zip(networks + networks[:1], (1, 1, 2, 2)):
         space = network.controls(TimeMesh(1.0, 2), in_time=in_time)
         f = rng.standard_normal((3, samples))
         problem = LearningProblem(network, f, f, space, running=SquaredError())

@@ -93,6 +93,8 @@ def test_laws_of_means(small, rng):
     gradient = -descent.velocity(at)
     wanted = -gain * np.sign(gradient) * np.abs(gradient) ** a * mean**b
     np.testing.assert_allclose(law.velocity(at), wanted, rtol=1e-12)
+    ratio = np.linalg.norm(wanted) / np.linalg.norm(gradient)
+    assert push(small, control, law, descent) == pytest.approx(ratio, rel=1e-12)
     x, y = rng.normal(size=(2, 4)), rng.uniform(0.1, 0.9, 4)
     one = plant_of(neuron(x, y))
     w = rng.normal(size=4)
@@ -115,19 +117,19 @@ def test_plain_descent_takes_explicit_steps(small):
 
 
 def test_what_is_seen_along_a_course(small):
-    start = starting(small, 0)
-    run = course(small, law_of("L2", 5, 0.1), 20, start=start, test=small, every=4)
+    start, plant = starting(small, 0), plant_of(small)
+    run = course(plant, law_of("L2", 5, 0.1), 20, start=start, test=plant, every=4)
     assert run.epochs.tolist() == [0, 4, 8, 12, 16, 20]
     e = outputs(small, run.control) - small.target
     assert run.seen["rms"][-1] == pytest.approx(np.sqrt(np.mean(e**2)), rel=1e-12)
     assert run.seen["test_mean"][-1] == pytest.approx(np.mean(np.abs(e)), rel=1e-12)
     assert run.seen["loss"][-1] == pytest.approx(np.mean(np.abs(e) ** 1.8) / 1.8, rel=1e-12)
     assert run.rises == 0
-    assert course(small, law_of("L2", 5, 5.0), 20, start=start).rises > 0
+    assert course(plant, law_of("L2", 5, 5.0), 20, start=start).rises > 0
     level = run.seen["mean"][3]
     assert first_below(run, "mean", level) == 12.0
     assert np.isnan(first_below(run, "mean", 0.0))
-    stopped = course(small, law_of("L2", 5, 0.1), 20, start=start, every=4, enough=level)
+    stopped = course(plant, law_of("L2", 5, 0.1), 20, start=start, every=4, enough=level)
     assert stopped.epochs[-1] == 12
     assert stopped.detail.startswith("stopped")
     np.testing.assert_array_equal(
@@ -146,8 +148,7 @@ def test_irises(tmp_path):
     case = iris(share=0.0, gain=0.01, travel=6.0)
     assert case["threshold"].values[:2].tolist() == [15.0, 527.0]  # FT-24
     assert np.isnan(case["threshold"].values[2:]).all()
-    problem = neuron(inputs, labels)
-    run = course(problem, law_of("law (3)", 100, 0.01), 20)
+    run = course(plant_of(neuron(inputs, labels)), law_of("law (3)", 100, 0.01), 20)
     assert accuracy(run, inputs, labels) == 1.0
     assert np.isnan(accuracy(run, inputs[:, :0], labels[:0]))
     raw = iris(data="setosa, raw", travel=0.5, seed=0)  # 40 and 40: the law's sum is 0

@@ -98,10 +98,11 @@ def test_numbers_trained():
 
 def test_the_audit_counts_those_that_keep_the_rate():
     data = small()
-    found = contender("tube", data, 0, Settings(epochs=8))
+    found = contender("tube", data, 0, Settings(step=1e-2, epochs=60))
     times, loss, _ = found.along(data.test, data.test_labels)
     kept = np.all(loss <= np.log(CLASSES) * np.exp(-KAPPA * times)[:, None] + 1e-12, axis=0)
     audited = found.audited(data.test, data.test_labels)
+    assert 0 < kept.sum() < len(kept)
     assert audited.meeting.count == kept.sum()
     np.testing.assert_allclose(audited.values, loss, rtol=1e-13)
     assert audited.mean_bound > audited.values[-1].mean()
@@ -195,7 +196,7 @@ def test_mnist_sample(tmp_path):
         load_mnist()
     except DataError:
         pytest.skip("mnist_sample.npz is not there")
-    grids = [{"name": ["MLP", "linear l2"], "epochs": 1, "strength": 0.1}]
+    grids = [{"name": ["MLP", "linear l2"], "epochs": 1, "strength": 1e-3}]
     words = {"mnist": r"240 test images.*MLP, 7 x 7.*Least under attack.*No order"}
     cases = check_pictures("mnist_sample", grids, words, tmp_path, "lyanet")
     assert float(cases[1]["test_error"]) < 0.3

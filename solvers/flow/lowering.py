@@ -195,9 +195,9 @@ class _Links:
     """
 
     def __init__(self, units: int) -> None:
-        self.rows, self.links, self.parts = units, [], []
-        self.links: list[_Link]
-        self.parts: list[Part]
+        self.rows = units
+        self.links: list[_Link] = []
+        self.parts: list[Part] = []
         self.inputs: Inputs | None = None
 
     def take(self, one: Map) -> bool:
@@ -211,13 +211,14 @@ class _Links:
             return self._product(one)
         if isinstance(one, FixedLinear):
             return self._fixed(one)
+        last = self.links[-1] if self.links else None
         if isinstance(one, Offset):
-            if not self.links or self.links[-1].offset >= 0 or self.links[-1].activation:
+            if last is None or last.offset >= 0 or last.activation is not None:
                 self.links.append(_Link(self.rows, self.rows))
             self.links[-1].offset = self._place(Part(one.block, (self.rows, 1)))
             return True
         if isinstance(one, Pointwise) and one.activation.code is not None:
-            if not self.links or self.links[-1].activation is not None:
+            if last is None or last.activation is not None:
                 self.links.append(_Link(self.rows, self.rows))
             self.links[-1].activation = one.activation
             return True
@@ -266,12 +267,10 @@ class _Links:
         return True
 
     def _place(self, part: Part) -> int:
-        """The number of a part; whole blocks have one each."""
+        """The number of a part; a whole block that several links read is one."""
         for n, other in enumerate(self.parts):
-            if part.name and (other.name, other.columns) == (part.name, None) == (
-                part.name,
-                part.columns,
-            ):
+            whole = part.columns is None and other.columns is None
+            if part.name and part.name == other.name and whole:
                 return n
         self.parts.append(part)
         return len(self.parts) - 1

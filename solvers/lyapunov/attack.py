@@ -93,8 +93,7 @@ def attack(
     stepper, steps_per_layer : how the equation is solved; RK4() unless said otherwise
     raises ValueError for a problem without classes, a radius <= 0, data outside `bounds`; TypeError
         for a Staged network, which has no costate at 0
-    Source: Madry et al., 2018; in raw units, with the start applied and a projection in each step
-    (docs/errata.md lists what becomes of the numbers where these are left out).
+    Source: Madry et al., 2018; in raw units, with the start applied and a projection in each step.
     """
     check_type("problem", problem, LearningProblem)
     control = problem.space.check("control", control)

@@ -13,7 +13,7 @@ from continuum.checks import check_name
 from solvers import EverySteps, Monitor, Snapshot
 from solvers.finite_time import Law, PowerLaw, SignLaw, train_in_time
 from solvers.finite_time.laws import Moment
-from solvers.finite_time.plants import Plant, plant_of
+from solvers.finite_time.plants import Plant
 from solvers.finite_time.powers import spow
 
 Method: TypeAlias = Literal["law (3)", "law (13)", "L1", "L2", "E"]
@@ -116,24 +116,24 @@ class Course:
 
 
 def course(
-    problem: LearningProblem,
+    plant: Plant,
     law: Law,
     epochs: int,
     *,
     start: Control | None = None,
-    test: LearningProblem | None = None,
+    test: Plant | None = None,
     every: int = 1,
     enough: float = 0.0,
     alpha: float = 0.8,
 ) -> Course:
     """Explicit steps of length 1 from `start`, 0 if None: one epoch is one unit of pseudo-time.
 
-    test : the same network on other samples
+    plant, test : `plant_of` a problem, and of the same network on other samples
     every : how often the errors are looked at;  enough : of the mean of |e|, which ends the run
     """
-    watch = Watch(plant_of(problem), test and plant_of(test), alpha, enough)
+    watch = Watch(plant, test, alpha, enough)
     run = train_in_time(
-        problem,
+        plant.objective,
         law,
         float(epochs),
         1.0,

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from continuum.checks import check_positive
 from solvers.finite_time import neuron
+from solvers.finite_time.plants import plant_of
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
@@ -156,12 +157,13 @@ def iris(
         raise ValueError(f"travel / gain must be from 1 to 100000 epochs, got {travel / gain:g}")
     inputs, labels, unseen, truth = flowers(data, seed, share)
     problem = neuron(inputs, labels)
+    plant = plant_of(problem)
     epochs = round(travel / gain)
     moments = log_spaced(epochs)
     columns: dict[str, list] = {}
     for method in METHODS:
         law = law_of(method, len(labels), gain, alpha)
-        run = course(problem, law, epochs, alpha=alpha)
+        run = course(plant, law, epochs, alpha=alpha)
         for name, value in (
             ("error", sampled(run, "mean", moments)),
             ("threshold", first_below(run, "mean", LEVEL)),

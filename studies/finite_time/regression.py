@@ -54,8 +54,9 @@ def compared(
     details, controls = [], []
     first, descent = next(iter(laws.values())), laws["E"]
     pushes = [push(known, start, first, descent)]
+    plant, others = plant_of(known), plant_of(unseen)
     for law in laws.values():
-        run = course(known, law, epochs, start=start, test=unseen, every=every, alpha=alpha)
+        run = course(plant, law, epochs, start=start, test=others, every=every, alpha=alpha)
         for name, value in (
             ("train", sampled(run, "rms", moments)),
             ("test", sampled(run, "test_rms", moments)),

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from continuum.checks import check_count, check_positive
 from solvers.finite_time import neuron
+from solvers.finite_time.plants import plant_of
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
@@ -35,10 +36,10 @@ def one_neuron(gain: float, seed: int) -> np.ndarray:
     Setosa and versicolor, z-scored, 80 for the training.
     """
     inputs, labels, unseen, truth = flowers("setosa, z-scored", seed)
-    problem, rows = neuron(inputs, labels), []
+    plant, rows = plant_of(neuron(inputs, labels)), []
     for column in COLUMNS:
         law = law_of(NAMES[column], len(labels), gain)
-        run = course(problem, law, 30_000, enough=LEVEL)
+        run = course(plant, law, 30_000, enough=LEVEL)
         rows.append((run.epochs[-1], run.seconds[-1], accuracy(run, unseen, truth)))
     return np.array(rows, dtype=float)
 

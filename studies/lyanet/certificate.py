@@ -32,17 +32,20 @@ CURVES = {
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     figure, axes = new_figure(1, len(cases), width=4.6 * len(cases), height=4.0)
+    highest = max(
+        float(case[name].where(np.isfinite(case[name])).max()) for case in cases for name in CURVES
+    )
     for n, (case, ax) in enumerate(zip(cases, np.ravel(axes), strict=True)):
         share = 100.0 * (np.arange(case.sizes["point"]) + 0.5) / case.sizes["point"]
         for name, (label, color, line) in CURVES.items():
-            radii = np.sort(case[name].values)
+            radii = np.sort(case[name].values)  # infinite ones, never broken, are not drawn
             ax.plot(share, radii, line, color=color, label=label, linewidth=1.6)
         of = case_parameters(case)
         ax.set(xlabel="test points, sorted [%]", title=f"{of['contender']}, {of['data']}")
-        ax.set(xlim=(0.0, 100.0), ylim=(0.0, None))
+        ax.set(xlim=(0.0, 100.0), ylim=(0.0, 1.05 * highest))
         ax.grid(True)
+        ax.set_ylabel(r"radius in $\ell_\infty$, units of the data")
         if n == 0:
-            ax.set_ylabel(r"radius in $\ell_\infty$, units of the data")
             ax.legend(loc="upper left")
     caption = (
         "Radii of perturbations of the test points, sorted for each curve on its own: proved by "

@@ -182,11 +182,13 @@ def _grid(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.stack([np.tile(x, len(y)), np.repeat(y, len(x))])
 
 
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
-    """Axes of equal size, four in a row."""
+def _panels(count: int, ratio: float = 1.0) -> tuple[Figure, list[Axes]]:
+    """Axes of equal size, four in a row; ratio : of their height to their width."""
     columns = min(4, count)
     rows = -(-count // columns)
-    figure, axes = new_figure(rows, columns, width=3.1 * columns + 0.6, height=3.2 * rows + 0.5)
+    figure, axes = new_figure(
+        rows, columns, width=3.1 * columns + 0.6, height=(2.5 * ratio + 1.0) * rows
+    )
     flat = list(axes.flat)
     for ax in flat[count:]:
         ax.remove()
@@ -280,7 +282,8 @@ def _paths(ax: Axes, paths: np.ndarray, label: int) -> None:
 
 
 def _boundaries(name: Name, cases: Sequence[xr.Dataset]) -> Picture:
-    figure, axes = _panels(len(cases))
+    left, right, low, high = BOXES[name]
+    figure, axes = _panels(len(cases), (high - low) / (right - left))
     image = None
     with styled():
         for ax, case in zip(axes, cases, strict=True):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from solvers.finite_time import neuron
+from solvers.finite_time.plants import plant_of
 
 from ...bench.registry import claim
 from ...datasets import diabetes as load_diabetes
@@ -38,10 +39,10 @@ from .common import PAPER
 def irises_until_the_threshold() -> dict[str, float]:
     """Mean updates, alpha = 0.8, slopes of the sigmoid not below 1e-12 in law (3)."""
     inputs, labels, *_ = flowers("setosa, z-scored", 0, share=0.0)
-    problem = neuron(inputs, labels)
+    plant = plant_of(neuron(inputs, labels))
     return {
         f"k = {gain:g}, {method}": float(
-            course(problem, law_of(method, 100, gain), 30_000, enough=LEVEL).epochs[-1]
+            course(plant, law_of(method, 100, gain), 30_000, enough=LEVEL).epochs[-1]
         )
         for gain in (0.01, 0.005, 0.001)
         for method in METHODS
@@ -101,20 +102,21 @@ def irises_in_splits() -> dict[str, float]:
 
     for seed in range(5):
         inputs, labels, *_ = flowers("setosa, z-scored", seed)
+        plant = plant_of(neuron(inputs, labels))
         for method in METHODS[:3]:
-            run = course(neuron(inputs, labels), law_of(method, 80, 0.01), 2100)
+            run = course(plant, law_of(method, 80, 0.01), 2100)
             note(f"epochs, {method}", first_below(run, "mean", LEVEL))
             note(f"training accuracy, {method}", accuracy(run, inputs, labels))
             if method == "law (3)":
                 note("log10 |w|, law (3)", np.log10(np.linalg.norm(run.control["weight1"])))
         inputs, labels, unseen, truth = flowers("setosa, raw", seed)
-        run = course(neuron(inputs, labels), law_of("law (3)", 80, 0.01), 2100)
+        run = course(plant_of(neuron(inputs, labels)), law_of("law (3)", 80, 0.01), 2100)
         weights = np.append(run.control["weight1"][0, 1:], run.control["bias1"])
         size = max(1e-300, float(np.max(np.abs(weights))))
         note("raw, largest difference of two weights over the largest", np.ptp(weights) / size)
         note("raw, least test accuracy", accuracy(run, unseen, truth))
         inputs, labels, unseen, truth = flowers("versicolor, z-scored", seed)
-        run = course(neuron(inputs, labels), law_of("law (3)", 80, 0.01), 2100)
+        run = course(plant_of(neuron(inputs, labels)), law_of("law (3)", 80, 0.01), 2100)
         note("versicolor, epochs", first_below(run, "mean", LEVEL))
         note("versicolor, splits in which E rises", run.rises > 0)
         note("versicolor, most steps in which E rises", run.rises)
@@ -187,7 +189,7 @@ def diabetes() -> dict[str, float]:
             found["mean of the training as prediction, split 0"] = [np.sqrt(np.mean(guess**2))]
         start = starting(known, seed)
         for name, law in five_laws(len(train), 0.02, 0.68, (0.1, 0.3)).items():
-            run = course(known, law, 4000, start=start, test=unseen, every=20)
+            run = course(plant_of(known), law, 4000, start=start, test=plant_of(unseen), every=20)
             found.setdefault(f"train, {name}", []).append(run.seen["rms"][-1])
             found.setdefault(f"test, {name}", []).append(run.seen["test_rms"][-1])
             found.setdefault(f"rises, {name}", []).append(run.rises / 4000)
