@@ -453,7 +453,7 @@ def test_bad_laws_are_refused():
         SignLaw(gain=-1.0)
     with pytest.raises(ValueError, match="gain must be > 0 for every weight"):
         PowerLaw(0.5, 0.25, np.array([1.0, 0.0]))
-    with pytest.raises(ValueError, match="gain must be > 0, that of bias1"):
+    with pytest.raises(ValueError, match="gain must be finite and > 0, that of bias1"):
         SignLaw({"bias1": 0.0})
     with pytest.raises(ValueError, match="floor and layer"):
         SignLaw(floor=-1.0)
@@ -527,3 +527,19 @@ def test_problems_that_are_no_regressions_are_refused(rng):
         output_jacobian(functions, functions.space.zeros())
     with pytest.raises(TypeError, match="regression must be a LearningProblem"):
         output_jacobian(problem.network, start)
+
+
+def test_what_goes_beside_a_regression_must_fit_it():
+    problem = neuron(INPUTS, np.full(3, 0.4))
+    begin, law = problem.space.zeros(), SignLaw(1.0)
+    fewer = neuron(INPUTS[:, :2], np.full(2, 0.4))
+    with pytest.raises(ValueError, match="model has 2 errors"):
+        train_in_time(problem, law, 1.0, 0.5, "explicit", begin, model=fewer)
+    with pytest.raises(ValueError, match="model has 2 errors"):
+        settling_bound(problem, begin, law, model=fewer)
+    with pytest.raises(TypeError, match="disturbance must be a Control"):
+        train_in_time(problem, law, 1.0, 0.5, "explicit", begin, disturbance=0.1)
+    with pytest.raises(TypeError, match="disturbance must be a Control"):
+        train_in_time(problem, law, 1.0, 0.5, "explicit", begin, disturbance=lambda t: t)
+    with pytest.raises(ValueError, match="gain must be finite and > 0, that of weight1"):
+        PowerLaw(0.5, 0.2, {"weight1": np.nan, "bias1": 1.0})

@@ -289,6 +289,19 @@ def test_what_makes_no_field_is_refused(changes, error, words):
         LearnedField(**given)
 
 
+def test_it_is_initialised_in_its_own_spaces(rng):
+    field, mesh = FIELDS["plain"], TimeMesh(1.0, 2)
+    space = field.with_inputs().controls(mesh, fixed={"bias1": np.ones(4)})
+    assert np.any(field.initialise(space, rng)["weight1"])
+    other = FIELDS["deep"].with_inputs().controls(mesh)
+    with pytest.raises(ValueError, match="space must hold the blocks of this field: its weight1"):
+        field.initialise(other, rng)
+    with pytest.raises(TypeError, match="space must be a ControlSpace"):
+        field.initialise(mesh, rng)
+    with pytest.raises(TypeError, match="rng must be a Generator"):
+        field.initialise(space, 0)
+
+
 def test_inputs_of_another_size_are_refused(rng):
     with pytest.raises(ValueError, match="x has shape"):
         FIELDS["plain"].at(rng.standard_normal((3, 4)))

@@ -147,6 +147,9 @@ def test_what_is_not_enclosed_is_refused(rng):
     moving = posed_in_time(problem)
     with pytest.raises(ValueError, match="change in time"):
         Layers.of(moving, moving.space.random(rng))
+    wide = posed(LearnedField(2, 4001, (), tanh), np.ones((4001, 2)), np.array([0, 1]))
+    with pytest.raises(ValueError, match="sums of 4004 > 4000 products"):
+        certify(wide, wide.space.zeros())
     with pytest.raises(ValueError, match="readout=State"):
         certify(affine(problem), affine(problem).space.random(rng))
     with pytest.raises(ValueError, match="initial states 0"):
@@ -361,6 +364,29 @@ def test_hypotheses_that_were_sampled_are_no_proof(rng):
         certify(problem, control, kind="sharp", kappa=0.0)
     with pytest.raises(ValueError, match="kind"):
         certify(problem, control, kind="dull")
+
+
+def test_two_centred_classes_need_no_bound_of_the_states(rng):
+    """The face is the point 0: where states go from there does not matter."""
+    field = LearnedField(2, 3, (4,), relu, timed=False, centred=True)
+    x, inside = rng.standard_normal((3, 6)), rng.standard_normal((4, 5))
+    inside[:, :2] *= 100.0
+    back = np.concatenate([np.ones((1, 4)), -np.ones((1, 4))]) * rng.standard_normal(4)
+    values = {"weight1": inside, "weight2": back}
+    f = back @ np.maximum(inside[:, 2:] @ x, 0.0)
+    problem = posed(field, x, np.argmax(f, axis=0))
+    control = problem.space.sample(**values)
+    assert Layers.of(problem, control).growth() > 300.0
+    found = certify(problem, control)
+    assert np.array_equal(found.proved, f[0] != f[1])
+    held = np.where(found.radii > 0.0, found.radii, 1e-12)
+    tried = attack(problem, control, held, steps=5, restarts=2, steps_per_layer=200)
+    assert not np.any(tried.broken & found.proved)
+    # with the mean the face is a line, as far as which nothing is known here
+    free = posed(LearnedField(2, 3, (4,), relu, timed=False), x, np.argmax(f, axis=0))
+    asked = certify(free, free.space.sample(**values), 1e-3)
+    assert not asked.proved.any()
+    assert set(asked.reasons) == {"no bound of the states that are reached is known"}
 
 
 def test_certified_but_broken_is_zero(rng):

@@ -490,6 +490,8 @@ def test_bad_input(rng):
         MonteCarloLyapunov(problem, 1.0, "cube")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="points"):
         MonteCarloLyapunov(problem, 1.0, Given(np.zeros((2, 5)), np.zeros(2)))
+    with pytest.raises(ValueError, match="times of Given must be in"):
+        MonteCarloLyapunov(problem, 1.0, Given(np.zeros((2, 3)), np.array([0.0, 1.5])))
     with pytest.raises(ValueError, match="half_width"):
         Cube(0.0)
     with pytest.raises(ValueError, match="labels"):

@@ -12,7 +12,18 @@ from continuum.meshes import TimeMesh
 from continuum.networks import Chain, LearnedField, Linear, Offset, Pointwise
 from continuum.problem import LearningProblem
 from solvers import RK4, Euler, discretize, integrate
-from solvers.lyapunov import Cube, Tube, attack, audit, share
+from solvers.lyapunov import (
+    Cube,
+    Tube,
+    attack,
+    audit,
+    breaking_radius,
+    certify,
+    escapes,
+    estimated_radii,
+    share,
+    violation,
+)
 from solvers.lyapunov.attack import _Target
 
 A = np.array([1.0, -2.0, 0.5])
@@ -151,9 +162,32 @@ def test_attacks_refuse_what_does_not_fit(network):
         attack(problem, control, 0.1, loss="square")
     with pytest.raises(TypeError, match="rng"):
         attack(problem, control, 0.1, rng="seed")
+    for bounds in ((0.0,), (0.0, np.nan), (0.0, 0.5, 1.0)):
+        with pytest.raises(ValueError, match=r"bounds must be \(low, high\)"):
+            attack(problem, control, 0.1, bounds=bounds)
+    for rng, error in (("seed", TypeError), (-1, ValueError), (None, TypeError)):
+        with pytest.raises(error, match="rng must be"):
+            breaking_radius(problem, control, 0.1, rng=rng)
     flat = LearningProblem(problem.network, problem.initial, np.zeros((3, 9)), problem.mesh)
     with pytest.raises(ValueError, match="two largest entries"):
         attack(flat, control, 0.1)
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        lambda control: attack("problem", control, 0.1),
+        lambda control: breaking_radius("problem", control, 0.1),
+        lambda control: audit("problem", control, 1.0),
+        lambda control: certify("problem", control),
+        lambda control: estimated_radii("problem", control),
+        lambda control: escapes("problem", control, Cube(1.0)),
+        lambda control: violation("problem", control, np.zeros((3, 9)), 0.0, 1.0),
+    ],
+)
+def test_what_is_no_problem_is_named(door, network):
+    with pytest.raises(TypeError, match="problem must be a LearningProblem"):
+        door(network[1])
 
 
 # -- audits
@@ -169,6 +203,8 @@ def test_shares_have_the_exact_interval():
         assert binom.cdf(count, total, found.high) == pytest.approx(0.025, rel=1e-10)
     with pytest.raises(ValueError, match="count"):
         share(3, 2)
+    with pytest.raises(TypeError, match="count must be an integer"):
+        share(1.5, 3)
 
 
 def test_audit_of_the_linear_field(linear):
@@ -204,6 +240,19 @@ def test_the_groenwall_bound_is_met_with_equality_where_r_is_positive_throughout
         assert np.all(found.violations > 0)
         errors.append(np.max(np.abs(found.bounds - found.values[-1])))
     assert np.log2(errors[0] / errors[1]) == pytest.approx(2.0, abs=0.15)
+
+
+def test_the_groenwall_bound_of_controls_that_jump(linear, rng):
+    """The rule takes the control of each step at both of its ends: of second order still."""
+    problem, _, _ = linear
+    space = problem.network.controls(problem.mesh, in_time="layers")
+    moving, errors = replace(problem, controls=space), []
+    control = space.random(rng)
+    for count in (4, 8, 16):
+        found = audit(moving, control, 8.0, steps_per_layer=count)
+        assert np.all(found.violations > 0)
+        errors.append(np.max(np.abs(found.bounds - found.values[-1])))
+    assert np.all(np.abs(np.log2(np.divide(errors[:-1], errors[1:])) - 2.0) < 0.1)
 
 
 def test_audits_refuse_what_does_not_fit(linear):

@@ -111,6 +111,10 @@ def test_one_sample_with_output_biases_has_lambda_1(rng):
     # and of a run of several layers, nothing is known but where the readout has an offset
     deep = replace(scaled, controls=TimeMesh(0.5, 2))
     assert settling_bound(deep, deep.space.random(rng), law).kind == "none"
+    # nor of a field whose length is bounded: it may not reach its target at all
+    bounded = LearnedField(1, 2, (3,), tanh, timed=False, norm_bound=0.5).at(np.ones((2, 1)))
+    short = LearningProblem(bounded, np.zeros((1, 1)), 3.0 * np.ones((1, 1)), TimeMesh(1.0, 1))
+    assert settling_bound(short, short.space.random(rng), law).kind == "none"
     offset = LearningProblem(
         NeuralODE2(2, tanh), np.ones((2, 1)), np.ones((1, 1)), TimeMesh(1.0, 3), readout=Affine(1)
     )

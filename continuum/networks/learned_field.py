@@ -75,8 +75,18 @@ class LearnedField:
         """A control whose weights are normal with variance 2 / (rows + columns) and whose biases
         are 0, the same at all times; other blocks of the space, a readout's, are treated alike.
 
+        raises TypeError, ValueError for a space without this field's blocks, or another rng
         Source: Glorot and Bengio, 2010.
         """
+        check_type("space", space, ControlSpace)
+        check_type("rng", rng, np.random.Generator)
+        shapes = {b.name: b.shape for b in space.blocks}
+        for name, shape in self.with_inputs().block_shapes.items():
+            if shapes.get(name) != shape:
+                raise ValueError(
+                    f"space must hold the blocks of this field: its {name} has shape "
+                    f"{shapes.get(name)}, expected {shape}"
+                )
         values = {}
         for block in space.trained:
             if len(block.shape) == 2:

@@ -26,7 +26,7 @@ from continuum.readouts import OFFSET, WEIGHT, Affine, Projection, State
 from ..adjoint.discretize import ReducedObjective
 from ..steps.tableaux import Euler
 from .laws import Closed, Law, PowerLaw, PseudoinverseLaw, SignLaw, gains
-from .plants import AffinePlant, Plant, least_eigenvalue, plant_of
+from .plants import AffinePlant, Plant, least_eigenvalue, model_of, plant_of
 from .powers import reaching_time
 
 Kind: TypeAlias = Literal["corrected", "tangent-kernel", "printed"]
@@ -93,8 +93,7 @@ def settling_bound(
     check_type("law", law, Law)
     check_name("kind", kind, ("corrected", "tangent-kernel", "printed"))
     plant = plant_of(regression)
-    believed = plant if model is None else plant_of(model)
-    plant.space.check("the control of the model", believed.space.zeros())
+    believed = model_of(plant, model)
     e = plant.errors(plant.space.flatten(plant.space.check("start", start)))
     law.check(plant, believed)
     gain = _least_gain(plant, law)
@@ -242,6 +241,8 @@ def _bias_bound(objective: ReducedObjective) -> float:
     field, last = network.field, f"bias{len(network.field.hidden) + 1}"
     if last not in trained or space.axes[last].length:
         return 0.0  # a block with coefficients in time has other flat coordinates
+    if field.norm_bound is not None:
+        return 0.0  # outputs that are bounded are hardly moved by a large bias
     derivative = problem.mesh.horizon * field.scale * moved
     if field.centred:
         derivative = derivative - np.mean(derivative, axis=1, keepdims=True)

@@ -391,8 +391,9 @@ def gains(gain: Gain, space: ControlSpace) -> Array:
 def _checked_gain(gain: Gain) -> Gain:
     if isinstance(gain, Mapping):
         for name, part in gain.items():
-            if np.any(np.asarray(part, dtype=float) <= 0.0):
-                raise ValueError(f"gain must be > 0, that of {name} is not everywhere")
+            given = np.asarray(part, dtype=float)
+            if not np.all(np.isfinite(given) & (given > 0.0)):
+                raise ValueError(f"gain must be finite and > 0, that of {name} is not everywhere")
         return gain
     if is_array(gain) or isinstance(gain, list | tuple):
         gain = check_array("gain", np.asarray(gain), ("W",))

@@ -174,6 +174,23 @@ def plant_of(regression: LearningProblem | ReducedObjective) -> Plant:
     return AffinePlant(objective, matrix, final_outputs(bare, origin).reshape(-1), link)
 
 
+def model_of(plant: Plant, model: LearningProblem | ReducedObjective | None) -> Plant:
+    """The plant of which a law takes the derivatives: that of `model`, the plant itself if None.
+
+    raises TypeError, ValueError for a model with other controls, or another number of errors
+    """
+    if model is None:
+        return plant
+    believed = plant_of(model)
+    plant.space.check("the control of the model", believed.space.zeros())
+    if len(believed.target) != len(plant.target):
+        raise ValueError(
+            f"model has {len(believed.target)} errors (outputs times samples), the regression "
+            f"{len(plant.target)}"
+        )
+    return believed
+
+
 def output_jacobian(regression: LearningProblem | ReducedObjective, control: Control) -> Array:
     """J (P M, W): the derivatives of all outputs readout(f(T)), sample by sample inside each
     output, in the flat coordinates of the control, by one adjoint sweep each.

@@ -19,7 +19,7 @@ from ..run.solution import Solution, SolveError
 from ..run.status import Status
 from ..steps.tableaux import StepFailed
 from .laws import Closed, Law, Moment
-from .plants import AffinePlant, Plant, least_eigenvalue, plant_of
+from .plants import AffinePlant, Plant, least_eigenvalue, model_of, plant_of
 
 Scheme: TypeAlias = Literal["exact", "implicit", "semi-implicit", "explicit"]
 Disturbance: TypeAlias = Control | Callable[[float], Control]
@@ -73,8 +73,7 @@ def train_in_time(
     horizon, step = check_positive("horizon", horizon), check_positive("step", step)
     check_positive("atol", atol)
     plant = plant_of(regression)
-    believed = plant if model is None else plant_of(model)
-    plant.space.check("the control of the model", believed.space.zeros())
+    believed = model_of(plant, model)
     law.check(plant, believed)
     closed = law.closed(plant, believed) if scheme == "exact" else None
     if scheme == "exact" and (closed is None or disturbance is not None):
@@ -158,7 +157,8 @@ class _Steps:
         drift = np.zeros_like(w)
         if self.disturbance is not None:
             given = self.disturbance(time) if callable(self.disturbance) else self.disturbance
-            drift = step * self.plant.space.flatten(given)
+            space = self.plant.space
+            drift = step * space.flatten(space.check("disturbance", given))
         pushed = e if self.disturbance is None else self.plant.errors(w + drift)
         at = Moment(w, e, self.plant, self.model, w + drift, pushed)
         passes = 1
@@ -208,8 +208,8 @@ class _Steps:
             return ""
         low, high = np.min(np.abs(kept[:, largest])), np.max(np.abs(kept[:, largest]))
         return (
-            f", chattering: this error changed its sign in each of the last {_LOOK_BACK} steps, "
-            f"{low:.3g} <= |e| <= {high:.3g}"
+            f", chattering: this error changed its sign in each of the last {_LOOK_BACK - 1} "
+            f"steps, {low:.3g} <= |e| <= {high:.3g}"
         )
 
 

@@ -95,6 +95,7 @@ def attack(
         for a Staged network, which has no costate at 0
     Source: Madry et al., 2018; in raw units, with the start applied and a projection in each step.
     """
+    check_type("problem", problem, LearningProblem)
     control = problem.space.check("control", control)
     samples = problem.initial.shape[1]
     radii = np.broadcast_to(radius, samples) if np.ndim(radius) == 0 else np.asarray(radius)
@@ -105,8 +106,7 @@ def attack(
     check_name("loss", loss, ("margin", "terminal"))
     steps, restarts = check_count("steps", steps), check_count("restarts", restarts, least=0)
     length = 2.5 * radii / steps if step is None else check_positive("step", step)
-    if not isinstance(rng, np.random.Generator):
-        rng = np.random.default_rng(check_count("rng", rng, least=0))
+    rng = _generator(rng)
     target = _Target.of(problem, control, loss, RK4() if stepper is None else stepper)
     target = replace(target, steps_per_layer=check_count("steps_per_layer", steps_per_layer))
     x = target.data
@@ -149,8 +149,10 @@ def breaking_radius(
     nearest input of another class is no larger; no attack says how much smaller it is.
     bounds, norm, rng, steps, steps_per_layer : as in `attack`, which raises what this raises
     """
+    check_type("problem", problem, LearningProblem)
+    control = problem.space.check("control", control)
     largest, rounds = check_positive("largest", largest), check_count("rounds", rounds)
-    rng = rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
+    rng = _generator(rng)
     samples = problem.initial.shape[1]
     target = _Target.of(problem, control, "margin", RK4())
     target, x = replace(target, steps_per_layer=steps_per_layer), target.data
@@ -174,6 +176,13 @@ def breaking_radius(
         low = np.where(~found.broken & (trial < high), np.maximum(low, trial), low)
         low = np.minimum(low, high)
     return high
+
+
+def _generator(rng: int | np.random.Generator) -> np.random.Generator:
+    """The Generator, or that of a seed."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    return np.random.default_rng(check_count("rng", rng, least=0))
 
 
 def _crossing(target: "_Target", x: Array, end: Array) -> Array:
@@ -205,9 +214,12 @@ class _Ball:
     def about(
         cls, x: Array, radius: Array, norm: Norm, bounds: tuple[float, float] | None
     ) -> "_Ball":
-        low, high = (-np.inf, np.inf) if bounds is None else bounds
-        if not low < high:
-            raise ValueError(f"bounds must be (low, high) with low < high, got {bounds!r}")
+        low, high = -np.inf, np.inf
+        if bounds is not None:
+            ends = np.asarray(bounds, dtype=float)
+            if ends.shape != (2,) or not ends[0] < ends[1]:
+                raise ValueError(f"bounds must be (low, high) with low < high, got {bounds!r}")
+            low, high = float(ends[0]), float(ends[1])
         if np.min(x) < low or np.max(x) > high:
             raise ValueError(
                 f"bounds ({low:g}, {high:g}) must hold the data, which reach from {np.min(x):g} to "

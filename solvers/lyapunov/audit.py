@@ -7,14 +7,14 @@ import numpy as np
 from scipy.special import betaincinv
 
 from continuum.arrays import Array
-from continuum.checks import check_count, check_positive, check_rng
+from continuum.checks import check_count, check_positive, check_rng, check_type
 from continuum.controls import Control
 from continuum.losses import CrossEntropy
 from continuum.problem import LearningProblem
 
 from ..flow.integrate import integrate
 from ..steps.tableaux import RK4, Stepper
-from .pointwise import lyapunov_function, violation
+from .pointwise import Points, Violations, lyapunov_function, violation
 from .samplers import Sampler, SetSampler
 
 LEVEL = 0.95
@@ -44,15 +44,15 @@ def share(count: int, total: int, level: float = LEVEL) -> Share:
 
     raises ValueError unless 0 <= count <= total, 0 < level < 1
     """
-    total = check_count("total", total)
-    if not 0 <= count <= total:
-        raise ValueError(f"count must be between 0 and {total}, got {count}")
+    total, count = check_count("total", total), check_count("count", count, least=0)
+    if count > total:
+        raise ValueError(f"count must be at most total = {total}, got {count}")
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must be between 0 and 1, got {level}")
     tail = 0.5 * (1.0 - level)
     low = betaincinv(count, total - count + 1, tail) if count else 0.0
     high = betaincinv(count + 1, total - count, 1.0 - tail) if count < total else 1.0
-    return Share(int(count), total, float(low), float(high))
+    return Share(count, total, float(low), float(high))
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +149,7 @@ def audit(
         problem whose terminal cost is not the loss of a readout
     Source: LyaNet, section 3, corrected: without a dynamic projection, and with Groenwall's lemma.
     """
+    check_type("problem", problem, LearningProblem)
     control = problem.space.check("control", control)
     kappa = check_positive("kappa", kappa)
     if where != "path" and not isinstance(where, Sampler):
@@ -177,8 +178,12 @@ def audit(
     samples, horizon = values.shape[1], float(times[-1])
     decayed = np.exp(-kappa * times)[:, None] * values[0]
     meeting = share(int(np.all(values <= decayed * (1.0 + 1e-12), axis=0).sum()), samples)
-    weighted = np.exp(-kappa * (horizon - times))[:, None] * np.maximum(violations, 0.0)
-    bounds = decayed[-1] + np.trapezoid(weighted, times, axis=0)
+    kept = np.exp(-kappa * (horizon - times))[:, None]
+    # at the end of a step the control is that of its own layer, not of the next one
+    own = problem.mesh.layers_of(0.5 * (times[1:] + times[:-1]))
+    ends = Violations(problem, control, Points(states[1:], times[1:], own), kappa).r
+    two = kept[:-1] * np.maximum(violations[:-1], 0.0) + kept[1:] * np.maximum(ends, 0.0)
+    bounds = decayed[-1] + 0.5 * np.diff(times) @ two
     looked = violations if elsewhere is None else elsewhere
     violating = share(int(np.any(looked > 0.0, axis=0).sum()), samples)
     return Audit(

@@ -30,6 +30,8 @@ from continuum.networks.learned_field import FieldAt
 from continuum.problem import LearningProblem
 
 ROUNDING = 2e-12
+WIDEST = 4000
+"""The longest sums for which this is enough."""
 _AT_ONCE = 4096
 
 
@@ -51,7 +53,7 @@ class Layers:
     @classmethod
     def of(cls, problem: LearningProblem, control: Control) -> "Layers":
         """Raises TypeError for a network that holds no inputs, ValueError for blocks that change
-        in time and for activations that fall somewhere.
+        in time, for activations that fall somewhere and for more than 4000 inputs of a layer.
         """
         network, control = problem.network, problem.space.check("control", control)
         if not isinstance(network, FieldAt):
@@ -66,6 +68,11 @@ class Layers:
         weights = tuple(np.asarray(values[f"weight{n}"]) for n in range(1, count + 1))
         biases = tuple(np.asarray(values[f"bias{n}"]) for n in range(1, count + 1))
         k = field.units
+        longest = max(w.shape[1] for w in weights)
+        if longest > WIDEST:
+            raise ValueError(
+                f"sums of {longest} > {WIDEST} products: their rounding is not bounded"
+            )
         last = field.scale * (np.eye(k) - np.full((k, k), 1.0 / k) * field.centred)
         return cls(field, weights, biases, last, network.inputs)
 

@@ -1,8 +1,8 @@
 """What an inequality for V alone proves of the last value, and the perturbation it allows.
 
-If V' <= -kappa V holds at the clean input x wherever V <= V(0), if |f(eta, x', t) - f(eta, x, t)|
-<= L e in the maximum norm for |x' - x| <= e, and V is the cross-entropy of the state, whose
-gradient has |g|_1 = 2 (1 - e^(-V)), then the perturbed path obeys, with d = 2 L e,
+If V' <= -kappa V holds at the clean input x wherever V <= max(V(0), threshold), if |f(eta, x', t) -
+f(eta, x, t)| <= L e in the maximum norm for |x' - x| <= e, and V is the cross-entropy of the state,
+whose gradient has |g|_1 = 2 (1 - e^(-V)), then the perturbed path obeys, with d = 2 L e,
 
     V' <= -kappa V + d (1 - e^(-V)).
 

@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 
 from continuum.arrays import Array
-from continuum.checks import check_count, check_name, check_positive, check_rng
+from continuum.checks import check_count, check_name, check_positive, check_rng, check_type
 from continuum.controls import Control
 from continuum.losses import CrossEntropy
 from continuum.problem import LearningProblem
@@ -113,6 +113,7 @@ def certify(
     raises ValueError for another readout or start, kappa <= 0, and with proof=True for a
         certificate whose hypothesis was only sampled; TypeError for a network without inputs
     """
+    check_type("problem", problem, LearningProblem)
     control = problem.space.check("control", control)
     check_name("kind", kind, ("barrier", *SCALAR_KINDS))
     if radius is not None:
@@ -147,6 +148,7 @@ def estimated_radii(
 
     problem : as in `certify`, and raises as it
     """
+    check_type("problem", problem, LearningProblem)
     task = _task(problem, control, 1, rng)
     return _estimated_barrier(task, _faces(task), None)
 
@@ -290,7 +292,7 @@ def _barrier(task: _Task, radius: float | None, rtol: float) -> Certificates:
     def proves(trial: Array, open_: Array) -> tuple[Array, Array]:
         """(M,) each: for which samples the barrier holds, and for which it fails somewhere."""
         reach, fails = task.reach(trial), np.zeros(task.samples, dtype=bool)
-        holds = open_ & np.isfinite(reach)
+        holds = open_ & (np.isfinite(reach) | (task.free == 0))  # a point needs no reach
         for face in faces:
             sub = replace(face, chosen=face.chosen[holds[face.chosen]])
             if not sub.chosen.size:
@@ -309,7 +311,8 @@ def _barrier(task: _Task, radius: float | None, rtol: float) -> Certificates:
     if radius is not None:
         trial = np.full(task.samples, radius)
         holds, fails = proves(trial, everyone)
-        return _given_radius(radius, holds, fails, estimate)
+        known = np.isfinite(task.reach(trial)) | (task.free == 0)
+        return _given_radius(radius, holds, fails, known, estimate)
     start, _ = proves(np.zeros(task.samples), everyone)
     low = _largest(lambda trial, open_: proves(trial, open_)[0], start, estimate, rtol)
     status = tuple[Status, ...]("proved" if r > 0.0 else "none" for r in low)
@@ -317,7 +320,10 @@ def _barrier(task: _Task, radius: float | None, rtol: float) -> Certificates:
     return Certificates("barrier", low, status, tuple("" if r > 0.0 else fails for r in low))
 
 
-def _given_radius(radius: float, holds: Array, fails: Array, estimate: Array) -> Certificates:
+def _given_radius(
+    radius: float, holds: Array, fails: Array, known: Array, estimate: Array
+) -> Certificates:
+    """known : (M,), whether the states that are reached have a bound."""
     radii, status, reasons = np.zeros(len(holds)), list[Status](), list[str]()
     for m, (yes, no) in enumerate(zip(holds, fails, strict=True)):
         if yes or (not no and estimate[m] >= radius):
@@ -330,7 +336,11 @@ def _given_radius(radius: float, holds: Array, fails: Array, estimate: Array) ->
             reasons.append("the barrier fails for an input within the radius")
         else:
             status.append("estimated" if radii[m] else "none")
-            reasons.append("branch and bound ended at its largest number of boxes")
+            reasons.append(
+                "branch and bound ended at its largest number of boxes"
+                if known[m]
+                else "no bound of the states that are reached is known"
+            )
     return Certificates("barrier", radii, tuple(status), tuple(reasons))
 
 

@@ -40,6 +40,7 @@ def escapes(
     raises SolveError if a run does not stay finite; TypeError, ValueError for arguments that do not
         fit each other
     """
+    check_type("problem", problem, LearningProblem)
     control = problem.space.check("control", control)
     check_type("sampler", sampler, SetSampler)
     run = integrate(

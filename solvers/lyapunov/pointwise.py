@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from continuum.arrays import Array, like, namespace
-from continuum.checks import check_array, check_positive
+from continuum.checks import check_array, check_positive, check_type
 from continuum.controls import Control
 from continuum.functional import Tracking, rests
 from continuum.meshes import TimeMesh
@@ -90,6 +90,7 @@ def violation(
     returns (M,), or (L, M)
     raises ValueError, TypeError for arguments that do not fit each other
     """
+    check_type("problem", problem, LearningProblem)
     kappa = check_positive("kappa", kappa)
     control = problem.space.check("control", control)
     many = np.ndim(times) == 1

@@ -216,7 +216,14 @@ class Given(Sampler):
         return Given(xp.take(self.points, chosen, axis=2), self.times)
 
     def check(self, problem: LearningProblem, kappa: float) -> None:
-        """Raises ValueError for states of another network or number of samples."""
+        """Raises ValueError for states of another network or number of samples, and for times
+        outside [0, T].
+        """
+        if np.min(self.times) < 0.0 or np.max(self.times) > problem.mesh.horizon:
+            raise ValueError(
+                f"times of {type(self).__name__} must be in [0, {problem.mesh.horizon:g}], they go "
+                f"from {np.min(self.times):g} to {np.max(self.times):g}"
+            )
         wanted = (len(problem.network.weights), problem.initial.shape[1])
         if self.points.shape[1:] not in (wanted, wanted[:1]):
             raise ValueError(
