@@ -24,6 +24,7 @@ from solvers.lyapunov import (
     moved_start,
 )
 from solvers.lyapunov.bounds import Layers, estimated_lipschitz, least
+from solvers.lyapunov.certify import _faces, _Half, _task
 
 
 def posed(field, x, labels, layers=4):
@@ -59,10 +60,17 @@ def test_values_and_slopes_lie_in_their_intervals(rng, activation, options):
     low, high = row.between(centre, radius)
     below, above = row.slopes(centre, radius)
     found = row.enclosed(centre, radius)
-    assert np.all(found.low >= low - 1e-9)  # the better of two bounds
+    steep = np.maximum(np.abs(below), np.abs(above))
+    middle = row.between(found.centre, np.zeros_like(radius))[0]
+    better = np.maximum(low, middle - np.sum(steep * found.radius, axis=0))
+    assert np.allclose(found.low, better, rtol=0, atol=1e-9)
+    assert np.all(found.low <= better + 1e-13)
+    turned = (below <= 0.0) & (above >= 0.0)
+    assert np.array_equal(found.radius, np.where(turned, radius, 0.0))
     spread = []
-    for _ in range(30):
-        z = centre + radius * rng.uniform(-1.0, 1.0, centre.shape)
+    for n in range(60):
+        place = rng.uniform(-1.0, 1.0, centre.shape)
+        z = centre + radius * (np.sign(place) if n % 2 else place)  # corners among them
         values = value(z)
         spread.append(values)
         assert np.all((low <= values) & (values <= high) & (found.low <= values))
@@ -258,6 +266,45 @@ def test_certificates_of_the_linear_field(rng, centred):
     assert np.allclose(estimated_radii(problem, control), breaking, rtol=1e-9)
     assert np.allclose(breaking_radius(problem, control, 3.0), breaking, rtol=1e-2)
     assert "proved         7" in str(certify(problem, control))
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_faces_hold_the_states_where_a_rival_draws_level(rng, centred):
+    """eta_y = eta_j >= eta_l, from the origin to where eta_l is 2 R lower."""
+    problem, control = net(rng, centred=centred)
+    task = _task(problem, control, 1, None)
+    reach, weights = np.full(6, 1.5), control["weight1"]
+    faces = _faces(task)
+    assert len(faces) == 6
+    lowest = []
+    for face in faces:
+        centre, radius = face.boxes(np.zeros(6), reach)
+        y = int(task.labels[face.chosen[0]])
+        assert np.all(task.labels[face.chosen] == y)
+        embedding = np.linalg.pinv(weights[:, :3]) @ face.row.maps[0][0][:, : task.free]
+        for ends in (-1.0, 1.0):
+            state = embedding @ (centre + ends * radius)[: task.free, 0]
+            level = np.isclose(state, state[y], atol=1e-12)
+            assert level.sum() >= 2
+            assert np.all(state <= state[y] + 1e-12)
+            if ends > 0:
+                lowest.append(state[y] - np.min(state))
+            if centred:
+                assert abs(state.sum()) < 1e-12
+    assert np.allclose(lowest, 3.0)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_halves_hold_the_states_of_the_right_class(rng, centred):
+    field = LearnedField(2, 2, (4,), tanh, centred=centred)
+    problem = posed(field, rng.standard_normal((2, 5)), np.arange(5) % 2)
+    task = _task(problem, problem.space.random(rng), 1, None)
+    for y, half in enumerate(_Half.all(task)):
+        centre, radius = half.boxes(task, np.full(5, 1.5), np.zeros(5))
+        d = half.embedding.shape[1]
+        ends = [half.embedding @ (centre + s * radius)[:d, 0] for s in (-1.0, 1.0)]
+        assert np.allclose([e[y] - e[1 - y] for e in ends], [0.0, 3.0])
+        assert np.array_equal(half.v, [1.0, -1.0] if y == 0 else [-1.0, 1.0])
 
 
 @pytest.mark.parametrize("centred", [False, True])

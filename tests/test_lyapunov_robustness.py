@@ -120,10 +120,12 @@ def test_the_gradient_in_the_inputs_is_exact(network, rng):
         assert np.log2(errors[0] / errors[1]) == pytest.approx(2.0, abs=0.1)
 
 
-def test_starts_are_drawn_in_the_ball_and_are_a_function_of_the_seed(network):
+@pytest.mark.parametrize("norm", ["inf", "two"])
+def test_starts_are_drawn_in_the_ball_and_are_a_function_of_the_seed(network, norm):
     problem, control, x = network
+    options = {"norm": norm, "steps": 1, "step": 1e-12, "loss": "terminal"}
     runs = [
-        attack(problem, control, 0.05, steps=1, step=1e-12, rng=seed, loss="terminal").inputs
+        attack(problem, control, 0.05, rng=seed, **options).inputs
         for seed in (0, 0, 1, np.random.default_rng(1))
     ]
     assert np.array_equal(runs[0], runs[1])

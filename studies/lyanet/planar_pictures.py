@@ -248,7 +248,7 @@ def _fields(name: Name, cases: Sequence[xr.Dataset]) -> Picture:
         if image is not None:
             bar = figure.colorbar(image, ax=axes, shrink=0.6, ticks=[t for t in BAR if t <= top])
             bar.set_label(r"largest $\max(0,\; \nabla V\cdot f + \kappa V)$")
-            bar.ax.set_xlabel("1 / time")
+            bar.ax.set_xlabel("1 / time", labelpad=9)
     given = case_parameters(cases[0])
     x = SHOWN[name][0]
     caption = (
