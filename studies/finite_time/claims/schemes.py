@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from solvers import EverySteps, Monitor
+from solvers import EverySteps, Monitor, Record
 from solvers.finite_time import (
     Law,
     PowerLaw,
@@ -120,11 +120,11 @@ def steps_to_settle() -> dict[str, float]:
     law, found, changes = PseudoinverseLaw(0.5), {}, 0
     names = ("exact steps to 1e-12", "implicit steps", "semi-implicit steps")
     for scheme, name in zip(("exact", "implicit", "semi-implicit"), names, strict=True):
-        seen: list[float] = []
-        look = Monitor(lambda at, seen=seen: seen.append(float(at.state[1])), EverySteps(1))
-        run = train_in_time(problem, law, 2.0, 0.01, scheme, begin, monitors=[look])
+        weight = Record("weight", lambda at: float(at.state[1]))
+        monitors = [Monitor(weight, EverySteps(1))]
+        run = train_in_time(problem, law, 2.0, 0.01, scheme, begin, monitors=monitors)
         found[name] = float(len(run.history["error"]) - 1)
-        changes += int(np.sum(np.array(seen) < 0.0))
+        changes += int(np.sum(np.array(weight.values) < 0.0))
         if scheme != "exact":
             near = [after(law, e, 0.01, 1, scheme) for e in (1e-10, 1e-11)]
             found[f"order, {scheme}"] = float(np.log10(near[0] / near[1]))

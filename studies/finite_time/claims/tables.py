@@ -18,9 +18,9 @@ POWER = 1.8  # alpha + 1
 
 @claim(
     "FT-22",
-    statement="Table 2 is (17) with one number E_ini^(1 / 1.8) / gamma = 20.67436, from which E_ini "
-    "and gamma cannot be told apart: gamma = 0.1, the smallest petal width, needs E_ini = 3.70, "
-    "and E_ini = 12.763, that of 80 samples at w = 0, is 0.8 % off what gamma = 0.2 needs.",
+    statement="Table 2 is (17) with one number E_ini^(1 / 1.8) / gamma = 20.67436, from which "
+    "E_ini and gamma cannot be told apart: gamma = 0.1, the smallest petal width, needs E_ini = "
+    "3.70, and E_ini = 12.763, that of 80 samples at w = 0, is 0.8 % off what gamma = 0.2 needs.",
     paper=PAPER,
     references={
         "k T, k = 0.001": 37.213848,
