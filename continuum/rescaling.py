@@ -22,7 +22,7 @@ from .endpoints import CostSum
 from .functional import RunningCost, Tracking
 from .kernels import KernelFormat
 from .losses import Loss, WeightedLoss
-from .networks import Chain, Inputs
+from .networks import Chain, FixedLinear, Inputs
 from .networks.maps import Offset, Pointwise, Product
 from .pair_sets import ConvexHull, Pairs
 from .penalties import BlockPenalty, Penalty, SobolevPenalty, Tikhonov, sum_of, terms_of
@@ -115,7 +115,7 @@ def degree_in_control(problem: LearningProblem) -> int:
             degree = own if degree is None else degree
         elif isinstance(one, Pointwise):
             degree = _through(one, degree)
-        else:
+        elif not isinstance(one, FixedLinear):  # which keeps the degree
             raise TypeError(f"it is not known whether {one!r} is homogeneous")
     return 1 if degree is None else degree
 

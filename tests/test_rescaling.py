@@ -19,12 +19,14 @@ from continuum import (
     Inputs,
     Interval,
     L1Ball,
+    LearnedField,
     LearningProblem,
     Linear,
     LowRank,
     NeuralODE,
     NeuralODE2,
     NormBall,
+    NormBound,
     Offset,
     Pointwise,
     RunningCost,
@@ -269,8 +271,23 @@ REFUSED = {
         "'a', of degree 1, is added to what has degree 0",
     ),
     "time": (timed(), None, "the velocity depends on time"),
+    "norm bound": (
+        Chain(2, (Linear("w", 2), NormBound(1.0))),
+        None,
+        r"not known whether NormBound\(radius=1.0\) is homogeneous",
+    ),
     "no chain": (Own(2, tanh), None, "homogeneity is read off the maps of a Chain"),
 }
+
+
+def test_a_fixed_matrix_keeps_the_degree(rng):
+    field = LearnedField(2, 3, (), identity, timed=False, scale=2.0, centred=True)
+    network = field.at(rng.standard_normal((3, 2)))
+    space = network.controls(TimeMesh(3.0, 5), in_time="layers")
+    problem, control = problem_of(network, controls=space, running=None), space.random(rng)
+    other, moved = rescale(problem, control, 1.2)
+    value = discretize(problem, RK4()).value(control)
+    assert discretize(other, RK4()).value(moved) == pytest.approx(value, rel=1e-13)
 
 
 @pytest.mark.parametrize(("network", "fixed", "words"), REFUSED.values(), ids=REFUSED.keys())
