@@ -172,7 +172,7 @@ def _caption(groups: Mapping[str, Sequence[xr.Dataset]]) -> str:
             parts.append(
                 f"Error at l_inf 8/255 less that of NODE, in points: {listed}; of these with all "
                 f"seeds below those of NODE: {below}. The paper prints -31.6 and -16.7 for LyaNet "
-                "against Neural ODE on FashionMNIST and CIFAR-10, by attacks that left the ball and "
+                "against Neural ODE on FashionMNIST and CIFAR-10, by attacks that left the ball or "
                 "stopped short of it (errata): neither these gains nor an order of robustness is "
                 "claimed."
             )
