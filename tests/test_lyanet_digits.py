@@ -196,7 +196,7 @@ def test_mnist_sample(tmp_path):
         load_mnist()
     except DataError:
         pytest.skip("mnist_sample.npz is not there")
-    grids = [{"name": ["MLP", "linear l2"], "epochs": 1, "strength": 0.1}]
+    grids = [{"name": ["MLP", "linear l2"], "epochs": 1, "strength": 1e-3}]
     words = {"mnist": r"240 test images.*MLP, 7 x 7.*Least under attack.*No order"}
     cases = check_pictures("mnist_sample", grids, words, tmp_path, "lyanet")
     assert float(cases[1]["test_error"]) < 0.3

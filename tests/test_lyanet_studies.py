@@ -11,6 +11,8 @@ from threadpoolctl import threadpool_limits
 
 from continuum import LearnedField, TimeMesh, tanh
 from solvers import RK4
+from studies.lyanet.attack_pitfalls import clamped
+from studies.lyanet.certificate import radii
 from studies.lyanet.inference_speed import first_below, inference_speed
 from studies.lyanet.kappa import kappa
 from studies.lyanet.planar import (
@@ -207,3 +209,57 @@ def test_where_to_stop(tmp_path):
 def test_refuses(study, wrong, named):
     with pytest.raises(ValueError, match=named):
         study(**wrong)
+
+
+def test_how_far_proofs_reach(tmp_path):
+    """Radii of the plane, and of a field whose breaking points are known."""
+    given = {"samples": 80, "epochs": 25, "width": 8, "points": 16, "rounds": 4}
+    cases = check_pictures(
+        "certificate",
+        [{**given, "contender": ["MC s=3", "NODE"]}],
+        {"certificate": "points have a proof"},
+        tmp_path,
+        "lyanet",
+    )
+    for case in cases:
+        proved, breaking = case["proved"].values, case["breaking"].values
+        assert np.any(proved > 0.0)
+        assert np.all((proved < breaking) | (proved == 0.0))
+        assert int(case["proved_beyond"]) == 0
+        linear = case["linear"].values
+        assert int(case["linear_beyond"]) == np.sum((linear > 0) & (linear >= breaking))
+        assert float(case["product"]) > float(case["slope"]) > 0.0
+
+
+def test_radii_of_an_affine_field():
+    """f = x_1 (1, -1) / 2: every radius is |x_1|."""
+    field = LearnedField(2, 2, (), tanh)
+    x = np.array([[0.5, 1.2, 0.2], [0.3, -1.0, 2.0]])
+    weight = np.zeros((2, 5))
+    weight[:, 2] = 0.5, -0.5
+    problem = posed(field, x, np.zeros(3, dtype=int), np.zeros((2, 3)), TimeMesh(1.0, LAYERS))
+    found = radii(problem, problem.space.sample(weight1=weight), 8)
+    for name in ("linear", "grid", "breaking"):
+        assert np.allclose(found[name], np.abs(x[0]), rtol=1e-2)
+    assert np.all(found["proved"] <= np.abs(x[0]))
+    assert np.allclose(found["proved"], np.abs(x[0]), rtol=2e-2)
+
+
+def test_attacks_in_wrong_units(tmp_path):
+    assert np.array_equal(clamped(np.array([0.0, 0.3, 0.5, 0.8, 1.0])), [0.5, 0.5, 0.5, 0.8, 1.0])
+    cases = check_pictures(
+        "attack_pitfalls",
+        [{"contender": ["NODE"], "scaling": ["normalised", "pixels"], "epochs": 1, "points": 12}],
+        {"attack_pitfalls": "clamping alone"},
+        tmp_path,
+        "lyanet",
+    )
+    for case in cases:
+        most = dict(zip(case["condition"].values, case["most"].values, strict=True))
+        assert most["none"] == 0.0
+        assert most["clamped"] == 0.5
+        assert 0.0 < most["units"] <= 4 / 255 * (1 + 1e-12)
+        assert 4 / 255 < most["right"] <= 8 / 255 * (1 + 1e-12)
+        assert most["script"] >= 0.5
+        assert np.max(case["reach"]) <= 20 / 255 * (1 + 1e-12)
+        assert np.all(case["long_error"] >= case["error"].sel(condition="none"))

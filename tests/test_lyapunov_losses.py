@@ -40,6 +40,7 @@ from solvers import (
     ProximalNewton,
     RiccatiNewton,
     SolveError,
+    Status,
     cosine,
     discretize,
     minimize,
@@ -308,6 +309,54 @@ def test_batches(rng):
 
     assert drawn(1) == drawn(1) != drawn(2) != found[0][0]
     assert loss.value(control) == value
+
+
+@pytest.mark.parametrize("case", [learned, timed_chain, width_depth], ids=lambda c: c.__name__)
+def test_shared_states_are_those_of_each_sample(case, rng):
+    """Where the network has no data of each sample they are asked for once."""
+    problem, control = case(rng)
+    units, samples = problem.initial.shape
+    states, times = rng.standard_normal((5, units)), np.linspace(0.0, 1.0, 5)
+    each = np.repeat(states[:, :, None], samples, axis=2)
+    value, gradient = MonteCarloLyapunov(problem, 1.0, Given(states, times)).value_and_gradient(
+        control
+    )
+    other, further = MonteCarloLyapunov(problem, 1.0, Given(each, times)).value_and_gradient(
+        control
+    )
+    assert other == pytest.approx(value, rel=1e-13)
+    for name, x in gradient.items():
+        np.testing.assert_allclose(further[name], x, rtol=1e-11, atol=1e-14)
+    network = problem.network
+    assert (network.batch([0]) is network) == (case is not learned)
+
+
+def test_given_states_of_samples_go_with_them(rng):
+    problem, control = learned(rng)
+    states, times = rng.standard_normal((4, 3, 6)), np.linspace(0.0, 1.0, 4)
+    part = MonteCarloLyapunov(problem, 2.0, Given(states, times)).batch([4, 1])
+    r = violation(problem, control, states, times, 2.0)[:, [4, 1]]
+    assert part.value(control) == pytest.approx(np.mean(np.maximum(r, 0.0)), rel=1e-13)
+
+
+def test_a_small_semi_gradient_is_no_convergence(rng):
+    problem, control = learned(rng)
+    adam = Adam(gtol=1e9, max_iterations=2)
+    found = minimize(MonteCarloLyapunov(problem, 1.0, Tube(0.5)), adam, initial=control)
+    assert found.status is Status.ITERATED
+    found = minimize(MonteCarloLyapunov(problem, 1.0, Cube(3.0)), adam, initial=control)
+    assert found.status is Status.CONVERGED
+
+
+def test_velocities_that_are_not_finite(rng):
+    """No hinge hides them."""
+    network = LearnedField(2, 2, (3,), identity).at(rng.standard_normal((2, 4)))
+    problem = LearningProblem(
+        network, np.zeros((2, 4)), np.array([0, 1, 1, 0]), MESH, terminal=CrossEntropy()
+    )
+    control = problem.space.random(rng, 1e200)
+    assert MonteCarloLyapunov(problem, 1.0, Cube(3.0)).value(control) == np.inf
+    assert BarrierLoss(problem, 1.0, Cube(3.0)).value(control) == np.inf
 
 
 def test_adam_gives_the_same_arrays_twice(rng):

@@ -142,12 +142,15 @@ class Chain(Network):
         return self._changed(space=grid)
 
     def batch(self, indices: Sequence[int] | Array) -> Self:
-        """The chain with the columns `indices` of the data that its first map holds."""
+        """The chain with the columns `indices` of the data that its first map holds; itself where
+        it holds none of each sample.
+        """
         first = self.maps[0]
-        if not isinstance(first, Inputs):
+        some = first.batch(indices) if isinstance(first, Inputs) else first
+        if some is first:
             return self
         changed = copy(self)  # whose maps are bound, and of the same shapes
-        object.__setattr__(changed, "maps", (first.batch(indices), *self.maps[1:]))
+        object.__setattr__(changed, "maps", (some, *self.maps[1:]))
         return changed
 
     def _changed(self, **fields: object) -> Self:

@@ -6,7 +6,7 @@ from .attack import Attack, attack, breaking_radius
 from .audit import Audit, Share, audit, share
 from .barrier import BarrierLoss
 from .certificates import ScalarCertificate, least_kappa, moved_start
-from .certify import Certificates, certify
+from .certify import Certificates, certify, estimated_radii
 from .escapes import Escapes, escapes
 from .monte_carlo import MonteCarloLyapunov
 from .path import PathLyapunov
@@ -34,6 +34,7 @@ __all__ = [
     "breaking_radius",
     "certify",
     "escapes",
+    "estimated_radii",
     "least_kappa",
     "moved_start",
     "share",

@@ -93,8 +93,7 @@ def attack(
     stepper, steps_per_layer : how the equation is solved; RK4() unless said otherwise
     raises ValueError for a problem without classes, a radius <= 0, data outside `bounds`; TypeError
         for a Staged network, which has no costate at 0
-    Source: Madry et al., 2018; in raw units, with the start applied and a projection in each step
-    (docs/errata.md lists what becomes of the numbers where these are left out).
+    Source: Madry et al., 2018; in raw units, with the start applied and a projection in each step.
     """
     control = problem.space.check("control", control)
     samples = problem.initial.shape[1]
@@ -136,41 +135,56 @@ def breaking_radius(
     *,
     norm: Norm = "inf",
     rounds: int = 10,
-    steps: int = 20,
-    restarts: int = 2,
     bounds: tuple[float, float] | None = None,
+    steps: int = 20,
     rng: int | np.random.Generator = 0,
     steps_per_layer: int = 1,
 ) -> Array:
-    """(M,): the norm of the smallest perturbation found that breaks each sample, by `rounds`
-    halvings of attacks within (0, largest]; 0 for samples that are wrong anyway, infinite where no attack
-    succeeded.
+    """(M,): the norm of the smallest perturbation found that breaks each sample; 0 for samples that
+    are wrong anyway, infinite where no attack succeeded.
 
-    The distance to the nearest input of another class is no larger; no attack says how much smaller
-    it is.
-    raises as `attack`
+    Attacks within largest, largest / 2, largest / 4, largest / 8, then `rounds` halvings of the
+    interval between the last failure and the last success; every success is drawn back towards x
+    to where the segment between them crosses the boundary of the class.  The distance to the
+    nearest input of another class is no larger; no attack says how much smaller it is.
+    bounds, norm, rng, steps, steps_per_layer : as in `attack`, which raises what this raises
     """
     largest, rounds = check_positive("largest", largest), check_count("rounds", rounds)
     rng = rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
     samples = problem.initial.shape[1]
+    target = _Target.of(problem, control, "margin", RK4())
+    target, x = replace(target, steps_per_layer=steps_per_layer), target.data
     low, high = np.zeros(samples), np.full(samples, np.inf)
-    for _ in range(rounds + 1):
-        trial = np.where(np.isfinite(high), 0.5 * (low + high), largest)
-        trial = np.where((high > 0.0) & (low < largest), trial, largest)
+    for n in range(4 + rounds):
+        ends = np.minimum(high, largest)
+        trial = np.full(samples, largest * 0.5**n) if n < 4 else 0.5 * (low + ends)
         found = attack(
             problem,
             control,
-            trial,
+            np.where(trial > 0.0, trial, largest),
             norm=norm,
             steps=steps,
-            restarts=restarts,
             bounds=bounds,
             rng=rng,
             steps_per_layer=steps_per_layer,
         )
-        high = np.where(found.broken, np.minimum(high, found.norms), high)
+        reached = found.norms * _crossing(target, x, found.inputs)
+        high = np.where(found.broken, np.minimum(high, reached), high)
         high = np.where(found.wrong, 0.0, high)
-        low = np.where(found.broken, np.minimum(low, high), np.maximum(low, trial))
+        low = np.where(~found.broken & (trial < high), np.maximum(low, trial), low)
+        low = np.minimum(low, high)
+    return high
+
+
+def _crossing(target: "_Target", x: Array, end: Array) -> Array:
+    """(M,): the share of the way from x to `end` at which the margin is <= 0, found by bisection; 1
+    where it is positive at the end.
+    """
+    low, high = np.zeros(x.shape[1]), np.ones(x.shape[1])
+    for _ in range(12):
+        middle = 0.5 * (low + high)
+        wrong = target.margins(x + middle * (end - x)) <= 0.0
+        low, high = np.where(wrong, low, middle), np.where(wrong, middle, high)
     return high
 
 

@@ -19,7 +19,7 @@ from continuum.problem import LearningProblem
 from continuum.readouts import State
 
 from .objective import DrawnObjective, check_problem
-from .pointwise import Points, Velocities, hinged, lyapunov_function
+from .pointwise import Points, Velocities, active, hinged, lyapunov_function
 from .samplers import SetSampler
 
 
@@ -74,8 +74,7 @@ class BarrierLoss(DrawnObjective):
     def active_share(self, control: Control) -> float:
         """The share of the pairs of a sample and a point of `value` with f_y - f_j < margin."""
         control = self.space.check("control", control).like(self.problem.initial)
-        lack = self._lack(control)[0]
-        return float(namespace(lack).count_nonzero(lack > 0)) / (lack.shape[0] * lack.shape[1])
+        return active(self._lack(control)[0])
 
     def _loss(self, control: Control, total: Mapping[str, Array] | None) -> float:
         lack, field, signs = self._lack(control)

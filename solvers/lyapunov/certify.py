@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 
 from continuum.arrays import Array
-from continuum.checks import check_count, check_name, check_positive
+from continuum.checks import check_count, check_name, check_positive, check_rng
 from continuum.controls import Control
 from continuum.losses import CrossEntropy
 from continuum.problem import LearningProblem
@@ -120,15 +120,11 @@ def certify(
     if kappa is not None:
         kappa = check_positive("kappa", kappa)
     boxes, rtol = check_count("boxes", boxes), check_positive("rtol", rtol)
-    if not isinstance(problem.readout, State) or np.any(problem.initial != 0.0):
-        raise ValueError("certificates need readout=State() and initial states 0")
     if not 0.0 < rtol < 1.0:
         raise ValueError(f"rtol must be below 1, got {rtol}")
-    layers = Layers.of(problem, control)
-    if kind != "barrier" and layers.field.norm_bound is not None:
+    task = _task(problem, control, boxes, rng)
+    if kind != "barrier" and task.layers.field.norm_bound is not None:
         raise ValueError(f"{kind} certificates are not known for a field with a norm bound")
-    rng = np.random.default_rng(0) if rng is None else rng
-    task = _Task(problem, layers, labels_of(problem), boxes, rng)
     if kind == "barrier":
         found = _barrier(task, radius, rtol)
     else:
@@ -140,6 +136,19 @@ def certify(
             f"({len(sampled)} of {len(found.radii)} samples)"
         )
     return found
+
+
+def estimated_radii(
+    problem: LearningProblem, control: Control, rng: np.random.Generator | None = None
+) -> Array:
+    """(M,): an estimate of the radius of the barrier, proved of nothing: the least of (f_y - f_j) /
+    |D_x (f_y - f_j)|_1 at states and times of the faces that are sampled, f taken as linear in x;
+    0 where f_y - f_j <= 0 at one of them.
+
+    problem : as in `certify`, and raises as it
+    """
+    task = _task(problem, control, 1, rng)
+    return _estimated_barrier(task, _faces(task), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,6 +222,15 @@ class _Task:
             for _ in range(4):
                 bound = np.minimum(bound, horizon * fastest(bound) * (1.0 + 1e-12))
         return bound
+
+
+def _task(
+    problem: LearningProblem, control: Control, boxes: int, rng: np.random.Generator | None
+) -> _Task:
+    if not isinstance(problem.readout, State) or np.any(problem.initial != 0.0):
+        raise ValueError("certificates need readout=State() and initial states 0")
+    layers, labels = Layers.of(problem, control), labels_of(problem)
+    return _Task(problem, layers, labels, boxes, check_rng("rng", rng))
 
 
 # -- the barrier
@@ -475,20 +493,18 @@ def _proved_decay(task: _Task, radius: Array, kappa: float | None) -> Array:
             slow, fast = _rate(q_low) * (1.0 - 1e-12), _rate(q_high) * (1.0 + 1e-12)
             low = np.where(below > 0.0, below * slow, below * fast)
             # the whole box is cut: the product is not least where the velocity is
-            point, error, _ = row._forward(c, np.zeros_like(r))
-            high = (point + error) * _rate(np.maximum(c[0], 0.0))
+            high = row.between(c, np.zeros_like(r))[1] * _rate(np.maximum(c[0], 0.0))
             high = high + 1e-12 * np.abs(high)
             slopes = np.maximum(*(np.abs(s) for s in row.slopes(c, r)))
             changes = slopes * r
             changes[0] += np.abs(below) * (fast - slow)
             return Enclosed(low, high, c, r, np.where(r > 0.0, changes, 0.0))
 
-        target = None if kappa is None else kappa * (1.0 - 1e-12)
-        proved = least(bounded, centre, size, target=target, gap=1e-2, most=task.boxes)
+        proved = least(bounded, centre, size, target=kappa, gap=1e-2, most=task.boxes)
         if kappa is None:
             found[half.chosen] = np.maximum(proved.low, 0.0)
         else:
-            found[half.chosen] = np.where(proved.low > kappa * (1.0 - 1e-12), kappa, 0.0)
+            found[half.chosen] = np.where(proved.low > kappa, kappa, 0.0)
     return found
 
 

@@ -6,19 +6,17 @@ from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
-from continuum.arrays import Array, namespace
+from continuum.arrays import Array
 from continuum.checks import check_positive, check_rng, check_type, store
 from continuum.controls import Control
-from continuum.networks import FieldAt
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import discretize
 from ..steps.implicit import ImplicitRungeKutta
 from ..steps.tableaux import RK4, RungeKutta
 from .objective import DrawnObjective, check_problem, check_steps
-from .pointwise import Points, Violations, hinged
+from .pointwise import Points, Violations, active, hinged
 from .samplers import Sampler
-from .shared_states import Pairs, shared_violation, takes
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +44,6 @@ class MonteCarloLyapunov(DrawnObjective):
     stepper: RungeKutta | ImplicitRungeKutta = field(default_factory=RK4)
     steps_per_layer: int = 1
     rng: np.random.Generator | None = None
-    _seed: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_problem(self.problem)
@@ -63,27 +60,18 @@ class MonteCarloLyapunov(DrawnObjective):
 
     def active_share(self, control: Control) -> float:
         """The share of the pairs of a sample and a point of `value` with r > 0."""
-        r = self._violations(control.like(self.problem.initial))
-        return float(namespace(r).count_nonzero(r > 0)) / (r.shape[0] * r.shape[1])
+        control = self.space.check("control", control).like(self.problem.initial)
+        return active(self._violations(control).r)
 
     def _loss(self, control: Control, total: Mapping[str, Array] | None) -> float:
-        return hinged(self.problem, self._violations(control, total))[0]
+        found = self._violations(control)
+        value, q = hinged(self.problem, found.r)
+        if total is not None and value > 0:
+            found.adjoint(q, total, states=False)
+        return value
 
-    def _violations(self, control: Control, total: Mapping[str, Array] | None = None) -> Array:
-        """r (L, M); the derivative of the loss is collected in `total` if given."""
-        problem, network, points = self.problem, self.problem.network, self.points(control)
-        if isinstance(network, FieldAt) and takes(problem, control, points):
-            pairs = Pairs.of(problem, control, points, self.kappa)
-            r, bars = shared_violation(network, control, pairs, total is not None)
-            if total is not None:
-                problem.space.scatter(total, 0, 0.0, bars, 1.0)
-            return r.T
-        found = Violations(problem, control, points, self.kappa)
-        if total is not None:
-            value, q = hinged(problem, found.r)
-            if value > 0:
-                found.adjoint(q, total, states=False)
-        return found.r
+    def _violations(self, control: Control) -> Violations:
+        return Violations(self.problem, control, self.points(control), self.kappa)
 
     def _drawn(self, control: Control, rng: np.random.Generator) -> Points:
         return self.sampler.draw(self.problem, rng, lambda: self._run(control))

@@ -17,6 +17,7 @@ from ..run.solution import SolveError
 from ..steps.implicit import ImplicitRungeKutta
 from ..steps.tableaux import RungeKutta
 from .pointwise import Points, lyapunov_function
+from .samplers import Sampler
 
 Cotangents = Mapping[str, Array]
 
@@ -112,10 +113,12 @@ class DrawnObjective(LyapunovObjective):
     every call, those of a batch are drawn from the generator of the minimizer.
     """
 
+    sampler: Sampler
     _seed: int
 
     def batch(self, indices: Sequence[int] | Array, rng: np.random.Generator | None = None) -> Self:
         part = super().batch(indices)
+        object.__setattr__(part, "sampler", self.sampler.batch(indices))
         if rng is not None:
             part._draw_from(rng)
         return part

@@ -17,7 +17,7 @@ from ..flow.advance import Steps
 from ..steps.implicit import ImplicitRungeKutta
 from ..steps.tableaux import RK4, RungeKutta
 from .objective import LyapunovObjective, check_problem, check_steps
-from .pointwise import Points, Potentials, Violations, hinged
+from .pointwise import Points, Potentials, Violations, active, hinged
 
 Form = Literal["continuous", "discrete", "euler"]
 
@@ -83,7 +83,7 @@ class PathLyapunov(LyapunovObjective):
             r = Violations(self.problem, control, points, self.kappa).r
         else:
             r = self._increments(Potentials(self.problem, control, points), sweeps.steps)
-        return float(namespace(r).count_nonzero(r > 0)) / (r.shape[0] * r.shape[1])
+        return active(r)
 
     def _loss(self, control: Control, total: Mapping[str, Array] | None) -> float:
         sweeps = self._sweeps(control)

@@ -195,8 +195,9 @@ class Violations:
         found = self.field.adjoint(q[:, None, :] * potentials.slopes, total)
         if not states and not any(name in total for name in potentials.read):
             return None
-        found = found + potentials.slope_adjoint(q, self.field.values, total)
-        return found + potentials.adjoint(self.kappa * q, total)
+        further = potentials.slope_adjoint(q, self.field.values, total)
+        further = further + potentials.adjoint(self.kappa * q, total)
+        return found + further if states else None
 
 
 class Velocities:
@@ -204,20 +205,28 @@ class Velocities:
     of which more is known.
 
     values : (L, N, M)
+    States that all samples share are asked for once where the network holds nothing of each sample.
     """
 
     def __init__(self, problem: LearningProblem, control: Control, points: Points) -> None:
         self.problem, self.control, self.points = problem, control, points
-        self.states = points.of_samples(problem.initial.shape[1])
+        samples, network = problem.initial.shape[1], problem.network
+        alike = points.states.shape[2] == 1 and network.batch(np.zeros(1, np.int64)) is network
+        self.states = points.states if alike else points.of_samples(samples)
         found = [
             problem.network.velocity(self.states[part, ...], *self._at(part))
             for part in self._parts()
         ]
-        self.values = self._joined(found)
+        values = self._joined(found)
+        self.values = namespace(values).broadcast_to(values, (*values.shape[:2], samples))
 
     def adjoint(self, p: Array, total: Cotangents) -> Array:
-        """(L, N, M): (D_f F)* p, p (L, N, M); (D_c F)* p is collected in `total`."""
+        """(D_f F)* p, p (L, N, M), of the states (L, N, M), or (L, N, 1) where they are shared;
+        (D_c F)* p is collected in `total`.
+        """
         found = []
+        if self.states.shape[2] < p.shape[2]:
+            p = namespace(p).sum(p, axis=2, keepdims=True)
         for part in self._parts():
             back, bars = self.problem.network.vjp(
                 self.states[part, ...], *self._at(part), p[part, ...]
@@ -261,8 +270,14 @@ class Velocities:
 def hinged(problem: LearningProblem, r: Array) -> tuple[float, Array]:
     """(1 / L) sum_l sum_m s_m max(0, r_lm), and its derivative in r (L, M); 0 where r = 0."""
     xp, weights = namespace(r), like(problem.sample_weights, r) / r.shape[0]
-    active = r > 0
-    return float(xp.sum(xp.where(active, r, 0.0) * weights)), xp.where(active, weights, 0.0)
+    costs = xp.where(r <= 0, 0.0, r)  # NaN stays
+    return float(xp.sum(costs * weights)), xp.where(r > 0, weights, 0.0)
+
+
+def active(r: Array) -> float:
+    """The share of the entries that are > 0."""
+    xp = namespace(r)
+    return float(xp.mean(xp.where(r > 0, 1.0, 0.0)))
 
 
 def _columns(states: Array) -> Array:

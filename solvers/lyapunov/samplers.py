@@ -2,7 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -32,6 +32,10 @@ class Sampler(ABC):
     def draw(self, problem: LearningProblem, rng: np.random.Generator, run: Run) -> Points:
         """New points."""
 
+    def batch(self, indices: Sequence[int] | Array) -> "Sampler":
+        """The sampler for some of the samples; itself where it holds nothing of each."""
+        return self
+
     def check(self, problem: LearningProblem, kappa: float) -> None:  # noqa: B027 - most sets hold all starts
         """Raises ValueError, naming the sampler, if it cannot hold the paths of the problem."""
 
@@ -57,7 +61,7 @@ class SetSampler(Sampler):
         """(count, N): states of the set."""
 
     @abstractmethod
-    def furthest(self, labels: Array) -> Array:
+    def deepest(self, labels: Array) -> Array:
         """(m, M): the states of the set with the least cross-entropy, for targets that are unit
         vectors (m, M).
         """
@@ -87,11 +91,11 @@ class SetSampler(Sampler):
         if not isinstance(cost.loss, CrossEntropy) or not isinstance(cost.readout, State):
             return
         labels = to_host(cost.target)  # type: ignore[arg-type]  # it rests, so it is an array
-        if not np.all((labels == 0.0) | (labels == 1.0)):
+        if len(labels) < 2 or not np.all((labels == 0.0) | (labels == 1.0)):
             return
         start = to_host(problem.functional.terminal_costs(problem.initial))
         best = to_host(
-            problem.functional.terminal_costs(like(self.furthest(labels), problem.initial))
+            problem.functional.terminal_costs(like(self.deepest(labels), problem.initial))
         )
         needed = start * np.exp(-kappa * problem.mesh.horizon)
         if np.any(needed < best):
@@ -99,7 +103,7 @@ class SetSampler(Sampler):
                 f"{self!r}: a loss of {needed.min():.3g}, which decay at the rate {kappa:g} asks "
                 f"for at the end, is less than anywhere in the set, {best.max():.3g}",
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
 
@@ -125,7 +129,7 @@ class Cube(SetSampler):
     def drawn(self, units: int, count: int, rng: np.random.Generator) -> Array:
         return rng.uniform(-self.half_width, self.half_width, (count, units))
 
-    def furthest(self, labels: Array) -> Array:
+    def deepest(self, labels: Array) -> Array:
         return self.half_width * (2.0 * labels - 1.0)
 
 
@@ -153,7 +157,7 @@ class Sphere(SetSampler):
         directions /= np.sqrt(np.sum(directions**2, axis=1, keepdims=True))
         return rng.uniform(0.0, self.radius, (count, 1)) * directions
 
-    def furthest(self, labels: Array) -> Array:
+    def deepest(self, labels: Array) -> Array:
         away = labels - np.mean(labels, axis=0)
         return self.radius * away / np.sqrt(np.sum(away**2, axis=0))
 
@@ -204,6 +208,12 @@ class Given(Sampler):
         if len(states.shape) == 2:
             states = states[:, :, None]
         return Points.at(states, self.times, problem.mesh)
+
+    def batch(self, indices: Sequence[int] | Array) -> "Given":
+        if len(self.points.shape) == 2:
+            return self
+        xp, chosen = namespace(self.points), like(np.asarray(indices), self.points)
+        return Given(xp.take(self.points, chosen, axis=2), self.times)
 
     def check(self, problem: LearningProblem, kappa: float) -> None:
         """Raises ValueError for states of another network or number of samples."""
