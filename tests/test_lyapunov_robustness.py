@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import array_api_strict
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -188,6 +189,18 @@ def test_attacks_refuse_what_does_not_fit(network):
 def test_what_is_no_problem_is_named(door, network):
     with pytest.raises(TypeError, match="problem must be a LearningProblem"):
         door(network[1])
+
+
+def test_arrays_of_other_libraries_are_refused(network):
+    problem, control, _ = network
+    strict = replace(problem, initial=array_api_strict.asarray(problem.initial))
+    for door in (
+        lambda: attack(strict, control, 0.1),
+        lambda: breaking_radius(strict, control, 0.1),
+        lambda: audit(strict, control, 1.0),
+    ):
+        with pytest.raises(TypeError, match="problem must hold NumPy arrays"):
+            door()
 
 
 # -- audits

@@ -19,7 +19,7 @@ from continuum.controls import ControlSpace
 
 from ..steps.tableaux import StepFailed
 from .plants import AffinePlant, Plant
-from .powers import exact_step, implicit_step, spow
+from .powers import exact_step, implicit_step, power_loss, spow
 
 Gain: TypeAlias = float | Array | Mapping[str, float | Array]
 """A number, one for each weight (W,), or numbers or arrays by block."""
@@ -153,7 +153,7 @@ class PowerLaw(Law):
         gains(self.gain, plant.space)
 
     def objective(self, e: Array) -> float:
-        return float(np.sum(np.abs(e) ** (self.alpha + 1.0)) / (self.alpha + 1.0))
+        return power_loss(e, self.alpha)
 
     def velocity(self, at: Moment) -> Array:
         gradient = at.model.pulled(at.w, spow(at.e, self.alpha))
@@ -260,7 +260,7 @@ class SignLaw(Law):
             _check_inside(plant.target)
 
     def objective(self, e: Array) -> float:
-        return float(np.sum(np.abs(e) ** (self.alpha + 1.0)) / (self.alpha + 1.0))
+        return power_loss(e, self.alpha)
 
     def velocity(self, at: Moment) -> Array:
         plant, model = at.plant, at.model

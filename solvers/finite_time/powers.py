@@ -13,6 +13,11 @@ def spow(x: Array, power: float) -> Array:
     return np.sign(x) * np.where(x == 0.0, 0.0, np.abs(x) ** power)
 
 
+def power_loss(e: Array, alpha: float) -> float:
+    """E = sum_s |e_s|^(alpha + 1) / (alpha + 1), the loss whose gradient in e is spow(e, alpha)."""
+    return float(np.sum(np.abs(e) ** (alpha + 1.0)) / (alpha + 1.0))
+
+
 def reaching_time(size: Array, rate: Array | float, power: float) -> Array:
     """T of |e(0)| = size; infinite for a rate that is not > 0."""
     rate, size = np.broadcast_arrays(np.asarray(rate, float), np.asarray(size, float))

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from continuum.arrays import Array
+from continuum.arrays import Array, is_numpy
 from continuum.blocks import Block
 from continuum.checks import check_array, check_count, check_name, check_positive, check_type
 from continuum.controls import Control
@@ -293,6 +293,8 @@ class _Target:
     def of(
         cls, problem: LearningProblem, control: Control, loss: Pushed, stepper: Stepper
     ) -> "_Target":
+        if not is_numpy(problem.initial):
+            raise TypeError("problem must hold NumPy arrays: attacks are computed on the host")
         network, labels = problem.network, labels_of(problem)
         check_type("stepper", stepper, Stepper)
         if isinstance(network, Staged):

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.special import betaincinv
 
-from continuum.arrays import Array
+from continuum.arrays import Array, is_numpy
 from continuum.checks import check_count, check_positive, check_rng, check_type
 from continuum.controls import Control
 from continuum.losses import CrossEntropy
@@ -152,6 +152,8 @@ def audit(
     check_type("problem", problem, LearningProblem)
     control = problem.space.check("control", control)
     kappa = check_positive("kappa", kappa)
+    if not is_numpy(problem.initial):
+        raise TypeError("problem must hold NumPy arrays: audits are computed on the host")
     if where != "path" and not isinstance(where, Sampler):
         raise TypeError(f"where must be 'path' or a sampler such as Cube(3.0), got {where!r}")
     loss = lyapunov_function(problem).loss

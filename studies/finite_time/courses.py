@@ -14,7 +14,7 @@ from solvers import EverySteps, Monitor, Snapshot
 from solvers.finite_time import Law, PowerLaw, SignLaw, train_in_time
 from solvers.finite_time.laws import Moment
 from solvers.finite_time.plants import Plant
-from solvers.finite_time.powers import spow
+from solvers.finite_time.powers import power_loss, spow
 
 Method: TypeAlias = Literal["law (3)", "law (13)", "L1", "L2", "E"]
 FLOOR = 1e-12
@@ -37,7 +37,7 @@ class PlainDescent(Law):
         """Every plant has gradients."""
 
     def objective(self, e: Array) -> float:
-        return float(np.sum(np.abs(e) ** (self.power + 1.0)) / (self.power + 1.0))
+        return power_loss(e, self.power)
 
     def velocity(self, at: Moment) -> Array:
         return -self.gain * at.model.pulled(at.w, spow(at.e, self.power))

@@ -9,6 +9,7 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from continuum.checks import check_count
+from solvers.lyapunov import exact_loss
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
@@ -65,7 +66,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             f"{100 * error[-1]:.2g} % at t = 1, within a point of that from t = {same:.2g} on"
         )
     whole = np.linspace(0.0, 1.0, 101)
-    bound = np.log(10.0) * np.exp(-KAPPA * whole)
+    bound = exact_loss(whole, KAPPA, 10)
     left.semilogy(whole, bound, color=PURPLE, linewidth=1.0, label=r"$\log 10\; e^{-\kappa t}$")
     left.set_ylabel("mean test loss")
     right.set_ylabel("test error [%]")

@@ -10,7 +10,7 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from continuum.checks import check_positive
-from solvers.lyapunov import MonteCarloLyapunov
+from solvers.lyapunov import MonteCarloLyapunov, escape_time, exact_loss
 from solvers.lyapunov.samplers import SetSampler
 
 from ..bench.registry import Picture, study
@@ -59,7 +59,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         end.loglog(rates, case["loss"], **style)
     rates = cases[0]["kappa"].values
     whole = np.geomspace(rates[0], rates[-1], 101)
-    law = np.log(2.0) * np.exp(-whole)
+    law = exact_loss(whole, 1.0, 2)  # V(1) at the rate `whole` is V(whole) at the rate 1
     end.loglog(whole, law, "--", color=BLACK, linewidth=1.0, label=r"$\log 2\; e^{-\kappa}$")
     loss.set_ylabel(r"mean of $\max(0,\; \nabla V\cdot f + \kappa V)$")
     active.set(ylabel="active share [%]", ylim=(0.0, None))
@@ -71,14 +71,14 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         ax.minorticks_off()
         ax.grid(True)
     end.legend(loc="lower left", frameon=False)
-    given = case_parameters(cases[0])
+    given, rate = case_parameters(cases[0]), escape_time(HALF_WIDTH, 1.0, 2)
     caption = (
         f"Monte Carlo training on {given['data']} at rates kappa from {rates[0]:g} to "
         f"{rates[-1]:g}, {given['epochs']} epochs each: the loss at states drawn anew, the share "
         "of pairs of a test point and a state that violate the decay, the roll-outs that leave the "
         f"cube, V at the end. {' '.join(_note(case) for case in cases)} The cube holds no state "
-        f"with V below {np.log1p(np.exp(-2.0 * HALF_WIDTH)):.3g}, so decay at a rate above "
-        f"{np.log(np.log(2.0) / np.log1p(np.exp(-2.0 * HALF_WIDTH))):.3g} must leave it."
+        f"with V below {float(exact_loss(rate, 1.0, 2)):.3g}, so decay at a rate above "
+        f"{float(rate):.3g} must leave it."
     )
     return [Picture("kappa", caption, figure)]
 

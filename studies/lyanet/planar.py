@@ -22,6 +22,7 @@ from solvers.lyapunov import (
     Tube,
     attack,
     audit,
+    escapes,
 )
 from solvers.steps.tableaux import Stepper
 
@@ -284,7 +285,7 @@ def measures(trained: Trained, data: Plane, kappa: float, seed: int) -> dict[str
         "train_error": 1.0 - float(np.mean(inside)),
         "loss": float(np.mean(found.values[-1])),
         "met": found.meeting.value,
-        "escapes": float(np.mean(np.any(np.abs(path) > HALF_WIDTH, axis=(0, 1)))),
+        "escapes": escapes(problem, trained.control, Cube(HALF_WIDTH), trained.stepper).share,
         "basin": right(starts(seed, x.shape[1])),
         "corner": right(wrong),
         "middle": float(np.nanmean(place)) if np.any(np.isfinite(place)) else np.nan,

@@ -21,7 +21,14 @@ from continuum import (
 from solvers import RK4, Adam, discretize, integrate, minimize
 from solvers.descent.objective import Objective
 from solvers.descent.schedules import cosine
-from solvers.lyapunov import MonteCarloLyapunov, PathLyapunov, Tube, audit, violation
+from solvers.lyapunov import (
+    MonteCarloLyapunov,
+    PathLyapunov,
+    Tube,
+    audit,
+    exact_loss,
+    violation,
+)
 
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
@@ -90,7 +97,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     above = [str(case_parameters(c)["loss"]) for c in cases if c["value"][0] > np.log(CLASSES)]
     left.semilogy(
         t,
-        np.log(CLASSES) * np.exp(-kappa * t),
+        exact_loss(t, kappa, CLASSES),
         ":",
         color="black",
         label="$\\log 10\\; e^{-\\kappa t}$",

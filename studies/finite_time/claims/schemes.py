@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from solvers import EverySteps, Monitor, Record
 from solvers.finite_time import (
     Law,
     PowerLaw,
@@ -114,14 +115,16 @@ def band_of_power_law() -> dict[str, float]:
     "the steps are e / h^2 and e^0.5 / h of the first",
 )
 def steps_to_settle() -> dict[str, float]:
-    """nu = 0.5, c = 1, h = 0.01, e_0 = 0.7; T = 1.6733200531 is 167.3 steps."""
+    """nu = 0.5, c = 1, h = 0.01, e_0 = 0.7; T = 1.6733200531 is 167.3 steps.  e is the weight."""
     problem, begin = one_weight(0.7)
     law, found, changes = PseudoinverseLaw(0.5), {}, 0
     names = ("exact steps to 1e-12", "implicit steps", "semi-implicit steps")
     for scheme, name in zip(("exact", "implicit", "semi-implicit"), names, strict=True):
-        run = train_in_time(problem, law, 2.0, 0.01, scheme, begin)
+        weight = Record("weight", lambda at: float(at.state[1]))
+        monitors = [Monitor(weight, EverySteps(1))]
+        run = train_in_time(problem, law, 2.0, 0.01, scheme, begin, monitors=monitors)
         found[name] = float(len(run.history["error"]) - 1)
-        changes += float(weights(run.control)[0]) < 0.0
+        changes += int(np.sum(np.array(weight.values) < 0.0))
         if scheme != "exact":
             near = [after(law, e, 0.01, 1, scheme) for e in (1e-10, 1e-11)]
             found[f"order, {scheme}"] = float(np.log10(near[0] / near[1]))
