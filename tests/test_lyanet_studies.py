@@ -2,6 +2,8 @@
 that are known, their numbers and pictures on small cases.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pictures import check_pictures
@@ -16,8 +18,8 @@ from studies.lyanet.kappa import kappa
 from studies.lyanet.planar import (
     HALF_WIDTH,
     LAYERS,
-    ODDS,
     Contender,
+    Plane,
     Trained,
     attacked,
     crossing,
@@ -33,12 +35,13 @@ from studies.lyanet.rings import rings
 TINY = {"samples": 40, "epochs": 2, "width": 3, "steps": 2}
 
 
-def held(data, speed: float) -> Trained:
-    """f = speed (-1, 1), an affine field of which only the bias is used."""
+def held(data: Plane, speed: float, slope: float = 0.0) -> Trained:
+    """f = (speed + slope x_1) (-1, 1), an affine field."""
     field = LearnedField(2, 2, (), tanh)
-    zero = np.zeros_like(data.train)
+    zero, direction = np.zeros_like(data.train), np.array([-1.0, 1.0])
     problem = posed(field, data.train, data.train_labels, zero, TimeMesh(1.0, LAYERS))
-    control = problem.space.sample(bias1=np.array([-speed, speed]))
+    weight = np.outer(direction, [0.0, 0.0, slope, 0.0, 0.0])  # eta, x, t
+    control = problem.space.sample(weight1=weight, bias1=speed * direction)
     return Trained(field, control, RK4(), 0.0, "given")
 
 
@@ -68,9 +71,9 @@ def test_crossings_of_a_margin_that_is_known():
     data = plane("rings", 40, 0)
     found = [
         crossing(lambda x: 20.0 * (1.4 - np.linalg.norm(x, axis=0)), data, level)
-        for level in (ODDS, 0.0, -ODDS)
+        for level in (np.log(0.9 / 0.1), 0.0, np.log(0.1 / 0.9))
     ]
-    expected = 1.4 - 0.75 + np.array([-1.0, 0.0, 1.0]) * ODDS / 20.0
+    expected = 1.4 - 0.75 + np.array([-1.0, 0.0, 1.0]) * np.log(9.0) / 20.0
     assert np.array(found) == pytest.approx(np.repeat(expected[:, None], 90, axis=1), abs=1e-8)
     assert np.all(np.isnan(crossing(lambda x: np.ones(x.shape[1]), data, 0.0)))
 
@@ -91,12 +94,22 @@ def test_measures_of_a_field_that_is_known():
     assert up["escapes"] == 1.0
     assert up["error"] == pytest.approx(1.0 - share)
     assert up["corner"] == pytest.approx(share)  # 3 - 4 < -3 + 4
-    assert up["met"] == pytest.approx(share)  # the margin 8 t grows faster than 3 t + ...
+    assert up["met"] == pytest.approx(share)
     slow = measures(held(data, 0.5 * HALF_WIDTH), data, 3.0, 0)
     assert slow["escapes"] == 0.0
     assert attacked(held(data, 4.0), data, 2)[0.1] == pytest.approx(
         1.0 - np.mean(data.test_labels[:500] == 1)
     )
+
+
+def test_width_and_middle_of_a_margin_that_is_linear():
+    """o_1 - o_0 = 4 x_1 on a line from x_1 = 2 to -1, on which the classes are at 1.5 and -0.5."""
+    data = plane("rings", 40, 0)
+    data = replace(data, inside=np.array([[2.0], [0.0]]), outside=np.array([[-1.0], [0.0]]))
+    found = measures(held(data, 0.0, 2.0), data, 3.0, 0)
+    assert found["width"] == pytest.approx(2.0 * np.log(9.0) / 4.0, abs=1e-8)
+    assert found["middle"] == pytest.approx(0.75, abs=1e-8)
+    assert found["crossed"] == 1.0
 
 
 def test_the_residual_network_has_as_many_weights():
