@@ -47,6 +47,21 @@ def test_tutorial():
     assert space.size == 10 * (12 + 144)
 
 
+def test_lyapunov():
+    names = run("lyapunov.md")
+    audits = names["audits"]
+    for found in audits.values():
+        assert np.all(np.mean(found.values[-1]) <= np.mean(found.bounds) + 1e-3)
+    assert audits["Monte Carlo"].meeting.value > 0.9 > 0.5 > audits["end point"].meeting.value
+    for name, attacked in names["attacks"].items():
+        proved = names["proofs"][name].proved
+        assert np.mean(proved) > 0.9
+        assert not np.any(proved & attacked.broken)
+    assert names["bound"].kind == "bound"
+    assert names["run"].status is Status.SETTLED
+    assert names["run"].history["pseudo_time"][-1] <= names["bound"].time
+
+
 def test_own_network():
     names = run("own_network.md")
     assert names["report"].ok

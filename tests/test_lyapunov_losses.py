@@ -618,3 +618,10 @@ def test_escapes():
     assert escapes(problem, control, Cube(2.1)).share == 0.0
     with pytest.raises(TypeError, match="sampler"):
         escapes(problem, control, Tube())  # type: ignore[arg-type]
+
+
+def test_a_sphere_is_for_euclidean_states(rng):
+    network = WidthDepth(gauss_legendre(Interval(0, 1), 4), tanh)
+    problem = LearningProblem(network, np.zeros((4, 2)), rng.random((4, 2)), MESH)
+    with pytest.raises(ValueError, match="Sphere needs states in R"):
+        MonteCarloLyapunov(problem, 1.0, Sphere(2.0))

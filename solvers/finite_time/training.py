@@ -60,7 +60,7 @@ def train_in_time(
     disturbance : d, or d(t), a control: w' = u(w) + d to the horizon; not for scheme="exact"
     kernel : whether lambda_min(J J^T) is computed at every step where the scheme does not need J
     returns Solution with .control, .objective (the law's loss), .history with one entry per step,
-        the start included: "pseudo_time", "epochs" (passes over the samples), "seconds",
+        the start included: "pseudo_time", "epochs" (evaluations of the law), "seconds",
         "objective", "error" (max |e|), and "lambda_min" where J is known; the status says
         whether the errors settled, the detail where and what was seen of J and of chattering
     raises ValueError for a scheme that does not fit, targets 0 and 1 without smoothing for

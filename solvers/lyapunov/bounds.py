@@ -62,8 +62,11 @@ class Layers:
         if moving:
             raise ValueError(f"blocks that change in time are not enclosed: {', '.join(moving)}")
         field = network.field
-        if not field.activation.monotone:
-            raise ValueError(f"{field.activation} falls somewhere: its intervals are not enclosed")
+        if field.activation.code is None or not field.activation.monotone:
+            raise ValueError(
+                f"{field.activation} is not enclosed by intervals: these know the activations of "
+                "the package that never fall"
+            )
         values, count = control.at(0.0), len(field.hidden) + 1
         weights = tuple(np.asarray(values[f"weight{n}"]) for n in range(1, count + 1))
         biases = tuple(np.asarray(values[f"bias{n}"]) for n in range(1, count + 1))

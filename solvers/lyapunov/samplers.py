@@ -148,6 +148,14 @@ class Sphere(SetSampler):
         super().__post_init__()
         store(self, check_positive, "radius")
 
+    def check_starts(self, problem: LearningProblem) -> None:
+        """Raises ValueError for states on a grid, whose lengths depend on the mesh, and if a start
+        lies outside.
+        """
+        if problem.network.grid is not None:
+            raise ValueError("sampler Sphere needs states in R^k, not on a grid: take a Cube")
+        super().check_starts(problem)
+
     def contains(self, states: Array) -> Array:
         xp = namespace(states)
         return xp.sqrt(xp.sum(states * states, axis=-2)) <= self.radius
