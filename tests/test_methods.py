@@ -80,7 +80,7 @@ class Quadratic:
     def hvp(self, control, direction):
         return self.space.unflatten(self.matrix @ self.space.flatten(direction))
 
-    def batch(self, indices):
+    def batch(self, indices, rng=None):
         return Quadratic(self.data[:, indices], self.matrix, self.space)
 
 

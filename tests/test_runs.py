@@ -104,7 +104,7 @@ class Valley:
             product[0] = self.number
         return self.space.unflatten(product)
 
-    def batch(self, indices):
+    def batch(self, indices, rng=None):
         return self
 
 
