@@ -173,18 +173,22 @@ def torch_rows(data: Data) -> Run:
     return run
 
 
+def _torch_shared(torch, leaves, e, t, x, p, potential):
+    """r (S, M), the first layer's shares of states and of samples computed once each."""
+    w1, b1, w2, b2, w3, b3 = leaves
+    of_states = torch.addmm(b1, e, w1[:, :UNITS].T) + t[:, None] * w1[:, -1]
+    of_samples = x @ w1[:, UNITS:-1].T
+    h = torch.tanh(of_states[:, None] + of_samples[None]).reshape(-1, HIDDEN)
+    f = torch.addmm(b3, torch.tanh(torch.addmm(b2, h, w2.T)), w3.T).reshape(p.shape)
+    return (p * (f - f.mean(-1, keepdim=True))).sum(-1) + potential
+
+
 def torch_shared(data: Data) -> Run:
     torch, leaves, e, t, x, y = _torch(data)
-    w1, b1, w2, b2, w3, b3 = leaves
 
     def run() -> tuple[float, list[np.ndarray]]:
         potential, p = _torch_pairs(torch, e, y)
-        of_states = torch.addmm(b1, e, w1[:, :UNITS].T) + t[:, None] * w1[:, -1]
-        of_samples = x @ w1[:, UNITS:-1].T
-        h = torch.tanh(of_states[:, None] + of_samples[None]).reshape(-1, HIDDEN)
-        f = torch.addmm(b3, torch.tanh(torch.addmm(b2, h, w2.T)), w3.T).reshape(p.shape)
-        r = (p * (f - f.mean(-1, keepdim=True))).sum(-1) + potential
-        value = torch.relu(r).mean()
+        value = torch.relu(_torch_shared(torch, leaves, e, t, x, p, potential)).mean()
         return value.item(), [g.numpy() for g in torch.autograd.grad(value, leaves)]
 
     return run
@@ -197,11 +201,7 @@ def torch_active(data: Data) -> Run:
     def run() -> tuple[float, list[np.ndarray]]:
         potential, p = _torch_pairs(torch, e, y)
         with torch.no_grad():
-            of_states = torch.addmm(b1, e, w1[:, :UNITS].T) + t[:, None] * w1[:, -1]
-            of_samples = x @ w1[:, UNITS:-1].T
-            h = torch.tanh(of_states[:, None] + of_samples[None]).reshape(-1, HIDDEN)
-            f = torch.addmm(b3, torch.tanh(torch.addmm(b2, h, w2.T)), w3.T).reshape(p.shape)
-            r = (p * (f - f.mean(-1, keepdim=True))).sum(-1) + potential
+            r = _torch_shared(torch, leaves, e, t, x, p, potential)
             s, m = torch.nonzero(r > 0, as_tuple=True)
         z = torch.cat([e[s], x[m], t[s, None]], -1)
         h = torch.tanh(torch.addmm(b1, z, w1.T))
