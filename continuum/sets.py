@@ -8,7 +8,7 @@ import numpy as np
 from .admissible import AdmissibleSet, Blocks
 from .arrays import Array, like, namespace, to_host
 from .blocks import Block, joint_norm, scaled
-from .checks import check_positive
+from .checks import check_positive, check_type
 from .controls import Control, ControlSpace
 from .pair_sets import PairSet, last_measure, nearest_value
 
@@ -16,16 +16,26 @@ from .pair_sets import PairSet, last_measure, nearest_value
 class Box(AdmissibleSet):
     """lower <= x <= upper for every entry of the blocks named: Box(bias=(-1, 1), kernel=(-1, 1)).
 
-    The blocks must be piecewise constant or static, where the nearest point is found entry by
-    entry.
+    A mapping takes names with dots: Box({"w.weight1": (0, inf)}, bias=(-1, 1)).  The blocks must be
+    piecewise constant or static, where the nearest point is found entry by entry.
     raises ValueError unless lower <= upper for each (else the set is empty), or for names that are
-    not trained blocks
+    given twice or are not trained blocks
     """
 
     by_entries = True
 
-    def __init__(self, **bounds: tuple[float, float]) -> None:
-        for name, pair in bounds.items():
+    def __init__(
+        self,
+        bounds: Mapping[str, tuple[float, float]] | None = None,
+        /,
+        **named: tuple[float, float],
+    ) -> None:
+        given = {} if bounds is None else check_type("bounds", bounds, Mapping)
+        twice = sorted(set(given) & set(named))
+        if twice:
+            raise ValueError(f"bounds of {', '.join(twice)} are given twice")
+        pairs = {**given, **named}
+        for name, pair in pairs.items():
             numbers = (
                 isinstance(pair, tuple | list)
                 and len(pair) == 2
@@ -37,7 +47,7 @@ class Box(AdmissibleSet):
                     f"{pair!r}"
                 )
         self.bounds: Mapping[str, tuple[float, float]] = {
-            name: (float(low), float(high)) for name, (low, high) in bounds.items()
+            name: (float(low), float(high)) for name, (low, high) in pairs.items()
         }
 
     def __repr__(self) -> str:

@@ -2,6 +2,7 @@
 
 from .bottleneck import Bottleneck
 from .chain import Chain, Rows
+from .direct_sum import DirectSum
 from .fixed_maps import FixedLinear, Inputs, NormBound
 from .learned_field import FieldAt, LearnedField
 from .maps import Adjoint, Linear, Map, Offset, Pointwise, Product
@@ -17,6 +18,7 @@ __all__ = [
     "Adjoint",
     "Bottleneck",
     "Chain",
+    "DirectSum",
     "FieldAt",
     "FixedLinear",
     "Inputs",

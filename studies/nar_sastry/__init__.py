@@ -1,0 +1,1 @@
+"""Residual networks as Nar and Sastry see them: stable steps, convex parts."""

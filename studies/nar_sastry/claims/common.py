@@ -1,0 +1,3 @@
+"""What the claims on this paper share."""
+
+PAPER = "nar_sastry"
