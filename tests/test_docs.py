@@ -161,6 +161,7 @@ def test_turnpike():
     assert names["grown"].status is Status.CONVERGED
 
 
+@pytest.mark.slow
 def test_hjb(capsys):
     names = run("hjb.md")
     least = 0.4235585550392474  # LM-54
