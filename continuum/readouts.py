@@ -292,15 +292,15 @@ class Affine(TrainableReadout):
 
 @dataclass(frozen=True, eq=False)
 class SignedReadout(TrainableReadout):
-    """O_i = h(int S_i(z) W_i(z) f(z) dz + mu_i) = h(sum_j w_j S_ij W_ij f_j + mu_i), in R^P: signs S
-    that are fixed, sizes W that are trained.
+    """O_i = h(sum_j w_j S_ij W_ij f_j + mu_i), in R^P, with fixed signs S and trained sizes W.
 
     Blocks "readout.W" (P, N), with weights w_j, and "readout.mu" (P,), so that "every size is at
     least 1e-3" is Box({"readout.W": (1e-3, inf)}). An entry of W where S is 0 does not matter, and
-    its derivative is 0. Source: Nar and Sastry (2018), (7): c > 0 on convex parts, -c on the others.
+    its derivative is 0.
 
-    signs : S (P, N), entries -1, 0 or 1; raises ValueError for others, or another number of columns
-        than the network has units
+    signs : S (P, N), entries -1, 0 or 1
+    raises ValueError for other entries, or another number of columns than the network has units
+    Source: Nar and Sastry (2018), (7): sizes c > 0 of convex parts and of parts to subtract.
     """
 
     signs: Array
