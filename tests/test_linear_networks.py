@@ -9,17 +9,21 @@ import pytest
 from continuum import LearningProblem, NeuralODE2, ResNet, State, TimeMesh, identity, tanh
 from solvers import Euler, discretize, integrate
 from solvers.linear_networks import (
+    Grouped,
     as_control,
     balanced_factors,
+    conserved,
     deep_linear,
     deep_linear_data,
     disproportionate_factors,
+    gradient_bound,
     linear_parts,
     linear_start,
     matrices,
     random_factors,
     root_factors,
     target_and_covariance,
+    whitened_batches,
 )
 
 SHEAR = np.array([[1.0, 3.0], [0.0, 0.5]])
@@ -296,3 +300,170 @@ def test_starts_that_are_none_are_named():
         linear_start(problem, "balanced", negative=1)
     with pytest.raises(TypeError, match="problem must be a LearningProblem"):
         linear_start(SHEAR)
+
+
+# --- what training conserves ---
+
+
+def random_problem(rng, kind):
+    r, sigma = rng.standard_normal((3, 3)), covariance(rng, 3)
+    if kind == "points":
+        x = rng.standard_normal((3, 8))
+        return deep_linear_data(x, r @ x + rng.standard_normal((3, 8)), 4)
+    return deep_linear(r, 4, covariance=sigma, double=kind == "double")
+
+
+@pytest.mark.parametrize("kind", ["single", "double", "points"])
+def test_a_step_changes_what_is_conserved_by_its_square_alone(rng, kind):
+    problem = random_problem(rng, kind)
+    stacks = [factors_near_identity(rng, 4, 3) for _ in linear_parts(problem)]
+    control, step = as_control(problem, *stacks), 0.1
+    slope = discretize(problem).gradient(control)
+    moved = control - slope * step
+    names = [b.name for b in problem.space.trained]
+    slopes = np.array([slope[name] for name in names])
+    turned = slopes.swapaxes(-1, -2)
+    wanted = step**2 * (turned[:, 1:] @ slopes[:, 1:] - slopes[:, :-1] @ turned[:, :-1])
+    change = conserved(problem, moved) - conserved(problem, control)
+    np.testing.assert_allclose(change, wanted if kind == "double" else wanted[0], atol=1e-12)
+    assert np.abs(change).max() > 1e-3
+    assert change.shape == ((2, 3, 3, 3) if kind == "double" else (3, 3, 3))
+
+
+def test_starts_are_balanced_and_the_root_is_only_of_normal_matrices(rng):
+    """So gradient flow from the identity never comes to R^(1/L), unless R is normal."""
+    problem = deep_linear(SHEAR, 3, double=True)
+    for kind in ("identity", "signs", "unitary", "balanced"):
+        start = linear_start(problem, kind, rng=rng)
+        np.testing.assert_allclose(conserved(problem, start), 0.0, atol=1e-14)
+    turn = np.array([[0.0, -2.0], [2.0, 0.0]])
+    for target, normal in ((SHEAR, False), (turn, True), (SHEAR @ SHEAR.T, True)):
+        single = deep_linear(target, 3)
+        at_root = conserved(single, as_control(single, root_factors(target, 3)))
+        assert (np.abs(at_root).max() < 1e-13) == normal
+        assert normal or np.abs(at_root).max() > 0.1
+
+
+@pytest.mark.parametrize("kind", ["single", "double", "points"])
+def test_gradients_in_a_ball_about_the_identity_are_large(rng, kind):
+    """|grad J|^2 >= c (J - min J) at 200 points of the ball."""
+    problem, radius = random_problem(rng, kind), 0.3
+    bound, objective = gradient_bound(problem, radius), discretize(problem)
+    least = objective.value(linear_start(problem, "balanced"))
+    parts, ratios = len(linear_parts(problem)), []
+    for _ in range(200):
+        stacks = rng.standard_normal((parts, 4, 3, 3))
+        sizes = np.linalg.norm(stacks, 2, axis=(-2, -1), keepdims=True)
+        control = as_control(problem, *(np.eye(3) + radius * stacks / sizes))
+        value, slope = objective.value_and_gradient(control)
+        ratios.append(problem.space.norm(slope) ** 2 / (bound * (value - least)))
+    assert min(ratios) >= 1.0
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_the_gradient_bound_is_attained(rng, double):
+    """At (1 - radius) I for Sigma = I, and for an error along the least direction of Sigma."""
+    r, radius = rng.standard_normal((3, 3)), 0.25
+    across = np.outer(rng.standard_normal(3), [1.0, 0.0, 0.0])
+    shrunk = (1 - radius) * np.tile(np.eye(3), (4, 1, 1))
+    level = 0.0 if double else (1 - radius) ** 4
+    for target, sigma in ((r, 2.5 * np.eye(3)), (level * np.eye(3) + across, np.diag([0.2, 1, 3]))):
+        problem = deep_linear(target, 4, covariance=sigma, double=double)
+        control = as_control(problem, *[shrunk] * (1 + double))
+        value, slope = discretize(problem).value_and_gradient(control)
+        bound = gradient_bound(problem, radius)
+        assert problem.space.norm(slope) ** 2 == pytest.approx(bound * value, rel=1e-12)
+
+
+def test_the_gradient_bound_refuses_what_it_does_not_hold_for():
+    problem = deep_linear(SHEAR, 3)
+    for radius in (1.0, -0.1):
+        with pytest.raises(ValueError, match=r"radius must be in \[0, 1\)"):
+            gradient_bound(problem, radius)
+    with pytest.raises(ValueError, match="control lives in another space"):
+        conserved(problem, deep_linear(SHEAR, 4).space.zeros())
+    saddle = as_control(problem, np.zeros((3, 2, 2)))
+    value, slope = discretize(problem).value_and_gradient(saddle)
+    assert value > 0
+    assert problem.space.norm(slope) == 0.0
+
+
+# --- batches ---
+
+
+def coupling(problem, objective, groups, vectors, steps=30, step=0.05):
+    """The largest entry off the diagonal of the factors in the eigenvectors of R, after steps on
+    one group after the other.
+    """
+    control = linear_start(problem)
+    for k in range(steps):
+        part = objective.batch(groups[k % len(groups)])
+        control = control - part.value_and_gradient(control)[1] * step
+    w = vectors.T @ matrices(control) @ vectors
+    return float(np.abs(w - w * np.eye(len(vectors))).max())
+
+
+def test_batches_of_orthonormal_sets_decouple_a_symmetric_target(rng):
+    """The sum of x x^T over each batch is I; single points, orthonormal too, do not decouple."""
+    sets = np.linalg.qr(rng.standard_normal((4, 3, 3)))[0]
+    x = np.hstack(list(sets))
+    vectors, _ = np.linalg.qr(rng.standard_normal((3, 3)))
+    r = (vectors * [1.5, 1.0, 0.3]) @ vectors.T
+    problem = deep_linear_data(x, r @ x, 3)
+    objective = discretize(problem)
+    whole = [range(3 * k, 3 * k + 3) for k in range(4)]
+    assert coupling(problem, objective, whole, vectors) < 1e-14
+    assert coupling(problem, Grouped(objective, 3), [[0], [1, 3], [2]], vectors) < 1e-14
+    assert coupling(problem, objective, [[0], [1], [2]], vectors) > 1e-3
+    assert coupling(problem, objective, [[2, 3, 4], [5, 6, 7]], vectors) > 1e-3
+    along = deep_linear_data(vectors, r @ vectors, 3)
+    assert coupling(along, discretize(along), [[0], [1], [2]], vectors) < 1e-14
+
+
+def test_whitened_batches_are_steps_for_the_identity_covariance(rng):
+    """On points that are far from orthonormal, each batch has the gradient of deep_linear(R); the
+    group of all points is the whitening of the inputs.
+    """
+    r, x = rng.standard_normal((3, 3)), covariance(rng, 3) @ rng.standard_normal((3, 20))
+    white, targets = whitened_batches(x, r @ x, 5)
+    np.testing.assert_allclose(targets, r @ white, rtol=0, atol=1e-12)
+    problem, reference = deep_linear_data(white, targets, 4), deep_linear(r, 4)
+    objective = Grouped(discretize(problem), 5)
+    assert objective.samples == 4
+    w = factors_near_identity(rng, 4, 3)
+    control = as_control(problem, w)
+    value, slope = discretize(reference).value_and_gradient(as_control(reference, w))
+    for groups in ([0], [3], [1, 2]):
+        found, gradient = objective.batch(groups).value_and_gradient(control)
+        assert found == pytest.approx(value, rel=1e-12)
+        np.testing.assert_allclose(gradient["weight"], slope["weight"], rtol=0, atol=1e-12)
+    values, vectors = np.linalg.eigh(x @ x.T / 20)
+    whole = whitened_batches(x, r @ x, 20)[0]
+    np.testing.assert_allclose(whole, (vectors / np.sqrt(values)) @ vectors.T @ x, atol=1e-12)
+
+
+def test_no_one_change_of_inputs_whitens_two_batches(rng):
+    """T Sigma_J T^T = I for both would make Sigma_1^(-1) Sigma_2 the identity: its eigenvalues do
+    not depend on T.
+    """
+    x = rng.standard_normal((2, 8))
+    one, two = (x[:, part] @ x[:, part].T / 4 for part in (slice(0, 4), slice(4, 8)))
+    values, vectors = np.linalg.eigh(one)
+    t = (vectors / np.sqrt(values)).T
+    np.testing.assert_allclose(t @ one @ t.T, np.eye(2), atol=1e-12)
+    ratios = np.linalg.eigvals(np.linalg.solve(one, two)).real
+    np.testing.assert_allclose(sorted(np.linalg.eigvalsh(t @ two @ t.T)), sorted(ratios))
+    assert np.abs(ratios - 1.0).max() > 0.1
+
+
+def test_batches_that_are_none_are_named():
+    x = np.array([[1.0, 2.0, 0.0, 1.0], [1.0, 2.0, 1.0, 0.0]])
+    for size in (3, 1):
+        with pytest.raises(ValueError, match="size must divide the 4 points and be at least 2"):
+            whitened_batches(x, x, size)
+    with pytest.raises(ValueError, match="inputs 0 to 1 do not span"):
+        whitened_batches(x, x, 2)
+    with pytest.raises(ValueError, match="targets has shape"):
+        whitened_batches(x, x[:, :2], 2)
+    with pytest.raises(ValueError, match="size must divide the 4 samples"):
+        Grouped(discretize(deep_linear_data(x, x, 3)), 3)

@@ -1,11 +1,13 @@
 """Deep linear networks: products of matrices, and the steps with which they train."""
 
+from .batches import Grouped, whitened_batches
 from .factorisations import (
     balanced_factors,
     disproportionate_factors,
     random_factors,
     root_factors,
 )
+from .invariants import conserved, gradient_bound
 from .problems import (
     as_control,
     deep_linear,
@@ -17,15 +19,19 @@ from .problems import (
 from .starts import linear_start
 
 __all__ = [
+    "Grouped",
     "as_control",
     "balanced_factors",
+    "conserved",
     "deep_linear",
     "deep_linear_data",
     "disproportionate_factors",
+    "gradient_bound",
     "linear_parts",
     "linear_start",
     "matrices",
     "random_factors",
     "root_factors",
     "target_and_covariance",
+    "whitened_batches",
 ]
