@@ -73,7 +73,7 @@ from .quadrature import (
     split,
     trapezoid,
 )
-from .readouts import Affine, Integral, Projection, Softmax, State
+from .readouts import Affine, Integral, Projection, SignedReadout, Softmax, State
 from .rescaling import rescale
 from .resnet import ResNet
 from .sets import Amplitude, Ball, Box, FiniteSet, L1Ball, NormBall
@@ -138,6 +138,7 @@ __all__ = [
     "Projection",
     "ResNet",
     "RunningCost",
+    "SignedReadout",
     "SobolevPenalty",
     "Softmax",
     "SquaredError",
