@@ -16,10 +16,12 @@ from .problems import (
     matrices,
     target_and_covariance,
 )
+from .products import ProductObjective
 from .starts import linear_start
 
 __all__ = [
     "Grouped",
+    "ProductObjective",
     "as_control",
     "balanced_factors",
     "conserved",
