@@ -21,6 +21,7 @@ from .domains import Circle, Disc, Interval, Line, Product, Triangle
 from .endpoints import CostSum, TerminalEquality
 from .feed_forward import FeedForward
 from .functional import Functional, RunningCost, Tracking
+from .input_maps import FilterBank, InputMap
 from .kernels import (
     Convolution,
     Dense,
@@ -105,12 +106,14 @@ __all__ = [
     "DirectSum",
     "Disc",
     "FeedForward",
+    "FilterBank",
     "FiniteSet",
     "FixedLinear",
     "FractionalLaplacian",
     "FunctionControl",
     "Functional",
     "Grid",
+    "InputMap",
     "Inputs",
     "Integral",
     "Interval",

@@ -2,6 +2,7 @@
 
 from .adjoint.continuous import continuous_adjoint
 from .adjoint.discretize import Path, ReducedObjective, StagedObjective, discretize
+from .adjoint.trained_inputs import TrainedInputs, trained_inputs
 from .compare import Attempt, Comparison, compare
 from .descent.adam import Adam
 from .descent.branches import Arclength, Branch, Event
@@ -145,6 +146,7 @@ __all__ = [
     "SteadyState",
     "Stop",
     "Theorem",
+    "TrainedInputs",
     "Trajectory",
     "Unresolved",
     "architecture",
@@ -190,6 +192,7 @@ __all__ = [
     "steady_state",
     "successive_approximation",
     "symmetries",
+    "trained_inputs",
     "velocity_jump",
     "width_error",
 ]
