@@ -153,6 +153,9 @@ def boston_convex(
             "value": described("value", houses.labels[train], "1000 $", "value", ("house",)),
         },
         coords={"inputs": list(INPUTS), "model": list(MODELS), "set": list(SETS), "x": GRID},
-        attrs={"status": "computed", "low": float(np.min(houses.inputs[train, rooms])),
-               "range": float(np.ptp(houses.inputs[train, rooms]))},
+        attrs={
+            "status": "computed",
+            "low": float(np.min(houses.inputs[train, rooms])),
+            "range": float(np.ptp(houses.inputs[train, rooms])),
+        },
     )
