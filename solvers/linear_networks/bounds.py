@@ -9,7 +9,9 @@ from math import expm1, inf, log
 import numpy as np
 
 from continuum.arrays import Array
-from continuum.checks import check_array, check_count, check_number, check_positive, check_type
+from continuum.checks import check_count, check_number, check_positive, check_type
+
+from .problems import covariance_root, square
 
 
 def sharpness_bound(
@@ -36,7 +38,7 @@ def sharpness_bound(
     target : R (n, n), or a number;  covariance : Sigma (n, n), or a number; I if None
     raises ValueError, TypeError for arguments that do not fit
     """
-    r, layers = square("target", target), check_count("layers", layers)
+    r, layers = square("target", target, "n"), check_count("layers", layers)
     root = covariance_root(covariance, len(r))
     tried = np.vstack([np.linalg.svd(r @ root)[2], np.linalg.svd(root)[2]])
     input = np.linalg.norm(root @ tried.T, axis=0)
@@ -138,29 +140,8 @@ def vanishing_step(eigenvalue: float, sigma: float = 1.0) -> float:
     return 1.0 / (check_positive("sigma", sigma) * (1.0 - lam))
 
 
-def square(name: str, matrix: Array | float) -> Array:
-    """(n, n); a number is (1, 1).  Raises ValueError, TypeError for another shape."""
-    return check_array(name, np.atleast_2d(np.asarray(matrix)), ("n", "n"))
-
-
-def covariance_root(covariance: Array | float | None, units: int) -> Array:
-    """Sigma^(1/2) (n, n), symmetric, for a covariance that is symmetric and positive semi-definite,
-    else ValueError; I for None.
-    """
-    if covariance is None:
-        return np.eye(units)
-    sigma = check_array("covariance", np.atleast_2d(np.asarray(covariance)), (units, units))
-    size = float(np.max(np.abs(sigma)))
-    if not np.allclose(sigma, sigma.T, rtol=0.0, atol=1e-12 * size):
-        raise ValueError("covariance must be symmetric")
-    values, columns = np.linalg.eigh(0.5 * (sigma + sigma.T))
-    if values[0] < -1e-12 * size:
-        raise ValueError("covariance must be positive semi-definite")
-    return (columns * np.sqrt(np.maximum(values, 0.0))) @ columns.T
-
-
 def _radius(target: Array | float) -> float:
-    return float(np.max(np.abs(np.linalg.eigvals(square("target", target)))))
+    return float(np.max(np.abs(np.linalg.eigvals(square("target", target, "n")))))
 
 
 def _not_zero(eigenvalue: float) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -13,18 +13,17 @@ from continuum.checks import check_count, check_name, check_positive
 from ..theory.explain import Explanation, Theorem
 from ..theory.hypotheses import Hypothesis, judged
 from .bounds import (
-    covariance_root,
     largest_step,
     monotone_rate,
     monotone_step,
     root_step,
     spectral_radius_step,
-    square,
     step_bound,
     vanishing_step,
 )
+from .problems import covariance_root, square
+from .starts import Kind
 
-Start = Literal["identity", "signs", "unitary", "balanced"]
 ROUNDING = 1e-12
 """Relative sizes below this count as 0."""
 UNSTABLE = "every W_L ... W_1 = R is an unstable equilibrium"
@@ -81,7 +80,7 @@ def step_report(
     step: float,
     *,
     covariance: Array | float | None = None,
-    start: Start = "identity",
+    start: Kind = "identity",
 ) -> StepReport:
     """What is known of gradient descent with this step on |(W_L ... W_1 - R) Sigma^(1/2)|_F^2 / 2.
 
@@ -97,7 +96,7 @@ def step_report(
         none, another start
     Source: Nar and Sastry (2018), section 2 and Proposition 3, as corrected in docs/errata.md.
     """
-    data = _Data(square("target", target), check_count("layers", layers), covariance, start)
+    data = _Data(square("target", target, "n"), check_count("layers", layers), covariance, start)
     step = check_positive("step", step)
     theorems = [*_scalar(data, step), *_printed(data, step), *_corrected(data, step)]
     explanation = Explanation(tuple(theorems))
@@ -116,10 +115,10 @@ class _Data:
     """
 
     def __init__(
-        self, target: Array, layers: int, covariance: Array | float | None, start: Start
+        self, target: Array, layers: int, covariance: Array | float | None, start: Kind
     ) -> None:
         self.target, self.layers, self.units = target, layers, len(target)
-        self.start = check_name("start", start, get_args(Start))
+        self.start = check_name("start", start, get_args(Kind))
         root = covariance_root(covariance, self.units)
         self.bound = step_bound(target, layers, covariance)
         sigma = root @ root
@@ -171,7 +170,7 @@ class _Data:
         self.positive = _positive("R" if sign > 0 else "-R", np.real(values), unit, unsure)
         self.printed_positive = _positive("R", sign * np.real(values), unit, unsure)
 
-    def begins(self, *kinds: Start) -> Hypothesis:
+    def begins(self, *kinds: Kind) -> Hypothesis:
         """That the start is one of these."""
         name = "W_i[0] = I" if kinds == ("identity",) else "W_i[0] = I, or -I for an odd number"
         return judged(name, self.start in kinds, float(self.start in kinds), f"it is {self.start}")

@@ -19,7 +19,7 @@ from continuum.problem import LearningProblem
 
 from ..descent.objective import Composite, Objective
 from ..descent.run import composite
-from .bounds import covariance_root
+from .problems import covariance_root
 
 DENSE = 32
 """Hessians of at most so many unknowns are formed."""
