@@ -11,11 +11,13 @@ from solvers import discretize
 from solvers.linear_networks import (
     NotResolved,
     as_control,
+    balanced_factors,
     critical_step,
     deep_linear,
     inverse_sharpness,
     matrices,
     product_sharpness,
+    random_factors,
     sharpness,
     sharpness_bound,
     step_bound,
@@ -27,23 +29,6 @@ def product(stack):
     for w in stack:
         whole = w @ whole
     return whole
-
-
-def factored(target, layers, rng, spread=0.4):
-    """A random factorisation of an invertible matrix: the last factor makes up for the others."""
-    n = len(target)
-    if layers == 1:
-        return target[None]
-    stack = np.eye(n) + spread * rng.standard_normal((layers, n, n))
-    stack[-1] = target @ np.linalg.inv(product(stack[:-1]))
-    return stack
-
-
-def balanced(target, layers):
-    u, s, vt = np.linalg.svd(target)
-    stack = np.tile(np.diag(s ** (1 / layers)), (layers, 1, 1))
-    stack[0], stack[-1] = stack[0] @ vt, u @ stack[-1]
-    return stack
 
 
 def dense(problem, control):
@@ -155,20 +140,20 @@ def test_no_factorisation_is_flatter_than_the_bound(rng):
         n, layers = int(rng.integers(1, 4)), int(rng.integers(1, 6))
         target = rng.standard_normal((n, n))
         root = rng.standard_normal((n, n)) * np.exp(rng.uniform(-2, 2, n))
-        stack = factored(target, layers, rng)
+        stack = random_factors(target, layers, rng)
         assert product_sharpness(stack) >= sharpness_bound(target, layers) * (1 - 1e-9)
         sigma = root @ root.T
         least = sharpness_bound(target, layers, sigma)
         assert product_sharpness(stack, sigma) >= least * (1 - 1e-9)
-        other = factored(rng.standard_normal((n, n)), layers, rng)
-        pair = np.array([factored(target + product(other), layers, rng), other])
+        other = random_factors(rng.standard_normal((n, n)), layers, rng)
+        pair = np.array([random_factors(target + product(other), layers, rng), other])
         least = sharpness_bound(target, layers, sigma, double=True)
         assert product_sharpness(pair, sigma) >= least * (1 - 1e-9)
-        even = balanced(target, layers)
+        even = balanced_factors(target, layers)
         expected = layers * np.linalg.norm(target, 2) ** (2 - 2 / layers)
         assert product_sharpness(even) == pytest.approx(expected, rel=1e-11)
         assert step_bound(target, layers) == pytest.approx(2 / expected, rel=1e-12)
-        halves = np.array([balanced(target / 2, layers), balanced(-target / 2, layers)])
+        halves = np.array([balanced_factors(r, layers) for r in (target / 2, -target / 2)])
         least = sharpness_bound(target, layers, double=True)
         assert product_sharpness(halves) == pytest.approx(least, rel=1e-11)
 
