@@ -15,6 +15,7 @@ from .activations import (
 )
 from .blocks import Block
 from .controls import Control, ControlSpace, FunctionControl
+from .convex_networks import ConvexDifference, ConvexNetwork
 from .cubature import cubature
 from .derivatives import DerivativeReport, check_derivatives
 from .domains import Circle, Disc, Interval, Line, Product, Triangle
@@ -72,7 +73,7 @@ from .quadrature import (
     split,
     trapezoid,
 )
-from .readouts import Affine, Integral, Projection, Softmax, State
+from .readouts import Affine, Integral, Projection, SignedReadout, Softmax, State
 from .rescaling import rescale
 from .resnet import ResNet
 from .sets import Amplitude, Ball, Box, FiniteSet, L1Ball, NormBall
@@ -96,7 +97,9 @@ __all__ = [
     "Circle",
     "Control",
     "ControlSpace",
+    "ConvexDifference",
     "ConvexHull",
+    "ConvexNetwork",
     "Convolution",
     "CostSum",
     "CrossEntropy",
@@ -135,6 +138,7 @@ __all__ = [
     "Projection",
     "ResNet",
     "RunningCost",
+    "SignedReadout",
     "SobolevPenalty",
     "Softmax",
     "SquaredError",

@@ -155,14 +155,21 @@ class TrainableReadout(Readout):
         for name in self.fixed:
             check_name("block of the readout", name, (WEIGHT, OFFSET))
 
+    def _masked(self, weight: Array) -> Array:
+        """The matrix that acts on states, from the entries of "readout.W"; linear and its own
+        adjoint.
+        """
+        return weight
+
     def _linear(self, network: Network, f: Array, c: Values) -> Array:
-        return c[WEIGHT] @ (network.weights_like(f)[:, None] * f) + c[OFFSET][..., None]
+        matrix = self._masked(c[WEIGHT])
+        return matrix @ (network.weights_like(f)[:, None] * f) + c[OFFSET][..., None]
 
     def _linear_change(self, network: Network, f: Array, c: Values, df: Array, dc: Values) -> Array:
         w = network.weights_like(f)[:, None]
-        change = c[WEIGHT] @ (w * df)
+        change = self._masked(c[WEIGHT]) @ (w * df)
         if WEIGHT in dc:
-            change = change + dc[WEIGHT] @ (w * f)
+            change = change + self._masked(dc[WEIGHT]) @ (w * f)
         return change + dc[OFFSET][..., None] if OFFSET in dc else change
 
     def _linked(self, z: Array) -> Array:
@@ -189,7 +196,7 @@ class TrainableReadout(Readout):
     ) -> tuple[Array, dict[str, Array]]:
         r = self._sloped(self._linear(network, f, c), q)
         return self._adjoint(network, c[WEIGHT], r), {
-            WEIGHT: r @ _transposed(f),
+            WEIGHT: self._masked(r @ _transposed(f)),
             OFFSET: namespace(r).sum(r, axis=-1),
         }
 
@@ -203,12 +210,13 @@ class TrainableReadout(Readout):
         if WEIGHT in dc:
             p = p + self._adjoint(network, dc[WEIGHT], r)
         return p, {
-            WEIGHT: dr @ _transposed(f) + r @ _transposed(df),
+            WEIGHT: self._masked(dr @ _transposed(f) + r @ _transposed(df)),
             OFFSET: namespace(dr).sum(dr, axis=-1),
         }
 
     def _adjoint(self, network: Network, weight: Array, r: Array) -> Array:
         """int W(y, .) r(y) dy."""
+        weight = self._masked(weight)
         return _transposed(weight) @ (like(self.measure(network), r)[:, None] * r)
 
     def formula(self) -> str:
@@ -280,6 +288,48 @@ class Affine(TrainableReadout):
 
     def measure(self, network: Network) -> Array:
         return np.ones(self.classes)
+
+
+@dataclass(frozen=True, eq=False)
+class SignedReadout(TrainableReadout):
+    """O_i = h(sum_j w_j S_ij W_ij f_j + mu_i), in R^P, with fixed signs S and trained sizes W.
+
+    Blocks "readout.W" (P, N), with weights w_j, and "readout.mu" (P,), so that "every size is at
+    least 1e-3" is Box({"readout.W": (1e-3, inf)}). An entry of W where S is 0 does not matter, and
+    its derivative is 0.
+
+    signs : S (P, N), entries -1, 0 or 1
+    raises ValueError for other entries, or another number of columns than the network has units
+    Source: Nar and Sastry (2018), (7): sizes c > 0 of convex parts and of parts to subtract.
+    """
+
+    signs: Array
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        signs = check_array("signs", self.signs, ("P", "N"))
+        xp = namespace(signs)
+        if not bool(xp.all((signs == 0) | (xp.abs(signs) == 1))):
+            raise ValueError(f"signs must have entries -1, 0 or 1, got {signs}")
+        object.__setattr__(self, "signs", signs)
+
+    def blocks(self, network: Network) -> tuple[Block, ...]:
+        w = network.weights
+        check_array("signs of the SignedReadout", self.signs, ("P", len(w)))
+        count = self.signs.shape[0]
+        return (
+            Block(WEIGHT, (count, len(w)), "static", np.ones((count, 1)) * w, last=w),
+            Block(OFFSET, (count,), "static", np.ones(count)),
+        )
+
+    def measure(self, network: Network) -> Array:
+        return np.ones(self.signs.shape[0])
+
+    def _masked(self, weight: Array) -> Array:
+        return like(self.signs, weight) * weight
+
+    def formula(self) -> str:
+        return super().formula().replace("W_j", "S_j W_j")
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,25 +8,30 @@ import pytest
 
 from continuum import (
     Affine,
+    Box,
     Integral,
     Interval,
     LearningProblem,
     NeuralODE2,
     Projection,
+    SignedReadout,
     Softmax,
     State,
     TimeMesh,
     WidthDepth,
     gauss_legendre,
+    identity,
     sigmoid,
     tanh,
 )
 from continuum.arrays import to_host
 from continuum.readouts import Readout
+from solvers import LBFGS, minimize
 
 GRID = gauss_legendre(Interval(0, 2), 4)
 NETWORK = WidthDepth(GRID, tanh)
 W = GRID.weights
+SIGNS = np.array([[1, -1, 0, 1], [0, 0, -1, 1], [0, 0, 0, 0]])
 READOUTS = {
     "state": State(),
     "projection": Projection(np.arange(8.0).reshape(2, 4)),
@@ -35,6 +40,8 @@ READOUTS = {
     "affine": Affine(3),
     "affine, linked": Affine(3, link=tanh),
     "softmax": Softmax(3),
+    "signed": SignedReadout(SIGNS),
+    "signed, linked": SignedReadout(SIGNS, link=tanh),
 }
 EVERY = pytest.mark.parametrize("readout", READOUTS.values(), ids=READOUTS.keys())
 
@@ -111,6 +118,38 @@ def test_outputs_by_hand(rng):
     far = {"readout.W": 0 * matrix[:3], "readout.mu": np.array([1e4, -1e4, 0.0])}
     np.testing.assert_array_equal(Softmax(3).output(NETWORK, f, far)[:, 0], [1.0, 0.0, 0.0])
     np.testing.assert_array_equal(State().output(NETWORK, f, {}), f)
+    want = np.einsum("ij,ij,j,jm->im", SIGNS, matrix[:3], W, f) + offset[:3, None]
+    c = {"readout.W": matrix[:3], "readout.mu": offset[:3]}
+    np.testing.assert_allclose(SignedReadout(SIGNS).output(NETWORK, f, c), want, rtol=1e-13)
+    np.testing.assert_array_equal(SignedReadout(SIGNS).measure(NETWORK), np.ones(3))
+
+
+def test_entries_without_a_sign_do_not_matter(rng):
+    f, q = rng.standard_normal((4, 5)), rng.standard_normal((3, 5))
+    readout, c = SignedReadout(SIGNS), parameters(SignedReadout(SIGNS), rng)
+    other = {**c, "readout.W": np.where(SIGNS == 0, rng.standard_normal((3, 4)), c["readout.W"])}
+    one, two = (readout.output(NETWORK, f, x) for x in (c, other))
+    np.testing.assert_array_equal(one, two)
+    found = [readout.vjp(NETWORK, f, x, q) for x in (c, other)]
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    for _, bars in found:
+        np.testing.assert_array_equal(bars["readout.W"] == 0, SIGNS == 0)
+
+
+def test_sizes_in_a_box(rng):
+    """A problem keeps W >= 1e-3 and finds the sizes of a difference, f_1 - f_2."""
+    f = rng.standard_normal((2, 6))
+    problem = LearningProblem(
+        NeuralODE2(2, identity),
+        f,
+        np.array([[2.0, -0.5]]) @ f,
+        NeuralODE2(2, identity).controls(TimeMesh(1.0, 1), fixed={"weight": 0.0, "bias": 0.0}),
+        readout=SignedReadout([[1, -1]], fixed={"readout.mu": 0.0}),
+        admissible=Box({"readout.W": (1e-3, np.inf)}),
+    )
+    start = problem.space.zeros().replaced(**{"readout.W": np.ones((1, 2))})
+    run = minimize(problem, LBFGS(gtol=1e-10), initial=start)
+    np.testing.assert_allclose(run.control["readout.W"], [[2.0, 0.5]], rtol=1e-8)
 
 
 def test_LM47_orientation_of_W():
@@ -151,6 +190,7 @@ def test_formulas():
     assert State().formula() == "f"
     assert Projection(np.ones((1, 4))).formula() == "sum_j w_j P_j f_j"
     assert Softmax(3).formula() == "softmax(mu + sum_j w_j W_j f_j)"
+    assert SignedReadout(SIGNS).formula() == "mu + sum_j w_j S_j W_j f_j"
     assert Integral(link=sigmoid).formula() == "sigmoid(mu + sum_j w_j W_j f_j)"
 
 
@@ -203,6 +243,17 @@ def problem(readout, target, network=NETWORK):
         (
             lambda: problem(Projection(np.ones((2, 5))), np.ones((2, 2))),
             "matrix of the Projection has shape",
+        ),
+        (lambda: SignedReadout([[1.0, 0.5]]), "signs must have entries -1, 0 or 1, got"),
+        (lambda: SignedReadout([1, -1]), r"signs has shape \(2,\), expected \(P, N\)"),
+        (lambda: SignedReadout([[np.nan]]), "signs has entries that are NaN or infinite"),
+        (
+            lambda: problem(SignedReadout([[1, -1]]), np.ones((1, 2))),
+            r"signs of the SignedReadout has shape \(1, 2\), expected \(P, 4\)",
+        ),
+        (
+            lambda: SignedReadout(SIGNS, fixed={"readout.w": 0.0}),
+            "unknown block of the readout 'readout.w'. Did you mean 'readout.W'",
         ),
         (lambda: Readout(), "abstract"),
     ],

@@ -21,6 +21,7 @@ from continuum import (
     Offset,
     Pointwise,
     Projection,
+    SignedReadout,
     SquaredError,
     State,
     SymmetricLayer,
@@ -101,6 +102,15 @@ CASES = {
     "XOR": (xor(NeuralODE2(2, tanh)), 1),
     "XOR, norm of the residual": (
         xor(NeuralODE2(2, tanh), terminal=AbsoluteError(groups="sample")),
+        1,
+    ),
+    # the signs of a readout stand still: units under different ones are not exchanged
+    "equal units, equal signs": (
+        of(NeuralODE2(3, relu), EQUAL, EQUAL[:1], readout=SignedReadout(np.array([[1, 1, 1]]))),
+        4,
+    ),
+    "equal units, two signs": (
+        of(NeuralODE2(3, relu), EQUAL, EQUAL[:1], readout=SignedReadout(np.array([[1, 1, -1]]))),
         1,
     ),
     "XOR as an endpoint": (

@@ -25,7 +25,7 @@ from continuum.losses import AbsoluteError, Loss, SquaredError, WeightedLoss
 from continuum.networks import Chain, Inputs
 from continuum.networks.maps import Linear, Offset, Pointwise, Product
 from continuum.problem import LearningProblem
-from continuum.readouts import WEIGHT, Projection, State, TrainableReadout
+from continuum.readouts import WEIGHT, Projection, SignedReadout, State, TrainableReadout
 
 Symmetry: TypeAlias = Callable[[Control], Control]
 """A map of controls that leaves the objective and the admissible set as they are, and the norm of
@@ -305,6 +305,10 @@ def _outputs(problem: LearningProblem, cost: Tracking, action: _Signed) -> _Sign
     loss does not change, targets changing as outputs do; None if there is none.
     """
     readout, network = cost.readout, problem.network
+    if isinstance(readout, SignedReadout):  # its signs are fixed
+        signs = to_host(readout.signs)
+        if not np.array_equal(signs[:, action.order], signs):
+            return None
     if isinstance(readout, TrainableReadout):  # its matrix becomes W S^T, or is fixed and must be
         count = len(readout.measure(network))
         return _Signed(np.arange(count), np.ones(count))
