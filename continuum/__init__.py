@@ -15,6 +15,7 @@ from .activations import (
 )
 from .blocks import Block
 from .controls import Control, ControlSpace, FunctionControl
+from .convex_networks import ConvexDifference, ConvexNetwork
 from .cubature import cubature
 from .derivatives import DerivativeReport, check_derivatives
 from .domains import Circle, Disc, Interval, Line, Product, Triangle
@@ -97,7 +98,9 @@ __all__ = [
     "Circle",
     "Control",
     "ControlSpace",
+    "ConvexDifference",
     "ConvexHull",
+    "ConvexNetwork",
     "Convolution",
     "CostSum",
     "CrossEntropy",

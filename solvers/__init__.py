@@ -8,10 +8,12 @@ from .descent.adam import Adam
 from .descent.branches import Arclength, Branch, Event
 from .descent.continuation import continue_minimizers, equal_values
 from .descent.first_order import FrankWolfe, GradientDescent, Nesterov
+from .descent.fixed_step import FixedStep
 from .descent.free_switch import FreeSwitch, free_switch
+from .descent.gradient_flow import GradientFlow, gradient_flow
 from .descent.minimize import minimize
 from .descent.multistart import Cluster, Multistart, multistart
-from .descent.objective import Composite, Objective, SampledObjective
+from .descent.objective import Composite, Objective, SampledObjective, SteppedObjective
 from .descent.proximal import proximal_alternating
 from .descent.proximal_newton import ProximalNewton
 from .descent.riccati_newton import RiccatiNewton
@@ -103,9 +105,11 @@ __all__ = [
     "Explanation",
     "ExplicitMidpoint",
     "Extremal",
+    "FixedStep",
     "FrankWolfe",
     "FreeSwitch",
     "GradientDescent",
+    "GradientFlow",
     "GramTest",
     "Growth",
     "Hamiltonian",
@@ -144,6 +148,7 @@ __all__ = [
     "StagedObjective",
     "Status",
     "SteadyState",
+    "SteppedObjective",
     "Stop",
     "Theorem",
     "TrainedInputs",
@@ -164,6 +169,7 @@ __all__ = [
     "explain",
     "explicit_step_limit",
     "free_switch",
+    "gradient_flow",
     "gram_test",
     "growth_class",
     "integrate",

@@ -168,7 +168,7 @@ def test_gradients_with_the_ways_of_cupy(name, monkeypatch, rng):
         LBFGS(gtol=1e-8, max_iterations=20),
         NewtonCG(gtol=1e-8, max_iterations=5),
         FrankWolfe(gtol=1e-3, max_iterations=20),
-        Adam(0.01, batch=2, max_iterations=10),
+        Adam(gtol=0.01, batch=2, max_iterations=10),
     ],
     ids=lambda m: type(m).__name__,
 )

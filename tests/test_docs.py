@@ -89,8 +89,8 @@ def test_own_kernel():
 
 def test_errata_cite_claims_that_exist():
     known = {c.id for c in claims(slow=True)}
-    cited = set(re.findall(r"(?:LM|LY|FT)-\d\d", (DOCS / "errata.md").read_text()))
-    for paper in ("LM", "LY", "FT"):
+    cited = set(re.findall(r"(?:LM|LY|FT|NS)-\d\d", (DOCS / "errata.md").read_text()))
+    for paper in ("LM", "LY", "FT", "NS"):
         assert sum(c.startswith(paper) for c in cited) >= 13, paper
     assert cited <= known, cited - known
     assert catalogue.PAPERS
@@ -161,6 +161,7 @@ def test_turnpike():
     assert names["grown"].status is Status.CONVERGED
 
 
+@pytest.mark.slow
 def test_hjb(capsys):
     names = run("hjb.md")
     least = 0.4235585550392474  # LM-54
@@ -212,5 +213,5 @@ def test_why_odes_names_every_study_of_the_two_papers():
     wanted = {n for n in known if n.startswith(("lyanet/", "finite_time/"))}
     assert wanted <= cited, wanted - cited
     claimed = {c.id for c in claims(slow=True)}
-    quoted = set(re.findall(r"(?:LM|LY|FT)-\d\d", page))
+    quoted = set(re.findall(r"(?:LM|LY|FT|NS)-\d\d", page))
     assert quoted <= claimed, quoted - claimed

@@ -261,10 +261,10 @@ def test_acceleration_and_curvature_pay():
     plain, momentum, restarted, newton = (
         minimize(objective, method, raise_on_failure=False).statistics["iterations"]
         for method in (
-            GradientDescent(1e-6, 2000),
-            Nesterov(1e-6, 2000, restart="none"),
-            Nesterov(1e-6),
-            NewtonCG(1e-6, radius=1e3),
+            GradientDescent(gtol=1e-6, max_iterations=2000),
+            Nesterov(gtol=1e-6, max_iterations=2000, restart="none"),
+            Nesterov(gtol=1e-6),
+            NewtonCG(gtol=1e-6, radius=1e3),
         )
     )
     assert plain > 3 * restarted

@@ -281,7 +281,10 @@ STORED = {
     "DOP853": (DOP853(rtol=SINGLE, atol=SINGLE), {"rtol": float, "atol": float}),
     "Minibatch": (Minibatch(SMALL), {"size": int}),
     "GradientDescent": (GradientDescent(initial_step=SINGLE), {"initial_step": float}),
-    "Nesterov": (Nesterov(SINGLE, SMALL), {"gtol": float, "max_iterations": int}),
+    "Nesterov": (
+        Nesterov(gtol=SINGLE, max_iterations=SMALL),
+        {"gtol": float, "max_iterations": int},
+    ),
     "NewtonCG": (NewtonCG(products=SMALL), {"products": int}),
 }
 

@@ -17,6 +17,8 @@ from studies.bench.registry import claim, study
 from studies.bench.store import read_case
 from studies.cli import main
 
+slow = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,14 +239,19 @@ sys.exit(main(sys.argv[1:]))
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["list"], "Euler's method for x' = -rate x"),
-        (["info"], "numpy"),
-        (["verify"], "1 claims, 1 numbers, 0 outside tolerance"),
-        (["portrait", "saddle", "--out", "p.png"], "portrait: p.png"),
-        (["run", "toys/decay", "steps=4,8", "--out", "."], "Of 2 cases 2 were run."),
-        (["--help"], "verify"),
+        pytest.param(["list"], "Euler's method for x' = -rate x", id="list", marks=slow),
+        pytest.param(["info"], "numpy", id="info", marks=slow),
+        pytest.param(
+            ["verify"], "1 claims, 1 numbers, 0 outside tolerance", id="verify", marks=slow
+        ),
+        pytest.param(
+            ["portrait", "saddle", "--out", "p.png"], "portrait: p.png", id="portrait", marks=slow
+        ),
+        pytest.param(
+            ["run", "toys/decay", "steps=4,8", "--out", "."], "Of 2 cases 2 were run.", id="run"
+        ),
+        pytest.param(["--help"], "verify", id="help"),
     ],
-    ids=["list", "info", "verify", "portrait", "run", "help"],
 )
 def test_without_docstrings_and_assertions(arguments: list[str], said: str, tmp_path: Path):
     """python -OO drops both; what studies ask is read from their source then."""

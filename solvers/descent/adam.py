@@ -1,7 +1,7 @@
 """Adam: steps from batches of the samples, scaled entry by entry."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ from continuum.controls import Control
 
 from ..run.solution import Solution
 from ..run.status import Status
-from .objective import Composite, Objective, SampledObjective, semi_gradient
+from .objective import Composite, batches, check_batch, semi_gradient
 from .run import Descent, Minimizer, refuse
 
 
@@ -76,12 +76,7 @@ class Adam(Minimizer):
             )
         if problem.admissible is not None and not problem.admissible.convex:
             raise refuse(self, problem.admissible, "GradientDescent(), which needs no convex set")
-        if self.batch is not None:
-            samples = _samples(problem.objective)
-            if self.batch > samples:
-                raise ValueError(
-                    f"batch must be at most the number of samples, {samples}, got {self.batch}"
-                )
+        check_batch(problem.objective, self.batch)
 
     def descend(self, run: Descent, start: Control) -> Solution[Control]:
         """The run from an admissible start."""
@@ -101,7 +96,7 @@ class Adam(Minimizer):
                 if status is not None:
                     return run.solution(status, f"{epoch} epochs")
             step = check_positive("step", self.step(epoch) if callable(self.step) else self.step)
-            for part in self._batches(objective, rng):
+            for part in batches(objective, self.batch, rng):
                 count += 1
                 gradient = run.space.unflatten(run.evaluate(control, part)[1])
                 moved = {}
@@ -122,19 +117,3 @@ class Adam(Minimizer):
         second[name] = b * second[name] + (1.0 - b) * g * g
         root = namespace(g).sqrt(second[name] / (1.0 - b**count))
         return first[name] / (1.0 - a**count) / (root + self.epsilon)
-
-    def _batches(self, objective: Objective, rng: np.random.Generator) -> Iterator[Objective]:
-        if self.batch is None:
-            yield objective
-            return
-        order = rng.permutation(_samples(objective))
-        for begin in range(0, len(order), self.batch):
-            yield objective.batch(order[begin : begin + self.batch], rng)  # type: ignore[attr-defined]
-
-
-def _samples(objective: Objective) -> int:
-    if isinstance(objective, SampledObjective):
-        return objective.samples
-    raise TypeError(
-        f"batches need an objective with `samples` and `batch`, got {objective!r}; use batch=None"
-    )

@@ -32,7 +32,8 @@ def minimize(
         of the minimizer (see `augmented`): .multiplier is that of the endpoint, "violation" the
         distance from it
     minimizer : GradientDescent, Nesterov, Adam, LBFGS, NewtonCG, RiccatiNewton,
-        ProximalNewton, FrankWolfe; Adam alone for an objective that gives semi-gradients
+        ProximalNewton, FrankWolfe, or FixedStep, which searches no step; Adam alone for an
+        objective that gives semi-gradients
     initial : where to start, projected on the admissible set; zero unless said otherwise, which can
         be a trap (LM-55)
     monitors : see a Snapshot with values "objective" and "gradient_norm" ("gap" for FrankWolfe) at
@@ -44,8 +45,8 @@ def minimize(
         "evaluations", "seconds"
     raises SolveError if it does not converge, or the objective or its gradient becomes infinite or
         NaN, with the best control before that, unless raise_on_failure=False; Interrupted on
-        Ctrl-C, with the best so far; TypeError, ValueError for bad input, and where the minimizer
-        cannot treat the problem's set or penalty
+        Ctrl-C, with the best so far (FixedStep: the last in both); TypeError, ValueError for bad
+        input, and where the minimizer cannot treat the problem's set or penalty
     """
     if isinstance(objective, LearningProblem):
         objective = objective.on_device(device)
@@ -55,7 +56,7 @@ def minimize(
     if not isinstance(minimizer, Minimizer):
         raise TypeError(
             f"minimizer must be GradientDescent(), Nesterov(), Adam(), LBFGS(), NewtonCG(), "
-            f"RiccatiNewton(), ProximalNewton() or FrankWolfe(), got {minimizer!r}"
+            f"RiccatiNewton(), ProximalNewton(), FrankWolfe() or FixedStep(step), got {minimizer!r}"
         )
     if semi_gradient(problem.objective) and not minimizer.semi_gradients:
         raise TypeError(

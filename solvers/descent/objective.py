@@ -2,7 +2,7 @@
 add to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -43,7 +43,7 @@ class Objective(Protocol):
 
 @runtime_checkable
 class SampledObjective(Protocol):
-    """What `Adam` asks besides: an objective that is a mean over samples."""
+    """What batches ask besides: an objective that is a mean over samples."""
 
     @property
     def samples(self) -> int:
@@ -57,6 +57,26 @@ class SampledObjective(Protocol):
 
         rng : from which an objective that draws random states draws those of the batch; None for
             the states that its `value` has.  Others ignore it
+        """
+        ...
+
+
+@runtime_checkable
+class SteppedObjective(Objective, Protocol):
+    """An objective that makes many steps of `FixedStep` in one call."""
+
+    def fixed_steps(
+        self, x: Array, before: Array, step: float, momentum: float | None, first: int, count: int
+    ) -> tuple[Array, Array, Array, Array]:
+        """x_{k+1} = y_k - step g(y_k),  y_k = x_k + beta_k (x_k - x_{k-1}),  for k = first, ...,
+        first + count - 1, in flat coordinates of the space.
+
+        x, before : x_first and the one before it, which is x_0 itself for first = 0; not written to
+        momentum : beta_k, 0 for none; None for beta_k = k / (k + 3)
+        count : >= 1
+        returns x_k for k = first + count, the one before it, and (count,) the values J(y_k) and the
+            norms |g(y_k)|.  Numbers may become infinite or NaN, without an error or a warning: from
+            there on nothing is asked of the others
         """
         ...
 
@@ -78,6 +98,35 @@ def semi_gradient(objective: Objective) -> bool:
     is held: the objective has the attribute `semi_gradient = True`.
     """
     return bool(getattr(objective, "semi_gradient", False))
+
+
+def sample_count(objective: Objective) -> int:
+    """How many samples it is a mean over.  Raises TypeError for an objective without samples."""
+    if isinstance(objective, SampledObjective):
+        return objective.samples
+    raise TypeError(
+        f"batches need an objective with `samples` and `batch`, got {objective!r}; use batch=None"
+    )
+
+
+def check_batch(objective: Objective, batch: int | None) -> None:
+    """Raises TypeError for an objective without samples, ValueError for one that has fewer."""
+    if batch is not None and batch > (samples := sample_count(objective)):
+        raise ValueError(f"batch must be at most the number of samples, {samples}, got {batch}")
+
+
+def batches(
+    objective: Objective, batch: int | None, rng: np.random.Generator
+) -> Iterator[Objective]:
+    """The objectives of one pass over the samples, shuffled, `batch` at a time; the objective
+    itself for None.
+    """
+    if batch is None:
+        yield objective
+        return
+    order = rng.permutation(sample_count(objective))
+    for begin in range(0, len(order), batch):
+        yield objective.batch(order[begin : begin + batch], rng)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, eq=False)

@@ -79,7 +79,7 @@ def proximal_alternating(
     pieces = [_Piece(whole, names, step) for names in chosen]
     for piece in pieces:
         inner.check(piece.problem(space.zeros()))
-    alternation = _Alternation(gtol, max_iterations, tuple(pieces), inner)
+    alternation = _Alternation(tuple(pieces), inner, gtol=gtol, max_iterations=max_iterations)
     return minimize(
         whole, alternation, initial=initial, monitors=monitors, raise_on_failure=raise_on_failure
     )

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -37,9 +37,12 @@ class Minimizer(ABC):
 
     semi_gradients: ClassVar[bool] = False
     """True if it makes sense of a gradient that is no derivative of the value."""
+    keep_best: ClassVar[bool] = True
+    """True if a failure returns the best iterate, False if the last one."""
+    _: KW_ONLY
     gtol: float = 1e-6
     max_iterations: int = 1000
-    relative: bool = field(default=False, kw_only=True)
+    relative: bool = False
 
     def __post_init__(self) -> None:
         store(self, check_positive, "gtol")
@@ -84,7 +87,12 @@ class Descent(Run[Array]):
         """What was not finite when the objective was last asked for; empty if all was."""
         flat = self.space.flatten(start)
         super().__init__(
-            flat, self.space.unflatten, minimizer.max_iterations, monitors, flat=lambda x: x
+            flat,
+            self.space.unflatten,
+            minimizer.max_iterations,
+            monitors,
+            flat=lambda x: x,
+            keep_best=minimizer.keep_best,
         )
 
     def evaluate(self, control: Control, objective: Objective | None = None) -> tuple[float, Array]:
@@ -171,11 +179,12 @@ class Descent(Run[Array]):
         """See Run; with the number of iterations and the last measure in words.
 
         A line search that failed where the objective is not finite is called that.
+        statistics : "iterations" among them where not every iteration has a row
         """
         if status is Status.LINE_SEARCH_FAILED and self.trouble:
             status, detail = Status.NON_FINITE_OBJECTIVE, self.trouble
         measure = self.minimizer.measure
-        parts = [f"after {self.iterations} iterations"]
+        parts = [f"after {statistics.get('iterations', self.iterations):.0f} iterations"]
         if self.records:
             name = "projected gradient" if measure == "gradient_norm" else f"duality {measure}"
             start = f" of {self.columns[measure][0]:.3g}" if self.minimizer.relative else ""

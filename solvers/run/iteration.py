@@ -52,6 +52,7 @@ class Run(Generic[Iterate]):
     control : makes the Control of an iterate
     flat : makes its flat vector, for monitors; that of its Control if None
     merit : which of the numbers recorded is least for the best iterate
+    keep_best : whether a failure returns the best iterate; if False, the last one recorded
     raises TypeError, ValueError for monitors that are none, or max_iterations < 1
     """
 
@@ -64,10 +65,11 @@ class Run(Generic[Iterate]):
         *,
         flat: Callable[[Iterate], Array] | None = None,
         merit: str = "objective",
+        keep_best: bool = True,
     ) -> None:
         self.max_iterations = check_count("max_iterations", max_iterations)
         self.watch = Watch(monitors, self.max_iterations)
-        self.control, self.merit = control, merit
+        self.control, self.merit, self.keep_best = control, merit, keep_best
         self.flat = flat or self._flat
         self.evaluations = 0
         self.columns: dict[str, list[float]] = {"seconds": []}
@@ -113,6 +115,20 @@ class Run(Generic[Iterate]):
         moment = Snapshot(count, self.max_iterations, float(count), state, dict(numbers))
         return self.watch.look(moment, last=last or count == self.max_iterations)
 
+    def record_rows(self, iterate: Iterate, numbers: Mapping[str, Array]) -> None:
+        """Adds the numbers of iterates that were made together, finite, at least one.
+
+        iterate : the last of them
+        numbers : one array for each name, NumPy's.  The seconds of the rows are spread evenly
+        For runs without monitors that return the last iterate: no other is known.
+        """
+        before = self.columns["seconds"][-1] if self.records else 0.0
+        for name, column in numbers.items():
+            rows = len(column)
+            self.columns.setdefault(name, []).extend(column.tolist())
+        self.columns["seconds"].extend(np.linspace(before, self.seconds, rows + 1)[1:].tolist())
+        self.last = iterate
+
     def note(self, **numbers: float) -> None:
         """Adds numbers to the history that do not belong to every iterate, such as step lengths."""
         for name, number in numbers.items():
@@ -132,11 +148,11 @@ class Run(Generic[Iterate]):
         }
 
     def chosen(self, status: Status) -> tuple[Iterate, float, str]:
-        """What is returned with this status: the last iterate of an answer, the best of a failure;
-        its objective, infinite if there is none; and words if it is not the last.
+        """What is returned with this status: the last iterate of an answer, the best of a failure
+        (if `keep_best`); its objective, infinite if there is none; and words if it is not the last.
         """
         values = self.columns.get("objective", [])
-        if status.ok or self.best_iteration == self.iterations:
+        if status.ok or not self.keep_best or self.best_iteration == self.iterations:
             return self.last, values[-1] if values else math.inf, ""
         at = self.best_iteration
         words = f"the best of them, iteration {at}, is returned"

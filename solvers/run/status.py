@@ -132,13 +132,13 @@ class Status(Enum):
         False,
     )
     NON_FINITE_OBJECTIVE = (
-        "The objective or its gradient became infinite or NaN in mid-run; the control is the best "
+        "The objective or its gradient became infinite or NaN in mid-run; the control is one from "
         "before that. Take shorter steps or start elsewhere; if the objective is your own, look "
         "at its derivative there.",
         False,
     )
     INTERRUPTED = (
-        "Interrupted from the keyboard; the control is the best until then.",
+        "Interrupted from the keyboard; the control is one that had been reached until then.",
         False,
     )
     STANDS_STILL = (
@@ -190,6 +190,12 @@ class Status(Enum):
     )
     MAX_ITERATIONS = (
         "The cap on the number of iterations was reached before convergence. Raise max_iterations.",
+        False,
+    )
+    PERIOD_TWO = (
+        "Period two: every second control is the same and two that follow each other differ, so "
+        "that more iterations change nothing. The step is too long for the minimum beside them: "
+        "take one below 2 / sharpness, the largest eigenvalue of the Hessian there.",
         False,
     )
     TWO_CYCLE = (

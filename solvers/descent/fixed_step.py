@@ -1,0 +1,258 @@
+"""Steps that nobody searches: gradient descent as it is iterated in theory, with or without
+momentum.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from continuum.arrays import Array, namespace
+from continuum.checks import (
+    check_count,
+    check_name,
+    check_number,
+    check_positive,
+    check_rng,
+    store,
+)
+from continuum.controls import Control
+
+from ..run.iteration import NotFinite
+from ..run.solution import Solution
+from ..run.status import Status
+from .objective import Composite, Objective, SteppedObjective, batches, check_batch
+from .run import Descent, Minimizer, norm
+
+CYCLE, RETURNS = 500, 5
+"""Period two is looked for at the end of so many iterations, in so many iterates in a row."""
+
+
+@dataclass(frozen=True)
+class FixedStep(Minimizer):
+    """x_{k+1} = prox_s(y_k - s g(y_k)),  y_k = x_k + beta_k (x_k - x_{k-1}),  y_0 = x_0.
+
+    The step s is what was given.  Nothing is searched, J may rise, and whether the iteration
+    converges at all depends on s: near a minimum without momentum, it does if s < 2 / sharpness,
+    the largest eigenvalue of the Hessian.  prox_s is the proximal map of a penalty that has no
+    gradient, and the projection on the admissible set.
+
+    step : > 0, or a function of (k, x_k), x_k a Control
+    momentum : beta_k, a number in [0, 1), or "nesterov", k / (k + 3); None for none
+    batch : how many samples g sees, shuffled anew in each epoch, as in Adam; None for all.  A run
+        on batches ends with Status.ITERATED, which claims no convergence and is no failure
+    rng : Generator of the shuffling, that of seed 0 if None; a run draws from a copy of it
+    report : with momentum or batches, how many iterations (epochs) lie between two rows of the
+        history, which take a gradient at x_k of their own.  Without, every iterate has a row
+    max_iterations : how many steps; with batches, epochs
+    gtol : compared with |prox_1(x_k - g(x_k)) - x_k| in each row
+
+    Unless it converged, the run returns the last iterate that has a row, and not the best.  Ends,
+    besides those of every minimizer: NON_FINITE_OBJECTIVE, with the number of steps after which J
+    or its gradient is not finite; without momentum and batches, PERIOD_TWO, where five times in a
+    row x_{k+2} = x_k to 1e-9 of |x_{k+1} - x_k|, and that is above 1e-6 of |x_k|, which an
+    oscillation that falls by a factor below 1 - 1e-9 never shows.  It is looked for after each 500
+    steps and at the end.
+    An objective that is a `SteppedObjective` makes many steps in one call where there is no set,
+    proximal penalty, batch, monitor, and step is a number.
+    raises ValueError, TypeError for numbers out of range; when used, for batches of an objective
+        without samples
+    Source: Nar and Sastry (2018), (4); Nesterov, Soviet Math. Dokl. 27 (1983), for k / (k + 3).
+    """
+
+    keep_best: ClassVar[bool] = False
+    step: float | Callable[[int, Control], float]
+    momentum: float | str | None = field(default=None, kw_only=True)
+    batch: int | None = field(default=None, kw_only=True)
+    rng: np.random.Generator | None = field(default=None, kw_only=True)
+    report: int = field(default=1, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not callable(self.step):
+            store(self, check_positive, "step")
+        if isinstance(self.momentum, str):
+            check_name("momentum", self.momentum, ("nesterov",))
+        elif self.momentum is not None:
+            store(self, check_number, "momentum")
+            if not 0.0 <= self.momentum < 1.0:
+                raise ValueError(f"momentum must be in [0, 1), got {self.momentum!r}")
+        if self.batch is not None:
+            store(self, check_count, "batch")
+        check_rng("rng", self.rng)
+        store(self, check_count, "report")
+
+    @property
+    def plain(self) -> bool:
+        """True without momentum and batches: a step is a function of the iterate alone."""
+        return not self.momentum and self.batch is None
+
+    def check(self, problem: Composite) -> None:
+        """Raises TypeError, ValueError for batches that it cannot make."""
+        check_batch(problem.objective, self.batch)
+
+    def descend(self, run: Descent, start: Control) -> Solution[Control]:
+        """The run from an admissible start."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _Steps(self, run, start).run_through()
+
+
+class _Steps:
+    """One run: the iterate x after `made` steps, and the one before."""
+
+    def __init__(self, method: FixedStep, run: Descent, start: Control) -> None:
+        self.method, self.run, self.objective = method, run, run.problem.objective
+        self.x = self.before = run.space.flatten(start)
+        self.earlier: Array | None = None
+        """The iterate before that, if it is known."""
+        self.made, self.rounds, self.reported, self.returns = 0, 0, 0, 0
+        self.rng = copy.deepcopy(check_rng("rng", method.rng))
+        free = run.problem.penalty is None and run.problem.admissible is None
+        quiet = method.batch is None and not run.watch.monitors
+        self.many: SteppedObjective | None = None
+        held = free and quiet and not callable(method.step)
+        if held and isinstance(self.objective, SteppedObjective):
+            self.many = self.objective
+
+    def run_through(self) -> Solution[Control]:
+        """Rounds, which are steps or epochs, until a row of the history is the last."""
+        method, run = self.method, self.run
+        apart = 1 if method.plain else method.report
+        try:
+            while True:
+                if method.plain and self.many is not None:
+                    self._rows_ahead(self.many)
+                status, gradient = self._row()
+                if status is not None:
+                    return self._end(status)
+                count = min(apart, method.max_iterations - self.rounds)
+                if method.batch is not None:
+                    self._epochs(count)
+                elif not method.plain and self.many is not None:
+                    self._ahead(self.many, count)
+                else:
+                    for _ in range(count):
+                        self._step(self.objective, gradient if method.plain else None)
+                self.rounds += count
+        except NotFinite as error:
+            if not run.records:
+                raise
+            steps = "1 step" if self.made == 1 else f"{self.made} steps"
+            return self._end(Status.NON_FINITE_OBJECTIVE, f"not finite after {steps}: {error}")
+
+    def _end(self, status: Status, detail: str = "") -> Solution[Control]:
+        if self.method.batch is not None:
+            detail = ", ".join(part for part in (f"{self.reported} epochs", detail) if part)
+        return self.run.solution(status, detail, iterations=float(self.reported))
+
+    def _row(self) -> tuple[Status | None, Array]:
+        """The status if the iterate, which gets a row of the history, is the last; the gradient."""
+        run = self.run
+        value, gradient = self._evaluate(self.x, self.objective)
+        value += run.problem.extra(run.space.unflatten(self.x))
+        status = run.accept(self.x, value, gradient)
+        self.reported = self.rounds
+        last = self.rounds == self.method.max_iterations
+        if last and status in (None, Status.MAX_ITERATIONS):
+            status = Status.MAX_ITERATIONS if self.method.batch is None else Status.ITERATED
+        if status in (None, Status.MAX_ITERATIONS) and self._returned():
+            status = Status.PERIOD_TWO
+        return status, gradient
+
+    def _step(self, objective: Objective, gradient: Array | None = None) -> None:
+        """One step.  gradient : at the iterate, where there is no momentum, if it is known."""
+        run, beta = self.run, self._momentum()
+        y = self.x if beta == 0.0 else self.x + beta * (self.x - self.before)
+        if gradient is None:
+            gradient = self._evaluate(y, objective)[1]
+        step = self.method.step
+        if callable(step):
+            step = check_positive("step", step(self.made, run.space.unflatten(self.x)))
+        self.earlier, self.before = self.before, self.x
+        self.x = run.prox(y - step * gradient, step)
+        self.made += 1
+
+    def _evaluate(self, x: Array, objective: Objective) -> tuple[float, Array]:
+        if not bool(namespace(x).all(namespace(x).isfinite(x))):
+            raise NotFinite("the control has entries that are infinite or NaN")
+        return self.run.evaluate(self.run.space.unflatten(x), objective)
+
+    def _momentum(self) -> float:
+        if self.method.momentum == "nesterov":
+            return self.made / (self.made + 3.0)
+        return float(self.method.momentum or 0.0)
+
+    def _epochs(self, count: int) -> None:
+        for _ in range(count):
+            for part in batches(self.objective, self.method.batch, self.rng):
+                self._step(part)
+
+    # Steps in one call
+
+    def _ahead(self, many: SteppedObjective, count: int, most: int = 1000) -> None:
+        """Steps with momentum, in calls of `most`, so that Ctrl-C is heard in between."""
+        for done in range(0, count, most):
+            values, norms = self._call(many, min(most, count - done))
+            good = np.isfinite(values) & np.isfinite(norms)
+            if not good.all():
+                self.made += int(np.argmin(good)) - len(good)
+                raise NotFinite("the objective or its gradient")
+
+    def _rows_ahead(self, many: SteppedObjective) -> None:
+        """Steps without momentum and their rows, up to one that needs a closer look."""
+        method, run = self.method, self.run
+        while (count := self._unwatched()) > 0:
+            here = self.x, self.before, self.made
+            values, norms = self._call(many, count)
+            first = run.columns.get(method.measure, norms)[0]
+            bound = method.gtol * (first if method.relative else 1.0)
+            good = np.isfinite(values) & np.isfinite(norms) & (norms > bound)
+            if not good.all():
+                count, self.many = int(np.argmin(good)), None
+                self.x, self.before, self.made = here
+                if count > 0:
+                    values, norms = self._call(many, count)
+            if count > 0:
+                run.record_rows(self.before, {"objective": values, method.measure: norms})
+                self.rounds = self.made
+                self.reported = self.made - 1
+            if self.many is None:
+                return
+
+    def _call(self, many: SteppedObjective, count: int) -> tuple[Array, Array]:
+        """The values and the norms of the gradients of `count` steps."""
+        method = self.method
+        beta = None if method.momentum == "nesterov" else float(method.momentum or 0.0)  # type: ignore[arg-type]
+        self.x, self.before, values, norms = many.fixed_steps(
+            self.x,
+            self.before,
+            method.step,  # type: ignore[arg-type]  # no function
+            beta,
+            self.made,
+            count,
+        )
+        self.earlier = None
+        self.made += count
+        self.run.evaluations += count
+        return values, norms
+
+    # Period two
+
+    def _unwatched(self) -> int:
+        """How many steps lead to the last iterate before those that are asked for period two;
+        negative for these.
+        """
+        inside = CYCLE - RETURNS - 1 - self.made % CYCLE
+        return min(inside, self.method.max_iterations - RETURNS - self.made)
+
+    def _returned(self) -> bool:
+        """True if this is the last of so many iterates to which x returned after two steps."""
+        if not self.method.plain or self.earlier is None or self._unwatched() >= 0:
+            self.returns = 0
+            return False
+        apart, x = norm(self.x - self.before), self.x
+        back = norm(x - self.earlier) <= 1e-9 * apart and apart > 1e-6 * norm(x)
+        self.returns = self.returns + 1 if back else 0
+        return self.returns >= RETURNS

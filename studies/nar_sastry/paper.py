@@ -1,0 +1,3 @@
+"""The paper."""
+
+PAPER = "Nar and Sastry, Residual Networks: Lyapunov Stability and Convex Decomposition"
