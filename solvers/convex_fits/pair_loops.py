@@ -213,9 +213,7 @@ def pair_gradients(at, gradient, slopes, values, x, y, s, room):
 
 
 @compiled
-def train_pairs(
-    first, count, flat, before, point, gradient, at, slopes, rule, values, x, y, s, room
-):
+def train_pairs(first, count, flat, before, point, gradient, at, slopes, rule, values, x, y, s, room):
     """Iterations first, ..., first + count - 1 of
 
         z = f + k / (k + 3) (f - before),   f <- min(max(z - step g(z), low), high)
