@@ -22,6 +22,8 @@ from solvers.linear_networks import (
     matrices,
     random_factors,
     root_factors,
+    sharpness,
+    sharpness_bound,
     target_and_covariance,
     whitened_batches,
 )
@@ -278,6 +280,22 @@ def test_starts(rng, double):
     if double:
         start = objective.value(linear_start(problem, "unitary", rng=rng))
         assert start == pytest.approx(0.5 * np.trace(r @ sigma @ r.T), rel=1e-13)
+
+
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("layers", [1, 2, 5])
+def test_balanced_starts_are_as_flat_as_any(rng, double, layers):
+    """Their sharpness is the lower bound of every W_L ... W_1 (- Z_L ... Z_1) = R."""
+    r = rng.standard_normal((3, 3))
+    problem = deep_linear(r, layers, double=double)
+    least = sharpness_bound(r, layers, double=double)
+    found = sharpness(problem, linear_start(problem, "balanced"))
+    assert found == pytest.approx(least, rel=1e-9)
+    for _ in range(5):
+        other = rng.standard_normal((3, 3))
+        ends = [r + other, other] if double else [r]
+        stacks = [random_factors(end, layers, rng) for end in ends]
+        assert sharpness(problem, as_control(problem, *stacks)) > least * (1.0 - 1e-9)
 
 
 def test_orthogonal_matrices_are_uniformly_distributed():
