@@ -21,7 +21,7 @@ from .problems import convex_start, part_names
 WEIGHT, READOUT = 0.05, 1.0
 """W = .05 / m and c = 1 at the start."""
 ROWS, FALL = 400, 1e-2
-"""The rows of the history, and what is called falling: J lost this share in its last tenth."""
+"""The rows of the history, and the share that J must lose in their last tenth to be falling."""
 WORK = 10**8
 """About how many layers at samples are computed between two looks for Ctrl-C."""
 
@@ -34,8 +34,8 @@ class ConvexFit:
         [0, largest x]^n
     rmse : (S,), (mean over samples and outputs of (f - y)^2)^(1/2)
     kkt_residual : (S,), |u - P(u - g)| at the end, see `kkt_residual`
-    status : for each seed "stationary" (kkt_residual <= gtol, which may be a saddle), "falling" (J
-        fell by more than a hundredth of itself in the last tenth of the iterations), "not
+    status : for each seed "stationary" (kkt_residual <= gtol, which may be a saddle), "falling"
+        (the least J of the last tenth of the history is a hundredth below that before), "not
         stationary", or "not finite" (the step is too long; the last finite iterate is kept)
     iterations, history : (R,) and J (S, R) at these iterations
     problem, controls : what was minimised, and where each seed ended
@@ -69,12 +69,13 @@ def fit_convex(
     iterations: int = 40_000,
     offset: bool = True,
     identity_inputs: bool | None = None,
+    lag: int = 0,
     gtol: float = 1e-6,
 ) -> ConvexFit:
     """Fits f_p = r_p - s_p + d_p, convex residual networks with the arguments of `convex_problem`,
     by
 
-        u_(k+1) = P(z - step grad J(z)),   z = u_k + k / (k + 3) (u_k - u_(k-1)),
+        u_(k+1) = P(z - step grad J(z)),   z = u_k + beta_k (u_k - u_(k-1)),   beta_k = k / (k + 3),
 
     P the nearest point with W, V, b >= 0 and c >= 1e-3: the iterates of FixedStep(step,
     momentum="nesterov"), all seeds in compiled loops.  They start at c = 1, d = 0, W = .05 / m and
@@ -87,6 +88,8 @@ def fit_convex(
     seeds : whole numbers >= 0
     offset : whether d is trained, or held at 0
     identity_inputs : V = I held, where m = n; done there if None
+    lag : beta_k is that of k - lag, 0 before: with 1 it is (k - 1) / (k + 2). Which local minimum
+        a seed ends in may depend on it
     gtol : for the status alone, training does not stop
     raises ValueError, TypeError for arguments out of range, by name; Interrupted on Ctrl-C, with
         the fit so far as `partial`
@@ -113,7 +116,7 @@ def fit_convex(
         )
         for seed in numbers
     ]
-    run = _Training(rows, starts)
+    run = _Training(rows, starts, check_count("lag", lag, 0))
     try:
         run.go(step, iterations)
     except KeyboardInterrupt:
@@ -130,8 +133,8 @@ def fit_convex(
 class _Training:
     """The rows of all seeds on their way."""
 
-    def __init__(self, pairs: Pairs, starts: Sequence[Control]) -> None:
-        self.pairs, self.starts = pairs, starts
+    def __init__(self, pairs: Pairs, starts: Sequence[Control], lag: int) -> None:
+        self.pairs, self.starts, self.lag = pairs, starts, lag
         self.flat = np.concatenate([pairs.rows(start) for start in starts])
         self.good = self.flat.copy()
         self.at, self.values = [0], [self._values()]
@@ -145,7 +148,7 @@ class _Training:
         while done < iterations:
             row = min((done // every + 1) * every, iterations)
             count = min(longest, row - done)
-            pairs.train(self.flat, before, step, done, count)
+            pairs.train(self.flat, before, step, done - self.lag, count)
             done += count
             if done == row:
                 values = self._values()
@@ -176,9 +179,7 @@ class _Training:
             tuple(networks),
             np.sqrt(squares.mean(axis=1)),
             residuals,
-            tuple(
-                _words(j, float(r), gtol) for j, r in zip(history, residuals, strict=True)
-            ),
+            tuple(_words(j, float(r), gtol) for j, r in zip(history, residuals, strict=True)),
             np.array(self.at),
             history,
             problem,
@@ -192,8 +193,9 @@ def _words(history: Array, residual: float, gtol: float) -> str:
         return "not finite"
     if residual <= gtol:
         return "stationary"
-    tenth = history[int(0.9 * (len(history) - 1))]
-    return "falling" if history[-1] < (1.0 - FALL) * tenth else "not stationary"
+    last = int(0.9 * len(history))
+    falls = len(history) > 1 and history[last:].min() < (1.0 - FALL) * history[:last].min()
+    return "falling" if falls else "not stationary"
 
 
 def _rows(name: str, x: Array) -> Array:

@@ -127,7 +127,8 @@ class Pairs:
 
     def train(self, flat: Array, before: Array, step: float, first: int, count: int) -> None:
         """Iterations first, ..., first + count - 1 of FixedStep(step, momentum="nesterov"), in
-        place: `flat` becomes x_(first + count), `before` the iterate before it.
+        place: `flat` becomes x_(first + count), `before` the iterate before it.  For k < 0 there is
+        no momentum.
         """
         point, found, values = np.empty_like(flat), np.empty_like(flat), np.empty(len(flat))
         at, slopes = self.views(point), self.views(found)
