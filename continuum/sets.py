@@ -51,11 +51,12 @@ class Box(AdmissibleSet):
         }
 
     def __repr__(self) -> str:
-        return (
-            "Box("
-            + ", ".join(f"{name}=({low:g}, {high:g})" for name, (low, high) in self.bounds.items())
-            + ")"
-        )
+        """As it is written in code, with `inf` for numpy.inf."""
+        pairs = {n: f"({_short(low)}, {_short(high)})" for n, (low, high) in self.bounds.items()}
+        mapped = ", ".join(f"{n!r}: {pair}" for n, pair in pairs.items() if not n.isidentifier())
+        given = [f"{{{mapped}}}"] if mapped else []
+        given += [f"{n}={pair}" for n, pair in pairs.items() if n.isidentifier()]
+        return f"Box({', '.join(given)})"
 
     def named(self, space: ControlSpace) -> tuple[str, ...]:
         return tuple(self.bounds)
@@ -390,6 +391,11 @@ def _only(
 def _extreme(g: Array, low: float, high: float, tie: Array) -> Array:
     xp = namespace(g)
     return xp.where(g > 0, xp.full_like(g, high), xp.where(g < 0, xp.full_like(g, low), tie))
+
+
+def _short(x: float) -> str:
+    """x in as few digits as give it back."""
+    return f"{x:g}" if float(f"{x:g}") == x else repr(x)
 
 
 def _lowest(x: Array) -> float:

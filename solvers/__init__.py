@@ -9,6 +9,7 @@ from .descent.continuation import continue_minimizers, equal_values
 from .descent.first_order import FrankWolfe, GradientDescent, Nesterov
 from .descent.fixed_step import FixedStep
 from .descent.free_switch import FreeSwitch, free_switch
+from .descent.gradient_flow import GradientFlow, gradient_flow
 from .descent.minimize import minimize
 from .descent.multistart import Cluster, Multistart, multistart
 from .descent.objective import Composite, Objective, SampledObjective, SteppedObjective
@@ -107,6 +108,7 @@ __all__ = [
     "FrankWolfe",
     "FreeSwitch",
     "GradientDescent",
+    "GradientFlow",
     "GramTest",
     "Growth",
     "Hamiltonian",
@@ -165,6 +167,7 @@ __all__ = [
     "explain",
     "explicit_step_limit",
     "free_switch",
+    "gradient_flow",
     "gram_test",
     "growth_class",
     "integrate",

@@ -1,16 +1,21 @@
 """Networks side by side, that do not see each other."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
 
 from ..arrays import Array, namespace
-from ..blocks import Block
+from ..blocks import Block, Coefficient
 from ..checks import check_type
-from ..time_axes import TimeKind
+from ..controls import ControlSpace
+from ..meshes import TimeMesh
+from ..time_axes import Norm, TimeKind
 from .network import Network, Time, Values
+from .staged import Staged
 
 
 class DirectSum(Network):
@@ -21,8 +26,11 @@ class DirectSum(Network):
     part sees its own state and its own blocks alone; what joins them is a readout, such as
     Projection([[1, -1]]) for the difference of two scalar networks.
 
-    parts : networks by name, at least one; names are identifiers, not "readout"
-    raises TypeError for what is no network, ValueError for no parts or such names
+    parts : networks by name, at least one; names are identifiers, not "readout" or "initial", which
+        belong to readouts and input maps
+    rows : the rows of the state that are each part's
+    raises TypeError for what is no network, or a Staged one, which has no velocity; ValueError for
+        no parts or such names
     Source: Nar and Sastry (2018), sections 3.1 and 3.2: pairs of residual networks.
     """
 
@@ -31,25 +39,31 @@ class DirectSum(Network):
             raise ValueError("parts must not be empty: DirectSum(w=network, z=network)")
         for name, part in parts.items():
             check_type(f"part {name}", part, Network)
-            if not name.isidentifier() or name == "readout":
-                raise ValueError(f"names of parts must be identifiers, not 'readout', got {name!r}")
+            if isinstance(part, Staged):
+                raise TypeError(f"part {name} must not be a Staged network, got {part!r}")
+            if not name.isidentifier() or name in ("readout", "initial"):
+                raise ValueError(
+                    f"names of parts must be identifiers, not 'readout' or 'initial', got {name!r}"
+                )
         self.parts: Mapping[str, Network] = dict(parts)
-        sizes = np.cumsum([0, *(len(part.weights) for part in parts.values())]).tolist()
+        self._weights = np.concatenate([part.weights for part in parts.values()])
+        ends = np.cumsum([0, *(len(part.weights) for part in parts.values())]).tolist()
         self.rows: Mapping[str, slice] = {
             name: slice(start, end)
-            for name, start, end in zip(parts, sizes, sizes[1:], strict=False)
+            for name, (start, end) in zip(parts, pairwise(ends), strict=True)
         }
         self._names: dict[str, dict[str, str]] = {
             name: {block: f"{name}.{block}" for block in part.block_shapes}
             for name, part in parts.items()
         }
+        self._shapes = super().block_shapes
 
     def __repr__(self) -> str:
         return f"DirectSum({', '.join(f'{name}={part!r}' for name, part in self.parts.items())})"
 
     @property
     def weights(self) -> Array:
-        return np.concatenate([part.weights for part in self.parts.values()])
+        return self._weights
 
     @property
     def affine_in_control(self) -> bool:
@@ -64,14 +78,40 @@ class DirectSum(Network):
         return all(part.stacks for part in self.parts.values())
 
     def batch(self, indices: Sequence[int] | Array) -> Self:
-        return type(self)(**{name: part.batch(indices) for name, part in self.parts.items()})
+        some = {name: part.batch(indices) for name, part in self.parts.items()}
+        if all(some[name] is part for name, part in self.parts.items()):
+            return self
+        changed = copy(self)  # parts of the same shapes
+        changed.parts = some
+        return changed
 
-    def blocks(self, in_time: TimeKind = "layers") -> tuple[Block, ...]:
+    def check_state(self, name: str, state: Array) -> Array:
+        state = super().check_state(name, state)
+        for part, network in self.parts.items():
+            network.check_state(f"the part {part!r} of {name}", state[self.rows[part], :])
+        return state
+
+    @property
+    def block_shapes(self) -> Mapping[str, tuple[int, ...]]:
+        return self._shapes
+
+    def blocks(self, in_time: TimeKind | None = None) -> tuple[Block, ...]:
+        """Those of the parts; in_time=None leaves to each part how its own depend on time."""
         return tuple(
             replace(block, name=self._names[name][block.name])
             for name, part in self.parts.items()
-            for block in part.blocks(in_time)
+            for block in (part.blocks() if in_time is None else part.blocks(in_time))
         )
+
+    def controls(
+        self,
+        mesh: TimeMesh,
+        in_time: TimeKind | None = None,
+        norm: Norm = "L2",
+        fixed: Mapping[str, Coefficient] | None = None,
+    ) -> ControlSpace:
+        """As of any network; in_time=None leaves to each part how its own depend on time."""
+        return super().controls(mesh, in_time, norm, fixed)  # type: ignore[arg-type]  # see blocks
 
     def own(self, name: str, values: Values) -> dict[str, Array]:
         """The values of the blocks of one part, by their names there, without those missing."""

@@ -42,7 +42,7 @@ def deep_linear(
     Source: Nar and Sastry (2018), (4) and section 3.2.
     """
     r = square("target", target, "n")
-    root = np.eye(len(r)) if covariance is None else _root(square("covariance", covariance, len(r)))
+    root = covariance_root(covariance, len(r))
     return _problem(root, r @ root, layers, double, SquaredError(len(r) / 2))
 
 
@@ -169,8 +169,13 @@ def as_control(problem: LearningProblem, *factors: Array | Sequence[float]) -> C
     return problem.space.sample(**blocks)
 
 
-def _root(sigma: Array) -> Array:
-    """The symmetric square root of a covariance."""
+def covariance_root(covariance: Array | float | None, units: int) -> Array:
+    """Sigma^(1/2) (n, n), symmetric; I for None.  Raises ValueError for a matrix that is not
+    symmetric and positive semi-definite.
+    """
+    if covariance is None:
+        return np.eye(units)
+    sigma = square("covariance", covariance, units)
     least = 1e-12 * float(np.abs(sigma).max())
     if np.any(np.abs(sigma - sigma.T) > least):
         raise ValueError("covariance must be symmetric")
