@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-from continuum.input_maps import FilterBank
 from sklearn.model_selection import train_test_split
-from solvers.adjoint.trained_inputs import TrainedInputs, trained_inputs
 
 from continuum import Control
 from continuum.checks import check_count, check_name
+from continuum.input_maps import FilterBank
 from solvers import Adam, FixedStep, Solution, minimize
+from solvers.adjoint.trained_inputs import TrainedInputs, trained_inputs
 from solvers.convex_fits import convex_problem, convex_start
 from solvers.descent.objective import Composite
 from solvers.run.monitors import Monitor, Record, Snapshot
@@ -23,7 +23,7 @@ CLASSES = 10
 TEST_SHARE = 0.25
 
 Variant: TypeAlias = Literal[
-    "convex", "frozen biases", "convex, Adam", "unconstrained", "unconstrained, Adam"
+    "convex", "frozen biases", "convex by Adam", "unconstrained", "unconstrained by Adam"
 ]
 """What is trained, and how: the weights of "convex" ones stay in their set."""
 VARIANTS: tuple[str, ...] = get_args(Variant)
@@ -127,7 +127,7 @@ def trained(
     "train" and "test", at the start and after each `report` epochs.
 
     variant : "convex", by FixedStep(step, momentum); "frozen biases", the same with all b held;
-        "unconstrained", the same without the set: V, W, b and c of both signs; "..., Adam", by
+        "unconstrained", the same without the set: V, W, b and c of both signs; "... by Adam", by
         Adam(adam_step) in place of FixedStep.  All start at the same control
     raises ValueError for another variant
     """
