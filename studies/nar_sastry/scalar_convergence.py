@@ -152,10 +152,10 @@ def scalar_convergence(
     delta_c of |lambda|: from w_1 = -1, the others 1, and for |lambda| from the identity.
 
     weight: w_1[k]; limit: lambda^(1/L), or 0; law: for lambda > 0 the bound on the distance from
-    it, rho^k |1 - lambda^(1/L)|, for lambda < 0 w[k] of the law of decay, (1 - delta
-    |lambda|)^k (L = 2) or ((L-2) delta |lambda| k)^(-1/(L-2)); rate: rho; late: the factor at the limit; above: by how
-    much of it an iterate exceeds the bound, at most, where that is above 1e-12; signed_loss,
-    mirror_loss: of the two runs; apart: the largest difference of their |w_i|.  NaN where there is
+    it, rho^k |1 - lambda^(1/L)|, for lambda < 0 w[k] of the law of decay, (1 - delta |lambda|)^k (L
+    = 2) or ((L-2) delta |lambda| k)^(-1/(L-2)); rate: rho; late: the factor at the limit; above: by
+    how much of it an iterate exceeds the bound, at most, where that is above 1e-12; signed_loss,
+    mirror_loss: of the two runs; apart: the largest difference of their |w_i|. NaN where there is
     none.
     """
     lam, layers = check_number("eigenvalue", eigenvalue), check_count("layers", layers, 2)
