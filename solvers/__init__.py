@@ -2,6 +2,7 @@
 
 from .adjoint.continuous import continuous_adjoint
 from .adjoint.discretize import Path, ReducedObjective, StagedObjective, discretize
+from .adjoint.trained_inputs import TrainedInputs, trained_inputs
 from .compare import Attempt, Comparison, compare
 from .descent.adam import Adam
 from .descent.branches import Arclength, Branch, Event
@@ -150,6 +151,7 @@ __all__ = [
     "SteppedObjective",
     "Stop",
     "Theorem",
+    "TrainedInputs",
     "Trajectory",
     "Unresolved",
     "architecture",
@@ -196,6 +198,7 @@ __all__ = [
     "steady_state",
     "successive_approximation",
     "symmetries",
+    "trained_inputs",
     "velocity_jump",
     "width_error",
 ]
