@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from continuum import L1, LearningProblem, NeuralODE2, TimeMesh, tanh
-from solvers import discretize
+from solvers import FixedStep, discretize, minimize
 from solvers.linear_networks import (
     NotResolved,
     as_control,
@@ -180,6 +180,10 @@ def test_a_step_that_follows_the_state(rng):
     assert np.all(np.diff(found) < 0)
     np.testing.assert_allclose(product(matrices(control)), target, rtol=0, atol=0.02)
     assert step(0, space.zeros()) == step(0, space.zeros())
+    single = deep_linear(3.0, 6)
+    method = FixedStep(inverse_sharpness(single), gtol=1e-12, max_iterations=30)
+    run = minimize(single, method, initial=single.space.zeros())
+    np.testing.assert_allclose(matrices(run.control), 3 ** (1 / 6), rtol=0, atol=1e-13)
     with pytest.raises(ValueError, match="no step follows"):
         step(1, as_control(problem, np.zeros((5, 3, 3))))
 

@@ -58,8 +58,14 @@ def step_bound(
 ) -> float:
     """2 / sharpness_bound: 2 / (L |R|_2^(2(L-1)/L)) for Sigma = I.
 
-    With longer steps every W_L ... W_1 = R is an unstable equilibrium of gradient descent.  It is
-    infinite for R = 0 and L >= 2.
+    With longer steps every W_L ... W_1 = R is an unstable equilibrium of gradient descent, and the
+    starts from which it converges to one are a null set: each equilibrium has a neighbourhood in
+    which such orbits lie on a manifold of smaller dimension, countably many of these neighbourhoods
+    cover them all, and preimages of null sets under a polynomial map whose Jacobian does not vanish
+    identically are null sets.  Of one start, such as the identity, this says nothing.
+    It is infinite for R = 0 and L >= 2.
+    Source: the bound is NS-11 of the ledger, for any Sigma; for equilibria that are not isolated,
+    Panageas and Piliouras, Gradient descent only converges to minimizers (2017).
     """
     least = sharpness_bound(target, layers, covariance, double=double)
     return 2.0 / least if least > 0 else inf
