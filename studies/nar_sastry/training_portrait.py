@@ -154,8 +154,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         f"w1^2 and w z, which the trajectories keep to {drift:.0e}. Green: the minima, solid where "
         f"they are stable for steps of {FRACTIONS[1]:g} delta_max, delta_max = 2 / (L |lambda|) "
         "the step beyond which none is. Descent, with the step in brackets as a part of "
-        "delta_max: "
-        + " ".join(map(_outcome, ranked))
+        "delta_max: " + " ".join(map(_outcome, ranked))
     )
     return [Picture("training_portrait", caption, figure)]
 
@@ -299,13 +298,13 @@ def training_portrait(
     after the last, and how they ended (a converged one is stationary, which the saddle is too).
     """
     if abs(target) < 0.2:
-        raise ValueError(f"target must be 0.2 or more in modulus, got {target}")
+        raise ValueError(f"|target| must be at least 0.2, got {target}")
     training = Training(network, target)
     x = np.linspace(-SIDE, SIDE, grid)
     speed = training.velocity(lattice(BOX, grid)).reshape(2, grid, grid)
     circle = 2.0 * np.array([np.cos(AROUND), np.sin(AROUND)])
     starts = np.hstack([STARTS, circle])
-    paths = training.paths(starts, 20.0, 401)
+    paths = training.paths(starts, 12.0, 401)
     values = kept_by_flow(network, paths.transpose(1, 0, 2).reshape(2, -1)).reshape(401, -1)
     curve = minima(network, target)
     sharp = np.stack([training.sharpness(branch.T) for branch in curve])
