@@ -46,7 +46,8 @@ def test_a_flow_of_weights():
     w1, w2 = 1 + run.trajectory.final[:, 0]
     assert w1 * w2 == pytest.approx(-1.5, abs=1e-8)
     assert w2**2 - w1**2 == pytest.approx(1 - 1.1**2, abs=1e-8)
-    assert phase_portrait(flow, flow.control(mesh)) is not None
+    figure = phase_portrait(flow, flow.control(mesh), box=(-3, 1, -3, 1))
+    assert figure.axes
 
 
 def test_a_pair_of_networks(rng):
