@@ -68,14 +68,14 @@ def stratified(images: Dataset, seed: int, samples: int | None = None) -> Split:
     """
     if samples is not None:
         check_count("samples", samples, 2 * CLASSES)
-    train, test, train_labels, test_labels = train_test_split(
-        images.inputs[:samples],
-        images.labels[:samples],
+    labels = images.labels[:samples]
+    train, test = train_test_split(
+        np.arange(len(labels)),
         test_size=TEST_SHARE,
-        stratify=images.labels[:samples],
+        stratify=labels,
         random_state=check_count("seed", seed, 0),
     )
-    return Split(train, train_labels, test, test_labels)
+    return Split(images.inputs[train], labels[train], images.inputs[test], labels[test])
 
 
 def pairs(images: np.ndarray, labels: np.ndarray, shape: Shape) -> TrainedInputs:
