@@ -23,6 +23,7 @@ from solvers import (
     FixedStep,
     RadauIIA5,
     discretize,
+    equilibria,
     gradient_flow,
     integrate,
     minimize,
@@ -146,6 +147,15 @@ def test_columns_do_not_see_each_other(rng):
     w = 1.0 + states
     by_hand = -(w[0] * w[1] - 0.5) * w[::-1]
     np.testing.assert_allclose(together, by_hand, rtol=1e-13)
+
+
+def test_the_saddle_of_two_weights_is_found():
+    """w_1 = w_2 = 0, the Hessian has the eigenvalues 1/2 and -1/2."""
+    flow = gradient_flow(deep_linear(0.5, 2))
+    (found,) = equilibria(flow, flow.control(MESH), (-1.2, -0.9, -1.3, -0.8), starts=2)
+    assert found.kind == "saddle"
+    np.testing.assert_allclose(found.point, -1.0, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(sorted(found.eigenvalues.real), [-0.5, 0.5], rtol=1e-12)
 
 
 def test_where_j_is_not_finite_the_velocity_is_nan():

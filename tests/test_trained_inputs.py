@@ -32,11 +32,13 @@ from continuum import (
     relu,
     tanh,
 )
+from continuum.io import load_control, save_control
 from solvers import (
     LBFGS,
     RK4,
     Adam,
     Composite,
+    FixedStep,
     GradientDescent,
     RiccatiNewton,
     Status,
@@ -275,6 +277,9 @@ def test_batches(rng):
     assert objective.space.norm(mean - gradient) < 1e-13 * objective.space.norm(gradient)
 
 
+STEPS = FixedStep(0.01, momentum=0.9, batch=4, max_iterations=5)
+
+
 def test_training_meets_the_sets_of_both(rng):
     """The set of the problem is met by itself, one on the filters in a Composite."""
     problem, bank = digits(rng)
@@ -289,9 +294,11 @@ def test_training_meets_the_sets_of_both(rng):
     found = minimize(whole, method, initial=start, raise_on_failure=False)
     assert both.contains(found.control)
     assert bare.objective < found.objective < objective.value(both.project(start))
-    run = minimize(objective, Adam(0.01, batch=4, max_iterations=5), initial=start)
-    assert run.status is Status.ITERATED
-    assert run.objective < objective.value(problem.admissible.project(start))
+    for descent in (Adam(0.01, batch=4, max_iterations=5), STEPS):
+        run = minimize(objective, descent, initial=start)
+        assert run.status is Status.ITERATED
+        assert run.objective < objective.value(problem.admissible.project(start))
+        assert problem.admissible.contains(run.control)
 
 
 def test_penalties_of_the_problem_do_not_count_the_filters(rng):
@@ -308,9 +315,11 @@ def test_penalties_of_the_problem_do_not_count_the_filters(rng):
     assert run.history["objective"][0] == pytest.approx(smooth + L1(0.2).value(own), rel=1e-13)
 
 
-def test_it_travels(rng):
+def test_it_travels(tmp_path, rng):
     objective = trained_inputs(*digits(rng))
     control = objective.space.random(rng)
+    loaded = load_control(save_control(tmp_path / "control.h5", control), objective.space)
+    np.testing.assert_array_equal(loaded[FILTERS], control[FILTERS])
     other, there = pickle.loads(pickle.dumps((objective, control)))
     assert other.value(there) == objective.value(control)
     assert "filters=2, size=3, pool=2, copies=2" in repr(objective.input_map)

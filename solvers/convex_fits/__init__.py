@@ -7,6 +7,7 @@ from .decomposition import (
     decomposition,
     sampled_bounds,
 )
+from .fit import ConvexFit, fit_convex
 from .flows import (
     MapPath,
     factor_floor,
@@ -21,6 +22,7 @@ from .problems import convex_problem, convex_start, part_names
 from .supermodular import nearest_representable, supermodular_floor
 
 __all__ = [
+    "ConvexFit",
     "Decomposition",
     "HessianBounds",
     "MapPath",
@@ -31,6 +33,7 @@ __all__ = [
     "convex_start",
     "decomposition",
     "factor_floor",
+    "fit_convex",
     "flow_factors",
     "kkt_residual",
     "linear_flow",

@@ -213,25 +213,25 @@ def pair_gradients(at, gradient, slopes, values, x, y, s, room):
 
 
 @compiled
-def train_pairs(first, count, flat, before, point, gradient, at, slopes, rule, values, x, y, s, room):
+def train_pairs(first, count, rows, at, slopes, rule, values, x, y, s, room):
     """Iterations first, ..., first + count - 1 of
 
-        z = f + k / (k + 3) (f - before),   f <- min(max(z - step g(z), low), high)
+        z = f + beta_k (f - before),   f <- min(max(z - step g(z), low), high)
 
-    of all pairs, f one row of `flat`.
+    of all pairs, beta_k = k / (k + 3), and 0 for k < 0.
 
-    flat, before, point, gradient : (K, D); `point` is z, `at` its views, `slopes` those of
-        `gradient`
+    rows : f, before, z, g, each (K, D);  at, slopes : the views of z and of g
     rule : step, low, high (D,), the step 0 for what is held
     values : (K,), those of the last z
     """
     at, slopes, room = borrowed(at), borrowed(slopes), borrowed(room)
     x, y, s = borrowed(x), borrowed(y), borrowed(s)
+    flat, before, point, gradient = borrowed(rows)
     step, low, high = borrowed(rule)
     for i in range(values.size):
         now, old, z, g = flat[i], before[i], point[i], gradient[i]
         for k in range(first, first + count):
-            share = k / (k + 3.0)
+            share = max(k, 0) / (max(k, 0) + 3.0)
             for j in range(now.size):
                 z[j] = now[j] + share * (now[j] - old[j])
                 g[j] = 0.0

@@ -62,13 +62,16 @@ def nearest_representable(values: Array) -> tuple[float, Array]:
         _along(shape, {i: _difference(shape[i]), j: _difference(shape[j])})
         for i, j in combinations(axes, 2)
     ]
-    order, same, ones = vstack(rows), eye_array(f.size), np.ones((f.size, 1))
-    nothing = csr_array((order.shape[0], 1))
-    left = vstack([hstack([-order, nothing]), hstack([same, -ones]), hstack([-same, -ones])])
-    right = np.concatenate([np.zeros(order.shape[0]), f.ravel(), -f.ravel()])
+    order, same, ones = csr_array(vstack(rows)), eye_array(f.size), np.ones((f.size, 1))
+    count = order.indptr.size - 1
+    nothing = csr_array((count, 1))
+    left = csr_array(
+        vstack([hstack([-order, nothing]), hstack([same, -ones]), hstack([-same, -ones])])
+    )
+    right = np.concatenate([np.zeros(count), f.ravel(), -f.ravel()])
     found = linprog(
         np.append(np.zeros(f.size), 1.0),
-        A_ub=left.tocsr(),
+        A_ub=left,
         b_ub=right,
         bounds=[(None, None)] * f.size + [(0.0, None)],
         method="highs",

@@ -219,8 +219,8 @@ def any_factorisation() -> dict[str, float]:
 
 @claim(
     "NS-12",
-    statement="Theorem 2 is false for R = [[1, K], [0, 1/2]], L = 3, which has positive eigenvalues "
-    "and is not normal.  At its longest step 1/3: other factors than R^(1/3) (K = 1), period two "
+    statement="Theorem 2 is false for R = [[1, K], [0, 1/2]], L = 3: positive eigenvalues, but "
+    "not normal.  At its longest step 1/3: other factors than R^(1/3) (K = 1), period two "
     "(1.5), divergence (3, 5), which the spectral norm tells and the spectral radius does not.",
     paper=PAPER,
     references={
