@@ -162,14 +162,13 @@ def _caption(cases: Sequence[xr.Dataset]) -> str:
         "Means over the splits of the RMSE training/test in 1000 $, and of the largest |grad f| "
         f"at the houses of the training, in 1000 $ per range of an input, {rows}. On rooms the "
         f"convex network is within {mean['rmse'][0, 1, 0] - mean['floor']:.4f} of the least RMSE "
-        f"of all convex, nondecreasing functions, {mean['floor']:.3f}, which is the training's. "
+        f"of all convex, nondecreasing functions on the training, {mean['floor']:.3f}. "
         f"The difference has less training error than it in {wins[0]} of {len(cases)} splits, "
-        f"less test error in {wins[1]}; on all columns, against the convex network with columns "
+        f"and less test error in {wins[1]}; on all columns, against the convex network with columns "
         "turned (1 - x where the value falls with x, without which a nondecreasing function "
-        f"cannot follow them), in {wins[2]} and {wins[3]}. Descents by LBFGS ended at the cap or "
-        f"where no step is found at a kink, projected gradients up to {slack:.1g}: stationary "
-        "points are not claimed. The paper expects low Lipschitz constants of such fits; the "
-        f"difference is the steepest of all models in {steepest} of {2 * len(cases)} fits."
+        f"cannot follow them), in {wins[2]} and {wins[3]}. Descents by LBFGS left projected "
+        f"gradients up to {slack:.1g}: stationary points are not claimed. The paper expects low "
+        f"Lipschitz constants of its steps; here the difference is the steepest of all models in {steepest} of {2 * len(cases)} fits."
     )
 
 
