@@ -68,14 +68,14 @@ def stratified(images: Dataset, seed: int, samples: int | None = None) -> Split:
     """
     if samples is not None:
         check_count("samples", samples, 2 * CLASSES)
-    train, test, train_labels, test_labels = train_test_split(
-        images.inputs[:samples],
-        images.labels[:samples],
+    labels = images.labels[:samples]
+    train, test = train_test_split(
+        np.arange(len(labels)),
         test_size=TEST_SHARE,
-        stratify=images.labels[:samples],
+        stratify=labels,
         random_state=check_count("seed", seed, 0),
     )
-    return Split(train, train_labels, test, test_labels)
+    return Split(images.inputs[train], labels[train], images.inputs[test], labels[test])
 
 
 def pairs(images: np.ndarray, labels: np.ndarray, shape: Shape) -> TrainedInputs:
@@ -129,6 +129,12 @@ def trained(
     variant : "convex", by FixedStep(step, momentum); "frozen biases", the same with all b held;
         "unconstrained", the same without the set: V, W, b and c of both signs; "... by Adam", by
         Adam(adam_step) in place of FixedStep.  All start at the same control
+    FixedStep makes x_{k+1} = P(y_k - s g(y_k)), y_k = x_k + beta (x_k - x_{k-1}), P the projection
+    on the set.  Without a set, v_k = x_k - x_{k-1} obeys v_{k+1} = beta v_k - s g(x_k + beta v_k),
+    x_{k+1} = x_k + v_{k+1}: Nesterov's momentum as the usual libraries have it, some of which store
+    y_k in place of x_k.  With a set they part: here v_k is the difference of projected iterates, so
+    a weight that stays at its bound has no velocity; where v_k is kept apart it is not cut, and
+    where y_k is stored, y_k is what is projected.
     raises ValueError for another variant
     """
     check_name("variant", variant, VARIANTS)
@@ -160,7 +166,7 @@ def trained(
         return accuracy(outputs, split.test_labels)
 
     return minimize(
-        Composite(objective, None, admissible),
+        Composite(objective, None, admissible),  # type: ignore[arg-type]  # its space is cached
         method,
         initial=start,
         monitors=[Monitor(Record("train", on_train)), Monitor(Record("test", on_test))],
