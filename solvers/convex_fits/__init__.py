@@ -7,10 +7,12 @@ from .decomposition import (
     decomposition,
     sampled_bounds,
 )
+from .fit import ConvexFit, fit_convex
 from .flows import (
     MapPath,
     factor_floor,
     flow_factors,
+    increasing_path,
     linear_flow,
     straight_path,
     straight_seminorms,
@@ -21,6 +23,7 @@ from .problems import convex_problem, convex_start, part_names
 from .supermodular import nearest_representable, supermodular_floor
 
 __all__ = [
+    "ConvexFit",
     "Decomposition",
     "HessianBounds",
     "MapPath",
@@ -31,7 +34,9 @@ __all__ = [
     "convex_start",
     "decomposition",
     "factor_floor",
+    "fit_convex",
     "flow_factors",
+    "increasing_path",
     "kkt_residual",
     "linear_flow",
     "nearest_representable",
