@@ -4,10 +4,10 @@ NS-21).
 
 import numpy as np
 
-from solvers import discretize
-from solvers.convex_fits import ConvexFit, convex_problem, convex_start, fit_convex
+from solvers.convex_fits import ConvexFit, fit_convex
 
 from ...bench.registry import claim
+from ..bias_gradients import bias_ratio
 from ..plateaus import figure_4, plateaus, projected_rmse
 from .common import PAPER
 
@@ -148,22 +148,6 @@ def trained() -> dict[str, float]:
             (high_d.rmse > 0.0841) & (high_d.rmse < 0.0906)
         ),
     }
-
-
-def bias_ratio(layers: int, seed: int, weight: float) -> float:
-    """|g_b| / |g_w| of the pair at w = `weight`, c = 1, d = 0, biases drawn from [0, 1]; 0 where
-    g_b = 0.
-    """
-    x, y = figure_4()
-    problem = convex_problem(x, y, layers, offset=False, identity_inputs=True)
-    rng = np.random.default_rng(seed)
-    start = convex_start(problem, rng, (0.0, 1.0), weights=weight, readout=1.0)
-    gradient = discretize(problem).value_and_gradient(start)[1]
-    b, w = (
-        np.linalg.norm([gradient[f"{part}.{name}"] for part in "rs"])
-        for name in ("bias1", "weight2")
-    )
-    return float(b / w)
 
 
 @claim(
