@@ -69,7 +69,8 @@ class Pairs:
         self.trained[-1] = float(offset)
         most = max(GROUP // (2 * (layers + 1) * n), 32)
         groups = -(-samples // most)
-        length = 8 * -(-samples // (8 * groups))
+        unit = 8 if samples < 8 * 24 else 32  # of vectors, and of those that a loop takes at once
+        length = unit * -(-samples // (unit * groups))
         empty = groups * length - samples
         self._data = (
             _aligned(np.pad(x, ((0, 0), (0, empty))).reshape(n, groups, length).swapaxes(0, 1)),
