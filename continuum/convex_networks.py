@@ -2,7 +2,7 @@
 constant.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
 from typing import Self
@@ -162,7 +162,7 @@ class ConvexNetwork:
         """Breakpoints and slopes, at most L m + 1 of them; raises TypeError unless n = 1.
 
         h_{l-1} increases with slope >= 1, so a unit of layer l acts right of the one point where
-        h_{l-1} = b / V, and there multiplies the slope by 1 + W V.
+        h_{l-1} = b / V, and there adds W V times the slope of h_{l-1}.
         """
         if len(self.readout) != 1:
             raise TypeError(f"pieces are listed for n = 1, n is {len(self.readout)}")
@@ -229,15 +229,18 @@ class ConvexDifference:
         cls,
         network: Network,
         control: Control,
-        parts: tuple[str, str] = ("r", "s"),
+        parts: Sequence[str] = ("r", "s"),
         *,
         output: int = 0,
         domain: tuple[float, float] = (0.0, np.inf),
     ) -> Self:
         """The difference that a control makes of two parts of a DirectSum; the offset is in r.
 
-        Arguments and errors are those of ConvexNetwork.from_control.
+        parts : the names of r and of s; the rest is as in ConvexNetwork.from_control
+        raises ValueError unless there are two names
         """
+        if len(parts) != 2:
+            raise ValueError(f"parts must be two names, got {parts!r}")
         r, s = (
             ConvexNetwork.from_control(network, control, part, output=output, domain=domain)
             for part in parts
@@ -263,7 +266,8 @@ class ConvexDifference:
         bound in the Euclidean norm.
 
         d_j f lies between inf d_j r - sup d_j s and sup d_j r - inf d_j s; the bound is the norm of
-        the larger sizes. It is at most that of |grad r| and |grad s| together.
+        the larger sizes, up to rounding. It is at most (|grad r|^2 + |grad s|^2)^(1/2), both taken
+        in the upper corner.
         """
         if len(self.r.readout) == 1:
             return float(np.abs(self.slopes).max())

@@ -310,7 +310,16 @@ def test_spectral_margins(rng):
     scored = np.sort([f.value(x) for f in scores], axis=0)
     assert found.violated == np.mean(scored[-1] - scored[-2] < 0.05) > 0
     assert np.prod(found.spectral_norms) > max(f.lipschitz for f in scores)
-    # nothing but the readout is at a distance from itself
+    # with biases that are part of the maps, the last column of A is 0
+    for k in (0, 2):
+        chain[k][13:, 12] = 0.0
+    norms = np.array([np.linalg.norm(m, 2) for m in chain])
+    apart = [np.linalg.norm(m - ref, axis=1).sum() for m, ref in zip(chain, still, strict=True)]
+    frozen = spectral_margin_bound(scores, x, labels, 0.05, frozen_biases=True)
+    np.testing.assert_allclose(frozen.spectral_norms, norms, rtol=1e-12)
+    np.testing.assert_allclose(frozen.distances, apart, rtol=1e-12)
+    assert frozen.complexity < 0.5 * found.complexity
+    # no network is at a distance from itself
     own = spectral_margin_bound(scores, x, labels, 0.05, reference=scores)
     assert own.complexity == 0
     with pytest.raises(ValueError, match="labels must be 0"):

@@ -110,7 +110,7 @@ def test_interrupted_fits_come_back(monkeypatch):
         calls.append(args)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        train(self, *args)
+        return train(self, *args)
 
     monkeypatch.setattr(Pairs, "train", interrupted)
     with pytest.raises(Interrupted) as caught:

@@ -154,6 +154,8 @@ def test_bad_controls_are_refused_by_name(rng):
         )
     with pytest.raises(TypeError, match="part must name one of r, s"):
         ConvexNetwork.from_control(net, start)
+    with pytest.raises(ValueError, match="parts must be two names"):
+        ConvexDifference.from_control(net, start, ("r",))
     with pytest.raises(ValueError, match="unknown part 'q'"):
         ConvexNetwork.from_control(net, start, "q")
     with pytest.raises(ValueError, match="output must be below 1"):

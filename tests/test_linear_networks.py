@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from continuum import LearningProblem, NeuralODE2, ResNet, State, TimeMesh, identity, tanh
-from solvers import DOP853, Euler, discretize, gradient_flow, integrate
+from solvers import DOP853, Euler, FixedStep, discretize, gradient_flow, integrate, minimize
 from solvers.linear_networks import (
     Grouped,
     as_control,
@@ -280,6 +280,25 @@ def test_starts(rng, double):
     if double:
         start = objective.value(linear_start(problem, "unitary", rng=rng))
         assert start == pytest.approx(0.5 * np.trace(r @ sigma @ r.T), rel=1e-13)
+
+
+def test_from_orthogonal_factors_descent_is_that_from_the_identity_turned(rng):
+    """For the target (Q_L ... Q_1)^T R, whatever the covariance; -R for an odd number of -I."""
+    r, sigma = rng.standard_normal((3, 3)), covariance(rng, 3)
+    method = FixedStep(0.02, max_iterations=30)
+    problem = deep_linear(r, 3, covariance=sigma)
+    for kind in ("unitary", "signs"):
+        start = linear_start(problem, kind, rng=rng)
+        q = matrices(start)
+        turns = [np.eye(3), q[0], q[1] @ q[0], product(q)]
+        plain = deep_linear(turns[-1].T @ r, 3, covariance=sigma)
+        ends = []
+        for posed, begin in ((problem, start), (plain, linear_start(plain))):
+            run = minimize(posed, method, initial=begin, raise_on_failure=False)
+            assert run.objective < 0.9 * run.history["objective"][0]
+            ends.append(matrices(run.control))
+        turned = [b @ v @ a.T for a, b, v in zip(turns, turns[1:], ends[1], strict=False)]
+        np.testing.assert_allclose(ends[0], turned, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("double", [False, True])

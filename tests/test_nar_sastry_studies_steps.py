@@ -2,27 +2,34 @@
 
 import numpy as np
 import pytest
+from pictures import check_pictures
 
-from studies.nar_sastry.step_map import Outcome, column, step_map
+from studies.nar_sastry.step_map import TARGETS, Outcome, column, step_map
 
 
-@pytest.mark.parametrize("target", ["scalar", "matrix"])
+def test_runs_change_at_the_critical_step(tmp_path):
+    grids: list = [{"axis": ["depth", "imbalance"], "steps": 5, "iterations": 300, "halvings": 5}]
+    words = {"step_map": r"within 0\.0\d+ of 2 / sharpness.*; R = 2, by imbalance: \d+ converged"}
+    for case in check_pictures("step_map", grids, words, tmp_path, "nar_sastry"):
+        assert float(case["deviation"].max()) < 0.03
+        step, outcome = case["step"].values[None], case["outcome"].values
+        critical, bound = (case[name].values[:, None] for name in ("critical", "bound"))
+        minima = (Outcome.HERE, Outcome.ELSEWHERE)
+        assert np.all(critical <= bound * (1 + 1e-12))
+        assert not np.any(np.isin(outcome[step > bound], minima))
+        assert not np.any(outcome[step > critical] == Outcome.HERE)
+        below = outcome[step < 0.9 * critical]
+        assert np.all(np.isin(below, (Outcome.HERE, Outcome.NOT_YET)))
+        if np.all(critical == bound):
+            np.testing.assert_allclose(case["proved"], case["critical"] / 2, rtol=1e-12)
+
+
 @pytest.mark.parametrize("axis", ["depth", "imbalance"])
-def test_runs_change_at_the_critical_step(axis, target):
-    found = step_map(axis=axis, target=target, steps=5, iterations=400, halvings=7)
-    assert float(found["deviation"].max()) < 0.02
-    step, outcome = found["step"].values[None], found["outcome"].values
-    critical, bound = (found[name].values[:, None] for name in ("critical", "bound"))
-    minima = (Outcome.HERE, Outcome.ELSEWHERE)
-    assert np.all(critical <= bound * (1 + 1e-12))
-    assert not np.any(np.isin(outcome[step > bound], minima))
-    assert not np.any(outcome[step > critical] == Outcome.HERE)
-    below = outcome[step < 0.9 * critical]
-    assert np.all(np.isin(below, (Outcome.HERE, Outcome.NOT_YET)))
-    if axis == "depth":
-        np.testing.assert_allclose(found["proved"], found["critical"] / 2, rtol=1e-12)
-    else:
-        assert np.any(outcome[(step > critical) & (step < bound)] != Outcome.HERE)
+def test_a_symmetric_matrix_has_its_own_critical_steps(axis):
+    one = column(axis, TARGETS["matrix"], 4, 1.5, 0)
+    stays, leaves = one.bracket(2000, 7)
+    assert stays == pytest.approx(one.critical, rel=0.01)
+    assert leaves == pytest.approx(one.critical, rel=0.01)
 
 
 def test_a_run_that_leaves_settles_on_flatter_factors():

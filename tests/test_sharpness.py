@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from continuum import L1, LearningProblem, NeuralODE2, TimeMesh, tanh
-from solvers import discretize
+from solvers import FixedStep, discretize, minimize
 from solvers.linear_networks import (
     NotResolved,
     as_control,
@@ -166,6 +166,21 @@ def test_the_bound_with_a_covariance_is_met_by_scalars_of_common_eigenspaces():
     assert step_bound(np.zeros((2, 2)), 3) == math.inf
 
 
+def test_the_bound_with_a_covariance_is_its_maximum_over_directions(rng):
+    angles = np.linspace(0.0, np.pi, 20001)
+    v = np.array([np.cos(angles), np.sin(angles)])
+    cases = [(np.diag([0.1, 1.0]), np.diag([1.0, 0.01]), 2)]  # best between the eigenvectors
+    for layers in (2, 3, 5):
+        root = rng.standard_normal((2, 2))
+        cases.append((rng.standard_normal((2, 2)), root @ root.T, layers))
+    for target, sigma, layers in cases:
+        values, columns = np.linalg.eigh(sigma)
+        sv = (columns * np.sqrt(values)) @ columns.T @ v
+        input, output = np.linalg.norm(sv, axis=0), np.linalg.norm(target @ sv, axis=0)
+        most = np.max(layers * input ** (2 / layers) * output ** (2 - 2 / layers))
+        assert sharpness_bound(target, layers, sigma) == pytest.approx(most, rel=1e-7)
+
+
 def test_a_step_that_follows_the_state(rng):
     target = np.array([[1.2, 0.3, 0.0], [0.3, 0.6, 0.1], [0.0, 0.1, 0.9]])
     problem = deep_linear(target, 5)  # 45 unknowns, so Lanczos
@@ -180,6 +195,10 @@ def test_a_step_that_follows_the_state(rng):
     assert np.all(np.diff(found) < 0)
     np.testing.assert_allclose(product(matrices(control)), target, rtol=0, atol=0.02)
     assert step(0, space.zeros()) == step(0, space.zeros())
+    single = deep_linear(3.0, 6)
+    method = FixedStep(inverse_sharpness(single), gtol=1e-12, max_iterations=30)
+    run = minimize(single, method, initial=single.space.zeros())
+    np.testing.assert_allclose(matrices(run.control), 3 ** (1 / 6), rtol=0, atol=1e-13)
     with pytest.raises(ValueError, match="no step follows"):
         step(1, as_control(problem, np.zeros((5, 3, 3))))
 

@@ -137,7 +137,7 @@ class _Training:
         self.pairs, self.starts, self.lag = pairs, starts, lag
         self.flat = np.concatenate([pairs.rows(start) for start in starts])
         self.good = self.flat.copy()
-        self.at, self.values = [0], [self._values()]
+        self.at, self.values = [0], [self._by_seed(pairs.gradients(self.flat)[0])]
 
     def go(self, step: float, iterations: int) -> None:
         """All iterations, with a row of the history every `iterations` / 400."""
@@ -148,18 +148,18 @@ class _Training:
         while done < iterations:
             row = min((done // every + 1) * every, iterations)
             count = min(longest, row - done)
-            pairs.train(self.flat, before, step, done - self.lag, count)
+            found = pairs.train(self.flat, before, step, done - self.lag, count)
             done += count
             if done == row:
-                values = self._values()
+                values = self._by_seed(found)
                 kept = np.repeat(np.isfinite(values), pairs.outputs)
                 self.good[kept] = self.flat[kept]
                 self.at.append(done)
                 self.values.append(values)
 
-    def _values(self) -> Array:
+    def _by_seed(self, values: Array) -> Array:
         """J (S,), infinite where it is not finite."""
-        found = self.pairs.gradients(self.flat)[0].reshape(len(self.starts), -1).sum(axis=1)
+        found = values.reshape(len(self.starts), -1).sum(axis=1)
         return np.where(np.isfinite(found), found, np.inf)
 
     def fit(self, gtol: float) -> ConvexFit:

@@ -39,23 +39,18 @@ def linear_flow(generator: Array | float) -> MapPath:
     return MapPath(lambda t, x: expm(t * a) @ x, lambda t, y: expm(-t * a) @ y)
 
 
-def straight_path(h: Map, low: float, high: float) -> MapPath:
-    """g_t(x) = (1 - t) x + t h(x) on [low, high], for h that increases there, entry by entry.
+def increasing_path(forward: Callable[[float, Array], Array], low: float, high: float) -> MapPath:
+    """A path of maps that increase on [low, high], entry by entry; inverses by bisection, to
+    rounding.
 
-    Inverses are found by bisection, to rounding. h need not be a flow of anything that is known.
-    raises ValueError unless low < high and h(low) < h(high), and by `backward` for points outside
-    the image of g_t
+    raises ValueError unless low < high, and by `backward` for points outside the image of g_t
     """
     low, high = check_number("low", low), check_number("high", high)
-    ends = np.array([low, high])
-    if not low < high or not np.diff(h(ends))[0] > 0:
-        raise ValueError(f"h must increase on low < high, got {h(ends)} at {ends}")
-
-    def forward(t: float, x: Array) -> Array:
-        return (1.0 - t) * x + t * h(x)
+    if not low < high:
+        raise ValueError(f"low must be below high, got {low:g} and {high:g}")
 
     def backward(t: float, y: Array) -> Array:
-        bottom, top = forward(t, ends)
+        bottom, top = forward(t, np.array([low, high]))
         slack = 1e-12 * (top - bottom)
         if np.any(y < bottom - slack) or np.any(y > top + slack):
             raise ValueError(f"y must lie in [{bottom:g}, {top:g}], the image of g_t")
@@ -67,6 +62,18 @@ def straight_path(h: Map, low: float, high: float) -> MapPath:
         return 0.5 * (left + right)
 
     return MapPath(forward, backward)
+
+
+def straight_path(h: Map, low: float, high: float) -> MapPath:
+    """g_t(x) = (1 - t) x + t h(x) on [low, high], for h that increases there, entry by entry.
+
+    It needs no flow of which h is the map of time 1.
+    raises ValueError unless low < high and h(low) < h(high), see `increasing_path`
+    """
+    ends = np.array([low, high])
+    if not np.diff(h(ends))[0] > 0:
+        raise ValueError(f"h must increase on low < high, got {h(ends)} at {ends}")
+    return increasing_path(lambda t, x: (1.0 - t) * x + t * h(x), low, high)
 
 
 def flow_factors(path: MapPath, layers: int) -> tuple[Map, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from continuum.arrays import Array
-from continuum.checks import check_array, check_positive
+from continuum.checks import check_array, check_positive, check_type
 from continuum.convex_networks import ConvexDifference, ConvexNetwork
 
 Scorer = ConvexNetwork | ConvexDifference
@@ -46,6 +46,7 @@ def spectral_margin_bound(
     labels: Array,
     margin: float,
     reference: Sequence[Scorer] | None = None,
+    frozen_biases: bool = False,
 ) -> MarginBound:
     """The terms of the margin bound for a classifier that takes the largest score f_p(x).
 
@@ -64,6 +65,8 @@ def spectral_margin_bound(
     x : (n, N);  labels : (N,), 0 to P - 1;  margin : gamma > 0
     reference : networks of the same shape that do not depend on the data, such as the start of the
         training, for the M_i; V = W = b = c = 0 if None
+    frozen_biases : whether the b do not depend on the data either. Then they are part of the maps,
+        u -> [u - b]_+, which is 0 at 0 because b >= 0, and A has (V^T, 0), with a smaller norm
     raises ValueError for fewer classes, other shapes or labels
     Source: Bartlett, Foster and Telgarsky (2017), Theorem 1.1; the residual form derived here.
     """
@@ -76,8 +79,11 @@ def spectral_margin_bound(
     if np.any(wanted != classes) or np.any(classes < 0) or np.any(classes >= len(scores)):
         raise ValueError(f"labels must be 0, ..., {len(scores) - 1}")
     margin = check_positive("margin", margin)
-    layers, parts = _layers(scores)
-    still = [np.zeros_like(m) for m in layers] if reference is None else _layers(reference)[0]
+    frozen = check_type("frozen_biases", frozen_biases, bool)
+    layers, parts = _layers(scores, frozen)
+    still = [np.zeros_like(m) for m in layers]
+    if reference is not None:
+        still, _ = _layers(reference, frozen)
     if [m.shape for m in still] != [m.shape for m in layers]:
         raise ValueError("reference must be networks of the same shapes as scores")
     values = np.stack([f.value(data) for f in scores])
@@ -103,9 +109,9 @@ def spectral_margin_bound(
     )
 
 
-def _layers(scores: Sequence[Scorer]) -> tuple[list[Array], int]:
-    """The blocks (V^T, -b), W, layer by layer, and (c, d) for all parts of all scores together, the
-    identity left out; and how many parts there are.
+def _layers(scores: Sequence[Scorer], frozen: bool) -> tuple[list[Array], int]:
+    """The blocks (V^T, -b), or (V^T, 0) with frozen biases, and W, layer by layer, and (c, d), for
+    all parts of all scores together, the identity left out; and how many parts there are.
     """
     pairs = [
         [(f.r, 1.0), (f.s, -1.0)] if isinstance(f, ConvexDifference) else [(f, 1.0)] for f in scores
@@ -117,7 +123,10 @@ def _layers(scores: Sequence[Scorer]) -> tuple[list[Array], int]:
     for k in range(len(parts[0].weight1)):
         v = block_diag(*(part.weight1[k] for part in parts))
         b = np.concatenate([part.bias1[k] for part in parts])
-        found += [np.c_[v, b], block_diag(*(part.weight2[k] for part in parts))]
+        found += [
+            np.c_[v, 0.0 * b if frozen else b],
+            block_diag(*(part.weight2[k] for part in parts)),
+        ]
     rows = block_diag(
         *(np.concatenate([sign * part.readout for part, sign in pair])[None, :] for pair in pairs)
     )

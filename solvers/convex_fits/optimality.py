@@ -59,7 +59,8 @@ def kkt_residual(problem: LearningProblem, control: Control) -> Stationarity:
     control = space.check("control", control)
     if problem.penalty is not None:
         raise TypeError(f"problem must have no penalty, got {problem.penalty!r}")
-    box = Box() if problem.admissible is None else check_type("set", problem.admissible, Box)
+    given = Box() if problem.admissible is None else problem.admissible
+    box = check_type("problem.admissible", given, Box)
     _, gradient = discretize(problem).value_and_gradient(control)
     moved: dict[str, Array] = {}
     active: dict[str, Array] = {}

@@ -4,9 +4,10 @@
 
 J = sum_k s_k (f(x_k) - y_k)^2 / 2.  The arrays of K such pairs are
 
-    V (K, 2, L, m, n),  b (K, 2, L, m),  W (K, 2, L, n, m),  c (K, 2, n),  d (K, 1),
+    V (K, 2, L, m, n),  b (K, 2, L, m),  W (K, 2, L, n, m),
 
-each a view of one flat array (K, D): solvers.convex_fits.pairs, which has the reference in NumPy.
+views of one flat array (K, D), whose rows end with c_0, c_1, d: `Pairs`, which has the reference in
+NumPy.
 Samples are innermost, in G groups of B: x (G, n, B), y (T, G, B), s (G, B); pair i has the targets
 y_(i mod T).  Padding has s = 0.  Only the states h are kept on the way forward; where [.]_+ is 0,
 its derivative is.
@@ -169,60 +170,49 @@ def _residual(e, y, s):
 
 
 @inlined
-def _pair(i, at, slopes, x, y, s, room):
-    """The value of pair i; its gradient goes to `slopes`, which is 0 before."""
-    V, b, W, c, d = at
-    dV, db, dW, dc, dd = slopes
+def _pair(i, z, g, at, slopes, x, y, s, room):
+    """The value of pair i; its gradient goes to g, which is 0 before.  z, g : (D,), c and d last"""
+    V, b, W = at
+    dV, db, dW = slopes
     h, p, u, q, e = room
     layers, n = W.shape[2:4]
-    value = 0.0
-    for g in range(x.shape[0]):
-        _fill(e, d[i, 0])
+    c, value = z.size - 2 * n - 1, 0.0
+    for group in range(x.shape[0]):
+        _fill(e, z[z.size - 1])
         for part in range(2):
+            sign = 1.0 - 2.0 * part
             for j in range(n):
-                _add(1.0, x[g, j], False, 0.0, h[part, 0, j])
+                _add(1.0, x[group, j], False, 0.0, h[part, 0, j])
             _forward(V[i, part], b[i, part], W[i, part], h[part], u)
             for j in range(n):
-                weight = c[i, part, j] if part == 0 else -c[i, part, j]
-                _add(weight, h[part, layers, j], True, 0.0, e)
-        found = _residual(e, y[i % y.shape[0], g], s[g])
+                _add(sign * z[c + part * n + j], h[part, layers, j], True, 0.0, e)
+        found = _residual(e, y[i % y.shape[0], group], s[group])
         value += found[0]
-        dd[i, 0] += found[1]
+        g[z.size - 1] += found[1]
         for part in range(2):
-            sign = 1.0 if part == 0 else -1.0
+            sign = 1.0 - 2.0 * part
             for j in range(n):
-                dc[i, part, j] += sign * _dot(e, h[part, layers, j])
-                _add(sign * c[i, part, j], e, False, 0.0, p[layers % 2, j])
+                at_j = c + part * n + j
+                g[at_j] += sign * _dot(e, h[part, layers, j])
+                _add(sign * z[at_j], e, False, 0.0, p[layers % 2, j])
             own = dV[i, part], db[i, part], dW[i, part]
             _backward(V[i, part], b[i, part], W[i, part], h[part], p, u, q, *own)
     return value
 
 
 @compiled
-def pair_gradients(at, gradient, slopes, values, x, y, s, room):
-    """Values and gradients of all pairs.
-
-    at, slopes : tuples (V, b, W, c, d), `slopes` views of `gradient` (K, D);  values : (K,)
-    room : h (2, L + 1, n, B), p (2, n, B), u, q, e (B,)
-    """
-    at, slopes, room = borrowed(at), borrowed(slopes), borrowed(room)
-    x, y, s = borrowed(x), borrowed(y), borrowed(s)
-    for i in range(values.size):
-        _fill(gradient[i], 0.0)
-        values[i] = _pair(i, at, slopes, x, y, s, room)
-
-
-@compiled
-def train_pairs(first, count, rows, at, slopes, rule, values, x, y, s, room):
+def pair_steps(first, count, rows, at, slopes, rule, values, x, y, s, room):
     """Iterations first, ..., first + count - 1 of
 
         z = f + beta_k (f - before),   f <- min(max(z - step g(z), low), high)
 
-    of all pairs, beta_k = k / (k + 3), and 0 for k < 0.
+    of all pairs, beta_k = k / (k + 3), and 0 for k < 0; then the values and g at z = f.
 
-    rows : f, before, z, g, each (K, D);  at, slopes : the views of z and of g
+    rows : f, before, z, g, each (K, D), the first two are read alone if count = 0
+    at, slopes : the views (V, b, W) of z and of g
     rule : step, low, high (D,), the step 0 for what is held
-    values : (K,), those of the last z
+    values : (K,)
+    room : h (2, L + 1, n, B), p (2, n, B), u, q, e (B,)
     """
     at, slopes, room = borrowed(at), borrowed(slopes), borrowed(room)
     x, y, s = borrowed(x), borrowed(y), borrowed(s)
@@ -230,12 +220,14 @@ def train_pairs(first, count, rows, at, slopes, rule, values, x, y, s, room):
     step, low, high = borrowed(rule)
     for i in range(values.size):
         now, old, z, g = flat[i], before[i], point[i], gradient[i]
-        for k in range(first, first + count):
-            share = max(k, 0) / (max(k, 0) + 3.0)
+        for k in range(first, first + count + 1):
+            last = k == first + count
+            share = 0.0 if last else max(k, 0) / (max(k, 0) + 3.0)
             for j in range(now.size):
                 z[j] = now[j] + share * (now[j] - old[j])
                 g[j] = 0.0
-            values[i] = _pair(i, at, slopes, x, y, s, room)
-            for j in range(now.size):
-                old[j] = now[j]
-                now[j] = min(max(z[j] - step[j] * g[j], low[j]), high[j])
+            values[i] = _pair(i, z, g, at, slopes, x, y, s, room)
+            if not last:
+                for j in range(now.size):
+                    old[j] = now[j]
+                    now[j] = min(max(z[j] - step[j] * g[j], low[j]), high[j])

@@ -9,7 +9,7 @@ from continuum.controls import Control
 from continuum.problem import LearningProblem
 from continuum.readouts import OFFSET, WEIGHT
 
-from .pair_loops import pair_gradients, train_pairs
+from .pair_loops import pair_steps
 from .problems import convex_problem, part_names
 
 Views: TypeAlias = tuple[Array, Array, Array, Array, Array]
@@ -120,30 +120,34 @@ class Pairs:
 
     def gradients(self, flat: Array) -> tuple[Array, Array]:
         """Values (K,) and gradients (K, D), those in what is held included."""
-        found, values = np.empty_like(flat), np.empty(len(flat))
-        at, slopes = self.views(flat), self.views(found)
-        pair_gradients(at, found, slopes, values, *self._data, self._room)
-        return values, found
+        return self._steps(flat, flat, 0.0, 0, 0)
 
-    def train(self, flat: Array, before: Array, step: float, first: int, count: int) -> None:
+    def train(self, flat: Array, before: Array, step: float, first: int, count: int) -> Array:
         """Iterations first, ..., first + count - 1 of FixedStep(step, momentum="nesterov"), in
         place: `flat` becomes x_(first + count), `before` the iterate before it.  For k < 0 there is
         no momentum.
+
+        returns the values (K,) at the end
         """
+        return self._steps(flat, before, step, first, count)[0]
+
+    def _steps(
+        self, flat: Array, before: Array, step: float, first: int, count: int
+    ) -> tuple[Array, Array]:
+        """Values and gradients after the iterations."""
         point, found, values = np.empty_like(flat), np.empty_like(flat), np.empty(len(flat))
-        at, slopes = self.views(point), self.views(found)
-        rule = step * self.trained, self.low, self.high
-        train_pairs(
+        pair_steps(
             first,
             count,
             (flat, before, point, found),
-            at,
-            slopes,
-            rule,
+            self.views(point)[:3],
+            self.views(found)[:3],
+            (step * self.trained, self.low, self.high),
             values,
             *self._data,
             self._room,
         )
+        return values, found
 
     def gradients_in_numpy(self, flat: Array) -> tuple[Array, Array]:
         """The reference of `gradients`: all pairs and samples in arrays (K, 2, n, N)."""

@@ -51,7 +51,7 @@ class FixedStep(Minimizer):
 
     Unless it converged, the run returns the last iterate that has a row, and not the best.  Ends,
     besides those of every minimizer: NON_FINITE_OBJECTIVE, with the number of steps after which J
-    or its gradient is not finite; without momentum and batches, PERIOD_TWO, where five times in a
+    or the norm of its gradient is not finite; without momentum and batches, PERIOD_TWO, where five times in a
     row x_{k+2} = x_k to 1e-9 of |x_{k+1} - x_k|, and that is above 1e-6 of |x_k|, which an
     oscillation that falls by a factor below 1 - 1e-9 never shows.  It is looked for after each 500
     steps and at the end.
@@ -177,7 +177,10 @@ class _Steps:
     def _evaluate(self, x: Array, objective: Objective) -> tuple[float, Array]:
         if not bool(namespace(x).all(namespace(x).isfinite(x))):
             raise NotFinite("the control has entries that are infinite or NaN")
-        return self.run.evaluate(self.run.space.unflatten(x), objective)
+        value, gradient = self.run.evaluate(self.run.space.unflatten(x), objective)
+        if not np.isfinite(norm(gradient)):
+            raise NotFinite("the norm of the gradient is infinite")
+        return value, gradient
 
     def _momentum(self) -> float:
         if self.method.momentum == "nesterov":

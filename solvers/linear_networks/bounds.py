@@ -7,6 +7,7 @@ lacks; `step_bound` is what holds for every R and every factorisation.
 from math import expm1, inf, log
 
 import numpy as np
+from scipy.optimize import minimize
 
 from continuum.arrays import Array
 from continuum.checks import check_count, check_number, check_positive, check_type
@@ -25,8 +26,8 @@ def sharpness_bound(
 
         max over |v| = 1 of  L |S v|^(2/L) |R S v|^(2(L-1)/L),   S = Sigma^(1/2),
 
-    of which the singular vectors v of R S and of S are tried; another v could give more.  For
-    Sigma = I it is L |R|_2^(2(L-1)/L), the sharpness of balanced factors.
+    which for Sigma = I is L |R|_2^(2(L-1)/L), the sharpness of balanced factors.  For another Sigma
+    the maximum is sought by ascents from singular vectors of S and R S; any v gives a bound.
 
     Proof.  With A_i = W_L ... W_{i+1}, B_i = W_{i-1} ... W_1, u = R S v / |R S v|, c_i = |A_i^T u|,
     d_i = |B_i S v|: the sharpness is at least |J^T (u v^T)|^2 = sum_i c_i^2 d_i^2, and that by the
@@ -40,13 +41,40 @@ def sharpness_bound(
     """
     r, layers = square("target", target, "n"), check_count("layers", layers)
     root = covariance_root(covariance, len(r))
-    tried = np.vstack([np.linalg.svd(r @ root)[2], np.linalg.svd(root)[2]])
+    nets = 2 if check_type("double", double, bool) else 1
+    tried = np.vstack([np.linalg.svd(r @ root)[2][:1], np.linalg.svd(root)[2][:1]])
+    if covariance is not None and layers > 1 and np.any(r @ root):
+        tried = np.vstack([tried, _ascents(root, r @ root, 1.0 / layers, tried)])
     input = np.linalg.norm(root @ tried.T, axis=0)
     output = np.linalg.norm(r @ root @ tried.T, axis=0)
-    nets = 2 if check_type("double", double, bool) else 1
     # 0 ** 0 = 1: one layer has the sharpness |S|^2 for every R
     found = input ** (2.0 / layers) * (output / nets) ** (2.0 - 2.0 / layers)
     return nets * layers * float(np.max(found))
+
+
+def _ascents(root: Array, product: Array, share: float, tried: Array) -> Array:
+    """(3, n): unit vectors v to which ascents of |S v|^share |R S v|^(1 - share) lead, from the
+    sum and the difference of two given ones and from the better of them.
+    """
+    forms = [m.T @ m / np.linalg.norm(m, 2) ** 2 for m in (root, product)]
+    shares = (share, 1.0 - share)
+
+    def fall(v: Array) -> tuple[float, Array]:
+        """Minus the logarithm, which does not depend on |v|, and its derivative."""
+        images = [form @ v for form in forms]
+        sizes = [max(float(v @ image), 1e-300) for image in images]
+        value, slope = log(float(v @ v)), 2.0 * v / (v @ v)
+        for part, image, size in zip(shares, images, sizes, strict=True):
+            value, slope = value - part * log(size), slope - 2.0 * part * image / size
+        return value, slope
+
+    starts = [tried[0] + tried[1], tried[0] - tried[1], min(tried, key=lambda v: fall(v)[0])]
+    ends = [
+        minimize(fall, v, jac=True, method="BFGS", options={"gtol": 1e-9}).x
+        for v in starts
+        if np.linalg.norm(v) > 1e-8
+    ]
+    return np.array([v / np.linalg.norm(v) for v in ends])
 
 
 def step_bound(
@@ -58,8 +86,14 @@ def step_bound(
 ) -> float:
     """2 / sharpness_bound: 2 / (L |R|_2^(2(L-1)/L)) for Sigma = I.
 
-    With longer steps every W_L ... W_1 = R is an unstable equilibrium of gradient descent.  It is
-    infinite for R = 0 and L >= 2.
+    With longer steps every W_L ... W_1 = R is an unstable equilibrium of gradient descent, and the
+    starts from which it converges to one are a null set: each equilibrium has a neighbourhood in
+    which such orbits lie on a manifold of smaller dimension, countably many of these neighbourhoods
+    cover them all, and preimages of null sets under a polynomial map whose Jacobian does not vanish
+    identically are null sets.  Of one start, such as the identity, this says nothing.
+    It is infinite for R = 0 and L >= 2.
+    Source: the bound is NS-11 of the ledger, for any Sigma; for equilibria that are not isolated,
+    Panageas and Piliouras, Gradient descent only converges to minimizers (2017).
     """
     least = sharpness_bound(target, layers, covariance, double=double)
     return 2.0 / least if least > 0 else inf

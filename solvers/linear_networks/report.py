@@ -125,7 +125,8 @@ class _Data:
         self.facing = -target if start == "signs" else target
         self.size = float(np.linalg.norm(target, 2))
         variance = float(np.linalg.norm(sigma, 2))
-        mixed = self.facing + 0.618 * (self.size or 1.0) / (variance or 1.0) * sigma
+        golden = 0.5 * (5.0**0.5 - 1.0)
+        mixed = self.facing + golden * (self.size or 1.0) / (variance or 1.0) * sigma
         basis = np.linalg.eigh(0.5 * (mixed + mixed.T))[1]
         self.pairs = np.array([np.sum(basis * (m @ basis), axis=0) for m in (self.facing, sigma)])
 
@@ -153,7 +154,7 @@ class _Data:
         both may be undecided.
         """
         values, columns = np.linalg.eig(self.facing)
-        condition = float(np.linalg.cond(columns)) if columns.any() else inf
+        condition = float(np.linalg.cond(columns))
         verdict = "yes" if condition < 1e7 else "undecided" if condition < 1e14 else "no"
         self.diagonalizable = Hypothesis(
             "R diagonalizable", verdict, condition, "condition number of the eigenvectors"
@@ -173,7 +174,12 @@ class _Data:
     def begins(self, *kinds: Kind) -> Hypothesis:
         """That the start is one of these."""
         name = "W_i[0] = I" if kinds == ("identity",) else "W_i[0] = I, or -I for an odd number"
-        return judged(name, self.start in kinds, float(self.start in kinds), f"it is {self.start}")
+        return judged(
+            name,
+            self.start in kinds,
+            float(self.start in kinds),
+            f"1 if so; the start is {self.start}",
+        )
 
     def formulas(self) -> dict[str, float]:
         """The bound, and what is printed."""

@@ -60,7 +60,7 @@ WORDS = {
     Outcome.HERE: "converged to $W^*$",
     Outcome.ELSEWHERE: "converged to another minimum",
     Outcome.PERIOD_TWO: "period two",
-    Outcome.BOUNDED: "bounded, neither",
+    Outcome.BOUNDED: "bounded, no end yet",
     Outcome.NOT_YET: "not yet, near $W^*$",
     Outcome.SADDLE: "converged to a saddle",
     Outcome.DIVERGED: "diverged",
@@ -186,7 +186,7 @@ def _draw(ax: Axes, case: xr.Dataset, axis: str, target: str) -> None:
     ax.set_xlabel(
         "depth L" if axis == "depth" else f"disproportion $\\kappa$ of the factors, L = {DEPTH}"
     )
-    ax.set_ylabel("step")
+    ax.set_ylabel("step $\\delta$")
     name = "R = 2" if target == "scalar" else "R symmetric, 2 x 2"
     begin = "from the identity" if axis == "depth" else "from near $W^*$"
     ax.set_title(f"{name}, {begin}")

@@ -6,6 +6,7 @@ from continuum import Control, LearningProblem, TimeMesh
 from solvers import DOP853, FixedStep, discretize, gradient_flow, integrate, minimize
 from solvers.linear_networks import (
     Grouped,
+    ProductObjective,
     as_control,
     conserved,
     deep_linear,
@@ -28,7 +29,8 @@ def descend(problem: LearningProblem, step: float, iterations: int) -> Control:
     """The control after so many steps from the identity, converged or not."""
     method = FixedStep(step, gtol=1e-300, max_iterations=iterations)
     start = linear_start(problem)
-    return minimize(problem, method, initial=start, raise_on_failure=False).control
+    objective = ProductObjective(problem)
+    return minimize(objective, method, initial=start, raise_on_failure=False).control
 
 
 def commutator(w: np.ndarray, r: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 from continuum import Control, LearningProblem, TimeMesh
 from solvers import DOP853, FixedStep, Solution, Status, gradient_flow, integrate, minimize
 from solvers.linear_networks import (
+    ProductObjective,
     as_control,
     critical_step,
     deep_linear,
@@ -28,7 +29,7 @@ def descend(
     """The run of so many steps, from the identity unless said otherwise, converged or not."""
     method = FixedStep(step, gtol=1e-300, max_iterations=iterations)
     start = linear_start(problem) if start is None else start
-    return minimize(problem, method, initial=start, raise_on_failure=False)
+    return minimize(ProductObjective(problem), method, initial=start, raise_on_failure=False)
 
 
 def weights(control: Control, part: str | None = None) -> np.ndarray:
@@ -70,7 +71,6 @@ def started(problem: LearningProblem, factors: Sequence[float] | np.ndarray) -> 
     },
     reason="rounding of |e|; the offset is 1e-7, so its square is 1e-7 of it, and the equilibria "
     "are curved; half a unit of the last digit printed",
-    slow=True,
 )
 def lyapunov_stability() -> dict[str, float]:
     """4000 steps from an offset of length 1e-7 in a direction drawn at random."""
@@ -184,7 +184,6 @@ def negative_eigenvalue() -> dict[str, float]:
     references={"k = 1000": 0.99445, "k = 10000": 0.99935, "k = 100000": 0.99993},
     tolerance=5e-6,
     reason="half a unit of the last digit printed",
-    slow=True,
 )
 def algebraic_decay() -> dict[str, float]:
     """One run of 1e5 steps, in three parts."""
@@ -269,7 +268,6 @@ LIMITS = {
     },
     reason="half a unit of the last digit printed, and the error of the integration, below that; "
     "at most 700 steps; the ratio has a term of second order in the step, of 0.02",
-    slow=True,
 )
 def double_limits() -> dict[str, float]:
     """The flow of all 2 L weights up to t = 40 / L, when exp(-40) is left; the curve's own point,
@@ -279,7 +277,7 @@ def double_limits() -> dict[str, float]:
     long, off = 0, 0.0
     for lam, layers in LIMITS:
         problem = deep_linear(lam, layers, double=True)
-        flow = gradient_flow(problem)
+        flow = gradient_flow(ProductObjective(problem))
         run = integrate(
             flow,
             flow.control(TimeMesh(40.0 / layers, 1)),
