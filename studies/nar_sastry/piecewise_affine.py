@@ -105,6 +105,7 @@ def _draw_histogram(ax: Axes, case: xr.Dataset) -> None:
             side = "center"
         ax.text(value, 1.1 * most, f"{int(kinks)}", ha=side, va="bottom", fontsize=10)
     ax.set_ylim(0.0, 1.2 * most)
+    ax.yaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel("RMSE; dotted: plateaus, on top the number of kinks")
     ax.set_ylabel("seeds")
     ax.legend(loc="upper right", fontsize=9, bbox_to_anchor=(1.0, 0.88))
