@@ -88,13 +88,11 @@ def _layer_back(v, h, begun, bias, w, p, first, u, q, out):
         return sum_r, sum_rh, sum_pa
     both = v * w
     for k in range(out.size):
-        u_k = bias + v * h[k]
-        kept = p[k] if u_k > 0.0 else 0.0
+        kept = p[k] if bias + v * h[k] > 0.0 else 0.0
         out[k] = (p[k] if first else out[k]) + both * kept
         sum_r += kept
         sum_rh += kept * h[k]
-        sum_pa += kept * u_k
-    return w * sum_r, w * sum_rh, sum_pa
+    return w * sum_r, w * sum_rh, bias * sum_r + v * sum_rh
 
 
 @summing
@@ -174,7 +172,8 @@ def _pair(i, z, g, at, slopes, x, y, s, room):
     """The value of pair i; its gradient goes to g, which is 0 before.  z, g : (D,), c and d last"""
     V, b, W = at
     dV, db, dW = slopes
-    h, p, u, q, e = room
+    h, p, rows = room
+    u, q, e = rows[0], rows[1], rows[2]
     layers, n = W.shape[2:4]
     c, value = z.size - 2 * n - 1, 0.0
     for group in range(x.shape[0]):
@@ -210,14 +209,15 @@ def pair_steps(first, count, rows, at, slopes, rule, values, x, y, s, room):
 
     rows : f, before, z, g, each (K, D), the first two are read alone if count = 0
     at, slopes : the views (V, b, W) of z and of g
-    rule : step, low, high (D,), the step 0 for what is held
+    rule : step, low, high (3, D), the step 0 for what is held
     values : (K,)
-    room : h (2, L + 1, n, B), p (2, n, B), u, q, e (B,)
+    room : h (2, L + 1, n, B), p (2, n, B), three rows (3, B)
     """
     at, slopes, room = borrowed(at), borrowed(slopes), borrowed(room)
     x, y, s = borrowed(x), borrowed(y), borrowed(s)
     flat, before, point, gradient = borrowed(rows)
-    step, low, high = borrowed(rule)
+    rule = borrowed(rule)
+    step, low, high = rule[0], rule[1], rule[2]
     for i in range(values.size):
         now, old, z, g = flat[i], before[i], point[i], gradient[i]
         for k in range(first, first + count + 1):
