@@ -29,12 +29,6 @@ def _add(weight, row, begun, bias, out):
 
 
 @summing
-def _fill(out, number):
-    for k in range(out.size):
-        out[k] = number
-
-
-@summing
 def _layer(v, h, begun, bias, w, first, u, out):
     """a = [(u if begun, else bias) + v h]_+,  out <- (h if first, else out) + w a;  u <- a if
     begun.
@@ -182,8 +176,10 @@ def _residual(e, y, s):
 
 
 @inlined
-def _pair(i, z, g, sizes, data, room):
-    """The value of pair i at z (D,); its gradient goes to g, which is 0 before."""
+def _pair(i, z, g, sizes, data, room, loaded):
+    """The value of pair i at z (D,); its gradient goes to g, which is 0 before.  loaded : `room`
+    has h_0 of the last group already
+    """
     layers, n, hidden = sizes
     states, part_size = (layers + 1) * n, layers * hidden * (2 * n + 1)
     p, c, d, value = 2 * states, 2 * part_size, z.size - 1, 0.0
@@ -191,14 +187,15 @@ def _pair(i, z, g, sizes, data, room):
     y, s = n + i % (data.shape[1] - n - 1), data.shape[1] - 1
     for group in range(data.shape[0]):
         given = data[group]
-        _fill(e, z[d])
         for part in range(2):
             sign, h = 1.0 - 2.0 * part, part * states
-            for j in range(n):
-                _add(1.0, given[j], False, 0.0, room[h + j])
+            if not loaded or data.shape[0] > 1:
+                for j in range(n):
+                    _add(1.0, given[j], False, 0.0, room[h + j])
             _forward(z, part * part_size, sizes, room, h, u)
             for j in range(n):
-                _add(sign * z[c + part * n + j], room[h + layers * n + j], True, 0.0, e)
+                weight = sign * z[c + part * n + j]
+                _add(weight, room[h + layers * n + j], part + j > 0, z[d], e)
         found = _residual(e, given[y], given[s])
         value += found[0]
         g[d] += found[1]
@@ -236,7 +233,7 @@ def pair_steps(first, count, sizes, rows, rule, values, data, room):
             for j in range(now.size):
                 z[j] = now[j] + share * (now[j] - old[j])
                 g[j] = 0.0
-            values[i] = _pair(i, z, g, sizes, data, room)
+            values[i] = _pair(i, z, g, sizes, data, room, i + k > first)
             if not last:
                 for j in range(now.size):
                     old[j] = now[j]

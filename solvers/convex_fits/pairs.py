@@ -75,7 +75,6 @@ class Pairs:
         rows = np.pad(rows, ((0, 0), (0, groups * length - samples)))
         self._data = _aligned(rows.reshape(len(rows), groups, length).swapaxes(0, 1))
         self._room = _aligned(np.zeros((2 * (layers + 2) * n + 3, length)))
-        self._work = np.empty((2, 0, self.size))
 
     def views(self, flat: Array) -> Views:
         """The blocks of K pairs as views of their rows (K, D)."""
@@ -134,13 +133,12 @@ class Pairs:
         self, flat: Array, before: Array, step: float, first: int, count: int
     ) -> tuple[Array, Array]:
         """Values and gradients after the iterations."""
-        if len(flat) != self._work.shape[1]:
-            self._work = np.empty((2, *flat.shape))
-        point, found = self._work
-        values, self._rule[0] = np.empty(len(flat)), step * self.trained
+        if count:
+            self._rule[0] = step * self.trained
+        point, found, values = np.empty_like(flat), np.empty_like(flat), np.empty(len(flat))
         sizes, rows = (self.layers, self.units, self.hidden), (flat, before, point, found)
         pair_steps(first, count, sizes, rows, self._rule, values, self._data, self._room)
-        return values, found.copy()
+        return values, found
 
     def gradients_in_numpy(self, flat: Array) -> tuple[Array, Array]:
         """The reference of `gradients`: all pairs and samples in arrays (K, 2, n, N)."""
