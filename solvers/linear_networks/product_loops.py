@@ -6,7 +6,7 @@ One network W_L ... W_1 (P = 1), or the difference of two (P = 2), on inputs B_1
     back      Q_L = E^T, of the second network -E^T,   dJ/dW_i = (B_i Q_i)^T,   Q_(i-1) = Q_i W_i:
 
 three products per layer, of matrices as they lie in memory.  All are padded with zeros to m rows
-and columns, as `tiles` wants them:
+and columns, as `tile_loops` wants them:
 
     factors (P, L, m, m);  prefixes (P, L + 1, m, m), prefixes[p, 0] = B_1;  target (m, m);
     costates (3, m, m), slope (m, m): room to work in.
@@ -19,7 +19,7 @@ import math
 
 from continuum.compiled import borrowed, compiled, summing
 
-from .tiles import multiply, multiply_transposed
+from .tile_loops import multiply, multiply_transposed
 
 
 @summing

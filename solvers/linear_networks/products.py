@@ -15,7 +15,7 @@ from ..run.solution import Solution, SolveError
 from ..run.status import Status
 from .problems import linear_parts
 from .product_loops import forward, steps, value_and_slopes
-from .tiles import ROWS
+from .tile_loops import ROWS
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +149,7 @@ class ProductObjective:
         return np.array(to_host(flat), dtype=np.float64).reshape(self._shape)
 
     def _padded(self, matrices: Array) -> Array:
-        """With rows and columns of zeros, as `tiles` wants them."""
+        """With rows and columns of zeros, as `tile_loops` wants them."""
         size = -(-self._units // ROWS) * ROWS
         found = np.zeros((*matrices.shape[:-2], size, size))
         found[..., : matrices.shape[-2], : matrices.shape[-1]] = matrices
