@@ -172,10 +172,12 @@ class _Training:
         controls = [pairs.control(x, like) for x, like in zip(ends, self.starts, strict=True)]
         residuals = np.array([kkt_residual(problem, control).residual for control in controls])
         squares = 2.0 * pairs.gradients(self.good)[0].reshape(len(self.starts), -1)
+        network, names = problem.network, enumerate(part_names(pairs.outputs))
+        own = [(p, (r, s)) for p, (r, s) in names]
         networks = [
-            ConvexDifference.from_control(problem.network, control, names, output=p, domain=domain)
+            ConvexDifference.from_control(network, control, parts, output=p, domain=domain)
             for control in controls
-            for p, names in enumerate(part_names(pairs.outputs))
+            for p, parts in own
         ]
         return ConvexFit(
             tuple(networks),

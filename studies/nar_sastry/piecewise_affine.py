@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from continuum.checks import check_count, check_positive
 from continuum.convex_networks import ConvexNetwork
@@ -105,7 +106,7 @@ def _draw_histogram(ax: Axes, case: xr.Dataset) -> None:
             side = "center"
         ax.text(value, 1.1 * most, f"{int(kinks)}", ha=side, va="bottom", fontsize=10)
     ax.set_ylim(0.0, 1.2 * most)
-    ax.yaxis.get_major_locator().set_params(integer=True)
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("RMSE; dotted: plateaus, on top the number of kinks")
     ax.set_ylabel("seeds")
     ax.legend(loc="upper right", fontsize=9, bbox_to_anchor=(1.0, 0.88))

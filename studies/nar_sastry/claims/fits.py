@@ -83,6 +83,11 @@ def near(fit: ConvexFit, level: float) -> int:
     return int(np.sum(np.abs(fit.rmse - level) < 2e-5))
 
 
+def between(fit: ConvexFit, low: float = 0.0, high: float = PERFECT) -> int:
+    """How many seeds have low <= RMSE < high."""
+    return int(np.sum((fit.rmse >= low) & (fit.rmse < high)))
+
+
 @claim(
     "NS-20",
     statement="Training with the offset d held at 0 and with d trained: for biases in [0, .5] "
@@ -133,20 +138,18 @@ def trained() -> dict[str, float]:
     line, two = projected_rmse(x, y, np.zeros(0), origin=True), plateaus(x, y, 2)[0][0]
     at_two = [n for n, e in zip(low.networks, low.rmse, strict=True) if abs(e - two) < 2e-5]
     return {
-        "d = 0, [0, .5]: perfect": np.sum(low.rmse < PERFECT),
+        "d = 0, [0, .5]: perfect": between(low),
         "d = 0, [0, .5]: at .05207": near(low, two),
         "d = 0, [0, .5]: right slope": float(np.median([n.slopes[-1] for n in at_two])),
         "d = 0, [0, .5]: Lipschitz": float(np.median([n.lipschitz for n in at_two])),
-        "d = 0, [0, 1]: perfect": np.sum(high.rmse < PERFECT),
+        "d = 0, [0, 1]: perfect": between(high),
         "d = 0, [0, 1]: at .131724": near(high, line),
         "line through the origin": line,
-        "d trained, [0, .5]: perfect": np.sum(low_d.rmse < PERFECT),
+        "d trained, [0, .5]: perfect": between(low_d),
         "d trained, [0, .5]: at .05207": near(low_d, two),
-        "d trained, [0, 1]: perfect": np.sum(high_d.rmse < PERFECT),
-        "d trained, [0, 1]: falling": np.sum((high_d.rmse >= PERFECT) & (high_d.rmse < FELL)),
-        "d trained, [0, 1]: .0841 to .0905": np.sum(
-            (high_d.rmse > 0.0841) & (high_d.rmse < 0.0906)
-        ),
+        "d trained, [0, 1]: perfect": between(high_d),
+        "d trained, [0, 1]: falling": between(high_d, PERFECT, FELL),
+        "d trained, [0, 1]: .0841 to .0905": between(high_d, 0.0841, 0.0906),
     }
 
 
