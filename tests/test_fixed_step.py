@@ -304,6 +304,12 @@ def test_how_large_an_oscillation_is_period_two(size, end):
     assert descend(objective, method, start=(size, 1.0)).status is end
 
 
+def test_a_schedule_has_no_period_two():
+    """A step that depends on k may end the oscillation: here it does, after 800 iterations."""
+    method = FixedStep(lambda k, x: 2.0 if k < 800 else 0.5)
+    assert descend(Smooth(np.array([1.0, 1.0])), method).status is Status.CONVERGED
+
+
 def test_momentum_has_no_period_two():
     objective = Smooth(np.array([1.0, 1.0]))
     method = FixedStep(2.0 * 1.5, momentum=0.5)  # (1 + momentum) / slope: an eigenvalue is -1

@@ -180,12 +180,12 @@ def test_other_problems_are_refused_by_name(rng):
     flow = LearningProblem(NeuralODE2(2, tanh), np.eye(2), np.eye(2), TimeMesh(3.0, 3))
     swapped = Projection(np.hstack([-np.eye(2), np.eye(2)]))
     cases = {
-        "readout, cost or mesh": flow,
+        "cost or mesh": flow,
         "no penalty": replace(double, penalty=Tikhonov(1.0)),
         "no running": replace(double, running=Tracking(SquaredError())),
         "no endpoint": replace(double, endpoint=TerminalEquality()),
-        "readout or the inputs": replace(double, readout=swapped),
-        "the inputs of its parts": replace(double, initial=rng.standard_normal((4, 2))),
+        "inputs, readout": replace(double, readout=swapped),
+        "network, inputs": replace(double, initial=rng.standard_normal((4, 2))),
     }
     for words, problem in cases.items():
         with pytest.raises(TypeError, match=words):

@@ -52,10 +52,10 @@ class FixedStep(Minimizer):
 
     Unless it converged, the run returns the last iterate that has a row, and not the best.  Ends,
     besides those of every minimizer: NON_FINITE_OBJECTIVE, with the number of steps after which J
-    or the norm of its gradient is not finite; without momentum and batches, PERIOD_TWO, where five
-    times in a row x_{k+2} = x_k to 1e-9 of |x_{k+1} - x_k|, and that is above 1e-6 of |x_k|, which
-    an oscillation that falls by a factor below 1 - 1e-9 never shows.  It is looked for after each
-    500 steps and at the end.
+    or the norm of its gradient is not finite; with a number as step and without momentum and
+    batches, PERIOD_TWO, where five times in a row x_{k+2} = x_k to 1e-9 of |x_{k+1} - x_k|, and
+    that is above 1e-6 of |x_k|, which an oscillation that falls by a factor below 1 - 1e-9 never
+    shows.  It is looked for after each 500 steps and at the end.
     An objective that is a `SteppedObjective` makes many steps in one call where there is no set,
     proximal penalty, batch, monitor, and step is a number.
     raises ValueError, TypeError for numbers out of range; when used, for batches of an objective
@@ -253,7 +253,8 @@ class _Steps:
 
     def _returned(self) -> bool:
         """True if this is the last of so many iterates to which x returned after two steps."""
-        if not self.method.plain or self.earlier is None or self._unwatched() >= 0:
+        same = self.method.plain and not callable(self.method.step)
+        if not same or self.earlier is None or self._unwatched() >= 0:
             self.returns = 0
             return False
         apart, x = norm(self.x - self.before), self.x

@@ -7,13 +7,11 @@ import numpy as np
 
 from continuum.arrays import Array, to_host
 from continuum.controls import Control, ControlSpace
-from continuum.losses import SquaredError
 from continuum.problem import LearningProblem
-from continuum.readouts import Projection
 
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
-from .problems import linear_parts
+from .problems import weighted_points
 from .product_loops import forward, steps, value_and_slopes
 from .tile_loops import ROWS
 
@@ -38,27 +36,8 @@ class ProductObjective:
     _constant: float = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        problem, parts = self.problem, linear_parts(self.problem)
-        for name in ("penalty", "running", "endpoint"):
-            if getattr(problem, name) is not None:
-                raise TypeError(
-                    f"problem must have no {name}, got {getattr(problem, name)!r}: "
-                    f"use discretize(problem)"
-                )
-        units = len(problem.initial) // len(parts)
-        x, y = to_host(problem.initial), to_host(problem.target)  # type: ignore[arg-type]
-        eye, readout = np.eye(units), problem.readout
-        same = np.array_equal(x[:units], x[-units:])
-        if isinstance(readout, Projection) and same:
-            same = np.array_equal(readout.matrix, np.hstack([eye, -eye]))
-        if not same:
-            raise TypeError(
-                "problem must be one of deep_linear(...) or deep_linear_data(...): its readout or "
-                "the inputs of its parts are others"
-            )
-        weight = problem.terminal.weight if isinstance(problem.terminal, SquaredError) else 0.5
-        roots = np.sqrt(2.0 * weight * to_host(problem.sample_weights))
-        both, rest = np.concatenate([x[:units], y]) * roots, 0.0
+        a, b = weighted_points(self.problem)
+        units, both, rest = len(a), np.concatenate([a, b]), 0.0
         if both.shape[1] > units:
             lower = np.linalg.qr(both.T).R.T
             rest = 0.5 * float(np.sum(lower[units:, units:] ** 2))
