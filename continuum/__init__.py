@@ -22,6 +22,7 @@ from .domains import Circle, Disc, Interval, Line, Product, Triangle
 from .endpoints import CostSum, TerminalEquality
 from .feed_forward import FeedForward
 from .functional import Functional, RunningCost, Tracking
+from .input_maps import FilterBank, InputMap
 from .kernels import (
     Convolution,
     Dense,
@@ -108,12 +109,14 @@ __all__ = [
     "DirectSum",
     "Disc",
     "FeedForward",
+    "FilterBank",
     "FiniteSet",
     "FixedLinear",
     "FractionalLaplacian",
     "FunctionControl",
     "Functional",
     "Grid",
+    "InputMap",
     "Inputs",
     "Integral",
     "Interval",

@@ -1,6 +1,7 @@
 """The learning problem: what is wanted of a network, continuous in time."""
 
 from collections.abc import Collection, Sequence
+from copy import copy
 from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 
@@ -187,6 +188,14 @@ class LearningProblem:
     def mesh(self) -> TimeMesh:
         """Horizon and layers."""
         return self.space.mesh
+
+    def starting_from(self, initial: Array) -> "LearningProblem":
+        """The same problem from other initial states (N, M), as many as before; none is checked, so
+        that it may be asked for at every evaluation of an objective.
+        """
+        moved = copy(self)
+        object.__setattr__(moved, "initial", initial)
+        return moved
 
     def batch(self, indices: Sequence[int] | Array) -> "LearningProblem":
         """The problem on some of the samples: initial, target, weights and the data of the running

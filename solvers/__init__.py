@@ -2,6 +2,7 @@
 
 from .adjoint.continuous import continuous_adjoint
 from .adjoint.discretize import Path, ReducedObjective, StagedObjective, discretize
+from .adjoint.trained_inputs import TrainedInputs, trained_inputs
 from .compare import Attempt, Comparison, compare
 from .descent.adam import Adam
 from .descent.branches import Arclength, Branch, Event
@@ -9,6 +10,7 @@ from .descent.continuation import continue_minimizers, equal_values
 from .descent.first_order import FrankWolfe, GradientDescent, Nesterov
 from .descent.fixed_step import FixedStep
 from .descent.free_switch import FreeSwitch, free_switch
+from .descent.gradient_flow import GradientFlow, gradient_flow
 from .descent.minimize import minimize
 from .descent.multistart import Cluster, Multistart, multistart
 from .descent.objective import Composite, Objective, SampledObjective, SteppedObjective
@@ -107,6 +109,7 @@ __all__ = [
     "FrankWolfe",
     "FreeSwitch",
     "GradientDescent",
+    "GradientFlow",
     "GramTest",
     "Growth",
     "Hamiltonian",
@@ -148,6 +151,7 @@ __all__ = [
     "SteppedObjective",
     "Stop",
     "Theorem",
+    "TrainedInputs",
     "Trajectory",
     "Unresolved",
     "architecture",
@@ -165,6 +169,7 @@ __all__ = [
     "explain",
     "explicit_step_limit",
     "free_switch",
+    "gradient_flow",
     "gram_test",
     "growth_class",
     "integrate",
@@ -193,6 +198,7 @@ __all__ = [
     "steady_state",
     "successive_approximation",
     "symmetries",
+    "trained_inputs",
     "velocity_jump",
     "width_error",
 ]

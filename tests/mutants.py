@@ -25,7 +25,7 @@ CORE = """
     quadrature controls networks kernels transfers stability integrate problem adjoint steppers
     architectures adjoint_steppers readouts sets penalties methods proximal pontryagin msa
     certificate shooting chain chain_loops functional row_problems joint_terms endpoints
-    linear_quadratic riccati riccati_newton stiff auto classical_problems
+    linear_quadratic riccati riccati_newton stiff auto classical_problems direct_sum trained_inputs
 """
 TESTS = [f"tests/test_{name}.py" for name in CORE.split()]
 TESTS.append("tests/laws/test_hamiltonian_and_gradient.py")
@@ -166,6 +166,24 @@ MUTANTS = [
         "continuum/readouts.py",
         "return _transposed(weight) @ (like(self.measure(network), r)[:, None] * r)",
         "return _transposed(weight) @ r",
+    ),
+    (
+        "parts of a sum that all begin at t = 0",
+        "continuum/networks/direct_sum.py",
+        "part.vjp(f[rows], self.own(name, c), t, p[rows])",
+        "part.vjp(f[rows], self.own(name, c), 0.0, p[rows])",
+    ),
+    (
+        "filters trained along closed ReLUs",
+        "continuum/input_maps.py",
+        "np.where(best > 0.0, own, 0.0)",
+        "own",
+    ),
+    (
+        "an input map's costate without the weights of the units",
+        "solvers/adjoint/trained_inputs.py",
+        "bars = self.input_map.vjp(self._phi(control), self._units * p)",
+        "bars = self.input_map.vjp(self._phi(control), p)",
     ),
     (
         "a disc whose support point leans to the kernel",

@@ -1,13 +1,24 @@
 """Deep linear networks: the problems, the factorisations and starts, what training conserves."""
 
+from dataclasses import replace
 from functools import reduce
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from continuum import LearningProblem, NeuralODE2, ResNet, State, TimeMesh, identity, tanh
-from solvers import Euler, discretize, integrate
+from continuum import (
+    LearningProblem,
+    NeuralODE2,
+    Projection,
+    ResNet,
+    State,
+    Tikhonov,
+    TimeMesh,
+    identity,
+    tanh,
+)
+from solvers import DOP853, Euler, FixedStep, discretize, gradient_flow, integrate, minimize
 from solvers.linear_networks import (
     Grouped,
     as_control,
@@ -22,6 +33,8 @@ from solvers.linear_networks import (
     matrices,
     random_factors,
     root_factors,
+    sharpness,
+    sharpness_bound,
     target_and_covariance,
     whitened_batches,
 )
@@ -181,6 +194,25 @@ def test_another_problem_is_refused(network, horizon, fixed):
         linear_parts(problem)
 
 
+def test_what_is_said_of_j_is_not_said_of_another_one(rng):
+    problem, pair = deep_linear(SHEAR, 3), deep_linear(SHEAR, 3, double=True)
+    more = replace(problem, penalty=Tikhonov(1.0))
+    for asked in (
+        lambda: target_and_covariance(more),
+        lambda: gradient_bound(more, 0.1),
+        lambda: conserved(more, more.space.zeros()),
+        lambda: linear_start(more, "balanced"),
+    ):
+        with pytest.raises(TypeError, match="problem must have no penalty"):
+            asked()
+    assert linear_parts(more) == (None,)
+    plus = replace(pair, readout=Projection(np.hstack([np.eye(2), np.eye(2)])))
+    apart = replace(pair, initial=rng.standard_normal((4, 2)))
+    for other in (plus, apart):
+        with pytest.raises(TypeError, match="problem must be one of deep_linear"):
+            linear_start(other, "balanced")
+
+
 # --- factorisations ---
 
 
@@ -280,6 +312,41 @@ def test_starts(rng, double):
         assert start == pytest.approx(0.5 * np.trace(r @ sigma @ r.T), rel=1e-13)
 
 
+def test_from_orthogonal_factors_descent_is_that_from_the_identity_turned(rng):
+    """For the target (Q_L ... Q_1)^T R, whatever the covariance; -R for an odd number of -I."""
+    r, sigma = rng.standard_normal((3, 3)), covariance(rng, 3)
+    method = FixedStep(0.02, max_iterations=30)
+    problem = deep_linear(r, 3, covariance=sigma)
+    for kind in ("unitary", "signs"):
+        start = linear_start(problem, kind, rng=rng)
+        q = matrices(start)
+        turns = [np.eye(3), q[0], q[1] @ q[0], product(q)]
+        plain = deep_linear(turns[-1].T @ r, 3, covariance=sigma)
+        ends = []
+        for posed, begin in ((problem, start), (plain, linear_start(plain))):
+            run = minimize(posed, method, initial=begin, raise_on_failure=False)
+            assert run.objective < 0.9 * run.history["objective"][0]
+            ends.append(matrices(run.control))
+        turned = [b @ v @ a.T for a, b, v in zip(turns, turns[1:], ends[1], strict=False)]
+        np.testing.assert_allclose(ends[0], turned, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize("layers", [1, 2, 5])
+def test_balanced_starts_are_as_flat_as_any(rng, double, layers):
+    """Their sharpness is the lower bound of every W_L ... W_1 (- Z_L ... Z_1) = R."""
+    r = rng.standard_normal((3, 3))
+    problem = deep_linear(r, layers, double=double)
+    least = sharpness_bound(r, layers, double=double)
+    found = sharpness(problem, linear_start(problem, "balanced"))
+    assert found == pytest.approx(least, rel=1e-9)
+    for _ in range(5):
+        other = rng.standard_normal((3, 3))
+        ends = [r + other, other] if double else [r]
+        stacks = [random_factors(end, layers, rng) for end in ends]
+        assert sharpness(problem, as_control(problem, *stacks)) > least * (1.0 - 1e-9)
+
+
 def test_orthogonal_matrices_are_uniformly_distributed():
     """The mean of q_11^2 over O(n) is 1/n, that of its fourth power 3 / (n (n + 2))."""
     rng = np.random.default_rng(1)
@@ -342,6 +409,22 @@ def test_starts_are_balanced_and_the_root_is_only_of_normal_matrices(rng):
         at_root = conserved(single, as_control(single, root_factors(target, 3)))
         assert (np.abs(at_root).max() < 1e-13) == normal
         assert normal or np.abs(at_root).max() > 0.1
+
+
+@pytest.mark.parametrize("kind", ["single", "double"])
+def test_the_flow_keeps_what_is_conserved(rng, kind):
+    """To 1e-9 from a start that is not balanced, for a non-normal R and a covariance."""
+    double = kind == "double"
+    problem = deep_linear(SHEAR, 3, covariance=covariance(rng, 2), double=double)
+    flow = gradient_flow(problem)
+    start = as_control(problem, *[factors_near_identity(rng, 3, 2) for _ in range(1 + double)])
+    method = DOP853(rtol=1e-12, atol=1e-13)
+    run = integrate(flow, flow.control(TimeMesh(1.0, 1)), flow.state(start), method)
+    end = flow.control_of(run.trajectory.states[-1])
+    assert discretize(problem).value(end) < 0.5 * discretize(problem).value(start)
+    np.testing.assert_allclose(
+        conserved(problem, end), conserved(problem, start), rtol=0, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("kind", ["single", "double", "points"])

@@ -7,6 +7,7 @@ from continuum import Bottleneck, DirectSum, LearningProblem, Projection, TimeMe
 from solvers import DOP853, FixedStep, Status, discretize, gradient_flow, integrate, minimize
 from solvers.convex_fits import fit_convex
 from solvers.linear_networks import (
+    ProductObjective,
     critical_step,
     deep_linear,
     linear_start,
@@ -46,7 +47,13 @@ def test_a_flow_of_weights():
     w1, w2 = 1 + run.trajectory.final[:, 0]
     assert w1 * w2 == pytest.approx(-1.5, abs=1e-8)
     assert w2**2 - w1**2 == pytest.approx(1 - 1.1**2, abs=1e-8)
-    assert phase_portrait(flow, flow.control(mesh)) is not None
+
+
+@pytest.mark.slow  # equilibria fill a curve, which is searched for point by point
+def test_a_portrait_of_two_weights():
+    flow = gradient_flow(ProductObjective(deep_linear(-1.5, layers=2)))
+    figure = phase_portrait(flow, flow.control(TimeMesh(20.0, 20)), box=(-3, 1, -3, 1))
+    assert figure.axes
 
 
 def test_a_pair_of_networks(rng):

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 
 from continuum import L1, LearningProblem, NeuralODE2, TimeMesh, tanh
-from solvers import discretize
+from solvers import FixedStep, discretize, minimize
 from solvers.linear_networks import (
     NotResolved,
     as_control,
+    balanced_factors,
     critical_step,
     deep_linear,
     inverse_sharpness,
     matrices,
     product_sharpness,
+    random_factors,
     sharpness,
     sharpness_bound,
     step_bound,
@@ -27,23 +29,6 @@ def product(stack):
     for w in stack:
         whole = w @ whole
     return whole
-
-
-def factored(target, layers, rng, spread=0.4):
-    """A random factorisation of an invertible matrix: the last factor makes up for the others."""
-    n = len(target)
-    if layers == 1:
-        return target[None]
-    stack = np.eye(n) + spread * rng.standard_normal((layers, n, n))
-    stack[-1] = target @ np.linalg.inv(product(stack[:-1]))
-    return stack
-
-
-def balanced(target, layers):
-    u, s, vt = np.linalg.svd(target)
-    stack = np.tile(np.diag(s ** (1 / layers)), (layers, 1, 1))
-    stack[0], stack[-1] = stack[0] @ vt, u @ stack[-1]
-    return stack
 
 
 def dense(problem, control):
@@ -155,20 +140,20 @@ def test_no_factorisation_is_flatter_than_the_bound(rng):
         n, layers = int(rng.integers(1, 4)), int(rng.integers(1, 6))
         target = rng.standard_normal((n, n))
         root = rng.standard_normal((n, n)) * np.exp(rng.uniform(-2, 2, n))
-        stack = factored(target, layers, rng)
+        stack = random_factors(target, layers, rng)
         assert product_sharpness(stack) >= sharpness_bound(target, layers) * (1 - 1e-9)
         sigma = root @ root.T
         least = sharpness_bound(target, layers, sigma)
         assert product_sharpness(stack, sigma) >= least * (1 - 1e-9)
-        other = factored(rng.standard_normal((n, n)), layers, rng)
-        pair = np.array([factored(target + product(other), layers, rng), other])
+        other = random_factors(rng.standard_normal((n, n)), layers, rng)
+        pair = np.array([random_factors(target + product(other), layers, rng), other])
         least = sharpness_bound(target, layers, sigma, double=True)
         assert product_sharpness(pair, sigma) >= least * (1 - 1e-9)
-        even = balanced(target, layers)
+        even = balanced_factors(target, layers)
         expected = layers * np.linalg.norm(target, 2) ** (2 - 2 / layers)
         assert product_sharpness(even) == pytest.approx(expected, rel=1e-11)
         assert step_bound(target, layers) == pytest.approx(2 / expected, rel=1e-12)
-        halves = np.array([balanced(target / 2, layers), balanced(-target / 2, layers)])
+        halves = np.array([balanced_factors(r, layers) for r in (target / 2, -target / 2)])
         least = sharpness_bound(target, layers, double=True)
         assert product_sharpness(halves) == pytest.approx(least, rel=1e-11)
 
@@ -179,6 +164,21 @@ def test_the_bound_with_a_covariance_is_met_by_scalars_of_common_eigenspaces():
     assert sharpness_bound(target, 2, sigma) == pytest.approx(18.0, rel=1e-12)
     assert step_bound(target, 1, sigma) == pytest.approx(2 / 9, rel=1e-12)
     assert step_bound(np.zeros((2, 2)), 3) == math.inf
+
+
+def test_the_bound_with_a_covariance_is_its_maximum_over_directions(rng):
+    angles = np.linspace(0.0, np.pi, 20001)
+    v = np.array([np.cos(angles), np.sin(angles)])
+    cases = [(np.diag([0.1, 1.0]), np.diag([1.0, 0.01]), 2)]  # best between the eigenvectors
+    for layers in (2, 3, 5):
+        root = rng.standard_normal((2, 2))
+        cases.append((rng.standard_normal((2, 2)), root @ root.T, layers))
+    for target, sigma, layers in cases:
+        values, columns = np.linalg.eigh(sigma)
+        sv = (columns * np.sqrt(values)) @ columns.T @ v
+        input, output = np.linalg.norm(sv, axis=0), np.linalg.norm(target @ sv, axis=0)
+        most = np.max(layers * input ** (2 / layers) * output ** (2 - 2 / layers))
+        assert sharpness_bound(target, layers, sigma) == pytest.approx(most, rel=1e-7)
 
 
 def test_a_step_that_follows_the_state(rng):
@@ -195,6 +195,10 @@ def test_a_step_that_follows_the_state(rng):
     assert np.all(np.diff(found) < 0)
     np.testing.assert_allclose(product(matrices(control)), target, rtol=0, atol=0.02)
     assert step(0, space.zeros()) == step(0, space.zeros())
+    single = deep_linear(3.0, 6)
+    method = FixedStep(inverse_sharpness(single), gtol=1e-12, max_iterations=30)
+    run = minimize(single, method, initial=single.space.zeros())
+    np.testing.assert_allclose(matrices(run.control), 3 ** (1 / 6), rtol=0, atol=1e-13)
     with pytest.raises(ValueError, match="no step follows"):
         step(1, as_control(problem, np.zeros((5, 3, 3))))
 

@@ -197,6 +197,12 @@ class ReducedObjective:
         raises SolveError if the state does not stay finite, or an implicit step has no solution;
             ValueError if `memory` is too small for one step
         """
+        return self.value_and_gradients(control)[:2]
+
+    def value_and_gradients(self, control: Control) -> tuple[float, Control, Array]:
+        """`value_and_gradient`, and the derivative of J in the initial state (N, M), represented in
+        the weights of the units: the costate at t = 0, with the weights of the samples.
+        """
         control = self.space.check("control", control)
         there = control.like(self.problem.initial)
         sweeps, tape = self._start(there, keep=self.memory is None)
@@ -213,7 +219,8 @@ class ReducedObjective:
                 lambda f, start, stop: parts.append(backward(sweeps.record(f, start, stop))),
             )
             costs = sum(parts)
-        return costs + self._penalty(control), self._gradient(control, backward.total)
+        gradient = self._gradient(control, backward.total)
+        return costs + self._penalty(control), gradient, backward.p  # type: ignore[return-value]
 
     def run(self, control: Control) -> "Path":
         """States, costates, J and its gradient from one forward and one backward sweep.
@@ -423,11 +430,8 @@ class StagedObjective(ReducedObjective):
             for part in stage_problems(self.problem)
         )
 
-    def value_and_gradient(self, control: Control) -> tuple[float, Control]:
-        """J and its gradient from one forward and one backward sweep through all stages.
-
-        raises SolveError if the state does not stay finite, or an implicit step has no solution
-        """
+    def value_and_gradients(self, control: Control) -> tuple[float, Control, Array]:
+        """The same, from one forward and one backward sweep through all stages."""
         control = self.space.check("control", control)
         runs = self._forward(control.like(self.problem.initial))
         total, p, costs = self.space.cotangents(self.problem.initial), None, 0.0
@@ -435,9 +439,9 @@ class StagedObjective(ReducedObjective):
             own = self.network.own(self.parts[s].space, total, s)
             backward = Backward(sweeps, own, p=p)
             costs += backward(tape)
-            if s and backward.p is not None:
-                p = self.network.transfer_adjoint(s, backward.p)
-        return costs + self._penalty(control), self._gradient(control, total)
+            p = self.network.transfer_adjoint(s, backward.p) if s else backward.p  # type: ignore
+        gradient = self._gradient(control, total)
+        return costs + self._penalty(control), gradient, p  # type: ignore[return-value]
 
     def hvp(self, control: Control, direction: Control) -> Control:
         """The Hessian of J at `control` applied to `direction`, in the product of the space.

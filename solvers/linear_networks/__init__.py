@@ -26,6 +26,7 @@ from .problems import (
     matrices,
     target_and_covariance,
 )
+from .products import ProductObjective
 from .report import StepReport, step_report
 from .sharpness import (
     NotResolved,
@@ -39,6 +40,7 @@ from .starts import linear_start
 __all__ = [
     "Grouped",
     "NotResolved",
+    "ProductObjective",
     "StepReport",
     "as_control",
     "balanced_factors",

@@ -35,9 +35,13 @@ def linear_start(
 
     From all of these W_(i+1)^T W_(i+1) = W_i W_i^T throughout the gradient flow.  For L >= 2 the
     product of a single network then keeps the sign of its determinant, and reaches no invertible R
-    of the other sign.  Both parts of a double network have the same factors, so that its output
-    starts at 0; for "balanced" they are those of R / 2 and of -R / 2, whose sharpness
-    2 L |R/2|_2^(2 (L - 1) / L) is the least that a double network with output R has (Sigma = I).
+    of the other sign.  From orthogonal factors Q_i, descent and flow are those from the identity
+    for the target (Q_L ... Q_1)^T R, turned: W_i = P_i V_i P_(i-1)^T, P_i = Q_i ... Q_1.  So an odd
+    number of -I does for R what the identity does for -R.
+
+    Both parts of a double network have the same factors, so that its output starts at 0; for
+    "balanced" they are those of R / 2 and of -R / 2, whose sharpness 2 L |R/2|_2^(2 (L - 1) / L) is
+    the least that a double network with output R has (Sigma = I).
     negative : 0, ..., L
     rng : of "unitary"; the Generator of seed 0 if None
     raises ValueError for another kind, negative out of its range or with a kind that has no signs;

@@ -17,7 +17,7 @@ import numba
 import numpy as np
 
 from continuum.arrays import Array
-from continuum.checks import check_array
+from continuum.checks import check_array, check_type
 from continuum.controls import Control
 from continuum.penalties import PenaltySum, terms_of
 from continuum.problem import LearningProblem
@@ -52,9 +52,10 @@ def layer_hamiltonian(objective: ReducedObjective, control: Control) -> "Hamilto
 
     The derivative of H_k at the control is the gradient of the objective on layer k, exactly.
     Trained blocks that are constant in time stay what they are in `control`.
-    raises ValueError unless the objective is made with Euler, one step per layer; SolveError if
-        states do not stay finite
+    raises TypeError for an objective of another kind; ValueError unless it is made with Euler, one
+        step per layer; SolveError if states do not stay finite
     """
+    check_type("objective", objective, ReducedObjective)
     if type(objective.stepper) is not Euler or objective.steps_per_layer != 1:
         raise ValueError(
             "objective must be discretized by Euler with one step per layer: the layers of a ResNet"

@@ -2,11 +2,13 @@
 
 import numpy as np
 
-from continuum import Control, LearningProblem
-from solvers import FixedStep, discretize, minimize
+from continuum import Control, LearningProblem, TimeMesh
+from solvers import DOP853, FixedStep, discretize, gradient_flow, integrate, minimize
 from solvers.linear_networks import (
     Grouped,
+    ProductObjective,
     as_control,
+    conserved,
     deep_linear,
     deep_linear_data,
     gradient_bound,
@@ -27,7 +29,8 @@ def descend(problem: LearningProblem, step: float, iterations: int) -> Control:
     """The control after so many steps from the identity, converged or not."""
     method = FixedStep(step, gtol=1e-300, max_iterations=iterations)
     start = linear_start(problem)
-    return minimize(problem, method, initial=start, raise_on_failure=False).control
+    objective = ProductObjective(problem)
+    return minimize(objective, method, initial=start, raise_on_failure=False).control
 
 
 def commutator(w: np.ndarray, r: np.ndarray) -> float:
@@ -77,6 +80,50 @@ def not_the_root() -> dict[str, float]:
         "largest entry of |W_1 - W_3|": float(np.abs(w[0] - w[2]).max()),
         "[W_1, R] after 1 update": commutator(once, SHEAR),
         "[W_1, R] after 2 updates": commutator(twice, SHEAR),
+    }
+
+
+@claim(
+    "NS-13-FLOW",
+    statement="Gradient flow from the identity keeps W_(i+1)^T W_(i+1) - W_i W_i^T = 0, which "
+    "R^(1/L) does not have unless R is normal: Theorem 2 fails for the flow, too.",
+    paper=PAPER,
+    references={
+        "largest entry along the flow": 0.0,
+        "largest entry at R^(1/3)": 36.0 * (1.0 - 2.0 ** (-1.0 / 3.0)) ** 2,
+        "the same, of a normal R": 0.0,
+        "J at t = 30 / J at 0": 0.0,
+    },
+    tolerance={
+        "largest entry along the flow": 1e-9,
+        "largest entry at R^(1/3)": 1e-13,
+        "the same, of a normal R": 1e-13,
+        "J at t = 30 / J at 0": 1e-6,
+    },
+    reason="what is kept comes out to the accuracy of DOP853 at rtol 1e-11, the root to rounding: "
+    "its upper right entry is b = 3 (1 - 2^(-1/3)) / (1 - 1/2), and W^T W - W W^T has b^2; J falls "
+    "like e^(-0.5 t), so at t = 30 the flow is near the end that it has",
+)
+def what_the_flow_keeps() -> dict[str, float]:
+    """By DOP853 on the weights as a state, three layers."""
+    problem = deep_linear(SHEAR, 3)
+    objective, start = ProductObjective(problem), linear_start(problem)
+    flow = gradient_flow(objective)
+    method = DOP853(rtol=1e-11, atol=1e-12)
+    times = np.linspace(0.0, 30.0, 31)
+    run = integrate(flow, flow.control(TimeMesh(30.0, 1)), flow.state(start), method, save=times)
+    controls = [flow.control_of(state) for state in run.trajectory.states]
+    at_root = [
+        float(np.abs(conserved(problem, as_control(problem, root_factors(r, 3)))).max())
+        for r in (SHEAR, SYMMETRIC)
+    ]
+    return {
+        "largest entry along the flow": max(
+            float(np.abs(conserved(problem, c)).max()) for c in controls
+        ),
+        "largest entry at R^(1/3)": at_root[0],
+        "the same, of a normal R": at_root[1],
+        "J at t = 30 / J at 0": objective.value(controls[-1]) / objective.value(start),
     }
 
 
