@@ -52,7 +52,7 @@ class Pairs:
             identity_inputs=identity_inputs,
         )
         (self.units, samples), self.outputs = x.shape, len(y)
-        self.layers, self.hidden = layers, hidden
+        self.layers, self.hidden, self.identity_inputs = layers, hidden, identity_inputs
         self.x, self.y = x, y
         n, m = self.units, hidden
         self.part = layers * m * (2 * n + 1)
@@ -117,7 +117,7 @@ class Pairs:
         return space.sample(**{block.name: values[block.name] for block in space.trained})
 
     def gradients(self, flat: Array) -> tuple[Array, Array]:
-        """Values (K,) and gradients (K, D), those in what is held included."""
+        """Values (K,) and gradients (K, D); that in V is 0 where V = I is held."""
         return self._steps(flat, flat, 0.0, 0, 0)
 
     def train(self, flat: Array, before: Array, step: float, first: int, count: int) -> Array:
@@ -136,7 +136,8 @@ class Pairs:
         if count:
             self._rule[0] = step * self.trained
         point, found, values = np.empty_like(flat), np.empty_like(flat), np.empty(len(flat))
-        sizes, rows = (self.layers, self.units, self.hidden), (flat, before, point, found)
+        sizes = self.layers, self.units, self.hidden, self.identity_inputs
+        rows = flat, before, point, found
         pair_steps(first, count, sizes, rows, self._rule, values, self._data, self._room)
         return values, found
 
