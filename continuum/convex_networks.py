@@ -5,6 +5,7 @@ constant.
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
+from numbers import Real
 from typing import Self
 
 import numpy as np
@@ -18,6 +19,8 @@ from .readouts import OFFSET, WEIGHT
 
 ROUNDING = 1e-13
 """Breakpoints nearer than this, and slopes, relative to their size, count as one."""
+FAR = 1e100
+"""A unit that acts only where h is above this is left out of the pieces."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +54,16 @@ class ConvexNetwork:
         for name, array in zip(names, (v, b, w, c), strict=True):
             object.__setattr__(self, name, array)
         object.__setattr__(self, "offset", check_number("offset", self.offset))
-        low, high = self.domain
-        if not low < high:
-            raise ValueError(f"domain must be a pair (low, high) with low < high, got {low, high}")
+        ends = tuple(self.domain)
+        if (
+            len(ends) != 2
+            or not all(isinstance(end, Real) for end in ends)
+            or not ends[0] < ends[1]
+        ):
+            raise ValueError(
+                f"domain must be a pair (low, high) with low < high, got {self.domain}"
+            )
+        object.__setattr__(self, "domain", (float(ends[0]), float(ends[1])))
 
     @classmethod
     def from_control(
@@ -62,14 +72,15 @@ class ConvexNetwork:
         control: Control,
         part: str | None = None,
         *,
-        output: int = 0,
+        output: int | None = None,
         offset: float | None = None,
         domain: tuple[float, float] = (0.0, np.inf),
     ) -> Self:
         """The function that a control makes of a Bottleneck(n, relu, m) under Euler's method.
 
         part : its name where the network is a DirectSum
-        output : the row of "readout.W" that holds c, the sizes that a SignedReadout gives its signs
+        output : the row of "readout.W" that holds c, the sizes that a SignedReadout gives its
+            signs; it is the one in which this part has a sign. None where there is one row
         offset : d; "readout.mu" of that output if None
         domain : see the class
         raises TypeError for another network or activation, or a control without "readout.W";
@@ -90,7 +101,10 @@ class ConvexNetwork:
         if np.any(rest != 0.0):
             raise ValueError(f"{names['bias2']} must be 0 for a convex network")
         read = to_host(layers[0][WEIGHT])
-        if check_count("output", output, 0) >= len(read):
+        if output is None and len(read) > 1:
+            raise ValueError(f"output must be given, {WEIGHT} has {len(read)} rows")
+        output = 0 if output is None else check_count("output", output, 0)
+        if output >= len(read):
             raise ValueError(f"output must be below {len(read)}, the rows of {WEIGHT}")
         v, b, w, c = _checked(v, b, w, read[output, rows], {**names, "readout": WEIGHT})
         if offset is None:
@@ -169,7 +183,7 @@ class ConvexNetwork:
         # one knot at 0, where nothing bends, so that there is a height to start from
         knots, heights, slopes = np.zeros(1), np.zeros(1), np.ones(2)
         for v, b, w in zip(self.weight1[:, :, 0], -self.bias1, self.weight2[:, 0], strict=True):
-            bends = v * w > 0.0
+            bends = (v * w > 0.0) & (b <= FAR * v)
             v, b, w = v[bends], b[bends], w[bends]
             piece = np.searchsorted(heights, b / v)
             left = np.maximum(piece - 1, 0)
@@ -231,7 +245,7 @@ class ConvexDifference:
         control: Control,
         parts: Sequence[str] = ("r", "s"),
         *,
-        output: int = 0,
+        output: int | None = None,
         domain: tuple[float, float] = (0.0, np.inf),
     ) -> Self:
         """The difference that a control makes of two parts of a DirectSum; the offset is in r.

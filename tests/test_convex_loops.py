@@ -6,6 +6,7 @@ import pytest
 from continuum.readouts import OFFSET
 from solvers import FixedStep, Interrupted, Status, discretize, minimize
 from solvers.convex_fits import convex_start, fit_convex
+from solvers.convex_fits import fit as fits
 from solvers.convex_fits.pairs import Pairs
 
 CASES = [(1, 1, 10, 201, 1, True), (1, 3, 2, 5, 2, False), (3, 1, 3, 40, 2, False)]
@@ -118,13 +119,50 @@ def test_interrupted_fits_come_back(monkeypatch):
     partial = caught.value.partial
     np.testing.assert_array_equal(partial.iterations, [0, 1, 2])
     assert caught.value.solution.status is Status.INTERRUPTED
-    assert caught.value.solution.objective == partial.history[:, -1].min()
+    assert caught.value.solution.objective == pytest.approx(partial.history[:, -1].min(), rel=1e-14)
+    # at the end too, while the networks are made
+    made, calls = fits.kkt_residual, []
+
+    def late(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return made(*args)
+
+    monkeypatch.setattr(Pairs, "train", train)
+    monkeypatch.setattr(fits, "kkt_residual", late)
+    with pytest.raises(Interrupted) as caught:
+        fit_convex(X, Y, layers=2, seeds=[0, 1, 2], iterations=4)
+    assert caught.value.partial.iterations[-1] == 4
+
+
+def test_interrupted_fits_that_have_left_the_numbers(monkeypatch):
+    """The value of the solution is that of the control that is kept, not of where the seed is."""
+    train, calls = Pairs.train, []
+
+    def interrupted(self, *args):
+        calls.append(args)
+        if len(calls) == 10:
+            raise KeyboardInterrupt
+        return train(self, *args)
+
+    monkeypatch.setattr(Pairs, "train", interrupted)
+    with pytest.raises(Interrupted) as caught:
+        fit_convex(X, Y, layers=2, seeds=[0, 1], step=1e3, iterations=4000)
+    partial, solution = caught.value.partial, caught.value.solution
+    assert partial.status == ("not finite",) * 2
+    value = discretize(partial.problem).value(solution.control)
+    assert solution.objective == pytest.approx(value, rel=1e-13)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({"x": X - 0.5}, "x must be >= 0"),
+        ({"x": 0 * X}, "x must have an entry > 0"),
+        ({"seeds": 3}, "seeds must be a sequence"),
+        ({"biases": (0.0, 0.5, 1.0)}, "biases must be"),
+        ({"biases": ("a", 1.0)}, "biases must be a real number"),
         ({"y": Y[:-1]}, r"y has shape \(1, 40\)"),
         ({"biases": (0.5, 0.5)}, "biases must be .* 0 <= low < high"),
         ({"biases": (-0.1, 0.5)}, "biases"),

@@ -67,6 +67,15 @@ def test_ten_scalar_layers_have_up_to_eleven_pieces_and_a_pair_twenty_one(rng):
     assert double.slopes.tolist() == [1.0, 3.0]
 
 
+def test_kinks_beyond_all_numbers_are_left_out():
+    """b / V = 1e310 for the first unit of the first layer."""
+    v, b = np.array([[[1e-310], [2.0]], [[1.0], [0.5]]]), -np.array([[1.0, 1.0], [2.0, 3.0]])
+    f = ConvexNetwork(v, b, np.ones((2, 1, 2)), [1.0])
+    # h_1 = x + [2 x - 1]_+, which is 2 at 1 and 6 at 7/3
+    np.testing.assert_allclose(f.breakpoints, [0.5, 1.0, 7 / 3], rtol=1e-15)
+    np.testing.assert_allclose(f.slopes, [1.0, 3.0, 6.0, 7.5], rtol=1e-15)
+
+
 def test_lipschitz_constants_in_several_dimensions(rng):
     for domain in ((0.0, 1.0), (0.0, np.inf), (-1.0, 0.2)):
         r, s = (network(rng, units=3, hidden=2, domain=domain) for _ in range(2))
@@ -100,6 +109,8 @@ def test_value_is_that_of_the_network_under_unit_steps(rng):
         r = ConvexNetwork.from_control(problem.network, control, f"r{p}", output=p, domain=(0, 1))
         np.testing.assert_allclose(f.r.value(x), r.value(x), rtol=1e-15)
         assert r.domain == (0, 1)
+    with pytest.raises(ValueError, match=r"output must be given, readout\.W has 2 rows"):
+        ConvexNetwork.from_control(problem.network, control, "r1")
     assert f.spectral_norms.shape == (2, 4)
 
 
@@ -132,6 +143,8 @@ def test_bad_networks_are_refused_by_name(rng):
         ConvexNetwork(v, b, np.ones((2, 3, 2)), c)
     with pytest.raises(ValueError, match="domain"):
         ConvexNetwork(v, b, w, c, domain=(1.0, 0.0))
+    with pytest.raises(ValueError, match="domain must be a pair"):
+        ConvexNetwork(v, b, w, c, domain=(0.0, 1.0, 2.0))
     with pytest.raises(TypeError, match="n = 1"):
         _ = ConvexNetwork(v, b, w, c).slopes
     f = ConvexNetwork(v, b, w, c)

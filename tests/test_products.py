@@ -21,7 +21,7 @@ from continuum.compiled import compiled
 from continuum.losses import SquaredError
 from solvers import FixedStep, SolveError, discretize, minimize
 from solvers.linear_networks import ProductObjective, as_control, deep_linear, deep_linear_data
-from solvers.linear_networks.tiles import ROWS, SMALL, multiply, multiply_transposed
+from solvers.linear_networks.tile_loops import ROWS, SMALL, multiply, multiply_transposed
 from solvers.run.status import Status
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from continuum.arrays import Array
-from continuum.checks import check_array, check_count, check_positive, check_type
+from continuum.checks import check_count, check_number, check_positive, check_type
 from continuum.controls import Control
 from continuum.convex_networks import ConvexDifference
 from continuum.problem import LearningProblem
@@ -16,9 +16,9 @@ from ..run.solution import Solution
 from ..run.status import Status
 from .optimality import kkt_residual
 from .pairs import Pairs
-from .problems import convex_start, part_names
+from .problems import as_rows, convex_start, part_names
 
-WEIGHT, READOUT = 0.05, 1.0
+START_WEIGHT, START_READOUT = 0.05, 1.0
 """W = .05 / m and c = 1 at the start."""
 ROWS, FALL = 400, 1e-2
 """The rows of the history, and the share that J must lose in their last tenth to be falling."""
@@ -36,7 +36,8 @@ class ConvexFit:
     kkt_residual : (S,), |u - P(u - g)| at the end, see `kkt_residual`
     status : for each seed "stationary" (kkt_residual <= gtol, which may be a saddle), "falling"
         (the least J of the last tenth of the history is a hundredth below that before), "not
-        stationary", or "not finite" (the step is too long; the last finite iterate is kept)
+        stationary", or "not finite" (the step is too long; kept is the last row of the history
+        where J is finite)
     iterations, history : (R,) and J (S, R) at these iterations
     problem, controls : what was minimised, and where each seed ended
     """
@@ -81,7 +82,7 @@ def fit_convex(
     momentum="nesterov"), all seeds in compiled loops.  They start at c = 1, d = 0, W = .05 / m and
     b, then V where it is trained, drawn by default_rng(seed), r before s.
 
-    x : (n, N), or (N,) for n = 1, entries >= 0
+    x : (n, N), or (N,) for n = 1, entries >= 0, not all 0
     y : (P, N), or (N,) for P = 1
     hidden : m >= 1, the units of a layer;  pairs : P
     biases : the ends (low, high) of the uniform distribution of b, 0 <= low < high
@@ -95,7 +96,9 @@ def fit_convex(
         the fit so far as `partial`
     Source: Nar and Sastry (2018), sections 3.1 and 4, Figure 4, which states neither step nor W.
     """
-    x, y = _rows("x", x), _rows("y", y)
+    x, y = as_rows("x", x), as_rows("y", y)
+    if not np.any(x):
+        raise ValueError("x must have an entry > 0: the fits are looked at on [0, largest x]^n")
     if check_count("pairs", pairs) != len(y):
         raise ValueError(f"pairs must be {len(y)}, the rows of y, got {pairs}")
     numbers = _seeds(seeds)
@@ -111,23 +114,23 @@ def fit_convex(
             rows.problem,
             np.random.default_rng(seed),
             (low, high),
-            weights=WEIGHT / hidden,
-            readout=READOUT,
+            weights=START_WEIGHT / hidden,
+            readout=START_READOUT,
         )
         for seed in numbers
     ]
     run = _Training(rows, starts, check_count("lag", lag, 0))
     try:
         run.go(step, iterations)
+        return run.fit(gtol)
     except KeyboardInterrupt:
         fit = run.fit(gtol)
         best = int(np.argmin(fit.rmse))
-        value = float(fit.history[best, -1])
+        value = 0.5 * rows.outputs * float(fit.rmse[best]) ** 2
+        words = f"{fit.iterations[-1]} iterations"
         raise Interrupted(
-            Solution(fit.controls[best], Status.INTERRUPTED, f"{run.at[-1]} iterations", value),
-            fit,
+            Solution(fit.controls[best], Status.INTERRUPTED, words, value), fit
         ) from None
-    return run.fit(gtol)
 
 
 class _Training:
@@ -137,7 +140,7 @@ class _Training:
         self.pairs, self.starts, self.lag = pairs, starts, lag
         self.flat = np.concatenate([pairs.rows(start) for start in starts])
         self.good = self.flat.copy()
-        self.at, self.values = [0], [self._by_seed(pairs.gradients(self.flat)[0])]
+        self.history = [(0, self._by_seed(pairs.gradients(self.flat)[0]))]
 
     def go(self, step: float, iterations: int) -> None:
         """All iterations, with a row of the history every `iterations` / 400."""
@@ -153,9 +156,8 @@ class _Training:
             if done == row:
                 values = self._by_seed(found)
                 kept = np.repeat(np.isfinite(values), pairs.outputs)
-                self.good[kept] = self.flat[kept]
-                self.at.append(done)
-                self.values.append(values)
+                good = np.where(kept[:, None], self.flat, self.good)
+                self.good, self.history = good, [*self.history, (done, values)]
 
     def _by_seed(self, values: Array) -> Array:
         """J (S,), infinite where it is not finite."""
@@ -164,8 +166,8 @@ class _Training:
 
     def fit(self, gtol: float) -> ConvexFit:
         """The fit at the last row of the history."""
-        pairs, domain = self.pairs, (0.0, float(self.pairs.x.max(initial=0.0)))
-        history, problem = np.array(self.values).T, pairs.problem
+        pairs, domain = self.pairs, (0.0, float(self.pairs.x.max()))
+        history, problem = np.array([values for _, values in self.history]).T, pairs.problem
         ends = self.good.reshape(len(self.starts), pairs.outputs, -1)
         controls = [pairs.control(x, like) for x, like in zip(ends, self.starts, strict=True)]
         residuals = np.array([kkt_residual(problem, control).residual for control in controls])
@@ -182,7 +184,7 @@ class _Training:
             np.sqrt(squares.mean(axis=1)),
             residuals,
             tuple(_words(j, float(r), gtol) for j, r in zip(history, residuals, strict=True)),
-            np.array(self.at),
+            np.array([done for done, _ in self.history]),
             history,
             problem,
             tuple(controls),
@@ -200,13 +202,9 @@ def _words(history: Array, residual: float, gtol: float) -> str:
     return "falling" if falls else "not stationary"
 
 
-def _rows(name: str, x: Array) -> Array:
-    """(n, N), a row for (N,)."""
-    given = np.asarray(x)
-    return check_array(name, given[None, :] if given.ndim == 1 else given, ("n", "N"))
-
-
 def _seeds(seeds: Sequence[int]) -> list[int]:
+    if np.ndim(seeds) != 1:
+        raise TypeError(f"seeds must be a sequence of whole numbers, got {seeds!r}")
     found = [check_count(f"seeds[{i}]", seed, 0) for i, seed in enumerate(seeds)]
     if not found:
         raise ValueError("seeds must not be empty")
@@ -214,7 +212,9 @@ def _seeds(seeds: Sequence[int]) -> list[int]:
 
 
 def _ends(biases: tuple[float, float]) -> tuple[float, float]:
-    low, high = check_type("biases", biases, tuple)
-    if not (np.isfinite(high) and 0.0 <= low < high):
+    if len(check_type("biases", biases, tuple)) != 2:
+        raise ValueError(f"biases must be (low, high), got {biases!r}")
+    low, high = (check_number("biases", end) for end in biases)
+    if not 0.0 <= low < high:
         raise ValueError(f"biases must be (low, high) with 0 <= low < high, got {biases!r}")
-    return float(low), float(high)
+    return low, high

@@ -55,7 +55,7 @@ def kkt_residual(problem: LearningProblem, control: Control) -> Stationarity:
     raises ValueError for a control of another space, TypeError for another set or a penalty
     Source: Nar and Sastry (2018), (12); it leaves the constraints out.
     """
-    space = problem.space
+    space = check_type("problem", problem, LearningProblem).space
     control = space.check("control", control)
     if problem.penalty is not None:
         raise TypeError(f"problem must have no penalty, got {problem.penalty!r}")

@@ -4,13 +4,14 @@
 
 J = sum_k s_k (f(x_k) - y_k)^2 / 2.  The arrays of K such pairs are
 
-    V (K, 2, L, m, n),  b (K, 2, L, m),  W (K, 2, L, n, m),
+    V_l (m, n),  b_l (m,),  W_l (n, m).
 
-views of one flat array (K, D), whose rows end with c_0, c_1, d: `Pairs`, which has the reference in
-NumPy.
-Samples are innermost, in G groups of B: x (G, n, B), y (T, G, B), s (G, B); pair i has the targets
-y_(i mod T).  Padding has s = 0.  Only the states h are kept on the way forward; where [.]_+ is 0,
-its derivative is.
+All numbers of one pair are a row (D,): V (L, m, n), b (L, m), W (L, n, m) of the first network,
+those of the second, c_0, c_1 (n,), d.  `Pairs` makes such rows, and has the reference in NumPy.
+Samples are innermost, in G groups of B: `data` (G, n + T + 1, B) are x, y and s; pair i has the
+targets y_(i mod T).  Padding has s = 0.  `room` (2 (L + 1) n + 2 n + 3, B) are the states h, the
+derivatives p in two of them, and three rows more.  Only h is kept on the way forward; where [.]_+
+is 0, its derivative is.
 """
 
 from continuum.compiled import borrowed, compiled, inlined, summing
@@ -25,12 +26,6 @@ def _add(weight, row, begun, bias, out):
     else:
         for k in range(out.size):
             out[k] = bias + weight * row[k]
-
-
-@summing
-def _fill(out, number):
-    for k in range(out.size):
-        out[k] = number
 
 
 @summing
@@ -107,44 +102,57 @@ def _spread_back(v, h, p, first, a, r, out):
 
 
 @inlined
-def _forward(V, b, W, h, u):
-    """h_l from h_0, both in `h` (L + 1, n, B).  The last unit of h comes last in V h and first in
-    W a, so that one unit alone is one loop over the samples.
+def _forward(z, at, sizes, room, h, u):
+    """h_l from h_0, in the rows of `room` from h on; z has V, b, W from `at` on.  The last unit of
+    h comes last in V h and first in W a, so that one unit alone is one loop over the samples.
     """
-    layers, n, hidden = W.shape
+    layers, n, hidden = sizes
     last = n - 1
-    for layer in range(layers):
-        now, then = h[layer], h[layer + 1]
+    V, b, W = at, at + layers * hidden * n, at + layers * hidden * (n + 1)
+    for _ in range(layers):
+        then = h + n
         for j in range(hidden):
-            v, bias, first = V[layer, j], b[layer, j], j == 0
+            bias, first = z[b + j], j == 0
             for i in range(last):
-                _add(v[i], now[i], i > 0, bias, u)
-            _layer(v[last], now[last], n > 1, bias, W[layer, last, j], first, u, then[last])
+                _add(z[V + i], room[h + i], i > 0, bias, u)
+            v, w = z[V + last], z[W + last * hidden + j]
+            _layer(v, room[h + last], n > 1, bias, w, first, u, room[then + last])
             for i in range(last):
-                _spread(W[layer, i, j], u, first, now[i], then[i])
+                _spread(z[W + i * hidden + j], u, first, room[h + i], room[then + i])
+            V += n
+        b, W, h = b + hidden, W + n * hidden, then
 
 
 @inlined
-def _backward(V, b, W, h, p, u, q, dV, db, dW):
-    """Adds the derivatives to dV, db, dW; p (2, n, B) has that in h_L at L % 2."""
-    layers, n, hidden = W.shape
-    last = n - 1
+def _backward(z, g, at, sizes, room, h, p, u, q):
+    """Adds the derivatives to g; `room` has h_0, ..., h_L from h on, and p_L, of those of L and L -
+    1, in the rows from p + (L % 2) n on.
+    """
+    layers, n, hidden = sizes
+    last, end = n - 1, at + layers * hidden * (2 * n + 1)
     for layer in range(layers - 1, -1, -1):
-        x, after, before = h[layer], p[(layer + 1) % 2], p[layer % 2]
+        x, after, before = h + layer * n, p + (layer + 1) % 2 * n, p + layer % 2 * n
+        b, W = at + layers * hidden * n + layer * hidden, end - (layers - layer) * n * hidden
         for j in range(hidden):
-            v, bias, first = V[layer, j], b[layer, j], j == 0
+            V, bias, first = at + (layer * hidden + j) * n, z[b + j], j == 0
             for i in range(last):
-                _add(v[i], x[i], i > 0, bias, u)
-                _add(W[layer, i, j], after[i], i > 0, 0.0, q)
-            w, own = W[layer, last, j], after[last]
-            sums = _layer_back(v[last], x[last], n > 1, bias, w, own, first, u, q, before[last])
-            db[layer, j] += sums[0]
-            dV[layer, j, last] += sums[1]
-            dW[layer, last, j] += sums[2]
+                _add(z[V + i], room[x + i], i > 0, bias, u)
+                _add(z[W + i * hidden + j], room[after + i], i > 0, 0.0, q)
+            v, w, h_i, p_i = (
+                z[V + last],
+                z[W + last * hidden + j],
+                room[x + last],
+                room[after + last],
+            )
+            sums = _layer_back(v, h_i, n > 1, bias, w, p_i, first, u, q, room[before + last])
+            g[b + j] += sums[0]
+            g[V + last] += sums[1]
+            g[W + last * hidden + j] += sums[2]
             for i in range(last):
-                more = _spread_back(v[i], x[i], after[i], first, u, q, before[i])
-                dV[layer, j, i] += more[0]
-                dW[layer, i, j] += more[1]
+                h_i, p_i = room[x + i], room[after + i]
+                more = _spread_back(z[V + i], h_i, p_i, first, u, q, room[before + i])
+                g[V + i] += more[0]
+                g[W + i * hidden + j] += more[1]
 
 
 @summing
@@ -168,55 +176,54 @@ def _residual(e, y, s):
 
 
 @inlined
-def _pair(i, z, g, at, slopes, x, y, s, room):
-    """The value of pair i; its gradient goes to g, which is 0 before.  z, g : (D,), c and d last"""
-    V, b, W = at
-    dV, db, dW = slopes
-    h, p, rows = room
-    u, q, e = rows[0], rows[1], rows[2]
-    layers, n = W.shape[2:4]
-    c, value = z.size - 2 * n - 1, 0.0
-    for group in range(x.shape[0]):
-        _fill(e, z[z.size - 1])
+def _pair(i, z, g, sizes, data, room, loaded):
+    """The value of pair i at z (D,); its gradient goes to g, which is 0 before.  loaded : `room`
+    has h_0 of the last group already
+    """
+    layers, n, hidden = sizes
+    states, part_size = (layers + 1) * n, layers * hidden * (2 * n + 1)
+    p, c, d, value = 2 * states, 2 * part_size, z.size - 1, 0.0
+    u, q, e = room[p + 2 * n], room[p + 2 * n + 1], room[p + 2 * n + 2]
+    y, s = n + i % (data.shape[1] - n - 1), data.shape[1] - 1
+    for group in range(data.shape[0]):
+        given = data[group]
         for part in range(2):
-            sign = 1.0 - 2.0 * part
+            sign, h = 1.0 - 2.0 * part, part * states
+            if not loaded or data.shape[0] > 1:
+                for j in range(n):
+                    _add(1.0, given[j], False, 0.0, room[h + j])
+            _forward(z, part * part_size, sizes, room, h, u)
             for j in range(n):
-                _add(1.0, x[group, j], False, 0.0, h[part, 0, j])
-            _forward(V[i, part], b[i, part], W[i, part], h[part], u)
-            for j in range(n):
-                _add(sign * z[c + part * n + j], h[part, layers, j], True, 0.0, e)
-        found = _residual(e, y[i % y.shape[0], group], s[group])
+                weight = sign * z[c + part * n + j]
+                _add(weight, room[h + layers * n + j], part + j > 0, z[d], e)
+        found = _residual(e, given[y], given[s])
         value += found[0]
-        g[z.size - 1] += found[1]
-        for part in range(2):
-            sign = 1.0 - 2.0 * part
+        g[d] += found[1]
+        for part in (1, 0):
+            sign, h = 1.0 - 2.0 * part, part * states
             for j in range(n):
-                at_j = c + part * n + j
-                g[at_j] += sign * _dot(e, h[part, layers, j])
-                _add(sign * z[at_j], e, False, 0.0, p[layers % 2, j])
-            own = dV[i, part], db[i, part], dW[i, part]
-            _backward(V[i, part], b[i, part], W[i, part], h[part], p, u, q, *own)
+                at = c + part * n + j
+                g[at] += sign * _dot(e, room[h + layers * n + j])
+                _add(sign * z[at], e, False, 0.0, room[p + layers % 2 * n + j])
+            _backward(z, g, part * part_size, sizes, room, h, p, u, q)
     return value
 
 
 @compiled
-def pair_steps(first, count, rows, at, slopes, rule, values, x, y, s, room):
+def pair_steps(first, count, sizes, rows, rule, values, data, room):
     """Iterations first, ..., first + count - 1 of
 
         z = f + beta_k (f - before),   f <- min(max(z - step g(z), low), high)
 
     of all pairs, beta_k = k / (k + 3), and 0 for k < 0; then the values and g at z = f.
 
+    sizes : (L, n, m)
     rows : f, before, z, g, each (K, D), the first two are read alone if count = 0
-    at, slopes : the views (V, b, W) of z and of g
     rule : step, low, high (3, D), the step 0 for what is held
     values : (K,)
-    room : h (2, L + 1, n, B), p (2, n, B), three rows (3, B)
     """
-    at, slopes, room = borrowed(at), borrowed(slopes), borrowed(room)
-    x, y, s = borrowed(x), borrowed(y), borrowed(s)
     flat, before, point, gradient = borrowed(rows)
-    rule = borrowed(rule)
+    data, room, rule = borrowed(data), borrowed(room), borrowed(rule)
     step, low, high = rule[0], rule[1], rule[2]
     for i in range(values.size):
         now, old, z, g = flat[i], before[i], point[i], gradient[i]
@@ -226,7 +233,7 @@ def pair_steps(first, count, rows, at, slopes, rule, values, x, y, s, room):
             for j in range(now.size):
                 z[j] = now[j] + share * (now[j] - old[j])
                 g[j] = 0.0
-            values[i] = _pair(i, z, g, at, slopes, x, y, s, room)
+            values[i] = _pair(i, z, g, sizes, data, room, i + k > first)
             if not last:
                 for j in range(now.size):
                     old[j] = now[j]

@@ -71,15 +71,10 @@ class Pairs:
         groups = -(-samples // most)
         unit = 8 if samples < 8 * 24 else 32  # of vectors, and of those that a loop takes at once
         length = unit * -(-samples // (unit * groups))
-        empty = groups * length - samples
-        self._data = (
-            _aligned(np.pad(x, ((0, 0), (0, empty))).reshape(n, groups, length).swapaxes(0, 1)),
-            _aligned(np.pad(y, ((0, 0), (0, empty))).reshape(-1, groups, length)),
-            _aligned(np.pad(np.full(samples, 1.0 / samples), (0, empty)).reshape(groups, length)),
-        )
-        shapes = ((2, layers + 1, n, length), (2, n, length), (3, length))
-        self._work = (np.empty((0, 0)),) * 4
-        self._room = tuple(_aligned(np.zeros(shape)) for shape in shapes)
+        rows = np.concatenate([x, y, np.full((1, samples), 1.0 / samples)])
+        rows = np.pad(rows, ((0, 0), (0, groups * length - samples)))
+        self._data = _aligned(rows.reshape(len(rows), groups, length).swapaxes(0, 1))
+        self._room = _aligned(np.zeros((2 * (layers + 2) * n + 3, length)))
 
     def views(self, flat: Array) -> Views:
         """The blocks of K pairs as views of their rows (K, D)."""
@@ -138,15 +133,12 @@ class Pairs:
         self, flat: Array, before: Array, step: float, first: int, count: int
     ) -> tuple[Array, Array]:
         """Values and gradients after the iterations."""
-        if len(flat) != len(self._work[0]):
-            point, found = np.empty_like(flat), np.empty_like(flat)
-            self._work = point, found, self.views(point)[:3], self.views(found)[:3]
-        point, found, at, slopes = self._work
-        values, rule = np.empty(len(flat)), self._rule
-        rule[0] = step * self.trained
-        rows = flat, before, point, found
-        pair_steps(first, count, rows, at, slopes, rule, values, *self._data, self._room)
-        return values, found.copy()
+        if count:
+            self._rule[0] = step * self.trained
+        point, found, values = np.empty_like(flat), np.empty_like(flat), np.empty(len(flat))
+        sizes, rows = (self.layers, self.units, self.hidden), (flat, before, point, found)
+        pair_steps(first, count, sizes, rows, self._rule, values, self._data, self._room)
+        return values, found
 
     def gradients_in_numpy(self, flat: Array) -> tuple[Array, Array]:
         """The reference of `gradients`: all pairs and samples in arrays (K, 2, n, N)."""

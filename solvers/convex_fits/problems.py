@@ -58,7 +58,7 @@ def convex_problem(
     raises ValueError for inputs < 0, layers < 1, hidden != n with identity_inputs
     Source: Nar and Sastry (2018), (7), (10), (11) and section 3.1.
     """
-    x, y = _rows("x", x), _rows("y", y)
+    x, y = as_rows("x", x), as_rows("y", y)
     units, samples = x.shape
     check_array("y", y, ("P", samples))
     if np.any(x < 0.0):
@@ -128,8 +128,8 @@ def convex_start(
     readout : c >= least; uniform in (least, least + .2 / sqrt(n)) if None
     raises ValueError for numbers below these bounds, TypeError for a problem of another kind
     """
-    rng, space = check_rng("rng", rng), problem.space
-    box = problem.admissible
+    rng = check_rng("rng", rng)
+    space, box = check_type("problem", problem, LearningProblem).space, problem.admissible
     if not isinstance(box, Box) or WEIGHT not in box.bounds:
         raise TypeError(f"problem must be made by convex_problem, its set is {box!r}")
     blocks = {block.name: block for block in space.trained}
@@ -154,7 +154,7 @@ def convex_start(
     return space.sample(**values)
 
 
-def _rows(name: str, x: Array) -> Array:
+def as_rows(name: str, x: Array) -> Array:
     """(n, N), a row for (N,)."""
     given = np.asarray(x)
     return check_array(name, given[None, :] if given.ndim == 1 else given, ("n", "N"))

@@ -13,7 +13,7 @@ from ..run.solution import Solution, SolveError
 from ..run.status import Status
 from .problems import weighted_points
 from .product_loops import forward, steps, value_and_slopes
-from .tiles import ROWS
+from .tile_loops import ROWS
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class ProductObjective:
 
     problem: LearningProblem
     _inputs: Array = field(init=False, repr=False)
-    _target: Array = field(init=False, repr=False)
+    _target: Array = field(init=False, repr=False)  # transposed
     _constant: float = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -42,7 +42,7 @@ class ProductObjective:
             lower = np.linalg.qr(both.T).R.T
             rest = 0.5 * float(np.sum(lower[units:, units:] ** 2))
             both = lower[:, :units]
-        for name, value in (("inputs", both[:units]), ("target", both[units:])):
+        for name, value in (("inputs", both[:units]), ("target", both[units:].T)):
             object.__setattr__(self, f"_{name}", self._padded(value))
         object.__setattr__(self, "_constant", rest)
 
@@ -81,7 +81,7 @@ class ProductObjective:
             for i in range(layers):
                 b[:, i], db[:, i] = last, dlast
                 last, dlast = w[:, i] @ b[:, i], dw[:, i] @ b[:, i] + w[:, i] @ db[:, i]
-            target = self._target[: self._units, : self._units]
+            target = self._target[: self._units, : self._units].T
             p, dp = signs * (np.sum(signs * last, 0) - target), signs * np.sum(signs * dlast, 0)
             for i in range(layers - 1, -1, -1):
                 out[:, i] = dp @ b[:, i].mT + p @ db[:, i].mT
@@ -128,7 +128,7 @@ class ProductObjective:
         return np.array(to_host(flat), dtype=np.float64).reshape(self._shape)
 
     def _padded(self, matrices: Array) -> Array:
-        """With rows and columns of zeros, as `tiles` wants them."""
+        """With rows and columns of zeros, as `tile_loops` wants them."""
         size = -(-self._units // ROWS) * ROWS
         found = np.zeros((*matrices.shape[:-2], size, size))
         found[..., : matrices.shape[-2], : matrices.shape[-1]] = matrices
