@@ -307,8 +307,8 @@ def test_how_large_an_oscillation_is_period_two(size, end):
 
 
 def test_a_few_returns_are_no_period_two():
-    """(-1)^k beside a number that doubles: it returns to 1e-9 of the distance up to k = 498, four of the
-    iterates that are looked at.
+    """(-1)^k beside a number that doubles: to 1e-9 of the distance it returns up to k = 498, which
+    is in four of the iterates that are looked at.
     """
     start = (1.0, 1.4e-9 * 2.0**-498)
     method = FixedStep(2.0, max_iterations=600)
