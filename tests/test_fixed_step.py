@@ -196,7 +196,9 @@ def test_terms_without_a_gradient_are_met_by_their_proximal_map():
     assert solution.status is Status.CONVERGED
     np.testing.assert_allclose(flat(solution), 2.0, rtol=0, atol=1e-11)
     one = descend(Composite(objective, L1(1.0)), FixedStep(0.3, max_iterations=1))
-    np.testing.assert_allclose(flat(one), 1.0 + 0.3 * 2.0 - 0.3, rtol=1e-15)
+    x = 1.0 + 0.3 * 2.0 - 0.3
+    np.testing.assert_allclose(flat(one), x, rtol=1e-15)
+    assert one.history["objective"][-1] == pytest.approx((x - 3.0) ** 2 + 2.0 * x, rel=1e-14)
 
 
 @pytest.mark.parametrize("kind", [Smooth, Stepped])
@@ -278,7 +280,7 @@ def test_period_two(limit):
 
 
 @pytest.mark.parametrize("kind", [Smooth, Stepped])
-@pytest.mark.parametrize("factor", [0.999, 1.0001, 1 - 1e-7])
+@pytest.mark.parametrize("factor", [0.999, 1.0001, 1 - 4e-9])
 def test_slow_oscillations_are_no_period_two(kind, factor):
     """x_{k+1} = -factor x_k: it falls or grows, if slowly."""
     objective = kind(np.array([1.0, 0.5]))
@@ -302,6 +304,16 @@ def test_how_large_an_oscillation_is_period_two(size, end):
     objective = Smooth(np.array([1.0, 0.0]))
     method = FixedStep(2.0, gtol=1e-15, max_iterations=60)
     assert descend(objective, method, start=(size, 1.0)).status is end
+
+
+def test_a_few_returns_are_no_period_two():
+    """(-1)^k beside a number that doubles: to 1e-9 of the distance it returns up to k = 498, which
+    is in four of the iterates that are looked at.
+    """
+    start = (1.0, 1.4e-9 * 2.0**-498)
+    method = FixedStep(2.0, max_iterations=600)
+    solution = descend(Smooth(np.array([1.0, -0.5])), method, start)
+    assert solution.status is Status.MAX_ITERATIONS
 
 
 def test_a_schedule_has_no_period_two():

@@ -280,6 +280,7 @@ def test_random_factors_multiply_to_their_target(rng):
     near = random_factors(SHEAR, 4, rng, spread=1e-9)
     sizes = [np.linalg.norm(v, 2) for v in near]
     np.testing.assert_allclose(sizes, np.linalg.norm(SHEAR, 2) ** 0.25, rtol=1e-7)
+    assert max(np.linalg.norm(v, 2) for v in random_factors(SHEAR, 4, rng)) > 1.2 * max(sizes)
     assert not np.allclose(*(random_factors(SHEAR, 4, rng) for _ in range(2)))
     with pytest.raises(TypeError, match="rng must be a numpy random Generator"):
         random_factors(SHEAR, 4, 0)

@@ -103,6 +103,16 @@ def test_steps_are_those_of_the_generic_path(units, double, momentum, rng):
     assert problem.space.norm(ours.control - generic.control) < 1e-14
 
 
+def test_steps_count_what_no_product_fits(rng):
+    problem = deep_linear_data(*rng.standard_normal((2, 2, 9)), 3)
+    method = FixedStep(0.02, max_iterations=12, gtol=1e-300)
+    ours, generic = (
+        minimize(objective, method, raise_on_failure=False).history["objective"]
+        for objective in (ProductObjective(problem), discretize(problem))
+    )
+    np.testing.assert_allclose(ours, generic, rtol=1e-13)
+
+
 def test_a_call_goes_on_where_another_ended(rng):
     objective = ProductObjective(random_problem(rng, 3, 4, double=True, full=False))
     start = 0.1 * rng.standard_normal(objective.space.size)
