@@ -123,7 +123,7 @@ def factor_floor(least: float, most: float, layers: int) -> float:
     if not 0 <= least <= most:
         raise ValueError(f"least must be in [0, {most:g}], got {least:g}")
     power = 1.0 / check_count("layers", layers)
-    return max(most**power - 1.0, 1.0 - least**power, 0.0)
+    return max(most**power - 1.0, 1.0 - least**power)
 
 
 def _factor(path: MapPath, start: float, end: float, y: Array) -> Array:
