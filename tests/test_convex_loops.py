@@ -10,7 +10,7 @@ from solvers.convex_fits import fit as fits
 from solvers.convex_fits.pairs import Pairs
 
 CASES = [(1, 1, 10, 201, 1, True), (1, 3, 2, 5, 2, False), (3, 1, 3, 40, 2, False)]
-CASES += [(2, 2, 4, 601, 1, True), (4, 5, 3, 33, 3, False)]
+CASES += [(2, 2, 4, 601, 1, True), (1, 1, 3, 50, 1, False), (4, 5, 3, 33, 3, False)]
 """n, m, L, N, outputs, V = I held."""
 
 
@@ -31,6 +31,7 @@ def test_values_and_gradients_are_those_of_the_objective(rng, case):
     values, found = pairs.gradients(flat)
     other, reference = pairs.gradients_in_numpy(flat)
     np.testing.assert_allclose(values, other, rtol=1e-13)
+    reference = reference * pairs.trained
     np.testing.assert_allclose(found, reference, rtol=0, atol=1e-13 * np.abs(reference).max())
     objective, outputs = discretize(pairs.problem), case[4]
     for i, start in enumerate(starts):

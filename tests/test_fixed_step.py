@@ -1,5 +1,6 @@
 """Steps that nobody searches: the iteration itself, to rounding, and how it ends."""
 
+import re
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -293,6 +294,22 @@ def test_a_slow_drift_beside_an_oscillation_is_no_period_two():
     assert descend(objective, FixedStep(2.0)).status is Status.PERIOD_TWO
 
 
+@pytest.mark.parametrize(
+    ("size", "end"), [(1e-3, Status.PERIOD_TWO), (1e-8, Status.MAX_ITERATIONS)]
+)
+def test_how_large_an_oscillation_is_period_two(size, end):
+    """Beside x_2 = 1, whose rounding is not far from 1e-9 times 1e-8."""
+    objective = Smooth(np.array([1.0, 0.0]))
+    method = FixedStep(2.0, gtol=1e-15, max_iterations=60)
+    assert descend(objective, method, start=(size, 1.0)).status is end
+
+
+def test_a_schedule_has_no_period_two():
+    """A step that depends on k may end the oscillation: here it does, after 800 iterations."""
+    method = FixedStep(lambda k, x: 2.0 if k < 800 else 0.5)
+    assert descend(Smooth(np.array([1.0, 1.0])), method).status is Status.CONVERGED
+
+
 def test_momentum_has_no_period_two():
     objective = Smooth(np.array([1.0, 1.0]))
     method = FixedStep(2.0 * 1.5, momentum=0.5)  # (1 + momentum) / slope: an eigenvalue is -1
@@ -309,6 +326,8 @@ CASES = {
     "period two": (0.5, None, 1e-6, 5000, "PERIOD_TWO"),
     "Nesterov": (0.01, "nesterov", 1e-300, 733, "MAX_ITERATIONS"),
     "momentum": (0.01, 0.9, 1e-8, 5000, "CONVERGED"),
+    "not finite": (1.0, None, 1e-8, 5000, "NON_FINITE_OBJECTIVE"),
+    "not finite, with momentum": (1.0, 0.5, 1e-8, 5000, "NON_FINITE_OBJECTIVE"),
 }
 
 
@@ -330,6 +349,8 @@ def test_many_steps_in_one_call_are_the_same_run(case):
     np.testing.assert_allclose(flat(b), flat(a), rtol=1e-12)
     assert np.all(np.diff(b.history["seconds"]) >= 0)
     assert b.statistics["iterations"] == a.statistics["iterations"]
+    for pattern in (r"after (\d+) iterations", r"not finite after (\d+) steps"):
+        assert re.findall(pattern, b.detail) == re.findall(pattern, a.detail)
     assert many.calls < 0.05 * generic.calls
     assert sum(count for _, count in many.asked) > 0.95 * a.statistics["iterations"]
 

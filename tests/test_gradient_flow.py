@@ -28,7 +28,7 @@ from solvers import (
     integrate,
     minimize,
 )
-from solvers.linear_networks import as_control, deep_linear, matrices
+from solvers.linear_networks import ProductObjective, as_control, deep_linear, matrices
 
 MESH = TimeMesh(1.0, 1)
 
@@ -101,11 +101,11 @@ def limit(target, layers):
     return w, other(w)
 
 
-@pytest.mark.parametrize(("target", "layers"), [(-1.0, 2), (-1.5, 4)])
+@pytest.mark.parametrize(("target", "layers"), [(-1.0, 2), (-1.5, 4), (-0.5, 20)])
 def test_limits_of_double_networks(target, layers):
     """NS-09, from w = z = 1: sharpness is at least L, so exp(-40) is left of the start."""
     problem = deep_linear(target, layers, double=True)
-    flow = gradient_flow(problem)
+    flow = gradient_flow(ProductObjective(problem))
     control = flow.control(TimeMesh(40.0 / layers, 1))
     run = integrate(
         flow, control, flow.state(problem.space.zeros()), DOP853(rtol=1e-12, atol=1e-13)
@@ -151,7 +151,7 @@ def test_columns_do_not_see_each_other(rng):
 
 def test_the_saddle_of_two_weights_is_found():
     """w_1 = w_2 = 0, the Hessian has the eigenvalues 1/2 and -1/2."""
-    flow = gradient_flow(deep_linear(0.5, 2))
+    flow = gradient_flow(ProductObjective(deep_linear(0.5, 2)))
     (found,) = equilibria(flow, flow.control(MESH), (-1.2, -0.9, -1.3, -0.8), starts=2)
     assert found.kind == "saddle"
     np.testing.assert_allclose(found.point, -1.0, rtol=0, atol=1e-12)

@@ -1,12 +1,23 @@
 """Deep linear networks: the problems, the factorisations and starts, what training conserves."""
 
+from dataclasses import replace
 from functools import reduce
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from continuum import LearningProblem, NeuralODE2, ResNet, State, TimeMesh, identity, tanh
+from continuum import (
+    LearningProblem,
+    NeuralODE2,
+    Projection,
+    ResNet,
+    State,
+    Tikhonov,
+    TimeMesh,
+    identity,
+    tanh,
+)
 from solvers import DOP853, Euler, FixedStep, discretize, gradient_flow, integrate, minimize
 from solvers.linear_networks import (
     Grouped,
@@ -181,6 +192,25 @@ def test_another_problem_is_refused(network, horizon, fixed):
     problem = LearningProblem(network, np.eye(2), np.eye(2), controls, readout=State())
     with pytest.raises(TypeError, match="problem must be one of deep_linear"):
         linear_parts(problem)
+
+
+def test_what_is_said_of_j_is_not_said_of_another_one(rng):
+    problem, pair = deep_linear(SHEAR, 3), deep_linear(SHEAR, 3, double=True)
+    more = replace(problem, penalty=Tikhonov(1.0))
+    for asked in (
+        lambda: target_and_covariance(more),
+        lambda: gradient_bound(more, 0.1),
+        lambda: conserved(more, more.space.zeros()),
+        lambda: linear_start(more, "balanced"),
+    ):
+        with pytest.raises(TypeError, match="problem must have no penalty"):
+            asked()
+    assert linear_parts(more) == (None,)
+    plus = replace(pair, readout=Projection(np.hstack([np.eye(2), np.eye(2)])))
+    apart = replace(pair, initial=rng.standard_normal((4, 2)))
+    for other in (plus, apart):
+        with pytest.raises(TypeError, match="problem must be one of deep_linear"):
+            linear_start(other, "balanced")
 
 
 # --- factorisations ---

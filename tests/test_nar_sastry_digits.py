@@ -173,7 +173,8 @@ def test_pictures_of_digits(tmp_path):
         "linear_strength": 1.0,
     }
     variants = ["convex", "convex by Adam", "linear classifier"]
-    captions = {"digits_convex": r"60 images.*linear classifier \d.*Against convex, convex by Adam"}
+    words = r"60 images.*linear classifier \d.* than convex has, test and gap: convex by Adam"
+    captions = {"digits_convex": words}
     cases = check_pictures(
         "digits_convex", [{"variant": variants, **small}], captions, tmp_path, "nar_sastry"
     )

@@ -21,7 +21,7 @@ from continuum.compiled import compiled
 from continuum.losses import SquaredError
 from solvers import FixedStep, SolveError, discretize, minimize
 from solvers.linear_networks import ProductObjective, as_control, deep_linear, deep_linear_data
-from solvers.linear_networks.tiles import ROWS, SMALL, multiply, multiply_transposed
+from solvers.linear_networks.tile_loops import ROWS, SMALL, multiply, multiply_transposed
 from solvers.run.status import Status
 
 
@@ -180,12 +180,12 @@ def test_other_problems_are_refused_by_name(rng):
     flow = LearningProblem(NeuralODE2(2, tanh), np.eye(2), np.eye(2), TimeMesh(3.0, 3))
     swapped = Projection(np.hstack([-np.eye(2), np.eye(2)]))
     cases = {
-        "readout, cost or mesh": flow,
+        "cost or mesh": flow,
         "no penalty": replace(double, penalty=Tikhonov(1.0)),
         "no running": replace(double, running=Tracking(SquaredError())),
         "no endpoint": replace(double, endpoint=TerminalEquality()),
-        "readout or the inputs": replace(double, readout=swapped),
-        "the inputs of its parts": replace(double, initial=rng.standard_normal((4, 2))),
+        "inputs, readout": replace(double, readout=swapped),
+        "network, inputs": replace(double, initial=rng.standard_normal((4, 2))),
     }
     for words, problem in cases.items():
         with pytest.raises(TypeError, match=words):

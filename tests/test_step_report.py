@@ -177,6 +177,30 @@ def test_shared_eigenspaces_are_left_where_they_are_not_the_steepest():
     assert step_report(target, 2, 0.039, covariance=sigma).applying == ("Theorem 2, corrected",)
 
 
+def test_common_eigenvectors_where_a_mixture_has_equal_eigenvalues():
+    """R + 0.618 Sigma is 1.309 I here, and any basis has its eigenvectors."""
+    turn = np.array([[0.8, -0.6], [0.6, 0.8]])
+    r, sigma = np.diag([1.0, 0.691]), np.diag([0.5, 1.0])
+    straight = step_report(r, 3, 0.1, covariance=sigma)
+    turned = step_report(turn @ r @ turn.T, 3, 0.1, covariance=turn @ sigma @ turn.T)
+    assert straight.applying == turned.applying == ("Theorem 2, corrected",)
+    assert "factor of at most 0.85 in" in straight.verdict
+    assert turned.verdict == straight.verdict
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e160, 1e200, -1e200])
+@pytest.mark.parametrize("layers", [1, 2, 200])
+def test_sizes_whose_powers_no_number_holds(size, layers):
+    for target in (size, np.diag([size, 2.0]), size * np.eye(2)):
+        report = step_report(target, layers, 0.001)
+        assert report["Theorem 2"]["R normal"].verdict == "yes"
+        expected = ("Theorem 1, corrected",) if abs(size) > 1 and layers > 1 else ()
+        assert [n for n in report.applying if n == "Theorem 1, corrected"] == list(expected)
+        assert str(report)
+    assert largest_step(1e200, 200) == 0.0
+    assert largest_step(1e-200, 200) == np.inf
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match="target"):
         step_report(np.ones((2, 3)), 3, 0.1)

@@ -52,7 +52,7 @@ class Pairs:
             identity_inputs=identity_inputs,
         )
         (self.units, samples), self.outputs = x.shape, len(y)
-        self.layers, self.hidden = layers, hidden
+        self.layers, self.hidden, self.identity_inputs = layers, hidden, identity_inputs
         self.x, self.y = x, y
         n, m = self.units, hidden
         self.part = layers * m * (2 * n + 1)
@@ -75,7 +75,6 @@ class Pairs:
         rows = np.pad(rows, ((0, 0), (0, groups * length - samples)))
         self._data = _aligned(rows.reshape(len(rows), groups, length).swapaxes(0, 1))
         self._room = _aligned(np.zeros((2 * (layers + 2) * n + 3, length)))
-        self._work = np.empty((2, 0, self.size))
 
     def views(self, flat: Array) -> Views:
         """The blocks of K pairs as views of their rows (K, D)."""
@@ -118,7 +117,7 @@ class Pairs:
         return space.sample(**{block.name: values[block.name] for block in space.trained})
 
     def gradients(self, flat: Array) -> tuple[Array, Array]:
-        """Values (K,) and gradients (K, D), those in what is held included."""
+        """Values (K,) and gradients (K, D); that in V is 0 where V = I is held."""
         return self._steps(flat, flat, 0.0, 0, 0)
 
     def train(self, flat: Array, before: Array, step: float, first: int, count: int) -> Array:
@@ -134,13 +133,13 @@ class Pairs:
         self, flat: Array, before: Array, step: float, first: int, count: int
     ) -> tuple[Array, Array]:
         """Values and gradients after the iterations."""
-        if len(flat) != self._work.shape[1]:
-            self._work = np.empty((2, *flat.shape))
-        point, found = self._work
-        values, self._rule[0] = np.empty(len(flat)), step * self.trained
-        sizes, rows = (self.layers, self.units, self.hidden), (flat, before, point, found)
+        if count:
+            self._rule[0] = step * self.trained
+        point, found, values = np.empty_like(flat), np.empty_like(flat), np.empty(len(flat))
+        sizes = self.layers, self.units, self.hidden, self.identity_inputs
+        rows = flat, before, point, found
         pair_steps(first, count, sizes, rows, self._rule, values, self._data, self._room)
-        return values, found.copy()
+        return values, found
 
     def gradients_in_numpy(self, flat: Array) -> tuple[Array, Array]:
         """The reference of `gradients`: all pairs and samples in arrays (K, 2, n, N)."""

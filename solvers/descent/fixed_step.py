@@ -35,12 +35,13 @@ class FixedStep(Minimizer):
     """x_{k+1} = prox_s(y_k - s g(y_k)),  y_k = x_k + beta_k (x_k - x_{k-1}),  y_0 = x_0.
 
     The step s is what was given.  Nothing is searched, J may rise, and whether the iteration
-    converges at all depends on s: near a minimum without momentum, it does if s < 2 / sharpness,
-    the largest eigenvalue of the Hessian.  prox_s is the proximal map of a penalty that has no
+    converges at all depends on s: a minimum is left, without momentum, if s > 2 / sharpness, the
+    largest eigenvalue of the Hessian there.  prox_s is the proximal map of a penalty that has no
     gradient, and the projection on the admissible set.
 
     step : > 0, or a function of (k, x_k), x_k a Control
-    momentum : beta_k, a number in [0, 1), or "nesterov", k / (k + 3); None for none
+    momentum : beta_k, a number in [0, 1), or "nesterov", k / (k + 3), so that x_1 is a plain step
+        and beta_1 = 1/4; None for none
     batch : how many samples g sees, shuffled anew in each epoch, as in Adam; None for all.  A run
         on batches ends with Status.ITERATED, which claims no convergence and is no failure
     rng : Generator of the shuffling, that of seed 0 if None; a run draws from a copy of it
@@ -51,10 +52,10 @@ class FixedStep(Minimizer):
 
     Unless it converged, the run returns the last iterate that has a row, and not the best.  Ends,
     besides those of every minimizer: NON_FINITE_OBJECTIVE, with the number of steps after which J
-    or its gradient is not finite; without momentum and batches, PERIOD_TWO, where five times in a
-    row x_{k+2} = x_k to 1e-9 of |x_{k+1} - x_k|, and that is above 1e-6 of |x_k|, which an
-    oscillation that falls by a factor below 1 - 1e-9 never shows.  It is looked for after each 500
-    steps and at the end.
+    or the norm of its gradient is not finite; with a number as step and without momentum and
+    batches, PERIOD_TWO, where five times in a row x_{k+2} = x_k to 1e-9 of |x_{k+1} - x_k|, and
+    that is above 1e-6 of |x_k|, which an oscillation that falls by a factor below 1 - 1e-9 never
+    shows.  It is looked for after each 500 steps and at the end.
     An objective that is a `SteppedObjective` makes many steps in one call where there is no set,
     proximal penalty, batch, monitor, and step is a number.
     raises ValueError, TypeError for numbers out of range; when used, for batches of an objective
@@ -177,7 +178,10 @@ class _Steps:
     def _evaluate(self, x: Array, objective: Objective) -> tuple[float, Array]:
         if not bool(namespace(x).all(namespace(x).isfinite(x))):
             raise NotFinite("the control has entries that are infinite or NaN")
-        return self.run.evaluate(self.run.space.unflatten(x), objective)
+        value, gradient = self.run.evaluate(self.run.space.unflatten(x), objective)
+        if not np.isfinite(norm(gradient)):
+            raise NotFinite("the norm of the gradient is infinite")
+        return value, gradient
 
     def _momentum(self) -> float:
         if self.method.momentum == "nesterov":
@@ -249,7 +253,8 @@ class _Steps:
 
     def _returned(self) -> bool:
         """True if this is the last of so many iterates to which x returned after two steps."""
-        if not self.method.plain or self.earlier is None or self._unwatched() >= 0:
+        same = self.method.plain and not callable(self.method.step)
+        if not same or self.earlier is None or self._unwatched() >= 0:
             self.returns = 0
             return False
         apart, x = norm(self.x - self.before), self.x

@@ -37,6 +37,7 @@ def sharpness_bound(
     double : for W_L ... W_1 - Z_L ... Z_1 = R the same with R / 2, twice: of the two products, (u,
         W S v) - (u, Z S v) = |R S v|, and the power 2(L-1)/L is convex (for L = 1 it is 0)
     target : R (n, n), or a number;  covariance : Sigma (n, n), or a number; I if None
+    returns infinity for a number that is too large
     raises ValueError, TypeError for arguments that do not fit
     """
     r, layers = square("target", target, "n"), check_count("layers", layers)
@@ -46,10 +47,12 @@ def sharpness_bound(
     if covariance is not None and layers > 1 and np.any(r @ root):
         tried = np.vstack([tried, _ascents(root, r @ root, 1.0 / layers, tried)])
     input = np.linalg.norm(root @ tried.T, axis=0)
-    output = np.linalg.norm(r @ root @ tried.T, axis=0)
+    size = float(np.max(np.abs(r))) or 1.0  # squares do not overflow
+    output = size * np.linalg.norm((r / size) @ root @ tried.T, axis=0)
     # 0 ** 0 = 1: one layer has the sharpness |S|^2 for every R
-    found = input ** (2.0 / layers) * (output / nets) ** (2.0 - 2.0 / layers)
-    return nets * layers * float(np.max(found))
+    with np.errstate(over="ignore"):
+        found = input ** (2.0 / layers) * (output / nets) ** (2.0 - 2.0 / layers)
+        return float(nets * layers * np.max(found))
 
 
 def _ascents(root: Array, product: Array, share: float, tried: Array) -> Array:
@@ -91,12 +94,11 @@ def step_bound(
     which such orbits lie on a manifold of smaller dimension, countably many of these neighbourhoods
     cover them all, and preimages of null sets under a polynomial map whose Jacobian does not vanish
     identically are null sets.  Of one start, such as the identity, this says nothing.
-    It is infinite for R = 0 and L >= 2.
+    It is infinite for R = 0 and L >= 2, and 0 where the sharpness is too large for a number.
     Source: the bound is NS-11 of the ledger, for any Sigma; for equilibria that are not isolated,
     Panageas and Piliouras, Gradient descent only converges to minimizers (2017).
     """
-    least = sharpness_bound(target, layers, covariance, double=double)
-    return 2.0 / least if least > 0 else inf
+    return _over(2.0, sharpness_bound(target, layers, covariance, double=double))
 
 
 def largest_step(eigenvalue: float, layers: int, sigma: float = 1.0) -> float:
@@ -106,7 +108,7 @@ def largest_step(eigenvalue: float, layers: int, sigma: float = 1.0) -> float:
     raises ValueError for lambda = 0, sigma <= 0, L < 1
     """
     size, layers = abs(_not_zero(eigenvalue)), check_count("layers", layers)
-    return 2.0 / (check_positive("sigma", sigma) * layers * size ** (2.0 - 2.0 / layers))
+    return _over(2.0, check_positive("sigma", sigma) * layers * _power(size, layers))
 
 
 def monotone_step(eigenvalue: float, layers: int, sigma: float = 1.0) -> float:
@@ -122,7 +124,7 @@ def monotone_step(eigenvalue: float, layers: int, sigma: float = 1.0) -> float:
     lam, layers = check_positive("eigenvalue", eigenvalue), check_count("layers", layers)
     sigma = check_positive("sigma", sigma)
     if lam >= 1.0:
-        return 1.0 / (sigma * layers * lam ** (2.0 - 2.0 / layers))
+        return _over(1.0, sigma * layers * _power(lam, layers))
     return 1.0 / (sigma * _sum_of_powers(lam, layers))
 
 
@@ -139,7 +141,7 @@ def monotone_rate(eigenvalue: float, layers: int, step: float, sigma: float = 1.
         raise ValueError(f"step must be at most delta_c = {longest:.6g}, got {step:.6g}")
     if eigenvalue >= 1.0:
         return max(0.0, 1.0 - step * sigma * _sum_of_powers(eigenvalue, layers))
-    return 1.0 - step * sigma * layers * eigenvalue ** (2.0 - 2.0 / layers)
+    return 1.0 - step * sigma * layers * _power(eigenvalue, layers)
 
 
 def spectral_radius_step(target: Array | float, layers: int) -> float:
@@ -152,13 +154,13 @@ def spectral_radius_step(target: Array | float, layers: int) -> float:
     radius, layers = _radius(target), check_count("layers", layers)
     if radius == 0.0 and layers > 1:
         raise ValueError("target must have an eigenvalue that is not 0")
-    return 2.0 / (layers * radius ** (2.0 - 2.0 / layers))
+    return _over(2.0, layers * _power(radius, layers))
 
 
 def root_step(target: Array | float, layers: int) -> float:
     """min(1, r^(-2(L-1)/L)) / L, r the spectral radius of R: the longest step of Theorem 2."""
     radius, layers = _radius(target), check_count("layers", layers)
-    return 1.0 / (layers * max(1.0, radius ** (2.0 - 2.0 / layers)))
+    return 1.0 / (layers * max(1.0, _power(radius, layers)))
 
 
 def vanishing_step(eigenvalue: float, sigma: float = 1.0) -> float:
@@ -172,6 +174,18 @@ def vanishing_step(eigenvalue: float, sigma: float = 1.0) -> float:
     if lam > 0.0:
         raise ValueError(f"eigenvalue must be at most 0, got {eigenvalue!r}")
     return 1.0 / (check_positive("sigma", sigma) * (1.0 - lam))
+
+
+def _power(size: float, layers: int) -> float:
+    """size^(2 (L - 1) / L), size >= 0; infinite where it is too large."""
+    try:
+        return size ** (2.0 - 2.0 / layers)
+    except OverflowError:
+        return inf
+
+
+def _over(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else inf
 
 
 def _radius(target: Array | float) -> float:

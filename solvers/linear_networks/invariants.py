@@ -7,7 +7,7 @@ from continuum.checks import check_number
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
-from .problems import linear_parts, matrices, target_and_covariance
+from .problems import linear_parts, matrices, target_and_covariance, weighted_points
 
 
 def conserved(problem: LearningProblem, control: Control) -> Array:
@@ -18,10 +18,11 @@ def conserved(problem: LearningProblem, control: Control) -> Array:
     W_(i+1) is the one in W_i times W_i^T.  A step of length s along the negative gradients D_i adds
     s^2 (D_(i+1)^T D_(i+1) - D_i D_i^T), exactly.
     returns (L - 1, n, n); (2, L - 1, n, n) of a double network, of w first
-    raises TypeError for a problem that is not one of `deep_linear`, ValueError for a control of
-        another space
+    raises TypeError for a problem that is not one of `deep_linear`, or has a penalty or other costs
+        besides; ValueError for a control of another space
     """
     parts = linear_parts(problem)
+    weighted_points(problem)  # no other costs
     control = problem.space.check("control", control)
     found = []
     for part in parts:
@@ -44,6 +45,7 @@ def gradient_bound(problem: LearningProblem, radius: float) -> float:
 
     radius : in [0, 1); for 1 or more the ball has W_i = 0 in it, for L >= 2 a stationary point
     raises ValueError for another radius, TypeError for a problem that is not one of `deep_linear`
+        or has a penalty or other costs besides
     Source: Hardt and Ma, Identity matters in deep learning, 2016, Theorem 2.2, whose loss has no
         factor 1/2.
     """

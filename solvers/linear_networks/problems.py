@@ -89,21 +89,21 @@ def _problem(x: Array, y: Array, layers: int, double: bool, loss: Loss) -> Learn
 
 
 def linear_parts(problem: LearningProblem) -> tuple[str | None, ...]:
-    """The parts of a problem made here: (None,), or ("w", "z") for a double network.
+    """The parts of a problem made here: (None,), or ("w", "z") for a double network.  What else its
+    J may count, and its set, are not looked at.
 
-    raises TypeError for a problem of another kind: networks, readout or cost that are not these,
-        layers that are not of length 1, biases that are trained
+    raises TypeError for a problem of another kind: networks, inputs, readout or terminal cost that
+        are not these, layers that are not of length 1, biases that are trained
     """
     network = check_type("problem", problem, LearningProblem).network
     parts = dict(network.parts) if isinstance(network, DirectSum) else {None: network}
     mesh, double = problem.mesh, len(parts) == 2
     kinds = all(isinstance(p, NeuralODE2) and p.activation == identity for p in parts.values())
-    readout = isinstance(problem.readout, Projection if double else State)
     blocks = ["weight"] if not double else [f"{name}.weight" for name in PAIR]
     if not (
         kinds
-        and readout
         and tuple(parts) == (PAIR if double else (None,))
+        and (_is_difference(problem) if double else isinstance(problem.readout, State))
         and isinstance(problem.terminal, SquaredError)
         and [b.name for b in problem.space.trained] == blocks
         and all(b.time == "layers" for b in problem.space.trained)
@@ -112,9 +112,39 @@ def linear_parts(problem: LearningProblem) -> tuple[str | None, ...]:
     ):
         raise TypeError(
             "problem must be one of deep_linear(...) or deep_linear_data(...): its network, "
-            "readout, cost or mesh is another"
+            "inputs, readout, cost or mesh are others"
         )
     return tuple(parts)
+
+
+def _is_difference(problem: LearningProblem) -> bool:
+    """True if the readout is w - z, and both parts have the same inputs."""
+    x, readout = to_host(problem.initial), problem.readout
+    units = len(x) // 2
+    signs = np.hstack([np.eye(units), -np.eye(units)])
+    return (
+        isinstance(readout, Projection)
+        and np.array_equal(to_host(readout.matrix), signs)
+        and np.array_equal(x[:units], x[units:])
+    )
+
+
+def weighted_points(problem: LearningProblem) -> tuple[Array, Array]:
+    """(A, B), both (n, N), such that  J = |P A - B|_F^2 / 2,  P the product (of a double network,
+    the difference of both).
+
+    raises TypeError for a problem that is not made here, or has a penalty, a running cost or an
+        endpoint besides
+    """
+    parts, loss, y = linear_parts(problem), problem.terminal, problem.target
+    if not isinstance(loss, SquaredError) or y is None:
+        raise RuntimeError("unreachable: linear_parts has seen the cost")
+    for name in ("penalty", "running", "endpoint"):
+        if getattr(problem, name) is not None:
+            raise TypeError(f"problem must have no {name}, got {getattr(problem, name)!r}")
+    x = to_host(problem.initial)[: len(problem.initial) // len(parts)]
+    roots = np.sqrt(2.0 * loss.weight * to_host(problem.sample_weights))
+    return x * roots, to_host(y) * roots
 
 
 def target_and_covariance(problem: LearningProblem) -> tuple[Array, Array]:
@@ -123,14 +153,9 @@ def target_and_covariance(problem: LearningProblem) -> tuple[Array, Array]:
     P the product (of a double network, the difference of both).  The constant is the least value of
     J; it is 0 unless the targets are no linear function of the inputs.  Where Sigma is singular, R
     is 0 on its kernel.
-    raises TypeError for a problem that is not made here
+    raises as `weighted_points`
     """
-    parts, loss, y = linear_parts(problem), problem.terminal, problem.target
-    if not isinstance(loss, SquaredError) or y is None:
-        raise RuntimeError("unreachable: linear_parts has seen the cost")
-    x = to_host(problem.initial)[: len(problem.initial) // len(parts)]
-    roots = np.sqrt(2.0 * loss.weight * to_host(problem.sample_weights))
-    a, b = x * roots, to_host(y) * roots
+    a, b = weighted_points(problem)
     return np.linalg.lstsq(a.T, b.T, rcond=None)[0].T, a @ a.T
 
 

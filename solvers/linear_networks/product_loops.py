@@ -6,10 +6,10 @@ One network W_L ... W_1 (P = 1), or the difference of two (P = 2), on inputs B_1
     back      Q_L = E^T, of the second network -E^T,   dJ/dW_i = (B_i Q_i)^T,   Q_(i-1) = Q_i W_i:
 
 three products per layer, of matrices as they lie in memory.  All are padded with zeros to m rows
-and columns, as `tiles` wants them:
+and columns, as `tile_loops` wants them:
 
-    factors (P, L, m, m);  prefixes (P, L + 1, m, m), prefixes[p, 0] = B_1;  target (m, m);
-    costates (3, m, m), slope (m, m): room to work in.
+    factors (P, L, m, m);  prefixes (P, L + 1, m, m), prefixes[p, 0] = B_1;  target (m, m),
+    transposed;  costates (3, m, m), slope (m, m): room to work in.
 
 Overflow raises nothing here: a value or a slope that is not finite says so by itself.  The
 reference is `discretize(problem)`.
@@ -19,7 +19,7 @@ import math
 
 from continuum.compiled import borrowed, compiled, summing
 
-from .tiles import multiply, multiply_transposed
+from .tile_loops import multiply, multiply_transposed
 
 
 @summing
@@ -33,27 +33,30 @@ def _square(row):
 
 @compiled
 def forward(factors, prefixes, target, costates):
-    """J; fills the prefixes, and costates[2] with E^T."""
-    layers, error = factors.shape[1], costates[2]
-    for p in range(factors.shape[0]):
+    """J; fills the prefixes, the last one transposed, and costates[2] with E^T."""
+    parts, layers, error = factors.shape[0], factors.shape[1], costates[2]
+    for p in range(parts):
         w, b = borrowed(factors)[p], borrowed(prefixes)[p]
-        for i in range(layers):
+        for i in range(layers - 1):
             multiply(w[i], b[i], b[i + 1])
-    for r in range(target.shape[0]):
-        for c in range(target.shape[0]):
-            error[c, r] = prefixes[0, layers, r, c] - target[r, c]
-            if factors.shape[0] == 2:
-                error[c, r] -= prefixes[1, layers, r, c]
+        multiply_transposed(w[layers - 1], b[layers - 1], b[layers])
+    for r in range(error.shape[0]):
+        row, aim, first = error[r], target[r], prefixes[0, layers, r]
+        for c in range(row.size):
+            row[c] = first[c] - aim[c]
+        if parts == 2:
+            second = prefixes[1, layers, r]
+            for c in range(row.size):
+                row[c] -= second[c]
     return 0.5 * _square(error.ravel())
 
 
 @compiled
 def _start(p, layers, costates):
     """Q_L of network p, at costates[L % 2]."""
-    q, error, sign = costates[layers % 2], costates[2], 1.0 - 2.0 * p
-    for r in range(q.shape[0]):
-        for c in range(q.shape[0]):
-            q[r, c] = sign * error[r, c]
+    q, error, sign = costates[layers % 2].ravel(), costates[2].ravel(), 1.0 - 2.0 * p
+    for e in range(q.size):
+        q[e] = sign * error[e]
 
 
 @compiled

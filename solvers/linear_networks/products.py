@@ -7,15 +7,13 @@ import numpy as np
 
 from continuum.arrays import Array, to_host
 from continuum.controls import Control, ControlSpace
-from continuum.losses import SquaredError
 from continuum.problem import LearningProblem
-from continuum.readouts import Projection
 
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
-from .problems import linear_parts
+from .problems import weighted_points
 from .product_loops import forward, steps, value_and_slopes
-from .tiles import ROWS
+from .tile_loops import ROWS
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,36 +32,17 @@ class ProductObjective:
 
     problem: LearningProblem
     _inputs: Array = field(init=False, repr=False)
-    _target: Array = field(init=False, repr=False)
+    _target: Array = field(init=False, repr=False)  # transposed
     _constant: float = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        problem, parts = self.problem, linear_parts(self.problem)
-        for name in ("penalty", "running", "endpoint"):
-            if getattr(problem, name) is not None:
-                raise TypeError(
-                    f"problem must have no {name}, got {getattr(problem, name)!r}: "
-                    f"use discretize(problem)"
-                )
-        units = len(problem.initial) // len(parts)
-        x, y = to_host(problem.initial), to_host(problem.target)  # type: ignore[arg-type]
-        eye, readout = np.eye(units), problem.readout
-        same = np.array_equal(x[:units], x[-units:])
-        if isinstance(readout, Projection) and same:
-            same = np.array_equal(readout.matrix, np.hstack([eye, -eye]))
-        if not same:
-            raise TypeError(
-                "problem must be one of deep_linear(...) or deep_linear_data(...): its readout or "
-                "the inputs of its parts are others"
-            )
-        weight = problem.terminal.weight if isinstance(problem.terminal, SquaredError) else 0.5
-        roots = np.sqrt(2.0 * weight * to_host(problem.sample_weights))
-        both, rest = np.concatenate([x[:units], y]) * roots, 0.0
+        a, b = weighted_points(self.problem)
+        units, both, rest = len(a), np.concatenate([a, b]), 0.0
         if both.shape[1] > units:
             lower = np.linalg.qr(both.T).R.T
             rest = 0.5 * float(np.sum(lower[units:, units:] ** 2))
             both = lower[:, :units]
-        for name, value in (("inputs", both[:units]), ("target", both[units:])):
+        for name, value in (("inputs", both[:units]), ("target", both[units:].T)):
             object.__setattr__(self, f"_{name}", self._padded(value))
         object.__setattr__(self, "_constant", rest)
 
@@ -102,7 +81,7 @@ class ProductObjective:
             for i in range(layers):
                 b[:, i], db[:, i] = last, dlast
                 last, dlast = w[:, i] @ b[:, i], dw[:, i] @ b[:, i] + w[:, i] @ db[:, i]
-            target = self._target[: self._units, : self._units]
+            target = self._target[: self._units, : self._units].T
             p, dp = signs * (np.sum(signs * last, 0) - target), signs * np.sum(signs * dlast, 0)
             for i in range(layers - 1, -1, -1):
                 out[:, i] = dp @ b[:, i].mT + p @ db[:, i].mT
@@ -149,7 +128,7 @@ class ProductObjective:
         return np.array(to_host(flat), dtype=np.float64).reshape(self._shape)
 
     def _padded(self, matrices: Array) -> Array:
-        """With rows and columns of zeros, as `tiles` wants them."""
+        """With rows and columns of zeros, as `tile_loops` wants them."""
         size = -(-self._units // ROWS) * ROWS
         found = np.zeros((*matrices.shape[:-2], size, size))
         found[..., : matrices.shape[-2], : matrices.shape[-1]] = matrices

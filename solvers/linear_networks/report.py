@@ -125,19 +125,17 @@ class _Data:
         self.facing = -target if start == "signs" else target
         self.size = float(np.linalg.norm(target, 2))
         variance = float(np.linalg.norm(sigma, 2))
-        mixed = self.facing + 0.618 * (self.size or 1.0) / (variance or 1.0) * sigma
+        unit, golden = self.size or 1.0, 0.5 * (5.0**0.5 - 1.0)
+        r, s = target / unit, sigma / (variance or 1.0)  # of norm 1: products do not overflow
+        mixed = self.facing / unit + golden * s
         basis = np.linalg.eigh(0.5 * (mixed + mixed.T))[1]
         self.pairs = np.array([np.sum(basis * (m @ basis), axis=0) for m in (self.facing, sigma)])
-
-        unit = self.size or 1.0
-        self.symmetric = _small("R symmetric", target - target.T, unit, "|R - R^T| / |R|")
-        product = target @ target.T - target.T @ target
-        self.normal = _small("R normal", product, unit**2, "|R R^T - R^T R| / |R|^2")
-        self.white = _small("Sigma = I", sigma - np.eye(self.units), 1.0, "|Sigma - I|")
+        self.symmetric = _small("R symmetric", r - r.T, "|R - R^T| / |R|")
+        self.normal = _small("R normal", r @ r.T - r.T @ r, "|R R^T - R^T R| / |R|^2")
+        self.white = _small("Sigma = I", sigma - np.eye(self.units), "|Sigma - I|")
         self.shared = _small(
             "shared eigenspaces of R and Sigma",
-            target @ sigma - sigma @ target,
-            unit * (variance or 1.0),
+            r @ s - s @ r,
             "|R Sigma - Sigma R| / (|R| |Sigma|)",
         )
         least = float(np.linalg.eigvalsh(sigma)[0])
@@ -153,7 +151,7 @@ class _Data:
         both may be undecided.
         """
         values, columns = np.linalg.eig(self.facing)
-        condition = float(np.linalg.cond(columns)) if columns.any() else inf
+        condition = float(np.linalg.cond(columns))
         verdict = "yes" if condition < 1e7 else "undecided" if condition < 1e14 else "no"
         self.diagonalizable = Hypothesis(
             "R diagonalizable", verdict, condition, "condition number of the eigenvectors"
@@ -173,7 +171,12 @@ class _Data:
     def begins(self, *kinds: Kind) -> Hypothesis:
         """That the start is one of these."""
         name = "W_i[0] = I" if kinds == ("identity",) else "W_i[0] = I, or -I for an odd number"
-        return judged(name, self.start in kinds, float(self.start in kinds), f"it is {self.start}")
+        return judged(
+            name,
+            self.start in kinds,
+            float(self.start in kinds),
+            f"1 if so; the start is {self.start}",
+        )
 
     def formulas(self) -> dict[str, float]:
         """The bound, and what is printed."""
@@ -205,8 +208,8 @@ def _positive(name: str, parts: Array, unit: float, unsure: float) -> Hypothesis
     return Hypothesis("eigenvalues > 0", verdict, least, phrase)
 
 
-def _small(name: str, matrix: Array, unit: float, phrase: str) -> Hypothesis:
-    number = float(np.max(np.abs(matrix))) / unit
+def _small(name: str, matrix: Array, phrase: str) -> Hypothesis:
+    number = float(np.max(np.abs(matrix)))
     return judged(name, number <= ROUNDING, number, f"{phrase}, largest entry")
 
 
@@ -316,9 +319,10 @@ def _corrected(data: _Data, step: float) -> list[Theorem]:
         )
         if lost:
             negative = (*negative, below)
-            level += f" = {sum(0.5 * s * lam**2 for lam, s in pairs if lam < -tiny):.6g}"
+            level += f" = {sum(0.5 * s * lam * lam for lam, s in pairs if lam < -tiny):.6g}"
         elif least > tiny:
-            sharpest = 2.0 / _sharpness_at_root(data.pairs, data.layers)
+            most = _sharpness_at_root(data.pairs, data.layers)
+            sharpest = 2.0 / most if most > 0 else inf
             positive = (*positive, below, _up_to(step, sharpest, "2 / sharpness at the limit"))
             if step <= limit:
                 rate = max(monotone_rate(lam, data.layers, step, s) for lam, s in pairs)
@@ -342,10 +346,11 @@ def _sharpness_at_root(pairs: Array, layers: int) -> float:
     """max over j, k of sigma_k sum_i lambda_j^(2(L-i)/L) lambda_k^(2(i-1)/L): for Sigma = I it is j
     = k, else directions that leave the common eigenspaces can be the steepest.
     """
-    root = pairs[0] ** (2.0 / layers)
     powers = np.arange(layers)
-    sums = np.power.outer(root, powers[::-1]) @ np.power.outer(root, powers).T
-    return float(np.max(sums * pairs[1]))
+    with np.errstate(over="ignore", invalid="ignore"):  # 0 times infinity beside an infinite entry
+        root = pairs[0] ** (2.0 / layers)
+        sums = np.power.outer(root, powers[::-1]) @ np.power.outer(root, powers).T
+        return float(np.nanmax(sums * pairs[1]))
 
 
 def _verdict(explanation: Explanation, data: _Data) -> str:

@@ -193,9 +193,9 @@ class Status(Enum):
         False,
     )
     PERIOD_TWO = (
-        "Period two: every second control is the same and two that follow each other differ, so "
-        "that more iterations change nothing. The step is too long for the minimum beside them: "
-        "take one below 2 / sharpness, the largest eigenvalue of the Hessian there.",
+        "Period two: every second control is the same, to 1e-9 of the distance between two that "
+        "follow each other, and so for some iterations. The step is too long for the minimum "
+        "beside them: take one below 2 / sharpness, the largest eigenvalue of the Hessian there.",
         False,
     )
     TWO_CYCLE = (

@@ -164,11 +164,12 @@ def _caption(cases: Sequence[xr.Dataset]) -> str:
         f"convex network is within {mean['rmse'][0, 1, 0] - mean['floor']:.4f} of the least RMSE "
         f"of all convex, nondecreasing functions on the training, {mean['floor']:.3f}. "
         f"The difference has less training error than it in {wins[0]} of {len(cases)} splits, "
-        f"and less test error in {wins[1]}; on all columns, against the convex network with columns "
-        "turned (1 - x where the value falls with x, without which a nondecreasing function "
-        f"cannot follow them), in {wins[2]} and {wins[3]}. Descents by LBFGS left projected "
+        f"and less test error in {wins[1]}; on all columns, against the convex network with "
+        "columns turned (1 - x where the value falls with x, which nondecreasing functions cannot "
+        f"follow), in {wins[2]} and {wins[3]}. Descents by LBFGS left projected "
         f"gradients up to {slack:.1g}: stationary points are not claimed. The paper expects low "
-        f"Lipschitz constants of its steps; here the difference is the steepest of all models in {steepest} of {2 * len(cases)} fits."
+        "Lipschitz constants of its steps; here the difference is the steepest of all models in "
+        f"{steepest} of {2 * len(cases)} fits."
     )
 
 

@@ -27,7 +27,7 @@ MARKERS = dict(zip(COLORS, "osDv^x", strict=True))
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     groups: dict[str, list[xr.Dataset]] = {}
-    for case in cases:
+    for case in sorted(cases, key=lambda case: int(case_parameters(case)["seed"])):
         groups.setdefault(str(case_parameters(case)["variant"]), []).append(case)
     figure, axes = new_figure(1, 2, width=11.0, height=5.2)
     left, right = axes[0]
@@ -39,6 +39,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             100 * ends[:, 1],
             100 * (ends[:, 0] - ends[:, 1]),
             MARKERS[variant],
+            markersize=10 if variant == "convex" else 6,
             color=color,
             markerfacecolor="none",
             markeredgewidth=1.6,
@@ -46,7 +47,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         )
     left.set_xlabel("epochs")
     left.set_ylabel("accuracy [%]")
-    left.set_ylim(85.0, 100.5)
+    lowest = min(float(case[part][-1]) for case in cases for part in ("train", "test"))
+    left.set_ylim(100 * lowest - 11.0, 100.5)
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.set_title("training solid, test dashed")
     right.axhline(0.0, color="#777777", linewidth=0.8)
@@ -97,14 +99,24 @@ def _caption(groups: Mapping[str, Sequence[xr.Dataset]]) -> str:
         f"squared error; {parameters['epochs']} epochs in batches of {parameters['batch']}, steps "
         f"{parameters['step']:g} with momentum {parameters['momentum']:g}, or Adam with "
         f"{parameters['adam_step']:g}; seeds {seeds}. Accuracy at the end, training/test in %, and "
-        f"gap in points (with standard deviations over seeds where there are several): {rows}."
+        f"gap in points (standard deviations over the seeds): {rows}."
     ]
     if "convex" in ends:
-        base = ends["convex"].mean(axis=0)
-        for variant, found in ends.items():
-            if variant != "convex":
-                test, gap = _against(found.mean(axis=0), base)
-                sentences.append(f"Against convex, {variant}: test {test:+.1f}, gap {gap:+.1f}.")
+        compared = ", ".join(
+            f"{variant} {_against(found, ends['convex'])}"
+            for variant, found in ends.items()
+            if variant != "convex"
+        )
+        sentences.append(f"Points more than convex has, test and gap: {compared}.")
+        gaps = {variant: float(-np.diff(found.mean(axis=0))[0]) for variant, found in ends.items()}
+        largest = max(gaps.values()) - gaps["convex"]
+        if largest < 1.0:
+            sentences.append(
+                f"No gap is more than {largest:.2f} points larger: that the test is nearly as good "
+                "as the training is not convexity's alone."
+            )
+    image = 100.0 / round(0.25 * int(first[0].attrs["samples"]))
+    sentences.append(f"One image of a test is {image:.2f} points.")
     apart = [name for name in ("unconstrained", "convex by Adam") if name not in ends]
     sentences.append(
         'From "convex" to "unconstrained" only the set changes, to "convex by Adam" only the steps'
@@ -116,17 +128,24 @@ def _caption(groups: Mapping[str, Sequence[xr.Dataset]]) -> str:
 
 
 def _row(found: np.ndarray) -> str:
-    gaps = found[:, 0] - found[:, 1]
-    columns = (found[:, 0], found[:, 1], gaps)
-    if len(found) == 1:
-        return "{:.2f}/{:.2f}, gap {:.2f}".format(*(column[0] for column in columns))
-    pairs = [f"{column.mean():.2f} +- {column.std(ddof=1):.2f}" for column in columns]
-    return "{}/{}, gap {}".format(*pairs)
+    """Means, and standard deviations where there are several seeds."""
+    columns = np.column_stack([found, found[:, 0] - found[:, 1]])
+    mean = "{:.2f}/{:.2f}, gap {:.2f}".format(*columns.mean(axis=0))
+    if len(columns) == 1:
+        return mean
+    return mean + " (+- {:.2f}/{:.2f}, {:.2f})".format(*columns.std(axis=0, ddof=1))
 
 
-def _against(found: np.ndarray, base: np.ndarray) -> tuple[float, float]:
-    """By how much the test accuracy and the gap are larger."""
-    return float(found[1] - base[1]), float((found[0] - found[1]) - (base[0] - base[1]))
+def _against(found: np.ndarray, base: np.ndarray) -> str:
+    """By how much test accuracy and gap are larger: the means of the differences seed by seed, and
+    their standard deviations.
+    """
+    test, gap = found[:, 1], found[:, 0] - found[:, 1]
+    if len(found) != len(base):
+        return f"{test.mean() - base[:, 1].mean():+.2f}, {gap.mean() + np.diff(base).mean():+.2f}"
+    more = np.column_stack([test - base[:, 1], gap - (base[:, 0] - base[:, 1])])
+    words = "{:+.2f}, {:+.2f}".format(*more.mean(axis=0))
+    return words if len(more) == 1 else words + " (+- {:.2f}, {:.2f})".format(*more.std(0, ddof=1))
 
 
 @study(

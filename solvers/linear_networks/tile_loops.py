@@ -62,16 +62,18 @@ def _tile(vectors: int, transposed: bool) -> Any:
         ]
         for one in chain.from_iterable(sums):
             builder.store(ir.Constant(_VECTOR, [0.0] * ROWS), one)
-        with cgutils.for_range(builder, size) as loop:
-            k = loop.index
-            rights = [
-                builder.load(vector_at(b, k, moved(j, ROWS * v)), align=8) for v in range(vectors)
-            ]
-            for r in range(ROWS):
-                left = _repeated(builder, builder.load(at(a, moved(i, r), k)))
-                for right, one in zip(rights, sums[r], strict=True):
-                    product = builder.fmul(left, right, flags=_FUSED)
-                    builder.store(builder.fadd(product, builder.load(one), flags=_FUSED), one)
+        zero, four = (ir.Constant(size.type, number) for number in (0, ROWS))
+        with cgutils.for_range_slice(builder, zero, size, four) as (first, _):
+            for k in (moved(first, by) for by in range(ROWS)):
+                rights = [
+                    builder.load(vector_at(b, k, moved(j, ROWS * v)), align=8)
+                    for v in range(vectors)
+                ]
+                for r in range(ROWS):
+                    left = _repeated(builder, builder.load(at(a, moved(i, r), k)))
+                    for right, one in zip(rights, sums[r], strict=True):
+                        product = builder.fmul(left, right, flags=_FUSED)
+                        builder.store(builder.fadd(product, builder.load(one), flags=_FUSED), one)
         for v in range(vectors):
             block = [builder.load(sums[r][v]) for r in range(ROWS)]
             row, column = i, moved(j, ROWS * v)
