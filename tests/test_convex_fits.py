@@ -280,6 +280,13 @@ def test_hypotheses_that_fail_are_named():
     assert good == HessianBounds(1.0, 0.5, sampled=True)
     assert [h.verdict for h in convex_hypotheses([1, 1], good)] == ["undecided"] * 2 + ["yes"]
     assert "sampled" in convex_hypotheses([1, 1], good)[0].phrase
+    line = HessianBounds(1.0, np.inf)
+    for refused in (
+        lambda: convex_hypotheses([1.0, 1.0], line),
+        lambda: decomposition(saddle, [1.0, 1.0], line),
+    ):
+        with pytest.raises(ValueError, match=r"bounds\.mixed must be a number for n = 2"):
+            refused()
     with pytest.raises(ValueError, match="symmetric"):
         sampled_bounds(np.array([[[1.0, 2.0], [0.0, 1.0]]]))
 
@@ -418,5 +425,7 @@ def test_maps_that_have_no_factors_near_the_identity():
         straight_path(lambda x: -x, 0.0, 1.0)
     with pytest.raises(ValueError, match="the image of g_t"):
         straight_path(lambda x: 2 * x, 0.0, 1.0).backward(0.5, np.array([2.0]))
+    with pytest.raises(ValueError, match="the image of g_t"):
+        straight_path(lambda x: 2 * x, 0.0, 1.0).backward(0.5, np.array([np.nan]))
     with pytest.raises(ValueError, match="layers must be at least 1"):
         flow_factors(linear_flow(1.0), 0)
