@@ -44,6 +44,26 @@ def test_values_and_gradients_are_those_of_the_objective(rng, case):
         np.testing.assert_allclose(masked, rows * pairs.trained, rtol=0, atol=1e-13 * scale)
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_units_on_their_kink_do_not_act(rng, size):
+    """x = 0 and b = 0: V x - b = 0 exactly, in the loops, the reference and the objective."""
+    pairs, (start, *_) = posed(rng, size, size, 2, 9, 1, False)
+    pairs = Pairs(np.zeros((size, 9)), pairs.y, 2, size)
+    start = start.replaced(**{f"{part}.bias1": 0 * start[f"{part}.bias1"] for part in "rs"})
+    found = pairs.gradients(pairs.rows(start))[1]
+    assert np.count_nonzero(found) == 1  # that of d
+    np.testing.assert_allclose(found, pairs.gradients_in_numpy(pairs.rows(start))[1], rtol=1e-13)
+    _, gradient = discretize(pairs.problem).value_and_gradient(start)
+    np.testing.assert_allclose(found, pairs.rows(gradient), rtol=1e-13)
+
+
+def test_few_samples_are_added_to_fill_groups(rng):
+    for units, layers, samples in ((3, 40, 1025), (1, 10, 201), (1, 10, 4099), (5, 3, 1000)):
+        pairs = Pairs(rng.uniform(size=(units, samples)), np.zeros((1, samples)), layers)
+        groups, _, length = pairs._data.shape
+        assert samples <= groups * length <= 1.2 * samples
+
+
 @pytest.mark.parametrize("case", [CASES[0], CASES[1]])
 def test_training_makes_the_iterates_of_fixed_step(rng, case):
     pairs, starts = posed(rng, *case)
@@ -87,6 +107,8 @@ def test_status_follows_the_residual():
     assert fits[40].status == ("falling",)
     assert fits[40].kkt_residual[0] > 1e-3
     assert fits[4000].kkt_residual[0] < fits[40].kkt_residual[0]
+    rested = fit_convex(X, Y, layers=2, seeds=[0], iterations=4000, gtol=1e-300)
+    assert rested.status == ("not stationary",)
     assert fit_convex(X, Y, 2, seeds=[0], iterations=40, gtol=1.0).status == ("stationary",)
     with np.errstate(all="raise"):
         wild = fit_convex(X, Y, layers=2, seeds=[0, 1], step=1e3, iterations=4000)

@@ -67,10 +67,10 @@ class Pairs:
         if identity_inputs:
             self.views(self.trained[None])[0][:] = 0.0
         self.trained[-1] = float(offset)
-        most = max(GROUP // (2 * (layers + 1) * n), 32)
-        groups = -(-samples // most)
         unit = 8 if samples < 8 * 24 else 32  # of vectors, and of those that a loop takes at once
-        length = unit * -(-samples // (unit * groups))
+        units = -(-samples // unit)
+        groups = -(-units // max(GROUP // (2 * (layers + 1) * n * unit), 1))
+        length = unit * -(-units // groups)
         rows = np.concatenate([x, y, np.full((1, samples), 1.0 / samples)])
         rows = np.pad(rows, ((0, 0), (0, groups * length - samples)))
         self._data = _aligned(rows.reshape(len(rows), groups, length).swapaxes(0, 1))

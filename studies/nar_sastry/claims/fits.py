@@ -11,9 +11,9 @@ from ..bias_gradients import bias_ratio
 from ..plateaus import figure_4, plateaus, projected_rmse
 from .common import PAPER
 
-PERFECT, FELL = 5e-5, 1e-3
-"""Below the first a fit counts as perfect; between the two it was still falling when it was
-stopped.
+PERFECT, SMALL = 5e-5, 1e-3
+"""Below the first a fit counts as perfect. Between the two the ledger has it still falling: it goes
+up and down with the momentum, and is below the first after four times as many iterations.
 """
 
 
@@ -106,7 +106,7 @@ def between(fit: ConvexFit, low: float = 0.0, high: float = PERFECT) -> int:
         "d trained, [0, .5]: perfect": 1,
         "d trained, [0, .5]: at .05207": 13,
         "d trained, [0, 1]: perfect": 14,
-        "d trained, [0, 1]: falling": 3,
+        "d trained, [0, 1]: 5e-5 to 1e-3": 3,
         "d trained, [0, 1]: .0841 to .0905": 3,
     },
     tolerance={
@@ -120,7 +120,7 @@ def between(fit: ConvexFit, low: float = 0.0, high: float = PERFECT) -> int:
         "d trained, [0, .5]: perfect": 1,
         "d trained, [0, .5]: at .05207": 1,
         "d trained, [0, 1]: perfect": 1,
-        "d trained, [0, 1]: falling": 1,
+        "d trained, [0, 1]: 5e-5 to 1e-3": 1,
         "d trained, [0, 1]: .0841 to .0905": 1,
     },
     reason="one seed: the order of summation decides about single ones; slope and Lipschitz "
@@ -148,7 +148,7 @@ def trained() -> dict[str, float]:
         "d trained, [0, .5]: perfect": between(low_d),
         "d trained, [0, .5]: at .05207": near(low_d, two),
         "d trained, [0, 1]: perfect": between(high_d),
-        "d trained, [0, 1]: falling": between(high_d, PERFECT, FELL),
+        "d trained, [0, 1]: 5e-5 to 1e-3": between(high_d, PERFECT, SMALL),
         "d trained, [0, 1]: .0841 to .0905": between(high_d, 0.0841, 0.0906),
     }
 
