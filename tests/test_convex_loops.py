@@ -116,17 +116,6 @@ def test_status_follows_the_residual():
     assert np.all(np.isfinite(wild.rmse))
 
 
-def test_lag_puts_momentum_off():
-    first, second = (fit_convex(X, Y, 2, seeds=[1], iterations=k, lag=4) for k in (3, 4))
-    plain = FixedStep(0.02, max_iterations=4, gtol=1e-300)
-    start = convex_start(
-        first.problem, np.random.default_rng(1), (0, 0.5), weights=0.05, readout=1.0
-    )
-    run = minimize(first.problem, plain, initial=start, raise_on_failure=False)
-    np.testing.assert_allclose(second.history[0], run.history["objective"], rtol=1e-12)
-    np.testing.assert_array_equal(first.history[0], second.history[0, :-1])
-
-
 def test_interrupted_fits_come_back(monkeypatch):
     train, calls = Pairs.train, []
 

@@ -276,7 +276,7 @@ def pair_steps(first, count, sizes, rows, rule, values, data, room):
 
         z = f + beta_k (f - before),   f <- min(max(z - step g(z), low), high)
 
-    of all pairs, beta_k = k / (k + 3), and 0 for k < 0; then the values and g at z = f.
+    of all pairs, beta_k = (k - 1) / (k + 2), and 0 for k = 0; then the values and g at z = f.
 
     sizes : (L, n, m, whether V = I is held, which spares its products and its derivatives)
     rows : f, before, z, g, each (K, D), the first two are read alone if count = 0
@@ -290,7 +290,7 @@ def pair_steps(first, count, sizes, rows, rule, values, data, room):
         now, old, z, g = flat[i], before[i], point[i], gradient[i]
         for k in range(first, first + count + 1):
             last = k == first + count
-            share = 0.0 if last else max(k, 0) / (max(k, 0) + 3.0)
+            share = 0.0 if last else max(k - 1, 0) / (k + 2.0)
             for j in range(now.size):
                 z[j] = now[j] + share * (now[j] - old[j])
                 g[j] = 0.0

@@ -122,8 +122,7 @@ class Pairs:
 
     def train(self, flat: Array, before: Array, step: float, first: int, count: int) -> Array:
         """Iterations first, ..., first + count - 1 of FixedStep(step, momentum="nesterov"), in
-        place: `flat` becomes x_(first + count), `before` the iterate before it.  For k < 0 there is
-        no momentum.
+        place: `flat` becomes x_(first + count), `before` the iterate before it.
 
         returns the values (K,) at the end
         """

@@ -100,7 +100,7 @@ def steps(factors, x, before, room, rule, out):
     factors : y_first, becomes the last y.  Without momentum that is the last x, and the array x is
         not used;  before : becomes the x before the last
     room : prefixes, target, costates, and slope (m, m)
-    rule : step;  momentum, beta_k, or < 0 for k / (k + 3);  first, as a number like these
+    rule : step;  momentum, beta_k, or < 0 for (k - 1) / (k + 2);  first, as a number like these
     out : (2, K) <- J(y_k), |dJ/dW(y_k)|;  left as it is behind the first that are not finite
     """
     prefixes, target, costates, slope = borrowed(room)
@@ -109,7 +109,7 @@ def steps(factors, x, before, room, rule, out):
     flat = slope.reshape(size)
     for k in range(out.shape[1]):
         out[0, k], total = forward(factors, prefixes, target, costates), 0.0
-        beta = (first + k + 1.0) / (first + k + 4.0) if momentum < 0.0 else momentum
+        beta = (first + k) / (first + k + 3.0) if momentum < 0.0 else momentum
         for p in range(factors.shape[0]):
             _start(p, layers, costates)
             w, b = borrowed(factors)[p], borrowed(prefixes)[p]

@@ -94,7 +94,7 @@ class ProductObjective:
         self, x: Array, before: Array, step: float, momentum: float | None, first: int, count: int
     ) -> tuple[Array, Array, Array, Array]:
         """Many steps of `FixedStep` in one call: see `SteppedObjective`."""
-        beta = first / (first + 3.0) if momentum is None else momentum
+        beta = max(first - 1, 0) / (first + 2.0) if momentum is None else momentum
         factors, earlier = self._factors(x + beta * (x - before)), self._factors(before)
         last = factors if momentum == 0.0 else self._factors(x)
         found = np.full((2, count), np.nan)

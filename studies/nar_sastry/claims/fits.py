@@ -93,7 +93,7 @@ def between(fit: ConvexFit, low: float = 0.0, high: float = PERFECT) -> int:
     statement="Training with the offset d held at 0 and with d trained: for biases in [0, .5] "
     "nearly no seed fits and 13 of 20 end at .05207, for [0, 1] 14 of 20 fit; with d = 0 five of "
     "the other six end at the best line through the origin, which is no plateau of NS-19. "
-    "Momentum is (k - 1) / (k + 2) at step k, that is k / (k + 3) of the step before.",
+    "Momentum is (k - 1) / (k + 2) at step k = 1, 2, ..., k / (k + 3) of the step before.",
     paper=PAPER,
     references={
         "d = 0, [0, .5]: perfect": 0,
@@ -131,7 +131,7 @@ def trained() -> dict[str, float]:
     """20 seeds, 10 + 10 layers, 40000 iterations of step .02, four times."""
     x, y = figure_4()
     low, high, low_d, high_d = (
-        fit_convex(x, y, biases=(0.0, top), offset=offset, lag=1)
+        fit_convex(x, y, biases=(0.0, top), offset=offset)
         for offset in (False, True)
         for top in (0.5, 1.0)
     )
