@@ -108,8 +108,8 @@ def _caption(cases: Sequence[xr.Dataset]) -> str:
         "Gradient descent of a product of L numbers against lambda. Above: the distance of w_i "
         "from lambda^(1/L), all w_i = 1 at the start, and the bound rho^k |1 - lambda^(1/L)|, "
         f"which no iterate exceeds by more than {max(above, 0.0):.1e} of it while it is above "
-        "1e-12. The late factor is 1 - delta sigma L lambda^(2(L-1)/L): that of the bound for lambda < 1, better for lambda > "
-        "1, where rho is the first step's."
+        "1e-12. The late factor is 1 - delta sigma L lambda^(2(L-1)/L): that of the bound for "
+        "lambda < 1, better for lambda > 1, where rho is the first step's."
     ]
     if negative:
         signs = ", ".join(
@@ -129,9 +129,8 @@ def _caption(cases: Sequence[xr.Dataset]) -> str:
         )
         again = ", where rounding then breaks the symmetry and |w| grows again" if grown else ""
         words.append(
-            "Below left: for a negative lambda w_i goes to 0, geometrically for L = 2"
-            f"{again}, for L > 2 like ((L-2) delta "
-            f"|lambda| k)^(-1/(L-2)): |w| over that law at the end is {laws}. Below right: with an "
+            f"Below left: for a negative lambda w_i goes to 0, geometrically for L = 2{again}, for "
+            f"L > 2 like ((L-2) delta |lambda| k)^(-1/(L-2)): |w| over that law at the end is {laws}. Below right: with an "
             "odd number of w_i = -1 at the start the losses (lines) are those of |lambda| from "
             f"the identity (circles); the largest difference of |w_i| in all iterations: {signs}."
         )
