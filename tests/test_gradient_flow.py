@@ -166,6 +166,7 @@ def test_where_j_is_not_finite_the_velocity_is_nan():
         assert np.isnan(found[:, 0]).all()
         assert np.isfinite(found[:, 1]).all()
     assert flow.values(states)[0] == np.inf
+    assert np.isnan(flow.velocity(1e-25 * states, {}, 0.0)[:, 0]).all()  # products, not states
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,7 @@ from continuum import L1, LearningProblem, NeuralODE2, TimeMesh, tanh
 from solvers import FixedStep, discretize, minimize
 from solvers.linear_networks import (
     NotResolved,
+    ProductObjective,
     as_control,
     balanced_factors,
     critical_step,
@@ -201,6 +202,17 @@ def test_a_step_that_follows_the_state(rng):
     np.testing.assert_allclose(matrices(run.control), 3 ** (1 / 6), rtol=0, atol=1e-13)
     with pytest.raises(ValueError, match="no step follows"):
         step(1, as_control(problem, np.zeros((5, 3, 3))))
+
+
+@pytest.mark.parametrize("units", [2, 4])
+@pytest.mark.parametrize("size", [1e55, 1e80, 1e110])
+def test_hessians_that_are_too_large(units, size):
+    """Dense and by Lanczos' method: at 1e55 the entries, 1e220, are finite."""
+    problem = deep_linear(np.eye(units), 3)
+    large = as_control(problem, np.full((3, units, units), size))
+    for objective in (problem, ProductObjective(problem)):
+        with pytest.raises(ValueError, match="Hessian at this control"):
+            sharpness(objective, large)
 
 
 def test_bad_input(rng):

@@ -99,11 +99,14 @@ class GradientFlow(Network):
         space, columns = self.objective.space, []
         for m in range(f.shape[1]):
             x, direction = f[:, m], space.unflatten(along[:, m])
+            nothing = namespace(x).full_like(x, np.nan)
             try:
-                found = space.flatten(function(space.unflatten(x), direction))
+                with np.errstate(over="ignore", invalid="ignore"):
+                    found = -space.flatten(function(space.unflatten(x), direction))
             except SolveError:
-                found = namespace(x).full_like(x, np.nan)
-            columns.append(-found)
+                found = nothing
+            finite = bool(namespace(x).all(namespace(x).isfinite(found)))
+            columns.append(found if finite else nothing)
         return namespace(f).stack(columns, axis=1)
 
 

@@ -19,6 +19,7 @@ from continuum.problem import LearningProblem
 
 from ..descent.objective import Composite, Objective
 from ..descent.run import composite
+from ..run.solution import SolveError
 from .problems import covariance_root
 
 DENSE = 32
@@ -58,13 +59,21 @@ class _Symmetric:
 
     def __call__(self, x: Array) -> Array:
         x = np.ravel(x)
-        y = np.ravel(self.product(x))
-        if not np.all(np.isfinite(y)):
-            raise ValueError("the Hessian at this control has entries that are infinite or NaN")
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                y = np.ravel(self.product(x))
+                size = float(np.linalg.norm(y))
+        except SolveError as error:
+            raise ValueError(f"there is no Hessian at this control: {error}") from None
+        if not np.isfinite(size):
+            raise ValueError(
+                "the Hessian at this control has entries that are infinite or NaN, or too large to "
+                "be squared"
+            )
         length = float(np.linalg.norm(x))
         if length > 0:
             self.most = max(self.most, float(x / length @ (y / length)))
-            self.scale = max(self.scale, float(np.linalg.norm(y)) / length)
+            self.scale = max(self.scale, size / length)
         self.products += 1
         return y
 
@@ -134,7 +143,7 @@ def sharpness(
     rtol : the residual |H x - mu x| / |mu| that Lanczos' method ends with
     rng : for its first vector, that of seed 0 if None
     raises NotResolved if it does not end; ValueError for a control of another space, or where the
-        Hessian is not finite
+        Hessian is not finite, or has entries that are too large to be squared
     """
     objective = composite(problem).objective
     control = objective.space.check("control", control)

@@ -107,9 +107,9 @@ def _caption(cases: Sequence[xr.Dataset]) -> str:
     words = [
         "Gradient descent of a product of L numbers against lambda. Above: the distance of w_i "
         "from lambda^(1/L), all w_i = 1 at the start, and the bound rho^k |1 - lambda^(1/L)|, "
-        f"which no iterate exceeds by more than {max(above, 0.0):.1e} of it. The late factor is 1 "
-        "- delta sigma L lambda^(2(L-1)/L): that of the bound for lambda < 1, better for lambda > "
-        "1, where rho is the first step's."
+        f"which no iterate exceeds by more than {max(above, 0.0):.1e} of it while it is above "
+        "1e-12. The late factor is 1 - delta sigma L lambda^(2(L-1)/L): that of the bound for "
+        "lambda < 1, better for lambda > 1, where rho is the first step's."
     ]
     if negative:
         signs = ", ".join(
@@ -122,10 +122,15 @@ def _caption(cases: Sequence[xr.Dataset]) -> str:
             for case in negative
             if int(case_parameters(case)["layers"]) > 2
         )
+        grown = any(
+            int(case_parameters(case)["layers"]) == 2
+            and float(case["weight"][-1]) > 10.0 * float(case["weight"].min())
+            for case in negative
+        )
+        again = ", where rounding then breaks the symmetry and |w| grows again" if grown else ""
         words.append(
-            "Below left: for a negative lambda w_i goes to 0, geometrically for L = 2, where "
-            "rounding then breaks the symmetry and |w| grows again, for L > 2 like ((L-2) delta "
-            f"|lambda| k)^(-1/(L-2)): |w| over that law at the end is {laws}. Below right: with an "
+            f"Below left: for a negative lambda w_i goes to 0, geometrically for L = 2{again}, for "
+            f"L > 2 like ((L-2) delta |lambda| k)^(-1/(L-2)): |w| over that law at the end is {laws}. Below right: with an "
             "odd number of w_i = -1 at the start the losses (lines) are those of |lambda| from "
             f"the identity (circles); the largest difference of |w_i| in all iterations: {signs}."
         )

@@ -218,7 +218,7 @@ def _caption(cases: Sequence[xr.Dataset]) -> str:
         fits = int(np.sum((above == Outcome.HERE) | (above == Outcome.ELSEWHERE)))
         silent.append(
             f"{name}, by {values['axis']}: {counts}; above the bound {fits} of "
-            f"{len(above)} converged"
+            f"{len(above)} converged to factors of R"
         )
     return (
         "What gradient descent does with a step.  By depth: from the identity, W* the root of R in "
