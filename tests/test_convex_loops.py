@@ -104,6 +104,14 @@ def test_fits_say_what_their_networks_do(rng):
     assert "r1.weight1" in fit.controls[0]  # hidden != n: V is trained
 
 
+def test_offsets_are_held_at_0():
+    fit = fit_convex(X, Y + 1.0, layers=2, seeds=[0], iterations=60, offset=False)
+    (f,) = fit.networks
+    assert f.value([0.0])[0] == 0.0
+    assert np.sqrt(np.mean((f.value(X) - Y - 1.0) ** 2)) == pytest.approx(fit.rmse[0], rel=1e-12)
+    assert "readout.mu" not in fit.controls[0]
+
+
 def test_status_follows_the_residual():
     fits = {k: fit_convex(X, Y, layers=2, seeds=[0], iterations=k) for k in (40, 4000)}
     assert fits[40].status == ("falling",)
