@@ -44,17 +44,19 @@ def test_values_and_gradients_are_those_of_the_objective(rng, case):
         np.testing.assert_allclose(masked, rows * pairs.trained, rtol=0, atol=1e-13 * scale)
 
 
+@pytest.mark.parametrize("held", [False, True])
 @pytest.mark.parametrize("size", [1, 2])
-def test_units_on_their_kink_do_not_act(rng, size):
+def test_units_on_their_kink_do_not_act(rng, size, held):
     """x = 0 and b = 0: V x - b = 0 exactly, in the loops, the reference and the objective."""
-    pairs, (start, *_) = posed(rng, size, size, 2, 9, 1, False)
-    pairs = Pairs(np.zeros((size, 9)), pairs.y, 2, size)
+    pairs, (start, *_) = posed(rng, size, size, 2, 9, 1, held)
+    pairs = Pairs(np.zeros((size, 9)), pairs.y, 2, size, identity_inputs=held)
     start = start.replaced(**{f"{part}.bias1": 0 * start[f"{part}.bias1"] for part in "rs"})
     found = pairs.gradients(pairs.rows(start))[1]
     assert np.count_nonzero(found) == 1  # that of d
     np.testing.assert_allclose(found, pairs.gradients_in_numpy(pairs.rows(start))[1], rtol=1e-13)
     _, gradient = discretize(pairs.problem).value_and_gradient(start)
-    np.testing.assert_allclose(found, pairs.rows(gradient), rtol=1e-13)
+    rows = pairs.rows(gradient) * pairs.trained
+    np.testing.assert_allclose(found, rows, rtol=1e-13)
 
 
 def test_few_samples_are_added_to_fill_groups(rng):
@@ -100,6 +102,14 @@ def test_fits_say_what_their_networks_do(rng):
         assert value == pytest.approx(fit.history[s, -1], rel=1e-12)
     assert np.all(fit.rmse < 0.1 * np.std(y))
     assert "r1.weight1" in fit.controls[0]  # hidden != n: V is trained
+
+
+def test_offsets_are_held_at_0():
+    fit = fit_convex(X, Y + 1.0, layers=2, seeds=[0], iterations=60, offset=False)
+    (f,) = fit.networks
+    assert f.value([0.0])[0] == 0.0
+    assert np.sqrt(np.mean((f.value(X) - Y - 1.0) ** 2)) == pytest.approx(fit.rmse[0], rel=1e-12)
+    assert "readout.mu" not in fit.controls[0]
 
 
 def test_status_follows_the_residual():
