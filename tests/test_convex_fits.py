@@ -135,6 +135,26 @@ def test_first_order_conditions_with_active_weights(rng):
         assert "2 of 2 entries on a bound" in str(found)
 
 
+@pytest.mark.parametrize("bend", [-1.0, 1.0])
+def test_biases_on_their_bound(bend):
+    """b = 0 with x >= 0: the unit acts everywhere, and b enters as an offset of -w b alone."""
+    x = np.linspace(0.5, 1.0, 6)
+    problem = convex_problem(
+        x, 2 * x + 0.1 * bend, 1, difference=False, offset=False, identity_inputs=True
+    )
+    blocks = {
+        "bias1": np.zeros((1, 1)),
+        "weight2": np.ones((1, 1, 1)),
+        "readout.W": np.ones((1, 1)),
+    }
+    found = kkt_residual(problem, problem.space.sample(**blocks))
+    # f = 2 x, so dJ / d(-b) = mean(f - y) = -bend / 10; leaving the bound makes f smaller
+    assert found.active["bias1"].all()
+    assert found.free["bias1"] == 0.0
+    assert found.wrong_sign["bias1"] == pytest.approx(max(-0.1 * bend, 0.0), rel=1e-12)
+    assert found.outside == 0.0
+
+
 def test_residual_is_that_of_the_projected_step(rng):
     problem = convex_problem(rng.uniform(size=(2, 9)), rng.uniform(size=9), 3, hidden=2)
     control = convex_start(problem, rng, weights=(0.0, 0.5))
@@ -228,6 +248,8 @@ def test_the_split_is_supermodular_where_that_of_the_paper_is_not(rng):
     # alpha' = 0: r has the floor of f
     papers = Decomposition(saddle, 0.1, 0.0, np.full(2, 0.1), bounds)
     assert supermodular_floor(on_grid(papers.r, 7)) == pytest.approx(0.5, rel=1e-12)
+    bent = decomposition(saddle, [3.0, -3.0], HessianBounds(1.0, 0.5), margin=0.1)
+    assert (bent.alpha, bent.mixed, bent.beta.tolist()) == (0.1, 0.0, [0.1, 3.1])
     with pytest.raises(ValueError, match="supermodularity is not shown: mixed must be at least 2"):
         decomposition(saddle, [3.0, 3.0], bounds, mixed=0.0)
     with pytest.raises(ValueError, match="convexity is not shown: alpha must be above 1"):
@@ -258,6 +280,13 @@ def test_hypotheses_that_fail_are_named():
     assert good == HessianBounds(1.0, 0.5, sampled=True)
     assert [h.verdict for h in convex_hypotheses([1, 1], good)] == ["undecided"] * 2 + ["yes"]
     assert "sampled" in convex_hypotheses([1, 1], good)[0].phrase
+    line = HessianBounds(1.0, np.inf)
+    for refused in (
+        lambda: convex_hypotheses([1.0, 1.0], line),
+        lambda: decomposition(saddle, [1.0, 1.0], line),
+    ):
+        with pytest.raises(ValueError, match=r"bounds\.mixed must be a number for n = 2"):
+            refused()
     with pytest.raises(ValueError, match="symmetric"):
         sampled_bounds(np.array([[[1.0, 2.0], [0.0, 1.0]]]))
 
@@ -386,6 +415,8 @@ def test_straight_factors_of_a_gradient_in_the_plane(rng):
 def test_maps_that_have_no_factors_near_the_identity():
     """x^4 / 4: h = x^3 has h'(0) = 0, and one factor is 1 from the identity for every L."""
     assert factor_floor(0.0, 3.0, 1000) == 1.0
+    assert factor_floor(1 / 16, 1.2, 4) == 0.5
+    assert factor_floor(1.0, 1.0, 4) == 0.0
     last = flow_factors(straight_path(lambda x: x**3, 0.0, 1.0), 20)[-1]
     assert seminorm(last, 0.0, 1e-6) == pytest.approx(1.0, abs=1e-9)
     with pytest.raises(ValueError, match="least must be finite and positive"):
@@ -394,5 +425,7 @@ def test_maps_that_have_no_factors_near_the_identity():
         straight_path(lambda x: -x, 0.0, 1.0)
     with pytest.raises(ValueError, match="the image of g_t"):
         straight_path(lambda x: 2 * x, 0.0, 1.0).backward(0.5, np.array([2.0]))
+    with pytest.raises(ValueError, match="the image of g_t"):
+        straight_path(lambda x: 2 * x, 0.0, 1.0).backward(0.5, np.array([np.nan]))
     with pytest.raises(ValueError, match="layers must be at least 1"):
         flow_factors(linear_flow(1.0), 0)

@@ -10,7 +10,7 @@ from solvers.convex_fits import fit as fits
 from solvers.convex_fits.pairs import Pairs
 
 CASES = [(1, 1, 10, 201, 1, True), (1, 3, 2, 5, 2, False), (3, 1, 3, 40, 2, False)]
-CASES += [(2, 2, 4, 601, 1, True), (4, 5, 3, 33, 3, False)]
+CASES += [(2, 2, 4, 601, 1, True), (1, 1, 3, 50, 1, False), (4, 5, 3, 33, 3, False)]
 """n, m, L, N, outputs, V = I held."""
 
 
@@ -31,6 +31,7 @@ def test_values_and_gradients_are_those_of_the_objective(rng, case):
     values, found = pairs.gradients(flat)
     other, reference = pairs.gradients_in_numpy(flat)
     np.testing.assert_allclose(values, other, rtol=1e-13)
+    reference = reference * pairs.trained
     np.testing.assert_allclose(found, reference, rtol=0, atol=1e-13 * np.abs(reference).max())
     objective, outputs = discretize(pairs.problem), case[4]
     for i, start in enumerate(starts):
@@ -41,6 +42,28 @@ def test_values_and_gradients_are_those_of_the_objective(rng, case):
         scale = np.abs(rows).max()
         masked = found[own] * pairs.trained
         np.testing.assert_allclose(masked, rows * pairs.trained, rtol=0, atol=1e-13 * scale)
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("size", [1, 2])
+def test_units_on_their_kink_do_not_act(rng, size, held):
+    """x = 0 and b = 0: V x - b = 0 exactly, in the loops, the reference and the objective."""
+    pairs, (start, *_) = posed(rng, size, size, 2, 9, 1, held)
+    pairs = Pairs(np.zeros((size, 9)), pairs.y, 2, size, identity_inputs=held)
+    start = start.replaced(**{f"{part}.bias1": 0 * start[f"{part}.bias1"] for part in "rs"})
+    found = pairs.gradients(pairs.rows(start))[1]
+    assert np.count_nonzero(found) == 1  # that of d
+    np.testing.assert_allclose(found, pairs.gradients_in_numpy(pairs.rows(start))[1], rtol=1e-13)
+    _, gradient = discretize(pairs.problem).value_and_gradient(start)
+    rows = pairs.rows(gradient) * pairs.trained
+    np.testing.assert_allclose(found, rows, rtol=1e-13)
+
+
+def test_few_samples_are_added_to_fill_groups(rng):
+    for units, layers, samples in ((3, 40, 1025), (1, 10, 201), (1, 10, 4099), (5, 3, 1000)):
+        pairs = Pairs(rng.uniform(size=(units, samples)), np.zeros((1, samples)), layers)
+        groups, _, length = pairs._data.shape
+        assert samples <= groups * length <= 1.2 * samples
 
 
 @pytest.mark.parametrize("case", [CASES[0], CASES[1]])
@@ -81,27 +104,26 @@ def test_fits_say_what_their_networks_do(rng):
     assert "r1.weight1" in fit.controls[0]  # hidden != n: V is trained
 
 
+def test_offsets_are_held_at_0():
+    fit = fit_convex(X, Y + 1.0, layers=2, seeds=[0], iterations=60, offset=False)
+    (f,) = fit.networks
+    assert f.value([0.0])[0] == 0.0
+    assert np.sqrt(np.mean((f.value(X) - Y - 1.0) ** 2)) == pytest.approx(fit.rmse[0], rel=1e-12)
+    assert "readout.mu" not in fit.controls[0]
+
+
 def test_status_follows_the_residual():
     fits = {k: fit_convex(X, Y, layers=2, seeds=[0], iterations=k) for k in (40, 4000)}
     assert fits[40].status == ("falling",)
     assert fits[40].kkt_residual[0] > 1e-3
     assert fits[4000].kkt_residual[0] < fits[40].kkt_residual[0]
+    rested = fit_convex(X, Y, layers=2, seeds=[0], iterations=4000, gtol=1e-300)
+    assert rested.status == ("not stationary",)
     assert fit_convex(X, Y, 2, seeds=[0], iterations=40, gtol=1.0).status == ("stationary",)
     with np.errstate(all="raise"):
         wild = fit_convex(X, Y, layers=2, seeds=[0, 1], step=1e3, iterations=4000)
     assert wild.status == ("not finite",) * 2
     assert np.all(np.isfinite(wild.rmse))
-
-
-def test_lag_puts_momentum_off():
-    first, second = (fit_convex(X, Y, 2, seeds=[1], iterations=k, lag=4) for k in (3, 4))
-    plain = FixedStep(0.02, max_iterations=4, gtol=1e-300)
-    start = convex_start(
-        first.problem, np.random.default_rng(1), (0, 0.5), weights=0.05, readout=1.0
-    )
-    run = minimize(first.problem, plain, initial=start, raise_on_failure=False)
-    np.testing.assert_allclose(second.history[0], run.history["objective"], rtol=1e-12)
-    np.testing.assert_array_equal(first.history[0], second.history[0, :-1])
 
 
 def test_interrupted_fits_come_back(monkeypatch):

@@ -62,9 +62,23 @@ def test_ten_scalar_layers_have_up_to_eleven_pieces_and_a_pair_twenty_one(rng):
     # a kink at the end of the domain is none inside it
     end = ConvexNetwork(np.ones((1, 1, 1)), np.zeros((1, 1)), np.ones((1, 1, 1)), [1.0])
     assert [end.slopes.tolist(), *map(list, end.gradient_range)] == [[2.0], [2.0], [2.0]]
+    late = ConvexNetwork(end.weight1, [[-1.0]], end.weight2, [1.0], domain=(0.0, 1.0))
+    assert [late.slopes.tolist(), late.lipschitz, *map(list, late.gradient_range)] == [
+        [1.0],
+        1.0,
+        [1.0],
+        [1.0],
+    ]
     double = ConvexNetwork(np.ones((1, 2, 1)), np.full((1, 2), -0.3), np.ones((1, 1, 2)), [1.0])
     np.testing.assert_allclose(double.segments, [[0, 0.3], [0.3, np.inf]], atol=1e-15)
     assert double.slopes.tolist() == [1.0, 3.0]
+    # kinks that differ by rounding
+    near = ConvexNetwork(
+        np.ones((1, 2, 1)), [[-0.3, -(0.1 + 0.2)]], np.ones((1, 1, 2)), [1.0], domain=(0.0, 1.0)
+    )
+    assert near.slopes.tolist() == [1.0, 3.0]
+    one, other = (ConvexNetwork(end.weight1, [[-b]], end.weight2, [1.0]) for b in (0.3, 0.1 + 0.2))
+    assert ConvexDifference(one, other).slopes.tolist() == [0.0]
 
 
 def test_kinks_beyond_all_numbers_are_left_out():

@@ -71,7 +71,7 @@ class Stepped(Smooth):
         values, norms = np.empty(count), np.empty(count)
         self.asked = [*getattr(self, "asked", []), (first, count)]
         for i in range(count):
-            beta = (first + i) / (first + i + 3) if momentum is None else momentum
+            beta = max(first + i - 1, 0) / (first + i + 2) if momentum is None else momentum
             y = x + beta * (x - before)
             values[i], g = self.at(y)
             norms[i] = np.sqrt(np.sum(g * g))
@@ -101,7 +101,7 @@ def by_hand(objective, step, beta, count, project=lambda x: x, start=(1.0, 1.0))
 BETAS = {
     None: lambda k: 0.0,
     0.9: lambda k: 0.9,
-    "nesterov": lambda k: k / (k + 3),
+    "nesterov": lambda k: max(k - 1, 0) / (k + 2),
 }
 
 
@@ -125,10 +125,10 @@ def test_it_is_the_iteration(momentum, low):
     assert solution.statistics["iterations"] == 7
 
 
-def test_nesterov_begins_without_momentum_and_then_with_a_quarter():
+def test_nesterov_begins_with_two_plain_steps_and_then_with_a_quarter():
     objective = Smooth(np.array([1.0, 1.0]))
-    method = FixedStep(0.5, momentum="nesterov", max_iterations=2)
-    np.testing.assert_allclose(flat(descend(objective, method)), [0.1875] * 2, rtol=1e-15)
+    method = FixedStep(0.5, momentum="nesterov", max_iterations=3)
+    np.testing.assert_allclose(flat(descend(objective, method)), [0.09375] * 2, rtol=1e-15)
 
 
 def test_rows_of_a_run_with_momentum():
@@ -180,7 +180,7 @@ def test_batches_are_those_of_the_generator(rng):
             values.append(objective.at(x)[0])
         order = draws.permutation(5)
         for part in (order[:2], order[2:4], order[4:]) if epoch < 4 else ():
-            y = x + k / (k + 3) * (x - before)
+            y = x + max(k - 1, 0) / (k + 2) * (x - before)
             before, x, k = x, y - 0.05 * objective.batch(part).at(y)[1], k + 1
     np.testing.assert_allclose(flat(first), x, rtol=1e-14)
     np.testing.assert_allclose(first.history["objective"], values, rtol=1e-14)

@@ -24,7 +24,7 @@ def test_bowl(tmp_path):
 
 
 def test_theorem3(tmp_path):
-    words = {"theorem3": r"L times it at L = 8: e x, flow 1\.07.*from 0\.9.* to 1\.000.*no other"}
+    words = {"theorem3": r"at L = 8: e x, flow 1\.07.*shares 0\.9.* to 1\.000 of.*no other"}
     kinds = ["e x, flow", "x + x^3, straight", "gradient in the plane, straight", "x^3, straight"]
     grids = [{"kind": kinds, "doublings": 3, "points": 401}]
     e, cubic, plane, flat = check_pictures("theorem3", grids, words, tmp_path, "nar_sastry")

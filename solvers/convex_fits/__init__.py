@@ -19,7 +19,7 @@ from .flows import (
 )
 from .margin import MarginBound, spectral_margin_bound
 from .optimality import Stationarity, kkt_residual
-from .problems import convex_problem, convex_start, part_names
+from .problems import convex_problem, convex_start
 from .supermodular import nearest_representable, supermodular_floor
 
 __all__ = [
@@ -40,7 +40,6 @@ __all__ = [
     "kkt_residual",
     "linear_flow",
     "nearest_representable",
-    "part_names",
     "sampled_bounds",
     "spectral_margin_bound",
     "straight_path",

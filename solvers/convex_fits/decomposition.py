@@ -15,7 +15,8 @@ from ..theory.hypotheses import Hypothesis
 class HessianBounds:
     """D^2 f >= curvature I and d_i d_j f >= mixed for i != j, on a box.
 
-    mixed : inf for n = 1
+    curvature, mixed : the largest such numbers, for `convex_hypotheses`, whose "no" rests on them;
+        for `decomposition` smaller ones will do. mixed is inf for n = 1
     sampled : True if these are the least values at some points, which bound nothing in between
     """
 
@@ -43,17 +44,18 @@ def sampled_bounds(hessians: Array) -> HessianBounds:
 
 
 def convex_hypotheses(gradient: Array, bounds: HessianBounds) -> tuple[Hypothesis, ...]:
-    """What f needs to be represented by one convex residual network, in three hypotheses.
+    """What the paper's way to one convex residual network for f asks of f, in three hypotheses.
 
-    The networks (7) are convex, nondecreasing and supermodular, so f has to be. "C^2 and strictly
-    convex", as the paper says, is not enough: x^4 / 4 has no m > 0, so that the inverse of its
-    gradient is not Lipschitz (Theorem 3); (x - y)^2 + 3 (x + y) is not supermodular.
+    The networks (7) are convex, supermodular and increase in every x_j, so f has to. "C^2 and
+    strictly convex", as the paper says, is not enough: (x - y)^2 + 3 (x + y) is not supermodular,
+    and x^4 / 4 has no m > 0, so that the inverse of its gradient is not Lipschitz, as Theorem 3
+    needs it to be. m > 0 is a hypothesis of that theorem alone: a linear f is a network.
 
     gradient : of f at 0 (n,);  bounds : those that were sampled decide against a hypothesis, never
         for it
     """
     d = check_array("gradient", gradient, ("n",))
-    check_type("bounds", bounds, HessianBounds)
+    _check_bounds(bounds, len(d))
 
     def verdict(name: str, holds: bool, number: float, phrase: str) -> Hypothesis:
         if bounds.sampled:
@@ -113,14 +115,16 @@ def decomposition(
     supermodular, and asks beta > 0 alone.
 
     f : (n, N) -> (N,);  gradient : of f at 0 (n,);  bounds : of its Hessian on the box
-    margin : > 0; D^2 r >= margin I and d_j r(0) >= margin for the numbers that are chosen here
-    alpha, mixed (alpha'), beta : None for the least with this margin
-    raises ValueError for numbers with which a hypothesis is not shown, by its name
+    margin : > 0; D^2 r, D^2 s >= margin I and d_j r(0), d_j s(0) >= margin for the numbers that are
+        chosen here
+    alpha, mixed (alpha'), beta : None for numbers with this margin in both parts
+    raises ValueError for numbers with which a hypothesis is not shown, by its name, and for n > 1
+        with bounds.mixed = inf
     With bounds that were sampled, so are these statements.
     Source: Nar and Sastry (2018), section 3.1, corrected.
     """
     d = check_array("gradient", gradient, ("n",))
-    check_type("bounds", bounds, HessianBounds)
+    _check_bounds(bounds, len(d))
     margin = check_positive("margin", margin)
     if alpha is None:
         alpha = margin + max(0.0, -bounds.curvature)
@@ -148,3 +152,9 @@ def decomposition(
             f"{d[j]:g}, got {beta[j]:g}"
         )
     return Decomposition(f, alpha, mixed, beta, bounds)
+
+
+def _check_bounds(bounds: HessianBounds, units: int) -> None:
+    """Whether bounds of mixed derivatives are there if f has any."""
+    if check_type("bounds", bounds, HessianBounds).mixed == np.inf and units > 1:
+        raise ValueError(f"bounds.mixed must be a number for n = {units}, inf is for n = 1")

@@ -70,17 +70,17 @@ def fit_convex(
     iterations: int = 40_000,
     offset: bool = True,
     identity_inputs: bool | None = None,
-    lag: int = 0,
     gtol: float = 1e-6,
 ) -> ConvexFit:
     """Fits f_p = r_p - s_p + d_p, convex residual networks with the arguments of `convex_problem`,
     by
 
-        u_(k+1) = P(z - step grad J(z)),   z = u_k + beta_k (u_k - u_(k-1)),   beta_k = k / (k + 3),
+        u_(k+1) = P(z - step grad J(z)),   z = u_k + beta_k (u_k - u_(k-1)),
 
-    P the nearest point with W, V, b >= 0 and c >= 1e-3: the iterates of FixedStep(step,
-    momentum="nesterov"), all seeds in compiled loops.  They start at c = 1, d = 0, W = .05 / m and
-    b, then V where it is trained, drawn by default_rng(seed), r before s.
+    beta_k = (k - 1) / (k + 2) for k >= 1, P the nearest point with W, V, b >= 0 and c >= 1e-3: the
+    iterates of FixedStep(step, momentum="nesterov"), all seeds in compiled loops.  They start at c
+    = 1, d = 0, W = .05 / m and b, then V where it is trained, drawn by default_rng(seed), r before
+    s.
 
     x : (n, N), or (N,) for n = 1, entries >= 0, not all 0
     y : (P, N), or (N,) for P = 1
@@ -89,8 +89,6 @@ def fit_convex(
     seeds : whole numbers >= 0
     offset : whether d is trained, or held at 0
     identity_inputs : V = I held, where m = n; done there if None
-    lag : beta_k is that of k - lag, 0 before: with 1 it is (k - 1) / (k + 2). Which local minimum
-        a seed ends in may depend on it
     gtol : for the status alone, training does not stop
     raises ValueError, TypeError for arguments out of range, by name; Interrupted on Ctrl-C, with
         the fit so far as `partial`
@@ -119,7 +117,7 @@ def fit_convex(
         )
         for seed in numbers
     ]
-    run = _Training(rows, starts, check_count("lag", lag, 0))
+    run = _Training(rows, starts)
     try:
         run.go(step, iterations)
         return run.fit(gtol)
@@ -136,8 +134,8 @@ def fit_convex(
 class _Training:
     """The rows of all seeds on their way."""
 
-    def __init__(self, pairs: Pairs, starts: Sequence[Control], lag: int) -> None:
-        self.pairs, self.starts, self.lag = pairs, starts, lag
+    def __init__(self, pairs: Pairs, starts: Sequence[Control]) -> None:
+        self.pairs, self.starts = pairs, starts
         self.flat = np.concatenate([pairs.rows(start) for start in starts])
         self.good = self.flat.copy()
         self.history = [(0, self._by_seed(pairs.gradients(self.flat)[0]))]
@@ -151,7 +149,7 @@ class _Training:
         while done < iterations:
             row = min((done // every + 1) * every, iterations)
             count = min(longest, row - done)
-            found = pairs.train(self.flat, before, step, done - self.lag, count)
+            found = pairs.train(self.flat, before, step, done, count)
             done += count
             if done == row:
                 values = self._by_seed(found)

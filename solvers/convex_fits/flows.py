@@ -12,7 +12,7 @@ from continuum.checks import check_array, check_count, check_number, check_posit
 
 Map = Callable[[Array], Array]
 BISECTIONS = 64
-"""Halvings of an interval, after which its ends are neighbours."""
+"""Halvings of an interval, after which its ends are 5e-20 of its length apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ def linear_flow(generator: Array | float) -> MapPath:
 
 def increasing_path(forward: Callable[[float, Array], Array], low: float, high: float) -> MapPath:
     """A path of maps that increase on [low, high], entry by entry; inverses by bisection, to
-    rounding.
+    rounding of the larger of |low| and |high|.
 
     raises ValueError unless low < high, and by `backward` for points outside the image of g_t
     """
@@ -52,7 +52,7 @@ def increasing_path(forward: Callable[[float, Array], Array], low: float, high: 
     def backward(t: float, y: Array) -> Array:
         bottom, top = forward(t, np.array([low, high]))
         slack = 1e-12 * (top - bottom)
-        if np.any(y < bottom - slack) or np.any(y > top + slack):
+        if not np.all((y >= bottom - slack) & (y <= top + slack)):
             raise ValueError(f"y must lie in [{bottom:g}, {top:g}], the image of g_t")
         left, right = np.full(y.shape, low), np.full(y.shape, high)
         for _ in range(BISECTIONS):
@@ -123,7 +123,7 @@ def factor_floor(least: float, most: float, layers: int) -> float:
     if not 0 <= least <= most:
         raise ValueError(f"least must be in [0, {most:g}], got {least:g}")
     power = 1.0 / check_count("layers", layers)
-    return max(most**power - 1.0, 1.0 - least**power, 0.0)
+    return max(most**power - 1.0, 1.0 - least**power)
 
 
 def _factor(path: MapPath, start: float, end: float, y: Array) -> Array:

@@ -101,22 +101,75 @@ def _spread_back(v, h, p, first, a, r, out):
     return sum_rh, sum_pa
 
 
+@summing
+def _dot(a, b):
+    total = 0.0
+    for k in range(a.size):
+        total += a[k] * b[k]
+    return total
+
+
+@summing
+def _layer_of_one(own, bias, w, many, first, h, u, out):
+    """`_layer` for V = I, where u = own + bias; own is h unless many."""
+    if many:
+        for k in range(out.size):
+            a = max(own[k] + bias, 0.0)
+            u[k] = a
+            out[k] = (h[k] if first else out[k]) + w * a
+    else:
+        for k in range(out.size):
+            out[k] = own[k] + w * max(own[k] + bias, 0.0)
+
+
+@summing
+def _layer_of_one_back(own, bias, w, many, p, p_own, u, q, out):
+    """`_layer_back` for V = I: out <- p_own + r; p_own is p unless many.
+
+    returns the sums of r and p a
+    """
+    sum_r, sum_pa = 0.0, 0.0
+    if many:
+        for k in range(out.size):
+            a = max(own[k] + bias, 0.0)
+            r = q[k] + w * p[k] if a > 0.0 else 0.0
+            u[k] = a
+            out[k] = p_own[k] + r
+            sum_r += r
+            sum_pa += p[k] * a
+        return sum_r, sum_pa
+    for k in range(out.size):
+        kept = p[k] if own[k] + bias > 0.0 else 0.0
+        out[k] = p[k] + w * kept
+        sum_r += kept
+        sum_pa += kept * (own[k] + bias)
+    return w * sum_r, sum_pa
+
+
 @inlined
 def _forward(z, at, sizes, room, h, u):
     """h_l from h_0, in the rows of `room` from h on; z has V, b, W from `at` on.  The last unit of
     h comes last in V h and first in W a, so that one unit alone is one loop over the samples.
     """
-    layers, n, hidden = sizes
+    layers, n, hidden, identity = sizes
     last = n - 1
     V, b, W = at, at + layers * hidden * n, at + layers * hidden * (n + 1)
     for _ in range(layers):
         then = h + n
         for j in range(hidden):
             bias, first = z[b + j], j == 0
-            for i in range(last):
-                _add(z[V + i], room[h + i], i > 0, bias, u)
-            v, w = z[V + last], z[W + last * hidden + j]
-            _layer(v, room[h + last], n > 1, bias, w, first, u, room[then + last])
+            v, w, end, out = (
+                z[V + last],
+                z[W + last * hidden + j],
+                room[h + last],
+                room[then + last],
+            )
+            if identity:
+                _layer_of_one(room[h + j], bias, w, n > 1, first, end, u, out)
+            else:
+                for i in range(last):
+                    _add(z[V + i], room[h + i], i > 0, bias, u)
+                _layer(v, end, n > 1, bias, w, first, u, out)
             for i in range(last):
                 _spread(z[W + i * hidden + j], u, first, room[h + i], room[then + i])
             V += n
@@ -128,38 +181,46 @@ def _backward(z, g, at, sizes, room, h, p, u, q):
     """Adds the derivatives to g; `room` has h_0, ..., h_L from h on, and p_L, of those of L and L -
     1, in the rows from p + (L % 2) n on.
     """
-    layers, n, hidden = sizes
+    layers, n, hidden, identity = sizes
     last, end = n - 1, at + layers * hidden * (2 * n + 1)
     for layer in range(layers - 1, -1, -1):
         x, after, before = h + layer * n, p + (layer + 1) % 2 * n, p + layer % 2 * n
         b, W = at + layers * hidden * n + layer * hidden, end - (layers - layer) * n * hidden
         for j in range(hidden):
             V, bias, first = at + (layer * hidden + j) * n, z[b + j], j == 0
+            w = z[W + last * hidden + j]
+            h_last, p_last = room[x + last], room[after + last]
             for i in range(last):
-                _add(z[V + i], room[x + i], i > 0, bias, u)
                 _add(z[W + i * hidden + j], room[after + i], i > 0, 0.0, q)
-            v, w, h_i, p_i = (
-                z[V + last],
-                z[W + last * hidden + j],
-                room[x + last],
-                room[after + last],
-            )
-            sums = _layer_back(v, h_i, n > 1, bias, w, p_i, first, u, q, room[before + last])
-            g[b + j] += sums[0]
-            g[V + last] += sums[1]
-            g[W + last * hidden + j] += sums[2]
-            for i in range(last):
-                h_i, p_i = room[x + i], room[after + i]
-                more = _spread_back(z[V + i], h_i, p_i, first, u, q, room[before + i])
-                g[V + i] += more[0]
-                g[W + i * hidden + j] += more[1]
+            if identity:
+                h_i, p_i, out = room[x + j], room[after + j], room[before + j]
+                less = _layer_of_one_back(h_i, bias, w, n > 1, p_last, p_i, u, q, out)
+                g[b + j] += less[0]
+                g[W + last * hidden + j] += less[1]
+                for i in range(last):
+                    g[W + i * hidden + j] += _dot(room[after + i], u)
+            else:
+                for i in range(last):
+                    _add(z[V + i], room[x + i], i > 0, bias, u)
+                v, out = z[V + last], room[before + last]
+                sums = _layer_back(v, h_last, n > 1, bias, w, p_last, first, u, q, out)
+                g[b + j] += sums[0]
+                g[V + last] += sums[1]
+                g[W + last * hidden + j] += sums[2]
+                for i in range(last):
+                    h_i, p_i = room[x + i], room[after + i]
+                    more = _spread_back(z[V + i], h_i, p_i, first, u, q, room[before + i])
+                    g[V + i] += more[0]
+                    g[W + i * hidden + j] += more[1]
 
 
 @summing
-def _dot(a, b):
+def _read_back(weight, e, h, out):
+    """out <- weight e; returns the sum of e h."""
     total = 0.0
-    for k in range(a.size):
-        total += a[k] * b[k]
+    for k in range(out.size):
+        out[k] = weight * e[k]
+        total += e[k] * h[k]
     return total
 
 
@@ -180,7 +241,7 @@ def _pair(i, z, g, sizes, data, room, loaded):
     """The value of pair i at z (D,); its gradient goes to g, which is 0 before.  loaded : `room`
     has h_0 of the last group already
     """
-    layers, n, hidden = sizes
+    layers, n, hidden = sizes[:3]
     states, part_size = (layers + 1) * n, layers * hidden * (2 * n + 1)
     p, c, d, value = 2 * states, 2 * part_size, z.size - 1, 0.0
     u, q, e = room[p + 2 * n], room[p + 2 * n + 1], room[p + 2 * n + 2]
@@ -203,8 +264,8 @@ def _pair(i, z, g, sizes, data, room, loaded):
             sign, h = 1.0 - 2.0 * part, part * states
             for j in range(n):
                 at = c + part * n + j
-                g[at] += sign * _dot(e, room[h + layers * n + j])
-                _add(sign * z[at], e, False, 0.0, room[p + layers % 2 * n + j])
+                end, out = room[h + layers * n + j], room[p + layers % 2 * n + j]
+                g[at] += sign * _read_back(sign * z[at], e, end, out)
             _backward(z, g, part * part_size, sizes, room, h, p, u, q)
     return value
 
@@ -215,9 +276,9 @@ def pair_steps(first, count, sizes, rows, rule, values, data, room):
 
         z = f + beta_k (f - before),   f <- min(max(z - step g(z), low), high)
 
-    of all pairs, beta_k = k / (k + 3), and 0 for k < 0; then the values and g at z = f.
+    of all pairs, beta_k = (k - 1) / (k + 2), and 0 for k = 0; then the values and g at z = f.
 
-    sizes : (L, n, m)
+    sizes : (L, n, m, whether V = I is held, which spares its products and its derivatives)
     rows : f, before, z, g, each (K, D), the first two are read alone if count = 0
     rule : step, low, high (3, D), the step 0 for what is held
     values : (K,)
@@ -229,7 +290,7 @@ def pair_steps(first, count, sizes, rows, rule, values, data, room):
         now, old, z, g = flat[i], before[i], point[i], gradient[i]
         for k in range(first, first + count + 1):
             last = k == first + count
-            share = 0.0 if last else max(k, 0) / (max(k, 0) + 3.0)
+            share = 0.0 if last else max(k - 1, 0) / (k + 2.0)
             for j in range(now.size):
                 z[j] = now[j] + share * (now[j] - old[j])
                 g[j] = 0.0

@@ -52,7 +52,7 @@ class Pairs:
             identity_inputs=identity_inputs,
         )
         (self.units, samples), self.outputs = x.shape, len(y)
-        self.layers, self.hidden = layers, hidden
+        self.layers, self.hidden, self.identity_inputs = layers, hidden, identity_inputs
         self.x, self.y = x, y
         n, m = self.units, hidden
         self.part = layers * m * (2 * n + 1)
@@ -67,10 +67,10 @@ class Pairs:
         if identity_inputs:
             self.views(self.trained[None])[0][:] = 0.0
         self.trained[-1] = float(offset)
-        most = max(GROUP // (2 * (layers + 1) * n), 32)
-        groups = -(-samples // most)
         unit = 8 if samples < 8 * 24 else 32  # of vectors, and of those that a loop takes at once
-        length = unit * -(-samples // (unit * groups))
+        units = -(-samples // unit)
+        groups = -(-units // max(GROUP // (2 * (layers + 1) * n * unit), 1))
+        length = unit * -(-units // groups)
         rows = np.concatenate([x, y, np.full((1, samples), 1.0 / samples)])
         rows = np.pad(rows, ((0, 0), (0, groups * length - samples)))
         self._data = _aligned(rows.reshape(len(rows), groups, length).swapaxes(0, 1))
@@ -117,13 +117,12 @@ class Pairs:
         return space.sample(**{block.name: values[block.name] for block in space.trained})
 
     def gradients(self, flat: Array) -> tuple[Array, Array]:
-        """Values (K,) and gradients (K, D), those in what is held included."""
+        """Values (K,) and gradients (K, D); that in V is 0 where V = I is held."""
         return self._steps(flat, flat, 0.0, 0, 0)
 
     def train(self, flat: Array, before: Array, step: float, first: int, count: int) -> Array:
         """Iterations first, ..., first + count - 1 of FixedStep(step, momentum="nesterov"), in
-        place: `flat` becomes x_(first + count), `before` the iterate before it.  For k < 0 there is
-        no momentum.
+        place: `flat` becomes x_(first + count), `before` the iterate before it.
 
         returns the values (K,) at the end
         """
@@ -136,7 +135,8 @@ class Pairs:
         if count:
             self._rule[0] = step * self.trained
         point, found, values = np.empty_like(flat), np.empty_like(flat), np.empty(len(flat))
-        sizes, rows = (self.layers, self.units, self.hidden), (flat, before, point, found)
+        sizes = self.layers, self.units, self.hidden, self.identity_inputs
+        rows = flat, before, point, found
         pair_steps(first, count, sizes, rows, self._rule, values, self._data, self._room)
         return values, found
 

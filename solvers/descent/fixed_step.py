@@ -40,8 +40,8 @@ class FixedStep(Minimizer):
     gradient, and the projection on the admissible set.
 
     step : > 0, or a function of (k, x_k), x_k a Control
-    momentum : beta_k, a number in [0, 1), or "nesterov", k / (k + 3), so that x_1 is a plain step
-        and beta_1 = 1/4; None for none
+    momentum : beta_k, a number in [0, 1), or "nesterov", (k - 1) / (k + 2) for k >= 1, so that x_1
+        and x_2 are plain steps and beta_2 = 1/4; None for none
     batch : how many samples g sees, shuffled anew in each epoch, as in Adam; None for all.  A run
         on batches ends with Status.ITERATED, which claims no convergence and is no failure
     rng : Generator of the shuffling, that of seed 0 if None; a run draws from a copy of it
@@ -60,7 +60,8 @@ class FixedStep(Minimizer):
     proximal penalty, batch, monitor, and step is a number.
     raises ValueError, TypeError for numbers out of range; when used, for batches of an objective
         without samples
-    Source: Nar and Sastry (2018), (4); Nesterov, Soviet Math. Dokl. 27 (1983), for k / (k + 3).
+    Source: Nar and Sastry (2018), (4); Su, Boyd and Candes, J. Mach. Learn. Res. 17 (2016),
+        for this form of Nesterov's momentum.
     """
 
     keep_best: ClassVar[bool] = False
@@ -185,7 +186,7 @@ class _Steps:
 
     def _momentum(self) -> float:
         if self.method.momentum == "nesterov":
-            return self.made / (self.made + 3.0)
+            return max(self.made - 1, 0) / (self.made + 2.0)
         return float(self.method.momentum or 0.0)
 
     def _epochs(self, count: int) -> None:

@@ -72,7 +72,7 @@ class SteppedObjective(Objective, Protocol):
         first + count - 1, in flat coordinates of the space.
 
         x, before : x_first and the one before it, which is x_0 itself for first = 0; not written to
-        momentum : beta_k, 0 for none; None for beta_k = k / (k + 3)
+        momentum : beta_k, 0 for none; None for beta_k = (k - 1) / (k + 2), 0 for k = 0
         count : >= 1
         returns x_k for k = first + count, the one before it, and (count,) the values J(y_k) and the
             norms |g(y_k)|.  Numbers may become infinite or NaN, without an error or a warning: from

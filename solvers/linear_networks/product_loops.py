@@ -9,7 +9,7 @@ three products per layer, of matrices as they lie in memory.  All are padded wit
 and columns, as `tile_loops` wants them:
 
     factors (P, L, m, m);  prefixes (P, L + 1, m, m), prefixes[p, 0] = B_1;  target (m, m),
-    transposed;  costates (3, m, m), slope (m, m): room to work in.
+    transposed;  costates (3, m, m): room to work in.
 
 Overflow raises nothing here: a value or a slope that is not finite says so by itself.  The
 reference is `discretize(problem)`.
@@ -93,20 +93,23 @@ def _carried_on(y, x, before, slope, step, beta):
 
 
 @compiled
-def steps(factors, x, before, prefixes, target, costates, slope, step, momentum, first, out):
+def steps(factors, x, before, room, rule, out):
     """x_(k+1) = y_k - step dJ/dW(y_k),  y_k = x_k + beta_k (x_k - x_(k-1)), for k = first, ...; the
     slopes of a layer are used up as soon as the sweep has passed it.
 
     factors : y_first, becomes the last y.  Without momentum that is the last x, and the array x is
         not used;  before : becomes the x before the last
-    momentum : beta_k, or < 0 for k / (k + 3)
+    room : prefixes, target, costates, and slope (m, m)
+    rule : step;  momentum, beta_k, or < 0 for (k - 1) / (k + 2);  first, as a number like these
     out : (2, K) <- J(y_k), |dJ/dW(y_k)|;  left as it is behind the first that are not finite
     """
+    prefixes, target, costates, slope = borrowed(room)
+    step, momentum, first = rule
     layers, size = factors.shape[1], slope.size
     flat = slope.reshape(size)
     for k in range(out.shape[1]):
         out[0, k], total = forward(factors, prefixes, target, costates), 0.0
-        beta = (first + k + 1.0) / (first + k + 4.0) if momentum < 0.0 else momentum
+        beta = (first + k) / (first + k + 3.0) if momentum < 0.0 else momentum
         for p in range(factors.shape[0]):
             _start(p, layers, costates)
             w, b = borrowed(factors)[p], borrowed(prefixes)[p]

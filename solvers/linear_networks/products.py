@@ -94,23 +94,13 @@ class ProductObjective:
         self, x: Array, before: Array, step: float, momentum: float | None, first: int, count: int
     ) -> tuple[Array, Array, Array, Array]:
         """Many steps of `FixedStep` in one call: see `SteppedObjective`."""
-        beta = first / (first + 3.0) if momentum is None else momentum
+        beta = max(first - 1, 0) / (first + 2.0) if momentum is None else momentum
         factors, earlier = self._factors(x + beta * (x - before)), self._factors(before)
         last = factors if momentum == 0.0 else self._factors(x)
         found = np.full((2, count), np.nan)
-        steps(
-            factors,
-            last,
-            earlier,
-            self._prefixes(),
-            self._target,
-            self._costates(),
-            np.empty(self._target.shape),
-            float(step),
-            -1.0 if momentum is None else float(momentum),
-            int(first),
-            found,
-        )
+        room = self._prefixes(), self._target, self._costates(), np.empty(self._target.shape)
+        rule = float(step), -1.0 if momentum is None else float(momentum), float(first)
+        steps(factors, last, earlier, room, rule, found)
         eye = self._padded(np.eye(self._units))
         x, before = self._flat(last - eye), self._flat(earlier - eye)
         return x, before, found[0] + self._constant, found[1]

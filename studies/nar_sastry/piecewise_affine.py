@@ -159,12 +159,12 @@ def _caption(case: xr.Dataset, offset: bool) -> str:
             f"Lipschitz constants {np.min(slopes):.3f} to {np.max(slopes):.3f}"
         )
     parameters = case_parameters(case)
-    beta = "k / (k + 3)" if parameters["lag"] == 0 else f"of k / (k + 3), {parameters['lag']} late"
     return (
         "Top left: two layers fit x + x^2; each adds a kink, and the slope grows from piece to "
         f"piece. The others: the data of Figure 4 by 10 + 10 scalar layers, d "
         f"{'trained' if offset else 'held at 0'}, {rmse.shape[1]} seeds, "
-        f"{parameters['iterations']} steps of {parameters['step']:g}, momentum {beta}. Ends: "
+        f"{parameters['iterations']} steps of {parameters['step']:g}, momentum (k - 1) / (k + 2). "
+        "Ends: "
         f"{'; '.join(words)}. The slopes of f reach 2, and the median constant at "
         f"{plateau:.6f} is {of_plateau}; constants below 1.9 have {of_low}. Plateaus are local "
         "minima of the mean square over functions with so many free kinks"
@@ -185,7 +185,6 @@ def piecewise_affine(
     seeds: int = 20,
     step: float = 0.02,
     iterations: int = 40_000,
-    lag: int = 1,
 ) -> xr.Dataset:
     """Do biases decide whether the data of Figure 4 are fitted, and with which slopes?
 
@@ -207,7 +206,6 @@ def piecewise_affine(
             step=step,
             iterations=iterations,
             offset=offset,
-            lag=lag,
         )
         for top in TOPS
     ]

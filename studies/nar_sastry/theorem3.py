@@ -147,9 +147,10 @@ def _caption(cases: Sequence[xr.Dataset], words: Sequence[str]) -> str:
     if known:
         ratios = [c["measured"].values / c["derived"].values for c in known]
         text += (
-            "Straight paths and flows stay below the derived max(M - 1, 1/m - 1) / L, with shares "
-            f"of it from {min(r.min() for r in ratios):.3f} to {max(r.max() for r in ratios):.3f}: "
-            "no log L, and no Lipschitz D^2 f, which x + x^(3/2) has not. "
+            "Flow and straight paths have the shares "
+            f"{min(r.min() for r in ratios):.3f} to {max(r.max() for r in ratios):.3f} of what is "
+            "derived for them, e^(1/L) - 1 and at most max(M - 1, 1/m - 1) / L: no log L, and no "
+            "Lipschitz D^2 f, which x + x^(3/2) has not. "
         )
     if "x + x^3, scaled" in by_kind:
         case = by_kind["x + x^3, scaled"]

@@ -72,8 +72,8 @@ LEFT = "seeds below the limit at k = 8000"
     tolerance={name: half_unit(text) for name, text in FIGURE.items()} | {NEARER: 0.01, LEFT: 0.0},
     reason="half a unit of the last digit printed; W = w I on an eigenvector of lambda < 0 has "
     "w^20 = (18 |lambda| step k)^(-10/9) at leading order, of which the first correction at k = "
-    "1000 is some percent; rounding grows by a factor in each step, so k = 8000 is far behind the "
-    "3000 to 6100 at which runs were seen to leave, with three orders of summation",
+    "1000 is some percent; with the units in five orders, so that rounding differs, runs leave at "
+    "k = 3022 to 6061",
 )
 def symmetric_targets() -> dict[str, float]:
     """The five seeds, and the eigenvalues of seed 0 as a diagonal R, which keeps all factors

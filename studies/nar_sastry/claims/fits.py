@@ -11,9 +11,9 @@ from ..bias_gradients import bias_ratio
 from ..plateaus import figure_4, plateaus, projected_rmse
 from .common import PAPER
 
-PERFECT, FELL = 5e-5, 1e-3
-"""Below the first a fit counts as perfect; between the two it was still falling when it was
-stopped.
+PERFECT, SMALL = 5e-5, 1e-3
+"""Below the first a fit counts as perfect. Between the two the ledger has it still falling: it goes
+up and down with the momentum, and is below the first after four times as many iterations.
 """
 
 
@@ -93,7 +93,7 @@ def between(fit: ConvexFit, low: float = 0.0, high: float = PERFECT) -> int:
     statement="Training with the offset d held at 0 and with d trained: for biases in [0, .5] "
     "nearly no seed fits and 13 of 20 end at .05207, for [0, 1] 14 of 20 fit; with d = 0 five of "
     "the other six end at the best line through the origin, which is no plateau of NS-19. "
-    "Momentum is (k - 1) / (k + 2) at step k, that is k / (k + 3) of the step before.",
+    "Momentum is (k - 1) / (k + 2) at step k = 1, 2, ..., k / (k + 3) of the step before.",
     paper=PAPER,
     references={
         "d = 0, [0, .5]: perfect": 0,
@@ -106,7 +106,7 @@ def between(fit: ConvexFit, low: float = 0.0, high: float = PERFECT) -> int:
         "d trained, [0, .5]: perfect": 1,
         "d trained, [0, .5]: at .05207": 13,
         "d trained, [0, 1]: perfect": 14,
-        "d trained, [0, 1]: falling": 3,
+        "d trained, [0, 1]: 5e-5 to 1e-3": 3,
         "d trained, [0, 1]: .0841 to .0905": 3,
     },
     tolerance={
@@ -120,7 +120,7 @@ def between(fit: ConvexFit, low: float = 0.0, high: float = PERFECT) -> int:
         "d trained, [0, .5]: perfect": 1,
         "d trained, [0, .5]: at .05207": 1,
         "d trained, [0, 1]: perfect": 1,
-        "d trained, [0, 1]: falling": 1,
+        "d trained, [0, 1]: 5e-5 to 1e-3": 1,
         "d trained, [0, 1]: .0841 to .0905": 1,
     },
     reason="one seed: the order of summation decides about single ones; slope and Lipschitz "
@@ -131,7 +131,7 @@ def trained() -> dict[str, float]:
     """20 seeds, 10 + 10 layers, 40000 iterations of step .02, four times."""
     x, y = figure_4()
     low, high, low_d, high_d = (
-        fit_convex(x, y, biases=(0.0, top), offset=offset, lag=1)
+        fit_convex(x, y, biases=(0.0, top), offset=offset)
         for offset in (False, True)
         for top in (0.5, 1.0)
     )
@@ -148,7 +148,7 @@ def trained() -> dict[str, float]:
         "d trained, [0, .5]: perfect": between(low_d),
         "d trained, [0, .5]: at .05207": near(low_d, two),
         "d trained, [0, 1]: perfect": between(high_d),
-        "d trained, [0, 1]: falling": between(high_d, PERFECT, FELL),
+        "d trained, [0, 1]: 5e-5 to 1e-3": between(high_d, PERFECT, SMALL),
         "d trained, [0, 1]: .0841 to .0905": between(high_d, 0.0841, 0.0906),
     }
 
