@@ -11,7 +11,7 @@ from .blocks import Block, Coefficient
 from .checks import check_array
 from .controls import ControlSpace
 from .functional import RunningCost, Times
-from .networks import Chain, Inputs, Network, NormBound
+from .networks import Chain, DirectSum, Inputs, Network, NormBound
 from .networks.maps import Offset, Pointwise
 from .networks.network import Values
 from .readouts import Projection, Readout, State
@@ -218,6 +218,8 @@ def _keys(x: Array) -> list[bytes]:
 
 def _data(network: Network, samples: int) -> Array:
     """(P, M): what the network holds of each sample."""
+    if isinstance(network, DirectSum):
+        return np.concatenate([_data(part, samples) for part in network.parts.values()])
     first = network.maps[0] if isinstance(network, Chain) else None
     if isinstance(first, Inputs) and first.data is not None and first.data.shape[1] == samples:
         return to_host(first.data)

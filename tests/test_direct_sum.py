@@ -21,6 +21,7 @@ from continuum import (
     SignedReadout,
     SquaredError,
     Staged,
+    TerminalEquality,
     Tikhonov,
     TimeMesh,
     Tracking,
@@ -209,6 +210,14 @@ def test_batches_slice_the_data_of_the_parts(rng):
     assert NESTED.batch([0]) is NESTED
 
 
+def test_data_of_the_parts_tell_samples_apart():
+    """Equal initial values, but other inputs: an endpoint that separates them can be reached."""
+    more = {"initial": np.ones((UNITS, 3)), "running": None, "endpoint": TerminalEquality()}
+    assert problem(**more).endpoint is not None
+    with pytest.raises(ValueError, match="no control reaches the endpoint: samples 0 and 1"):
+        problem(NESTED, **more)
+
+
 @pytest.mark.parametrize("cost", ["terminal", "running"])
 def test_the_hamiltonian_of_a_layer_is_the_gradient(cost, rng):
     """With a part that reads the time, signs and sizes that are fixed, a readout in the running
@@ -332,6 +341,10 @@ def test_NS10_sharpness_of_the_double_network():
         (
             lambda: DirectSum(w=Staged((NeuralODE2(1, tanh),), (), ())),
             "part w must not be a Staged network",
+        ),
+        (
+            lambda: Staged((NeuralODE2(UNITS, tanh), MIXED), (0.5,), (np.eye(UNITS),)),
+            "stage 1 reads the time",
         ),
         (lambda: problem(initial=np.ones((5, 3))), r"initial has shape \(5, 3\), expected \(6, M"),
         (

@@ -74,6 +74,10 @@ class DirectSum(Network):
         return all(part.broadcasts for part in self.parts.values())
 
     @property
+    def timed(self) -> bool:
+        return any(part.timed for part in self.parts.values())
+
+    @property
     def stacks(self) -> bool:
         return all(part.stacks for part in self.parts.values())
 

@@ -52,6 +52,11 @@ class Network(ABC):
         return False
 
     @property
+    def timed(self) -> bool:
+        """True if the velocity is known to read the time itself."""
+        return False
+
+    @property
     def stacks(self) -> bool:
         """velocity and vjp take states (L, N, M) with L values of the control and times (L, 1)."""
         return self.broadcasts

@@ -14,7 +14,6 @@ from ..controls import Control, ControlPath, ControlSpace, FunctionControl
 from ..meshes import TimeMesh
 from ..quadrature import Grid
 from ..time_axes import Norm, TimeKind
-from .chain import Chain
 from .network import Network, Time, Values
 
 
@@ -54,7 +53,7 @@ class Staged(Network):
         for s, stage in enumerate(stages):
             if not isinstance(stage, Network) or isinstance(stage, Staged):
                 raise TypeError(f"stages must be networks, none of them staged, got {stage!r}")
-            if isinstance(stage, Chain) and stage.timed:
+            if stage.timed:
                 raise ValueError(f"stage {s} reads the time, which begins anew in each stage")
             if np.any(stage.weights == 0):
                 raise ValueError(f"stage {s} has nodes of weight zero")

@@ -130,9 +130,10 @@ def _caption(cases: Sequence[xr.Dataset]) -> str:
         again = ", where rounding then breaks the symmetry and |w| grows again" if grown else ""
         words.append(
             f"Below left: for a negative lambda w_i goes to 0, geometrically for L = 2{again}, for "
-            f"L > 2 like ((L-2) delta |lambda| k)^(-1/(L-2)): |w| over that law at the end is {laws}. Below right: with an "
-            "odd number of w_i = -1 at the start the losses (lines) are those of |lambda| from "
-            f"the identity (circles); the largest difference of |w_i| in all iterations: {signs}."
+            "L > 2 like ((L-2) delta |lambda| k)^(-1/(L-2)): |w| over that law at the end is "
+            f"{laws}. Below right: with an odd number of w_i = -1 at the start the losses (lines) "
+            "are those of |lambda| from the identity (circles); the largest difference of |w_i| in "
+            f"all iterations: {signs}."
         )
     return " ".join(words)
 
