@@ -353,6 +353,8 @@ def test_spectral_margins(rng):
     assert own.complexity == 0
     with pytest.raises(ValueError, match="labels must be 0"):
         spectral_margin_bound(scores, x, labels + 3, 0.05)
+    with pytest.raises(TypeError, match=r"scores\[1\] must be"):
+        spectral_margin_bound([scores[0], 1.0], x, labels, 0.05)
     with pytest.raises(ValueError, match="at least 2 classes"):
         spectral_margin_bound(scores[:1], x, 0 * labels, 0.05)
     with pytest.raises(ValueError, match="same shapes"):

@@ -74,6 +74,12 @@ def spectral_margin_bound(
     samples = data.shape[1]
     if len(scores) < 2:
         raise ValueError(f"scores must be of at least 2 classes, got {len(scores)}")
+    for name, given in (("scores", scores), ("reference", reference or ())):
+        for i, one in enumerate(given):
+            if not isinstance(one, Scorer):
+                raise TypeError(
+                    f"{name}[{i}] must be a ConvexNetwork or ConvexDifference, got {one!r}"
+                )
     wanted = check_array("labels", labels, (samples,))
     classes = wanted.astype(int)
     if np.any(wanted != classes) or np.any(classes < 0) or np.any(classes >= len(scores)):
