@@ -47,6 +47,7 @@ def test_tutorial():
     assert space.size == 10 * (12 + 144)
 
 
+@pytest.mark.slow
 def test_lyapunov():
     names = run("lyapunov.md")
     audits = names["audits"]
@@ -60,6 +61,25 @@ def test_lyapunov():
     assert names["bound"].kind == "bound"
     assert names["run"].status is Status.SETTLED
     assert names["run"].history["pseudo_time"][-1] <= names["bound"].time
+
+
+def test_residual_networks(capsys):
+    names = run("residual_networks.md")
+    problem, run_, lost = names["problem"], names["run"], names["lost"]
+    assert names["critical_step"](problem, names["balanced"]) == pytest.approx(
+        2 / (20 * np.linalg.norm(names["R"], 2) ** 1.9), rel=1e-9
+    )
+    assert "R symmetric" in capsys.readouterr().out
+    assert run_.status is Status.CONVERGED
+    assert run_.objective < 1e-12
+    assert lost.objective > 1e3 * lost.history["objective"][0]
+    ends = [1 + names["end"][name].ravel() for name in ("w.weight", "z.weight")]
+    np.testing.assert_allclose(ends, [[0.5**0.5] * 2, [2**0.5] * 2], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(names["conserved"](names["small"], names["end"]), 0.0, atol=1e-12)
+    fit = names["fit"]
+    assert fit.rmse.shape == (5,)
+    assert np.all(fit.rmse < 0.0906)  # no worse than the best line
+    assert fit.networks[0].slopes.shape == (len(fit.networks[0].segments),)
 
 
 def test_own_network():

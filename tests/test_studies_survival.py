@@ -85,6 +85,7 @@ def test_a_worker_killed_once_costs_no_case(tmp_path: Path):
     assert len(begun) <= 10  # the two cases in hand, at most, ran again
 
 
+@pytest.mark.slow
 @needs_two_cores
 def test_a_case_that_always_kills_its_worker_is_a_row(tmp_path: Path):
     result = sweep_mortal(tmp_path)
@@ -146,6 +147,7 @@ def test_a_broken_executor_of_the_caller_gives_rows(tmp_path: Path):
         assert all(row.sentence.startswith("BrokenProcessPool: ") for row in rows)
 
 
+@pytest.mark.slow
 @needs_two_cores
 def test_workers_that_cannot_start_are_told(tmp_path: Path):
     script = tmp_path / "unguarded.py"
