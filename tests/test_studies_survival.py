@@ -71,6 +71,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in sorted(folder.glob("case-*.h5"))}
 
 
+@pytest.mark.slow
 @needs_two_cores
 def test_a_worker_killed_once_costs_no_case(tmp_path: Path):
     (tmp_path / "once").touch()

@@ -381,7 +381,9 @@ def interrupt(process: subprocess.Popen[str]) -> list[str]:
     return rest.splitlines()
 
 
-@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=needs_two_cores)])
+@pytest.mark.parametrize(
+    "workers", ["1", pytest.param("2", marks=[needs_two_cores, pytest.mark.slow])]
+)
 def test_ctrl_c_in_mid_sweep(tmp_path: Path, workers: str):
     with sweeping(tmp_path, workers) as (command, environ, process):
         assert process.stderr is not None
