@@ -2,6 +2,7 @@
 constant.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cached_property
@@ -23,8 +24,34 @@ FAR = 1e100
 """A unit that acts only where h is above this is left out of the pieces."""
 
 
+class PiecewiseAffine(ABC):
+    """A function that is affine on pieces of its domain, which are listed for one input."""
+
+    @property
+    @abstractmethod
+    def pieces(self) -> tuple[Array, Array]:
+        """Breakpoints (S - 1,) and slopes (S,); raises TypeError unless n = 1."""
+
+    @property
+    def breakpoints(self) -> Array:
+        """(S - 1,): where the slope changes, inside the domain, increasing; for n = 1."""
+        return self.pieces[0]
+
+    @property
+    def slopes(self) -> Array:
+        """(S,): the slopes of the pieces from left to right; for n = 1."""
+        return self.pieces[1]
+
+    @property
+    def segments(self) -> Array:
+        """(S, 2): the ends of the pieces, which cover the domain; for n = 1."""
+        low, high = self.domain  # type: ignore[attr-defined]  # a field of one, derived in the other
+        ends = np.concatenate([[low], self.breakpoints, [high]])
+        return np.stack([ends[:-1], ends[1:]], axis=1)
+
+
 @dataclass(frozen=True, eq=False)
-class ConvexNetwork:
+class ConvexNetwork(PiecewiseAffine):
     """f(x) = c^T h_L(x) + d,   h_0 = x,   h_l = h_{l-1} + W_l [V_l^T h_{l-1} - b_l]_+,
 
     with V, W, b >= 0, c > 0. Every coordinate of h_l is a sum, with factors >= 0, of maxima of 0
@@ -156,21 +183,6 @@ class ConvexNetwork:
             np.eye(len(self.readout)) + self.weight2 @ self.weight1, 2, axis=(1, 2)
         )
 
-    @property
-    def breakpoints(self) -> Array:
-        """(S - 1,): where the slope changes, inside the domain, increasing; for n = 1."""
-        return self.pieces[0]
-
-    @property
-    def slopes(self) -> Array:
-        """(S,): the slopes of the pieces from left to right; for n = 1."""
-        return self.pieces[1]
-
-    @property
-    def segments(self) -> Array:
-        """(S, 2): the ends of the pieces, which cover the domain; for n = 1."""
-        return _segments(self.domain, self.breakpoints)
-
     @cached_property
     def pieces(self) -> tuple[Array, Array]:
         """Breakpoints and slopes, at most L m + 1 of them; raises TypeError unless n = 1.
@@ -219,7 +231,7 @@ class ConvexNetwork:
 
 
 @dataclass(frozen=True, eq=False)
-class ConvexDifference:
+class ConvexDifference(PiecewiseAffine):
     """f = r - s, the difference of two convex networks on the same domain.
 
     r, s : ConvexNetwork, with as many inputs; raises ValueError for others, or other domains
@@ -292,21 +304,6 @@ class ConvexDifference:
     def spectral_norms(self) -> Array:
         """(2, L): those of the layers of r and of s."""
         return np.stack([self.r.spectral_norms, self.s.spectral_norms])
-
-    @property
-    def breakpoints(self) -> Array:
-        """(S - 1,): where the slope changes, inside the domain, increasing; for n = 1."""
-        return self.pieces[0]
-
-    @property
-    def slopes(self) -> Array:
-        """(S,): the slopes of the pieces from left to right; for n = 1."""
-        return self.pieces[1]
-
-    @property
-    def segments(self) -> Array:
-        """(S, 2): the ends of the pieces, which cover the domain; for n = 1."""
-        return _segments(self.domain, self.breakpoints)
 
     @cached_property
     def pieces(self) -> tuple[Array, Array]:
@@ -394,9 +391,3 @@ def _merged(
     knots, slopes, sizes = knots[inside], slopes[chosen], sizes[chosen]
     turns = np.abs(np.diff(slopes)) > ROUNDING * np.maximum(sizes[1:], sizes[:-1])
     return knots[turns], slopes[np.append(True, turns)]
-
-
-def _segments(domain: tuple[float, float], breakpoints: Array) -> Array:
-    """(S, 2): the ends of the pieces."""
-    ends = np.concatenate([[domain[0]], breakpoints, [domain[1]]])
-    return np.stack([ends[:-1], ends[1:]], axis=1)
