@@ -127,7 +127,7 @@ def multiply(a, b, c):
     if a.shape[0] > SMALL:
         np.dot(a, b, c)
     else:
-        _small(a, b, c)
+        _small(a, b, c, False)
 
 
 @inlined
@@ -136,40 +136,32 @@ def multiply_transposed(a, b, c):
     if a.shape[0] > SMALL:
         np.dot(b.T, a.T, c)
     else:
-        _small_transposed(a, b, c)
+        _small(a, b, c, True)
 
 
 @compiled
-def _small(a, b, c):
+def _small(a, b, c, turned):
     size, j = a.shape[0], 0
     while MANY_REGISTERS and j + 20 <= size:
         for i in range(0, size, ROWS):
-            _tile20(a, b, c, i, j)
+            if turned:
+                _turned20(a, b, c, i, j)
+            else:
+                _tile20(a, b, c, i, j)
         j += 20
     while j + 12 <= size:
         for i in range(0, size, ROWS):
-            _tile12(a, b, c, i, j)
+            if turned:
+                _turned12(a, b, c, i, j)
+            else:
+                _tile12(a, b, c, i, j)
         j += 12
     for i in range(0, size, ROWS):
-        if j + 8 <= size:
+        if j + 8 <= size and turned:
+            _turned8(a, b, c, i, j)
+        elif j + 8 <= size:
             _tile8(a, b, c, i, j)
+        elif j < size and turned:
+            _turned4(a, b, c, i, j)
         elif j < size:
             _tile4(a, b, c, i, j)
-
-
-@compiled
-def _small_transposed(a, b, c):
-    size, j = a.shape[0], 0
-    while MANY_REGISTERS and j + 20 <= size:
-        for i in range(0, size, ROWS):
-            _turned20(a, b, c, i, j)
-        j += 20
-    while j + 12 <= size:
-        for i in range(0, size, ROWS):
-            _turned12(a, b, c, i, j)
-        j += 12
-    for i in range(0, size, ROWS):
-        if j + 8 <= size:
-            _turned8(a, b, c, i, j)
-        elif j < size:
-            _turned4(a, b, c, i, j)
