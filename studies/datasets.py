@@ -400,17 +400,18 @@ def split(images: np.ndarray, labels: np.ndarray, samples: int, seed: int) -> Sa
     if seed < 0:
         raise ValueError(f"seed must be >= 0, got {seed}")
     kept = labels[:samples]
-    train, test = train_test_split(
-        np.arange(samples), test_size=0.2, random_state=seed, stratify=kept
-    )
+    train, test = held_out(samples, seed, labels=kept)
     states = 2.0 * images[:samples].reshape(samples, -1).T - 1.0
     return Samples(states[:, train], kept[train], states[:, test], kept[test])
 
 
-def held_out(samples: int, seed: int, share: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
+def held_out(
+    samples: int, seed: int, share: float = 0.2, labels: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Indices for the training and for the test, drawn at random: of 506 samples 404 and 102.
 
     share : of the test, rounded up
+    labels : (samples,), to draw class by class, the same share of each; None for all together
     raises ValueError unless both parts have a sample
     """
     check_count("samples", samples, 2)
@@ -418,7 +419,9 @@ def held_out(samples: int, seed: int, share: float = 0.2) -> tuple[np.ndarray, n
     kept = int(np.ceil(share * samples))
     if not 0 < kept < samples:
         raise ValueError(f"share must leave samples to both parts, got {share} of {samples}")
-    train, test = train_test_split(np.arange(samples), test_size=kept, random_state=seed)
+    train, test = train_test_split(
+        np.arange(samples), test_size=kept, random_state=seed, stratify=labels
+    )
     return np.asarray(train), np.asarray(test)
 
 

@@ -1,7 +1,7 @@
 """The gradient flow of an objective: weights as a state, training as a differential equation."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class GradientFlow(Network):
     product.
     """
 
-    objective: Objective
+    objective: Objective = field(repr=False)
 
     @property
     def weights(self) -> Array:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 
 from continuum import Control
 from continuum.checks import check_count, check_name
@@ -17,7 +16,7 @@ from solvers.convex_fits import convex_problem, convex_start
 from solvers.descent.objective import Composite
 from solvers.run.monitors import Monitor, Record, Snapshot
 
-from ..datasets import Dataset
+from ..datasets import Dataset, held_out
 
 CLASSES = 10
 TEST_SHARE = 0.25
@@ -69,12 +68,7 @@ def stratified(images: Dataset, seed: int, samples: int | None = None) -> Split:
     if samples is not None:
         check_count("samples", samples, 2 * CLASSES)
     labels = images.labels[:samples]
-    train, test = train_test_split(
-        np.arange(len(labels)),
-        test_size=TEST_SHARE,
-        stratify=labels,
-        random_state=check_count("seed", seed, 0),
-    )
+    train, test = held_out(len(labels), seed, TEST_SHARE, labels)
     return Split(images.inputs[train], labels[train], images.inputs[test], labels[test])
 
 
