@@ -319,6 +319,42 @@ class ControlSpace:
             start += prod(shape)
         return Control(self, blocks, trusted=True)
 
+    def join(self, control: "Control", out: Array | None = None) -> Array:
+        """The coefficients (size,) as they are, block after block: what `views` cuts up.
+
+        out : (size,), where to write them
+        """
+        control = self.check("control", control)
+        pieces = [control[b.name] for b in self.trained]
+        if out is None:
+            flat = [namespace(x).reshape(x, (-1,)) for x in pieces]
+            return namespace(flat[0]).concat(flat) if flat else np.zeros(0)
+        for (start, stop), x in zip(self._places, pieces, strict=True):
+            out[start:stop] = namespace(x).reshape(x, (-1,))
+        return out
+
+    def views(self, vector: Array) -> "Control":
+        """The control whose blocks are parts of this vector of coefficients (size,): not copied, so
+        that what is written there changes it.  Raises ValueError for a wrong length.
+        """
+        if vector.shape != (self.size,):
+            raise ValueError(f"vector has shape {tuple(vector.shape)}, expected ({self.size},)")
+        blocks = {
+            b.name: namespace(vector).reshape(vector[start:stop], self._shapes[b.name])
+            for b, (start, stop) in zip(self.trained, self._places, strict=True)
+        }
+        return Control(self, blocks, trusted=True)
+
+    def dot(self, x: Array, y: Array) -> float:
+        """(x, y) in the product of the space, of two vectors of coefficients (size,)."""
+        return self.inner(self.views(x), self.views(y))
+
+    @cached_property
+    def _places(self) -> list[tuple[int, int]]:
+        """Where each trained block begins and ends in a vector of coefficients."""
+        ends = np.cumsum([0, *(prod(self._shapes[b.name]) for b in self.trained)]).tolist()
+        return list(zip(ends[:-1], ends[1:], strict=True))
+
     @cached_property
     def _roots(self) -> Mapping[str, Array]:
         return {b.name: np.sqrt(b.weights) for b in self.trained}
