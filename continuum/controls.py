@@ -306,18 +306,21 @@ class ControlSpace:
         """
         if vector.shape != (self.size,):
             raise ValueError(f"vector has shape {tuple(vector.shape)}, expected ({self.size},)")
-        blocks, start = {}, 0
+        self.check_weights()
+        blocks = {}
+        for name, piece in self.views(vector).items():
+            blocks[name] = self.axes[name].unflatten(piece) / like(self._roots[name], piece)
+        return Control(self, blocks, trusted=True)
+
+    def check_weights(self) -> None:
+        """Raises ValueError for a trained block with a weight of zero: no gradient moves that
+        entry.
+        """
         for block in self.trained:
-            shape = self.shape(block)
-            piece = namespace(vector).reshape(vector[start : start + prod(shape)], shape)
-            root = self._roots[block.name]
-            if not np.all(root > 0):
+            if not np.all(self._roots[block.name] > 0):
                 raise ValueError(
                     f"block {block.name!r} has weights that are zero: its nodes cannot be trained"
                 )
-            blocks[block.name] = self.axes[block.name].unflatten(piece) / like(root, piece)
-            start += prod(shape)
-        return Control(self, blocks, trusted=True)
 
     def join(self, control: "Control", out: Array | None = None) -> Array:
         """The coefficients (size,) as they are, block after block: what `views` cuts up.

@@ -24,7 +24,7 @@ class Adam(Minimizer):
 
     m^ = m / (1 - decay_1^k), v^ = v / (1 - decay_2^k) after k steps; g is the gradient on a batch
     of the samples, in the product of the space, and all is entry by entry in the values of the
-    control, not in flat coordinates: so neither `step` nor `epsilon` depends on the mesh.  P is the
+    control: so neither `step` nor `epsilon` depends on the mesh.  P is the
     projection in the norm of the space.
 
     step : a number, or a function of the epoch 0, 1, ...; noise from batches stays as long as it
@@ -88,7 +88,7 @@ class Adam(Minimizer):
             last = epoch == self.max_iterations
             if epoch % self.report == 0 or last:
                 value, slope = run.evaluate(control)
-                status = run.accept(run.space.flatten(control), value, slope)
+                status = run.accept(run.space.join(control), value, slope)
                 if status is Status.MAX_ITERATIONS or (last and status is None):
                     status = Status.MAX_ITERATIONS if self.batch is None else Status.ITERATED
                 if status is Status.CONVERGED and value > 0 and semi_gradient(objective):
@@ -98,7 +98,7 @@ class Adam(Minimizer):
             step = check_positive("step", self.step(epoch) if callable(self.step) else self.step)
             for part in batches(objective, self.batch, rng):
                 count += 1
-                gradient = run.space.unflatten(run.evaluate(control, part)[1])
+                gradient = run.space.views(run.evaluate(control, part)[1])
                 moved = {}
                 for name, g in gradient.items():
                     moved[name] = control[name] - step * self._direction(

@@ -14,7 +14,7 @@ from continuum.controls import Control
 from ..run.solution import Solution
 from ..run.status import Status
 from .objective import Composite
-from .run import Descent, Minimizer, OutOfDomain, dot, norm, refuse
+from .run import Descent, Minimizer, OutOfDomain, refuse
 
 ROUNDING = 1e-9
 """Relative changes of the objective below this are not read off its values, which cancel, but off
@@ -27,9 +27,9 @@ def _curved(run: Descent, x: Array, gradient: Array, new: Array) -> float:
     are one point.
     """
     d = new - x
-    if not dot(d, d) > 0:
+    if not run.dot(d, d) > 0:
         return 0.0
-    return dot(run.evaluate(run.space.unflatten(new))[1] - gradient, d) / dot(d, d)
+    return run.dot(run.evaluate(run.space.views(new))[1] - gradient, d) / run.dot(d, d)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class GradientDescent(Minimizer):
 
     def descend(self, run: Descent, start: Control) -> Solution[Control]:
         """The run from an admissible start."""
-        x = run.space.flatten(start)
+        x = run.last
         smooth, gradient = run.evaluate(start)
         value = smooth + run.problem.extra(start)
         step = self.initial_step
@@ -64,10 +64,10 @@ class GradientDescent(Minimizer):
                 return run.solution(status)
             while True:
                 trial = run.prox(x - step * gradient, step)
-                moved = norm(trial - x)
-                if moved <= 1e-16 * (1 + norm(x)):
+                moved = run.norm(trial - x)
+                if moved <= 1e-16 * (1 + run.norm(x)):
                     return run.solution(Status.LINE_SEARCH_FAILED)
-                control = run.space.unflatten(trial)
+                control = run.space.views(trial)
                 found = run.value(control)
                 if found <= value - 1e-4 * moved**2 / step:
                     break
@@ -116,7 +116,7 @@ class Nesterov(Minimizer):
 
     def descend(self, run: Descent, start: Control) -> Solution[Control]:
         """The run from an admissible start."""
-        x = run.space.flatten(start)
+        x = run.last
         smooth, gradient = run.evaluate(start)
         value = smooth + run.problem.extra(start)
         y, smooth_y, gradient_y, theta = x, smooth, gradient, 1.0
@@ -130,20 +130,20 @@ class Nesterov(Minimizer):
                 new, step = self._step(run, y, smooth_y, gradient_y, step)
                 if new is None:
                     return run.solution(Status.LINE_SEARCH_FAILED)
-                control = run.space.unflatten(new)
+                control = run.space.views(new)
                 smooth, gradient = run.evaluate(control)
                 rose = smooth + run.problem.extra(control) > value
                 if self.restart != "function" or not rose or theta == 1.0:
                     break
                 y, theta, step = x, 1.0, 2.0 * step
-                smooth_y, gradient_y = run.evaluate(run.space.unflatten(x))
+                smooth_y, gradient_y = run.evaluate(run.space.views(x))
             value = smooth + run.problem.extra(control)
             following = 0.5 * (1.0 + (1.0 + 4.0 * theta**2) ** 0.5)
             ahead = new + ((theta - 1.0) / following) * (new - x)
-            if self.restart == "gradient" and dot(y - new, new - x) > 0:
+            if self.restart == "gradient" and run.dot(y - new, new - x) > 0:
                 ahead, following, step = new, 1.0, 2.0 * step
             try:
-                y, (smooth_y, gradient_y) = ahead, run.evaluate(run.space.unflatten(ahead))
+                y, (smooth_y, gradient_y) = ahead, run.evaluate(run.space.views(ahead))
             except OutOfDomain:  # the momentum left where the state is finite
                 y, smooth_y, gradient_y, following = new, smooth, gradient, 1.0
             x, theta = new, following
@@ -161,9 +161,9 @@ class Nesterov(Minimizer):
         while step > least:
             new = run.prox(y - step * gradient, step)
             d = new - y
-            change = run.smooth(run.space.unflatten(new)) - smooth
+            change = run.smooth(run.space.views(new)) - smooth
             if abs(change) > ROUNDING * abs(smooth):
-                close = change <= dot(gradient, d) + dot(d, d) / (2.0 * step)
+                close = change <= run.dot(gradient, d) + run.dot(d, d) / (2.0 * step)
             else:
                 close = _curved(run, y, gradient, new) <= 1.0 / step
             if close:
@@ -230,14 +230,14 @@ class FrankWolfe(Minimizer):
         space, admissible = run.space, run.problem.admissible
         if admissible is None:
             raise TypeError("FrankWolfe needs an admissible set")
-        x, gamma = space.flatten(start), 0.5
+        x, gamma = run.last, 0.5
         value, gradient = run.evaluate(start)
         while True:
-            here = space.unflatten(x)
-            wanted = admissible.support(space.unflatten(-gradient), here, space)
-            vertex = space.flatten(here.replaced(**wanted))
+            here = space.views(x)
+            wanted = admissible.support(space.views(-gradient), here, space)
+            vertex = space.join(here.replaced(**wanted))
             d = vertex - x
-            gap = -dot(gradient, d)
+            gap = -run.dot(gradient, d)
             status = run.accept(x, value, gradient, gap)
             if status is not None:
                 return run.solution(status)
@@ -248,13 +248,13 @@ class FrankWolfe(Minimizer):
                 return run.solution(Status.LINE_SEARCH_FAILED)
             gamma = found
             x = vertex if gamma == 1.0 else x + gamma * d
-            value, gradient = run.evaluate(space.unflatten(x))
+            value, gradient = run.evaluate(space.views(x))
 
     def _armijo(
         self, run: Descent, x: Array, d: Array, value: float, gap: float, gamma: float
     ) -> float | None:
         while gamma > 1e-16:
-            if run.value(run.space.unflatten(x + gamma * d)) <= value - 0.3 * gamma * gap:
+            if run.value(run.space.views(x + gamma * d)) <= value - 0.3 * gamma * gap:
                 return gamma
             gamma /= 2.0
         return None
@@ -265,7 +265,7 @@ class FrankWolfe(Minimizer):
         """
 
         def slope(gamma: float) -> float:
-            return dot(run.evaluate(run.space.unflatten(x + gamma * d))[1], d)
+            return run.dot(run.evaluate(run.space.views(x + gamma * d))[1], d)
 
         try:
             if slope(0.0) >= 0.0:
@@ -277,4 +277,4 @@ class FrankWolfe(Minimizer):
             )
         except OutOfDomain:
             return None
-        return gamma if run.value(run.space.unflatten(x + gamma * d)) < value else None
+        return gamma if run.value(run.space.views(x + gamma * d)) < value else None

@@ -24,7 +24,7 @@ from ..run.iteration import NotFinite
 from ..run.solution import Solution
 from ..run.status import Status
 from .objective import Composite, Objective, SteppedObjective, batches, check_batch
-from .run import Descent, Minimizer, norm
+from .run import Descent, Minimizer
 
 CYCLE, RETURNS = 500, 5
 """Period two is looked for at the end of so many iterations, in so many iterates in a row."""
@@ -106,15 +106,14 @@ class _Steps:
 
     def __init__(self, method: FixedStep, run: Descent, start: Control) -> None:
         self.method, self.run, self.objective = method, run, run.problem.objective
-        self.x = self.before = run.space.flatten(start)
+        self.x = self.before = run.last
         self.earlier: Array | None = None
         """The iterate before that, if it is known."""
         self.made, self.rounds, self.reported, self.returns = 0, 0, 0, 0
         self.rng = copy.deepcopy(check_rng("rng", method.rng))
-        free = run.problem.penalty is None and run.problem.admissible is None
         quiet = method.batch is None and not run.watch.monitors
         self.many: SteppedObjective | None = None
-        held = free and quiet and not callable(method.step)
+        held = run.free and quiet and not callable(method.step)
         if held and isinstance(self.objective, SteppedObjective):
             self.many = self.objective
 
@@ -153,7 +152,7 @@ class _Steps:
         """The status if the iterate, which gets a row of the history, is the last; the gradient."""
         run = self.run
         value, gradient = self._evaluate(self.x, self.objective)
-        value += run.problem.extra(run.space.unflatten(self.x))
+        value += run.problem.extra(run.space.views(self.x))
         status = run.accept(self.x, value, gradient)
         self.reported = self.rounds
         last = self.rounds == self.method.max_iterations
@@ -171,7 +170,7 @@ class _Steps:
             gradient = self._evaluate(y, objective)[1]
         step = self.method.step
         if callable(step):
-            step = check_positive("step", step(self.made, run.space.unflatten(self.x)))
+            step = check_positive("step", step(self.made, run.space.views(self.x)))
         self.earlier, self.before = self.before, self.x
         self.x = run.prox(y - step * gradient, step)
         self.made += 1
@@ -179,8 +178,8 @@ class _Steps:
     def _evaluate(self, x: Array, objective: Objective) -> tuple[float, Array]:
         if not bool(namespace(x).all(namespace(x).isfinite(x))):
             raise NotFinite("the control has entries that are infinite or NaN")
-        value, gradient = self.run.evaluate(self.run.space.unflatten(x), objective)
-        if not np.isfinite(norm(gradient)):
+        value, gradient = self.run.evaluate(self.run.space.views(x), objective)
+        if not np.isfinite(self.run.norm(gradient)):
             raise NotFinite("the norm of the gradient is infinite")
         return value, gradient
 
@@ -258,7 +257,8 @@ class _Steps:
         if not same or self.earlier is None or self._unwatched() >= 0:
             self.returns = 0
             return False
-        apart, x = norm(self.x - self.before), self.x
+        norm, x = self.run.norm, self.x
+        apart = norm(x - self.before)
         back = norm(x - self.earlier) <= 1e-9 * apart and apart > 1e-6 * norm(x)
         self.returns = self.returns + 1 if back else 0
         return self.returns >= RETURNS

@@ -116,9 +116,10 @@ class NewtonCG(Minimizer):
             status = _scipy(run, start, "trust-ncg", options)
             if status is not Status.CONVERGED or not self.products:
                 return run.solution(status)
-            x = to_host(run.last)
+            bridge = _Bridge(run)
+            x = bridge.coordinates(run.last)
             least, largest, direction = lowest_curvature(
-                lambda v, x=x: to_host(run.product(x, v)), len(x), self.products
+                partial(bridge.product, x), len(x), self.products
             )
             words = f"least curvature met {least:.3g}"
             if least >= -NEGATIVE * largest:
@@ -133,7 +134,7 @@ class NewtonCG(Minimizer):
         below rounding.
         """
         value, gradient = run.evaluate(run.space.unflatten(x))
-        v = -v if float(to_host(gradient) @ v) > 0.0 else v
+        v = -v if float(_Bridge(run).coordinates(gradient) @ v) > 0.0 else v
         t = self.radius
         while (fall := -curvature * t * t / 8.0) > 1e-15 * abs(value):
             beyond = run.space.unflatten(x + t * v)
@@ -179,12 +180,32 @@ class _Ended(Exception):
 
 
 class _Bridge:
-    """What SciPy calls, and what it visited."""
+    """What SciPy calls, in coordinates whose Euclidean product is the space's, and what it visited:
+    x in these coordinates, J, its gradient in them, and as a vector of coefficients.
+    """
 
     def __init__(self, run: Descent) -> None:
         self.run, self.status, self.rejected = run, Status.LINE_SEARCH_FAILED, 0
-        self.tried: tuple[Array, float, Array] | None = None
-        self.kept: tuple[Array, float, Array] | None = None
+        self.tried: tuple[Array, float, Array, Array] | None = None
+        self.kept: tuple[Array, float, Array, Array] | None = None
+
+    def coordinates(self, vector: Array) -> Array:
+        """Those of a vector of coefficients."""
+        return to_host(self.run.space.flatten(self.run.space.views(vector)))
+
+    def coefficients(self, x: Array) -> Array:
+        """The vector of coefficients with these coordinates."""
+        return self.run.space.join(self.run.space.unflatten(x))
+
+    def product(self, x: Array, direction: Array) -> Array:
+        """The Hessian at x applied to a direction."""
+        return self.coordinates(
+            self.run.product(self.coefficients(x), self.coefficients(direction))
+        )
+
+    def _known(self, x: Array) -> tuple[Array, float, Array, Array]:
+        value, gradient = self.run.evaluate(self.run.space.unflatten(x))
+        return x.copy(), value, self.coordinates(gradient), gradient
 
     def evaluate(self, x: Array) -> tuple[float, Array]:
         """J and its gradient; infinity where the state is not finite, which shortens the step.
@@ -192,13 +213,12 @@ class _Bridge:
         SciPy asks again for the start, which is known.
         """
         if self.kept is not None and np.array_equal(self.kept[0], x):
-            return self.kept[1:]
+            return self.kept[1:3]
         try:
-            value, gradient = self.run.evaluate(self.run.space.unflatten(x))
+            self.tried = self._known(x)
         except OutOfDomain:
             return float("inf"), np.zeros_like(x)
-        self.tried = (x.copy(), value, to_host(gradient))
-        return value, self.tried[2]
+        return self.tried[1:3]
 
     def visit(self, x: Array) -> None:
         """Records an iterate; raises _Ended at the last, NotFinite where J is not finite."""
@@ -208,10 +228,10 @@ class _Bridge:
                 self.kept = known
                 break
         else:
-            value, gradient = self.run.evaluate(self.run.space.unflatten(x))
-            self.kept = (x.copy(), value, to_host(gradient))
+            self.kept = self._known(x)
         self.rejected = self.rejected + 1 if self.kept is before else 0
-        status = self.run.accept(*self.kept)
+        x, value, _, gradient = self.kept
+        status = self.run.accept(self.coefficients(x), value, gradient)
         if status is not None:
             self.status = status
             raise _Ended
@@ -233,10 +253,7 @@ def _scipy(
     def callback(intermediate_result: scipy.optimize.OptimizeResult) -> None:
         bridge.visit(intermediate_result.x)
 
-    def hessp(at: Array, direction: Array) -> Array:
-        return to_host(run.product(at, direction))
-
-    curvature = {"hessp": hessp} if name == "trust-ncg" else {"bounds": bounds}
+    curvature = {"hessp": bridge.product} if name == "trust-ncg" else {"bounds": bounds}
     try:
         bridge.visit(x)
         scipy.optimize.minimize(
