@@ -410,8 +410,8 @@ class ControlSpace:
     def riesz(
         self, total: Mapping[str, Array], further: Mapping[str, Array] | None = None
     ) -> "Control":
-        """The gradient, in the product of the space, of what was collected in `total`, which is
-        used up.
+        """The gradient, in the product of the space, of what was collected in `total`, in the same
+        arrays.
 
         Networks and readouts give cotangents that represent them in the block's weights already;
         what is left is the Gram matrix in time.
@@ -419,7 +419,7 @@ class ControlSpace:
         """
         found = {n: self.axes[n].riesz(c) for n, c in total.items()}
         for name, x in (further or {}).items():
-            found[name] = found[name] + x
+            found[name] += x
         return Control(self, found, trusted=True)
 
     def local_time(self, layer: Index, t: Real) -> Real:

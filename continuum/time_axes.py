@@ -71,8 +71,8 @@ class TimeAxis(Protocol):
         ...
 
     def riesz(self, c: Array) -> Array:
-        """The function that represents what was collected: G^{-1} c, or c if G is diagonal; c is
-        used up.
+        """The function that represents what was collected, G^{-1} c, or c if G is diagonal, in the
+        place of c.
         """
         ...
 
@@ -179,10 +179,11 @@ class Nodes:
         return y
 
     def unflatten(self, y: Array) -> Array:
-        return _back(*self._cholesky, y)
+        d, e = self._cholesky
+        return _back(d, e, y / _column(d, y))
 
     def riesz(self, c: Array) -> Array:
-        return _solve(*self._cholesky, c)
+        return _solved(*self._cholesky, c)
 
     def _apply_gram(self, x: Array) -> Array:
         """Gx."""
@@ -204,7 +205,7 @@ class Nodes:
 
     def prox(self, x: Array, mass: float, stiffness: float) -> Array:
         d, e = _factor(self._gram(1.0 + mass, float(self.norm == "H1") + stiffness))
-        return _solve(d, e, self._apply_gram(x))
+        return _solved(d, e, self._apply_gram(x))
 
     def from_l2(self, x: Array) -> Array:
         return x if self.norm == "L2" else self.riesz(self.mass(x))
@@ -315,17 +316,18 @@ def _factor(matrix: tuple[Array, Array]) -> tuple[Array, Array]:
     return d, e
 
 
-def _back(d: Array, e: Array, y: Array) -> Array:
-    """The x with L^T x = y."""
-    x = y / _column(d, y)
+def _back(d: Array, e: Array, x: Array) -> Array:
+    """The solution of L^T x = y, in the place of y / d."""
     for k in range(len(e) - 1, -1, -1):
         x[k, ...] -= float(e[k] / d[k]) * x[k + 1, ...]
     return x
 
 
-def _solve(d: Array, e: Array, c: Array) -> Array:
-    """The x with L L^T x = c."""
-    y = c / _column(d, c)
+def _solved(d: Array, e: Array, c: Array) -> Array:
+    """The x with L L^T x = c, in the place of c."""
+    column = _column(d, c)
+    c /= column
     for k in range(len(e)):
-        y[k + 1, ...] -= float(e[k] / d[k + 1]) * y[k, ...]
-    return _back(d, e, y)
+        c[k + 1, ...] -= float(e[k] / d[k + 1]) * c[k, ...]
+    c /= column
+    return _back(d, e, c)

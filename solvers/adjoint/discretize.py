@@ -7,14 +7,14 @@ steps, held fixed; where these are implicit, J is that of the same steps with th
 the tolerance of `stepper.newton`, so that the gradient is exact for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
-from continuum.arrays import Array, Device, like, namespace
+from continuum.arrays import Array, Device, is_numpy, like, namespace
 from continuum.checks import check_array, check_count, check_name, store
 from continuum.controls import Control, ControlSpace
 from continuum.networks import Staged, Switched
@@ -190,23 +190,31 @@ class ReducedObjective:
         """The gradient of J in the product of the space."""
         return self.value_and_gradient(control)[1]
 
-    def value_and_gradient(self, control: Control) -> tuple[float, Control]:
+    def value_and_gradient(
+        self, control: Control, *, out: Control | None = None
+    ) -> tuple[float, Control]:
         """J and its gradient from one forward and one backward sweep, or more steps forward if
         `memory` is given.
 
+        out : a control of the same space, into whose arrays the gradient is written; it is what is
+            returned then.  None returns a control of its own
         raises SolveError if the state does not stay finite, or an implicit step has no solution;
-            ValueError if `memory` is too small for one step
+            ValueError if `memory` is too small for one step, and for an `out` of another space, or
+            with arrays that cannot be written or are those of the control
         """
-        return self.value_and_gradients(control)[:2]
+        return self.value_and_gradients(control, out=out)[:2]
 
-    def value_and_gradients(self, control: Control) -> tuple[float, Control, Array]:
+    def value_and_gradients(
+        self, control: Control, *, out: Control | None = None
+    ) -> tuple[float, Control, Array]:
         """`value_and_gradient`, and the derivative of J in the initial state (N, M), represented in
         the weights of the units: the costate at t = 0, with the weights of the samples.
         """
         control = self.space.check("control", control)
+        check_out(control, out)
         there = control.like(self.problem.initial)
         sweeps, tape = self._start(there, keep=self.memory is None)
-        backward = Backward(sweeps, self.space.cotangents(self.problem.initial))
+        backward = Backward(sweeps, self._cotangents(out, sweeps.written))
         initial, count = self.problem.initial, len(sweeps.steps)
         if self.memory is None:
             costs = backward(tape if tape is not None else sweeps.record(initial, 0, count))
@@ -219,7 +227,7 @@ class ReducedObjective:
                 lambda f, start, stop: parts.append(backward(sweeps.record(f, start, stop))),
             )
             costs = sum(parts)
-        gradient = self._gradient(control, backward.total)
+        gradient = self._gradient(control, backward.total, out)
         return costs + self._penalty(control), gradient, backward.p  # type: ignore[return-value]
 
     def run(self, control: Control) -> "Path":
@@ -373,13 +381,35 @@ class ReducedObjective:
         rows = 1 if loop is None else -(-len(self._tableau.b) * loop.lowered.rows // units)
         return Plan.within(self.memory or 0, steps, 8 * units * samples, rows - 1)
 
-    def _gradient(self, control: Control, total: dict[str, Array]) -> Control:
-        """The gradient of J from the cotangents that a backward sweep collected, which are used
-        up.
+    def _cotangents(self, out: Control | None, written: Collection[str] = ()) -> dict[str, Array]:
+        """Where cotangents are collected: in the arrays of `out`, if there are any that the sweeps
+        can write, with zeros unless they are `written` first.
+        """
+        initial = self.problem.initial
+        if out is None or not is_numpy(initial, *out.values()):
+            return self.space.cotangents(initial)
+        if not all(x.flags.c_contiguous for x in out.values()):
+            return self.space.cotangents(initial)
+        for name, x in out.items():
+            if name not in written:
+                x[...] = 0.0
+        return dict(out)
+
+    def _gradient(
+        self, control: Control, total: dict[str, Array], out: Control | None = None
+    ) -> Control:
+        """The gradient of J from the cotangents that a backward sweep collected, in the same arrays
+        where they can be.
         """
         penalty = self.penalty
         further = None if penalty is None else penalty.gradient(control)
-        return self.space.riesz({n: like(x, control[n]) for n, x in total.items()}, further)
+        found = self.space.riesz({n: like(x, control[n]) for n, x in total.items()}, further)
+        if out is None:
+            return found
+        for name, x in out.items():
+            if found[name] is not x:
+                x[...] = like(found[name], x)
+        return out
 
     def _product(self, control: Control, direction: Control, total: dict[str, Array]) -> Control:
         """The Hessian-vector product from the derivatives of the cotangents."""
@@ -390,6 +420,24 @@ class ReducedObjective:
 
     def _penalty(self, control: Control) -> float:
         return self.penalty.value(control) if self.penalty is not None else 0.0
+
+
+def check_out(control: Control, out: Control | None) -> None:
+    """Raises TypeError, ValueError if a gradient at this control cannot be written into `out`."""
+    if out is None:
+        return
+    space = control.space
+    space.check("out", out)
+    for block in space.trained:
+        x, shape = out[block.name], space.shape(block)
+        if tuple(x.shape) != shape:
+            raise ValueError(f"out has a {block.name} of shape {tuple(x.shape)}, expected {shape}")
+        if not isinstance(x, np.ndarray):
+            continue
+        if not x.flags.writeable:
+            raise ValueError(f"out must have arrays that can be written: its {block.name} cannot")
+        if any(np.shares_memory(x, y) for y in control.values() if isinstance(y, np.ndarray)):
+            raise ValueError(f"out must have arrays of its own: its {block.name} is the control's")
 
 
 def _beside(control: Control, direction: Control) -> Control:
@@ -430,17 +478,20 @@ class StagedObjective(ReducedObjective):
             for part in stage_problems(self.problem)
         )
 
-    def value_and_gradients(self, control: Control) -> tuple[float, Control, Array]:
+    def value_and_gradients(
+        self, control: Control, *, out: Control | None = None
+    ) -> tuple[float, Control, Array]:
         """The same, from one forward and one backward sweep through all stages."""
         control = self.space.check("control", control)
+        check_out(control, out)
         runs = self._forward(control.like(self.problem.initial))
-        total, p, costs = self.space.cotangents(self.problem.initial), None, 0.0
+        total, p, costs = self._cotangents(out), None, 0.0
         for s, (sweeps, tape) in reversed(list(enumerate(runs))):
             own = self.network.own(self.parts[s].space, total, s)
             backward = Backward(sweeps, own, p=p)
             costs += backward(tape)
             p = self.network.transfer_adjoint(s, backward.p) if s else backward.p  # type: ignore
-        gradient = self._gradient(control, total)
+        gradient = self._gradient(control, total, out)
         return costs + self._penalty(control), gradient, p  # type: ignore[return-value]
 
     def hvp(self, control: Control, direction: Control) -> Control:

@@ -123,6 +123,19 @@ class Sweeps:
             raise TypeError("these steps were not made by the compiled loop")
         return self.compiled
 
+    @property
+    def seeded(self) -> tuple[str, ...]:
+        """The blocks on which the costs depend themselves: `seeds` adds to their cotangents."""
+        functional = self.problem.functional
+        return (*functional.running_reads, *functional.terminal_reads)
+
+    @property
+    def written(self) -> set[str]:
+        """The blocks whose cotangents a backward sweep writes, every entry of them, before it adds
+        to them; in those of others there must be zeros.
+        """
+        return set() if self.compiled is None else self.compiled.written(self.seeded)
+
     def advance(self, f: Array, start: int, stop: int) -> Array:
         """The state after the steps start, ..., stop - 1.  Raises SolveError."""
         return self._run(f, start, stop, keep=False)[0]
@@ -286,7 +299,7 @@ class Backward:
         wanted.  Returns the costs of the states after its steps, and of the first one of the run.
         """
         cost, seeds = self.sweeps.seeds(tape, self.total)
-        self.follow(tape, seeds, self.sweeps.problem.functional.running_reads)
+        self.follow(tape, seeds, self.sweeps.seeded)
         return cost
 
     def follow(self, tape: Tape, seeds: Seeds, before: Collection[str]) -> None:
@@ -458,7 +471,7 @@ class SecondOrder:
             dseeds.flat[1],
             self.changes,
             bars,
-            loop.collected(self.sweeps.problem.functional.running_reads),
+            loop.collected(self.sweeps.seeded),
             ends.reshape(2, -1),
             dcostates.reshape(len(dcostates), ends[0].size),
         )
