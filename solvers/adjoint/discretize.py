@@ -33,15 +33,14 @@ from ..steps.implicit import ImplicitRungeKutta
 from ..steps.tableaux import Euler, RungeKutta, Stepper
 from .checkpoints import Plan
 from .discrete_cost import Rule
+from .linearised import Linearised, SecondOrder
 from .step_derivatives import Tableau
 from .tape import (
     Backward,
-    SecondOrder,
     Sweeps,
     Tape,
     adaptive_steps,
     prepare,
-    second_order,
 )
 
 RunningOn = Literal["layers", "steps"]
@@ -213,20 +212,34 @@ class ReducedObjective:
         control = self.space.check("control", control)
         check_out(control, out)
         there = control.like(self.problem.initial)
-        sweeps, tape = self._start(there, keep=self.memory is None)
+        if self.memory is None:
+            return self._backward(control, self._forward(there), out)
+        sweeps, _ = self._start(there, keep=False)
         backward = Backward(sweeps, self._cotangents(out, sweeps.written))
         initial, count = self.problem.initial, len(sweeps.steps)
-        if self.memory is None:
-            costs = backward(tape if tape is not None else sweeps.record(initial, 0, count))
-        else:
-            parts: list[float] = []
-            self._plan(count, sweeps.compiled).reverse(
-                initial,
-                count,
-                sweeps.advance,
-                lambda f, start, stop: parts.append(backward(sweeps.record(f, start, stop))),
-            )
-            costs = sum(parts)
+        parts: list[float] = []
+        self._plan(count, sweeps.compiled).reverse(
+            initial,
+            count,
+            sweeps.advance,
+            lambda f, start, stop: parts.append(backward(sweeps.record(f, start, stop))),
+        )
+        gradient = self._gradient(control, backward.total, out)
+        return sum(parts) + self._penalty(control), gradient, backward.p  # type: ignore[return-value]
+
+    def _forward(self, control: Control) -> list[tuple[Sweeps, Tape]]:
+        """The sweeps and the tape of every stage, of which there is one unless the network is
+        Staged; the control is where the states are.
+        """
+        return [self.recorded(control)]
+
+    def _backward(
+        self, control: Control, runs: list[tuple[Sweeps, Tape]], out: Control | None = None
+    ) -> tuple[float, Control, Array]:
+        """`value_and_gradients` from what `_forward` made."""
+        ((sweeps, tape),) = runs
+        backward = Backward(sweeps, self._cotangents(out, sweeps.written))
+        costs = backward(tape)
         gradient = self._gradient(control, backward.total, out)
         return costs + self._penalty(control), gradient, backward.p  # type: ignore[return-value]
 
@@ -292,7 +305,8 @@ class ReducedObjective:
         sweeps, tape = self.recorded(control.like(f))
         explicit = self.space.cotangents(f)
         _, seeds = sweeps.seeds(tape, explicit)
-        second = SecondOrder(sweeps, tape, along, change, keep=True)
+        second = SecondOrder(sweeps, tape, keep=True)
+        second.along(along, change)
         total = self.space.cotangents(f)
         second.collect(total)
         xp, weights = namespace(f), like(self.problem.network.weights[:, None], f)
@@ -315,16 +329,19 @@ class ReducedObjective:
     def hvp(self, control: Control, direction: Control) -> Control:
         """The Hessian of J at `control` applied to `direction`, in the product of the space.
 
-        All states are kept, whatever `memory`.
+        All states are kept, whatever `memory`; for many directions at one control, `linearised`
+        keeps them from one product to the next.
         raises SolveError if the state does not stay finite, or an implicit step has no solution
         """
-        control = self.space.check("control", control)
-        direction = self.space.check("direction", direction)
-        initial = self.problem.initial
-        sweeps, tape = self.recorded(control.like(initial))
-        total = self.space.cotangents(initial)
-        second_order(sweeps, tape, direction.like(initial), total)
-        return self._product(control, direction, total)
+        return self.linearised(control).hvp(direction)
+
+    def linearised(self, control: Control) -> Linearised:
+        """J at one control, for Hessian-vector products in many directions: the forward sweep is
+        made here, the costates by the first product.
+
+        raises SolveError if the state does not stay finite, or an implicit step has no solution
+        """
+        return Linearised(self, control)
 
     def sweeps(self, control: Control) -> Sweeps:
         """The sweeps at a control that is where the states are, with nothing run yet.
@@ -418,6 +435,14 @@ class ReducedObjective:
             return self.space.riesz(total)
         return self.space.riesz(total, penalty.hvp(control, _beside(control, direction)))
 
+    def _along(self, control: Control, stage: int) -> Control:
+        """A control as the stage reads it."""
+        return control
+
+    def _own(self, total: dict[str, Array], stage: int) -> dict[str, Array]:
+        """Where the cotangents of a stage are collected."""
+        return total
+
     def _penalty(self, control: Control) -> float:
         return self.penalty.value(control) if self.penalty is not None else 0.0
 
@@ -484,36 +509,18 @@ class StagedObjective(ReducedObjective):
         """The same, from one forward and one backward sweep through all stages."""
         control = self.space.check("control", control)
         check_out(control, out)
-        runs = self._forward(control.like(self.problem.initial))
+        return self._backward(control, self._forward(control.like(self.problem.initial)), out)
+
+    def _backward(
+        self, control: Control, runs: list[tuple[Sweeps, Tape]], out: Control | None = None
+    ) -> tuple[float, Control, Array]:
         total, p, costs = self._cotangents(out), None, 0.0
         for s, (sweeps, tape) in reversed(list(enumerate(runs))):
-            own = self.network.own(self.parts[s].space, total, s)
-            backward = Backward(sweeps, own, p=p)
+            backward = Backward(sweeps, self._own(total, s), p=p)
             costs += backward(tape)
             p = self.network.transfer_adjoint(s, backward.p) if s else backward.p  # type: ignore
         gradient = self._gradient(control, total, out)
         return costs + self._penalty(control), gradient, p  # type: ignore[return-value]
-
-    def hvp(self, control: Control, direction: Control) -> Control:
-        """The Hessian of J at `control` applied to `direction`, in the product of the space.
-
-        raises SolveError if the state does not stay finite, or an implicit step has no solution
-        """
-        control = self.space.check("control", control)
-        direction = self.space.check("direction", direction)
-        initial, network = self.problem.initial, self.network
-        there, seconds, change = direction.like(initial), [], None
-        for s, (sweeps, tape) in enumerate(self._forward(control.like(initial))):
-            if s:
-                change = network.transfer(s, seconds[-1].dstates[len(seconds[-1].dstates) - 1])
-            along = self._along(there, s)
-            seconds.append(SecondOrder(sweeps, tape, along, change))
-        total, after = self.space.cotangents(initial), None
-        for s, second in reversed(list(enumerate(seconds))):
-            p, dp = second.collect(network.own(self.parts[s].space, total, s), after)
-            if s:
-                after = network.transfer_adjoint(s, p), network.transfer_adjoint(s, dp)
-        return self._product(control, direction, total)
 
     def run(self, control: Control) -> "Path":
         raise TypeError("a Staged network has states of several widths: use integrate_stages")
@@ -530,6 +537,9 @@ class StagedObjective(ReducedObjective):
     def _along(self, control: Control, stage: int) -> Control:
         space = self.parts[stage].space
         return Control(space, self.network.own(space, control, stage), trusted=True)
+
+    def _own(self, total: dict[str, Array], stage: int) -> dict[str, Array]:
+        return self.network.own(self.parts[stage].space, total, stage)
 
     def _forward(self, control: Control) -> list[tuple[Sweeps, Tape]]:
         """The sweeps and the tape of every stage.  Raises SolveError, which says where."""
