@@ -227,8 +227,8 @@ class ReducedObjective:
                 lambda f, start, stop: parts.append(backward(sweeps.record(f, start, stop))),
             )
             costs = sum(parts)
-        gradient = self._gradient(control, backward.total, out)
-        return costs + self._penalty(control), gradient, backward.p  # type: ignore[return-value]
+        penalty, gradient = self._gradient(control, backward.total, out)
+        return costs + penalty, gradient, backward.p  # type: ignore[return-value]
 
     def run(self, control: Control) -> "Path":
         """States, costates, J and its gradient from one forward and one backward sweep.
@@ -240,7 +240,8 @@ class ReducedObjective:
         weights = self.problem.sample_weights
         sweeps, tape = self.recorded(control.like(self.problem.initial))
         backward = Backward(sweeps, self.space.cotangents(self.problem.initial), keep=True)
-        value = backward(tape) + self._penalty(control)
+        costs = backward(tape)
+        penalty, gradient = self._gradient(control, backward.total)
         cost = sweeps.cost
         states = tape.stacked(np.arange(len(tape.states)))
         stack = namespace(states).stack
@@ -257,8 +258,8 @@ class ReducedObjective:
             states,
             costates,
             remaining,
-            value,
-            self._gradient(control, backward.total),
+            costs + penalty,
+            gradient,
         )
 
     def costates(self, control: Control) -> Trajectory:
@@ -299,7 +300,8 @@ class ReducedObjective:
         dstates = xp.stack(list(second.dstates))
         moved = xp.take(dstates, like(seeds.numbers, f), axis=0)
         value = float(xp.sum(weights * seeds.values * moved))
-        value += self.space.inner(self._gradient(control, explicit), _beside(control, direction))
+        gradient = self._gradient(control, explicit)[1]
+        value += self.space.inner(gradient, _beside(control, direction))
         if np.all(self.problem.sample_weights > 0):
             dcostates = xp.stack(second.dcostates[::-1]) / like(self.problem.sample_weights, f)
         else:
@@ -397,19 +399,18 @@ class ReducedObjective:
 
     def _gradient(
         self, control: Control, total: dict[str, Array], out: Control | None = None
-    ) -> Control:
-        """The gradient of J from the cotangents that a backward sweep collected, in the same arrays
-        where they can be.
+    ) -> tuple[float, Control]:
+        """The penalty, and the gradient of J from the cotangents that a backward sweep collected,
+        in the same arrays where they can be.
         """
-        penalty = self.penalty
-        further = None if penalty is None else penalty.gradient(control)
-        found = self.space.riesz({n: like(x, control[n]) for n, x in total.items()}, further)
+        found = self.space.riesz({n: like(x, control[n]) for n, x in total.items()})
+        penalty = 0.0 if self.penalty is None else self.penalty.add_to(control, found)
         if out is None:
-            return found
+            return penalty, found
         for name, x in out.items():
             if found[name] is not x:
                 x[...] = like(found[name], x)
-        return out
+        return penalty, out
 
     def _product(self, control: Control, direction: Control, total: dict[str, Array]) -> Control:
         """The Hessian-vector product from the derivatives of the cotangents."""
@@ -491,8 +492,8 @@ class StagedObjective(ReducedObjective):
             backward = Backward(sweeps, own, p=p)
             costs += backward(tape)
             p = self.network.transfer_adjoint(s, backward.p) if s else backward.p  # type: ignore
-        gradient = self._gradient(control, total, out)
-        return costs + self._penalty(control), gradient, p  # type: ignore[return-value]
+        penalty, gradient = self._gradient(control, total, out)
+        return costs + penalty, gradient, p  # type: ignore[return-value]
 
     def hvp(self, control: Control, direction: Control) -> Control:
         """The Hessian of J at `control` applied to `direction`, in the product of the space.
