@@ -9,7 +9,7 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from continuum.arrays import Array, namespace
+from continuum.arrays import Array, is_numpy, like, namespace, to_host
 from continuum.checks import check_count, check_positive, store
 from continuum.controls import Control
 from continuum.penalties import Penalty, sum_of, terms_of
@@ -101,6 +101,17 @@ class Descent(Run[Array]):
     def room(self) -> Array:
         """A new vector, to be written to."""
         return namespace(self.last).empty_like(self.last)
+
+    def to_host(self) -> None:
+        """From here on its vectors are NumPy's; the control that is found goes back to where the
+        start was.
+        """
+        if not is_numpy(self.last):
+            start = self.last
+            self.control = lambda x: self.space.views(like(x, start))
+            self.last = self.best = to_host(start)
+            self.vectors = Vectors(self.problem, self.last)
+            self._pool, self._room = [self.last], None
 
     def spare(self, *kept: Array) -> Array:
         """A vector to write to: none of `kept`, and neither the last nor the best iterate of the
