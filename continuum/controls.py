@@ -367,7 +367,7 @@ class ControlSpace:
         for y in vectors:
             if y.shape != (size,):
                 raise ValueError(f"vector has shape {y.shape}, expected ({size},)")
-        return products(rows, vectors, self._measures)
+        return products(rows, vectors, list(self.measures.values()))
 
     @cached_property
     def _places(self) -> list[tuple[int, int]]:
@@ -376,12 +376,14 @@ class ControlSpace:
         return list(zip(ends[:-1], ends[1:], strict=True))
 
     @cached_property
-    def _measures(self) -> list[Measure]:
+    def measures(self) -> Mapping[str, Measure]:
         """The product of each trained block, as loops on vectors of coefficients want it."""
-        return [
-            Measure(start, *self.axes[b.name].gram, np.broadcast_to(b.weights, b.shape).ravel())
+        return {
+            b.name: Measure(
+                start, *self.axes[b.name].gram, np.broadcast_to(b.weights, b.shape).ravel()
+            )
             for b, (start, _) in zip(self.trained, self._places, strict=True)
-        ]
+        }
 
     @cached_property
     def _roots(self) -> Mapping[str, Array]:

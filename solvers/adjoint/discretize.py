@@ -235,8 +235,8 @@ class ReducedObjective:
                 raise
             # all samples together, so that it is the first failure of any of them that is told
             costs, ends = self._collect([self], there, total)
-        gradient = self._gradient(control, total, out)
-        return costs + self._penalty(control), gradient, namespace(ends[0]).concat(ends, axis=1)
+        penalty, gradient = self._gradient(control, total, out)
+        return costs + penalty, gradient, namespace(ends[0]).concat(ends, axis=1)
 
     def _collect(
         self,
@@ -300,8 +300,8 @@ class ReducedObjective:
         ((sweeps, tape),) = runs
         backward = Backward(sweeps, self.space.cotangents(self.problem.initial))
         costs = backward(tape)
-        gradient = self._gradient(control, backward.total)
-        return costs + self._penalty(control), gradient, backward.p  # type: ignore[return-value]
+        penalty, gradient = self._gradient(control, backward.total)
+        return costs + penalty, gradient, backward.p  # type: ignore[return-value]
 
     def run(self, control: Control) -> "Path":
         """States, costates, J and its gradient from one forward and one backward sweep.
@@ -313,7 +313,8 @@ class ReducedObjective:
         weights = self.problem.sample_weights
         sweeps, tape = self.recorded(control.like(self.problem.initial))
         backward = Backward(sweeps, self.space.cotangents(self.problem.initial), keep=True)
-        value = backward(tape) + self._penalty(control)
+        costs = backward(tape)
+        penalty, gradient = self._gradient(control, backward.total)
         cost = sweeps.cost
         states = tape.stacked(np.arange(len(tape.states)))
         stack = namespace(states).stack
@@ -330,8 +331,8 @@ class ReducedObjective:
             states,
             costates,
             remaining,
-            value,
-            self._gradient(control, backward.total),
+            costs + penalty,
+            gradient,
         )
 
     def costates(self, control: Control) -> Trajectory:
@@ -373,7 +374,8 @@ class ReducedObjective:
         dstates = xp.stack(list(second.dstates))
         moved = xp.take(dstates, like(seeds.numbers, f), axis=0)
         value = float(xp.sum(weights * seeds.values * moved))
-        value += self.space.inner(self._gradient(control, explicit), _beside(control, direction))
+        gradient = self._gradient(control, explicit)[1]
+        value += self.space.inner(gradient, _beside(control, direction))
         if np.all(self.problem.sample_weights > 0):
             dcostates = xp.stack(second.dcostates[::-1]) / like(self.problem.sample_weights, f)
         else:
@@ -498,19 +500,18 @@ class ReducedObjective:
 
     def _gradient(
         self, control: Control, total: dict[str, Array], out: Control | None = None
-    ) -> Control:
-        """The gradient of J from the cotangents that a backward sweep collected, in the same arrays
-        where they can be.
+    ) -> tuple[float, Control]:
+        """The penalty, and the gradient of J from the cotangents that a backward sweep collected,
+        in the same arrays where they can be.
         """
-        penalty = self.penalty
-        further = None if penalty is None else penalty.gradient(control)
-        found = self.space.riesz({n: like(x, control[n]) for n, x in total.items()}, further)
+        found = self.space.riesz({n: like(x, control[n]) for n, x in total.items()})
+        penalty = 0.0 if self.penalty is None else self.penalty.add_to(control, found)
         if out is None:
-            return found
+            return penalty, found
         for name, x in out.items():
             if found[name] is not x:
                 x[...] = like(found[name], x)
-        return out
+        return penalty, out
 
     def _product(self, control: Control, direction: Control, total: dict[str, Array]) -> Control:
         """The Hessian-vector product from the derivatives of the cotangents."""
@@ -617,8 +618,8 @@ class StagedObjective(ReducedObjective):
             if s:
                 p = self.network.transfer_adjoint(s, p)  # type: ignore[arg-type]
         p = namespace(p).asarray(p, copy=True)  # type: ignore[arg-type]
-        gradient = self._gradient(control, total, out)
-        return costs + self._penalty(control), gradient, p
+        penalty, gradient = self._gradient(control, total, out)
+        return costs + penalty, gradient, p
 
     def run(self, control: Control) -> "Path":
         raise TypeError("a Staged network has states of several widths: use integrate_stages")
