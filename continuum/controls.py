@@ -10,6 +10,7 @@ from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from math import prod
 from typing import Protocol
 
@@ -373,7 +374,7 @@ class ControlSpace:
     def _places(self) -> list[tuple[int, int]]:
         """Where each trained block begins and ends in a vector of coefficients."""
         ends = np.cumsum([0, *(prod(self._shapes[b.name]) for b in self.trained)]).tolist()
-        return list(zip(ends[:-1], ends[1:], strict=True))
+        return list(pairwise(ends))
 
     @cached_property
     def measures(self) -> Mapping[str, Measure]:

@@ -384,6 +384,7 @@ class Backward:
             *seeds.flat,
             bars,
             collected,
+            np.empty((0, 0)),
             p.reshape(-1),
             costates,
         )
