@@ -39,15 +39,14 @@ from ..steps.tableaux import Euler, RungeKutta, Stepper
 from .blocks import InOrder
 from .checkpoints import Plan
 from .discrete_cost import Rule
+from .linearised import Linearised, SecondOrder
 from .step_derivatives import Tableau
 from .tape import (
     Backward,
-    SecondOrder,
     Sweeps,
     Tape,
     adaptive_steps,
     prepare,
-    second_order,
 )
 
 RunningOn = Literal["layers", "steps"]
@@ -288,6 +287,22 @@ class ReducedObjective:
         )
         return sum(parts)
 
+    def _forward(self, control: Control) -> list[tuple[Sweeps, Tape]]:
+        """The sweeps and the tape of every stage, of which there is one unless the network is
+        Staged; the control is where the states are.
+        """
+        return [self.recorded(control)]
+
+    def _backward(
+        self, control: Control, runs: list[tuple[Sweeps, Tape]]
+    ) -> tuple[float, Control, Array]:
+        """`value_and_gradients` from what `_forward` made."""
+        ((sweeps, tape),) = runs
+        backward = Backward(sweeps, self.space.cotangents(self.problem.initial))
+        costs = backward(tape)
+        penalty, gradient = self._gradient(control, backward.total)
+        return costs + penalty, gradient, backward.p  # type: ignore[return-value]
+
     def run(self, control: Control) -> "Path":
         """States, costates, J and its gradient from one forward and one backward sweep.
 
@@ -351,7 +366,8 @@ class ReducedObjective:
         sweeps, tape = self.recorded(control.like(f))
         explicit = self.space.cotangents(f)
         _, seeds = sweeps.seeds(tape, explicit)
-        second = SecondOrder(sweeps, tape, along, change, keep=True)
+        second = SecondOrder(sweeps, tape, keep=True)
+        second.along(along, change)
         total = self.space.cotangents(f)
         second.collect(total)
         xp, weights = namespace(f), like(self.problem.network.weights[:, None], f)
@@ -375,16 +391,19 @@ class ReducedObjective:
     def hvp(self, control: Control, direction: Control) -> Control:
         """The Hessian of J at `control` applied to `direction`, in the product of the space.
 
-        All states are kept, whatever `memory`.
+        All states are kept, whatever `memory`; for many directions at one control, `linearised`
+        keeps them from one product to the next.
         raises SolveError if the state does not stay finite, or an implicit step has no solution
         """
-        control = self.space.check("control", control)
-        direction = self.space.check("direction", direction)
-        initial = self.problem.initial
-        sweeps, tape = self.recorded(control.like(initial))
-        total = self.space.cotangents(initial)
-        second_order(sweeps, tape, direction.like(initial), total)
-        return self._product(control, direction, total)
+        return self.linearised(control).hvp(direction)
+
+    def linearised(self, control: Control) -> Linearised:
+        """J at one control, for Hessian-vector products in many directions: the forward sweep is
+        made here, the costates by the first product.
+
+        raises SolveError if the state does not stay finite, or an implicit step has no solution
+        """
+        return Linearised(self, control)
 
     def sweeps(self, control: Control) -> Sweeps:
         """The sweeps at a control that is where the states are, with nothing run yet.
@@ -501,6 +520,14 @@ class ReducedObjective:
             return self.space.riesz(total)
         return self.space.riesz(total, penalty.hvp(control, _beside(control, direction)))
 
+    def _along(self, control: Control, stage: int) -> Control:
+        """A control as the stage reads it."""
+        return control
+
+    def _own(self, total: dict[str, Array], stage: int) -> dict[str, Array]:
+        """Where the cotangents of a stage are collected."""
+        return total
+
     def _penalty(self, control: Control) -> float:
         return self.penalty.value(control) if self.penalty is not None else 0.0
 
@@ -567,43 +594,32 @@ class StagedObjective(ReducedObjective):
         """The same, from one forward and one backward sweep through all stages."""
         control = self.space.check("control", control)
         check_out(control, out)
-        total, p, costs = self._cotangents(out), None, 0.0
-        for x in total.values():
-            x[...] = 0.0
         with ExitStack() as stack:
             works = [stack.enter_context(part._spares.one()) for part in self.parts]
             runs = self._forward(control.like(self.problem.initial), works)
-            for s, (sweeps, tape) in reversed(list(enumerate(runs))):
-                own = self.network.own(self.parts[s].space, total, s)
-                backward = Backward(sweeps, own, p=p, work=works[s])
-                costs += backward(tape)
-                p = backward.p
-                if s:
-                    p = self.network.transfer_adjoint(s, p)  # type: ignore[arg-type]
-            p = namespace(p).asarray(p, copy=True)  # type: ignore[arg-type]
+            return self._backward(control, runs, out, works)
+
+    def _backward(
+        self,
+        control: Control,
+        runs: list[tuple[Sweeps, Tape]],
+        out: Control | None = None,
+        works: Sequence[Workspace] = (),
+    ) -> tuple[float, Control, Array]:
+        total, p, costs = self._cotangents(out), None, 0.0
+        for x in total.values():
+            x[...] = 0.0
+        for s, (sweeps, tape) in reversed(list(enumerate(runs))):
+            backward = Backward(
+                sweeps, self._own(total, s), p=p, work=works[s] if works else Workspace()
+            )
+            costs += backward(tape)
+            p = backward.p
+            if s:
+                p = self.network.transfer_adjoint(s, p)  # type: ignore[arg-type]
+        p = namespace(p).asarray(p, copy=True)  # type: ignore[arg-type]
         penalty, gradient = self._gradient(control, total, out)
         return costs + penalty, gradient, p
-
-    def hvp(self, control: Control, direction: Control) -> Control:
-        """The Hessian of J at `control` applied to `direction`, in the product of the space.
-
-        raises SolveError if the state does not stay finite, or an implicit step has no solution
-        """
-        control = self.space.check("control", control)
-        direction = self.space.check("direction", direction)
-        initial, network = self.problem.initial, self.network
-        there, seconds, change = direction.like(initial), [], None
-        for s, (sweeps, tape) in enumerate(self._forward(control.like(initial))):
-            if s:
-                change = network.transfer(s, seconds[-1].dstates[len(seconds[-1].dstates) - 1])
-            along = self._along(there, s)
-            seconds.append(SecondOrder(sweeps, tape, along, change))
-        total, after = self.space.cotangents(initial), None
-        for s, second in reversed(list(enumerate(seconds))):
-            p, dp = second.collect(network.own(self.parts[s].space, total, s), after)
-            if s:
-                after = network.transfer_adjoint(s, p), network.transfer_adjoint(s, dp)
-        return self._product(control, direction, total)
 
     def run(self, control: Control) -> "Path":
         raise TypeError("a Staged network has states of several widths: use integrate_stages")
@@ -632,8 +648,11 @@ class StagedObjective(ReducedObjective):
         space = self.parts[stage].space
         return Control(space, self.network.own(space, control, stage), trusted=True)
 
+    def _own(self, total: dict[str, Array], stage: int) -> dict[str, Array]:
+        return self.network.own(self.parts[stage].space, total, stage)
+
     def _forward(
-        self, control: Control, works: Sequence[Workspace] | None = None
+        self, control: Control, works: Sequence[Workspace] = ()
     ) -> list[tuple[Sweeps, Tape]]:
         """The sweeps and the tape of every stage.  Raises SolveError, which says where."""
         runs = []
@@ -644,7 +663,7 @@ class StagedObjective(ReducedObjective):
                 sweeps, tape = begun.recorded(own)
             else:
                 sweeps = part.sweeps(own)
-                work = None if works is None else works[len(runs)]
+                work = works[len(runs)] if works else None
                 tape = sweeps.record(f, 0, len(sweeps.steps), work)
             runs.append((sweeps, tape))
             return tape.states[len(tape.states) - 1]
