@@ -22,6 +22,7 @@ from .checks import check_array, check_name, check_number
 from .long_vectors import Measure, products
 from .meshes import TimeMesh
 from .time_axes import Index, Norm, Real, TimeAxis, time_axis
+from .update_loops import dot
 
 
 class ControlPath(Protocol):
@@ -354,9 +355,12 @@ class ControlSpace:
         """(x, y) in the product of the space, of two vectors of coefficients (size,).  Raises
         ValueError for a wrong length.
         """
-        if not is_numpy(x, y) or x.shape != y.shape:
+        measures = self.measures.values()
+        if not is_numpy(x, y) or not x.shape == y.shape == (self.size,):
             return self.inner(self.views(x), self.views(y))
-        return float(self.dots(x[None], y)[0, 0])
+        if any(len(m.beside) for m in measures):
+            return float(self.dots(x[None], y)[0, 0])
+        return sum((dot(x[m.where], y[m.where], m.diagonal, m.entries) for m in measures), 0.0)
 
     def dots(self, rows: Array, *vectors: Array) -> Array:
         """(m, c): the products of the space of the rows of an array (m, size) with c vectors
