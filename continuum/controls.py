@@ -274,7 +274,9 @@ class ControlSpace:
             if constant:
                 held = value(0.0)
                 xp = namespace(held)
-                coefficients[block.name] = xp.asarray(xp.broadcast_to(held, shape), copy=True)
+                wide = xp.broadcast_to(held, shape)  # of which NumPy's copies keep no order
+                copied = np.array(wide, order="C") if xp is np else xp.asarray(wide, copy=True)
+                coefficients[block.name] = copied
             elif block.time == "static":
                 raise ValueError(
                     f"block {block.name!r} is constant in time, but the function given takes t"
