@@ -323,6 +323,7 @@ class Backward:
     p : the last costate, which the costs of the run follow; zero unless given
     collected : where the loops have collected something before, as they leave it
     work : memory that the sweep may use; the last p is there then
+    kept : what `chain_adjoint.adjoint` writes there; nothing unless given
     """
 
     sweeps: Sweeps
@@ -332,6 +333,7 @@ class Backward:
     costates: list[Array] = field(default_factory=list)
     collected: Array | None = None
     work: Workspace = field(default_factory=Workspace)
+    kept: Array = field(default_factory=lambda: np.empty((0, 0)))
 
     def __call__(self, tape: Tape) -> float:
         """Moves p from the end of the tape to its start; the costates at its ends are kept, if
@@ -386,7 +388,7 @@ class Backward:
             *seeds.flat,
             bars,
             collected,
-            np.empty((0, 0)),
+            self.kept,
             p.reshape(-1),
             costates,
         )

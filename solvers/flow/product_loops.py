@@ -155,36 +155,30 @@ def accumulate_outer(left, right, factors, add, out):
     """out <- sum_i factors_i left_i right_i^T, left (n, R) and right (n, C), added to what is there
     if `add`; four at a time, so that the matrix is written as seldom as can be.
     """
-    rows, columns = out.shape
-    count = factors.size
-    for y in range(rows):
-        row, begun = out[y], add
-        fours = count // 4 * 4
-        for i in range(0, fours, 4):
-            one, two = factors[i] * left[i * rows + y], factors[i + 1] * left[(i + 1) * rows + y]
-            three = factors[i + 2] * left[(i + 2) * rows + y]
-            four = factors[i + 3] * left[(i + 3) * rows + y]
-            first = right[i * columns : (i + 1) * columns]
-            second = right[(i + 1) * columns : (i + 2) * columns]
-            third = right[(i + 2) * columns : (i + 3) * columns]
-            fourth = right[(i + 3) * columns : (i + 4) * columns]
-            if begun:
-                for z in range(columns):
-                    row[z] += (one * first[z] + two * second[z]) + (
-                        three * third[z] + four * fourth[z]
-                    )
+    (rows, columns), count = out.shape, factors.size
+    for i in range(0, count // 4 * 4, 4):
+        first = right[i * columns : (i + 1) * columns]
+        second = right[(i + 1) * columns : (i + 2) * columns]
+        third = right[(i + 2) * columns : (i + 3) * columns]
+        fourth = right[(i + 3) * columns : (i + 4) * columns]
+        for y in range(rows):
+            row = out[y]
+            a, b = factors[i] * left[i * rows + y], factors[i + 1] * left[(i + 1) * rows + y]
+            c = factors[i + 2] * left[(i + 2) * rows + y]
+            d = factors[i + 3] * left[(i + 3) * rows + y]
+            if add or i > 0:
+                for z in range(row.size):
+                    row[z] += (a * first[z] + b * second[z]) + (c * third[z] + d * fourth[z])
             else:
-                for z in range(columns):
-                    row[z] = (one * first[z] + two * second[z]) + (
-                        three * third[z] + four * fourth[z]
-                    )
-            begun = True
-        for i in range(fours, count):
-            factor, source = factors[i] * left[i * rows + y], right[i * columns : (i + 1) * columns]
-            if begun:
-                for z in range(columns):
+                for z in range(row.size):
+                    row[z] = (a * first[z] + b * second[z]) + (c * third[z] + d * fourth[z])
+    for i in range(count // 4 * 4, count):
+        source = right[i * columns : (i + 1) * columns]
+        for y in range(rows):
+            factor, row = factors[i] * left[i * rows + y], out[y]
+            if add or i > 0:
+                for z in range(row.size):
                     row[z] += factor * source[z]
             else:
-                for z in range(columns):
+                for z in range(row.size):
                     row[z] = factor * source[z]
-            begun = True
