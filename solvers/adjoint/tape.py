@@ -19,6 +19,7 @@ from ..flow.program import Loop, pair_of
 from ..flow.switching import all_attempts
 from ..run.solution import Solution, SolveError, States, Trajectory
 from ..run.status import Status
+from ..run.workspace import Workspace
 from ..steps.auto import Auto, Chooser, InTurn
 from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.tableaux import StepFailed, Stepper
@@ -136,9 +137,13 @@ class Sweeps:
         """
         return set() if self.compiled is None else self.compiled.written(self.seeded)
 
-    def advance(self, f: Array, start: int, stop: int) -> Array:
-        """The state after the steps start, ..., stop - 1.  Raises SolveError."""
-        return self._run(f, start, stop, keep=False)[0]
+    def advance(self, f: Array, start: int, stop: int, work: Workspace | None = None) -> Array:
+        """The state after the steps start, ..., stop - 1.  Raises SolveError.
+
+        work : memory that it may use on the way; here and elsewhere fresh arrays are taken if there
+            is none
+        """
+        return self._run(f, start, stop, keep=False, work=work)[0]
 
     def states(self, f: Array, start: int, stop: int) -> Tape:
         """The states before and after these steps, without what a backward sweep needs besides.
@@ -146,26 +151,32 @@ class Sweeps:
         """
         return Tape(start, self.steps[start:stop], self._run(f, start, stop, keep=True)[1])
 
-    def record(self, f: Array, start: int, stop: int) -> Tape:
-        """As `states`, with all that the backward sweep needs.  Raises SolveError."""
+    def record(self, f: Array, start: int, stop: int, work: Workspace | None = None) -> Tape:
+        """As `states`, with all that the backward sweep needs.  Raises SolveError.
+
+        work : where the tape is, which is gone when the next one is made there
+        """
         steps = self.steps[start:stop]
         if self.compiled is None:
             return self.states(f, start, stop)
-        final = np.array(f, order="C")
-        record = self.compiled.tape(len(steps), f.shape[1])
-        none = np.empty((0, final.size))
-        failed = self.compiled.advance(final.reshape(-1), steps.moments, none, record)
+        work = work or Workspace()
+        final, none = work.array("state", *f.shape), np.empty((0, f.size))
+        final[...] = f
+        record = self.compiled.tape(len(steps), f.shape[1], work)
+        failed = self.compiled.advance(final.reshape(-1), steps.moments, none, record, work)
         states = Kept(record if failed < 0 else record[: failed + 1], final)
         if failed >= 0:
             raise self._failure(list(states)[:-1], start, Status.NON_FINITE)
         return Tape(start, steps, states, record)
 
-    def _run(self, f: Array, start: int, stop: int, keep: bool) -> tuple[Array, States]:
+    def _run(
+        self, f: Array, start: int, stop: int, keep: bool, work: Workspace | None = None
+    ) -> tuple[Array, States]:
         advance: Advance = GenericAdvance(
             self.problem.network, self.control, self.stepper, self.steps
         )
         if self.compiled is not None:
-            advance = CompiledAdvance(self.compiled, self.steps)
+            advance = CompiledAdvance(self.compiled, self.steps, work)
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 final, failed, states = advance(f, start, stop - start, keep)
@@ -182,18 +193,38 @@ class Sweeps:
             Solution(Trajectory(times, stacked), status, detail or f"at t = {times[-1]:.6g}")
         )
 
-    def seeds(self, tape: Tape, total: Mapping[str, Array]) -> tuple[float, Seeds]:
+    def seeds(
+        self, tape: Tape, total: Mapping[str, Array], work: Workspace | None = None
+    ) -> tuple[float, Seeds]:
         """`value`, and what the costs add to the costate after each step of the tape, and at the
         start of the run.
         """
         numbers = self._where(tape)
-        value, found = self.cost.seeds(numbers, tape.stacked, total)
+        value, found = self.cost.seeds(numbers, tape.stacked, total, work)
         return value, Seeds(numbers - tape.first, found)
 
     def value(self, tape: Tape) -> float:
         """The costs of the same states."""
         numbers = self._where(tape)
         return self.cost.value(numbers, tape.stacked)
+
+    def run_costs(
+        self, f: Array, most: int | None = None, work: Workspace | None = None
+    ) -> tuple[float, Array]:
+        """The costs of the whole run, and its last state; no more states are kept than those of
+        `most` steps, and none where only the last one costs something.  Raises SolveError.
+        """
+        count, total, states = len(self.steps), 0.0, self.cost.rule.states
+        if len(states) == 0 or states[0] == count:
+            f = self.advance(f, 0, count, work)
+            final = namespace(f).stack([f])
+            return self.cost.value(states, lambda _: final), f
+        most = count if most is None else most
+        for start in range(0, count, most):
+            part = self.states(f, start, min(start + most, count))
+            total += self.value(part)
+            f = part.states[-1]
+        return total, f
 
     def _where(self, tape: Tape) -> Array:
         """The numbers of the states that cost something: after each step, and at the start."""
@@ -285,6 +316,11 @@ def _accepted(
 class Backward:
     """The costates, from the last step to the first, tape by tape; cotangents are collected in
     `total`.
+
+    keep : whether `costates` are kept
+    p : the last costate, which the costs of the run follow; zero unless given
+    collected : where the loops have collected something before, as they leave it
+    work : memory that the sweep may use; the last p is there then
     """
 
     sweeps: Sweeps
@@ -293,12 +329,13 @@ class Backward:
     p: Array | None = None
     costates: list[Array] = field(default_factory=list)
     collected: Array | None = None
+    work: Workspace = field(default_factory=Workspace)
 
     def __call__(self, tape: Tape) -> float:
         """Moves p from the end of the tape to its start; the costates at its ends are kept, if
         wanted.  Returns the costs of the states after its steps, and of the first one of the run.
         """
-        cost, seeds = self.sweeps.seeds(tape, self.total)
+        cost, seeds = self.sweeps.seeds(tape, self.total, self.work)
         self.follow(tape, seeds, self.sweeps.seeded)
         return cost
 
@@ -307,11 +344,12 @@ class Backward:
 
         before : the blocks in which `total` may not be zero
         """
-        initial = self.sweeps.problem.initial
-        p = like(np.zeros(initial.shape), initial) if self.p is None else self.p
+        initial, p = self.sweeps.problem.initial, self.p
         if tape.record is None:
-            self.p = self._generic(tape, seeds, p)
+            zeros = like(np.zeros(initial.shape), initial) if p is None else p
+            self.p = self._generic(tape, seeds, zeros)
             return
+        p = self.work.zeros("costate", *initial.shape) if p is None else p
         if self.collected is None:
             self.collected = self.sweeps.loop.collected(before)
         self.p = self._compiled(tape, seeds, p, self.collected)
@@ -334,10 +372,10 @@ class Backward:
         loop, shape = self.sweeps.loop, p.shape
         stages, moments = loop.method.b.size, tape.steps.moments
         costates = np.empty((len(tape.steps) + 1 if self.keep else 0, p.size))
-        bars = loop.lowered.bars(self.total, shape[1])
+        bars = loop.lowered.bars(self.total, shape[1], self.work)
         chain_adjoint.adjoint(
             shape[1],
-            loop.lowered.room(shape[1], stages, stages),
+            loop.lowered.room(shape[1], stages, stages, self.work),
             loop.lowered.program,
             loop.blocks,
             loop.method,
