@@ -217,7 +217,7 @@ class ReducedObjective:
             ValueError if `memory` is too small for one step, and for an `out` of another space, or
             with arrays that cannot be written or are those of the control
         """
-        return self.value_and_gradients(control, out=out)[:2]
+        return self._evaluated(control, out)[:2]
 
     def value_and_gradients(
         self, control: Control, *, out: Control | None = None
@@ -225,33 +225,41 @@ class ReducedObjective:
         """`value_and_gradient`, and the derivative of J in the initial state (N, M), represented in
         the weights of the units: the costate at t = 0, with the weights of the samples.
         """
+        ends: dict[int, Array] = {}
+        value, gradient = self._evaluated(control, out, ends)
+        costates = [ends[n] for n in sorted(ends)]
+        return value, gradient, namespace(costates[0]).concat(costates, axis=1)
+
+    def _evaluated(
+        self, control: Control, out: Control | None, ends: dict[int, Array] | None = None
+    ) -> tuple[float, Control]:
+        """J and its gradient; the costates at t = 0 go into `ends`, by the number of the block."""
         control = self.space.check("control", control)
         check_out(control, out)
         there, total = control.like(self.problem.initial), self._cotangents(out)
         try:
-            costs, ends = self._collect(self._blocks, there, total, fresh=out is None)
+            costs = self._collect(self._blocks, there, total, ends, fresh=out is None)
         except SolveError:
             if len(self._blocks) == 1:
                 raise
             # all samples together, so that it is the first failure of any of them that is told
-            costs, ends = self._collect([self], there, total)
+            costs = self._collect([self], there, total, ends)
         penalty, gradient = self._gradient(control, total, out)
-        return costs + penalty, gradient, namespace(ends[0]).concat(ends, axis=1)
+        return costs + penalty, gradient
 
     def _collect(
         self,
         blocks: Sequence["ReducedObjective"],
         control: Control,
         total: dict[str, Array],
+        ends: dict[int, Array] | None,
         fresh: bool = False,
-    ) -> tuple[float, list[Array]]:
-        """The costs of all blocks of samples, their cotangents in `total`, and the costates of each
-        block at t = 0.
+    ) -> float:
+        """The costs of all blocks of samples, and their cotangents in `total`.
 
         fresh : whether there are zeros in `total`
         """
-        costs, ends = [0.0] * len(blocks), [np.empty(0)] * len(blocks)
-        sums = InOrder(total, self._spares)
+        costs, sums = [0.0] * len(blocks), InOrder(total, self._spares)
 
         def run(group: int, part: slice) -> Iterator[None]:
             work = self._spares.take()
@@ -264,13 +272,14 @@ class ReducedObjective:
                 backward = Backward(sweeps, bars, collected=collected, work=work)
                 costs[n] = blocks[n]._swept(backward, tape)
                 collected, p = backward.collected, backward.p
-                ends[n] = namespace(p).asarray(p, copy=True)
+                if ends is not None:
+                    ends[n] = namespace(p).asarray(p, copy=True)  # type: ignore[arg-type]
                 yield
             sums.put(group, bars, work)
 
-        parts = groups(len(blocks), self.space.size)
+        parts = self._groups if len(blocks) > 1 else [slice(0, 1)]
         go_through([run(*one) for one in enumerate(parts)], self.threads)
-        return sum(costs), ends
+        return sum(costs)
 
     def _swept(self, backward: Backward, tape: Tape | None) -> float:
         """Goes forth and back; returns the costs."""
@@ -462,6 +471,11 @@ class ReducedObjective:
         return found
 
     @cached_property
+    def _groups(self) -> list[slice]:
+        """Which of the blocks are added up together."""
+        return groups(len(self._blocks), self.space.size)
+
+    @cached_property
     def _spares(self) -> Spares:
         return Spares()
 
@@ -538,16 +552,16 @@ def check_out(control: Control, out: Control | None) -> None:
         return
     space = control.space
     space.check("out", out)
-    for block in space.trained:
-        x, shape = out[block.name], space.shape(block)
-        if tuple(x.shape) != shape:
-            raise ValueError(f"out has a {block.name} of shape {tuple(x.shape)}, expected {shape}")
-        if not isinstance(x, np.ndarray):
+    for name, x in control.items():
+        y, shape = out[name], tuple(x.shape)
+        if tuple(y.shape) != shape:
+            raise ValueError(f"out has a {name} of shape {tuple(y.shape)}, expected {shape}")
+        if not isinstance(y, np.ndarray):
             continue
-        if not x.flags.writeable:
-            raise ValueError(f"out must have arrays that can be written: its {block.name} cannot")
-        if any(np.shares_memory(x, y) for y in control.values() if isinstance(y, np.ndarray)):
-            raise ValueError(f"out must have arrays of its own: its {block.name} is the control's")
+        if not y.flags.writeable:
+            raise ValueError(f"out must have arrays that can be written: its {name} cannot")
+        if any(np.shares_memory(y, z) for z in control.values() if isinstance(z, np.ndarray)):
+            raise ValueError(f"out must have arrays of its own: its {name} is the control's")
 
 
 def _beside(control: Control, direction: Control) -> Control:
