@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 
 from numba.core.caching import FunctionCache
-from numba.core.runtime import rtsys
+from numba.core.runtime.nrt import rtsys
 
 _warned: list[str] = []
 

@@ -16,8 +16,8 @@ def lazy_names(package: str, file: str) -> tuple[Callable[[str], object], Callab
 
     Which names there are, and in which modules, is read in the relative imports of `file`, the
     `__init__.py` of the package, which stand under `if TYPE_CHECKING:` and are not executed:
-    people, type checkers and Python read one list.  `from . import name` is a module of the package; no
-    other name may be that of a module, which would hide it once it is loaded.
+    people, type checkers and Python read one list.  `from . import name` is a module of the
+    package; no other name may be that of a module, which would hide it once it is loaded.
     """
     homes = {
         alias.name: node.module

