@@ -602,16 +602,19 @@ class StagedObjective(ReducedObjective):
             for part in stage_problems(self.problem)
         )
 
-    def value_and_gradients(
-        self, control: Control, *, out: Control | None = None
-    ) -> tuple[float, Control, Array]:
+    def _evaluated(
+        self, control: Control, out: Control | None, ends: dict[int, Array] | None = None
+    ) -> tuple[float, Control]:
         """The same, from one forward and one backward sweep through all stages."""
         control = self.space.check("control", control)
         check_out(control, out)
         with ExitStack() as stack:
             works = [stack.enter_context(part._spares.one()) for part in self.parts]
             runs = self._forward(control.like(self.problem.initial), works)
-            return self._backward(control, runs, out, works)
+            value, gradient, p = self._backward(control, runs, out, works)
+        if ends is not None:
+            ends[0] = p
+        return value, gradient
 
     def _backward(
         self,

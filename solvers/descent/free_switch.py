@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-import scipy.optimize
+import scipy
 
 from continuum.arrays import Array
 from continuum.checks import check_count, check_positive
