@@ -66,7 +66,9 @@ def fastest(runs: Iterable[tuple[str, Run]]) -> tuple[Run, str]:
 
 
 def numpy_by_hand(data: Layers, factored: bool = False) -> Run:
-    """Products by BLAS, added to what is there (beta = 1), all else by ufuncs in place."""
+    """Products by BLAS, added to what is there (beta = 1), all else by ufuncs in place.  Reads the
+    arrays of `data` where they are.
+    """
     (initial, target), tau, last = data.rows, data.tau, len(data.b) - 1
     (count, units), samples = data.bias.shape, len(initial)
     inputs = np.empty((count + 1, last + 1, samples, units))
@@ -134,12 +136,14 @@ def numpy_by_hand(data: Layers, factored: bool = False) -> Run:
 
 
 def torch_by_hand(data: Layers) -> Run:
-    """The same with PyTorch's fused functions: addmm, tanh and its derivative."""
+    """The same with PyTorch's fused functions: addmm, tanh and its derivative.  Reads the arrays of
+    `data` where they are.
+    """
     import torch  # noqa: PLC0415
 
     torch.set_num_threads(1)
     matrices, bias, initial, target, share = (
-        torch.from_numpy(x.copy()) for x in (data.matrices, data.bias, *data.rows, data.share)
+        torch.from_numpy(x) for x in (data.matrices, data.bias, *data.rows, data.share)
     )
     tau, last, sub, b = data.tau, len(data.b) - 1, data.sub, data.b
     (count, units), samples = data.bias.shape, len(initial)
