@@ -18,6 +18,7 @@ import numpy as np
 from .arrays import Array, is_array, is_numpy, like, namespace, to_host
 from .blocks import Block, Coefficient
 from .checks import check_array, check_name, check_number
+from .long_vectors import Measure, products
 from .meshes import TimeMesh
 from .time_axes import Index, Norm, Real, TimeAxis, time_axis
 
@@ -349,14 +350,40 @@ class ControlSpace:
         return Control(self, blocks, trusted=True)
 
     def dot(self, x: Array, y: Array) -> float:
-        """(x, y) in the product of the space, of two vectors of coefficients (size,)."""
-        return self.inner(self.views(x), self.views(y))
+        """(x, y) in the product of the space, of two vectors of coefficients (size,).  Raises
+        ValueError for a wrong length.
+        """
+        if not is_numpy(x, y) or x.shape != y.shape:
+            return self.inner(self.views(x), self.views(y))
+        return float(self.dots(x[None], y)[0, 0])
+
+    def dots(self, rows: Array, *vectors: Array) -> Array:
+        """(m, c): the products of the space of the rows of an array (m, size) with c vectors
+        (size,) of coefficients, all NumPy's.  Raises ValueError for wrong shapes.
+        """
+        size = self.size
+        if rows.shape[1:] != (size,):
+            raise ValueError(f"rows have shape {rows.shape}, expected (any, {size})")
+        for y in vectors:
+            if y.shape != (size,):
+                raise ValueError(f"vector has shape {y.shape}, expected ({size},)")
+        return products(rows, vectors, list(self.measures.values()))
 
     @cached_property
     def _places(self) -> list[tuple[int, int]]:
         """Where each trained block begins and ends in a vector of coefficients."""
         ends = np.cumsum([0, *(prod(self._shapes[b.name]) for b in self.trained)]).tolist()
         return list(zip(ends[:-1], ends[1:], strict=True))
+
+    @cached_property
+    def measures(self) -> Mapping[str, Measure]:
+        """The product of each trained block, as loops on vectors of coefficients want it."""
+        return {
+            b.name: Measure(
+                start, *self.axes[b.name].gram, np.broadcast_to(b.weights, b.shape).ravel()
+            )
+            for b, (start, _) in zip(self.trained, self._places, strict=True)
+        }
 
     @cached_property
     def _roots(self) -> Mapping[str, Array]:

@@ -19,10 +19,10 @@ from ..run.monitors import Monitor
 from ..run.solution import Solution
 from ..run.status import Status
 from .first_order import GradientDescent
+from .lbfgs import LBFGS
 from .minimize import minimize
 from .objective import Composite, Objective
 from .run import Descent, Minimizer, composite
-from .second_order import LBFGS
 
 
 def proximal_alternating(

@@ -1,6 +1,4 @@
-"""Minimizers that use curvature: SciPy's L-BFGS-B and trust-region Newton-CG, in the space's own
-coordinates.
-"""
+"""SciPy's trust-region Newton-CG, in coordinates whose Euclidean product is the space's."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,44 +21,6 @@ NEGATIVE = 1e-9
 
 _REJECTED = 60
 """After so many trust regions in a row, each a quarter of the last, no step is left."""
-
-
-@dataclass(frozen=True)
-class LBFGS(Minimizer):
-    """SciPy's L-BFGS-B in the space's own coordinates; a Box becomes its bounds.
-
-    Ends where the projected gradient |P(x - g) - x| <= gtol in the space's norm: a saddle, or a
-    start whose gradient vanishes, is such a point too.
-    memory : number of past steps kept
-    """
-
-    memory: int = 20
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        store(self, check_count, "memory")
-
-    def check(self, problem: Composite) -> None:
-        """Raises TypeError for a set that is no Box, or a penalty without a gradient."""
-        if problem.intervals is None:
-            raise refuse(self, problem.admissible, "a Box, or GradientDescent(), which projects")
-        if problem.penalty is not None:
-            raise refuse(
-                self, problem.penalty, "GradientDescent() or Nesterov(), which take proximal steps"
-            )
-
-    def descend(self, run: Descent, start: Control) -> Solution[Control]:
-        """The run from an admissible start."""
-        most = self.max_iterations
-        options = {
-            "maxcor": self.memory,
-            "gtol": 0.0,
-            "ftol": 0.0,
-            "maxiter": most + 1,
-            "maxfun": 50 * most,
-        }
-        bounds = _bounds(run.problem)
-        return run.solution(_scipy(run, start, "L-BFGS-B", options, bounds=bounds))
 
 
 @dataclass(frozen=True)
@@ -113,7 +73,7 @@ class NewtonCG(Minimizer):
             "maxiter": self.max_iterations + 1,
         }
         while True:
-            status = _scipy(run, start, "trust-ncg", options)
+            status = _trust_region(run, start, options)
             if status is not Status.CONVERGED or not self.products:
                 return run.solution(status)
             bridge = _Bridge(run)
@@ -239,13 +199,7 @@ class _Bridge:
             raise _Ended
 
 
-def _scipy(
-    run: Descent,
-    start: Control,
-    name: str,
-    options: dict[str, float],
-    bounds: scipy.optimize.Bounds | None = None,
-) -> Status:
+def _trust_region(run: Descent, start: Control, options: dict[str, float]) -> Status:
     """Runs SciPy's method from a start until an iterate is the last, and says how it ended."""
     bridge = _Bridge(run)
     x = to_host(run.space.flatten(start))
@@ -253,31 +207,17 @@ def _scipy(
     def callback(intermediate_result: scipy.optimize.OptimizeResult) -> None:
         bridge.visit(intermediate_result.x)
 
-    curvature = {"hessp": bridge.product} if name == "trust-ncg" else {"bounds": bounds}
     try:
         bridge.visit(x)
         scipy.optimize.minimize(
             bridge.evaluate,
             x,
             jac=True,
-            method=name,
+            hessp=bridge.product,
+            method="trust-ncg",
             callback=callback,
             options=options,
-            **curvature,
         )
     except _Ended:
         pass
     return bridge.status
-
-
-def _bounds(problem: Composite) -> scipy.optimize.Bounds | None:
-    """The intervals of the blocks, in flat coordinates."""
-    limits = problem.intervals
-    if limits is None or problem.admissible is None:
-        return None
-    space = problem.space
-    sides = []
-    for side in (0, 1):
-        values = {b.name: np.full(space.shape(b), limits[b.name][side]) for b in space.trained}
-        sides.append(space.flatten(Control(space, values, trusted=True)))
-    return scipy.optimize.Bounds(*sides)

@@ -21,6 +21,7 @@ from continuum.kernels import Dense
 from continuum.networks import Adjoint, Chain, FixedLinear, Inputs, Linear, Map, Offset, Pointwise
 from continuum.quadrature import Grid
 
+from ..run.workspace import Workspace
 from . import chain_loops as loops
 from .chain_loops import Program
 
@@ -127,15 +128,26 @@ class Lowered:
         ]
         return (*found, *_NONE[len(found) :])
 
-    def bars(self, total: Mapping[str, Array], samples: int) -> tuple[Array, ...]:
+    def bars(
+        self, total: Mapping[str, Array], samples: int, work: Workspace | None = None
+    ) -> tuple[Array, ...]:
         """Where the loops collect the cotangents `total`: the arrays themselves for whole blocks,
         zeros, which `add_up` brings back, for parts.
         """
-        found = self.changes(total, samples)
-        for part, bar in zip(self.parts if self.split else (), found, strict=False):
-            if part.columns is not None:
-                bar[:] = 0.0
-        return found
+        if not self.split:
+            return self.changes(total, samples)
+        work, found = work or Workspace(), []
+        for n, part in enumerate(self.parts):
+            if part.name not in total:
+                found.append(_ABSENT)
+            elif part.columns is None:
+                found.append(part.of(total[part.name], samples))
+            else:
+                rows, across = part.shape
+                wide = len(range(across)[part.columns]) if part.data is None else samples
+                times = total[part.name].size // (rows * across)
+                found.append(work.zeros(f"part {n}", times, rows, wide))
+        return (*found, *_NONE[len(found) :])
 
     def add_up(self, total: Mapping[str, Array], bars: tuple[Array, ...]) -> None:
         """Adds to `total` what was collected for the parts of blocks."""
@@ -143,14 +155,15 @@ class Lowered:
             if part.columns is not None and part.name in total:
                 part.add_to(total[part.name], bar)
 
-    def room(self, samples: int, stages: int, columns: int) -> Array:
+    def room(self, samples: int, stages: int, columns: int, work: Workspace | None = None) -> Array:
         """What the loops carve up for a sweep that collects `columns` stages at a time."""
         size = self.largest * samples
-        return np.empty(
+        return (work or Workspace()).array(
+            "room",
             (6 + columns) * size
             + (columns * self.inside + 2 * (stages + 1) * self.units) * samples
             + 2 * self._blend(samples)
-            + 3 * stages
+            + 3 * stages,
         )
 
     def step_room(self, samples: int) -> Array:
