@@ -2,10 +2,10 @@
 
     lbfgs, adam : f' = tanh(a - b W f), W = 1/N, 256 units x 64 samples x 100 layers of Euler,
         J = 1/M sum_m 1/2 |f_K - target|^2 + 1e-4 |(a, b)|^2, 6.6 million unknowns
-    digits : f' = tanh(w f + b) on (64 pixels, 10 zeros), 20 layers of Euler on (0, 2.5), the last ten
-        of which are to become the unit vector of the label: the mean of |P f_K - y|^2 + 1e-5 |.|^2,
-        1437 digits at once, Adam with step 0.03 until 97% of 360 others are recognised, looked at
-        every five steps
+    digits : f' = tanh(w f + b) on (64 pixels, 10 zeros), 20 layers of Euler on (0, 2.5); the last
+        ten units, P f, are to become the unit vector of the label: the mean of |P f_K - y|^2
+        + 1e-5 |(w, b)|^2, 1437 digits at once, Adam with step 0.03 until 97% of 360 others are
+        recognised, looked at every five steps
 
 `minimize(...)` against torch.optim and optax, from the same start.  Peers hold A_k = -b_k / N, so
 that no product with W is left, and what they minimise in has a norm proportional to ours: a_k is
@@ -55,9 +55,11 @@ Training = Callable[[], tuple[float | None, np.ndarray, np.ndarray]]
 class Task:
     """What is trained, and a start.
 
-    norm : the squared norm of ours is `norm` times that of a_k / scale and A_k
     scale : sqrt(N) for the width-depth model, else 1
-    steps : what Adam multiplies its direction with, for a_k and A_k
+    shrink : N for the width-depth model, else 1: the entries of b_k are so many times those of A_k
+    norm : our squared norm is `norm` times that of a_k / scale and A_k
+    penalty : times a_k / scale and A_k, the penalty's gradient in them;  decays : in a_k and A_k
+    steps, epsilon : of Adam, in a_k and A_k
     """
 
     def __init__(
@@ -306,7 +308,6 @@ def torch_adam(task: Task, by_hand: bool, good: Callable[..., bool] | None = Non
             [torch.nn.Parameter(torch.from_numpy(x)) for x in y] for y in (mine.bias, mine.matrices)
         ]
         rest = [torch.from_numpy(x) for x in (*mine.rows, mine.share)]
-    count = len(leaves[0])
 
     def run():
         task.reset(mine)
@@ -329,7 +330,6 @@ def torch_adam(task: Task, by_hand: bool, good: Callable[..., bool] | None = Non
         run.evaluations = k + (good is None)
         return None, mine.bias.copy(), mine.matrices.copy()
 
-    assert count
     return run
 
 
@@ -481,7 +481,7 @@ def digits() -> list[_harness.Row]:
     task = Digits()
 
     def look(snapshot) -> bool:
-        control = task.objective.space.views(snapshot.state)
+        control = task.objective.space.unflatten(snapshot.state)
         return task.good(*task.as_peers(control))
 
     method = Adam(step=task.steps[0], max_iterations=MOST, report=LOOK, gtol=1e-14)
