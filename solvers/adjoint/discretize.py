@@ -238,14 +238,23 @@ class ReducedObjective:
         control = self.space.check("control", control)
         check_out(control, out)
         there, total = control.like(self.problem.initial), self._cotangents(out)
+        costs = self._costs_back(there, total, ends, fresh=out is None)
+        return costs + self._penalty(control), self._gradient(control, total, out)
+
+    def _costs_back(
+        self, control: Control, total: dict[str, Array], ends: dict[int, Array] | None, fresh: bool
+    ) -> float:
+        """The costs of a control that is where the states are, and their cotangents in `total`.
+
+        fresh : whether there are zeros in it
+        """
         try:
-            costs = self._collect(self._blocks, there, total, ends, fresh=out is None)
+            return self._collect(self._blocks, control, total, ends, fresh)
         except SolveError:
             if len(self._blocks) == 1:
                 raise
             # all samples together, so that it is the first failure of any of them that is told
-            costs = self._collect([self], there, total, ends)
-        return costs + self._penalty(control), self._gradient(control, total, out)
+            return self._collect([self], control, total, ends, False)
 
     def _collect(
         self,
@@ -253,12 +262,9 @@ class ReducedObjective:
         control: Control,
         total: dict[str, Array],
         ends: dict[int, Array] | None,
-        fresh: bool = False,
+        fresh: bool,
     ) -> float:
-        """The costs of all blocks of samples, and their cotangents in `total`.
-
-        fresh : whether there are zeros in `total`
-        """
+        """The same, as the sum over these blocks of samples."""
         costs, sums = [0.0] * len(blocks), InOrder(total, self._spares)
 
         def run(group: int, part: slice) -> Iterator[None]:
@@ -433,10 +439,11 @@ class ReducedObjective:
     def _blocks(self) -> Sequence["ReducedObjective"]:
         """Those of blocks of samples, where each has loops of its own; else this one."""
         network, (units, samples) = self.problem.network, self.problem.initial.shape
-        looped = isinstance(network, Chain) and isinstance(self.stepper, RungeKutta)
-        looped = looped and not self.stepper.adaptive and is_numpy(self.problem.initial)
-        parts = blocks(samples, units)
-        if not looped or len(parts) == 1 or lower(network) is None:
+        looped = isinstance(network, Chain) and is_numpy(self.problem.initial)
+        if not looped or not isinstance(self.stepper, RungeKutta) or self.stepper.adaptive:
+            return [self]
+        parts = blocks(samples, units, len(self._equal[0]) * len(self.stepper.b))
+        if len(parts) == 1 or lower(network) is None:
             return [self]
         memory = self.memory
         if memory is not None:
@@ -573,18 +580,15 @@ class StagedObjective(ReducedObjective):
             for part in stage_problems(self.problem)
         )
 
-    def value_and_gradients(
-        self, control: Control, *, out: Control | None = None
-    ) -> tuple[float, Control, Array]:
-        """The same, from one forward and one backward sweep through all stages."""
-        control = self.space.check("control", control)
-        check_out(control, out)
-        total, p, costs = self._cotangents(out), None, 0.0
-        for x in total.values():
+    def _costs_back(
+        self, control: Control, total: dict[str, Array], ends: dict[int, Array] | None, fresh: bool
+    ) -> float:
+        p, costs = None, 0.0
+        for x in () if fresh else total.values():
             x[...] = 0.0
         with ExitStack() as stack:
             works = [stack.enter_context(part._spares.one()) for part in self.parts]
-            runs = self._forward(control.like(self.problem.initial), works)
+            runs = self._forward(control, works)
             for s, (sweeps, tape) in reversed(list(enumerate(runs))):
                 own = self.network.own(self.parts[s].space, total, s)
                 backward = Backward(sweeps, own, p=p, work=works[s])
@@ -592,9 +596,9 @@ class StagedObjective(ReducedObjective):
                 p = backward.p
                 if s:
                     p = self.network.transfer_adjoint(s, p)  # type: ignore[arg-type]
-            p = namespace(p).asarray(p, copy=True)  # type: ignore[arg-type]
-        gradient = self._gradient(control, total, out)
-        return costs + self._penalty(control), gradient, p
+            if ends is not None:
+                ends[0] = namespace(p).asarray(p, copy=True)  # type: ignore[arg-type]
+        return costs
 
     def hvp(self, control: Control, direction: Control) -> Control:
         """The Hessian of J at `control` applied to `direction`, in the product of the space.
