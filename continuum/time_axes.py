@@ -49,6 +49,13 @@ class TimeAxis(Protocol):
         """The times at which a function of time gives the coefficients."""
         ...
 
+    @property
+    def gram(self) -> tuple[Array, Array]:
+        """The diagonal of G and the one beside it, which is empty if G is diagonal; ((1,), ()) for
+        "static".
+        """
+        ...
+
     def at(self, x: Array, layer: Index, theta: Real) -> Array:
         """v at t_layer + theta tau_layer: (*block.shape).  Of L layers and L theta at once
         (L, *block.shape), without L if v is constant.
@@ -109,6 +116,10 @@ class Layers:
     def sample_times(self) -> Array:
         return self.mesh.nodes[:-1] + 0.5 * self.mesh.steps
 
+    @property
+    def gram(self) -> tuple[Array, Array]:
+        return self.mesh.steps, np.empty(0)
+
     def at(self, x: Array, layer: Index, theta: Real) -> Array:
         return _entries(x, layer)
 
@@ -152,6 +163,10 @@ class Nodes:
     def sample_times(self) -> Array:
         return self.mesh.nodes
 
+    @property
+    def gram(self) -> tuple[Array, Array]:
+        return self._gram(1.0, float(self.norm == "H1"))
+
     def _gram(self, mass: float, stiffness: float) -> tuple[Array, Array]:
         """The diagonal and the side diagonal of mass M + stiffness S."""
         tau = self.mesh.steps
@@ -162,7 +177,7 @@ class Nodes:
     @cached_property
     def _cholesky(self) -> tuple[Array, Array]:
         """The diagonal d and subdiagonal e of L."""
-        return _factor(self._gram(1.0, float(self.norm == "H1")))
+        return _factor(self.gram)
 
     def at(self, x: Array, layer: Index, theta: Real) -> Array:
         after = _factors(theta, x)
@@ -226,6 +241,10 @@ class Static:
     @property
     def sample_times(self) -> Array:
         return np.empty(0)
+
+    @property
+    def gram(self) -> tuple[Array, Array]:
+        return np.ones(1), np.empty(0)
 
     def at(self, x: Array, layer: Index, theta: Real) -> Array:
         return x

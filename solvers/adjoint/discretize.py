@@ -39,15 +39,14 @@ from ..steps.tableaux import Euler, RungeKutta, Stepper
 from .blocks import InOrder
 from .checkpoints import Plan
 from .discrete_cost import Rule
+from .linearised import Linearised, SecondOrder
 from .step_derivatives import Tableau
 from .tape import (
     Backward,
-    SecondOrder,
     Sweeps,
     Tape,
     adaptive_steps,
     prepare,
-    second_order,
 )
 
 RunningOn = Literal["layers", "steps"]
@@ -239,7 +238,8 @@ class ReducedObjective:
         check_out(control, out)
         there, total = control.like(self.problem.initial), self._cotangents(out)
         costs = self._costs_back(there, total, ends, fresh=out is None)
-        return costs + self._penalty(control), self._gradient(control, total, out)
+        penalty, gradient = self._gradient(control, total, out)
+        return costs + penalty, gradient
 
     def _costs_back(
         self, control: Control, total: dict[str, Array], ends: dict[int, Array] | None, fresh: bool
@@ -302,6 +302,31 @@ class ReducedObjective:
         )
         return sum(parts)
 
+    def _forward(self, control: Control) -> list[tuple[Sweeps, Tape]]:
+        """The sweeps and the tape of every stage, of which there is one unless the network is
+        Staged; the control is where the states are.
+        """
+        return [self.recorded(control)]
+
+    def _backward(
+        self, control: Control, runs: list[tuple[Sweeps, Tape]]
+    ) -> tuple[float, Control, Array]:
+        """`value_and_gradients` from what `_forward` made."""
+        total = self.space.cotangents(self.problem.initial)
+        costs, p = self._back(runs, total)
+        penalty, gradient = self._gradient(control, total)
+        return costs + penalty, gradient, p
+
+    def _back(
+        self, runs: list[tuple[Sweeps, Tape]], total: dict[str, Array]
+    ) -> tuple[float, Array]:
+        """The costs of what `_forward` made, whose cotangents are collected in `total`, and the
+        costate at t = 0.
+        """
+        ((sweeps, tape),) = runs
+        backward = Backward(sweeps, total)
+        return backward(tape), backward.p  # type: ignore[return-value]
+
     def run(self, control: Control) -> "Path":
         """States, costates, J and its gradient from one forward and one backward sweep.
 
@@ -312,7 +337,8 @@ class ReducedObjective:
         weights = self.problem.sample_weights
         sweeps, tape = self.recorded(control.like(self.problem.initial))
         backward = Backward(sweeps, self.space.cotangents(self.problem.initial), keep=True)
-        value = backward(tape) + self._penalty(control)
+        costs = backward(tape)
+        penalty, gradient = self._gradient(control, backward.total)
         cost = sweeps.cost
         states = tape.stacked(np.arange(len(tape.states)))
         stack = namespace(states).stack
@@ -329,8 +355,8 @@ class ReducedObjective:
             states,
             costates,
             remaining,
-            value,
-            self._gradient(control, backward.total),
+            costs + penalty,
+            gradient,
         )
 
     def costates(self, control: Control) -> Trajectory:
@@ -364,14 +390,16 @@ class ReducedObjective:
         sweeps, tape = self.recorded(control.like(f))
         explicit = self.space.cotangents(f)
         _, seeds = sweeps.seeds(tape, explicit)
-        second = SecondOrder(sweeps, tape, along, change, keep=True)
+        second = SecondOrder(sweeps, tape, keep=True)
+        second.along(along, change)
         total = self.space.cotangents(f)
         second.collect(total)
         xp, weights = namespace(f), like(self.problem.network.weights[:, None], f)
         dstates = xp.stack(list(second.dstates))
         moved = xp.take(dstates, like(seeds.numbers, f), axis=0)
         value = float(xp.sum(weights * seeds.values * moved))
-        value += self.space.inner(self._gradient(control, explicit), _beside(control, direction))
+        gradient = self._gradient(control, explicit)[1]
+        value += self.space.inner(gradient, _beside(control, direction))
         if np.all(self.problem.sample_weights > 0):
             dcostates = xp.stack(second.dcostates[::-1]) / like(self.problem.sample_weights, f)
         else:
@@ -387,16 +415,19 @@ class ReducedObjective:
     def hvp(self, control: Control, direction: Control) -> Control:
         """The Hessian of J at `control` applied to `direction`, in the product of the space.
 
-        All states are kept, whatever `memory`.
+        All states are kept, whatever `memory`; for many directions at one control, `linearised`
+        keeps them from one product to the next.
         raises SolveError if the state does not stay finite, or an implicit step has no solution
         """
-        control = self.space.check("control", control)
-        direction = self.space.check("direction", direction)
-        initial = self.problem.initial
-        sweeps, tape = self.recorded(control.like(initial))
-        total = self.space.cotangents(initial)
-        second_order(sweeps, tape, direction.like(initial), total)
-        return self._product(control, direction, total)
+        return self.linearised(control).hvp(direction)
+
+    def linearised(self, control: Control) -> Linearised:
+        """J at one control, for Hessian-vector products in many directions: the forward sweep is
+        made here, the costates by the first product.
+
+        raises SolveError if the state does not stay finite, or an implicit step has no solution
+        """
+        return Linearised(self, control)
 
     def sweeps(self, control: Control) -> Sweeps:
         """The sweeps at a control that is where the states are, with nothing run yet.
@@ -499,19 +530,18 @@ class ReducedObjective:
 
     def _gradient(
         self, control: Control, total: dict[str, Array], out: Control | None = None
-    ) -> Control:
-        """The gradient of J from the cotangents that a backward sweep collected, in the same arrays
-        where they can be.
+    ) -> tuple[float, Control]:
+        """The penalty, and the gradient of J from the cotangents that a backward sweep collected,
+        in the same arrays where they can be.
         """
-        penalty = self.penalty
-        further = None if penalty is None else penalty.gradient(control)
-        found = self.space.riesz({n: like(x, control[n]) for n, x in total.items()}, further)
+        found = self.space.riesz({n: like(x, control[n]) for n, x in total.items()})
+        penalty = 0.0 if self.penalty is None else self.penalty.add_to(control, found)
         if out is None:
-            return found
+            return penalty, found
         for name, x in out.items():
             if found[name] is not x:
                 x[...] = like(found[name], x)
-        return out
+        return penalty, out
 
     def _product(self, control: Control, direction: Control, total: dict[str, Array]) -> Control:
         """The Hessian-vector product from the derivatives of the cotangents."""
@@ -519,6 +549,14 @@ class ReducedObjective:
         if penalty is None:
             return self.space.riesz(total)
         return self.space.riesz(total, penalty.hvp(control, _beside(control, direction)))
+
+    def _along(self, control: Control, stage: int) -> Control:
+        """A control as the stage reads it."""
+        return control
+
+    def _own(self, total: dict[str, Array], stage: int) -> dict[str, Array]:
+        """Where the cotangents of a stage are collected."""
+        return total
 
     def _penalty(self, control: Control) -> float:
         return self.penalty.value(control) if self.penalty is not None else 0.0
@@ -583,43 +621,30 @@ class StagedObjective(ReducedObjective):
     def _costs_back(
         self, control: Control, total: dict[str, Array], ends: dict[int, Array] | None, fresh: bool
     ) -> float:
-        p, costs = None, 0.0
         for x in () if fresh else total.values():
             x[...] = 0.0
         with ExitStack() as stack:
             works = [stack.enter_context(part._spares.one()) for part in self.parts]
-            runs = self._forward(control, works)
-            for s, (sweeps, tape) in reversed(list(enumerate(runs))):
-                own = self.network.own(self.parts[s].space, total, s)
-                backward = Backward(sweeps, own, p=p, work=works[s])
-                costs += backward(tape)
-                p = backward.p
-                if s:
-                    p = self.network.transfer_adjoint(s, p)  # type: ignore[arg-type]
+            costs, p = self._back(self._forward(control, works), total, works)
             if ends is not None:
-                ends[0] = namespace(p).asarray(p, copy=True)  # type: ignore[arg-type]
+                ends[0] = namespace(p).asarray(p, copy=True)
         return costs
 
-    def hvp(self, control: Control, direction: Control) -> Control:
-        """The Hessian of J at `control` applied to `direction`, in the product of the space.
-
-        raises SolveError if the state does not stay finite, or an implicit step has no solution
-        """
-        control = self.space.check("control", control)
-        direction = self.space.check("direction", direction)
-        initial, network = self.problem.initial, self.network
-        there, seconds, change = direction.like(initial), [], None
-        for s, (sweeps, tape) in enumerate(self._forward(control.like(initial))):
+    def _back(
+        self,
+        runs: list[tuple[Sweeps, Tape]],
+        total: dict[str, Array],
+        works: Sequence[Workspace] = (),
+    ) -> tuple[float, Array]:
+        p, costs = None, 0.0
+        for s, (sweeps, tape) in reversed(list(enumerate(runs))):
+            work = works[s] if works else Workspace()
+            backward = Backward(sweeps, self._own(total, s), p=p, work=work)
+            costs += backward(tape)
+            p = backward.p
             if s:
-                change = network.transfer(s, seconds[-1].dstates[len(seconds[-1].dstates) - 1])
-            along = self._along(there, s)
-            seconds.append(SecondOrder(sweeps, tape, along, change))
-        total, after = self.space.cotangents(initial), None
-        for s, second in reversed(list(enumerate(seconds))):
-            p, dp = second.collect(network.own(self.parts[s].space, total, s), after)
-            if s:
-                after = network.transfer_adjoint(s, p), network.transfer_adjoint(s, dp)
-        return self._product(control, direction, total)
+                p = self.network.transfer_adjoint(s, p)  # type: ignore[arg-type]
+        return costs, p  # type: ignore[return-value]  # there is a stage
 
     def run(self, control: Control) -> "Path":
         raise TypeError("a Staged network has states of several widths: use integrate_stages")
@@ -648,8 +673,11 @@ class StagedObjective(ReducedObjective):
         space = self.parts[stage].space
         return Control(space, self.network.own(space, control, stage), trusted=True)
 
+    def _own(self, total: dict[str, Array], stage: int) -> dict[str, Array]:
+        return self.network.own(self.parts[stage].space, total, stage)
+
     def _forward(
-        self, control: Control, works: Sequence[Workspace] | None = None
+        self, control: Control, works: Sequence[Workspace] = ()
     ) -> list[tuple[Sweeps, Tape]]:
         """The sweeps and the tape of every stage.  Raises SolveError, which says where."""
         runs = []
@@ -660,7 +688,7 @@ class StagedObjective(ReducedObjective):
                 sweeps, tape = begun.recorded(own)
             else:
                 sweeps = part.sweeps(own)
-                work = None if works is None else works[len(runs)]
+                work = works[len(runs)] if works else None
                 tape = sweeps.record(f, 0, len(sweeps.steps), work)
             runs.append((sweeps, tape))
             return tape.states[len(tape.states) - 1]
