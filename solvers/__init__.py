@@ -1,7 +1,8 @@
 """Algorithms on networks, controls and problems; each returns a Solution with a status."""
 
 from .adjoint.continuous import continuous_adjoint
-from .adjoint.discretize import Path, ReducedObjective, StagedObjective, discretize
+from .adjoint.discretize import StagedObjective, discretize
+from .adjoint.objective import Path, ReducedObjective
 from .adjoint.trained_inputs import TrainedInputs, trained_inputs
 from .compare import Attempt, Comparison, compare
 from .descent.adam import Adam
