@@ -19,6 +19,7 @@ from ..run.solution import Solution, SolveError, Trajectory
 from ..run.status import Status
 from ..run.workspace import Workspace
 from ..steps.tableaux import Euler, Stepper
+from .factors import Factors
 from .objective import Path, ReducedObjective, RunningOn
 from .tape import Backward, Sweeps, Tape
 
@@ -121,6 +122,9 @@ class StagedObjective(ReducedObjective):
             if s:
                 p = self.network.transfer_adjoint(s, p)  # type: ignore[arg-type]
         return costs, p  # type: ignore[return-value]  # there is a stage
+
+    def value_and_factors(self, control: Control) -> tuple[float, Factors]:
+        raise TypeError("a Staged network has a tape for each of its stages: use `parts`")
 
     def run(self, control: Control) -> Path:
         raise TypeError("a Staged network has states of several widths: use integrate_stages")

@@ -35,6 +35,7 @@ from ..steps.tableaux import RungeKutta, Stepper
 from .checkpoints import Plan
 from .collected import InOrder, can_collect, check_out
 from .discrete_cost import Rule
+from .factors import Factors, factored
 from .linearised import Linearised, SecondOrder
 from .step_derivatives import Tableau
 from .tape import (
@@ -202,6 +203,21 @@ class ReducedObjective:
         costs = self._costs_back(there, total, ends, fresh=out is None)
         penalty, gradient = self._gradient(control, total, out)
         return costs + penalty, gradient
+
+    def value_and_factors(self, control: Control) -> tuple[float, Factors]:
+        """J and its gradient with matrices as factors, never formed; see `factors.py`.
+
+        All states are kept, whatever `memory`, and samples are not cut into blocks.
+        raises SolveError if the state does not stay finite, or an implicit step has no solution;
+            TypeError for a Staged network
+        """
+        control = self.space.check("control", control)
+        with self._spares.one() as work:
+            sweeps, tape = self._start(control.like(self.problem.initial), keep=True)
+            if tape is None:
+                tape = sweeps.record(self.problem.initial, 0, len(sweeps.steps), work)
+            costs, found = factored(sweeps, tape, control, self.penalty, work)
+        return costs + self._penalty(control), found
 
     def _costs_back(
         self, control: Control, total: dict[str, Array], ends: dict[int, Array] | None, fresh: bool
