@@ -36,6 +36,11 @@ class Measure(NamedTuple):
     beside: Array
     entries: Array
 
+    @property
+    def where(self) -> slice:
+        """Where it lies in a vector."""
+        return slice(self.start, self.start + len(self.diagonal) * len(self.entries))
+
 
 def pieces(start: int, stop: int) -> Iterator[slice]:
     """Slices of at most PIECE numbers, in order."""
