@@ -39,6 +39,7 @@ from ..steps.tableaux import Euler, RungeKutta, Stepper
 from .blocks import InOrder
 from .checkpoints import Plan
 from .discrete_cost import Rule
+from .factors import Factors, factored
 from .linearised import Linearised, SecondOrder
 from .step_derivatives import Tableau
 from .tape import (
@@ -246,6 +247,21 @@ class ReducedObjective:
             costs = self._collect([self], there, total, ends)
         penalty, gradient = self._gradient(control, total, out)
         return costs + penalty, gradient
+
+    def value_and_factors(self, control: Control) -> tuple[float, Factors]:
+        """J and its gradient with matrices as factors, never formed; see `factors.py`.
+
+        All states are kept, whatever `memory`, and samples are not cut into blocks.
+        raises SolveError if the state does not stay finite, or an implicit step has no solution;
+            TypeError for a Staged network
+        """
+        control = self.space.check("control", control)
+        with self._spares.one() as work:
+            sweeps, tape = self._start(control.like(self.problem.initial), keep=True)
+            if tape is None:
+                tape = sweeps.record(self.problem.initial, 0, len(sweeps.steps), work)
+            costs, found = factored(sweeps, tape, control, self.penalty, work)
+        return costs + self._penalty(control), found
 
     def _collect(
         self,
@@ -634,6 +650,9 @@ class StagedObjective(ReducedObjective):
         p = namespace(p).asarray(p, copy=True)  # type: ignore[arg-type]
         penalty, gradient = self._gradient(control, total, out)
         return costs + penalty, gradient, p
+
+    def value_and_factors(self, control: Control) -> tuple[float, Factors]:
+        raise TypeError("a Staged network has a tape for each of its stages: use `parts`")
 
     def run(self, control: Control) -> "Path":
         raise TypeError("a Staged network has states of several widths: use integrate_stages")
