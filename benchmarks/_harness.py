@@ -4,11 +4,12 @@ Importing this file, before NumPy and every peer, limits all of them to one thre
 to one core.  `measure` then times contenders in turns, so that a disturbance by other programs
 falls on all of them, and takes medians over rounds; `table` makes the rows
 
-    {name, case, seconds, against, against_seconds, ratio, bar, met, error, status}
+    {name, case, seconds, against, against_seconds, ratio, bar, met, error, status, note}
 
 ratio = against_seconds / seconds, so that more is better; met is "met", "at the bar" (a ratio
 within 15% of the bar), "missed", or None without a bar.  A contender has a row of its own, with its
 error and status, and one that is too inaccurate, fails or is not installed never counts as beaten.
+A bar of `compare_best` is against the fastest of all peers that finished, whichever that is.
 """
 
 import os
@@ -27,7 +28,8 @@ import json  # noqa: E402
 import platform  # noqa: E402
 import statistics  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Callable, Sequence  # noqa: E402
+from collections.abc import Callable, Iterator, Sequence  # noqa: E402
+from contextlib import contextmanager  # noqa: E402
 from dataclasses import dataclass, field  # noqa: E402
 from importlib import metadata  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -45,7 +47,9 @@ PACKAGES = (
     "torch",
     "torchdiffeq",
     "jax",
+    "optax",
     "diffrax",
+    "cupy",
     "casadi",
     "hj_reachability",
 )
@@ -56,34 +60,46 @@ Row = dict[str, str | float | None]
 class Case:
     """One contender on one problem.
 
-    make : imports what it needs and returns the function to be timed; ImportError means "not
-        installed"
+    make : imports what it needs and returns the function to be timed, or that and a note;
+        ImportError means "not installed", NotRun "not run"
     error : accuracy of what that function returned; None if there is nothing to compare (a bare
         product)
     tolerance : a larger error gives the status "inaccurate"
+    before : called before every call, outside the timing
+    note : a few words for the table
     """
 
     name: str
     case: str
-    make: Callable[[], Callable[[], object]]
+    make: Callable[[], object]
     error: Callable[[object], float] | None = None
     tolerance: float = np.inf
+    before: Callable[[], object] | None = None
+    note: str = ""
     seconds: float | None = field(default=None, init=False)
     accuracy: float | None = field(default=None, init=False)
     status: str = field(default="not run", init=False)
 
 
+class NotRun(Exception):
+    """Raised by a contender that cannot run on this machine; the note says why."""
+
+
 def measure(cases: Sequence[Case], rounds: int = ROUNDS) -> None:
-    """Fills in seconds (median of rounds), accuracy and status of cases that compete with each
-    other.
+    """Fills in seconds (median of rounds), accuracy, status and note of cases that compete with
+    each other.
     """
     running: list[tuple[Case, Callable[[], object], int]] = []
     for case in cases:
         try:
-            run = case.make()
+            made = case.make()
+            run, case.note = made if isinstance(made, tuple) else (made, case.note)
             result = run()
         except ImportError:
             case.status = "not installed"
+            continue
+        except NotRun as reason:
+            case.note = str(reason)
             continue
         except Exception as error:  # a peer's failure is a result
             case.status = f"failed: {type(error).__name__}"
@@ -93,38 +109,64 @@ def measure(cases: Sequence[Case], rounds: int = ROUNDS) -> None:
             case.accuracy = case.error(result)
             if not case.accuracy <= case.tolerance:
                 case.status = "inaccurate"
-        running.append((case, run, _repetitions(run)))
+        del result
+        running.append((case, run, _repetitions(case, run)))
     times: list[list[float]] = [[] for _ in running]
     gc.collect()
     gc.disable()
     for first in range(rounds):
         for i in range(len(running)):
             at = (first + i) % len(running)  # nobody always runs after the same neighbour's start
-            _, run, repetitions = running[at]
-            began = time.perf_counter()
-            for _ in range(repetitions):
-                run()
-            times[at].append((time.perf_counter() - began) / repetitions)
+            case, run, repetitions = running[at]
+            times[at].append(_timed(case, run, repetitions) / repetitions)
     gc.enable()
     for (case, _, _), found in zip(running, times, strict=True):
         case.seconds = statistics.median(found)
 
 
-def _repetitions(run: Callable[[], object]) -> int:
+def _timed(case: Case, run: Callable[[], object], repetitions: int) -> float:
+    """Seconds of that many calls."""
+    if case.before is None:
+        began = time.perf_counter()
+        for _ in range(repetitions):
+            run()
+        return time.perf_counter() - began
+    total = 0.0
+    for _ in range(repetitions):
+        case.before()
+        began = time.perf_counter()
+        run()
+        total += time.perf_counter() - began
+    return total
+
+
+def _repetitions(case: Case, run: Callable[[], object]) -> int:
     """How often to call it for one measurement of at least LEAST_SECONDS; calling also warms it
     up.
     """
     repetitions = 1
-    while True:
-        began = time.perf_counter()
-        for _ in range(repetitions):
-            run()
-        seconds = time.perf_counter() - began
-        if seconds >= LEAST_SECONDS:
-            return repetitions
+    while (seconds := _timed(case, run, repetitions)) < LEAST_SECONDS:
         repetitions = max(
             2 * repetitions, int(1.2 * repetitions * LEAST_SECONDS / max(seconds, 1e-9))
         )
+    return repetitions
+
+
+@contextmanager
+def all_cores() -> Iterator[int]:
+    """Lifts the pin to one core; gives the number of cores.  Threads that were started before keep
+    theirs.
+    """
+    cores = os.cpu_count() or 1
+    if not hasattr(os, "sched_setaffinity"):
+        yield cores
+        return
+    pinned = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(cores))
+    try:
+        yield len(os.sched_getaffinity(0))
+    finally:
+        os.sched_setaffinity(0, pinned)
 
 
 def own(case: Case) -> Row:
@@ -140,6 +182,7 @@ def own(case: Case) -> Row:
         "met": None,
         "error": case.accuracy,
         "status": case.status,
+        "note": case.note or None,
     }
 
 
@@ -170,6 +213,31 @@ def compare_all(cases: Sequence[Case], bars: dict[str, float]) -> list[Row]:
     """
     ours, others = cases[0], cases[1:]
     return [*(compare(ours, x, bars.get(x.name)) for x in others), *(own(x) for x in others)]
+
+
+def compare_best(cases: Sequence[Case], bar: float | None) -> Row:
+    """The first contender against the fastest of the others that finished with a small enough
+    error; the bar is for this row.
+    """
+    ours, peers = cases[0], [x for x in cases[1:] if x.status == "finished" and x.seconds]
+    if not peers:
+        status = "not run" if ours.status == "finished" else ours.status
+        return own(ours) | {"against": "best peer", "bar": bar, "status": status}
+    best = min(peers, key=lambda x: x.seconds or np.inf)
+    note = f"best of {len(peers)} peers" + (f": {best.note}" if best.note else "")
+    row = compare(ours, best, bar)
+    return row | {"against": f"best peer: {best.name}", "note": _joined(ours.note, note)}
+
+
+def compare_peers(cases: Sequence[Case], bar: float | None) -> list[Row]:
+    """The first contender against the best of the others, then against each, then their own
+    rows.
+    """
+    return [compare_best(cases, bar), *compare_all(cases, {})]
+
+
+def _joined(*notes: str) -> str | None:
+    return "; ".join(x for x in notes if x) or None
 
 
 def machine() -> dict[str, object]:
@@ -221,8 +289,10 @@ def table(rows: Sequence[Row]) -> str:
         "met",
         "error",
         "status",
+        "note",
     )
-    cells = [[_cell(name, row[name]) for name in columns] for row in rows]
+    columns = tuple(x for x in columns if x != "note" or any(row.get(x) for row in rows))
+    cells = [[_cell(name, row.get(name)) for name in columns] for row in rows]
     heads = [name.replace("_", " ") for name in columns]
     widths = [max(len(line[i]) for line in [heads, *cells]) for i in range(len(columns))]
     ruler = ["-" * width for width in widths]

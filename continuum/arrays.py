@@ -70,9 +70,9 @@ def to_host(array: Array) -> Array:
 
 
 def columns(array: Array, chosen: Array) -> Array:
-    """array[:, chosen], chosen NumPy's integers."""
+    """array[:, chosen], chosen NumPy's integers, row after row in memory."""
     if type(array) is np.ndarray:
-        return array[:, chosen]
+        return np.ascontiguousarray(array[:, chosen])
     return namespace(array).take(array, like(chosen, array), axis=1)
 
 

@@ -10,6 +10,7 @@ from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from math import prod
 from typing import Protocol
 
@@ -18,8 +19,10 @@ import numpy as np
 from .arrays import Array, is_array, is_numpy, like, namespace, to_host
 from .blocks import Block, Coefficient
 from .checks import check_array, check_name, check_number
+from .long_vectors import Measure, products
 from .meshes import TimeMesh
 from .time_axes import Index, Norm, Real, TimeAxis, time_axis
+from .update_loops import dot
 
 
 class ControlPath(Protocol):
@@ -271,7 +274,9 @@ class ControlSpace:
             if constant:
                 held = value(0.0)
                 xp = namespace(held)
-                coefficients[block.name] = xp.asarray(xp.broadcast_to(held, shape), copy=True)
+                wide = xp.broadcast_to(held, shape)  # of which NumPy's copies keep no order
+                copied = np.array(wide, order="C") if xp is np else xp.asarray(wide, copy=True)
+                coefficients[block.name] = copied
             elif block.time == "static":
                 raise ValueError(
                     f"block {block.name!r} is constant in time, but the function given takes t"
@@ -306,18 +311,21 @@ class ControlSpace:
         """
         if vector.shape != (self.size,):
             raise ValueError(f"vector has shape {tuple(vector.shape)}, expected ({self.size},)")
-        blocks, start = {}, 0
+        self.check_weights()
+        blocks = {}
+        for name, piece in self.views(vector).items():
+            blocks[name] = self.axes[name].unflatten(piece) / like(self._roots[name], piece)
+        return Control(self, blocks, trusted=True)
+
+    def check_weights(self) -> None:
+        """Raises ValueError for a trained block with a weight of zero: no gradient moves that
+        entry.
+        """
         for block in self.trained:
-            shape = self.shape(block)
-            piece = namespace(vector).reshape(vector[start : start + prod(shape)], shape)
-            root = self._roots[block.name]
-            if not np.all(root > 0):
+            if not np.all(self._roots[block.name] > 0):
                 raise ValueError(
                     f"block {block.name!r} has weights that are zero: its nodes cannot be trained"
                 )
-            blocks[block.name] = self.axes[block.name].unflatten(piece) / like(root, piece)
-            start += prod(shape)
-        return Control(self, blocks, trusted=True)
 
     def join(self, control: "Control", out: Array | None = None) -> Array:
         """The coefficients (size,) as they are, block after block: what `views` cuts up.
@@ -346,14 +354,43 @@ class ControlSpace:
         return Control(self, blocks, trusted=True)
 
     def dot(self, x: Array, y: Array) -> float:
-        """(x, y) in the product of the space, of two vectors of coefficients (size,)."""
-        return self.inner(self.views(x), self.views(y))
+        """(x, y) in the product of the space, of two vectors of coefficients (size,).  Raises
+        ValueError for a wrong length.
+        """
+        measures = self.measures.values()
+        if not is_numpy(x, y) or not x.shape == y.shape == (self.size,):
+            return self.inner(self.views(x), self.views(y))
+        if any(len(m.beside) for m in measures):
+            return float(self.dots(x[None], y)[0, 0])
+        return sum((dot(x[m.where], y[m.where], m.diagonal, m.entries) for m in measures), 0.0)
+
+    def dots(self, rows: Array, *vectors: Array) -> Array:
+        """(m, c): the products of the space of the rows of an array (m, size) with c vectors
+        (size,) of coefficients, all NumPy's.  Raises ValueError for wrong shapes.
+        """
+        size = self.size
+        if rows.shape[1:] != (size,):
+            raise ValueError(f"rows have shape {rows.shape}, expected (any, {size})")
+        for y in vectors:
+            if y.shape != (size,):
+                raise ValueError(f"vector has shape {y.shape}, expected ({size},)")
+        return products(rows, vectors, list(self.measures.values()))
 
     @cached_property
     def _places(self) -> list[tuple[int, int]]:
         """Where each trained block begins and ends in a vector of coefficients."""
         ends = np.cumsum([0, *(prod(self._shapes[b.name]) for b in self.trained)]).tolist()
-        return list(zip(ends[:-1], ends[1:], strict=True))
+        return list(pairwise(ends))
+
+    @cached_property
+    def measures(self) -> Mapping[str, Measure]:
+        """The product of each trained block, as loops on vectors of coefficients want it."""
+        return {
+            b.name: Measure(
+                start, *self.axes[b.name].gram, np.broadcast_to(b.weights, b.shape).ravel()
+            )
+            for b, (start, _) in zip(self.trained, self._places, strict=True)
+        }
 
     @cached_property
     def _roots(self) -> Mapping[str, Array]:
@@ -407,8 +444,8 @@ class ControlSpace:
     def riesz(
         self, total: Mapping[str, Array], further: Mapping[str, Array] | None = None
     ) -> "Control":
-        """The gradient, in the product of the space, of what was collected in `total`, which is
-        used up.
+        """The gradient, in the product of the space, of what was collected in `total`, in the same
+        arrays.
 
         Networks and readouts give cotangents that represent them in the block's weights already;
         what is left is the Gram matrix in time.
@@ -416,7 +453,7 @@ class ControlSpace:
         """
         found = {n: self.axes[n].riesz(c) for n, c in total.items()}
         for name, x in (further or {}).items():
-            found[name] = found[name] + x
+            found[name] += x
         return Control(self, found, trusted=True)
 
     def local_time(self, layer: Index, t: Real) -> Real:

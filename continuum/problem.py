@@ -213,6 +213,29 @@ class LearningProblem:
             sample_weights=self.sample_weights[chosen],
         )
 
+    def part(self, indices: Array) -> "LearningProblem":
+        """The problem on some of the samples, with the weights s_m that they have here, which then
+        need not sum to 1: the costs of parts add up to those of the whole.  None is checked.
+        """
+        part, own, network = copy(self), self.functional, self.network.batch(indices)
+        given = {
+            "network": network,
+            "initial": columns(self.initial, indices),
+            "target": None if self.target is None else columns(self.target, indices),
+            "sample_weights": self.sample_weights[indices],
+            "functional": replace(
+                own,
+                network=network,
+                terminal=None if own.terminal is None else own.terminal.batch(indices),
+                running=None if own.running is None else own.running.batch(indices),
+                sample_weights=self.sample_weights[indices],
+            ),
+        }
+        for name, value in given.items():
+            object.__setattr__(part, name, value)
+        part.__dict__.pop("constraint", None)
+        return part
+
     def on_device(self, device: Device | None) -> "LearningProblem":
         """The problem with initial, target and the blocks that are not trained as NumPy arrays
         ("cpu") or as CuPy arrays ("gpu"); as it is for None.

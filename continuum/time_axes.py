@@ -49,6 +49,13 @@ class TimeAxis(Protocol):
         """The times at which a function of time gives the coefficients."""
         ...
 
+    @property
+    def gram(self) -> tuple[Array, Array]:
+        """The diagonal of G and the one beside it, which is empty if G is diagonal; ((1,), ()) for
+        "static".
+        """
+        ...
+
     def at(self, x: Array, layer: Index, theta: Real) -> Array:
         """v at t_layer + theta tau_layer: (*block.shape).  Of L layers and L theta at once
         (L, *block.shape), without L if v is constant.
@@ -71,8 +78,8 @@ class TimeAxis(Protocol):
         ...
 
     def riesz(self, c: Array) -> Array:
-        """The function that represents what was collected: G^{-1} c, or c if G is diagonal; c is
-        used up.
+        """The function that represents what was collected, G^{-1} c, or c if G is diagonal, in the
+        place of c.
         """
         ...
 
@@ -108,6 +115,10 @@ class Layers:
     @property
     def sample_times(self) -> Array:
         return self.mesh.nodes[:-1] + 0.5 * self.mesh.steps
+
+    @property
+    def gram(self) -> tuple[Array, Array]:
+        return self.mesh.steps, np.empty(0)
 
     def at(self, x: Array, layer: Index, theta: Real) -> Array:
         return _entries(x, layer)
@@ -152,6 +163,10 @@ class Nodes:
     def sample_times(self) -> Array:
         return self.mesh.nodes
 
+    @property
+    def gram(self) -> tuple[Array, Array]:
+        return self._gram(1.0, float(self.norm == "H1"))
+
     def _gram(self, mass: float, stiffness: float) -> tuple[Array, Array]:
         """The diagonal and the side diagonal of mass M + stiffness S."""
         tau = self.mesh.steps
@@ -162,7 +177,7 @@ class Nodes:
     @cached_property
     def _cholesky(self) -> tuple[Array, Array]:
         """The diagonal d and subdiagonal e of L."""
-        return _factor(self._gram(1.0, float(self.norm == "H1")))
+        return _factor(self.gram)
 
     def at(self, x: Array, layer: Index, theta: Real) -> Array:
         after = _factors(theta, x)
@@ -179,10 +194,11 @@ class Nodes:
         return y
 
     def unflatten(self, y: Array) -> Array:
-        return _back(*self._cholesky, y)
+        d, e = self._cholesky
+        return _back(d, e, y / _column(d, y))
 
     def riesz(self, c: Array) -> Array:
-        return _solve(*self._cholesky, c)
+        return _solved(*self._cholesky, c)
 
     def _apply_gram(self, x: Array) -> Array:
         """Gx."""
@@ -204,7 +220,7 @@ class Nodes:
 
     def prox(self, x: Array, mass: float, stiffness: float) -> Array:
         d, e = _factor(self._gram(1.0 + mass, float(self.norm == "H1") + stiffness))
-        return _solve(d, e, self._apply_gram(x))
+        return _solved(d, e, self._apply_gram(x))
 
     def from_l2(self, x: Array) -> Array:
         return x if self.norm == "L2" else self.riesz(self.mass(x))
@@ -225,6 +241,10 @@ class Static:
     @property
     def sample_times(self) -> Array:
         return np.empty(0)
+
+    @property
+    def gram(self) -> tuple[Array, Array]:
+        return np.ones(1), np.empty(0)
 
     def at(self, x: Array, layer: Index, theta: Real) -> Array:
         return x
@@ -315,17 +335,18 @@ def _factor(matrix: tuple[Array, Array]) -> tuple[Array, Array]:
     return d, e
 
 
-def _back(d: Array, e: Array, y: Array) -> Array:
-    """The x with L^T x = y."""
-    x = y / _column(d, y)
+def _back(d: Array, e: Array, x: Array) -> Array:
+    """The solution of L^T x = y, in the place of y / d."""
     for k in range(len(e) - 1, -1, -1):
         x[k, ...] -= float(e[k] / d[k]) * x[k + 1, ...]
     return x
 
 
-def _solve(d: Array, e: Array, c: Array) -> Array:
-    """The x with L L^T x = c."""
-    y = c / _column(d, c)
+def _solved(d: Array, e: Array, c: Array) -> Array:
+    """The x with L L^T x = c, in the place of c."""
+    column = _column(d, c)
+    c /= column
     for k in range(len(e)):
-        y[k + 1, ...] -= float(e[k] / d[k + 1]) * y[k, ...]
-    return _back(d, e, y)
+        c[k + 1, ...] -= float(e[k] / d[k + 1]) * c[k, ...]
+    c /= column
+    return _back(d, e, c)

@@ -11,6 +11,7 @@ from .descent.first_order import FrankWolfe, GradientDescent, Nesterov
 from .descent.fixed_step import FixedStep
 from .descent.free_switch import FreeSwitch, free_switch
 from .descent.gradient_flow import GradientFlow, gradient_flow
+from .descent.lbfgs import LBFGS
 from .descent.minimize import minimize
 from .descent.multistart import Cluster, Multistart, multistart
 from .descent.objective import Composite, Objective, SampledObjective, SteppedObjective
@@ -18,7 +19,7 @@ from .descent.proximal import proximal_alternating
 from .descent.proximal_newton import ProximalNewton
 from .descent.riccati_newton import RiccatiNewton
 from .descent.schedules import cosine
-from .descent.second_order import LBFGS, NewtonCG
+from .descent.second_order import NewtonCG
 from .descent.symmetries import symmetries
 from .evaluate import Evaluation, evaluate
 from .flow.architectures import Architecture, Layer, architecture

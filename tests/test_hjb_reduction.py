@@ -20,9 +20,8 @@ from continuum import (
     tanh,
 )
 from continuum.arrays import Array
-from solvers import evaluate, minimize
+from solvers import LBFGS, evaluate, minimize
 from solvers.adjoint.discretize import discretize
-from solvers.descent.second_order import LBFGS
 from solvers.hjb import characteristics, galerkin, riccati
 from solvers.hjb.separable import separable
 from solvers.steps.tableaux import RK4

@@ -159,8 +159,8 @@ class Climbing(Minimizer):
     """x + 30 g."""
 
     def descend(self, run, start):
-        for x in (start, start + 30.0 * run.space.unflatten(run.evaluate(start)[1])):
-            run.accept(run.space.flatten(x), *run.evaluate(x))
+        for x in (start, start + 30.0 * run.space.views(run.evaluate(start)[1])):
+            run.accept(run.space.join(x), *run.evaluate(x))
         return run.solution(Status.STOPPED)
 
 

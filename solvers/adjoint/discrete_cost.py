@@ -15,12 +15,13 @@ from math import prod
 
 import numpy as np
 
-from continuum.arrays import Array, like, namespace
+from continuum.arrays import Array, is_numpy, like, namespace
 from continuum.controls import Control
 from continuum.functional import Functional
 from continuum.problem import LearningProblem
 
 from ..flow.advance import Steps
+from ..run.workspace import Workspace
 
 Cotangents = Mapping[str, Array]
 
@@ -141,12 +142,14 @@ class DiscreteCost:
             total += functional.terminal_cost(states(numbers[-1:])[0, ...], values)
         return total
 
-    def seeds(self, numbers: Array, states: States, total: Cotangents) -> tuple[float, Array]:
+    def seeds(
+        self, numbers: Array, states: States, total: Cotangents, work: Workspace | None = None
+    ) -> tuple[float, Array]:
         """`value` and its derivatives in the states, (n, N, M); those in the control are added to
         `total`.
         """
         functional, space = self.functional, self.problem.space
-        value, found = 0.0, self._zeros(numbers)
+        value, found = 0.0, self._zeros(numbers, work)
         for rows, part in self._parts(numbers):
             values = functional.running_values(self.control, part.layers, part.times)
             f = states(part.states)
@@ -230,9 +233,11 @@ class DiscreteCost:
         means = self.functional.mean(costs)
         return float(means @ like(part.factors, means))
 
-    def _zeros(self, numbers: Array) -> Array:
+    def _zeros(self, numbers: Array, work: Workspace | None = None) -> Array:
         """(n, N, M), where the states are."""
         initial = self.problem.initial
+        if work is not None and is_numpy(initial):
+            return work.zeros("seeds", len(numbers), *initial.shape)
         return like(np.zeros((len(numbers), *initial.shape)), initial)
 
     def _ends(self, numbers: Array) -> bool:

@@ -7,41 +7,46 @@ steps, held fixed; where these are implicit, J is that of the same steps with th
 the tolerance of `stepper.newton`, so that the gradient is exact for it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
-from continuum.arrays import Array, Device, like, namespace
+from continuum.arrays import Array, Device, is_numpy, like, namespace
 from continuum.checks import check_array, check_count, check_name, store
 from continuum.controls import Control, ControlSpace
-from continuum.networks import Staged, Switched
+from continuum.networks import Chain, Staged, Switched
 from continuum.networks.switched import TimesOutOfOrder
 from continuum.penalties import Penalty
 from continuum.problem import LearningProblem
 from continuum.staging import stage_problems
 
 from ..flow.advance import Steps
+from ..flow.lowering import lower
 from ..flow.program import Loop
+from ..flow.samples import blocks, groups
 from ..run.solution import Solution, SolveError, Trajectory
 from ..run.status import Status
+from ..run.threads import go_through
+from ..run.workspace import Spares, Workspace
 from ..steps.auto import Auto
 from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.implicit import ImplicitRungeKutta
 from ..steps.tableaux import Euler, RungeKutta, Stepper
+from .blocks import InOrder
 from .checkpoints import Plan
 from .discrete_cost import Rule
+from .linearised import Linearised, SecondOrder
 from .step_derivatives import Tableau
 from .tape import (
     Backward,
-    SecondOrder,
     Sweeps,
     Tape,
     adaptive_steps,
     prepare,
-    second_order,
 )
 
 RunningOn = Literal["layers", "steps"]
@@ -54,6 +59,8 @@ def discretize(
     running_on: RunningOn = "layers",
     memory: int | None = None,
     device: Device | None = None,
+    *,
+    threads: int = 1,
 ) -> "ReducedObjective":
     """The problem with its equation solved by `stepper` (Euler, the ResNet, unless said otherwise).
 
@@ -75,6 +82,7 @@ def discretize(
         steps_per_layer,
         running_on,
         memory,
+        threads,
     )
 
 
@@ -119,6 +127,7 @@ class ReducedObjective:
     steps_per_layer: int = 1
     running_on: RunningOn = "layers"
     memory: int | None = None
+    threads: int = 1
 
     def __post_init__(self) -> None:
         check_name("running_on", self.running_on, ("layers", "steps"))
@@ -128,7 +137,7 @@ class ReducedObjective:
                 "adjoint is known; "
                 f"got {self.stepper!r}"
             )
-        store(self, check_count, "steps_per_layer")
+        store(self, check_count, "steps_per_layer", "threads")
         if self.memory is not None:
             store(self, check_count, "memory")
             if not self.stepper.adaptive:
@@ -153,7 +162,9 @@ class ReducedObjective:
         self, indices: Sequence[int] | Array, rng: np.random.Generator | None = None
     ) -> "ReducedObjective":
         """The objective on some of the samples; nothing is drawn from `rng`."""
-        return replace(self, problem=self.problem.batch(indices))
+        some = replace(self, problem=self.problem.batch(indices))
+        some.__dict__["_spares"] = self._spares
+        return some
 
     def value(self, control: Control) -> float:
         """J(control); infinite if the state does not stay finite, or an implicit step has no
@@ -169,58 +180,137 @@ class ReducedObjective:
 
     def _costs(self, control: Control) -> float:
         """J without the penalty, of a control that is where the states are."""
+        costs = [0.0] * len(self._blocks)
+
+        def run(n: int, block: ReducedObjective) -> Iterator[None]:
+            with self._spares.one() as work:
+                costs[n] = block._cost(control, work)
+            yield
+
+        go_through([run(n, block) for n, block in enumerate(self._blocks)], self.threads)
+        return sum(costs)
+
+    def _cost(self, control: Control, work: Workspace) -> float:
+        """The same, of all samples together."""
         sweeps, tape = self._start(control, keep=self.memory is None, derivatives=False)
         if tape is not None:
             return sweeps.value(tape)
-        f, count, total = self.problem.initial, len(sweeps.steps), 0.0
-        if self.problem.running is None:
-            final = namespace(f).stack([sweeps.advance(f, 0, count)])
-            return sweeps.cost.value(sweeps.cost.rule.states, lambda _: final)
-        most = count
+        most = None
         if self.memory is not None:
-            units, samples = f.shape
+            units, samples = self.problem.initial.shape
             most = max(1, self.memory // (8 * units * samples) - 1)
-        for start in range(0, count, most):
-            part = sweeps.states(f, start, min(start + most, count))
-            total += sweeps.value(part)
-            f = part.states[-1]
-        return total
+        return sweeps.run_costs(self.problem.initial, most, work)[0]
 
     def gradient(self, control: Control) -> Control:
         """The gradient of J in the product of the space."""
         return self.value_and_gradient(control)[1]
 
-    def value_and_gradient(self, control: Control) -> tuple[float, Control]:
+    def value_and_gradient(
+        self, control: Control, *, out: Control | None = None
+    ) -> tuple[float, Control]:
         """J and its gradient from one forward and one backward sweep, or more steps forward if
         `memory` is given.
 
+        out : a control of the same space, into whose arrays the gradient is written; it is what is
+            returned then.  None returns a control of its own
         raises SolveError if the state does not stay finite, or an implicit step has no solution;
-            ValueError if `memory` is too small for one step
+            ValueError if `memory` is too small for one step, and for an `out` of another space, or
+            with arrays that cannot be written or are those of the control
         """
-        return self.value_and_gradients(control)[:2]
+        return self._evaluated(control, out)[:2]
 
-    def value_and_gradients(self, control: Control) -> tuple[float, Control, Array]:
+    def value_and_gradients(
+        self, control: Control, *, out: Control | None = None
+    ) -> tuple[float, Control, Array]:
         """`value_and_gradient`, and the derivative of J in the initial state (N, M), represented in
         the weights of the units: the costate at t = 0, with the weights of the samples.
         """
+        ends: dict[int, Array] = {}
+        value, gradient = self._evaluated(control, out, ends)
+        costates = [ends[n] for n in sorted(ends)]
+        return value, gradient, namespace(costates[0]).concat(costates, axis=1)
+
+    def _evaluated(
+        self, control: Control, out: Control | None, ends: dict[int, Array] | None = None
+    ) -> tuple[float, Control]:
+        """J and its gradient; the costates at t = 0 go into `ends`, by the number of the block."""
         control = self.space.check("control", control)
-        there = control.like(self.problem.initial)
-        sweeps, tape = self._start(there, keep=self.memory is None)
-        backward = Backward(sweeps, self.space.cotangents(self.problem.initial))
+        check_out(control, out)
+        there, total = control.like(self.problem.initial), self._cotangents(out)
+        try:
+            costs = self._collect(self._blocks, there, total, ends, fresh=out is None)
+        except SolveError:
+            if len(self._blocks) == 1:
+                raise
+            # all samples together, so that it is the first failure of any of them that is told
+            costs = self._collect([self], there, total, ends)
+        penalty, gradient = self._gradient(control, total, out)
+        return costs + penalty, gradient
+
+    def _collect(
+        self,
+        blocks: Sequence["ReducedObjective"],
+        control: Control,
+        total: dict[str, Array],
+        ends: dict[int, Array] | None,
+        fresh: bool = False,
+    ) -> float:
+        """The costs of all blocks of samples, and their cotangents in `total`.
+
+        fresh : whether there are zeros in `total`
+        """
+        costs, sums = [0.0] * len(blocks), InOrder(total, self._spares)
+
+        def run(group: int, part: slice) -> Iterator[None]:
+            work = self._spares.take()
+            bars, collected = sums.bars(group, work), None
+            for n in range(*part.indices(len(blocks))):
+                sweeps, tape = blocks[n]._start(control, keep=blocks[n].memory is None)
+                if n == part.start and not (fresh and group == 0):
+                    for name in bars.keys() - sweeps.written:
+                        bars[name][...] = 0.0
+                backward = Backward(sweeps, bars, collected=collected, work=work)
+                costs[n] = blocks[n]._swept(backward, tape)
+                collected, p = backward.collected, backward.p
+                if ends is not None:
+                    ends[n] = namespace(p).asarray(p, copy=True)  # type: ignore[arg-type]
+                yield
+            sums.put(group, bars, work)
+
+        parts = self._groups if len(blocks) > 1 else [slice(0, 1)]
+        go_through([run(*one) for one in enumerate(parts)], self.threads)
+        return sum(costs)
+
+    def _swept(self, backward: Backward, tape: Tape | None) -> float:
+        """Goes forth and back; returns the costs."""
+        sweeps, work = backward.sweeps, backward.work
         initial, count = self.problem.initial, len(sweeps.steps)
         if self.memory is None:
-            costs = backward(tape if tape is not None else sweeps.record(initial, 0, count))
-        else:
-            parts: list[float] = []
-            self._plan(count, sweeps.compiled).reverse(
-                initial,
-                count,
-                sweeps.advance,
-                lambda f, start, stop: parts.append(backward(sweeps.record(f, start, stop))),
-            )
-            costs = sum(parts)
-        gradient = self._gradient(control, backward.total)
-        return costs + self._penalty(control), gradient, backward.p  # type: ignore[return-value]
+            return backward(tape if tape is not None else sweeps.record(initial, 0, count, work))
+        parts: list[float] = []
+        self._plan(count, sweeps.compiled).reverse(
+            initial,
+            count,
+            lambda f, start, stop: sweeps.advance(f, start, stop, work),
+            lambda f, start, stop: parts.append(backward(sweeps.record(f, start, stop, work))),
+        )
+        return sum(parts)
+
+    def _forward(self, control: Control) -> list[tuple[Sweeps, Tape]]:
+        """The sweeps and the tape of every stage, of which there is one unless the network is
+        Staged; the control is where the states are.
+        """
+        return [self.recorded(control)]
+
+    def _backward(
+        self, control: Control, runs: list[tuple[Sweeps, Tape]]
+    ) -> tuple[float, Control, Array]:
+        """`value_and_gradients` from what `_forward` made."""
+        ((sweeps, tape),) = runs
+        backward = Backward(sweeps, self.space.cotangents(self.problem.initial))
+        costs = backward(tape)
+        penalty, gradient = self._gradient(control, backward.total)
+        return costs + penalty, gradient, backward.p  # type: ignore[return-value]
 
     def run(self, control: Control) -> "Path":
         """States, costates, J and its gradient from one forward and one backward sweep.
@@ -232,7 +322,8 @@ class ReducedObjective:
         weights = self.problem.sample_weights
         sweeps, tape = self.recorded(control.like(self.problem.initial))
         backward = Backward(sweeps, self.space.cotangents(self.problem.initial), keep=True)
-        value = backward(tape) + self._penalty(control)
+        costs = backward(tape)
+        penalty, gradient = self._gradient(control, backward.total)
         cost = sweeps.cost
         states = tape.stacked(np.arange(len(tape.states)))
         stack = namespace(states).stack
@@ -249,8 +340,8 @@ class ReducedObjective:
             states,
             costates,
             remaining,
-            value,
-            self._gradient(control, backward.total),
+            costs + penalty,
+            gradient,
         )
 
     def costates(self, control: Control) -> Trajectory:
@@ -284,14 +375,16 @@ class ReducedObjective:
         sweeps, tape = self.recorded(control.like(f))
         explicit = self.space.cotangents(f)
         _, seeds = sweeps.seeds(tape, explicit)
-        second = SecondOrder(sweeps, tape, along, change, keep=True)
+        second = SecondOrder(sweeps, tape, keep=True)
+        second.along(along, change)
         total = self.space.cotangents(f)
         second.collect(total)
         xp, weights = namespace(f), like(self.problem.network.weights[:, None], f)
         dstates = xp.stack(list(second.dstates))
         moved = xp.take(dstates, like(seeds.numbers, f), axis=0)
         value = float(xp.sum(weights * seeds.values * moved))
-        value += self.space.inner(self._gradient(control, explicit), _beside(control, direction))
+        gradient = self._gradient(control, explicit)[1]
+        value += self.space.inner(gradient, _beside(control, direction))
         if np.all(self.problem.sample_weights > 0):
             dcostates = xp.stack(second.dcostates[::-1]) / like(self.problem.sample_weights, f)
         else:
@@ -307,16 +400,19 @@ class ReducedObjective:
     def hvp(self, control: Control, direction: Control) -> Control:
         """The Hessian of J at `control` applied to `direction`, in the product of the space.
 
-        All states are kept, whatever `memory`.
+        All states are kept, whatever `memory`; for many directions at one control, `linearised`
+        keeps them from one product to the next.
         raises SolveError if the state does not stay finite, or an implicit step has no solution
         """
-        control = self.space.check("control", control)
-        direction = self.space.check("direction", direction)
-        initial = self.problem.initial
-        sweeps, tape = self.recorded(control.like(initial))
-        total = self.space.cotangents(initial)
-        second_order(sweeps, tape, direction.like(initial), total)
-        return self._product(control, direction, total)
+        return self.linearised(control).hvp(direction)
+
+    def linearised(self, control: Control) -> Linearised:
+        """J at one control, for Hessian-vector products in many directions: the forward sweep is
+        made here, the costates by the first product.
+
+        raises SolveError if the state does not stay finite, or an implicit step has no solution
+        """
+        return Linearised(self, control)
 
     def sweeps(self, control: Control) -> Sweeps:
         """The sweeps at a control that is where the states are, with nothing run yet.
@@ -356,6 +452,38 @@ class ReducedObjective:
         )
 
     @cached_property
+    def _blocks(self) -> Sequence["ReducedObjective"]:
+        """Those of blocks of samples, where each has loops of its own; else this one."""
+        network, (units, samples) = self.problem.network, self.problem.initial.shape
+        looped = isinstance(network, Chain) and isinstance(self.stepper, RungeKutta)
+        looped = looped and not self.stepper.adaptive and is_numpy(self.problem.initial)
+        parts = blocks(samples, units)
+        if not looped or len(parts) == 1 or lower(network) is None:
+            return [self]
+        memory = self.memory
+        if memory is not None:
+            memory //= min(self.threads, len(groups(len(parts), self.space.size)))
+        found = []
+        for part in parts:
+            some = self.problem.part(np.arange(samples)[part])
+            found.append(replace(self, problem=some, memory=memory))
+            found[-1].__dict__["_equal"] = self._equal
+        return found
+
+    @cached_property
+    def _groups(self) -> list[slice]:
+        """Which of the blocks are added up together."""
+        return groups(len(self._blocks), self.space.size)
+
+    @cached_property
+    def _spares(self) -> Spares:
+        return Spares()
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without what is made again when it is asked for."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @cached_property
     def _equal(self) -> tuple[Steps, Rule]:
         """Equal steps, and where the costs of such a run are taken."""
         steps = Steps.equal(self.problem.mesh, self.steps_per_layer)
@@ -373,13 +501,31 @@ class ReducedObjective:
         rows = 1 if loop is None else -(-len(self._tableau.b) * loop.lowered.rows // units)
         return Plan.within(self.memory or 0, steps, 8 * units * samples, rows - 1)
 
-    def _gradient(self, control: Control, total: dict[str, Array]) -> Control:
-        """The gradient of J from the cotangents that a backward sweep collected, which are used
-        up.
+    def _cotangents(self, out: Control | None) -> dict[str, Array]:
+        """Where cotangents are collected, not filled: in the arrays of `out`, if there are any that
+        the sweeps can write.
         """
-        penalty = self.penalty
-        further = None if penalty is None else penalty.gradient(control)
-        return self.space.riesz({n: like(x, control[n]) for n, x in total.items()}, further)
+        initial = self.problem.initial
+        if out is None or not is_numpy(initial, *out.values()):
+            return self.space.cotangents(initial)
+        if not all(x.flags.c_contiguous for x in out.values()):
+            return self.space.cotangents(initial)
+        return dict(out)
+
+    def _gradient(
+        self, control: Control, total: dict[str, Array], out: Control | None = None
+    ) -> tuple[float, Control]:
+        """The penalty, and the gradient of J from the cotangents that a backward sweep collected,
+        in the same arrays where they can be.
+        """
+        found = self.space.riesz({n: like(x, control[n]) for n, x in total.items()})
+        penalty = 0.0 if self.penalty is None else self.penalty.add_to(control, found)
+        if out is None:
+            return penalty, found
+        for name, x in out.items():
+            if found[name] is not x:
+                x[...] = like(found[name], x)
+        return penalty, out
 
     def _product(self, control: Control, direction: Control, total: dict[str, Array]) -> Control:
         """The Hessian-vector product from the derivatives of the cotangents."""
@@ -388,8 +534,34 @@ class ReducedObjective:
             return self.space.riesz(total)
         return self.space.riesz(total, penalty.hvp(control, _beside(control, direction)))
 
+    def _along(self, control: Control, stage: int) -> Control:
+        """A control as the stage reads it."""
+        return control
+
+    def _own(self, total: dict[str, Array], stage: int) -> dict[str, Array]:
+        """Where the cotangents of a stage are collected."""
+        return total
+
     def _penalty(self, control: Control) -> float:
         return self.penalty.value(control) if self.penalty is not None else 0.0
+
+
+def check_out(control: Control, out: Control | None) -> None:
+    """Raises TypeError, ValueError if a gradient at this control cannot be written into `out`."""
+    if out is None:
+        return
+    space = control.space
+    space.check("out", out)
+    for name, x in control.items():
+        y, shape = out[name], tuple(x.shape)
+        if tuple(y.shape) != shape:
+            raise ValueError(f"out has a {name} of shape {tuple(y.shape)}, expected {shape}")
+        if not isinstance(y, np.ndarray):
+            continue
+        if not y.flags.writeable:
+            raise ValueError(f"out must have arrays that can be written: its {name} cannot")
+        if any(np.shares_memory(y, z) for z in control.values() if isinstance(z, np.ndarray)):
+            raise ValueError(f"out must have arrays of its own: its {name} is the control's")
 
 
 def _beside(control: Control, direction: Control) -> Control:
@@ -430,39 +602,38 @@ class StagedObjective(ReducedObjective):
             for part in stage_problems(self.problem)
         )
 
-    def value_and_gradients(self, control: Control) -> tuple[float, Control, Array]:
+    def value_and_gradients(
+        self, control: Control, *, out: Control | None = None
+    ) -> tuple[float, Control, Array]:
         """The same, from one forward and one backward sweep through all stages."""
         control = self.space.check("control", control)
-        runs = self._forward(control.like(self.problem.initial))
-        total, p, costs = self.space.cotangents(self.problem.initial), None, 0.0
+        check_out(control, out)
+        with ExitStack() as stack:
+            works = [stack.enter_context(part._spares.one()) for part in self.parts]
+            runs = self._forward(control.like(self.problem.initial), works)
+            return self._backward(control, runs, out, works)
+
+    def _backward(
+        self,
+        control: Control,
+        runs: list[tuple[Sweeps, Tape]],
+        out: Control | None = None,
+        works: Sequence[Workspace] = (),
+    ) -> tuple[float, Control, Array]:
+        total, p, costs = self._cotangents(out), None, 0.0
+        for x in total.values():
+            x[...] = 0.0
         for s, (sweeps, tape) in reversed(list(enumerate(runs))):
-            own = self.network.own(self.parts[s].space, total, s)
-            backward = Backward(sweeps, own, p=p)
+            backward = Backward(
+                sweeps, self._own(total, s), p=p, work=works[s] if works else Workspace()
+            )
             costs += backward(tape)
-            p = self.network.transfer_adjoint(s, backward.p) if s else backward.p  # type: ignore
-        gradient = self._gradient(control, total)
-        return costs + self._penalty(control), gradient, p  # type: ignore[return-value]
-
-    def hvp(self, control: Control, direction: Control) -> Control:
-        """The Hessian of J at `control` applied to `direction`, in the product of the space.
-
-        raises SolveError if the state does not stay finite, or an implicit step has no solution
-        """
-        control = self.space.check("control", control)
-        direction = self.space.check("direction", direction)
-        initial, network = self.problem.initial, self.network
-        there, seconds, change = direction.like(initial), [], None
-        for s, (sweeps, tape) in enumerate(self._forward(control.like(initial))):
+            p = backward.p
             if s:
-                change = network.transfer(s, seconds[-1].dstates[len(seconds[-1].dstates) - 1])
-            along = self._along(there, s)
-            seconds.append(SecondOrder(sweeps, tape, along, change))
-        total, after = self.space.cotangents(initial), None
-        for s, second in reversed(list(enumerate(seconds))):
-            p, dp = second.collect(network.own(self.parts[s].space, total, s), after)
-            if s:
-                after = network.transfer_adjoint(s, p), network.transfer_adjoint(s, dp)
-        return self._product(control, direction, total)
+                p = self.network.transfer_adjoint(s, p)  # type: ignore[arg-type]
+        p = namespace(p).asarray(p, copy=True)  # type: ignore[arg-type]
+        penalty, gradient = self._gradient(control, total, out)
+        return costs + penalty, gradient, p
 
     def run(self, control: Control) -> "Path":
         raise TypeError("a Staged network has states of several widths: use integrate_stages")
@@ -474,24 +645,57 @@ class StagedObjective(ReducedObjective):
         raise TypeError("a Staged network has a tape for each of its stages: use `parts`")
 
     def _costs(self, control: Control) -> float:
-        return sum(sweeps.value(tape) for sweeps, tape in self._forward(control))
+        if self.stepper.adaptive:
+            return sum(sweeps.value(tape) for sweeps, tape in self._forward(control))
+        costs = []
+
+        def run(part: ReducedObjective, own: Control, f: Array) -> Array:
+            with part._spares.one() as work:
+                cost, last = part.sweeps(own).run_costs(f, None, work)
+            costs.append(cost)
+            return last
+
+        self._through(control, run)
+        return sum(costs)
 
     def _along(self, control: Control, stage: int) -> Control:
         space = self.parts[stage].space
         return Control(space, self.network.own(space, control, stage), trusted=True)
 
-    def _forward(self, control: Control) -> list[tuple[Sweeps, Tape]]:
+    def _own(self, total: dict[str, Array], stage: int) -> dict[str, Array]:
+        return self.network.own(self.parts[stage].space, total, stage)
+
+    def _forward(
+        self, control: Control, works: Sequence[Workspace] = ()
+    ) -> list[tuple[Sweeps, Tape]]:
         """The sweeps and the tape of every stage.  Raises SolveError, which says where."""
-        runs, f = [], self.problem.initial
+        runs = []
+
+        def record(part: ReducedObjective, own: Control, f: Array) -> Array:
+            if self.stepper.adaptive:
+                begun = replace(part, problem=replace(part.problem, initial=f))
+                sweeps, tape = begun.recorded(own)
+            else:
+                sweeps = part.sweeps(own)
+                work = works[len(runs)] if works else None
+                tape = sweeps.record(f, 0, len(sweeps.steps), work)
+            runs.append((sweeps, tape))
+            return tape.states[len(tape.states) - 1]
+
+        self._through(control, record)
+        return runs
+
+    def _through(
+        self, control: Control, run: Callable[[ReducedObjective, Control, Array], Array]
+    ) -> None:
+        """Goes through the stages; `run` returns the last state of one from the first.  Raises
+        SolveError, which says where.
+        """
+        f = self.problem.initial
         for s, part in enumerate(self.parts):
-            own = self._along(control, s)
+            f = self.network.transfer(s, f) if s else f
             try:
-                if self.stepper.adaptive:
-                    begun = replace(part, problem=replace(part.problem, initial=f))
-                    sweeps, tape = begun.recorded(own)
-                else:
-                    sweeps = part.sweeps(own)
-                    tape = sweeps.record(f, 0, len(sweeps.steps))
+                f = run(part, self._along(control, s), f)
             except TimesOutOfOrder as error:
                 path = Trajectory(np.zeros(1), namespace(f).stack([f]))
                 raise SolveError(Solution(path, Status.TIMES_OUT_OF_ORDER, str(error))) from error
@@ -499,7 +703,3 @@ class StagedObjective(ReducedObjective):
                 failed = error.solution
                 detail = f"stage {s}, counting time from its beginning: {failed.detail}"
                 raise SolveError(replace(failed, detail=detail)) from error
-            runs.append((sweeps, tape))
-            if s + 1 < len(self.parts):
-                f = self.network.transfer(s + 1, tape.states[len(tape.states) - 1])
-        return runs

@@ -19,10 +19,11 @@ from ..flow.program import Loop, pair_of
 from ..flow.switching import all_attempts
 from ..run.solution import Solution, SolveError, States, Trajectory
 from ..run.status import Status
+from ..run.workspace import Workspace
 from ..steps.auto import Auto, Chooser, InTurn
 from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.tableaux import StepFailed, Stepper
-from . import chain_adjoint, chain_second_order
+from . import chain_adjoint
 from .discrete_cost import DiscreteCost, Rule
 from .step_derivatives import StepDerivatives, Tableau
 
@@ -71,7 +72,7 @@ class Tape:
 
     def stacked(self, numbers: Array) -> Array:
         """(n, N, M): the states with these numbers in the run, increasing."""
-        return _stacked(self.states, numbers - self.first if self.first else numbers)
+        return stacked(self.states, numbers - self.first if self.first else numbers)
 
 
 @dataclass(eq=False)
@@ -123,9 +124,28 @@ class Sweeps:
             raise TypeError("these steps were not made by the compiled loop")
         return self.compiled
 
-    def advance(self, f: Array, start: int, stop: int) -> Array:
-        """The state after the steps start, ..., stop - 1.  Raises SolveError."""
-        return self._run(f, start, stop, keep=False)[0]
+    @property
+    def seeded(self) -> tuple[str, ...]:
+        """The blocks on which the costs depend themselves: `seeds` adds to their cotangents."""
+        functional = self.problem.functional
+        return (*functional.running_reads, *functional.terminal_reads)
+
+    @property
+    def written(self) -> frozenset[str]:
+        """The blocks whose cotangents a backward sweep writes, every entry of them, before it adds
+        to them; in those of others there must be zeros.
+        """
+        if self.compiled is None:
+            return frozenset()
+        return self.compiled.lowered.matrices.difference(self.seeded)
+
+    def advance(self, f: Array, start: int, stop: int, work: Workspace | None = None) -> Array:
+        """The state after the steps start, ..., stop - 1.  Raises SolveError.
+
+        work : memory that it may use on the way; here and elsewhere fresh arrays are taken if there
+            is none
+        """
+        return self._run(f, start, stop, keep=False, work=work)[0]
 
     def states(self, f: Array, start: int, stop: int) -> Tape:
         """The states before and after these steps, without what a backward sweep needs besides.
@@ -133,26 +153,32 @@ class Sweeps:
         """
         return Tape(start, self.steps[start:stop], self._run(f, start, stop, keep=True)[1])
 
-    def record(self, f: Array, start: int, stop: int) -> Tape:
-        """As `states`, with all that the backward sweep needs.  Raises SolveError."""
+    def record(self, f: Array, start: int, stop: int, work: Workspace | None = None) -> Tape:
+        """As `states`, with all that the backward sweep needs.  Raises SolveError.
+
+        work : where the tape is, which is gone when the next one is made there
+        """
         steps = self.steps[start:stop]
         if self.compiled is None:
             return self.states(f, start, stop)
-        final = np.array(f, order="C")
-        record = self.compiled.tape(len(steps), f.shape[1])
-        none = np.empty((0, final.size))
-        failed = self.compiled.advance(final.reshape(-1), steps.moments, none, record)
+        work = work or Workspace()
+        final, none = work.array("state", *f.shape), np.empty((0, f.size))
+        final[...] = f
+        record = self.compiled.tape(len(steps), f.shape[1], work)
+        failed = self.compiled.advance(final.reshape(-1), steps.moments, none, record, work)
         states = Kept(record if failed < 0 else record[: failed + 1], final)
         if failed >= 0:
             raise self._failure(list(states)[:-1], start, Status.NON_FINITE)
         return Tape(start, steps, states, record)
 
-    def _run(self, f: Array, start: int, stop: int, keep: bool) -> tuple[Array, States]:
+    def _run(
+        self, f: Array, start: int, stop: int, keep: bool, work: Workspace | None = None
+    ) -> tuple[Array, States]:
         advance: Advance = GenericAdvance(
             self.problem.network, self.control, self.stepper, self.steps
         )
         if self.compiled is not None:
-            advance = CompiledAdvance(self.compiled, self.steps)
+            advance = CompiledAdvance(self.compiled, self.steps, work)
         try:
             with np.errstate(over="ignore", invalid="ignore"):
                 final, failed, states = advance(f, start, stop - start, keep)
@@ -169,18 +195,38 @@ class Sweeps:
             Solution(Trajectory(times, stacked), status, detail or f"at t = {times[-1]:.6g}")
         )
 
-    def seeds(self, tape: Tape, total: Mapping[str, Array]) -> tuple[float, Seeds]:
+    def seeds(
+        self, tape: Tape, total: Mapping[str, Array], work: Workspace | None = None
+    ) -> tuple[float, Seeds]:
         """`value`, and what the costs add to the costate after each step of the tape, and at the
         start of the run.
         """
         numbers = self._where(tape)
-        value, found = self.cost.seeds(numbers, tape.stacked, total)
+        value, found = self.cost.seeds(numbers, tape.stacked, total, work)
         return value, Seeds(numbers - tape.first, found)
 
     def value(self, tape: Tape) -> float:
         """The costs of the same states."""
         numbers = self._where(tape)
         return self.cost.value(numbers, tape.stacked)
+
+    def run_costs(
+        self, f: Array, most: int | None = None, work: Workspace | None = None
+    ) -> tuple[float, Array]:
+        """The costs of the whole run, and its last state; no more states are kept than those of
+        `most` steps, and none where only the last one costs something.  Raises SolveError.
+        """
+        count, total, states = len(self.steps), 0.0, self.cost.rule.states
+        if len(states) == 0 or states[0] == count:
+            f = self.advance(f, 0, count, work)
+            final = namespace(f).stack([f])
+            return self.cost.value(states, lambda _: final), f
+        most = count if most is None else most
+        for start in range(0, count, most):
+            part = self.states(f, start, min(start + most, count))
+            total += self.value(part)
+            f = part.states[-1]
+        return total, f
 
     def _where(self, tape: Tape) -> Array:
         """The numbers of the states that cost something: after each step, and at the start."""
@@ -272,6 +318,12 @@ def _accepted(
 class Backward:
     """The costates, from the last step to the first, tape by tape; cotangents are collected in
     `total`.
+
+    keep : whether `costates` are kept
+    p : the last costate, which the costs of the run follow; zero unless given
+    collected : where the loops have collected something before, as they leave it
+    work : memory that the sweep may use; the last p is there then
+    kept : what `chain_adjoint.adjoint` writes there; nothing unless given
     """
 
     sweeps: Sweeps
@@ -280,13 +332,15 @@ class Backward:
     p: Array | None = None
     costates: list[Array] = field(default_factory=list)
     collected: Array | None = None
+    work: Workspace = field(default_factory=Workspace)
+    kept: Array = field(default_factory=lambda: np.empty((0, 0)))
 
     def __call__(self, tape: Tape) -> float:
         """Moves p from the end of the tape to its start; the costates at its ends are kept, if
         wanted.  Returns the costs of the states after its steps, and of the first one of the run.
         """
-        cost, seeds = self.sweeps.seeds(tape, self.total)
-        self.follow(tape, seeds, self.sweeps.problem.functional.running_reads)
+        cost, seeds = self.sweeps.seeds(tape, self.total, self.work)
+        self.follow(tape, seeds, self.sweeps.seeded)
         return cost
 
     def follow(self, tape: Tape, seeds: Seeds, before: Collection[str]) -> None:
@@ -294,11 +348,12 @@ class Backward:
 
         before : the blocks in which `total` may not be zero
         """
-        initial = self.sweeps.problem.initial
-        p = like(np.zeros(initial.shape), initial) if self.p is None else self.p
+        initial, p = self.sweeps.problem.initial, self.p
         if tape.record is None:
-            self.p = self._generic(tape, seeds, p)
+            zeros = like(np.zeros(initial.shape), initial) if p is None else p
+            self.p = self._generic(tape, seeds, zeros)
             return
+        p = self.work.zeros("costate", *initial.shape) if p is None else p
         if self.collected is None:
             self.collected = self.sweeps.loop.collected(before)
         self.p = self._compiled(tape, seeds, p, self.collected)
@@ -308,7 +363,7 @@ class Backward:
         count = len(tape.steps)
         for n in range(count, -1, -1):
             if n < count:
-                step = derivatives.step(*_step(tape, n), tape.states[n])
+                step = derivatives.step(*at_step(tape, n), tape.states[n])
                 p, _, bars = derivatives.adjoint(step, p)
                 for at, bar in zip(step.times, bars, strict=True):
                     space.scatter(self.total, step.layer, at, bar, step.h)
@@ -321,10 +376,10 @@ class Backward:
         loop, shape = self.sweeps.loop, p.shape
         stages, moments = loop.method.b.size, tape.steps.moments
         costates = np.empty((len(tape.steps) + 1 if self.keep else 0, p.size))
-        bars = loop.lowered.bars(self.total, shape[1])
+        bars = loop.lowered.bars(self.total, shape[1], self.work)
         chain_adjoint.adjoint(
             shape[1],
-            loop.lowered.room(shape[1], stages, stages),
+            loop.lowered.room(shape[1], stages, stages, self.work),
             loop.lowered.program,
             loop.blocks,
             loop.method,
@@ -333,6 +388,7 @@ class Backward:
             *seeds.flat,
             bars,
             collected,
+            self.kept,
             p.reshape(-1),
             costates,
         )
@@ -342,145 +398,12 @@ class Backward:
         return p
 
 
-def second_order(sweeps: Sweeps, tape: Tape, direction: Control, total: dict[str, Array]) -> None:
-    """Collects in `total` the derivative, in a direction, of the cotangents of a whole run."""
-    SecondOrder(sweeps, tape, direction).collect(total)
-
-
-class SecondOrder:
-    """The two sweeps of a second derivative over a whole run; the first, of tangents, is made at
-    once.
-
-    change : (N, M), the derivative of the first state, zero unless given
-    keep : whether `collect` keeps the derivatives of all costates
-    dstates : (S + 1, N, M), those of all states in the direction
-    dcostates : (S + 1, N, M), those of all costates, from the last one to the first
-    """
-
-    def __init__(
-        self,
-        sweeps: Sweeps,
-        tape: Tape,
-        direction: Control,
-        change: Array | None = None,
-        keep: bool = False,
-    ) -> None:
-        self.sweeps, self.tape, self.direction, self.keep = sweeps, tape, direction, keep
-        self.dcostates: list[Array] = []
-        first = namespace(tape.states[0]).zeros_like(tape.states[0]) if change is None else change
-        self.dstates: States = []
-        if tape.record is None:
-            self.dstates = _tangent(sweeps, tape, direction, first)
-        else:
-            self._compiled_tangent(tape.record, first)
-
-    def collect(
-        self, total: dict[str, Array], after: tuple[Array, Array] | None = None
-    ) -> tuple[Array, Array]:
-        """Collects the derivatives of the cotangents in `total`; returns the costate before the
-        first step and its derivative.
-
-        after : both after the last step, without what the costs of the run add; zero unless given
-        """
-        sweeps, tape, dstates = self.sweeps, self.tape, self.dstates
-        _, seeds = sweeps.seeds(tape, {})
-        numbers, dvalues = sweeps.cost.rule.states, seeds.values
-        if len(numbers):
-            dvalues = sweeps.cost.seed_derivatives(
-                numbers,
-                tape.stacked,
-                lambda some: _stacked(dstates, some),
-                self.direction,
-                total,
-            )
-        dseeds = Seeds(seeds.numbers, dvalues)
-        if after is None:
-            zeros = namespace(tape.states[0]).zeros_like(tape.states[0])
-            after = zeros, zeros
-        if tape.record is not None:
-            return self._compiled_collect(tape.record, seeds, dseeds, total, after)
-        (p, dp), derivatives, count = after, sweeps.derivatives, len(tape.steps)
-        for n in range(count, -1, -1):
-            if n < count:
-                step = derivatives.step(*_step(tape, n), tape.states[n])
-                dstages = derivatives.tangent(step, self.direction, dstates[n])[1]
-                p, lam, _ = derivatives.adjoint(step, p)
-                dp, bars = derivatives.adjoint_tangent(step, self.direction, dstages, lam, dp)
-                for at, bar in zip(step.times, bars, strict=True):
-                    sweeps.problem.space.scatter(total, step.layer, at, bar, step.h)
-            p, dp = seeds.added(n, p), dseeds.added(n, dp)
-            if self.keep:
-                self.dcostates.append(dp)
-        return p, dp
-
-    def _compiled_tangent(self, tape: Array, first: Array) -> None:
-        loop, count, samples = self.sweeps.loop, len(self.tape.steps), first.shape[1]
-        self.changes = loop.lowered.changes(self.direction, samples)
-        self.record = np.empty((count, loop.method.b.size, loop.lowered.varied * samples))
-        dstates = np.empty((count + 1, *first.shape))
-        dstates[0] = first
-        chain_second_order.tangent(
-            samples,
-            loop.lowered.room(samples, loop.method.b.size, 0),
-            loop.lowered.program,
-            loop.blocks,
-            loop.method,
-            self.tape.steps.moments,
-            tape,
-            self.changes,
-            self.record,
-            dstates.reshape(count + 1, -1),
-        )
-        self.dstates = dstates
-
-    def _compiled_collect(
-        self,
-        tape: Array,
-        seeds: Seeds,
-        dseeds: Seeds,
-        total: dict[str, Array],
-        after: tuple[Array, Array],
-    ) -> tuple[Array, Array]:
-        loop, shape = self.sweeps.loop, after[0].shape
-        samples, stages, ends = shape[1], loop.method.b.size, np.stack(after)
-        dcostates = np.empty((len(self.tape.steps) + 1 if self.keep else 0, *shape))
-        bars = loop.lowered.bars(total, samples)
-        chain_second_order.second_order(
-            samples,
-            loop.lowered.room(samples, stages, 2 * stages),
-            loop.lowered.program,
-            loop.blocks,
-            loop.method,
-            self.tape.steps.moments,
-            tape,
-            self.record,
-            *seeds.flat,
-            dseeds.flat[1],
-            self.changes,
-            bars,
-            loop.collected(self.sweeps.problem.functional.running_reads),
-            ends.reshape(2, -1),
-            dcostates.reshape(len(dcostates), ends[0].size),
-        )
-        loop.lowered.add_up(total, bars)
-        self.dcostates = list(dcostates[::-1])
-        return ends[0], ends[1]
-
-
-def _tangent(sweeps: Sweeps, tape: Tape, direction: Control, first: Array) -> list[Array]:
-    """The derivatives of the states in a direction of the control, from that of the first."""
-    moved = [first]
-    for n in range(len(tape.steps)):
-        step = sweeps.derivatives.step(*_step(tape, n), tape.states[n])
-        moved.append(sweeps.derivatives.tangent(step, direction, moved[n])[0])
-    return moved
-
-
-def _step(tape: Tape, n: int) -> tuple[int, float, float]:
+def at_step(tape: Tape, n: int) -> tuple[int, float, float]:
+    """The layer, start and length of the n-th step of a tape."""
     return int(tape.steps.layer[n]), float(tape.steps.start[n]), float(tape.steps.size[n])
 
 
-def _stacked(states: States, numbers: Array) -> Array:
+def stacked(states: States, numbers: Array) -> Array:
     """(n, N, M): the states with these numbers."""
     if isinstance(states, Kept):
         return states.stacked(numbers)

@@ -69,7 +69,7 @@ class SteppedObjective(Objective, Protocol):
         self, x: Array, before: Array, step: float, momentum: float | None, first: int, count: int
     ) -> tuple[Array, Array, Array, Array]:
         """x_{k+1} = y_k - step g(y_k),  y_k = x_k + beta_k (x_k - x_{k-1}),  for k = first, ...,
-        first + count - 1, in flat coordinates of the space.
+        first + count - 1, in vectors of coefficients.
 
         x, before : x_first and the one before it, which is x_0 itself for first = 0; not written to
         momentum : beta_k, 0 for none; None for beta_k = (k - 1) / (k + 2), 0 for k = 0

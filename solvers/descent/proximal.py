@@ -19,10 +19,10 @@ from ..run.monitors import Monitor
 from ..run.solution import Solution
 from ..run.status import Status
 from .first_order import GradientDescent
+from .lbfgs import LBFGS
 from .minimize import minimize
 from .objective import Composite, Objective
 from .run import Descent, Minimizer, composite
-from .second_order import LBFGS
 
 
 def proximal_alternating(
@@ -100,7 +100,7 @@ class _Alternation(Minimizer):
         noted = {"decrease_slack": 0.0, "inner_measure": 0.0, "inner_iterations": 0.0}
         noted |= {piece.label: value for piece in self.pieces}
         while True:
-            status = run.accept(run.space.flatten(x), value, gradient)
+            status = run.accept(run.space.join(x), value, gradient)
             run.note(**noted)
             if status is not None:
                 return run.solution(status)
@@ -115,7 +115,7 @@ class _Alternation(Minimizer):
             noted["decrease_slack"] = slack = before - value - moved
             failed = slack < -1e-13 * max(abs(before), np.finfo(float).tiny)
             if failed or moved == 0.0:
-                ended = run.accept(run.space.flatten(x), value, gradient)
+                ended = run.accept(run.space.join(x), value, gradient)
                 run.note(**noted)
                 if failed:
                     return run.solution(Status.SUBPROBLEM_FAILED, f"slack {slack:.3g}")

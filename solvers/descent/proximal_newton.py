@@ -135,7 +135,9 @@ class _Newton:
         """The run from an admissible start."""
         run, point = self.run, self.at(self.columns.read(start)[0] * self.root)
         while True:
-            status = run.accept(self.flat(point.x), self.total(point), self.flat(point.gradient))
+            status = run.accept(
+                self.joined(point.x), self.total(point), self.joined(point.gradient)
+            )
             if status is not None:
                 return run.solution(status, "", **self.switching(point.x))
             ahead = self.forward(point)
@@ -218,15 +220,15 @@ class _Newton:
 
     def at(self, x: Array) -> _Point:
         """Raises OutOfDomain where the state is not finite."""
-        value, flat = self.run.evaluate(self.control(x))
-        gradient = self.columns.read(self.run.space.unflatten(flat))[0]
+        value, found = self.run.evaluate(self.control(x))
+        gradient = self.columns.read(self.run.space.views(found))[0]
         return _Point(x, value, gradient * self.root)
 
     def control(self, x: Array) -> Control:
         return self.columns.write(x / self.root)
 
-    def flat(self, x: Array) -> Array:
-        return self.run.space.flatten(self.control(x))
+    def joined(self, x: Array) -> Array:
+        return self.run.space.join(self.control(x))
 
     def product(self, x: Array, y: Array) -> float:
         return float(self.tau @ np.sum(x * y, axis=1))

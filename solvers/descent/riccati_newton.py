@@ -16,7 +16,7 @@ from .objective import Composite
 from .riccati import Pivots, Sweep, negative_curvature, sweep
 from .riccati_models import Bounds, masked
 from .rollout import Point, Rollout
-from .run import Descent, Minimizer, OutOfDomain, norm, refuse
+from .run import Descent, Minimizer, OutOfDomain, refuse
 
 FLAT = 1e-9
 """Curvatures nearer to 0 than this share of the largest diagonal entry count as 0."""
@@ -109,9 +109,7 @@ class _Newton:
             raise OutOfDomain(str(error)) from error
         while True:
             model, measure = self._model(point)
-            status = run.accept(
-                run.space.flatten(point.control), point.value, model.gradient, measure
-            )
+            status = run.accept(run.space.join(point.control), point.value, model.gradient, measure)
             if status is Status.CONVERGED:
                 after = self._judged(model, point)
                 if isinstance(after, Solution):
@@ -134,10 +132,10 @@ class _Newton:
             raise NotFinite("the gradient has entries that are infinite or NaN")
         slope = model.gradient / self.weights
         if not self.bounds.any:
-            return model, norm(np.sqrt(self.weights) * slope)
+            return model, float(np.linalg.norm(np.sqrt(self.weights) * slope))
         x = np.append(point.u.reshape(-1), point.s)
         moved = np.sqrt(self.weights) * (self.bounds.clip(x - slope) - x)
-        measure = norm(moved)
+        measure = float(np.linalg.norm(moved))
         held, way = self.bounds.held(x, slope, measure)
         return masked(model, self.columns, self.weights, held, way), measure
 

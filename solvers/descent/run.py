@@ -1,13 +1,15 @@
 """What all minimizers share: evaluations that are finite, history, the test of convergence."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from functools import cache
 from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from continuum.arrays import Array, namespace
+from continuum.arrays import Array, is_numpy, like, namespace, to_host
 from continuum.checks import check_count, check_positive, store
 from continuum.controls import Control
 from continuum.penalties import Penalty, sum_of, terms_of
@@ -19,6 +21,7 @@ from ..run.monitors import Monitor
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
 from .objective import Composite, Objective, ProblemObjective
+from .vectors import Vectors
 
 OfProblem = TypeVar("OfProblem", bound=ProblemObjective)
 
@@ -70,9 +73,11 @@ class OutOfDomain(NotFinite):
 
 
 class Descent(Run[Array]):
-    """The run of a Minimizer, in the flat coordinates whose Euclidean product is the space's own.
+    """The run of a Minimizer, in vectors of coefficients (size,), of which controls are views.
 
-    Every number of the objective comes through here, so that none that is not finite goes on.
+    Gradients represent derivatives in the product of the space, so that x - s g is a step in these
+    coordinates as in any; lengths and angles are `norm` and `dot`.  Every number of the objective
+    comes through here, so that none that is not finite goes on.
     """
 
     def __init__(
@@ -85,36 +90,75 @@ class Descent(Run[Array]):
         self.problem, self.minimizer, self.space = problem, minimizer, problem.space
         self.trouble = ""
         """What was not finite when the objective was last asked for; empty if all was."""
-        flat = self.space.flatten(start)
+        self.space.check_weights()
+        x = self.space.join(start)
         super().__init__(
-            flat,
-            self.space.unflatten,
-            minimizer.max_iterations,
-            monitors,
-            flat=lambda x: x,
-            keep_best=minimizer.keep_best,
+            x, self.space.views, minimizer.max_iterations, monitors, keep_best=minimizer.keep_best
         )
+        self.vectors = Vectors(problem, x)
+        self._pool, self._room = [x], None
 
-    def evaluate(self, control: Control, objective: Objective | None = None) -> tuple[float, Array]:
-        """The objective without its penalty, and the flat gradient of that.
+    def room(self) -> Array:
+        """A new vector, to be written to."""
+        return namespace(self.last).empty_like(self.last)
+
+    def to_host(self) -> None:
+        """From here on its vectors are NumPy's; the control that is found goes back to where the
+        start was.
+        """
+        if not is_numpy(self.last):
+            start = self.last
+            self.control = lambda x: self.space.views(like(x, start))
+            self.last = self.best = to_host(start)
+            self.vectors = Vectors(self.problem, self.last)
+            self._pool, self._room = [self.last], None
+
+    def spare(self, *kept: Array) -> Array:
+        """A vector to write to: none of `kept`, and neither the last nor the best iterate of the
+        run, which it may return.
+        """
+        used = {id(x) for x in (self.last, self.best, *kept)}
+        for x in self._pool:
+            if id(x) not in used:
+                return x
+        self._pool.append(self.room())
+        return self._pool[-1]
+
+    def dot(self, x: Array, y: Array) -> float:
+        """(x, y) in the product of the space."""
+        return self.space.dot(x, y)
+
+    def norm(self, x: Array) -> float:
+        """|x| in the product of the space."""
+        return self.space.dot(x, x) ** 0.5
+
+    def evaluate(
+        self, control: Control, objective: Objective | None = None, out: Array | None = None
+    ) -> tuple[float, Array]:
+        """The objective without its penalty, and the gradient of that.
 
         objective : another one than the problem's, a batch
+        out : where to write the gradient, no part of the control; None for a new vector
         raises OutOfDomain where the value is +infinity or NaN, or the state is not finite;
             NotFinite where it is -infinity, or the gradient is not finite
         """
         self.evaluations += 1
         asked = self.problem.objective if objective is None else objective
+        out = self.room() if out is None else out
         try:
-            value, gradient = asked.value_and_gradient(control)
+            if takes_out(type(asked)):
+                value, _ = asked.value_and_gradient(control, out=self.space.views(out))  # type: ignore[call-arg]
+            else:
+                value, gradient = asked.value_and_gradient(control)
+                self.space.join(gradient, out)
         except SolveError as error:
             self.trouble = str(error)
             raise OutOfDomain(self.trouble) from error
         if not self._seen(value) < np.inf:
             raise OutOfDomain(self.trouble)
-        flat = self.space.flatten(gradient)
-        if not _finite(flat):
+        if not self.vectors.finite(out):
             raise NotFinite("the gradient has entries that are infinite or NaN")
-        return float(value), flat
+        return float(value), out
 
     def smooth(self, control: Control) -> float:
         """The objective without its penalty; +infinity where it is NaN or cannot be computed.
@@ -135,24 +179,26 @@ class Descent(Run[Array]):
         return self._seen(smooth + self.problem.extra(control)) if smooth < np.inf else np.inf
 
     def product(self, x: Array, direction: Array) -> Array:
-        """The Hessian at x applied to a direction, all flat.  Raises NotFinite where it is not
-        finite or cannot be computed.
+        """The Hessian at x applied to a direction.  Raises NotFinite where it is not finite or
+        cannot be computed.
         """
         self.evaluations += 1
-        at, along = self.space.unflatten(x), self.space.unflatten(direction)
+        at, along = self.space.views(x), self.space.views(direction)
         try:
-            flat = self.space.flatten(self.problem.objective.hvp(at, along))
+            found = self.space.join(self.problem.objective.hvp(at, along))
         except SolveError as error:
             raise NotFinite(str(error)) from error
-        if not _finite(flat):
+        if not self.vectors.finite(found):
             raise NotFinite("the Hessian-vector product has entries that are infinite or NaN")
-        return flat
+        return found
 
-    def prox(self, x: Array, step: float) -> Array:
-        """The joint proximal map of penalty and set, on flat vectors."""
-        if self.problem.penalty is None and self.problem.admissible is None:
-            return x
-        return self.space.flatten(self.problem.prox(self.space.unflatten(x), step))
+    def residual(self, x: Array, gradient: Array) -> float:
+        """|prox(x - g) - x|; |g| where there is neither penalty nor set."""
+        if self.vectors.free:
+            return self.norm(gradient)
+        if self._room is None:
+            self._room = self.room()
+        return self.vectors.step(x, gradient, 1.0, self._room)[0] ** 0.5
 
     def accept(
         self, x: Array, value: float, gradient: Array, measure: float | None = None
@@ -161,7 +207,7 @@ class Descent(Run[Array]):
         given.
         """
         if measure is None:
-            measure = norm(self.prox(x - gradient, 1.0) - x)
+            measure = self.residual(x, gradient)
         if not np.isfinite(measure):
             raise NotFinite(f"the {self.minimizer.measure} is {measure}")
         first = self.columns.get(self.minimizer.measure, [measure])[0]
@@ -240,18 +286,13 @@ def _split(objective: OfProblem) -> tuple[OfProblem, list[Penalty]]:
     return replace(objective, problem=smooth), rough  # type: ignore[type-var]  # a dataclass
 
 
-def _finite(x: Array) -> bool:
-    return bool(namespace(x).all(namespace(x).isfinite(x)))
-
-
-def norm(x: Array) -> float:
-    """The Euclidean norm."""
-    return float(namespace(x).sum(x * x)) ** 0.5
-
-
-def dot(x: Array, y: Array) -> float:
-    """The Euclidean product."""
-    return float(namespace(x).sum(x * y))
+@cache
+def takes_out(kind: type) -> bool:
+    """True if `value_and_gradient` of objectives of this type writes the gradient where it is
+    told, `out=`.
+    """
+    method = getattr(kind, "value_and_gradient", None)
+    return method is not None and "out" in inspect.signature(method).parameters
 
 
 def refuse(minimizer: Minimizer, what: object, instead: str) -> TypeError:

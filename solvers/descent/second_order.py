@@ -1,6 +1,4 @@
-"""Minimizers that use curvature: SciPy's L-BFGS-B and trust-region Newton-CG, in the space's own
-coordinates.
-"""
+"""SciPy's trust-region Newton-CG, in coordinates whose Euclidean product is the space's."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,44 +21,6 @@ NEGATIVE = 1e-9
 
 _REJECTED = 60
 """After so many trust regions in a row, each a quarter of the last, no step is left."""
-
-
-@dataclass(frozen=True)
-class LBFGS(Minimizer):
-    """SciPy's L-BFGS-B in the space's own coordinates; a Box becomes its bounds.
-
-    Ends where the projected gradient |P(x - g) - x| <= gtol in the space's norm: a saddle, or a
-    start whose gradient vanishes, is such a point too.
-    memory : number of past steps kept
-    """
-
-    memory: int = 20
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        store(self, check_count, "memory")
-
-    def check(self, problem: Composite) -> None:
-        """Raises TypeError for a set that is no Box, or a penalty without a gradient."""
-        if problem.intervals is None:
-            raise refuse(self, problem.admissible, "a Box, or GradientDescent(), which projects")
-        if problem.penalty is not None:
-            raise refuse(
-                self, problem.penalty, "GradientDescent() or Nesterov(), which take proximal steps"
-            )
-
-    def descend(self, run: Descent, start: Control) -> Solution[Control]:
-        """The run from an admissible start."""
-        most = self.max_iterations
-        options = {
-            "maxcor": self.memory,
-            "gtol": 0.0,
-            "ftol": 0.0,
-            "maxiter": most + 1,
-            "maxfun": 50 * most,
-        }
-        bounds = _bounds(run.problem)
-        return run.solution(_scipy(run, start, "L-BFGS-B", options, bounds=bounds))
 
 
 @dataclass(frozen=True)
@@ -113,12 +73,13 @@ class NewtonCG(Minimizer):
             "maxiter": self.max_iterations + 1,
         }
         while True:
-            status = _scipy(run, start, "trust-ncg", options)
+            status = _trust_region(run, start, options)
             if status is not Status.CONVERGED or not self.products:
                 return run.solution(status)
-            x = to_host(run.last)
+            bridge = _Bridge(run)
+            x = bridge.coordinates(run.last)
             least, largest, direction = lowest_curvature(
-                lambda v, x=x: to_host(run.product(x, v)), len(x), self.products
+                partial(bridge.product, x), len(x), self.products
             )
             words = f"least curvature met {least:.3g}"
             if least >= -NEGATIVE * largest:
@@ -133,7 +94,7 @@ class NewtonCG(Minimizer):
         below rounding.
         """
         value, gradient = run.evaluate(run.space.unflatten(x))
-        v = -v if float(to_host(gradient) @ v) > 0.0 else v
+        v = -v if float(_Bridge(run).coordinates(gradient) @ v) > 0.0 else v
         t = self.radius
         while (fall := -curvature * t * t / 8.0) > 1e-15 * abs(value):
             beyond = run.space.unflatten(x + t * v)
@@ -179,12 +140,32 @@ class _Ended(Exception):
 
 
 class _Bridge:
-    """What SciPy calls, and what it visited."""
+    """What SciPy calls, in coordinates whose Euclidean product is the space's, and what it visited:
+    x in these coordinates, J, its gradient in them, and as a vector of coefficients.
+    """
 
     def __init__(self, run: Descent) -> None:
         self.run, self.status, self.rejected = run, Status.LINE_SEARCH_FAILED, 0
-        self.tried: tuple[Array, float, Array] | None = None
-        self.kept: tuple[Array, float, Array] | None = None
+        self.tried: tuple[Array, float, Array, Array] | None = None
+        self.kept: tuple[Array, float, Array, Array] | None = None
+
+    def coordinates(self, vector: Array) -> Array:
+        """Those of a vector of coefficients."""
+        return to_host(self.run.space.flatten(self.run.space.views(vector)))
+
+    def coefficients(self, x: Array) -> Array:
+        """The vector of coefficients with these coordinates."""
+        return self.run.space.join(self.run.space.unflatten(x))
+
+    def product(self, x: Array, direction: Array) -> Array:
+        """The Hessian at x applied to a direction."""
+        return self.coordinates(
+            self.run.product(self.coefficients(x), self.coefficients(direction))
+        )
+
+    def _known(self, x: Array) -> tuple[Array, float, Array, Array]:
+        value, gradient = self.run.evaluate(self.run.space.unflatten(x))
+        return x.copy(), value, self.coordinates(gradient), gradient
 
     def evaluate(self, x: Array) -> tuple[float, Array]:
         """J and its gradient; infinity where the state is not finite, which shortens the step.
@@ -192,13 +173,12 @@ class _Bridge:
         SciPy asks again for the start, which is known.
         """
         if self.kept is not None and np.array_equal(self.kept[0], x):
-            return self.kept[1:]
+            return self.kept[1:3]
         try:
-            value, gradient = self.run.evaluate(self.run.space.unflatten(x))
+            self.tried = self._known(x)
         except OutOfDomain:
             return float("inf"), np.zeros_like(x)
-        self.tried = (x.copy(), value, to_host(gradient))
-        return value, self.tried[2]
+        return self.tried[1:3]
 
     def visit(self, x: Array) -> None:
         """Records an iterate; raises _Ended at the last, NotFinite where J is not finite."""
@@ -208,10 +188,10 @@ class _Bridge:
                 self.kept = known
                 break
         else:
-            value, gradient = self.run.evaluate(self.run.space.unflatten(x))
-            self.kept = (x.copy(), value, to_host(gradient))
+            self.kept = self._known(x)
         self.rejected = self.rejected + 1 if self.kept is before else 0
-        status = self.run.accept(*self.kept)
+        x, value, _, gradient = self.kept
+        status = self.run.accept(self.coefficients(x), value, gradient)
         if status is not None:
             self.status = status
             raise _Ended
@@ -219,13 +199,7 @@ class _Bridge:
             raise _Ended
 
 
-def _scipy(
-    run: Descent,
-    start: Control,
-    name: str,
-    options: dict[str, float],
-    bounds: scipy.optimize.Bounds | None = None,
-) -> Status:
+def _trust_region(run: Descent, start: Control, options: dict[str, float]) -> Status:
     """Runs SciPy's method from a start until an iterate is the last, and says how it ended."""
     bridge = _Bridge(run)
     x = to_host(run.space.flatten(start))
@@ -233,34 +207,17 @@ def _scipy(
     def callback(intermediate_result: scipy.optimize.OptimizeResult) -> None:
         bridge.visit(intermediate_result.x)
 
-    def hessp(at: Array, direction: Array) -> Array:
-        return to_host(run.product(at, direction))
-
-    curvature = {"hessp": hessp} if name == "trust-ncg" else {"bounds": bounds}
     try:
         bridge.visit(x)
         scipy.optimize.minimize(
             bridge.evaluate,
             x,
             jac=True,
-            method=name,
+            hessp=bridge.product,
+            method="trust-ncg",
             callback=callback,
             options=options,
-            **curvature,
         )
     except _Ended:
         pass
     return bridge.status
-
-
-def _bounds(problem: Composite) -> scipy.optimize.Bounds | None:
-    """The intervals of the blocks, in flat coordinates."""
-    limits = problem.intervals
-    if limits is None or problem.admissible is None:
-        return None
-    space = problem.space
-    sides = []
-    for side in (0, 1):
-        values = {b.name: np.full(space.shape(b), limits[b.name][side]) for b in space.trained}
-        sides.append(space.flatten(Control(space, values, trusted=True)))
-    return scipy.optimize.Bounds(*sides)

@@ -4,7 +4,7 @@ Both stop at the first state that is not finite.  The generic advance is the ref
 compiled one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -17,9 +17,12 @@ from continuum.meshes import TimeMesh
 from continuum.networks import Network
 
 from ..run.solution import States
+from ..run.threads import go_through
+from ..run.workspace import Spares, Workspace
 from ..steps.tableaux import Stepper
 from .chain_loops import Moments
 from .program import Loop
+from .samples import blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,24 +131,70 @@ def is_finite(f: Array) -> bool:
 
 
 class CompiledAdvance:
-    """The same steps by the compiled loop."""
+    """The same steps by the compiled loop, which may use the memory of `work`."""
 
-    def __init__(self, loop: Loop, steps: Steps) -> None:
-        self.loop, self.steps = loop, steps
+    def __init__(self, loop: Loop, steps: Steps, work: Workspace | None = None) -> None:
+        self.loop, self.steps, self.work = loop, steps, work
 
     def __call__(self, f: Array, first: int, count: int, keep: bool) -> tuple[Array, int, States]:
         shape, f = f.shape, np.array(f, order="C").reshape(-1)
         states = np.empty((count + 1 if keep else 0, f.size))
-        failed = self.loop.advance(f, self.steps[first : first + count].moments, states)
+        moments = self.steps[first : first + count].moments
+        failed = self.loop.advance(f, moments, states, None, self.work)
         kept, final = states.reshape(-1, *shape), f.reshape(shape)
         return (final, -1, kept) if failed < 0 else (final, first + failed, kept[: failed + 2])
 
 
+class BlockedAdvance:
+    """The same block by block of the samples, shared by threads."""
+
+    def __init__(
+        self, whole: CompiledAdvance, parts: Sequence[tuple[slice, Loop]], threads: int
+    ) -> None:
+        self.whole, self.parts, self.threads, self.spares = whole, parts, threads, Spares()
+
+    def __call__(self, f: Array, first: int, count: int, keep: bool) -> tuple[Array, int, States]:
+        moments = self.whole.steps[first : first + count].moments
+        final, states = np.empty(f.shape), np.empty((count + 1 if keep else 0, *f.shape))
+        failed = []
+
+        def run(part: slice, loop: Loop) -> Iterator[None]:
+            shape = f[:, part].shape
+            with self.spares.one() as work:
+                state, kept = work.array("f", *shape), work.array("states", len(states), *shape)
+                state[...] = f[:, part]
+                flat = kept.reshape(len(states), state.size)
+                if loop.advance(state.reshape(-1), moments, flat, None, work) >= 0:
+                    failed.append(part)
+                final[:, part], states[:, :, part] = state, kept
+            yield
+
+        go_through([run(*part) for part in self.parts], self.threads)
+        if failed:  # all samples together, so that it is the first failure of any of them
+            return self.whole(f, first, count, keep)
+        return final, -1, states
+
+
 def make_advance(
-    network: Network, control: ControlPath, stepper: Stepper, steps: Steps, state: Array
+    network: Network,
+    control: ControlPath,
+    stepper: Stepper,
+    steps: Steps,
+    state: Array,
+    threads: int = 1,
 ) -> Advance:
-    """The compiled loop where it applies, else the generic one."""
+    """The compiled loop where it applies, in blocks of samples, else the generic one."""
     loop = Loop.of(network, control, stepper, state)
     if loop is None:
         return GenericAdvance(network, control, stepper, steps)
-    return CompiledAdvance(loop, steps)
+    whole, (units, samples) = CompiledAdvance(loop, steps), state.shape
+    parts = blocks(samples, units)
+    if len(parts) == 1:
+        return whole
+    loops = []
+    for part in parts:
+        some = network.batch(np.arange(samples)[part])
+        own = loop if some is network else Loop.of(some, control, stepper, state[:, part])
+        if own is not None:
+            loops.append((part, own))
+    return BlockedAdvance(whole, loops, threads)

@@ -69,6 +69,7 @@ def integrate(
     max_steps: int = 1_000_000,
     raise_on_failure: bool = True,
     device: Device | None = None,
+    threads: int = 1,
 ) -> Solution[Trajectory]:
     """f' = F(f, c(t), t) on (0, T), f(0) = initial, T and the layers those of the control.
 
@@ -84,6 +85,8 @@ def integrate(
     device : None computes where `initial` is, "cpu" with NumPy, "gpu" with CuPy (or NumPy if there
         is no GPU, after a RuntimeWarning that says why); the control is carried there, the states
         stay there, `to_host` brings them back
+    threads : how many share the samples, in blocks, where a compiled loop makes fixed explicit
+        steps; elsewhere one computes.  States are the same to the bit for any number
     returns Solution with .trajectory and statistics "steps", "rejected", "seconds"; where an
         implicit method chose the steps also "velocities", evaluations of F, "jacobians", matrices
         D_f F, and "factorisations" (two for a step of RadauIIA5, one for KennedyCarpenter5); with
@@ -113,13 +116,14 @@ def integrate(
             max_steps=max_steps,
             raise_on_failure=raise_on_failure,
             device=device,
+            threads=threads,
         )
         totals = {name: sum(run.statistics[name] for run in runs) for name in runs[0].statistics}
         return replace(runs[-1], statistics=totals)
     if not isinstance(stepper, Stepper):
         raise TypeError(f"stepper must be a method such as RK4() or Euler(), got {stepper!r}")
     steps_per_layer = check_count("steps_per_layer", steps_per_layer)
-    max_steps = check_count("max_steps", max_steps)
+    max_steps, threads = check_count("max_steps", max_steps), check_count("threads", threads)
     if device is not None:
         check_name("device", device, ("cpu", "gpu"))
     network.check_control("control", control)
@@ -140,7 +144,8 @@ def integrate(
     else:
         steps = equal_steps(control, steps_per_layer)
         watch = Watch(monitors, len(steps))
-        pieces = _fixed_pieces(network, control, stepper, initial, steps, watch, saver.needs_states)
+        keep = saver.needs_states
+        pieces = _fixed_pieces(network, control, stepper, initial, steps, watch, keep, threads)
     status, detail, step, rejected = Status.FINISHED, "", 0, 0
     saver.start(initial)
     for piece in pieces:
@@ -192,6 +197,7 @@ def integrate_stages(
     max_steps: int = 1_000_000,
     raise_on_failure: bool = True,
     device: Device | None = None,
+    threads: int = 1,
 ) -> tuple[Solution[Trajectory], ...]:
     """The runs of the stages of a Staged network, one after the other; arguments as in `integrate`.
 
@@ -218,6 +224,7 @@ def integrate_stages(
             max_steps=max_steps,
             raise_on_failure=False,
             device=device,
+            threads=threads,
         )
         start, own = float(control.mesh.nodes[cuts[s]]), run.trajectory
         moved = Trajectory(own.times + start, own.states)
@@ -276,6 +283,7 @@ def _fixed_pieces(
     steps: Steps,
     watch: Watch,
     keep: bool,
+    threads: int,
 ) -> Iterator[Piece]:
     """Chunks of steps, short enough for Ctrl-C to be answered within about a second; one step at a
     time if one may fail, so that those before it are kept.
@@ -290,7 +298,7 @@ def _fixed_pieces(
     first = 0
     for start, end, stop in zip(edges[:-1], edges[1:], last_of, strict=True):
         piece = control.between(start, end)
-        advance = make_advance(network, piece, stepper, steps, f)
+        advance = make_advance(network, piece, stepper, steps, f, threads)
         while first < stop:
             count = watch.until(first, min(longest, int(stop) - first))
             before = f

@@ -21,6 +21,7 @@ from continuum.kernels import Dense
 from continuum.networks import Adjoint, Chain, FixedLinear, Inputs, Linear, Map, Offset, Pointwise
 from continuum.quadrature import Grid
 
+from ..run.workspace import Workspace
 from . import chain_loops as loops
 from .chain_loops import Program
 
@@ -111,6 +112,14 @@ class Lowered:
         """Whether some block is not read as it is, but taken apart."""
         return any(part.columns is not None for part in self.parts)
 
+    @cached_property
+    def matrices(self) -> frozenset[str]:
+        """The blocks that are matrices of products, as they are."""
+        links = self.program.links
+        numbers = set(links[links[:, loops.PRODUCT] != loops.NOTHING, loops.MATRIX].tolist())
+        parts = enumerate(self.parts)
+        return frozenset(x.name for k, x in parts if k in numbers and x.columns is None and x.name)
+
     def values(self, blocks: Mapping[str, Array], samples: int) -> tuple[Array, ...]:
         """All parts, for so many samples."""
         found = [
@@ -127,15 +136,26 @@ class Lowered:
         ]
         return (*found, *_NONE[len(found) :])
 
-    def bars(self, total: Mapping[str, Array], samples: int) -> tuple[Array, ...]:
+    def bars(
+        self, total: Mapping[str, Array], samples: int, work: Workspace | None = None
+    ) -> tuple[Array, ...]:
         """Where the loops collect the cotangents `total`: the arrays themselves for whole blocks,
         zeros, which `add_up` brings back, for parts.
         """
-        found = self.changes(total, samples)
-        for part, bar in zip(self.parts if self.split else (), found, strict=False):
-            if part.columns is not None:
-                bar[:] = 0.0
-        return found
+        if not self.split:
+            return self.changes(total, samples)
+        work, found = work or Workspace(), []
+        for n, part in enumerate(self.parts):
+            if part.name not in total:
+                found.append(_ABSENT)
+            elif part.columns is None:
+                found.append(part.of(total[part.name], samples))
+            else:
+                rows, across = part.shape
+                wide = len(range(across)[part.columns]) if part.data is None else samples
+                times = total[part.name].size // (rows * across)
+                found.append(work.zeros(f"part {n}", times, rows, wide))
+        return (*found, *_NONE[len(found) :])
 
     def add_up(self, total: Mapping[str, Array], bars: tuple[Array, ...]) -> None:
         """Adds to `total` what was collected for the parts of blocks."""
@@ -143,23 +163,24 @@ class Lowered:
             if part.columns is not None and part.name in total:
                 part.add_to(total[part.name], bar)
 
-    def room(self, samples: int, stages: int, columns: int) -> Array:
+    def room(self, samples: int, stages: int, columns: int, work: Workspace | None = None) -> Array:
         """What the loops carve up for a sweep that collects `columns` stages at a time."""
-        size = self.largest * samples
-        return np.empty(
-            (6 + columns) * size
-            + (columns * self.inside + 2 * (stages + 1) * self.units) * samples
-            + 2 * self._blend(samples)
-            + 3 * stages
+        return (work or Workspace()).array(
+            "room",
+            self._shared_room(samples)
+            + (columns * self.inside if samples == 1 else 0)
+            + (3 * self.largest + 2 * (stages + 1) * self.units) * samples
+            + 3 * columns,
         )
 
     def step_room(self, samples: int) -> Array:
         """The room for a forward step, and one stage's part of a tape behind it."""
-        size = 3 * self.largest * samples + 2 * self._blend(samples) + self.rows * samples
-        return np.empty(size)
+        return np.empty(self._shared_room(samples) + self.rows * samples)
 
-    def _blend(self, samples: int) -> int:
-        return max(self.matrix, self.shared * samples)
+    def _shared_room(self, samples: int) -> int:
+        """What `carve` takes, with the ends of lines of the cache that stay empty."""
+        blend = max(self.matrix, self.shared * samples)
+        return 3 * self.largest * samples + blend + 6 * loops.LINE
 
 
 def _plain(x: Array) -> Array:

@@ -16,6 +16,7 @@ from continuum.arrays import Array, is_numpy, to_host
 from continuum.controls import Control, ControlPath, FunctionControl
 from continuum.networks import Chain
 
+from ..run.workspace import Workspace
 from ..steps import dop853_table
 from ..steps.embedded import DOP853, AdaptiveRungeKutta, DormandPrince
 from ..steps.tableaux import RungeKutta, Stepper
@@ -46,14 +47,21 @@ class Loop:
             return None
         return Loop(lowered, blocks, _method(type(stepper)))
 
-    def advance(self, f: Array, moments: Moments, states: Array, tape: Array | None = None) -> int:
+    def advance(
+        self,
+        f: Array,
+        moments: Moments,
+        states: Array,
+        tape: Array | None = None,
+        work: Workspace | None = None,
+    ) -> int:
         """Steps the flat f in place; the states (S + 1, N M) or (0, N M), and the tape if there is
         one, are filled.  Returns the index of the first step whose result is not finite, or -1.
         """
         samples, stages = f.size // self.lowered.units, self.method.b.size
         if tape is None:
-            tape = self.tape(1, samples)
-        room = self.lowered.room(samples, stages, 0)
+            tape = self.tape(1, samples, work)
+        room = self.lowered.room(samples, stages, 0, work)
         return loops.advance(
             f, samples, room, self.lowered.program, self.blocks, self.method, moments, tape, states
         )
@@ -132,9 +140,10 @@ class Loop:
         )
         return state, Reached(t, h, error), accepted, rejected, code
 
-    def tape(self, steps: int, samples: int) -> Array:
+    def tape(self, steps: int, samples: int, work: Workspace | None = None) -> Array:
         """Room for what the adjoint of so many steps reads."""
-        return np.empty((steps, self.method.b.size, self.lowered.rows * samples))
+        shape = steps, self.method.b.size, self.lowered.rows * samples
+        return (work or Workspace()).array("tape", *shape)
 
     def collected(self, before: Collection[str]) -> Array:
         """(WIDTH, longest T): where something was collected already, which is so in these

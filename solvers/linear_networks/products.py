@@ -53,24 +53,24 @@ class ProductObjective:
 
     def value(self, control: Control) -> float:
         """J(control); infinite where a product overflows."""
-        factors = self._factors(self.space.flatten(control))
+        factors = self._factors(self.space.join(control))
         value = forward(factors, self._prefixes(), self._target, self._costates()) + self._constant
         return value if np.isfinite(value) else float("inf")
 
     def value_and_gradient(self, control: Control) -> tuple[float, Control]:
         """J and its gradient.  Raises SolveError where a product overflows."""
-        factors = self._factors(self.space.flatten(control))
+        factors = self._factors(self.space.join(control))
         slopes = np.empty_like(factors)
         value = value_and_slopes(factors, self._prefixes(), self._target, self._costates(), slopes)
         if not np.isfinite(value):
             raise SolveError(Solution(control, Status.NON_FINITE, "in the products"))
-        return value + self._constant, self.space.unflatten(self._flat(slopes))
+        return value + self._constant, self.space.views(self._flat(slopes))
 
     def hvp(self, control: Control, direction: Control) -> Control:
         """The Hessian of J applied to a direction, from the derivatives of the sweeps.  Raises
         SolveError where a product overflows.
         """
-        w, dw = (self._matrices(self.space.flatten(x)) for x in (control, direction))
+        w, dw = (self._matrices(self.space.join(x)) for x in (control, direction))
         w += np.eye(self._units)
         layers = w.shape[1]
         out, signs = np.empty_like(w), np.array([1.0, -1.0])[: len(w), None, None]
@@ -88,7 +88,7 @@ class ProductObjective:
                 p, dp = w[:, i].mT @ p, dw[:, i].mT @ p + w[:, i].mT @ dp
         if not np.all(np.isfinite(out)):
             raise SolveError(Solution(control, Status.NON_FINITE, "in the products"))
-        return self.space.unflatten(out.ravel())
+        return self.space.views(out.ravel())
 
     def fixed_steps(
         self, x: Array, before: Array, step: float, momentum: float | None, first: int, count: int
@@ -111,7 +111,7 @@ class ProductObjective:
 
     @property
     def _shape(self) -> tuple[int, int, int, int]:
-        """(P, L, n, n): flat vectors as matrices."""
+        """(P, L, n, n): vectors of coefficients as matrices."""
         return len(self.space.trained), self.problem.mesh.layers, self._units, self._units
 
     def _matrices(self, flat: Array) -> Array:
@@ -125,7 +125,7 @@ class ProductObjective:
         return found
 
     def _factors(self, flat: Array) -> Array:
-        """(P, L, m, m): W = I + w, padded, of flat coordinates w."""
+        """(P, L, m, m): W = I + w, padded, of coefficients w."""
         return self._padded(self._matrices(flat) + np.eye(self._units))
 
     def _flat(self, padded: Array) -> Array:

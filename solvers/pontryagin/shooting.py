@@ -19,9 +19,9 @@ from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import discretize
 from ..descent.first_order import GradientDescent
+from ..descent.lbfgs import LBFGS
 from ..descent.minimize import minimize
 from ..descent.run import Minimizer, composite, smooth_run
-from ..descent.second_order import LBFGS
 from ..run.iteration import Run
 from ..run.monitors import Monitor
 from ..run.solution import Trajectory

@@ -1,0 +1,60 @@
+"""Memory that sweeps use again: fresh pages cost more than what is computed in them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+
+import numpy as np
+
+from continuum.arrays import Array
+
+
+class Workspace:
+    """Arrays by name, which hold whatever was written there last: what is taken under a name
+    shares its memory with what was taken under it before.
+    """
+
+    def __init__(self) -> None:
+        self._flat: dict[str, Array] = {}
+
+    def array(self, name: str, *shape: int) -> Array:
+        """An array of this shape, not filled."""
+        size, flat = prod(shape), self._flat.get(name)
+        if flat is None or flat.size < size:
+            flat = self._flat[name] = np.empty(size)
+        return flat[:size].reshape(shape)
+
+    def zeros(self, name: str, *shape: int) -> Array:
+        """The same, filled with zeros."""
+        found = self.array(name, *shape)
+        found[...] = 0.0
+        return found
+
+
+class Spares:
+    """Workspaces that are not in use.  Each is lent to one thread at a time, so there are as many
+    as were ever needed at once.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[Workspace] = []
+
+    def take(self) -> Workspace:
+        """One that nobody else uses until it is given back."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return Workspace()
+
+    def give(self, work: Workspace) -> None:
+        """Takes one back."""
+        self._free.append(work)
+
+    @contextmanager
+    def one(self) -> Iterator[Workspace]:
+        """One for the length of a `with` block."""
+        work = self.take()
+        try:
+            yield work
+        finally:
+            self.give(work)
