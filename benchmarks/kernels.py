@@ -2,8 +2,8 @@
 
 N = 16384, one thread.  Convolution on a circle, with its quadrature weights and the kernel's
 transform kept, against scipy.fft by hand: rfft, multiply, irfft, the weights folded into the
-multiplier, samples as rows.  LowRank(27), with its weights, against its two skinny products into arrays that are
-allocated once.
+multiplier, samples as rows.  LowRank(27), with its weights, against its two skinny products into
+arrays that are allocated once.
 
 OnTheFly, with its weights, against NumPy by hand: blocks of pairs that stay in the cache, every
 operation in place, one product by BLAS a block; one thread each, and both on all cores, where

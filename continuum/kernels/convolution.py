@@ -147,7 +147,7 @@ class Lattice:
         self.circles = tuple(circles)
         self.sizes = tuple(n if c else 2 * n - 1 for n, c in zip(self.counts, circles, strict=True))
         self.shifts = tuple(0 if c else n - 1 for n, c in zip(self.counts, circles, strict=True))
-        self.lengths = tuple(
+        self.lengths: tuple[int, ...] = tuple(
             n if c else scipy.fft.next_fast_len(2 * n - 1, real=True)
             for n, c in zip(self.counts, circles, strict=True)
         )
