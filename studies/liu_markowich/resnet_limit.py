@@ -64,9 +64,7 @@ def flow(
 
 
 @lru_cache(maxsize=1)
-def limits(
-    width: int, images: int, horizon: float, length: float
-) -> tuple[np.ndarray, np.ndarray]:
+def limits(width: int, images: int, horizon: float, length: float) -> tuple[np.ndarray, np.ndarray]:
     """The states of the differential equation on width x width nodes at the horizon, (N, images),
     by Dormand-Prince with tolerances 1e-10 and 1e-8: the same for every depth.
     """
