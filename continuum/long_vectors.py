@@ -71,6 +71,14 @@ def combine(coefficients: Array, rows: Array, factor: float, vector: Array, out:
     return out
 
 
+def along(x: Array, t: float, d: Array, out: Array) -> Array:
+    """out = x + t d; `out` is neither of them."""
+    for where in pieces(0, len(out)):
+        np.multiply(d[where], t, out=out[where])
+        out[where] += x[where]
+    return out
+
+
 def _weighted(vectors: Sequence[Array], measure: Measure) -> Iterator[tuple[slice, Array]]:
     """Pieces of one block, and there G w y for every y: (c, numbers)."""
     start, diagonal, beside, entries, size = measure

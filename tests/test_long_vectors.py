@@ -9,7 +9,7 @@ import pytest
 from continuum import TimeMesh, long_vectors
 from continuum.blocks import Block
 from continuum.controls import ControlSpace
-from continuum.long_vectors import combine, products
+from continuum.long_vectors import along, combine, products
 
 MESH = TimeMesh.through([0.0, 0.1, 0.4, 1.0, 1.5])
 
@@ -69,6 +69,8 @@ def test_sums_may_be_written_over_what_they_read(piece, monkeypatch, rng):
         found = combine(coefficients, rows, -0.3, vector, out)
         assert found is out
         np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-14)
+    found = along(vector, 0.3, rows[0], np.empty(20))
+    np.testing.assert_allclose(found, vector + 0.3 * rows[0], rtol=0, atol=1e-15)
     own = rows.copy()
     combine(coefficients, own, -0.3, vector, own[2])
     np.testing.assert_allclose(own[2], wanted, rtol=0, atol=1e-14)

@@ -20,7 +20,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_count, store
 from continuum.controls import Control
-from continuum.long_vectors import combine, pieces
+from continuum.long_vectors import along, combine, pieces
 
 from ..run.solution import Solution
 from ..run.status import Status
@@ -286,7 +286,7 @@ class _Search:
         line, trial = LineSearch(self.value, slope, first, longest), run.spare(self.x)
         value = math.inf
         while not (line.done or line.failed):
-            combine(np.array([line.step]), d[None], 1.0, self.x, trial)
+            along(self.x, line.step, d, trial)
             if self.bounds is not None:
                 self.bounds.project(trial)
             try:
