@@ -10,6 +10,7 @@ from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from math import prod
 from typing import Protocol
 
@@ -273,7 +274,9 @@ class ControlSpace:
             if constant:
                 held = value(0.0)
                 xp = namespace(held)
-                coefficients[block.name] = xp.asarray(xp.broadcast_to(held, shape), copy=True)
+                wide = xp.broadcast_to(held, shape)  # of which NumPy's copies keep no order
+                copied = np.array(wide, order="C") if xp is np else xp.asarray(wide, copy=True)
+                coefficients[block.name] = copied
             elif block.time == "static":
                 raise ValueError(
                     f"block {block.name!r} is constant in time, but the function given takes t"
@@ -375,7 +378,7 @@ class ControlSpace:
     def _places(self) -> list[tuple[int, int]]:
         """Where each trained block begins and ends in a vector of coefficients."""
         ends = np.cumsum([0, *(prod(self._shapes[b.name]) for b in self.trained)]).tolist()
-        return list(zip(ends[:-1], ends[1:], strict=True))
+        return list(pairwise(ends))
 
     @cached_property
     def measures(self) -> Mapping[str, Measure]:

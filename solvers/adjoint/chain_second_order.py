@@ -21,9 +21,7 @@ from ..flow.chain_loops import (
     COLUMNS,
     FORWARD,
     INPUT,
-    INSIDE,
     KNOWN,
-    LAYERS,
     MATRIX,
     NOTHING,
     OFFSET,
@@ -36,17 +34,17 @@ from ..flow.chain_loops import (
     combine,
     finish,
     has_inputs,
-    multiply,
     time_at,
     weighed,
 )
+from ..flow.product_loops import multiply
 from .chain_adjoint import (
     add_seed,
-    arrange,
+    collect_columns,
     collect_inputs,
-    collect_matrices,
     collect_offset,
     scale_by_slope,
+    take_pair,
 )
 
 
@@ -138,10 +136,10 @@ def tangent(samples, work, program, blocks, method, moments, tape, changes, dtap
 
 @unfolded
 def stage_back_derivative(
-    program, blocks, changes, moment, place, stores, known, bars, room, more, q, dq
+    program, blocks, changes, moment, place, stores, known, bars, collected, room, more, q, dq
 ):
     """q, dq <- (D_f F)* lambda and its derivative, lambda in room.here, dlambda in more[0]; their
-    cotangents of offsets are collected, those of matrices left in room.inside.
+    cotangents are collected, or left in room.inside, see `take_pair`.
 
     stores : what the stage left on the three tapes
     known : whether that of cotangents is filled: lambda is read there then, and q is not computed
@@ -178,16 +176,11 @@ def stage_back_derivative(
         if has_inputs(link):
             collect_inputs(link, bars, kinds, moment, sign, time_at(ends, layer, at), samples, dr)
         if bars[k].shape[0] > 0:
-            start = link[INSIDE] * columns * samples
-            middle = start + r.size * columns
-            share = sign * (dtheta if kinds[k] == LAYERS else h)
-            into = room.inside[start:middle]
-            arrange(dr, share, samples, columns, i, into)
-            arrange(r, share, samples, columns, i + 1, into)
-            into = room.inside[middle : middle + size * columns]
             first, second = link[INPUT] * samples, link[CHANGE_INPUT] * samples
-            arrange(store[first : first + size], 1.0, samples, columns, i, into)
-            arrange(dstore[second : second + size], 1.0, samples, columns, i + 1, into)
+            x, dx = store[first : first + size], dstore[second : second + size]
+            one, other = (samples, columns, i), (samples, columns, i + 1)
+            take_pair(link, sign, bars, collected, kinds, moment, one, room.inside, dr, x)
+            take_pair(link, sign, bars, collected, kinds, moment, other, room.inside, r, dx)
         transposed, start = link[PRODUCT] == FORWARD, link[BACK_WEIGHT]
         y = weighed(dr, sign, program.weights, start, samples, room.weighed)
         dr = dq if n == lowest else dthere[:size]
@@ -253,7 +246,8 @@ def second_order(
     dback, rest = rest[: stages * entries].reshape(stages, entries), rest[stages * entries :]
     ends, dcostates = borrowed(ends), borrowed(dcostates)
     p, dp = ends[0], ends[1]
-    ones, shares = rest[:stages], rest[stages : 3 * stages]
+    shares = rest[: 6 * stages].reshape(3, 2 * stages)
+    ones, times = shares[0], shares[1]
     ones[:] = 1.0
     if not known:
         add_seed(seeded, seeds, seeded.size, count, p)
@@ -268,7 +262,7 @@ def second_order(
                 combine(first, p, h, column, i + 1, stages, back, 0, room.here[:entries])
             combine(first, dp, h, column, i + 1, stages, dback, 0, more[0, :entries])
             at = moments.theta[n] + method.c[i] * dtheta
-            shares[2 * i] = shares[2 * i + 1] = at
+            times[2 * i] = times[2 * i + 1] = at
             stage_back_derivative(
                 program,
                 held,
@@ -278,12 +272,14 @@ def second_order(
                 (tape[n, i], dtape[n, i], turned[n, i]),
                 known,
                 bars,
+                collected,
                 room,
                 more,
                 back[i],
                 dback[i],
             )
-        collect_matrices(links, kinds, layer, shares, samples, tape[n, 0], bars, collected, room)
+        if samples == 1:
+            collect_columns(links, kinds, layer, shares, bars, collected, room.inside)
         if not known:
             combine(1.0, p, h, ones, 0, stages, back, 0, p)
             add_seed(seeded, seeds, left, n, p)

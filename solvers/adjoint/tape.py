@@ -131,11 +131,13 @@ class Sweeps:
         return (*functional.running_reads, *functional.terminal_reads)
 
     @property
-    def written(self) -> set[str]:
+    def written(self) -> frozenset[str]:
         """The blocks whose cotangents a backward sweep writes, every entry of them, before it adds
         to them; in those of others there must be zeros.
         """
-        return set() if self.compiled is None else self.compiled.written(self.seeded)
+        if self.compiled is None:
+            return frozenset()
+        return self.compiled.lowered.matrices.difference(self.seeded)
 
     def advance(self, f: Array, start: int, stop: int, work: Workspace | None = None) -> Array:
         """The state after the steps start, ..., stop - 1.  Raises SolveError.
@@ -321,6 +323,7 @@ class Backward:
     p : the last costate, which the costs of the run follow; zero unless given
     collected : where the loops have collected something before, as they leave it
     work : memory that the sweep may use; the last p is there then
+    kept : what `chain_adjoint.adjoint` writes there; nothing unless given
     """
 
     sweeps: Sweeps
@@ -330,6 +333,7 @@ class Backward:
     costates: list[Array] = field(default_factory=list)
     collected: Array | None = None
     work: Workspace = field(default_factory=Workspace)
+    kept: Array = field(default_factory=lambda: np.empty((0, 0)))
 
     def __call__(self, tape: Tape) -> float:
         """Moves p from the end of the tape to its start; the costates at its ends are kept, if
@@ -384,6 +388,7 @@ class Backward:
             *seeds.flat,
             bars,
             collected,
+            self.kept,
             p.reshape(-1),
             costates,
         )
