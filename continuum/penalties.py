@@ -15,7 +15,7 @@ from .blocks import Block
 from .checks import check_name
 from .controls import Control, ControlSpace, check_control
 from .long_vectors import Measure
-from .update_loops import squares, squares_into
+from .update_loops import dot, squares_into
 
 Values = Mapping[str, Array]
 
@@ -107,7 +107,9 @@ class Penalty(ABC):
         lambda |c_b|_1 + mu |c_b|^2, so that its proximal map goes entry by entry; else None.
         """
         squares = self.quadratic(space)
-        return None if squares is None else {name: (0.0, mu) for name, mu in squares.items()}
+        if squares is None or space.time_norm != "L2":
+            return None
+        return {name: (0.0, mu) for name, mu in squares.items()}
 
     def nests_in(self, other: "Penalty", space: ControlSpace) -> bool:
         """True if this penalty and the other are of degree one, and every group of this one lies
@@ -181,7 +183,8 @@ class Tikhonov(BlockPenalty):
         for block in self.penalised(check_control("control", control).space):
             x, measure = control[block.name], in_one_pass(control, block.name)
             if measure is not None:
-                total += squares(x.reshape(-1), measure.diagonal, measure.entries)
+                row = x.reshape(-1)
+                total += dot(row, row, measure.diagonal, measure.entries)
                 continue
             mass = control.space.axes[block.name].mass(x)
             total += float(namespace(x).sum(like(block.weights, x) * x * mass))

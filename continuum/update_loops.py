@@ -42,13 +42,13 @@ def between(a, b, c, d, t, w):
 
 
 @compiled
-def squares(x, t, w):
-    """|x|^2."""
+def dot(x, y, t, w):
+    """(x, y)."""
     n, total = x.size // t.size, 0.0
     for k in range(t.size):
         row = 0.0
         for i in range(n):
-            row = _plus(row, _weight(w, i), x[k * n + i], x[k * n + i])
+            row = _plus(row, _weight(w, i), x[k * n + i], y[k * n + i])
         total += t[k] * row
     return total
 

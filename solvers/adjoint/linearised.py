@@ -207,6 +207,8 @@ class Stages(Protocol):
 
     def _own(self, total: dict[str, Array], stage: int) -> dict[str, Array]: ...
 
+    def _penalty(self, control: Control) -> float: ...
+
     def _product(
         self, control: Control, direction: Control, total: dict[str, Array]
     ) -> Control: ...
@@ -229,12 +231,13 @@ class Linearised:
     @property
     def value(self) -> float:
         """J."""
-        return self._first[0]
+        costs = sum(sweeps.value(tape) for sweeps, tape in self._runs)
+        return costs + self.objective._penalty(self.control)
 
-    @property
+    @cached_property
     def gradient(self) -> Control:
         """The gradient of J in the product of the space."""
-        return self._first[1]
+        return self.objective._backward(self.control, self._runs)[1]
 
     def hvp(self, direction: Control) -> Control:
         """The Hessian of J applied to a direction, in the product of the space."""
@@ -256,8 +259,3 @@ class Linearised:
     @cached_property
     def _sweeps(self) -> list[SecondOrder]:
         return [SecondOrder(*run) for run in self._runs]
-
-    @cached_property
-    def _first(self) -> tuple[float, Control]:
-        """Value and gradient, from the states that are there."""
-        return self.objective._backward(self.control, self._runs)[:2]

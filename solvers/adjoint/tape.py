@@ -131,11 +131,13 @@ class Sweeps:
         return (*functional.running_reads, *functional.terminal_reads)
 
     @property
-    def written(self) -> set[str]:
+    def written(self) -> frozenset[str]:
         """The blocks whose cotangents a backward sweep writes, every entry of them, before it adds
         to them; in those of others there must be zeros.
         """
-        return set() if self.compiled is None else self.compiled.written(self.seeded)
+        if self.compiled is None:
+            return frozenset()
+        return self.compiled.lowered.matrices.difference(self.seeded)
 
     def advance(self, f: Array, start: int, stop: int, work: Workspace | None = None) -> Array:
         """The state after the steps start, ..., stop - 1.  Raises SolveError.

@@ -111,14 +111,11 @@ class _Steps:
         zeros = namespace(run.last).zeros_like
         self.first, self.second = zeros(run.last), zeros(run.last)
         self._known: tuple[Objective, int, float] | None = None
-        rules, space = entry_rules(run.problem), run.space
+        rules = entry_rules(run.problem)
         self.bounds = [(slice(None), (-np.inf, np.inf))]
         """Intervals of parts of the vector."""
         if rules is not None:
-            ends = np.cumsum([0, *(np.prod(space.shape(b), dtype=int) for b in space.trained)])
-            places = zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)
-            blocks = zip(space.trained, places, strict=True)
-            self.bounds = [(slice(*where), rules[b.name][2:]) for b, where in blocks]
+            self.bounds = [(m.where, rules[name][2:]) for name, m in run.space.measures.items()]
         self.set = None if rules is not None else run.problem.admissible
         """What is left to project on."""
 

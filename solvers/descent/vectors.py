@@ -41,10 +41,9 @@ class Vectors:
         measures = self.space.measures
         if is_numpy(example) and not any(len(m.beside) for m in measures.values()):
             for block in self.space.trained:
-                start, times, _, weights = measures[block.name]
-                where = slice(start, start + len(times) * len(weights))
+                m = measures[block.name]
                 rule = (0.0, 0.0, -np.inf, np.inf) if rules is None else rules[block.name]
-                self.parts.append(_Part(where, times, weights, rule))
+                self.parts.append(_Part(m.where, m.diagonal, m.entries, rule))
 
     def between(self, a: Array, b: Array, c: Array, d: Array) -> float:
         """(a - b, c - d) in the product of the space."""

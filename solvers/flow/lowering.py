@@ -112,6 +112,14 @@ class Lowered:
         """Whether some block is not read as it is, but taken apart."""
         return any(part.columns is not None for part in self.parts)
 
+    @cached_property
+    def matrices(self) -> frozenset[str]:
+        """The blocks that are matrices of products, as they are."""
+        links = self.program.links
+        numbers = set(links[links[:, loops.PRODUCT] != loops.NOTHING, loops.MATRIX].tolist())
+        parts = enumerate(self.parts)
+        return frozenset(x.name for k, x in parts if k in numbers and x.columns is None and x.name)
+
     def values(self, blocks: Mapping[str, Array], samples: int) -> tuple[Array, ...]:
         """All parts, for so many samples."""
         found = [
