@@ -185,7 +185,7 @@ def stage_back(program, blocks, moment, place, store, bars, collected, inside, k
         y = weighed(r, sign, weights, link[BACK_WEIGHT], samples, room.weighed)
         r = q if n == lowest else there[:size]
         matrix = block_at(values[k], kinds[k], layer, at, room.blend)
-        multiply(matrix, link[PRODUCT] == FORWARD, y, samples, r)
+        multiply(matrix, link[PRODUCT] == FORWARD, y, samples, room.turned, r)
         here, there = there, here
     if lowest == links.shape[0]:
         q[:] = r

@@ -194,12 +194,13 @@ def add_inputs(link, values, kinds, layer, theta, time, samples, blend, u):
 
 
 @unfolded
-def velocity(program, blocks, layer, theta, samples, store, slope, arranged, blend):
+def velocity(program, blocks, layer, theta, samples, store, slope, room):
     """The slope of a stage whose state is at the start of `store`, its part of the tape, which is
     filled; the slope is in `slope` if the tape has no place for it.
     """
     links, numbers, weights = program.links, program.numbers, program.weights
     values, kinds, ends = blocks
+    blend = room.blend
     for n in range(links.shape[0]):
         link = links[n]
         code, size = link[CODE], link[ROWS] * samples
@@ -212,8 +213,8 @@ def velocity(program, blocks, layer, theta, samples, store, slope, arranged, ble
         x = store[link[INPUT] * samples : (link[INPUT] + link[COLUMNS]) * samples]
         if link[PRODUCT] != NOTHING:
             matrix = block_at(values[link[MATRIX]], kinds[link[MATRIX]], layer, theta, blend)
-            y = weighed(x, 1.0, weights, link[WEIGHT], samples, arranged)
-            multiply(matrix, link[PRODUCT] == ADJOINT, y, samples, into)
+            y = weighed(x, 1.0, weights, link[WEIGHT], samples, room.weighed)
+            multiply(matrix, link[PRODUCT] == ADJOINT, y, samples, room.turned, into)
             if has_inputs(link):
                 time = time_at(ends, layer, theta)
                 add_inputs(link, values, kinds, layer, theta, time, samples, blend, into)
@@ -287,17 +288,7 @@ def advance(f, samples, work, program, blocks, method, moments, tape, states):
             if i > 0:
                 combine(1.0, state, h, a[i], 0, i, slopes, max(at, 0), part[i, :entries])
             theta = moments.theta[n] + c[i] * moments.dtheta[n]
-            velocity(
-                program,
-                held,
-                layer,
-                theta,
-                samples,
-                part[i],
-                own[i],
-                room.weighed,
-                room.blend,
-            )
+            velocity(program, held, layer, theta, samples, part[i], own[i], room)
         following = f if n == count - 1 else tape[each * (n + 1), 0, :entries]
         combine(1.0, state, h, b, 0, stages, slopes, max(at, 0), following)
         if states.shape[0] > 0:
@@ -325,7 +316,7 @@ def slope_at(f, samples, work, program, blocks, layer, theta, slope):
     slope = borrowed(slope)
     room, store = carve(work, program.links, samples, 0)
     store[: f.size] = f
-    velocity(program, held, layer, theta, samples, store, slope, room.weighed, room.blend)
+    velocity(program, held, layer, theta, samples, store, slope, room)
     at = program.links[-1, OUTPUT] * samples
     if at >= 0:
         slope[:] = store[at : at + slope.size]
@@ -351,17 +342,7 @@ def attempt(f, samples, work, program, blocks, method, pair, moment, slopes, sta
     for i in range(1, stages):
         combine(1.0, f, h, method.a[i], 0, i, slopes, 0, store[:entries])
         share = theta + method.c[i] * dtheta
-        velocity(
-            program,
-            held,
-            layer,
-            share,
-            samples,
-            store,
-            slopes[i],
-            room.weighed,
-            room.blend,
-        )
+        velocity(program, held, layer, share, samples, store, slopes[i], room)
         if at >= 0:
             slopes[i] = store[at : at + entries]
     combine(1.0, f, h, method.b, 0, stages, slopes, 0, state)
@@ -387,7 +368,7 @@ def attempt(f, samples, work, program, blocks, method, pair, moment, slopes, sta
 class Room(NamedTuple):
     """Room for one step of a sweep: flat arrays that are written before they are read.
 
-    here, there, weighed : (largest R) M
+    here, there, weighed, turned : (largest R) M
     blend : a block between two nodes
     inside : of one sample, the cotangents and inputs of all products, of all stages
     """
@@ -395,6 +376,7 @@ class Room(NamedTuple):
     here: Array
     there: Array
     weighed: Array
+    turned: Array
     blend: Array
     inside: Array
 
@@ -418,13 +400,15 @@ def carve(work, links, samples, columns):
     second = first + (size + LINE - 1) // LINE * LINE
     third = second + second - first
     fourth = third + second - first
-    fifth = fourth + (matrix + LINE - 1) // LINE * LINE
-    rest = fifth + (wide + LINE - 1) // LINE * LINE
+    fifth = fourth + second - first
+    sixth = fifth + (matrix + LINE - 1) // LINE * LINE
+    rest = sixth + (wide + LINE - 1) // LINE * LINE
     room = Room(
         work[first : first + size],
         work[second : second + size],
         work[third : third + size],
-        work[fourth : fourth + matrix],
-        work[fifth : fifth + wide],
+        work[fourth : fourth + size],
+        work[fifth : fifth + matrix],
+        work[sixth : sixth + wide],
     )
     return room, work[rest:]

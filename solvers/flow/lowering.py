@@ -180,7 +180,7 @@ class Lowered:
     def _shared_room(self, samples: int) -> int:
         """What `carve` takes, with the ends of lines of the cache that stay empty."""
         blend = max(self.matrix, self.shared * samples)
-        return 3 * self.largest * samples + blend + 6 * loops.LINE
+        return 4 * self.largest * samples + blend + 7 * loops.LINE
 
 
 def _plain(x: Array) -> Array:
