@@ -6,10 +6,10 @@ adjoint.
 
 One sample with tanh, where the new kernels have two rows each and are formed once, at the end; and
 64 samples with the identity, where the minimiser is the sign of the gradient; of that, the
-maximisation over layers alone too, once the gradient is there, by one thread and by two.  Runs start from the
-zero control, whose kernels have equal rows too; the first look at it, a forward and an adjoint
-sweep, is counted with the iterations.  A "forward" is `integrate` by Euler with a control whose
-kernels have been formed.
+maximisation over layers alone too, once the gradient is there, by one thread and by two.  Runs
+start from the zero control, whose kernels have equal rows too; the first look at it, a forward and
+an adjoint sweep, is counted with the iterations.  A "forward" is `integrate` by Euler with a
+control whose kernels have been formed.
 """
 
 import _harness  # isort: split
