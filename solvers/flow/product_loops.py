@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 from numba.np.linalg import ensure_blas, get_blas_kind
 
-from continuum.compiled import compiled, inlined, summing
+from continuum.compiled import compiled, inlined, like_in, summing
 
 MOST_LOOPED = 20_000  # multiplications above which a product is left to BLAS
 
@@ -82,7 +82,7 @@ def dense(m, n, k, alpha, left, turned_left, right, turned_right, beta, out):
 def _by_rows(matrix, x, out):
     """out <- matrix x, for one sample."""
     for y in range(matrix.shape[0]):
-        row, total = matrix[y], 0.0
+        row, total = matrix[y], like_in(matrix, 0.0)
         for z in range(row.size):
             total += row[z] * x[z]
         out[y] = total
@@ -102,7 +102,8 @@ def multiply(matrix, transposed, x, samples, out):
                 out[z] += factor * row[z]
     elif rows * columns * samples > MOST_LOOPED:
         m, k = (columns, rows) if transposed else (rows, columns)
-        dense(m, samples, k, 1.0, matrix.reshape(-1), transposed, x, False, 0.0, out)
+        one, zero = like_in(out, 1.0), like_in(out, 0.0)
+        dense(m, samples, k, one, matrix.reshape(-1), transposed, x, False, zero, out)
     elif not transposed:
         for y in range(rows):
             target = out[y * samples : (y + 1) * samples]
@@ -132,10 +133,10 @@ def _pairs(left, right, samples, factor, add, out):
     """As `accumulate`, by loops."""
     for y in range(out.shape[0]):
         for z in range(out.shape[1]):
-            total = 0.0
+            total = like_in(left, 0.0)
             for m in range(samples):
                 total += left[y * samples + m] * right[z * samples + m]
-            total *= factor
+            total *= like_in(left, factor)
             out[y, z] = total + out[y, z] if add else total
 
 
@@ -146,8 +147,9 @@ def accumulate(left, right, samples, factor, add, out):
     if out.size * samples <= MOST_LOOPED:
         _pairs(left, right, samples, factor, add, out)
     else:
-        beta, flat = 1.0 if add else 0.0, out.reshape(-1)
-        dense(rows, columns, samples, factor, left, False, right, True, beta, flat)
+        beta, flat = like_in(out, 1.0 if add else 0.0), out.reshape(-1)
+        alpha = like_in(out, factor)
+        dense(rows, columns, samples, alpha, left, False, right, True, beta, flat)
 
 
 @summing
