@@ -27,7 +27,6 @@ from numba import types
 from numba.core import cgutils
 from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 
 from . import elementary
 from .code_cache import keep_on_disk
@@ -85,7 +84,7 @@ def _borrowed(context, value):
     """
 
     def bare(context, builder, kind, array):
-        view = make_array(kind)(context, builder, value=array)
+        view = context.make_array(kind)(context, builder, value=array)
         view.meminfo = cgutils.get_null_value(view.meminfo.type)
         view.parent = cgutils.get_null_value(view.parent.type)
         return view._getvalue()

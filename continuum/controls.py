@@ -385,12 +385,14 @@ class ControlSpace:
     @cached_property
     def measures(self) -> Mapping[str, Measure]:
         """The product of each trained block, as loops on vectors of coefficients want it."""
-        return {
-            b.name: Measure(
-                start, *self.axes[b.name].gram, np.broadcast_to(b.weights, b.shape).ravel()
+        found = {}
+        for b, (start, _) in zip(self.trained, self._places, strict=True):
+            whole = b.weights.size == 1 or b.weights.shape == b.shape
+            entries = b.weights if whole else np.broadcast_to(b.weights, b.shape)
+            found[b.name] = Measure(
+                start, *self.axes[b.name].gram, np.ravel(entries), prod(b.shape)
             )
-            for b, (start, _) in zip(self.trained, self._places, strict=True)
-        }
+        return found
 
     @cached_property
     def _roots(self) -> Mapping[str, Array]:

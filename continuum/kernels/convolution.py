@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import ClassVar
 
 import numpy as np
-import scipy.fft
+import scipy
 
 from ..arrays import Array, like, namespace, to_host
 from ..domains import Circle, factors

@@ -4,6 +4,8 @@ The references are the sweeps of `step_derivatives.py`; tests hold them together
 `chain_loops.py`.
 """
 
+import numpy as np
+
 from continuum.compiled import borrowed, compiled, inlined, like_in, slope_row, unfolded
 
 from ..flow.chain_loops import (
@@ -286,3 +288,22 @@ def adjoint(
         left = add_seed(seeded, seeds, left, n, p)
         if costates.shape[0] > 0:
             costates[n] = p
+
+
+@compiled
+def add_pairs(kept, layers, left, right, wide, alone, factor, written, out):
+    """out_k <- factor sum over steps n in layer k of left_n right_n^T, added to what is there where
+    written_k, which is set.
+
+    kept : (S, .), as `adjoint` fills it;  layers : (S,)
+    left, right : where the two begin and end there
+    wide : their columns;  alone : whether there is one sample
+    """
+    factors = np.full(wide, factor)
+    for n in range(layers.size):
+        k, one, other = layers[n], kept[n, left[0] : left[1]], kept[n, right[0] : right[1]]
+        if alone:
+            accumulate_outer(one, other, factors, written[k], out[k])
+        else:
+            accumulate(one, other, wide, factor, written[k], out[k])
+        written[k] = True
