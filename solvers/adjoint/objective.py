@@ -109,8 +109,8 @@ class ReducedObjective:
         store(self, check_count, "steps_per_layer", "threads")
         if self.memory is not None:
             store(self, check_count, "memory")
-            if not self.stepper.adaptive:
-                self._plan(self.problem.mesh.layers * self.steps_per_layer, None)
+            if not self.stepper.adaptive and len(self._blocks) == 1:
+                self._plan(len(self._equal[0]), None)
 
     @property
     def space(self) -> ControlSpace:
@@ -131,9 +131,12 @@ class ReducedObjective:
         self, indices: Sequence[int] | Array, rng: np.random.Generator | None = None
     ) -> "ReducedObjective":
         """The objective on some of the samples; nothing is drawn from `rng`."""
-        some = replace(self, problem=self.problem.batch(indices))
-        some.__dict__["_spares"] = self._spares
-        return some
+        return replace(self, problem=self.problem.batch(indices)).sharing(self._spares)
+
+    def sharing(self, spares: Spares) -> "ReducedObjective":
+        """Itself, which from now on takes its memory there, as others do that are used in turn."""
+        object.__setattr__(self, "_spares", spares)
+        return self
 
     def value(self, control: Control) -> float:
         """J(control); infinite if the state does not stay finite, or an implicit step has no

@@ -208,10 +208,10 @@ def make_advance(
     parts = blocks(samples, units, len(steps) * loop.method.b.size)
     if len(parts) == 1:
         return whole
-    loops = []
-    for part in parts:
-        some = network.batch(np.arange(samples)[part])
-        own = loop if some is network else Loop.of(some, control, stepper, state[:, part], dtype)
-        if own is not None:
-            loops.append((part, own))
-    return BlockedAdvance(whole, loops, threads)
+    loops = [loop] * len(parts)
+    if loop.lowered.split:  # arrays of its own for the data of each sample
+        some = [network.batch(np.arange(samples)[part]) for part in parts]
+        pairs = zip(some, parts, strict=True)
+        made = [Loop.of(one, control, stepper, state[:, part], dtype) for one, part in pairs]
+        loops = [own for own in made if own is not None]
+    return BlockedAdvance(whole, list(zip(parts, loops, strict=True)), threads)

@@ -35,11 +35,14 @@ class Workspace:
 
 class Spares:
     """Workspaces that are not in use.  Each is lent to one thread at a time, so there are as many
-    as were ever needed at once.
+    as were ever needed at once.  Copies and pickles start with none.
     """
 
     def __init__(self, dtype: str = "float64") -> None:
         self.dtype, self._free = dtype, list[Workspace]()
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return Spares, ()
 
     def take(self) -> Workspace:
         """One that nobody else uses until it is given back."""
