@@ -10,6 +10,7 @@ from bisect import bisect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from math import prod
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from .checks import check_array, check_name, check_number
 from .long_vectors import Measure, products
 from .meshes import TimeMesh
 from .time_axes import Index, Norm, Real, TimeAxis, time_axis
+from .update_loops import dot
 
 
 class ControlPath(Protocol):
@@ -272,7 +274,9 @@ class ControlSpace:
             if constant:
                 held = value(0.0)
                 xp = namespace(held)
-                coefficients[block.name] = xp.asarray(xp.broadcast_to(held, shape), copy=True)
+                wide = xp.broadcast_to(held, shape)  # of which NumPy's copies keep no order
+                copied = np.array(wide, order="C") if xp is np else xp.asarray(wide, copy=True)
+                coefficients[block.name] = copied
             elif block.time == "static":
                 raise ValueError(
                     f"block {block.name!r} is constant in time, but the function given takes t"
@@ -353,9 +357,12 @@ class ControlSpace:
         """(x, y) in the product of the space, of two vectors of coefficients (size,).  Raises
         ValueError for a wrong length.
         """
-        if not is_numpy(x, y) or x.shape != y.shape:
+        measures = self.measures.values()
+        if not is_numpy(x, y) or not x.shape == y.shape == (self.size,):
             return self.inner(self.views(x), self.views(y))
-        return float(self.dots(x[None], y)[0, 0])
+        if any(len(m.beside) for m in measures):
+            return float(self.dots(x[None], y)[0, 0])
+        return sum((dot(x[m.where], y[m.where], m.diagonal, m.entries) for m in measures), 0.0)
 
     def dots(self, rows: Array, *vectors: Array) -> Array:
         """(m, c): the products of the space of the rows of an array (m, size) with c vectors
@@ -367,21 +374,25 @@ class ControlSpace:
         for y in vectors:
             if y.shape != (size,):
                 raise ValueError(f"vector has shape {y.shape}, expected ({size},)")
-        return products(rows, vectors, self._measures)
+        return products(rows, vectors, list(self.measures.values()))
 
     @cached_property
     def _places(self) -> list[tuple[int, int]]:
         """Where each trained block begins and ends in a vector of coefficients."""
         ends = np.cumsum([0, *(prod(self._shapes[b.name]) for b in self.trained)]).tolist()
-        return list(zip(ends[:-1], ends[1:], strict=True))
+        return list(pairwise(ends))
 
     @cached_property
-    def _measures(self) -> list[Measure]:
+    def measures(self) -> Mapping[str, Measure]:
         """The product of each trained block, as loops on vectors of coefficients want it."""
-        return [
-            Measure(start, *self.axes[b.name].gram, np.broadcast_to(b.weights, b.shape).ravel())
-            for b, (start, _) in zip(self.trained, self._places, strict=True)
-        ]
+        found = {}
+        for b, (start, _) in zip(self.trained, self._places, strict=True):
+            whole = b.weights.size == 1 or b.weights.shape == b.shape
+            entries = b.weights if whole else np.broadcast_to(b.weights, b.shape)
+            found[b.name] = Measure(
+                start, *self.axes[b.name].gram, np.ravel(entries), prod(b.shape)
+            )
+        return found
 
     @cached_property
     def _roots(self) -> Mapping[str, Array]:

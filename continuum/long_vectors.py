@@ -28,13 +28,20 @@ class Measure(NamedTuple):
 
     start : where it begins in a vector
     diagonal, beside : (T,) and (T - 1,), the diagonals of G; no `beside` if G is diagonal
-    entries : (E,) the weights w
+    entries : (E,) the weights w, or (1,) where all are the same
+    size : E
     """
 
     start: int
     diagonal: Array
     beside: Array
     entries: Array
+    size: int
+
+    @property
+    def where(self) -> slice:
+        """Where it lies in a vector."""
+        return slice(self.start, self.start + len(self.diagonal) * self.size)
 
 
 def pieces(start: int, stop: int) -> Iterator[slice]:
@@ -66,8 +73,8 @@ def combine(coefficients: Array, rows: Array, factor: float, vector: Array, out:
 
 def _weighted(vectors: Sequence[Array], measure: Measure) -> Iterator[tuple[slice, Array]]:
     """Pieces of one block, and there G w y for every y: (c, numbers)."""
-    start, diagonal, beside, entries = measure
-    times, size = len(diagonal), len(entries)
+    start, diagonal, beside, entries, size = measure
+    times = len(diagonal)
     blocks = [y[start : start + times * size].reshape(times, size) for y in vectors]
     together = max(1, PIECE // max(size, 1))
     for first in range(0, times, together):
@@ -81,6 +88,6 @@ def _weighted(vectors: Sequence[Array], measure: Measure) -> Iterator[tuple[slic
                 if len(beside):
                     out[low - first :] += beside[low - 1 : last - 1, None] * y[low - 1 : last - 1]
                     out[: high - first] += beside[first:high, None] * y[first + 1 : high + 1]
-            found *= entries[part]
+            found *= entries[part] if len(entries) == size else entries
             where = slice(start + first * size + part.start, start + (last - 1) * size + part.stop)
             yield where, found.reshape(len(blocks), -1)

@@ -10,10 +10,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from .arrays import Array, like, namespace
+from .arrays import Array, is_numpy, like, namespace
 from .blocks import Block
 from .checks import check_name
 from .controls import Control, ControlSpace, check_control
+from .long_vectors import Measure
+from .update_loops import dot, squares_into
 
 Values = Mapping[str, Array]
 
@@ -48,6 +50,14 @@ class Penalty(ABC):
         """The gradient of R, by block; blocks that do not count are left out.  Raises TypeError if
         not `smooth`.
         """
+
+    def add_to(self, control: Control, gradient: Control) -> float:
+        """R(control); its gradient is added to the arrays of `gradient`, in place.  Raises
+        TypeError if not `smooth`.
+        """
+        for name, x in self.gradient(control).items():
+            gradient[name][...] += x
+        return self.value(control)
 
     @abstractmethod
     def hvp(self, control: Control, direction: Control) -> dict[str, Array]:
@@ -91,6 +101,15 @@ class Penalty(ABC):
         None.
         """
         return None
+
+    def by_entries(self, space: ControlSpace) -> dict[str, tuple[float, float]] | None:
+        """(lambda, mu) by trained block, if R is the sum over blocks of the integrals of
+        lambda |c_b|_1 + mu |c_b|^2, so that its proximal map goes entry by entry; else None.
+        """
+        squares = self.quadratic(space)
+        if squares is None or space.time_norm != "L2":
+            return None
+        return {name: (0.0, mu) for name, mu in squares.items()}
 
     def nests_in(self, other: "Penalty", space: ControlSpace) -> bool:
         """True if this penalty and the other are of degree one, and every group of this one lies
@@ -162,9 +181,27 @@ class Tikhonov(BlockPenalty):
     def value(self, control: Control) -> float:
         total = 0.0
         for block in self.penalised(check_control("control", control).space):
-            x = control[block.name]
+            x, measure = control[block.name], in_one_pass(control, block.name)
+            if measure is not None:
+                row = x.reshape(-1)
+                total += dot(row, row, measure.diagonal, measure.entries)
+                continue
             mass = control.space.axes[block.name].mass(x)
             total += float(namespace(x).sum(like(block.weights, x) * x * mass))
+        return self.strength * total
+
+    def add_to(self, control: Control, gradient: Control) -> float:
+        """R(control); its gradient is added to the arrays of `gradient`, in place: one pass where
+        both are NumPy's.
+        """
+        names = [b.name for b in self.penalised(check_control("control", control).space)]
+        measures = [in_one_pass(control, name, gradient) for name in names]
+        if any(measure is None for measure in measures):
+            return super().add_to(control, gradient)
+        total, factor = 0.0, 2.0 * self.strength
+        for name, measure in zip(names, measures, strict=True):
+            x, g = control[name].reshape(-1), gradient[name].reshape(-1)
+            total += squares_into(x, factor, g, measure.diagonal, measure.entries)  # type: ignore[union-attr]
         return self.strength * total
 
     def gradient(self, control: Control) -> dict[str, Array]:
@@ -311,6 +348,9 @@ class PenaltySum(Penalty):
     def gradient(self, control: Control) -> dict[str, Array]:
         return _total([p.gradient(control) for p in self.parts])
 
+    def add_to(self, control: Control, gradient: Control) -> float:
+        return sum(p.add_to(control, gradient) for p in self.parts)
+
     def hvp(self, control: Control, direction: Control) -> dict[str, Array]:
         return _total([p.hvp(control, direction) for p in self.parts])
 
@@ -342,6 +382,13 @@ class PenaltySum(Penalty):
                 return None
             found = {name: x + own[name] for name, x in found.items()}
         return found
+
+    def by_entries(self, space: ControlSpace) -> dict[str, tuple[float, float]] | None:
+        parts = [p.by_entries(space) for p in self.parts]
+        if any(part is None for part in parts):
+            return None
+        pairs = {b.name: [part[b.name] for part in parts if part] for b in space.trained}
+        return {name: (sum(p[0] for p in x), sum(p[1] for p in x)) for name, x in pairs.items()}
 
     def composed(self, space: ControlSpace) -> list[Penalty]:
         """Terms of the same sum whose proximal maps, one after the other, are that of the sum.
@@ -399,6 +446,17 @@ def counted(term: Penalty, space: ControlSpace) -> set[str]:
 def even(term: Penalty, squares: Mapping[str, float], space: ControlSpace) -> bool:
     """True if lambda_b is the same for all blocks that a group of the term joins."""
     return not term.joint or len({squares[name] for name in counted(term, space)}) == 1
+
+
+def in_one_pass(control: Control, name: str, gradient: Control | None = None) -> Measure | None:
+    """The product of a block, if compiled loops can go through the control, and through a gradient
+    that they write to, entry by entry; else None.
+    """
+    arrays = [control[name]] if gradient is None else [control[name], gradient[name]]
+    if not is_numpy(*arrays) or not all(x.flags.c_contiguous for x in arrays):
+        return None
+    measure = control.space.measures[name]
+    return None if len(measure.beside) else measure
 
 
 def _unknown(one: Penalty, other: Penalty, shared: Collection[str]) -> ValueError:

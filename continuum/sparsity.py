@@ -17,9 +17,11 @@ from .penalties import (
     Values,
     counted,
     density_sum,
+    in_one_pass,
     leading_sum,
     squared,
 )
+from .update_loops import magnitudes
 
 _TINY = 1e-300
 
@@ -88,7 +90,10 @@ class L1(BlockPenalty):
             return self.strength * float(namespace(size).sum(space.axes[blocks[0].name].mass(size)))
         total = 0.0
         for block in blocks:
-            x = control[block.name]
+            x, found = control[block.name], in_one_pass(control, block.name)
+            if found is not None and not self._whole_rows(block):
+                total += magnitudes(x.reshape(-1), found.diagonal, found.entries)
+                continue
             size, measure = self._sizes(x, block)
             total += float(namespace(x).sum(space.axes[block.name].mass(size * measure)))
         return self.strength * total
@@ -119,6 +124,14 @@ class L1(BlockPenalty):
 
     def density_prox(self, space: ControlSpace, values: Values, step: float) -> dict[str, Array]:
         return {**values, **self._shrunk(values, self.varying(space, values), step)}
+
+    def by_entries(self, space: ControlSpace) -> dict[str, tuple[float, float]] | None:
+        """See Penalty."""
+        counted = self.penalised(space)
+        if self.joint or any(self._whole_rows(b) for b in counted):
+            return None
+        names = [b.name for b in counted]
+        return {b.name: (self.strength * (b.name in names), 0.0) for b in space.trained}
 
     def nests_in(self, other: Penalty, space: ControlSpace) -> bool:
         """See Penalty."""

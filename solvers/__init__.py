@@ -8,7 +8,8 @@ from continuum.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .adjoint.continuous import continuous_adjoint
-    from .adjoint.discretize import Path, ReducedObjective, StagedObjective, discretize
+    from .adjoint.discretize import StagedObjective, discretize
+    from .adjoint.objective import Path, ReducedObjective
     from .adjoint.trained_inputs import TrainedInputs, trained_inputs
     from .comparison import Attempt, Comparison, compare
     from .descent.adam import Adam

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -88,12 +89,15 @@ PROBLEMS = {
 }
 
 
+def make_small(monkeypatch):
+    """Blocks of at most three samples, so that a few make several groups."""
+    for name, value in {"_LEAST": 3, "_MOST": 3, "_WORK": 0, "_GROUPS": 3}.items():
+        monkeypatch.setattr(samples, name, value)
+
+
 @pytest.fixture
 def small(monkeypatch):
-    """Blocks of at most three samples, so that a few make several groups."""
-    monkeypatch.setattr(samples, "_LEAST", 3)
-    monkeypatch.setattr(samples, "_MOST", 3)
-    monkeypatch.setattr(samples, "_GROUPS", 3)
+    make_small(monkeypatch)
 
 
 def answers(objective, control):
@@ -111,9 +115,7 @@ def test_blocks_add_up_to_all_samples(name, stepper, per_layer, rng, monkeypatch
     control = whole.space.random(rng, scale=0.5)
     expected = answers(whole, control)
     assert len(whole._blocks) == 1
-    monkeypatch.setattr(samples, "_LEAST", 3)
-    monkeypatch.setattr(samples, "_MOST", 3)
-    monkeypatch.setattr(samples, "_GROUPS", 3)
+    make_small(monkeypatch)
     for options in ({}, {"memory": 10_000}, {"threads": 2}):
         blocked = discretize(problem, stepper, per_layer, **options)
         assert sorted(block.samples for block in blocked._blocks) == [2, 3, 3, 3]
@@ -141,21 +143,19 @@ def test_the_same_bits_by_any_number_of_threads(small, rng):
 
 
 def test_sizes_of_blocks_and_groups():
-    for count in (1, 100, 512, 513, 1437, 10_000):
-        for units in (1, 2, 64, 256, 1024, 4096):
-            found = samples.blocks(count, units)
-            sizes = [part.stop - part.start for part in found]
-            assert [found[0].start, found[-1].stop] == [0, count]
-            assert all(a.stop == b.start for a, b in zip(found[:-1], found[1:], strict=True))
-            assert max(sizes) - min(sizes) <= 1
-            assert max(sizes) <= 512
-    for count in (1, 2, 7, 100):
-        for entries in (0, 100, 10**7, 10**9):
-            found = samples.groups(count, entries)
-            assert [found[0].start, found[-1].stop] == [0, count]
-            assert len(found) <= min(count, 8)
-            assert len(found) == 1 or (len(found) - 1) * 8 * entries <= 2**28 or len(found) == 2
-            assert len(found) >= min(2, count)
+    for count, units, stages in product((1, 300, 513, 10_000), (1, 64, 256, 4096), (1, 20, 400)):
+        found = samples.blocks(count, units, stages)
+        sizes = [part.stop - part.start for part in found]
+        assert [found[0].start, found[-1].stop, sum(sizes)] == [0, count, count]
+        assert max(sizes) - min(sizes) <= 1
+        assert max(sizes) <= 256 or max(sizes) * units * stages <= 131_072 + units * stages
+        assert len(found) >= 2 or count < 512 or count * units * stages <= 131_072
+    for count, entries in product((1, 2, 7, 100), (0, 100, 10**7, 10**9)):
+        found = samples.groups(count, entries)
+        assert [found[0].start, found[-1].stop] == [0, count]
+        assert all(a.stop == b.start < b.stop for a, b in pairwise(found))
+        assert min(2, count) <= len(found) <= min(count, 8)
+        assert len(found) <= 2 or (len(found) - 1) * 8 * entries <= 2**28
 
 
 def test_a_failure_is_that_of_all_samples_together(small, rng):

@@ -42,7 +42,7 @@ from solvers import (
     minimize,
 )
 from solvers.adjoint.discretize import StagedObjective
-from solvers.adjoint.tape import SecondOrder
+from solvers.adjoint.linearised import SecondOrder
 from solvers.steps.tableaux import Euler
 
 
@@ -179,7 +179,8 @@ def test_adjoint_identity_through_a_transfer(rng, stepper):
     for s, (sweeps, tape) in enumerate(runs):
         change = network.transfer(s, change) if s else change
         along = network.part(zero, s, objective.parts[s].space)
-        second = SecondOrder(sweeps, tape, along, change)
+        second = SecondOrder(sweeps, tape)
+        second.along(along, change)
         change = second.dstates[len(tape.steps)]
     end = rng.standard_normal((6, 3))
     p = end
@@ -189,7 +190,9 @@ def test_adjoint_identity_through_a_transfer(rng, stepper):
         bare = discretize(none, stepper).sweeps(network.part(control, s, none.space))
         along = network.part(zero, s, none.space)
         total = none.space.cotangents(p)
-        p, _ = SecondOrder(bare, tape, along).collect(total, (p, 0.0 * p))
+        second = SecondOrder(bare, tape)
+        second.along(along)
+        p, _ = second.collect(total, (p, 0.0 * p))
         p = network.transfer_adjoint(s, p) if s else p
     before, after = (stage.weights[:, None] for stage in network.stages)
     assert np.sum(before * first * p) == pytest.approx(np.sum(after * change * end), rel=1e-13)

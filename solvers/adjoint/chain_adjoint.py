@@ -6,7 +6,7 @@ The references are the sweeps of `step_derivatives.py`; tests hold them together
 
 import numpy as np
 
-from continuum.compiled import borrowed, compiled, inlined, slope_row, summing, unfolded
+from continuum.compiled import borrowed, compiled, inlined, slope_row, unfolded
 
 from ..flow.chain_loops import (
     ADJOINT,
@@ -19,7 +19,6 @@ from ..flow.chain_loops import (
     KNOWN,
     LAYERS,
     MATRIX,
-    MOST_LOOPED,
     NODES,
     NOTHING,
     OFFSET,
@@ -32,22 +31,11 @@ from ..flow.chain_loops import (
     carve,
     combine,
     has_inputs,
-    multiply,
     time_at,
     weighed,
 )
+from ..flow.product_loops import accumulate, accumulate_outer, multiply
 from .direction_loops import total
-
-
-@summing
-def _pairs(left, right, columns, add, out):
-    """out_yz <- sum_m left_ym right_zm, added to what is there if `add`."""
-    for y in range(out.shape[0]):
-        for z in range(out.shape[1]):
-            total = 0.0
-            for m in range(columns):
-                total += left[y * columns + m] * right[z * columns + m]
-            out[y, z] = total + out[y, z] if add else total
 
 
 @compiled
@@ -58,8 +46,8 @@ def scale_by_slope(code, parameter, at, r):
 
 @inlined
 def arrange(source, factor, samples, columns, i, out):
-    """Puts factor source as the i-th of `columns` where `accumulate` reads it: (R, columns M), or
-    for one sample (columns, R).
+    """Puts factor source as the i-th of `columns` into `out`: (R, columns M), or for one sample
+    (columns, R).
     """
     rows = source.size // samples
     if samples == 1:
@@ -73,60 +61,40 @@ def arrange(source, factor, samples, columns, i, out):
             into[m] = factor * row[m]
 
 
-@compiled
-def _accumulate_large(left, right, width, add, added, out):
-    target = added[: out.size].reshape(out.shape) if add else out
-    np.dot(left.reshape(-1, width), right.reshape(-1, width).T, target)
-    if add:
-        out += target
-
-
 @inlined
-def accumulate(left, right, samples, columns, add, added, out):
-    """out <- left right^T, added to what is there if `add`; left and right by `arrange`."""
-    rows, width = out.shape[0], samples * columns
-    if samples == 1:
-        for y in range(rows):
-            row = out[y]
-            for i in range(columns):
-                factor, source = left[i * rows + y], right[i * row.size : (i + 1) * row.size]
-                if i == 0 and not add:
-                    for z in range(row.size):
-                        row[z] = factor * source[z]
-                else:
-                    for z in range(row.size):
-                        row[z] += factor * source[z]
-    elif out.size * width <= MOST_LOOPED:
-        _pairs(left, right, width, add, out)
-    else:
-        _accumulate_large(left, right, width, add, added, out)
-
-
-@inlined
-def collect(bar, collected, kind, moment, shares, left, right, samples, scaled, added):
-    """Adds left right^T to the cotangents of a matrix, as time axes do; for NODES each of the
-    columns is divided between the ends of the layer by `shares` (columns,).
+def collect(bar, collected, kind, layer, at, share, left, right, samples):
+    """Adds share left right^T to the cotangents of a matrix, as time axes do: for NODES it is
+    divided between the ends of the layer.
     """
-    layer, columns, rows = moment, shares.size, bar.shape[1]
-    if kind != NODES:
-        target = 0 if kind == STATIC else layer
-        accumulate(left, right, samples, columns, collected[target], added, bar[target])
-        collected[target] = True
-        return
-    for end in range(2):
-        for i in range(columns):
-            share = shares[i] if end else 1.0 - shares[i]
-            if samples == 1:
-                for y in range(i * rows, (i + 1) * rows):
-                    scaled[y] = share * left[y]
-            else:
-                for y in range(rows):
-                    start = (y * columns + i) * samples
-                    for m in range(start, start + samples):
-                        scaled[m] = share * left[m]
-        part, target = scaled[: left.size], layer + end
-        accumulate(part, right, samples, columns, collected[target], added, bar[target])
-        collected[target] = True
+    for end in range(2 if kind == NODES else 1):
+        target = 0 if kind == STATIC else layer + end
+        factor = share
+        if kind == NODES:
+            factor *= at if end else 1.0 - at
+        if factor != 0.0 or not collected[target]:
+            accumulate(left, right, samples, factor, collected[target], bar[target])
+            collected[target] = True
+
+
+@unfolded
+def take_pair(link, sign, bars, collected, kinds, moment, place, inside, r, x):
+    """Collects what r, the cotangent of a product of x, contributes to that of its matrix.  Of one
+    sample, and of matrices that have no bar, both are put into `inside` as column i: matrices of
+    one sample are written once for all stages.
+    """
+    layer, at, h, dtheta = moment
+    samples, columns, i = place
+    k = link[MATRIX]
+    share = sign * (dtheta if kinds[k] == LAYERS else h)
+    if samples == 1 or bars[k].shape[0] == 0:
+        wide = columns * samples
+        start, middle = link[INSIDE] * wide, (link[INSIDE] + link[ROWS]) * wide
+        arrange(r, share, samples, columns, i, inside[start:middle])
+        into = inside[middle : middle + link[COLUMNS] * wide]
+        arrange(x, 1.0, samples, columns, i, into)
+    else:
+        left, right = (x, r) if link[PRODUCT] == ADJOINT else (r, x)
+        collect(bars[k], collected[k], kinds[k], layer, at, share, left, right, samples)
 
 
 @inlined
@@ -182,15 +150,16 @@ def add_seed(seeded, seeds, left, n, p):
 
 
 @unfolded
-def stage_back(program, blocks, moment, place, store, bars, room, q):
+def stage_back(program, blocks, moment, place, store, bars, collected, inside, keep, room, q):
     """q <- (D_f F)* lambda for the stage that filled `store`, lambda in room.here; its cotangents
-    of offsets are collected, those of matrices left in room.inside.
+    are collected, or left in `inside`, see `take_pair`.
 
     moment : layer, time as a share of it, h, h as a share of the layer
     place : samples, columns, which column this stage is
+    keep : whether pairs are left for all matrices
     """
     layer, at, h, dtheta = moment
-    samples, columns, i = place
+    samples = place[0]
     values, kinds, ends = blocks
     links, numbers, weights = program.links, program.numbers, program.weights
     here, there = room.here, room.there
@@ -210,15 +179,9 @@ def stage_back(program, blocks, moment, place, store, bars, room, q):
         sign, k, size = numbers[n, 0], link[MATRIX], link[COLUMNS] * samples
         if has_inputs(link):
             collect_inputs(link, bars, kinds, moment, sign, time_at(ends, layer, at), samples, r)
-        if bars[k].shape[0] > 0:
-            start = link[INSIDE] * columns * samples
-            middle = start + r.size * columns
-            share = sign * (dtheta if kinds[k] == LAYERS else h)
-            arrange(r, share, samples, columns, i, room.inside[start:middle])
-            if columns > 1:
-                x = store[link[INPUT] * samples : link[INPUT] * samples + size]
-                into = room.inside[middle : middle + size * columns]
-                arrange(x, 1.0, samples, columns, i, into)
+        if bars[k].shape[0] > 0 or keep:
+            x = store[link[INPUT] * samples : link[INPUT] * samples + size]
+            take_pair(link, sign, bars, collected, kinds, moment, place, inside, r, x)
         y = weighed(r, sign, weights, link[BACK_WEIGHT], samples, room.weighed)
         r = q if n == lowest else there[:size]
         matrix = block_at(values[k], kinds[k], layer, at, room.blend)
@@ -229,33 +192,29 @@ def stage_back(program, blocks, moment, place, store, bars, room, q):
 
 
 @unfolded
-def collect_matrices(links, kinds, layer, shares, samples, store, bars, collected, room):
-    """Collects what the stages of a step left in room.inside; `store` is the tape's first stage."""
-    columns = shares.size
+def collect_columns(links, kinds, layer, shares, bars, collected, inside):
+    """Collects what the stages of a step left in `inside`, of one sample, for matrices with a bar.
+
+    shares : (3, columns), ones; the times of the stages as shares of the layer; room for as many
+    """
+    ones, ends, factors = shares[0], shares[1], shares[2]
+    columns = ones.size
     for n in range(links.shape[0] - 1, -1, -1):
         link, k = links[n], links[n, MATRIX]
         if link[PRODUCT] == NOTHING or bars[k].shape[0] == 0:
             continue
-        wide = columns * samples
-        middle = (link[INSIDE] + link[ROWS]) * wide
-        left = room.inside[link[INSIDE] * wide : middle]
-        right = room.inside[middle : middle + link[COLUMNS] * wide]
-        if columns == 1:
-            right = store[link[INPUT] * samples : (link[INPUT] + link[COLUMNS]) * samples]
+        start, middle = link[INSIDE] * columns, (link[INSIDE] + link[ROWS]) * columns
+        left, right = inside[start:middle], inside[middle : middle + link[COLUMNS] * columns]
         if link[PRODUCT] == ADJOINT:
             left, right = right, left
-        collect(
-            bars[k],
-            collected[k],
-            kinds[k],
-            layer,
-            shares,
-            left,
-            right,
-            samples,
-            room.scaled,
-            room.added,
-        )
+        for end in range(2 if kinds[k] == NODES else 1):
+            target = 0 if kinds[k] == STATIC else layer + end
+            for i in range(columns):
+                factors[i] = ones[i]
+                if kinds[k] == NODES:
+                    factors[i] = ends[i] if end else 1.0 - ends[i]
+            accumulate_outer(left, right, factors, collected[k, target], bars[k][target])
+            collected[k, target] = True
 
 
 @compiled
@@ -271,6 +230,7 @@ def adjoint(
     seeds,
     bars,
     collected,
+    kept,
     p,
     costates,
 ):
@@ -284,6 +244,9 @@ def adjoint(
     bars : WIDTH arrays shaped as blocks.values, (0, ., .) for a block that is not trained
     collected : (WIDTH, longest T), where something was collected already in the bar of a matrix;
         elsewhere it is written rather than added to
+    kept : (S, rows and columns of all products s M), or (0, .): the cotangents and the inputs of
+        all products, of all stages of a step, are written there, those of a link from INSIDE on;
+        nothing else is done with them for matrices without a bar
     costates : (S + 1, N M), or (0, .): p is written there
     """
     program, method, moments = borrowed(program), borrowed(method), borrowed(moments)
@@ -291,34 +254,56 @@ def adjoint(
     held = (borrowed(blocks.values), kinds, borrowed(blocks.ends))
     tape = borrowed(tape)
     count, stages, entries = moments.size.size, method.b.size, p.size
-    bars = borrowed(bars)
-    p = borrowed(p)
-    collected = borrowed(collected)
+    bars, collected, kept, p = borrowed(bars), borrowed(collected), borrowed(kept), borrowed(p)
     room, rest = carve(borrowed(work), links, samples, stages)
     back = rest[: stages * entries].reshape(stages, entries)
-    ones = rest[stages * entries : stages * (entries + 1)]
-    shares = rest[stages * (entries + 1) : stages * (entries + 2)]
+    shares = rest[stages * entries : stages * (entries + 3)].reshape(3, stages)
+    ones, ends, keep = shares[0], shares[1], kept.shape[0] > 0
     ones[:] = 1.0
     left = add_seed(seeded, seeds, seeded.size, count, p)
     if costates.shape[0] > 0:
         costates[count] = p
     for n in range(count - 1, -1, -1):
         layer, h, dtheta = moments.layer[n], moments.size[n], moments.dtheta[n]
+        inside = kept[n] if keep else room.inside
         for i in range(stages - 1, -1, -1):
             combine(method.b[i], p, h, method.back[i], i + 1, stages, back, 0, room.here[:entries])
-            shares[i] = moments.theta[n] + method.c[i] * dtheta
+            ends[i] = moments.theta[n] + method.c[i] * dtheta
             stage_back(
                 program,
                 held,
-                (layer, shares[i], h, dtheta),
+                (layer, ends[i], h, dtheta),
                 (samples, stages, i),
                 tape[n, i],
                 bars,
+                collected,
+                inside,
+                keep,
                 room,
                 back[i],
             )
-        collect_matrices(links, kinds, layer, shares, samples, tape[n, 0], bars, collected, room)
+        if samples == 1:
+            collect_columns(links, kinds, layer, shares, bars, collected, inside)
         combine(1.0, p, h, ones, 0, stages, back, 0, p)
         left = add_seed(seeded, seeds, left, n, p)
         if costates.shape[0] > 0:
             costates[n] = p
+
+
+@compiled
+def add_pairs(kept, layers, left, right, wide, alone, factor, written, out):
+    """out_k <- factor sum over steps n in layer k of left_n right_n^T, added to what is there where
+    written_k, which is set.
+
+    kept : (S, .), as `adjoint` fills it;  layers : (S,)
+    left, right : where the two begin and end there
+    wide : their columns;  alone : whether there is one sample
+    """
+    factors = np.full(wide, factor)
+    for n in range(layers.size):
+        k, one, other = layers[n], kept[n, left[0] : left[1]], kept[n, right[0] : right[1]]
+        if alone:
+            accumulate_outer(one, other, factors, written[k], out[k])
+        else:
+            accumulate(one, other, wide, factor, written[k], out[k])
+        written[k] = True

@@ -4,6 +4,9 @@ its adjoint.
 The references are the sweeps of `step_derivatives.py`; a test holds them together.  Arrays as in
 `chain_loops.py`.  The tape of tangents, (S, s, rows M), keeps of every stage the derivative of its
 state, and what the columns CHANGE and CHANGED of the links name: those of u and of the outputs.
+The tape of cotangents, (S, s, turned M), keeps of every stage the cotangents of the outputs of its
+links, from the last link to the first: they do not depend on the direction, so that the first
+product with a Hessian computes them and the others read them.
 """
 
 from continuum.compiled import IDENTITY, bend_row, borrowed, compiled, unfolded
@@ -18,9 +21,7 @@ from ..flow.chain_loops import (
     COLUMNS,
     FORWARD,
     INPUT,
-    INSIDE,
     KNOWN,
-    LAYERS,
     MATRIX,
     NOTHING,
     OFFSET,
@@ -33,17 +34,17 @@ from ..flow.chain_loops import (
     combine,
     finish,
     has_inputs,
-    multiply,
     time_at,
     weighed,
 )
+from ..flow.product_loops import multiply
 from .chain_adjoint import (
     add_seed,
-    arrange,
+    collect_columns,
     collect_inputs,
-    collect_matrices,
     collect_offset,
     scale_by_slope,
+    take_pair,
 )
 
 
@@ -134,24 +135,34 @@ def tangent(samples, work, program, blocks, method, moments, tape, changes, dtap
 
 
 @unfolded
-def stage_back_derivative(program, blocks, changes, moment, place, stores, bars, room, more, q, dq):
+def stage_back_derivative(
+    program, blocks, changes, moment, place, stores, known, bars, collected, room, more, q, dq
+):
     """q, dq <- (D_f F)* lambda and its derivative, lambda in room.here, dlambda in more[0]; their
-    cotangents of offsets are collected, those of matrices left in room.inside.
+    cotangents are collected, or left in room.inside, see `take_pair`.
 
-    stores : what the stage left on the two tapes;  other arguments as in `chain_loops.stage_back`
+    stores : what the stage left on the three tapes
+    known : whether that of cotangents is filled: lambda is read there then, and q is not computed
+    other arguments as in `chain_loops.stage_back`
     """
     (values, kinds, ends), (layer, at, h, dtheta), (samples, columns, i) = blocks, moment, place
-    store, dstore = stores
+    store, dstore, turned = stores
     links, numbers = program.links, program.numbers
     here, there, dhere, dthere, extra = room.here, room.there, more[0], more[1], more[2]
     r, dr = here[: q.size], dhere[: q.size]
-    lowest = 0
+    lowest = done = 0
     while lowest < links.shape[0] and links[lowest, PRODUCT] == NOTHING:
         lowest += 1
     for n in range(links.shape[0] - 1, -1, -1):
         link, parameter = links[n], numbers[n, 1]
-        known = link[KNOWN] * samples
-        value = store[known : known + r.size]
+        before = turned[done : done + r.size]
+        done += r.size
+        if known:
+            r[:] = before
+        else:
+            before[:] = r
+        start = link[KNOWN] * samples
+        value = store[start : start + r.size]
         du = dstore[link[CHANGE] * samples : link[CHANGE] * samples + r.size]
         scale_by_slope(link[CODE], parameter, value, dr)
         add_bend(link[CODE], parameter, value, du, r, dr)
@@ -165,16 +176,11 @@ def stage_back_derivative(program, blocks, changes, moment, place, stores, bars,
         if has_inputs(link):
             collect_inputs(link, bars, kinds, moment, sign, time_at(ends, layer, at), samples, dr)
         if bars[k].shape[0] > 0:
-            start = link[INSIDE] * columns * samples
-            middle = start + r.size * columns
-            share = sign * (dtheta if kinds[k] == LAYERS else h)
-            into = room.inside[start:middle]
-            arrange(dr, share, samples, columns, i, into)
-            arrange(r, share, samples, columns, i + 1, into)
-            into = room.inside[middle : middle + size * columns]
             first, second = link[INPUT] * samples, link[CHANGE_INPUT] * samples
-            arrange(store[first : first + size], 1.0, samples, columns, i, into)
-            arrange(dstore[second : second + size], 1.0, samples, columns, i + 1, into)
+            x, dx = store[first : first + size], dstore[second : second + size]
+            one, other = (samples, columns, i), (samples, columns, i + 1)
+            take_pair(link, sign, bars, collected, kinds, moment, one, room.inside, dr, x)
+            take_pair(link, sign, bars, collected, kinds, moment, other, room.inside, r, dx)
         transposed, start = link[PRODUCT] == FORWARD, link[BACK_WEIGHT]
         y = weighed(dr, sign, program.weights, start, samples, room.weighed)
         dr = dq if n == lowest else dthere[:size]
@@ -182,7 +188,8 @@ def stage_back_derivative(program, blocks, changes, moment, place, stores, bars,
         multiply(matrix, transposed, y, samples, dr)
         y = weighed(r, sign, program.weights, start, samples, room.weighed)
         r = q if n == lowest else there[:size]
-        multiply(matrix, transposed, y, samples, r)
+        if not known:
+            multiply(matrix, transposed, y, samples, r)
         if changes[k].shape[0] > 0:
             matrix = block_at(changes[k], kinds[k], layer, at, room.blend)
             multiply(matrix, transposed, y, samples, extra[:size])
@@ -204,6 +211,8 @@ def second_order(
     moments,
     tape,
     dtape,
+    turned,
+    known,
     seeded,
     seeds,
     dseeds,
@@ -215,8 +224,9 @@ def second_order(
 ):
     """The derivative of `adjoint` in a direction, of which dtape is the `tangent`.
 
+    turned : the tape of cotangents, read if `known`, else filled
     ends : (2, N M), the costate and its derivative after the last step, without seeds; before the
-        first step on return
+        first step on return, but the costate is left as it was if `known`
     dcostates : (S + 1, N M), filled with the derivatives of the costates; (0, N M) to keep none
 
     With r = sigma'(u) lambda and dr its derivative, the cotangents collected are those of dr with
@@ -226,6 +236,7 @@ def second_order(
     kinds, links = borrowed(blocks.kinds), program.links
     held = (borrowed(blocks.values), kinds, borrowed(blocks.ends))
     tape, dtape, changes = borrowed(tape), borrowed(dtape), borrowed(changes)
+    turned = borrowed(turned)
     bars, collected = borrowed(bars), borrowed(collected)
     count, stages, entries = moments.size.size, method.b.size, seeds.shape[1]
     room, rest = carve(borrowed(work), links, samples, 2 * stages)
@@ -235,37 +246,44 @@ def second_order(
     dback, rest = rest[: stages * entries].reshape(stages, entries), rest[stages * entries :]
     ends, dcostates = borrowed(ends), borrowed(dcostates)
     p, dp = ends[0], ends[1]
-    ones, shares = rest[:stages], rest[stages : 3 * stages]
+    shares = rest[: 6 * stages].reshape(3, 2 * stages)
+    ones, times = shares[0], shares[1]
     ones[:] = 1.0
-    add_seed(seeded, dseeds, seeded.size, count, dp)
-    left = add_seed(seeded, seeds, seeded.size, count, p)
+    if not known:
+        add_seed(seeded, seeds, seeded.size, count, p)
+    left = add_seed(seeded, dseeds, seeded.size, count, dp)
     if dcostates.shape[0] > 0:
         dcostates[count] = dp
     for n in range(count - 1, -1, -1):
         layer, h, dtheta = moments.layer[n], moments.size[n], moments.dtheta[n]
         for i in range(stages - 1, -1, -1):
             first, column = method.b[i], method.back[i]
-            combine(first, p, h, column, i + 1, stages, back, 0, room.here[:entries])
+            if not known:
+                combine(first, p, h, column, i + 1, stages, back, 0, room.here[:entries])
             combine(first, dp, h, column, i + 1, stages, dback, 0, more[0, :entries])
             at = moments.theta[n] + method.c[i] * dtheta
-            shares[2 * i] = shares[2 * i + 1] = at
+            times[2 * i] = times[2 * i + 1] = at
             stage_back_derivative(
                 program,
                 held,
                 changes,
                 (layer, at, h, dtheta),
                 (samples, 2 * stages, 2 * i),
-                (tape[n, i], dtape[n, i]),
+                (tape[n, i], dtape[n, i], turned[n, i]),
+                known,
                 bars,
+                collected,
                 room,
                 more,
                 back[i],
                 dback[i],
             )
-        collect_matrices(links, kinds, layer, shares, samples, tape[n, 0], bars, collected, room)
-        combine(1.0, p, h, ones, 0, stages, back, 0, p)
+        if samples == 1:
+            collect_columns(links, kinds, layer, shares, bars, collected, room.inside)
+        if not known:
+            combine(1.0, p, h, ones, 0, stages, back, 0, p)
+            add_seed(seeded, seeds, left, n, p)
         combine(1.0, dp, h, ones, 0, stages, dback, 0, dp)
-        add_seed(seeded, dseeds, left, n, dp)
-        left = add_seed(seeded, seeds, left, n, p)
+        left = add_seed(seeded, dseeds, left, n, dp)
         if dcostates.shape[0] > 0:
             dcostates[n] = dp

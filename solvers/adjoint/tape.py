@@ -23,7 +23,7 @@ from ..run.workspace import Workspace
 from ..steps.auto import Auto, Chooser, InTurn
 from ..steps.embedded import AdaptiveRungeKutta
 from ..steps.tableaux import StepFailed, Stepper
-from . import chain_adjoint, chain_second_order
+from . import chain_adjoint
 from .discrete_cost import DiscreteCost, Rule
 from .step_derivatives import StepDerivatives, Tableau
 
@@ -72,7 +72,7 @@ class Tape:
 
     def stacked(self, numbers: Array) -> Array:
         """(n, N, M): the states with these numbers in the run, increasing."""
-        return _stacked(self.states, numbers - self.first if self.first else numbers)
+        return stacked(self.states, numbers - self.first if self.first else numbers)
 
 
 @dataclass(eq=False)
@@ -131,11 +131,13 @@ class Sweeps:
         return (*functional.running_reads, *functional.terminal_reads)
 
     @property
-    def written(self) -> set[str]:
+    def written(self) -> frozenset[str]:
         """The blocks whose cotangents a backward sweep writes, every entry of them, before it adds
         to them; in those of others there must be zeros.
         """
-        return set() if self.compiled is None else self.compiled.written(self.seeded)
+        if self.compiled is None:
+            return frozenset()
+        return self.compiled.lowered.matrices.difference(self.seeded)
 
     def advance(self, f: Array, start: int, stop: int, work: Workspace | None = None) -> Array:
         """The state after the steps start, ..., stop - 1.  Raises SolveError.
@@ -321,6 +323,7 @@ class Backward:
     p : the last costate, which the costs of the run follow; zero unless given
     collected : where the loops have collected something before, as they leave it
     work : memory that the sweep may use; the last p is there then
+    kept : what `chain_adjoint.adjoint` writes there; nothing unless given
     """
 
     sweeps: Sweeps
@@ -330,6 +333,7 @@ class Backward:
     costates: list[Array] = field(default_factory=list)
     collected: Array | None = None
     work: Workspace = field(default_factory=Workspace)
+    kept: Array = field(default_factory=lambda: np.empty((0, 0)))
 
     def __call__(self, tape: Tape) -> float:
         """Moves p from the end of the tape to its start; the costates at its ends are kept, if
@@ -359,7 +363,7 @@ class Backward:
         count = len(tape.steps)
         for n in range(count, -1, -1):
             if n < count:
-                step = derivatives.step(*_step(tape, n), tape.states[n])
+                step = derivatives.step(*at_step(tape, n), tape.states[n])
                 p, _, bars = derivatives.adjoint(step, p)
                 for at, bar in zip(step.times, bars, strict=True):
                     space.scatter(self.total, step.layer, at, bar, step.h)
@@ -384,6 +388,7 @@ class Backward:
             *seeds.flat,
             bars,
             collected,
+            self.kept,
             p.reshape(-1),
             costates,
         )
@@ -393,145 +398,12 @@ class Backward:
         return p
 
 
-def second_order(sweeps: Sweeps, tape: Tape, direction: Control, total: dict[str, Array]) -> None:
-    """Collects in `total` the derivative, in a direction, of the cotangents of a whole run."""
-    SecondOrder(sweeps, tape, direction).collect(total)
-
-
-class SecondOrder:
-    """The two sweeps of a second derivative over a whole run; the first, of tangents, is made at
-    once.
-
-    change : (N, M), the derivative of the first state, zero unless given
-    keep : whether `collect` keeps the derivatives of all costates
-    dstates : (S + 1, N, M), those of all states in the direction
-    dcostates : (S + 1, N, M), those of all costates, from the last one to the first
-    """
-
-    def __init__(
-        self,
-        sweeps: Sweeps,
-        tape: Tape,
-        direction: Control,
-        change: Array | None = None,
-        keep: bool = False,
-    ) -> None:
-        self.sweeps, self.tape, self.direction, self.keep = sweeps, tape, direction, keep
-        self.dcostates: list[Array] = []
-        first = namespace(tape.states[0]).zeros_like(tape.states[0]) if change is None else change
-        self.dstates: States = []
-        if tape.record is None:
-            self.dstates = _tangent(sweeps, tape, direction, first)
-        else:
-            self._compiled_tangent(tape.record, first)
-
-    def collect(
-        self, total: dict[str, Array], after: tuple[Array, Array] | None = None
-    ) -> tuple[Array, Array]:
-        """Collects the derivatives of the cotangents in `total`; returns the costate before the
-        first step and its derivative.
-
-        after : both after the last step, without what the costs of the run add; zero unless given
-        """
-        sweeps, tape, dstates = self.sweeps, self.tape, self.dstates
-        _, seeds = sweeps.seeds(tape, {})
-        numbers, dvalues = sweeps.cost.rule.states, seeds.values
-        if len(numbers):
-            dvalues = sweeps.cost.seed_derivatives(
-                numbers,
-                tape.stacked,
-                lambda some: _stacked(dstates, some),
-                self.direction,
-                total,
-            )
-        dseeds = Seeds(seeds.numbers, dvalues)
-        if after is None:
-            zeros = namespace(tape.states[0]).zeros_like(tape.states[0])
-            after = zeros, zeros
-        if tape.record is not None:
-            return self._compiled_collect(tape.record, seeds, dseeds, total, after)
-        (p, dp), derivatives, count = after, sweeps.derivatives, len(tape.steps)
-        for n in range(count, -1, -1):
-            if n < count:
-                step = derivatives.step(*_step(tape, n), tape.states[n])
-                dstages = derivatives.tangent(step, self.direction, dstates[n])[1]
-                p, lam, _ = derivatives.adjoint(step, p)
-                dp, bars = derivatives.adjoint_tangent(step, self.direction, dstages, lam, dp)
-                for at, bar in zip(step.times, bars, strict=True):
-                    sweeps.problem.space.scatter(total, step.layer, at, bar, step.h)
-            p, dp = seeds.added(n, p), dseeds.added(n, dp)
-            if self.keep:
-                self.dcostates.append(dp)
-        return p, dp
-
-    def _compiled_tangent(self, tape: Array, first: Array) -> None:
-        loop, count, samples = self.sweeps.loop, len(self.tape.steps), first.shape[1]
-        self.changes = loop.lowered.changes(self.direction, samples)
-        self.record = np.empty((count, loop.method.b.size, loop.lowered.varied * samples))
-        dstates = np.empty((count + 1, *first.shape))
-        dstates[0] = first
-        chain_second_order.tangent(
-            samples,
-            loop.lowered.room(samples, loop.method.b.size, 0),
-            loop.lowered.program,
-            loop.blocks,
-            loop.method,
-            self.tape.steps.moments,
-            tape,
-            self.changes,
-            self.record,
-            dstates.reshape(count + 1, -1),
-        )
-        self.dstates = dstates
-
-    def _compiled_collect(
-        self,
-        tape: Array,
-        seeds: Seeds,
-        dseeds: Seeds,
-        total: dict[str, Array],
-        after: tuple[Array, Array],
-    ) -> tuple[Array, Array]:
-        loop, shape = self.sweeps.loop, after[0].shape
-        samples, stages, ends = shape[1], loop.method.b.size, np.stack(after)
-        dcostates = np.empty((len(self.tape.steps) + 1 if self.keep else 0, *shape))
-        bars = loop.lowered.bars(total, samples)
-        chain_second_order.second_order(
-            samples,
-            loop.lowered.room(samples, stages, 2 * stages),
-            loop.lowered.program,
-            loop.blocks,
-            loop.method,
-            self.tape.steps.moments,
-            tape,
-            self.record,
-            *seeds.flat,
-            dseeds.flat[1],
-            self.changes,
-            bars,
-            loop.collected(self.sweeps.seeded),
-            ends.reshape(2, -1),
-            dcostates.reshape(len(dcostates), ends[0].size),
-        )
-        loop.lowered.add_up(total, bars)
-        self.dcostates = list(dcostates[::-1])
-        return ends[0], ends[1]
-
-
-def _tangent(sweeps: Sweeps, tape: Tape, direction: Control, first: Array) -> list[Array]:
-    """The derivatives of the states in a direction of the control, from that of the first."""
-    moved = [first]
-    for n in range(len(tape.steps)):
-        step = sweeps.derivatives.step(*_step(tape, n), tape.states[n])
-        moved.append(sweeps.derivatives.tangent(step, direction, moved[n])[0])
-    return moved
-
-
-def _step(tape: Tape, n: int) -> tuple[int, float, float]:
+def at_step(tape: Tape, n: int) -> tuple[int, float, float]:
+    """The layer, start and length of the n-th step of a tape."""
     return int(tape.steps.layer[n]), float(tape.steps.start[n]), float(tape.steps.size[n])
 
 
-def _stacked(states: States, numbers: Array) -> Array:
+def stacked(states: States, numbers: Array) -> Array:
     """(n, N, M): the states with these numbers."""
     if isinstance(states, Kept):
         return states.stacked(numbers)

@@ -7,14 +7,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from continuum.arrays import Array, namespace
+from continuum.arrays import Array, is_numpy, namespace
 from continuum.checks import check_count, check_positive, check_rng, store
 from continuum.controls import Control
+from continuum.update_loops import adam_step
 
 from ..run.solution import Solution
 from ..run.status import Status
-from .objective import Composite, batches, check_batch, semi_gradient
+from .objective import Composite, Objective, batches, check_batch, semi_gradient
 from .run import Descent, Minimizer, refuse
+from .vectors import entry_rules
 
 
 @dataclass(frozen=True)
@@ -81,14 +83,12 @@ class Adam(Minimizer):
     def descend(self, run: Descent, start: Control) -> Solution[Control]:
         """The run from an admissible start."""
         objective, rng = run.problem.objective, copy.deepcopy(check_rng("rng", self.rng))
-        control, count = start, 0
-        first = {name: namespace(x).zeros_like(x) for name, x in start.items()}
-        second = dict(first)
+        steps = _Steps(self, run)
         for epoch in range(self.max_iterations + 1):
             last = epoch == self.max_iterations
             if epoch % self.report == 0 or last:
-                value, slope = run.evaluate(control)
-                status = run.accept(run.space.join(control), value, slope)
+                value = steps.evaluate(objective)
+                status = run.accept(steps.x, value, steps.gradient)
                 if status is Status.MAX_ITERATIONS or (last and status is None):
                     status = Status.MAX_ITERATIONS if self.batch is None else Status.ITERATED
                 if status is Status.CONVERGED and value > 0 and semi_gradient(objective):
@@ -97,23 +97,69 @@ class Adam(Minimizer):
                     return run.solution(status, f"{epoch} epochs")
             step = check_positive("step", self.step(epoch) if callable(self.step) else self.step)
             for part in batches(objective, self.batch, rng):
-                count += 1
-                gradient = run.space.views(run.evaluate(control, part)[1])
-                moved = {}
-                for name, g in gradient.items():
-                    moved[name] = control[name] - step * self._direction(
-                        name, g, first, second, count
-                    )
-                control = Control(run.space, moved, trusted=True)
-                if run.problem.admissible is not None:
-                    control = run.problem.admissible.project(control)
+                steps.evaluate(part)
+                steps.move(step)
         raise RuntimeError("unreachable: the last epoch returns")
 
-    def _direction(
-        self, name: str, g: Array, first: dict[str, Array], second: dict[str, Array], count: int
-    ) -> Array:
-        (a, b) = self.decays
-        first[name] = a * first[name] + (1.0 - a) * g
-        second[name] = b * second[name] + (1.0 - b) * g * g
-        root = namespace(g).sqrt(second[name] / (1.0 - b**count))
-        return first[name] / (1.0 - a**count) / (root + self.epsilon)
+
+class _Steps:
+    """The iterate x, the gradient, and the means m and v."""
+
+    def __init__(self, method: Adam, run: Descent) -> None:
+        self.method, self.run, self.count = method, run, 0
+        self.x, self.gradient = run.last, run.room()
+        zeros = namespace(run.last).zeros_like
+        self.first, self.second = zeros(run.last), zeros(run.last)
+        self._known: tuple[Objective, int, float] | None = None
+        rules = entry_rules(run.problem)
+        self.bounds = [(slice(None), (-np.inf, np.inf))]
+        """Intervals of parts of the vector."""
+        if rules is not None:
+            self.bounds = [(m.where, rules[name][2:]) for name, m in run.space.measures.items()]
+        self.set = None if rules is not None else run.problem.admissible
+        """What is left to project on."""
+
+    def evaluate(self, objective: Objective) -> float:
+        """J, and its gradient into `gradient`, unless it is there."""
+        if self._known is not None:
+            last, count, value = self._known
+            if last is objective and count == self.count:
+                return value
+        value, _ = self.run.evaluate(self.run.space.views(self.x), objective, self.gradient)
+        self._known = objective, self.count, value
+        return value
+
+    def move(self, step: float) -> None:
+        """One step."""
+        method, run, old = self.method, self.run, self.x
+        if old is run.last or old is run.best:
+            self.x = run.spare()
+            self.x[...] = old
+        self.count += 1
+        (a, b), g = method.decays, self.gradient
+        shares = 1.0 - a**self.count, 1.0 - b**self.count
+        for where, (low, high) in self.bounds:
+            part = self.x[where], g[where], self.first[where], self.second[where]
+            update = adam_step if is_numpy(*part) else _update
+            update(*part, (a, b), shares, step, method.epsilon, (low, high))
+        if self.set is not None:
+            run.space.join(self.set.project(run.space.views(self.x)), self.x)
+
+
+def _update(
+    x: Array,
+    g: Array,
+    first: Array,
+    second: Array,
+    decays: tuple[float, float],
+    shares: tuple[float, float],
+    step: float,
+    epsilon: float,
+    bounds: tuple[float, float],
+) -> None:
+    """`adam_step` for other libraries."""
+    (a, b), (p, q) = decays, shares
+    first[...] = a * first + (1.0 - a) * g
+    second[...] = b * second + (1.0 - b) * g * g
+    moved = x - step * (first / p / (namespace(x).sqrt(second / q) + epsilon))
+    x[...] = namespace(x).clip(moved, *bounds)

@@ -2,6 +2,7 @@
 gradient.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,14 +23,19 @@ gradients.
 """
 
 
-def _curved(run: Descent, x: Array, gradient: Array, new: Array) -> float:
+def _curved(
+    run: Descent, x: Array, gradient: Array, new: Array, square: float, room: Array
+) -> float:
     """(g_new - g, d) / |d|^2, the mean curvature of the objective from x to new = x + d; 0 if they
     are one point.
+
+    square : |d|^2
+    room : where to write g_new
     """
-    d = new - x
-    if not run.dot(d, d) > 0:
+    if not square > 0.0:
         return 0.0
-    return run.dot(run.evaluate(run.space.views(new))[1] - gradient, d) / run.dot(d, d)
+    run.evaluate(run.space.views(new), out=room)
+    return run.vectors.between(room, gradient, new, x) / square
 
 
 @dataclass(frozen=True)
@@ -54,32 +60,29 @@ class GradientDescent(Minimizer):
 
     def descend(self, run: Descent, start: Control) -> Solution[Control]:
         """The run from an admissible start."""
-        x = run.last
-        smooth, gradient = run.evaluate(start)
-        value = smooth + run.problem.extra(start)
+        x, gradient = run.last, run.room()
+        value = run.evaluate(start, out=gradient)[0] + run.problem.extra(start)
         step = self.initial_step
         while True:
             status = run.accept(x, value, gradient)
             if status is not None:
                 return run.solution(status)
+            trial, least = run.spare(x), 1e-16 * (1.0 + run.norm(x))
             while True:
-                trial = run.prox(x - step * gradient, step)
-                moved = run.norm(trial - x)
-                if moved <= 1e-16 * (1 + run.norm(x)):
+                square, _ = run.vectors.step(x, gradient, step, trial)
+                if square**0.5 <= least:
                     return run.solution(Status.LINE_SEARCH_FAILED)
                 control = run.space.views(trial)
                 found = run.value(control)
-                if found <= value - 1e-4 * moved**2 / step:
+                if found <= value - 1e-4 * square / step:
                     break
-                if (
-                    abs(found - value) <= ROUNDING * abs(value)
-                    and _curved(run, x, gradient, trial) <= 0.5 / step
-                ):
-                    break
+                if abs(found - value) <= ROUNDING * abs(value):
+                    room = run.spare(x, trial)
+                    if _curved(run, x, gradient, trial, square, room) <= 0.5 / step:
+                        break
                 step /= 2
             x = trial
-            smooth, gradient = run.evaluate(control)
-            value = smooth + run.problem.extra(control)
+            value = run.evaluate(control, out=gradient)[0] + run.problem.extra(control)
             step *= 2
 
 
@@ -116,10 +119,11 @@ class Nesterov(Minimizer):
 
     def descend(self, run: Descent, start: Control) -> Solution[Control]:
         """The run from an admissible start."""
-        x = run.last
-        smooth, gradient = run.evaluate(start)
+        x, gradient = run.last, run.room()
+        smooth, _ = run.evaluate(start, out=gradient)
         value = smooth + run.problem.extra(start)
-        y, smooth_y, gradient_y, theta = x, smooth, gradient, 1.0
+        y, smooth_y, gradient_y, theta = x, smooth, run.room(), 1.0
+        gradient_y[...] = gradient
         step = 0.0
         while True:
             status = run.accept(x, value, gradient)
@@ -127,25 +131,31 @@ class Nesterov(Minimizer):
                 return run.solution(status)
             step = step or self._first_step(run, x, smooth, gradient)
             while True:
-                new, step = self._step(run, y, smooth_y, gradient_y, step)
+                new, step = self._step(run, y, smooth_y, gradient_y, step, x)
                 if new is None:
                     return run.solution(Status.LINE_SEARCH_FAILED)
                 control = run.space.views(new)
-                smooth, gradient = run.evaluate(control)
+                smooth, _ = run.evaluate(control, out=gradient)
                 rose = smooth + run.problem.extra(control) > value
                 if self.restart != "function" or not rose or theta == 1.0:
                     break
                 y, theta, step = x, 1.0, 2.0 * step
-                smooth_y, gradient_y = run.evaluate(run.space.views(x))
+                smooth_y, _ = run.evaluate(run.space.views(x), out=gradient_y)
             value = smooth + run.problem.extra(control)
-            following = 0.5 * (1.0 + (1.0 + 4.0 * theta**2) ** 0.5)
-            ahead = new + ((theta - 1.0) / following) * (new - x)
-            if self.restart == "gradient" and run.dot(y - new, new - x) > 0:
-                ahead, following, step = new, 1.0, 2.0 * step
-            try:
-                y, (smooth_y, gradient_y) = ahead, run.evaluate(run.space.views(ahead))
-            except OutOfDomain:  # the momentum left where the state is finite
-                y, smooth_y, gradient_y, following = new, smooth, gradient, 1.0
+            following, away = 0.5 * (1.0 + (1.0 + 4.0 * theta**2) ** 0.5), theta > 1.0
+            if self.restart == "gradient" and run.vectors.between(y, new, new, x) > 0.0:
+                away, following, step = False, 1.0, 2.0 * step
+            if away:
+                ahead = run.spare(x, y, new)
+                run.vectors.combine(new, (theta - 1.0) / following, new, x, ahead)
+                try:
+                    smooth_y, _ = run.evaluate(run.space.views(ahead), out=gradient_y)
+                    y = ahead
+                except OutOfDomain:  # the momentum left where the state is finite
+                    away, following = False, 1.0
+            if not away:
+                y, smooth_y = new, smooth
+                gradient_y[...] = gradient
             x, theta = new, following
 
     def _step(
@@ -155,17 +165,19 @@ class Nesterov(Minimizer):
         smooth: float,
         gradient: Array,
         step: float,
+        *kept: Array,
         least: float = 1e-30,
     ) -> tuple[Array | None, float]:
         """The proximal step from y and its length; None if no step is short enough."""
+        new = run.spare(y, *kept)
         while step > least:
-            new = run.prox(y - step * gradient, step)
-            d = new - y
+            square, slope = run.vectors.step(y, gradient, step, new)
             change = run.smooth(run.space.views(new)) - smooth
             if abs(change) > ROUNDING * abs(smooth):
-                close = change <= run.dot(gradient, d) + run.dot(d, d) / (2.0 * step)
+                close = change <= slope + square / (2.0 * step)
             else:
-                close = _curved(run, y, gradient, new) <= 1.0 / step
+                room = run.spare(y, new, *kept)
+                close = _curved(run, y, gradient, new, square, room) <= 1.0 / step
             if close:
                 return new, step
             step /= 2.0
@@ -231,41 +243,70 @@ class FrankWolfe(Minimizer):
         if admissible is None:
             raise TypeError("FrankWolfe needs an admissible set")
         x, gamma = run.last, 0.5
-        value, gradient = run.evaluate(start)
+        gradient, vertex, d = run.room(), run.room(), run.room()
+        value, _ = run.evaluate(start, out=gradient)
         while True:
             here = space.views(x)
-            wanted = admissible.support(space.views(-gradient), here, space)
-            vertex = space.join(here.replaced(**wanted))
-            d = vertex - x
+            wanted = here.replaced(**admissible.support(space.views(-gradient), here, space))
+            space.join(wanted, vertex)
+            space.join(wanted, d)
+            d -= x
             gap = -run.dot(gradient, d)
             status = run.accept(x, value, gradient, gap)
             if status is not None:
                 return run.solution(status)
-            found = self._exact(run, x, d, value) if self.line_search == "exact" else None
+            new = run.spare(x)
+
+            def ahead(gamma: float, x: Array = x, new: Array = new) -> Control:
+                run.vectors.combine(x, gamma, vertex, x, new)
+                return space.views(new)
+
+            found = None
+            if self.line_search == "exact":
+                found = self._exact(run, ahead, d, value, gradient)
             if found is None:
-                found = self._armijo(run, x, d, value, gap, min(1.0, 2.0 * gamma))
+                found = self._armijo(run, ahead, value, gap, min(1.0, 2.0 * gamma))
             if found is None:
                 return run.solution(Status.LINE_SEARCH_FAILED)
             gamma = found
-            x = vertex if gamma == 1.0 else x + gamma * d
-            value, gradient = run.evaluate(space.views(x))
+            if gamma == 1.0:
+                new[...] = vertex
+            else:
+                ahead(gamma)
+            x = new
+            value, _ = run.evaluate(space.views(x), out=gradient)
 
     def _armijo(
-        self, run: Descent, x: Array, d: Array, value: float, gap: float, gamma: float
+        self,
+        run: Descent,
+        ahead: Callable[[float], Control],
+        value: float,
+        gap: float,
+        gamma: float,
     ) -> float | None:
         while gamma > 1e-16:
-            if run.value(run.space.views(x + gamma * d)) <= value - 0.3 * gamma * gap:
+            if run.value(ahead(gamma)) <= value - 0.3 * gamma * gap:
                 return gamma
             gamma /= 2.0
         return None
 
-    def _exact(self, run: Descent, x: Array, d: Array, value: float) -> float | None:
+    def _exact(
+        self,
+        run: Descent,
+        ahead: Callable[[float], Control],
+        d: Array,
+        value: float,
+        room: Array,
+    ) -> float | None:
         """Where (g(x + gamma d), d) = 0, or 1; None if J is not lower there, or not finite on the
         way.
+
+        ahead : gamma -> x + gamma d
+        room : where gradients are written
         """
 
         def slope(gamma: float) -> float:
-            return run.dot(run.evaluate(run.space.views(x + gamma * d))[1], d)
+            return run.dot(run.evaluate(ahead(gamma), out=room)[1], d)
 
         try:
             if slope(0.0) >= 0.0:
@@ -279,4 +320,4 @@ class FrankWolfe(Minimizer):
             )
         except OutOfDomain:
             return None
-        return gamma if run.value(run.space.views(x + gamma * d)) < value else None
+        return gamma if run.value(ahead(gamma)) < value else None

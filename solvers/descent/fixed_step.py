@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from continuum.arrays import Array, namespace
+from continuum.arrays import Array
 from continuum.checks import (
     check_count,
     check_name,
@@ -107,13 +107,16 @@ class _Steps:
     def __init__(self, method: FixedStep, run: Descent, start: Control) -> None:
         self.method, self.run, self.objective = method, run, run.problem.objective
         self.x = self.before = run.last
+        self.gradient = run.room()
+        self.ahead: Array | None = None
+        """Room for y, where there is momentum."""
         self.earlier: Array | None = None
         """The iterate before that, if it is known."""
         self.made, self.rounds, self.reported, self.returns = 0, 0, 0, 0
         self.rng = copy.deepcopy(check_rng("rng", method.rng))
         quiet = method.batch is None and not run.watch.monitors
         self.many: SteppedObjective | None = None
-        held = run.free and quiet and not callable(method.step)
+        held = run.vectors.free and quiet and not callable(method.step)
         if held and isinstance(self.objective, SteppedObjective):
             self.many = self.objective
 
@@ -125,7 +128,7 @@ class _Steps:
             while True:
                 if method.plain and self.many is not None:
                     self._rows_ahead(self.many)
-                status, gradient = self._row()
+                status = self._row()
                 if status is not None:
                     return self._end(status)
                 count = min(apart, method.max_iterations - self.rounds)
@@ -135,7 +138,7 @@ class _Steps:
                     self._ahead(self.many, count)
                 else:
                     for _ in range(count):
-                        self._step(self.objective, gradient if method.plain else None)
+                        self._step(self.objective, known=method.plain)
                 self.rounds += count
         except NotFinite as error:
             if not run.records:
@@ -148,40 +151,51 @@ class _Steps:
             detail = ", ".join(part for part in (f"{self.reported} epochs", detail) if part)
         return self.run.solution(status, detail, iterations=float(self.reported))
 
-    def _row(self) -> tuple[Status | None, Array]:
-        """The status if the iterate, which gets a row of the history, is the last; the gradient."""
+    def _row(self) -> Status | None:
+        """The status if the iterate, which gets a row of the history, is the last; its gradient is
+        in `gradient`.
+        """
         run = self.run
-        value, gradient = self._evaluate(self.x, self.objective)
+        value = self._evaluate(self.x, self.objective)
         value += run.problem.extra(run.space.views(self.x))
-        status = run.accept(self.x, value, gradient)
+        status = run.accept(self.x, value, self.gradient)
         self.reported = self.rounds
         last = self.rounds == self.method.max_iterations
         if last and status in (None, Status.MAX_ITERATIONS):
             status = Status.MAX_ITERATIONS if self.method.batch is None else Status.ITERATED
         if status in (None, Status.MAX_ITERATIONS) and self._returned():
             status = Status.PERIOD_TWO
-        return status, gradient
+        return status
 
-    def _step(self, objective: Objective, gradient: Array | None = None) -> None:
-        """One step.  gradient : at the iterate, where there is no momentum, if it is known."""
-        run, beta = self.run, self._momentum()
-        y = self.x if beta == 0.0 else self.x + beta * (self.x - self.before)
-        if gradient is None:
-            gradient = self._evaluate(y, objective)[1]
+    def _step(self, objective: Objective, known: bool = False) -> None:
+        """One step.  known : whether `gradient` is that at the iterate, where there is no
+        momentum.
+        """
+        run, y, beta = self.run, self.x, self._momentum()
+        if beta != 0.0:
+            if self.ahead is None:
+                self.ahead = run.room()
+            y = self.ahead
+            run.vectors.combine(self.x, beta, self.x, self.before, y)
+        if not known:
+            self._evaluate(y, objective)
         step = self.method.step
-        if callable(step):
-            step = check_positive("step", step(self.made, run.space.views(self.x)))
-        self.earlier, self.before = self.before, self.x
-        self.x = run.prox(y - step * gradient, step)
+        if callable(step):  # its control may be kept, this vector is written to again
+            shown = run.space.join(run.space.views(self.x))
+            step = check_positive("step", step(self.made, run.space.views(shown)))
+        new = run.spare(self.x, self.before)
+        run.vectors.step(y, self.gradient, step, new)
+        self.earlier, self.before, self.x = self.before, self.x, new
         self.made += 1
 
-    def _evaluate(self, x: Array, objective: Objective) -> tuple[float, Array]:
-        if not bool(namespace(x).all(namespace(x).isfinite(x))):
+    def _evaluate(self, x: Array, objective: Objective) -> float:
+        """J; its gradient is in `gradient`."""
+        if not self.run.vectors.finite(x):
             raise NotFinite("the control has entries that are infinite or NaN")
-        value, gradient = self.run.evaluate(self.run.space.views(x), objective)
-        if not np.isfinite(self.run.norm(gradient)):
+        value, _ = self.run.evaluate(self.run.space.views(x), objective, self.gradient)
+        if not np.isfinite(self.run.norm(self.gradient)):
             raise NotFinite("the norm of the gradient is infinite")
-        return value, gradient
+        return value
 
     def _momentum(self) -> float:
         if self.method.momentum == "nesterov":
@@ -257,8 +271,8 @@ class _Steps:
         if not same or self.earlier is None or self._unwatched() >= 0:
             self.returns = 0
             return False
-        norm, x = self.run.norm, self.x
-        apart = norm(x - self.before)
-        back = norm(x - self.earlier) <= 1e-9 * apart and apart > 1e-6 * norm(x)
+        x, between = self.x, self.run.vectors.between
+        apart, back = (between(x, y, x, y) ** 0.5 for y in (self.before, self.earlier))
+        back = back <= 1e-9 * apart and apart > 1e-6 * self.run.norm(x)
         self.returns = self.returns + 1 if back else 0
         return self.returns >= RETURNS

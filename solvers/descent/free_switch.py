@@ -18,8 +18,9 @@ from continuum.sets import Amplitude
 from continuum.sparsity import L1
 
 from ..adjoint.coefficients import Columns
-from ..adjoint.discretize import Path, discretize
+from ..adjoint.discretize import discretize
 from ..adjoint.linear_quadratic import Linearizer, check_model
+from ..adjoint.objective import Path
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
 from ..steps.tableaux import RK4, RungeKutta

@@ -2,7 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cache
 from typing import ClassVar, TypeVar
@@ -20,7 +20,8 @@ from ..run.iteration import NotFinite, Run
 from ..run.monitors import Monitor
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
-from .objective import Composite, Objective, ProblemObjective
+from .objective import Composite, Objective, ProblemObjective, hessian
+from .vectors import Vectors
 
 OfProblem = TypeVar("OfProblem", bound=ProblemObjective)
 
@@ -94,7 +95,8 @@ class Descent(Run[Array]):
         super().__init__(
             x, self.space.views, minimizer.max_iterations, monitors, keep_best=minimizer.keep_best
         )
-        self._vectors = [x]
+        self.vectors = Vectors(problem, x)
+        self._pool, self._room = [x], None
 
     def room(self) -> Array:
         """A new vector, to be written to."""
@@ -108,18 +110,19 @@ class Descent(Run[Array]):
             start = self.last
             self.control = lambda x: self.space.views(like(x, start))
             self.last = self.best = to_host(start)
-            self._vectors = [self.last]
+            self.vectors = Vectors(self.problem, self.last)
+            self._pool, self._room = [self.last], None
 
     def spare(self, *kept: Array) -> Array:
-        """A vector to write an iterate to: none of `kept`, nor the last or the best of the run,
-        which it may return.
+        """A vector to write to: none of `kept`, and neither the last nor the best iterate of the
+        run, which it may return.
         """
         used = {id(x) for x in (self.last, self.best, *kept)}
-        for x in self._vectors:
+        for x in self._pool:
             if id(x) not in used:
                 return x
-        self._vectors.append(self.room())
-        return self._vectors[-1]
+        self._pool.append(self.room())
+        return self._pool[-1]
 
     def dot(self, x: Array, y: Array) -> float:
         """(x, y) in the product of the space."""
@@ -153,7 +156,7 @@ class Descent(Run[Array]):
             raise OutOfDomain(self.trouble) from error
         if not self._seen(value) < np.inf:
             raise OutOfDomain(self.trouble)
-        if not _finite(out):
+        if not self.vectors.finite(out):
             raise NotFinite("the gradient has entries that are infinite or NaN")
         return float(value), out
 
@@ -175,30 +178,34 @@ class Descent(Run[Array]):
         smooth = self.smooth(control)
         return self._seen(smooth + self.problem.extra(control)) if smooth < np.inf else np.inf
 
-    def product(self, x: Array, direction: Array) -> Array:
-        """The Hessian at x applied to a direction.  Raises NotFinite where it is not finite or
-        cannot be computed.
+    def hessian(self, x: Array) -> Callable[[Array], Array]:
+        """v -> the Hessian at x applied to v, for many v.  Raises NotFinite, now or later, where it
+        is not finite or cannot be computed.
         """
-        self.evaluations += 1
-        at, along = self.space.views(x), self.space.views(direction)
         try:
-            found = self.space.join(self.problem.objective.hvp(at, along))
+            bent = hessian(self.problem.objective, self.space.views(x))
         except SolveError as error:
             raise NotFinite(str(error)) from error
-        if not _finite(found):
-            raise NotFinite("the Hessian-vector product has entries that are infinite or NaN")
-        return found
 
-    @property
-    def free(self) -> bool:
-        """True if the proximal map is the identity: there is no penalty and no set."""
-        return self.problem.penalty is None and self.problem.admissible is None
+        def product(v: Array) -> Array:
+            self.evaluations += 1
+            try:
+                found = self.space.join(bent(self.space.views(v)))
+            except SolveError as error:
+                raise NotFinite(str(error)) from error
+            if not self.vectors.finite(found):
+                raise NotFinite("the Hessian-vector product has entries that are infinite or NaN")
+            return found
 
-    def prox(self, x: Array, step: float) -> Array:
-        """The joint proximal map of penalty and set."""
-        if self.free:
-            return x
-        return self.space.join(self.problem.prox(self.space.views(x), step))
+        return product
+
+    def residual(self, x: Array, gradient: Array) -> float:
+        """|prox(x - g) - x|; |g| where there is neither penalty nor set."""
+        if self.vectors.free:
+            return self.norm(gradient)
+        if self._room is None:
+            self._room = self.room()
+        return self.vectors.step(x, gradient, 1.0, self._room)[0] ** 0.5
 
     def accept(
         self, x: Array, value: float, gradient: Array, measure: float | None = None
@@ -207,8 +214,7 @@ class Descent(Run[Array]):
         given.
         """
         if measure is None:
-            moved = gradient if self.free else self.prox(x - gradient, 1.0) - x
-            measure = self.norm(moved)
+            measure = self.residual(x, gradient)
         if not np.isfinite(measure):
             raise NotFinite(f"the {self.minimizer.measure} is {measure}")
         first = self.columns.get(self.minimizer.measure, [measure])[0]
@@ -285,10 +291,6 @@ def _split(objective: OfProblem) -> tuple[OfProblem, list[Penalty]]:
         return objective, rough
     smooth = replace(problem, penalty=sum_of([t for t in terms if t.smooth]))
     return replace(objective, problem=smooth), rough  # type: ignore[type-var]  # a dataclass
-
-
-def _finite(x: Array) -> bool:
-    return bool(namespace(x).all(namespace(x).isfinite(x)))
 
 
 @cache

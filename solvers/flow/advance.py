@@ -188,7 +188,7 @@ def make_advance(
     if loop is None:
         return GenericAdvance(network, control, stepper, steps)
     whole, (units, samples) = CompiledAdvance(loop, steps), state.shape
-    parts = blocks(samples, units)
+    parts = blocks(samples, units, len(steps) * loop.method.b.size)
     if len(parts) == 1:
         return whole
     loops = []

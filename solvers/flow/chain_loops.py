@@ -7,8 +7,7 @@ A chain is a table of links, one row each (`Program.links`, columns named below)
 P the matrix of a block, its transpose, or nothing (then w = sign = 1); S (R, M), which the data of
 the samples contribute, and the column r (R,) of the time, both where a link has them.
 `lowering.py` makes the table; the reference is `advance.GenericAdvance`, and tests hold the two
-together.  Small products
-are loops, samples innermost, or inputs where there is one sample; large ones go to BLAS.
+together.
 
 All states are flat: x of shape (R, M) is an array of R M numbers, samples last.  The tape keeps
 what the adjoint reads, (steps, stages, rows M): the state of each stage, then what the columns
@@ -28,6 +27,8 @@ from continuum.compiled import (
     summing,
     unfolded,
 )
+
+from .product_loops import multiply
 
 STATIC, LAYERS, NODES = range(3)
 NOTHING, FORWARD, ADJOINT = range(3)
@@ -52,8 +53,8 @@ NOTHING, FORWARD, ADJOINT = range(3)
     RATE,  # which array is r, or -1
 ) = range(18)
 WIDTH = 16  # how many blocks the tuples hold, so that one compilation serves all networks
+LINE = 8  # numbers in a line of the cache
 _BLOCK = 1024  # entries worked on at a time, so that all arrays of a block stay in the first cache
-MOST_LOOPED = 20_000  # multiplications above which a product is left to BLAS
 
 
 class Program(NamedTuple):
@@ -100,26 +101,6 @@ def _is_finite(x):
     return total == 0.0
 
 
-@summing
-def _by_rows(matrix, x, out):
-    """out <- matrix x, for one sample; four rows at a time, so that four sums run side by side."""
-    fours = matrix.shape[0] // 4 * 4
-    for y in range(0, fours, 4):
-        one, two, three, four = matrix[y], matrix[y + 1], matrix[y + 2], matrix[y + 3]
-        first = second = third = fourth = 0.0
-        for z in range(x.size):
-            first += one[z] * x[z]
-            second += two[z] * x[z]
-            third += three[z] * x[z]
-            fourth += four[z] * x[z]
-        out[y], out[y + 1], out[y + 2], out[y + 3] = first, second, third, fourth
-    for y in range(fours, matrix.shape[0]):
-        row, total = matrix[y], 0.0
-        for z in range(row.size):
-            total += row[z] * x[z]
-        out[y] = total
-
-
 @inlined
 def block_at(x, kind, layer, theta, blend):
     """The block at this time, (R, C): a view where there is one, else a mean in `blend`."""
@@ -136,57 +117,6 @@ def block_at(x, kind, layer, theta, blend):
         for z in range(columns):
             mean[y, z] = (1.0 - theta) * low[y, z] + theta * high[y, z]
     return mean
-
-
-@compiled
-def _multiply_large(matrix, transposed, x, samples, out):
-    rows, columns = matrix.shape
-    if transposed and samples == 1:
-        np.dot(matrix.T, x, out)
-    elif samples == 1:
-        np.dot(matrix, x, out)
-    elif transposed:
-        np.dot(matrix.T, x.reshape(rows, samples), out.reshape(columns, samples))
-    else:
-        np.dot(matrix, x.reshape(columns, samples), out.reshape(rows, samples))
-
-
-@inlined
-def multiply(matrix, transposed, x, samples, out):
-    """out <- matrix x, or its transpose times x."""
-    rows, columns = matrix.shape
-    if rows * columns * samples > MOST_LOOPED:
-        _multiply_large(matrix, transposed, x, samples, out)
-    elif samples == 1 and not transposed:
-        _by_rows(matrix, x, out)
-    elif samples == 1:
-        out[:] = 0.0
-        for y in range(rows):
-            factor, row = x[y], matrix[y]
-            for z in range(columns):
-                out[z] += factor * row[z]
-    elif not transposed:
-        for y in range(rows):
-            target = out[y * samples : (y + 1) * samples]
-            for z in range(columns):
-                factor, source = matrix[y, z], x[z * samples : (z + 1) * samples]
-                if z == 0:
-                    for m in range(samples):
-                        target[m] = factor * source[m]
-                else:
-                    for m in range(samples):
-                        target[m] += factor * source[m]
-    else:
-        for z in range(columns):
-            target = out[z * samples : (z + 1) * samples]
-            for y in range(rows):
-                factor, source = matrix[y, z], x[y * samples : (y + 1) * samples]
-                if y == 0:
-                    for m in range(samples):
-                        target[m] = factor * source[m]
-                else:
-                    for m in range(samples):
-                        target[m] += factor * source[m]
 
 
 @inlined
@@ -459,8 +389,7 @@ class Room(NamedTuple):
 
     here, there, weighed : (largest R) M
     blend : a block between two nodes
-    inside : the cotangents and inputs of all products, of all stages
-    scaled, added : for `collect`
+    inside : of one sample, the cotangents and inputs of all products, of all stages
     """
 
     here: Array
@@ -468,13 +397,14 @@ class Room(NamedTuple):
     weighed: Array
     blend: Array
     inside: Array
-    scaled: Array
-    added: Array
 
 
 @unfolded
 def carve(work, links, samples, columns):
-    """Room for a sweep that collects `columns` stages at a time, in `work`; and what is left."""
+    """Room for a sweep that collects `columns` stages at a time, in `work`; and what is left.
+
+    All begin with a line of the cache: a sum over rows that is kept in one costs half as much then.
+    """
     largest = inside = matrix = 0
     for n in range(links.shape[0]):
         rows, across = links[n, ROWS], links[n, COLUMNS]
@@ -483,15 +413,18 @@ def carve(work, links, samples, columns):
             matrix, inside = max(matrix, rows * across), links[n, INSIDE] + rows + across
         if links[n, SHARE] >= 0:
             matrix = max(matrix, rows * samples)
-    size, wide = largest * samples, columns * samples
-    first, second = 3 * size + 2 * matrix, 3 * size + 2 * matrix + largest * wide
+    size, wide = largest * samples, inside * columns if samples == 1 else 0
+    first = -(work.ctypes.data // 8) % LINE
+    second = first + (size + LINE - 1) // LINE * LINE
+    third = second + second - first
+    fourth = third + second - first
+    fifth = fourth + (matrix + LINE - 1) // LINE * LINE
+    rest = fifth + (wide + LINE - 1) // LINE * LINE
     room = Room(
-        work[:size],
-        work[size : 2 * size],
-        work[2 * size : 3 * size],
-        work[3 * size : 3 * size + matrix],
-        work[second : second + inside * wide],
-        work[first:second],
-        work[3 * size + matrix : first],
+        work[first : first + size],
+        work[second : second + size],
+        work[third : third + size],
+        work[fourth : fourth + matrix],
+        work[fifth : fifth + wide],
     )
-    return room, work[second + inside * wide :]
+    return room, work[rest:]

@@ -112,6 +112,14 @@ class Lowered:
         """Whether some block is not read as it is, but taken apart."""
         return any(part.columns is not None for part in self.parts)
 
+    @cached_property
+    def matrices(self) -> frozenset[str]:
+        """The blocks that are matrices of products, as they are."""
+        links = self.program.links
+        numbers = set(links[links[:, loops.PRODUCT] != loops.NOTHING, loops.MATRIX].tolist())
+        parts = enumerate(self.parts)
+        return frozenset(x.name for k, x in parts if k in numbers and x.columns is None and x.name)
+
     def values(self, blocks: Mapping[str, Array], samples: int) -> tuple[Array, ...]:
         """All parts, for so many samples."""
         found = [
@@ -157,22 +165,22 @@ class Lowered:
 
     def room(self, samples: int, stages: int, columns: int, work: Workspace | None = None) -> Array:
         """What the loops carve up for a sweep that collects `columns` stages at a time."""
-        size = self.largest * samples
         return (work or Workspace()).array(
             "room",
-            (6 + columns) * size
-            + (columns * self.inside + 2 * (stages + 1) * self.units) * samples
-            + 2 * self._blend(samples)
-            + 3 * stages,
+            self._shared_room(samples)
+            + (columns * self.inside if samples == 1 else 0)
+            + (3 * self.largest + 2 * (stages + 1) * self.units) * samples
+            + 3 * columns,
         )
 
     def step_room(self, samples: int) -> Array:
         """The room for a forward step, and one stage's part of a tape behind it."""
-        size = 3 * self.largest * samples + 2 * self._blend(samples) + self.rows * samples
-        return np.empty(size)
+        return np.empty(self._shared_room(samples) + self.rows * samples)
 
-    def _blend(self, samples: int) -> int:
-        return max(self.matrix, self.shared * samples)
+    def _shared_room(self, samples: int) -> int:
+        """What `carve` takes, with the ends of lines of the cache that stay empty."""
+        blend = max(self.matrix, self.shared * samples)
+        return 3 * self.largest * samples + blend + 6 * loops.LINE
 
 
 def _plain(x: Array) -> Array:

@@ -145,16 +145,6 @@ class Loop:
         shape = steps, self.method.b.size, self.lowered.rows * samples
         return (work or Workspace()).array("tape", *shape)
 
-    def written(self, before: Collection[str]) -> set[str]:
-        """The blocks whose cotangents the loops write, every entry of them, before they add to
-        them: whole matrices, unless something was collected in them already.
-        """
-        links = self.lowered.program.links
-        matrices = set(links[links[:, loops.PRODUCT] != loops.NOTHING, loops.MATRIX].tolist())
-        parts = enumerate(self.lowered.parts)
-        whole = {part.name for k, part in parts if k in matrices and part.columns is None}
-        return whole - {"", *before}
-
     def collected(self, before: Collection[str]) -> Array:
         """(WIDTH, longest T): where something was collected already, which is so in these
         blocks.

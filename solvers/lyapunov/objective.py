@@ -89,12 +89,10 @@ class LyapunovObjective(ABC):
         control = self.space.check("control", control)
         total = self.space.cotangents(self.problem.initial)
         value = self._loss(control.like(self.problem.initial), total)
-        further = None
+        gradient = self.space.riesz({name: like(x, control[name]) for name, x in total.items()})
         if self.penalty is not None:
-            value += self.penalty.value(control)
-            further = self.penalty.gradient(control)
-        total = {name: like(x, control[name]) for name, x in total.items()}
-        return value, self.space.riesz(total, further)
+            value += self.penalty.add_to(control, gradient)
+        return value, gradient
 
     def gradient(self, control: Control) -> Control:
         """What `value_and_gradient` returns besides the value."""

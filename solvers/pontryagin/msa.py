@@ -35,7 +35,7 @@ from ..run.solution import Solution, SolveError
 from ..run.status import Status
 from .hamiltonian import AugmentedHamiltonian, Hamiltonian, Minimum, of_layers
 from .minimisers import closed_form, degree_one, obstacle, unbounded
-from .msa_affine import affine_step
+from .msa_affine import AffineSweeps
 from .msa_batches import Minibatch, minibatch_run
 from .msa_rows import Rows, RowSweeps
 
@@ -53,6 +53,7 @@ def successive_approximation(
     gtol: float = 1e-10,
     inner_iterations: int = 50,
     rng: np.random.Generator | None = None,
+    threads: int = 1,
     monitors: Sequence[Monitor] = (),
     raise_on_failure: bool = True,
 ) -> Solution:
@@ -69,6 +70,8 @@ def successive_approximation(
         then needs; all `max_iterations` are made
     gtol : converged when the gap is at most this; inner_iterations : projected gradients per
         layer and iteration
+    threads : that share blocks of samples, and layers where the velocity is affine in the control;
+        results do not depend on it
     monitors : see a Snapshot with values "objective" and "gap" at every iteration
     returns Solution; history "objective", "gap" (a lower bound of the true one where inexact),
         "seconds", with "rho" or "share" where they are chosen; statistics "iterations", "exact" (1
@@ -85,7 +88,7 @@ def successive_approximation(
     gtol = check_positive("gtol", gtol)
     _check(problem, relaxation, augmentation, batch, rng)
     start = _start(problem, initial)
-    objective = discretize(problem)
+    objective = discretize(problem, threads=threads)
     if not np.isfinite(objective.value(start)):
         solution = Solution(start, Status.NON_FINITE_START, objective=float("inf"))
     elif batch is not None and rng is not None:
@@ -173,6 +176,10 @@ class _Method:
         plain = relaxation is None and augmentation is None
         self.sweeps = RowSweeps.of(self.problem) if plain and self.form == "rows" else None
         self.rho = 1.0 if isinstance(augmentation, str) else augmentation
+        affine = self.form != "local" and self.problem.network.affine_in_control
+        self.affine = None
+        if affine and augmentation is None:
+            self.affine = AffineSweeps(self.problem, objective)
 
     def run(self, start: Control, monitors: Sequence[Monitor]) -> Solution:
         here: Iterate = start if self.sweeps is None else self.sweeps.rows(start) or start
@@ -186,7 +193,7 @@ class _Method:
         seen: list[tuple[float, Iterate]] = []
         while True:
             try:
-                look = self.look(here)
+                look = self.look(here, [record.last, record.best, *(x for _, x in seen)])
                 self.exact = self.exact and look.exact
                 last = max(look.gap, look.residual) <= self.gtol
                 stop = record.record(here, {"objective": look.value, "gap": look.gap}, last)
@@ -232,20 +239,20 @@ class _Method:
         """The iterate with its kernels formed."""
         return iterate if isinstance(iterate, Control) else iterate.control(self.space)
 
-    def look(self, here: Iterate) -> _Look:
-        """Objective, gap and minimiser of the Hamiltonians at an iterate."""
+    def look(self, here: Iterate, kept: Sequence[Iterate]) -> _Look:
+        """Objective, gap and minimiser of the Hamiltonians at an iterate.
+
+        kept : iterates that the proposal must not be written over
+        """
         if isinstance(here, Rows) and self.sweeps is not None:
             value, gap, proposal = self.sweeps.look(here)
             if proposal is not None:
                 return _Look(value, gap, True, proposal, {})
             here = self.control(here)
         control = self.control(here)
-        if (
-            self.form != "local"
-            and self.problem.network.affine_in_control
-            and self.augmentation is None
-        ):
-            return _Look(*affine_step(self.objective, control), {})
+        if self.affine is not None:
+            value, gap, proposal = self.affine.look(control, kept)
+            return _Look(value, gap, True, proposal, {})
         path = smooth_run(self.objective, control)
         hamiltonian = of_layers(self.problem, control, path.times, path.states, path.costates)
         blocks, value = dict(control.items()), path.value

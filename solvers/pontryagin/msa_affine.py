@@ -1,15 +1,14 @@
-"""One iteration of successive approximation where the velocity is affine in the control, for any
+"""Iterations of successive approximation where the velocity is affine in the control, for any
 number of samples.
 
 H_k(c) = (g_k, c) + lambda |c|^2 + a constant, with g_k the gradient of the objective on layer k
 without its penalty: so one forward and one backward sweep say all there is to know, and what is
-left is one pass over the control.
+left is one pass over the control, layer by layer.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import numba
 import numpy as np
 
 from continuum.arrays import Array
@@ -18,47 +17,73 @@ from continuum.penalties import counted
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import ReducedObjective
+from ..run.threads import go_through
 from .minimisers import affine_minimiser, degree_one, quadratic
 from .row_loops import box_step
 
-_WORTH_THREADS = 1_000_000
-"""Entries of a block above which layers are worked on in parallel."""
 
+class AffineSweeps:
+    """Where `closed_form` is not "local" and the velocity is affine in the control.
 
-def affine_step(
-    objective: ReducedObjective, control: Control
-) -> tuple[float, float, bool, Control]:
-    """(objective, gap, True, the minimiser of all Hamiltonians), exact where `closed_form` is not
-    "local".
+    The minimiser is written over the gradient, in the arrays of a control that is not needed any
+    more: after a few iterations no new memory is taken.
+    threads : of the sweeps and of the pass over the layers, which do not depend on each other
     """
-    problem, space, tau = objective.problem, objective.space, objective.problem.mesh.steps
-    bare = ReducedObjective(without_penalty(problem), objective.stepper)
-    value, gradient = bare.value_and_gradient(control)
-    strengths, rough = quadratic(problem), degree_one(problem)
-    if problem.penalty is not None:
-        value += problem.penalty.value(control)
-    found, gap = {}, 0.0
-    joined = set() if rough is None else set().union(*(counted(t, space) for t in rough.terms))
-    for block in space.trained:
-        admissible = problem.admissible
-        bounds = None if admissible is None else admissible.interval(block.name, space)
-        if bounds is not None and strengths[block.name] == 0.0 and block.name not in joined:
+
+    def __init__(self, problem: LearningProblem, objective: ReducedObjective) -> None:
+        self.problem, self.space, self.threads = problem, problem.space, objective.threads
+        self.objective = replace(objective, problem=without_penalty(problem))
+        self.strengths, self.rough = quadratic(problem), degree_one(problem)
+        terms = () if self.rough is None else self.rough.terms
+        joined = set().union(*(counted(term, self.space) for term in terms))
+        self.boxes: dict[str, tuple[tuple[float, float], tuple[Array, Array]]] = {}
+        """Bounds and factors of the weights of blocks whose minimiser is a vertex of a box."""
+        for block in self.space.trained:
+            bounds = None
+            if problem.admissible is not None:
+                bounds = problem.admissible.interval(block.name, self.space)
+            if bounds is None or self.strengths[block.name] or block.name in joined:
+                continue
             factors = _factors(np.broadcast_to(block.weights, block.shape))
             if factors is not None:
-                g = gradient[block.name]
-                gap += _box_pass(g, control[block.name], factors, bounds, tau)
-                found[block.name] = g  # the vertex by now
-    rest = [b for b in space.trained if b.name not in found]
-    if rest:
-        values = affine_minimiser(problem, gradient, control)
-        for block in rest:
-            x, y, lam = control[block.name], values[block.name], strengths[block.name]
-            density = block.weights * (gradient[block.name] * (x - y) + lam * (x * x - y * y))
-            gap += float(tau @ density.reshape(len(x), -1).sum(axis=1))
-            found[block.name] = y
-        if rough is not None:
-            gap += float(tau @ (rough.density(space, control) - rough.density(space, values)))
-    return value, max(gap, 0.0), True, Control(space, found, trusted=True)
+                self.boxes[block.name] = bounds, factors
+        self._controls: list[Control] = []
+
+    def look(self, control: Control, kept: Sequence[object]) -> tuple[float, float, Control]:
+        """(objective, gap, the minimiser of all Hamiltonians), exact.
+
+        kept : what must not be written over
+        """
+        problem, tau = self.problem, self.problem.mesh.steps
+        value, found = self.objective.value_and_gradient(control, out=self._spare(control, *kept))
+        if problem.penalty is not None:
+            value += problem.penalty.value(control)
+        rest = [b for b in self.space.trained if b.name not in self.boxes]
+        gap = 0.0
+        if rest:
+            values = affine_minimiser(problem, found, control)
+            for block in rest:
+                lam = self.strengths[block.name]
+                g, x, y = found[block.name], control[block.name], values[block.name]
+                density = block.weights * (g * (x - y) + lam * (x * x - y * y))
+                gap += float(tau @ density.reshape(len(x), -1).sum(axis=1))
+                g[...] = y
+            if self.rough is not None:
+                rough, space = self.rough, self.space
+                gap += float(tau @ (rough.density(space, control) - rough.density(space, values)))
+        for name, (bounds, factors) in self.boxes.items():
+            gap += float(tau @ vertices(found[name], control[name], factors, bounds, self.threads))
+        return value, max(gap, 0.0), found
+
+    def _spare(self, *kept: object) -> Control:
+        """A control of our own that is none of these."""
+        for control in self._controls:
+            if all(control is not other for other in kept):
+                return control
+        shapes = {b.name: self.space.shape(b) for b in self.space.trained}
+        blocks = {name: np.empty(shape) for name, shape in shapes.items()}
+        self._controls.append(Control(self.space, blocks, trusted=True))
+        return self._controls[-1]
 
 
 def without_penalty(problem: LearningProblem) -> LearningProblem:
@@ -79,20 +104,27 @@ def _factors(weights: Array) -> tuple[Array, Array] | None:
     )
 
 
-def _box_pass(
-    g: Array, x: Array, factors: tuple[Array, Array], bounds: tuple[float, float], tau: Array
-) -> float:
-    """g <- the vertices of the box against its signs, on all layers; returns the gap."""
+def vertices(
+    g: Array,
+    x: Array,
+    factors: tuple[Array, Array],
+    bounds: tuple[float, float],
+    threads: int = 1,
+) -> Array:
+    """g <- the vertices of the box against its signs, x where g = 0, on all layers; returns the
+    gaps (K,), sum row_i column_j g_ij (x - vertex)_ij: the same numbers for any number of threads.
+
+    g, x : (K, R, C), or (K, C)
+    factors : row (R,), column (C,)
+    """
     row, column = factors
-    shape = (len(g), len(row), len(column))
+    shape, gaps = (len(g), len(row), len(column)), np.empty(len(g))
     slopes, at = g.reshape(shape), x.reshape(shape)
 
-    def layer(k: int) -> float:
-        return float(tau[k]) * box_step(
-            slopes[k], at[k], row, column, bounds[0], bounds[1], slopes[k]
-        )
+    def run(layers: Array) -> Iterator[None]:
+        for k in layers.tolist():
+            gaps[k] = box_step(slopes[k], at[k], row, column, *bounds, slopes[k])
+            yield
 
-    if g.size < _WORTH_THREADS:
-        return sum(layer(k) for k in range(len(g)))
-    with ThreadPoolExecutor(numba.get_num_threads()) as pool:
-        return sum(pool.map(layer, range(len(g))))
+    go_through([run(part) for part in np.array_split(np.arange(len(g)), threads)], threads)
+    return gaps

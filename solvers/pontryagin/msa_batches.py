@@ -1,7 +1,7 @@
 """Successive approximation on batches of samples, for weights that take a few values."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def minibatch_run(
 ) -> Solution:
     """`iterations` batches from `start`; see Minibatch."""
     problem = objective.problem
-    bare = ReducedObjective(without_penalty(problem), objective.stepper)
+    bare = replace(objective, problem=without_penalty(problem))
     strengths, samples = quadratic(problem), problem.initial.shape[1]
     mean = {n: np.zeros_like(x) for n, x in start.items()}
     run = Run(start, lambda control: control, iterations, monitors)
