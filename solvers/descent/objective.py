@@ -2,7 +2,7 @@
 add to it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -39,6 +39,18 @@ class Objective(Protocol):
     def hvp(self, control: Control, direction: Control) -> Control:
         """The derivative of the gradient in a direction."""
         ...
+
+
+def hessian(objective: Objective, control: Control) -> Callable[[Control], Control]:
+    """d -> the Hessian at a control applied to d, for many d: an objective that has the method
+    `linearised` computes there once what does not depend on d.
+
+    raises SolveError, now or later, where the state does not stay finite
+    """
+    linearised = getattr(objective, "linearised", None)
+    if linearised is None:
+        return lambda direction: objective.hvp(control, direction)
+    return linearised(control).hvp
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from functools import cache
 from typing import ClassVar, TypeVar
@@ -20,7 +20,7 @@ from ..run.iteration import NotFinite, Run
 from ..run.monitors import Monitor
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
-from .objective import Composite, Objective, ProblemObjective
+from .objective import Composite, Objective, ProblemObjective, hessian
 from .vectors import Vectors
 
 OfProblem = TypeVar("OfProblem", bound=ProblemObjective)
@@ -178,19 +178,26 @@ class Descent(Run[Array]):
         smooth = self.smooth(control)
         return self._seen(smooth + self.problem.extra(control)) if smooth < np.inf else np.inf
 
-    def product(self, x: Array, direction: Array) -> Array:
-        """The Hessian at x applied to a direction.  Raises NotFinite where it is not finite or
-        cannot be computed.
+    def hessian(self, x: Array) -> Callable[[Array], Array]:
+        """v -> the Hessian at x applied to v, for many v.  Raises NotFinite, now or later, where it
+        is not finite or cannot be computed.
         """
-        self.evaluations += 1
-        at, along = self.space.views(x), self.space.views(direction)
         try:
-            found = self.space.join(self.problem.objective.hvp(at, along))
+            bent = hessian(self.problem.objective, self.space.views(x))
         except SolveError as error:
             raise NotFinite(str(error)) from error
-        if not self.vectors.finite(found):
-            raise NotFinite("the Hessian-vector product has entries that are infinite or NaN")
-        return found
+
+        def product(v: Array) -> Array:
+            self.evaluations += 1
+            try:
+                found = self.space.join(bent(self.space.views(v)))
+            except SolveError as error:
+                raise NotFinite(str(error)) from error
+            if not self.vectors.finite(found):
+                raise NotFinite("the Hessian-vector product has entries that are infinite or NaN")
+            return found
+
+        return product
 
     def residual(self, x: Array, gradient: Array) -> float:
         """|prox(x - g) - x|; |g| where there is neither penalty nor set."""

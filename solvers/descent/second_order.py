@@ -148,6 +148,8 @@ class _Bridge:
         self.run, self.status, self.rejected = run, Status.LINE_SEARCH_FAILED, 0
         self.tried: tuple[Array, float, Array, Array] | None = None
         self.kept: tuple[Array, float, Array, Array] | None = None
+        self.bent: tuple[Array, Callable[[Array], Array]] | None = None
+        """Where the Hessian was asked for last, in these coordinates, and what applies it."""
 
     def coordinates(self, vector: Array) -> Array:
         """Those of a vector of coefficients."""
@@ -158,10 +160,13 @@ class _Bridge:
         return self.run.space.join(self.run.space.unflatten(x))
 
     def product(self, x: Array, direction: Array) -> Array:
-        """The Hessian at x applied to a direction."""
-        return self.coordinates(
-            self.run.product(self.coefficients(x), self.coefficients(direction))
-        )
+        """The Hessian at x applied to a direction; states and costates at x are kept until it is
+        asked for at another x.
+        """
+        if self.bent is None or not np.array_equal(self.bent[0], x):
+            self.bent = None  # one at a time is held
+            self.bent = x.copy(), self.run.hessian(self.coefficients(x))
+        return self.coordinates(self.bent[1](self.coefficients(direction)))
 
     def _known(self, x: Array) -> tuple[Array, float, Array, Array]:
         value, gradient = self.run.evaluate(self.run.space.unflatten(x))

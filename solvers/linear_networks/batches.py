@@ -10,6 +10,7 @@ from continuum.checks import check_array, check_count
 from continuum.controls import Control, ControlSpace
 
 from ..adjoint.discretize import ReducedObjective
+from ..adjoint.linearised import Linearised
 
 
 def whitened_batches(inputs: Array, targets: Array, size: int) -> tuple[Array, Array]:
@@ -100,3 +101,7 @@ class Grouped:
     def hvp(self, control: Control, direction: Control) -> Control:
         """The derivative of the gradient in a direction."""
         return self.objective.hvp(control, direction)
+
+    def linearised(self, control: Control) -> Linearised:
+        """J at one control, for products in many directions."""
+        return self.objective.linearised(control)

@@ -17,7 +17,7 @@ from continuum.checks import check_array, check_positive, check_rng
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
-from ..descent.objective import Composite, Objective
+from ..descent.objective import Composite, Objective, hessian
 from ..descent.run import composite
 from ..run.solution import SolveError
 from .problems import covariance_root
@@ -64,7 +64,7 @@ class _Symmetric:
                 y = np.ravel(self.product(x))
                 size = float(np.linalg.norm(y))
         except SolveError as error:
-            raise ValueError(f"there is no Hessian at this control: {error}") from None
+            raise _no_hessian(error) from None
         if not np.isfinite(size):
             raise ValueError(
                 "the Hessian at this control has entries that are infinite or NaN, or too large to "
@@ -119,9 +119,16 @@ class _Symmetric:
 def _hessian(objective: Objective, control: Control) -> _Symmetric:
     """The Hessian at a control in flat coordinates, whose Euclidean product is the space's."""
     space = objective.space
-    return _Symmetric(
-        lambda x: space.flatten(objective.hvp(control, space.unflatten(x))), space.size
-    )
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            product = hessian(objective, control)
+    except SolveError as error:
+        raise _no_hessian(error) from None
+    return _Symmetric(lambda x: space.flatten(product(space.unflatten(x))), space.size)
+
+
+def _no_hessian(error: SolveError) -> ValueError:
+    return ValueError(f"there is no Hessian at this control: {error}")
 
 
 def sharpness(

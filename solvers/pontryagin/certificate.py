@@ -371,10 +371,12 @@ def _curvature(
     if size == 0:
         return None, "every unknown is at a bound"
 
+    here = objective.linearised(control)
+
     def product(x: Array) -> Array:
         full = np.zeros(space.size)
         full[free] = np.ravel(x)
-        return space.flatten(objective.hvp(control, space.unflatten(full)))[free]
+        return space.flatten(here.hvp(space.unflatten(full)))[free]
 
     try:
         found, largest, defect = _lowest(product, size, count, rng)
