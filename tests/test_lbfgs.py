@@ -350,7 +350,7 @@ def test_the_control_goes_back_to_where_it_was():
 
 def test_iterations_make_no_long_arrays():
     """Once the memory is full; the objective writes its gradient where it is told."""
-    size, peaks = 100_000, []
+    size, peaks = 200_000, []
     scale = np.linspace(1.0, 50.0, size)
 
     class Diagonal:

@@ -182,7 +182,8 @@ class Bounds:
             room = np.where(ahead > 0.0, high, low) - x[where]
             moving = (ahead != 0.0) & np.isfinite(room)
             if np.any(moving):
-                longest = min(longest, float(np.min(room[moving] / ahead[moving])))
+                with np.errstate(over="ignore"):
+                    longest = min(longest, float(np.min(room[moving] / ahead[moving])))
         return max(longest, 1.0)
 
     def _pieces(self) -> Iterator[tuple[slice, float, float]]:
