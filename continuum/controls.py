@@ -309,8 +309,6 @@ class ControlSpace:
         """The control with these flat coordinates.  Raises ValueError for a wrong length or a
         weight of zero.
         """
-        if vector.shape != (self.size,):
-            raise ValueError(f"vector has shape {tuple(vector.shape)}, expected ({self.size},)")
         self.check_weights()
         blocks = {}
         for name, piece in self.views(vector).items():
@@ -437,20 +435,13 @@ class ControlSpace:
             if name in total:
                 self.axes[name].scatter(total[name], layer, theta, c, factor)
 
-    def riesz(
-        self, total: Mapping[str, Array], further: Mapping[str, Array] | None = None
-    ) -> "Control":
-        """The gradient, in the product of the space, of what was collected in `total`, in the same
-        arrays.
+    def riesz(self, total: Mapping[str, Array]) -> "Control":
+        """The gradient, in the product of the space, of what `total` holds, in the same arrays.
 
         Networks and readouts give cotangents that represent them in the block's weights already;
         what is left is the Gram matrix in time.
-        further : gradients, by block, that are added to it: those of a penalty
         """
-        found = {n: self.axes[n].riesz(c) for n, c in total.items()}
-        for name, x in (further or {}).items():
-            found[name] += x
-        return Control(self, found, trusted=True)
+        return Control(self, {n: self.axes[n].riesz(c) for n, c in total.items()}, trusted=True)
 
     def local_time(self, layer: Index, t: Real) -> Real:
         """theta with t = t_layer + theta tau_layer; (L,) for L layers and times."""

@@ -102,8 +102,10 @@ class _Backward:
                 _, bars = network.vjp(state(s), self.control.at_layer(layer, at), at, costate(s))
                 space.scatter(total, layer, at, bars, weight * h)
                 space.scatter(total, layer, at, self._running(layer, at, state(s))[1], weight * h)
-        penalty = problem.penalty
-        return space.riesz(total, None if penalty is None else penalty.gradient(self.control))
+        gradient = space.riesz(total)
+        if problem.penalty is not None:
+            problem.penalty.add_to(self.control, gradient)
+        return gradient
 
     def _step(self, layer: int, t: float, h: float, state: "_Cubic", p: Array) -> Array:
         """p at t from p at t + h, in the time s = t + h - t' that runs backwards."""

@@ -560,10 +560,11 @@ class ReducedObjective:
 
     def _product(self, control: Control, direction: Control, total: dict[str, Array]) -> Control:
         """The Hessian-vector product from the derivatives of the cotangents."""
-        total, penalty = {n: like(x, control[n]) for n, x in total.items()}, self.penalty
-        if penalty is None:
-            return self.space.riesz(total)
-        return self.space.riesz(total, penalty.hvp(control, _beside(control, direction)))
+        product = self.space.riesz({n: like(x, control[n]) for n, x in total.items()})
+        if self.penalty is not None:
+            for name, x in self.penalty.hvp(control, _beside(control, direction)).items():
+                product[name][...] += x
+        return product
 
     def _along(self, control: Control, stage: int) -> Control:
         """A control as the stage reads it."""
