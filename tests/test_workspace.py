@@ -192,11 +192,11 @@ def test_copies_and_pickles_are_without_the_memory(rng):
 
 
 def test_pages_are_touched_once(rng):
-    """A gradient of 13 MB and a tape of 6 MB, without a fresh page in the calls after the first."""
+    """A gradient of 13 MB and a tape of 41 MB, which every system gives back when it is freed."""
     resource = pytest.importorskip("resource")
     network = WidthDepth(trapezoid(Interval(0, 1), 128), tanh)
-    x = rng.standard_normal((2, 128, 32))
-    objective = discretize(LearningProblem(network, *x, TimeMesh(1.0, 100)))
+    x = rng.standard_normal((2, 128, 100))
+    objective = discretize(LearningProblem(network, *x, TimeMesh(1.0, 100)), Heun())
     control, out = objective.space.random(rng), objective.space.zeros()
 
     def faults(calls):
@@ -206,8 +206,8 @@ def test_pages_are_touched_once(rng):
             objective.value(control)
         return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / calls
 
-    faults(3)
-    assert faults(5) < 5
+    faults(2)
+    assert faults(3) < 5
 
 
 def test_bad_input(rng):
