@@ -319,7 +319,7 @@ def test_derivatives_on_accepted_steps_are_the_generic_ones(
         advance = GenericAdvance(network, control, stepper, steps)
         return steps, advance(initial, 0, len(steps), keep)[2], stepper
 
-    monkeypatch.setattr("solvers.adjoint.discretize.adaptive_steps", these)
+    monkeypatch.setattr("solvers.adjoint.objective.adaptive_steps", these)
     generic = derivatives(objective)
     for ours, theirs in zip(compiled[:2], generic[:2], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-13 * np.abs(theirs).max())
