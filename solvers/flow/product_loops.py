@@ -81,17 +81,23 @@ def dense(m, n, k, alpha, left, turned_left, right, turned_right, beta, out):
 
 
 @compiled
-def _dense_back(rows, columns, matrix, x, samples, room, out):
-    """out <- matrix^T x, by way of out^T = x^T matrix, which is put into `room`: OpenBLAS takes 1.2
-    (256 x 64) to 1.6 times as long (1024 x 64) for the product with the transpose itself.
+def _multiply_large(matrix, transposed, x, samples, room, out):
+    """`multiply` by BLAS, with the transpose of a wide matrix by way of out^T = x^T matrix, put
+    into `room`: OpenBLAS takes 1.2 (256 x 64) to 1.6 times as long (1024 x 64) for the other.
     """
-    turned = room[: columns * samples]
-    dense(samples, columns, rows, 1.0, x, True, matrix, False, 0.0, turned)
+    (rows, columns), flat = matrix.shape, matrix.reshape(-1)
+    if not transposed:
+        dense(rows, samples, columns, 1.0, flat, False, x, False, 0.0, out)
+        return
+    if columns < WIDE or 2 * samples > columns or room.size < out.size:
+        dense(columns, samples, rows, 1.0, flat, True, x, False, 0.0, out)
+        return
+    dense(samples, columns, rows, 1.0, x, True, flat, False, 0.0, room)
     for first in range(0, columns, _TILE):
         for start in range(0, samples, _TILE):
             for z in range(first, min(first + _TILE, columns)):
                 for m in range(start, min(start + _TILE, samples)):
-                    out[z * samples + m] = turned[m * columns + z]
+                    out[z * samples + m] = room[m * columns + z]
 
 
 @summing
@@ -117,13 +123,7 @@ def multiply(matrix, transposed, x, samples, room, out):
             for z in range(columns):
                 out[z] += factor * row[z]
     elif rows * columns * samples > MOST_LOOPED:
-        flat = matrix.reshape(-1)
-        if not transposed:
-            dense(rows, samples, columns, 1.0, flat, False, x, False, 0.0, out)
-        elif columns >= WIDE and 2 * samples <= columns and room.size >= out.size:
-            _dense_back(rows, columns, flat, x, samples, room, out)
-        else:
-            dense(columns, samples, rows, 1.0, flat, True, x, False, 0.0, out)
+        _multiply_large(matrix, transposed, x, samples, room, out)
     elif not transposed:
         for y in range(rows):
             target = out[y * samples : (y + 1) * samples]
