@@ -5,10 +5,11 @@ adjoint.
     J = 1/M sum_m 1/2 |f_K - target|^2, 100 layers
 
 One sample with tanh, where the new kernels have two rows each and are formed once, at the end; and
-64 samples with the identity, where the minimiser is the sign of the gradient.  Runs start from the
-zero control, whose kernels have equal rows too; the first look at it, a forward and an adjoint
-sweep, is counted with the iterations.  A "forward" is `integrate` by Euler with a control whose
-kernels have been formed.
+64 samples with the identity, where the minimiser is the sign of the gradient; of that, the
+maximisation over layers alone too, once the gradient is there, by one thread and by two.  Runs
+start from the zero control, whose kernels have equal rows too; the first look at it, a forward and
+an adjoint sweep, is counted with the iterations.  A "forward" is `integrate` by Euler with a
+control whose kernels have been formed.
 """
 
 import _harness  # isort: split
@@ -30,7 +31,8 @@ from continuum import (
     identity,
     tanh,
 )
-from solvers import Euler, integrate, successive_approximation
+from solvers import Euler, discretize, integrate, successive_approximation
+from solvers.pontryagin.msa_affine import vertices
 
 LAYERS, ITERATIONS = 100, 40
 
@@ -78,9 +80,37 @@ def rows_of(activation: Activation, units: int, samples: int) -> list[_harness.R
     return [_harness.compare(iterations, forwards, 1 / 3.4), _harness.own(forwards)]
 
 
+def layers_alone(activation: Activation, units: int, samples: int) -> list[_harness.Row]:
+    """The pass that takes the gradient to the vertices of the box, in its place."""
+    data = Data(activation, units, samples)
+    gradient = discretize(data.problem).gradient(data.control)["kernel"]
+    row, column = np.full(units, 1.0 / units), np.full(units, 1.0)
+    found, at = np.empty_like(gradient), data.control["kernel"]
+
+    def make(threads: int) -> Callable[[], object]:
+        def run() -> None:
+            vertices(found, at, (row, column), (-1.0, 1.0), threads)
+
+        def shared() -> None:
+            with _harness.all_cores():
+                run()
+
+        return run if threads == 1 else shared
+
+    found[...] = gradient  # the pass takes as long whatever the signs are
+    case = f"{activation} {units} x {samples}, K = {LAYERS}"
+    cases = [
+        _harness.Case(f"maximisation over layers, {words}", case, partial(make, threads))
+        for threads, words in ((1, "one thread"), (2, "two threads"))
+    ]
+    _harness.measure(cases)
+    return [_harness.own(cases[0]), _harness.compare(cases[1], cases[0])]
+
+
 def main(json_path: Path) -> None:
     """Runs all; the file gets the rows."""
     rows = rows_of(tanh, 128, 1) + rows_of(tanh, 512, 1) + rows_of(identity, 256, 64)
+    rows += layers_alone(identity, 256, 64)
     _harness.write(
         rows, json_path, "Successive approximation, exact minimisers, box, dense kernel, float64"
     )

@@ -71,6 +71,12 @@ summing = numba.njit(error_model="numpy", forceinline=True, fastmath={"contract"
 """For sums whose order is free, so that they run in vectors."""
 
 
+@inlined
+def like_in(x, value):
+    """The value as a number of the type of x, an array: products with entries of x stay in it."""
+    return x.dtype.type(value)
+
+
 @intrinsic
 def _borrowed(context, value):
     """The same array, or tuple of arrays, without a count of references, which costs more than
@@ -110,27 +116,28 @@ def _normal(s):
 @numba.njit(error_model="numpy", forceinline=True)
 def activate_row(code, parameter, s):
     """s <- sigma(s), in place, for a contiguous row s and the activation with this code."""
+    parameter, zero = like_in(s, parameter), like_in(s, 0.0)
     if code == TANH:
         for m in range(s.size):
             s[m] = tanh(s[m])
     elif code == RELU:
         for m in range(s.size):
-            s[m] = 0.0 if s[m] <= 0.0 else s[m]
+            s[m] = zero if s[m] <= zero else s[m]
     elif code == SIGMOID:
         for m in range(s.size):
             s[m] = sigmoid(s[m])
     elif code == LEAKY_RELU:
         for m in range(s.size):
-            s[m] = parameter * s[m] if s[m] <= 0.0 else s[m]
+            s[m] = parameter * s[m] if s[m] <= zero else s[m]
     elif code == ELU:
         for m in range(s.size):
-            s[m] = parameter * math.expm1(s[m]) if s[m] <= 0.0 else s[m]
+            s[m] = parameter * math.expm1(s[m]) if s[m] <= zero else s[m]
     elif code == ARCTAN:
         for m in range(s.size):
             s[m] = math.atan(s[m])
     elif code == SOFTPLUS:
         for m in range(s.size):
-            s[m] = (0.0 if s[m] <= 0.0 else s[m]) + math.log1p(math.exp(-abs(s[m])))
+            s[m] = (zero if s[m] <= zero else s[m]) + math.log1p(math.exp(-abs(s[m])))
     elif code == GELU:
         for m in range(s.size):
             s[m] = s[m] * _normal(s[m])[0] if not s[m] < -40.0 else 0.0
@@ -144,21 +151,22 @@ def slope_row(code, parameter, at, r):
 
     From k: 1 - k^2 (tanh), 1, [k > 0], k (1 - k) (sigmoid).
     """
+    parameter, zero, one = like_in(r, parameter), like_in(r, 0.0), like_in(r, 1.0)
     if code == TANH:
         for m in range(r.size):
-            r[m] *= (1.0 - at[m]) * (1.0 + at[m])
+            r[m] *= (one - at[m]) * (one + at[m])
     elif code == RELU or code == LEAKY_RELU:
         for m in range(r.size):
-            r[m] *= 1.0 if at[m] > 0.0 else parameter
+            r[m] *= one if at[m] > zero else parameter
     elif code == SIGMOID:
         for m in range(r.size):
-            r[m] *= at[m] * (1.0 - at[m])
+            r[m] *= at[m] * (one - at[m])
     elif code == ELU:
         for m in range(r.size):
-            r[m] *= parameter * math.exp(at[m]) if at[m] <= 0.0 else 1.0
+            r[m] *= parameter * math.exp(at[m]) if at[m] <= zero else one
     elif code == ARCTAN:
         for m in range(r.size):
-            r[m] *= 1.0 / (1.0 + at[m] * at[m])
+            r[m] *= one / (one + at[m] * at[m])
     elif code == SOFTPLUS:
         for m in range(r.size):
             r[m] *= sigmoid(at[m])

@@ -318,9 +318,7 @@ class ControlSpace:
         return Control(self, blocks, trusted=True)
 
     def check_weights(self) -> None:
-        """Raises ValueError for a trained block with a weight of zero: no gradient moves that
-        entry.
-        """
+        """Raises ValueError for a trained block with a weight of zero, which no gradient moves."""
         for block in self.trained:
             if not np.all(self._roots[block.name] > 0):
                 raise ValueError(
@@ -385,14 +383,10 @@ class ControlSpace:
     @cached_property
     def measures(self) -> Mapping[str, Measure]:
         """The product of each trained block, as loops on vectors of coefficients want it."""
-        found = {}
-        for b, (start, _) in zip(self.trained, self._places, strict=True):
-            whole = b.weights.size == 1 or b.weights.shape == b.shape
-            entries = b.weights if whole else np.broadcast_to(b.weights, b.shape)
-            found[b.name] = Measure(
-                start, *self.axes[b.name].gram, np.ravel(entries), prod(b.shape)
-            )
-        return found
+        return {
+            b.name: Measure.of(start, self.axes[b.name].gram, b.weights, b.shape)
+            for b, (start, _) in zip(self.trained, self._places, strict=True)
+        }
 
     @cached_property
     def _roots(self) -> Mapping[str, Array]:

@@ -12,7 +12,7 @@ NumPy, wherever it names them.
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -35,84 +35,117 @@ _options: Any = {
 }
 _inlined = numba.njit(**_options)
 
-_LOG2E = 1.4426950408889634
-_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
-_BIAS = 1023  # of the exponent of a double, whose bits stand above 52 others
-_ROUND = 1.5 * 2.0**52 + 2 * _BIAS  # adding it rounds a double y to an integer n: the last bits of
-# the sum are those of n + 2 * _BIAS
 
+class _Format(NamedTuple):
+    """Numbers of a floating-point format of IEEE 754, all of them of that format.
 
-@intrinsic
-def _as_bits(context, double):
-    def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], llvm.IntType(64))
-
-    return types.uint64(types.float64), generate
-
-
-@intrinsic
-def _as_double(context, bits):
-    def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], llvm.DoubleType())
-
-    return types.float64(types.uint64), generate
-
-
-@_inlined
-def _power_of_two(biased):
-    """2^(biased - _BIAS), of an integer whose last 12 bits are 1, ..., 2 _BIAS."""
-    return _as_double(np.uint64(biased) << np.uint64(52))  # type: ignore[call-arg]
-
-
-@_inlined
-def _exp_parts(y):
-    """(m, c, r) with exp(y) = 2^n (c + r) / (c - r), |n| <= 1076, m the bits of n + 2 _BIAS.
-
-    |r| <= ln2 / 2, and exp(r) = (c + r) / (c - r) for c = r coth(r / 2), a series in r^2.
+    digits : of the mantissa, without the first
+    high, low : ln 2, high so short that n high is exact
+    least, most : exp is 0 below and infinite above
+    regular : 2^n is no subnormal number for n >= regular / ln 2
     """
-    rounded = y * _LOG2E + _ROUND
-    n = rounded - _ROUND
-    r = (y - n * _LN2_HIGH) - n * _LN2_LOW
-    x = r * r
-    c = -691.0 / 653837184000.0
-    c = c * x + 1.0 / 23950080.0
-    c = c * x - 1.0 / 604800.0
-    c = c * x + 1.0 / 15120.0
-    c = c * x - 1.0 / 360.0
-    c = c * x + 1.0 / 6.0
-    c = c * x + 2.0
-    return _as_bits(rounded), c, r  # type: ignore[call-arg]
+
+    kind: types.Float
+    bits: types.Integer
+    pattern: llvm.Type
+    number: Callable[[float], float]
+    integer: Callable[[int], int]
+    digits: int
+    bias: int
+    high: float
+    low: float
+    least: float
+    most: float
+    regular: float
 
 
-@_inlined
-def _exp(s):
-    """exp(s) = 2^n (1 + 2 r / (c - r)), 2^n in two factors, which may be too small for one."""
-    y = -746.0 if s < -746.0 else s
-    y = 710.0 if y > 710.0 else y
-    m, c, r = _exp_parts(y)  # type: ignore[misc]
-    half = m >> np.uint64(1)
-    v = 1.0 + (r + r) / (c - r)
-    return (v * _power_of_two(half)) * _power_of_two(m - half)
+_DOUBLE = _Format(
+    *(types.float64, types.uint64, llvm.DoubleType(), np.float64, np.uint64, 52, 1023),
+    *(6.93147180369123816490e-01, 1.90821492927058770002e-10, -746.0, 710.0, -708.0),
+)
+_SINGLE = _Format(
+    *(types.float32, types.uint32, llvm.FloatType(), np.float32, np.uint32, 23, 127),
+    *(0.693359375, -2.12194440054690583e-4, -104.0, 89.0, -87.3),
+)
 
 
-@_inlined
-def _tanh(s):
-    """(1 - e) / (1 + e), e = exp(-2|s|), with the sign of s."""
-    y = -2.0 * abs(s)
-    m, c, r = _exp_parts(-708.0 if y < -708.0 else y)  # type: ignore[misc]
-    power = _power_of_two(m - np.uint64(_BIAS))
-    less, more = 1.0 - power, 1.0 + power
-    return math.copysign((less * c - more * r) / (more * c - less * r), s)
+def _functions(form: _Format) -> tuple[Callable[..., float], ...]:
+    """exp, tanh and sigmoid of numbers of this format."""
+    number, integer, kind, bits = form.number, form.integer, form.kind, form.bits
+    log2e, high, low = number(1.4426950408889634), number(form.high), number(form.low)
+    digits, bias, single = integer(form.digits), integer(form.bias), integer(1)
+    # adding this rounds y to an integer n: the last bits of the sum are those of n + 2 bias
+    rounding = number(1.5 * 2.0**form.digits + 2 * form.bias)
+    least, most, regular = number(form.least), number(form.most), number(form.regular)
+    zero, one, two = number(0.0), number(1.0), number(2.0)
+    series = [-691 / 653837184000, 1 / 23950080, -1 / 604800, 1 / 15120, -1 / 360, 1 / 6]
+    c7, c6, c5, c4, c3, c2 = (number(x) for x in series)
+
+    @intrinsic
+    def as_bits(context, x):
+        def generate(context, builder, signature, arguments):
+            return builder.bitcast(arguments[0], llvm.IntType(bits.bitwidth))
+
+        return bits(kind), generate
+
+    @intrinsic
+    def as_number(context, x):
+        def generate(context, builder, signature, arguments):
+            return builder.bitcast(arguments[0], form.pattern)
+
+        return kind(bits), generate
+
+    @_inlined
+    def power_of_two(biased):
+        """2^(biased - bias), of an integer whose last bits are 1, ..., 2 bias."""
+        return as_number(integer(biased) << digits)  # type: ignore[call-arg]
+
+    @_inlined
+    def parts(y):
+        """(m, c, r) with exp(y) = 2^n (c + r) / (c - r), m the bits of n + 2 bias.
+
+        |r| <= ln2 / 2, and exp(r) = (c + r) / (c - r) for c = r coth(r / 2), a series in r^2.
+        """
+        rounded = y * log2e + rounding
+        n = rounded - rounding
+        r = (y - n * high) - n * low
+        x = r * r
+        c = ((((c7 * x + c6) * x + c5) * x + c4) * x + c3) * x + c2
+        return as_bits(rounded), c * x + two, r  # type: ignore[call-arg]
+
+    @_inlined
+    def exp(s):
+        """2^n (1 + 2 r / (c - r)), 2^n in two factors, which may be too small for one."""
+        y = least if s < least else s
+        y = most if y > most else y
+        m, c, r = parts(y)  # type: ignore[misc]
+        half = m >> single
+        v = one + (r + r) / (c - r)
+        return (v * power_of_two(half)) * power_of_two(m - half)
+
+    @_inlined
+    def tanh(s):
+        """(1 - e) / (1 + e), e = exp(-2|s|), with the sign of s."""
+        y = -two * abs(s)
+        m, c, r = parts(regular if y < regular else y)  # type: ignore[misc]
+        power = power_of_two(m - bias)
+        less, more = one - power, one + power
+        return math.copysign((less * c - more * r) / (more * c - less * r), s)
+
+    @_inlined
+    def sigmoid(s):
+        """1 / (1 + e) for s > 0, e / (1 + e) for s <= 0, with e = exp(-|s|)."""
+        y = -abs(s)
+        m, c, r = parts(regular if y < regular else y)  # type: ignore[misc]
+        small, large = power_of_two(m - bias) * (c + r), c - r
+        small = zero if s < regular else small
+        return (large if s > zero else small) / (large + small)
+
+    return exp, tanh, sigmoid
 
 
-@_inlined
-def _sigmoid(s):
-    """1 / (1 + e) for s > 0, e / (1 + e) for s <= 0, with e = exp(-|s|)."""
-    y = -abs(s)
-    m, c, r = _exp_parts(-708.0 if y < -708.0 else y)  # type: ignore[misc]
-    small, large = _power_of_two(m - np.uint64(_BIAS)) * (c + r), c - r
-    small = 0.0 if s < -708.0 else small
-    return (large if s > 0.0 else small) / (large + small)
+_exp, _tanh, _sigmoid = _functions(_DOUBLE)
+_exp_single, _tanh_single, _sigmoid_single = _functions(_SINGLE)
 
 
 def exp(s: float) -> float:
@@ -135,17 +168,21 @@ _REAL = (types.Float, types.Integer, types.Boolean)
 
 @overload(exp, jit_options=_options)
 def _exp_of_any(s):
+    if s == types.float32:
+        return lambda s: _exp_single(s)
     return (lambda s: _exp(float(s))) if isinstance(s, _REAL) else lambda s: np.exp(s)
 
 
 @overload(tanh, jit_options=_options)
 def _tanh_of_any(s):
+    if s == types.float32:
+        return lambda s: _tanh_single(s)
     return (lambda s: _tanh(float(s))) if isinstance(s, _REAL) else lambda s: np.tanh(s)
 
 
 @overload(sigmoid, jit_options=_options)
 def _sigmoid_of_any(s):
-    return lambda s: _sigmoid(s)
+    return (lambda s: _sigmoid_single(s)) if s == types.float32 else lambda s: _sigmoid(s)
 
 
 _OWN = ((math.exp, exp), (np.exp, exp), (math.tanh, tanh), (np.tanh, tanh))

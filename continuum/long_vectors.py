@@ -10,6 +10,7 @@ G the Gram matrix in time, which is diagonal or tridiagonal, and w the weights o
 is stored are the two diagonals of G and w, not one weight for each number.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -37,6 +38,17 @@ class Measure(NamedTuple):
     beside: Array
     entries: Array
     size: int
+
+    @staticmethod
+    def of(
+        start: int, gram: tuple[Array, Array], weights: Array, shape: tuple[int, ...]
+    ) -> "Measure":
+        """That of a block whose entries have this shape at each time; the weights are copied only
+        where they must be spread out.
+        """
+        if weights.size != 1 and weights.shape != shape:
+            weights = np.broadcast_to(weights, shape)
+        return Measure(start, *gram, np.ravel(weights), math.prod(shape))
 
     @property
     def where(self) -> slice:

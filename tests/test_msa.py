@@ -485,3 +485,45 @@ def test_problems_it_cannot_take(rng):
     one = LearningProblem(network, np.ones((3, 1)), np.ones((3, 1)), space, penalty=Tikhonov(1.0))
     with pytest.raises(ValueError, match="bias, weight cannot be chosen at every time"):
         successive_approximation(one)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_results_do_not_depend_on_threads(rng, threads):
+    """Nor do iterates that a monitor has seen change when their memory is used again."""
+    network = WidthDepth(gauss_legendre(Interval(0, 1), 5), identity)
+    initial, target = rng.standard_normal((2, 5, 7))
+    bounds = Box(bias=(-1, 1), kernel=(-1, 1))
+    problem = LearningProblem(network, initial, target, TimeMesh(1.0, 4), admissible=bounds)
+    start = bounds.project(problem.space.random(rng))
+    found = []
+    for count in (1, threads):
+        seen = []
+        solution = successive_approximation(
+            problem,
+            initial=start,
+            threads=count,
+            max_iterations=12,
+            gtol=1e-300,
+            monitors=[Monitor(lambda s, seen=seen: bool(seen.append(s)), EverySteps(1))],
+            raise_on_failure=False,
+        )
+        found.append((solution, seen))
+    (one, first), (other, second) = found
+    for name in one.control:
+        np.testing.assert_array_equal(one.control[name], other.control[name])
+    np.testing.assert_array_equal(one.history["gap"], other.history["gap"])
+    for x, y, value in zip(first, second, one.history["objective"], strict=True):
+        np.testing.assert_array_equal(x.state, y.state)
+        assert discretize(problem).value(problem.space.unflatten(x.state)) == pytest.approx(
+            value, rel=1e-13
+        )
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5])
+def test_threads_that_are_none_are_named(rng, threads):
+    network = WidthDepth(gauss_legendre(Interval(0, 1), 3), identity)
+    initial, target = rng.standard_normal((2, 3, 2))
+    bounds = Box(bias=(-1, 1), kernel=(-1, 1))
+    problem = LearningProblem(network, initial, target, TimeMesh(1.0, 2), admissible=bounds)
+    with pytest.raises((TypeError, ValueError), match="threads"):
+        successive_approximation(problem, threads=threads)

@@ -41,10 +41,12 @@ class InOrder:
     """Cotangents of groups of blocks, added one group after the other to those of the first, which
     are `total` itself.
 
-    spares : where the memory of a group comes from, and goes when it was added
+    spares : where the memory of a group comes from, and goes when it was added; where that is of
+        another dtype than `total`, the first group has its own too
     """
 
     def __init__(self, total: dict[str, Array], spares: Spares) -> None:
+        self._apart = spares.dtype != "float64"
         self._total, self._spares = total, spares
         self._lock, self._next = Lock(), 0
         self._waiting: dict[int, tuple[Mapping[str, Array], Workspace]] = {}
@@ -52,7 +54,7 @@ class InOrder:
     def begin(self, group: int) -> tuple[dict[str, Array], Workspace]:
         """Where a group collects, not filled, and the memory it may use."""
         work = self._spares.take()
-        if group == 0:
+        if group == 0 and not self._apart:
             return self._total, work
         return {n: work.array(f"bar of {n}", *x.shape) for n, x in self._total.items()}, work
 
@@ -62,8 +64,10 @@ class InOrder:
             self._waiting[group] = bars, work
             while self._next in self._waiting:
                 bars, work = self._waiting.pop(self._next)
-                if self._next > 0:
-                    for name, x in self._total.items():
+                for name, x in self._total.items():
+                    if self._next > 0:
                         x += bars[name]
+                    elif self._apart:
+                        x[...] = bars[name]
                 self._spares.give(work)
                 self._next += 1

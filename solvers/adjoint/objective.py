@@ -8,6 +8,7 @@ the tolerance of `stepper.newton`, so that the gradient is exact for it.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Literal
@@ -21,7 +22,7 @@ from continuum.networks import Chain
 from continuum.penalties import Penalty
 from continuum.problem import LearningProblem
 
-from ..flow.advance import Steps
+from ..flow.advance import Steps, only_compiled
 from ..flow.lowering import lower
 from ..flow.program import Loop
 from ..flow.samples import blocks, groups
@@ -47,6 +48,7 @@ from .tape import (
 )
 
 RunningOn = Literal["layers", "steps"]
+DTYPES = ("float64", "float32")
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,20 +93,24 @@ class ReducedObjective:
     running_on: RunningOn = "layers"
     memory: int | None = None
     threads: int = 1
+    dtype: str = "float64"
 
     def __post_init__(self) -> None:
         check_name("running_on", self.running_on, ("layers", "steps"))
+        check_name("dtype", self.dtype, DTYPES)
         if not isinstance(self.stepper, RungeKutta | ImplicitRungeKutta | Auto):
             raise TypeError(
                 "stepper must be a Runge-Kutta method, explicit or implicit: only of these the "
                 "adjoint is known; "
                 f"got {self.stepper!r}"
             )
+        if self.dtype != "float64" and not self._looped:
+            raise TypeError(only_compiled(self.dtype))
         store(self, check_count, "steps_per_layer", "threads")
         if self.memory is not None:
             store(self, check_count, "memory")
-            if not self.stepper.adaptive:
-                self._plan(self.problem.mesh.layers * self.steps_per_layer, None)
+            if not self.stepper.adaptive and len(self._blocks) == 1:
+                self._plan(len(self._equal[0]), None)
 
     @property
     def space(self) -> ControlSpace:
@@ -125,9 +131,12 @@ class ReducedObjective:
         self, indices: Sequence[int] | Array, rng: np.random.Generator | None = None
     ) -> "ReducedObjective":
         """The objective on some of the samples; nothing is drawn from `rng`."""
-        some = replace(self, problem=self.problem.batch(indices))
-        some.__dict__["_spares"] = self._spares
-        return some
+        return replace(self, problem=self.problem.batch(indices)).sharing(self._spares)
+
+    def sharing(self, spares: Spares) -> "ReducedObjective":
+        """Itself, which from now on takes its memory there, as others do that are used in turn."""
+        object.__setattr__(self, "_spares", spares)
+        return self
 
     def value(self, control: Control) -> float:
         """J(control); infinite if the state does not stay finite, or an implicit step has no
@@ -147,15 +156,17 @@ class ReducedObjective:
 
         def run(n: int, block: ReducedObjective) -> Iterator[None]:
             with self._spares.one() as work:
-                costs[n] = block._cost(control, work)
+                costs[n] = block._cost(control, work, rounded)
             yield
 
-        go_through([run(n, block) for n, block in enumerate(self._blocks)], self.threads)
+        with self._rounded(control) as rounded:
+            go_through([run(n, block) for n, block in enumerate(self._blocks)], self.threads)
         return sum(costs)
 
-    def _cost(self, control: Control, work: Workspace) -> float:
+    def _cost(self, control: Control, work: Workspace, rounded: Control | None) -> float:
         """The same, of all samples together."""
-        sweeps, tape = self._start(control, keep=self.memory is None, derivatives=False)
+        keep = self.memory is None
+        sweeps, tape = self._start(control, keep, derivatives=False, rounded=rounded)
         if tape is not None:
             return sweeps.value(tape)
         most = None
@@ -212,7 +223,8 @@ class ReducedObjective:
             TypeError for a Staged network
         """
         control = self.space.check("control", control)
-        with self._spares.one() as work:
+        spares = self._spares if self.dtype == "float64" else Spares()
+        with spares.one() as work:
             sweeps, tape = self._start(control.like(self.problem.initial), keep=True)
             if tape is None:
                 tape = sweeps.record(self.problem.initial, 0, len(sweeps.steps), work)
@@ -248,20 +260,22 @@ class ReducedObjective:
         def run(group: int, part: slice) -> Iterator[None]:
             (bars, work), collected = sums.begin(group), None
             for n in range(*part.indices(len(blocks))):
-                sweeps, tape = blocks[n]._start(control, keep=blocks[n].memory is None)
-                if n == part.start and not (fresh and group == 0):
+                keep = blocks[n].memory is None
+                sweeps, tape = blocks[n]._start(control, keep, rounded=rounded)
+                if n == part.start and not (fresh and bars is total):
                     for name in bars.keys() - sweeps.written:
                         bars[name][...] = 0.0
                 backward = Backward(sweeps, bars, collected=collected, work=work)
                 costs[n] = blocks[n]._swept(backward, tape)
                 collected, p = backward.collected, backward.p
                 if ends is not None:
-                    ends[n] = namespace(p).asarray(p, copy=True)  # type: ignore[arg-type]
+                    ends[n] = _doubles(p)  # type: ignore[arg-type]
                 yield
             sums.end(group, bars, work)
 
         parts = self._groups if len(blocks) > 1 else [slice(0, 1)]
-        go_through([run(*one) for one in enumerate(parts)], self.threads)
+        with self._rounded(control) as rounded:
+            go_through([run(*one) for one in enumerate(parts)], self.threads)
         return sum(costs)
 
     def _swept(self, backward: Backward, tape: Tape | None) -> float:
@@ -416,14 +430,20 @@ class ReducedObjective:
         return prepare(self.problem, control, self._tableau, *self._equal)
 
     def _start(
-        self, control: Control, keep: bool, derivatives: bool = True
+        self,
+        control: Control,
+        keep: bool,
+        derivatives: bool = True,
+        rounded: Control | None = None,
     ) -> tuple[Sweeps, Tape | None]:
         """The sweeps, and the tape of the whole run where choosing the steps has made one, with
         what derivatives need, if they are wanted: those of compiled loops read more than states.
+
+        rounded : what the loops are to read of the control in float32, and compute so
         """
         problem, stepper = self.problem, self._tableau
         if not stepper.adaptive:
-            return prepare(problem, control, stepper, *self._equal), None
+            return prepare(problem, control, stepper, *self._equal, rounded), None
         once = isinstance(stepper, AdaptiveRungeKutta) and not (
             derivatives and Loop.of(problem.network, control, stepper, problem.initial) is not None
         )
@@ -446,13 +466,11 @@ class ReducedObjective:
     @cached_property
     def _blocks(self) -> Sequence["ReducedObjective"]:
         """Those of blocks of samples, where each has loops of its own; else this one."""
-        network, (units, samples) = self.problem.network, self.problem.initial.shape
-        if not isinstance(network, Chain) or not is_numpy(self.problem.initial):
+        units, samples = self.problem.initial.shape
+        if not self._looped:
             return [self]
-        if not isinstance(self.stepper, RungeKutta) or self.stepper.adaptive:
-            return [self]
-        parts = blocks(samples, units, len(self._equal[0]) * len(self.stepper.b))
-        if len(parts) == 1 or lower(network) is None:
+        parts = blocks(samples, units, len(self._equal[0]) * len(self._tableau.b))
+        if len(parts) == 1:
             return [self]
         memory = self.memory
         if memory is not None:
@@ -464,6 +482,27 @@ class ReducedObjective:
             found[-1].__dict__["_equal"] = self._equal
         return found
 
+    @property
+    def _looped(self) -> bool:
+        """Whether there are compiled loops of fixed steps for this problem."""
+        network, stepper = self.problem.network, self.stepper
+        if not isinstance(stepper, RungeKutta) or stepper.adaptive:
+            return False
+        looped = isinstance(network, Chain) and is_numpy(self.problem.initial)
+        return looped and lower(network) is not None
+
+    @contextmanager
+    def _rounded(self, control: Control) -> Iterator[Control | None]:
+        """The control in the dtype of the loops, in memory that is used again; None for float64."""
+        if self.dtype == "float64":
+            yield None
+            return
+        with self._spares.one() as work:
+            arrays = {n: work.array(f"rounded {n}", *x.shape) for n, x in control.items()}
+            for name, x in control.items():
+                arrays[name][...] = x
+            yield Control(self.space, arrays, trusted=True)
+
     @cached_property
     def _groups(self) -> list[slice]:
         """Which of the blocks are added up together."""
@@ -471,7 +510,7 @@ class ReducedObjective:
 
     @cached_property
     def _spares(self) -> Spares:
-        return Spares()
+        return Spares(self.dtype)
 
     def __getstate__(self) -> dict[str, object]:
         """Without what is made again when it is asked for."""
@@ -536,6 +575,12 @@ class ReducedObjective:
 
     def _penalty(self, control: Control) -> float:
         return self.penalty.value(control) if self.penalty is not None else 0.0
+
+
+def _doubles(x: Array) -> Array:
+    """A copy in float64."""
+    xp = namespace(x)
+    return xp.astype(x, xp.float64, copy=True)
 
 
 def _beside(control: Control, direction: Control) -> Control:

@@ -24,6 +24,7 @@ from continuum.compiled import (
     borrowed,
     compiled,
     inlined,
+    like_in,
     summing,
     unfolded,
 )
@@ -95,10 +96,10 @@ class Moments(NamedTuple):
 
 @summing
 def _is_finite(x):
-    total = 0.0
+    total = zero = like_in(x, 0.0)
     for m in range(x.size):
-        total += 0.0 * x[m]
-    return total == 0.0
+        total += zero * x[m]
+    return total == zero
 
 
 @inlined
@@ -113,9 +114,10 @@ def block_at(x, kind, layer, theta, blend):
     low, high = x[layer], x[layer + 1]
     rows, columns = low.shape
     mean = blend[: rows * columns].reshape(rows, columns)
+    before, after = like_in(x, 1.0 - theta), like_in(x, theta)
     for y in range(rows):
         for z in range(columns):
-            mean[y, z] = (1.0 - theta) * low[y, z] + theta * high[y, z]
+            mean[y, z] = before * low[y, z] + after * high[y, z]
     return mean
 
 
@@ -127,10 +129,10 @@ def weighed(x, factor, weights, start, samples, out):
     rows = x.size // samples
     if samples == 1:
         for y in range(rows):
-            out[y] = factor * (weights[start + y] if start >= 0 else 1.0) * x[y]
+            out[y] = like_in(x, factor * (weights[start + y] if start >= 0 else 1.0)) * x[y]
         return out[:rows]
     for y in range(rows):
-        scale = factor * (weights[start + y] if start >= 0 else 1.0)
+        scale = like_in(x, factor * (weights[start + y] if start >= 0 else 1.0))
         for m in range(y * samples, (y + 1) * samples):
             out[m] = scale * x[m]
     return out[: x.size]
@@ -139,12 +141,13 @@ def weighed(x, factor, weights, start, samples, out):
 @inlined
 def combine(scale, f, h, coefficients, first, last, slopes, at, out):
     """out <- scale f + h sum_{first <= j < last} coefficients_j slopes[j, at:], in one pass."""
+    scale = like_in(f, scale)
     for start in range(0, f.size, _BLOCK):
         stop = min(start + _BLOCK, f.size)
         base, target = f[start:stop], out[start:stop]
         begun = False
         for j in range(first, last):
-            factor = h * coefficients[j]
+            factor = like_in(f, h * coefficients[j])
             if factor == 0.0:
                 continue
             source = slopes[j, at + start : at + stop]
@@ -184,7 +187,7 @@ def add_inputs(link, values, kinds, layer, theta, time, samples, blend, u):
     if k >= 0 and values[k].shape[0] > 0:
         rate = block_at(values[k], kinds[k], layer, theta, blend)
         for y in range(rate.shape[0]):
-            change = time * rate[y, 0]
+            change = like_in(u, time * rate[y, 0])
             if samples == 1:
                 u[y] += change
                 continue
@@ -231,6 +234,7 @@ def finish(x, sign, offset, samples, code, parameter, argument, into):
     """argument <- u = sign x + offset, if there is room for it, and into <- sigma(u), in one pass
     over blocks of rows.
     """
+    sign = like_in(x, sign)
     together = _BLOCK // samples * samples if samples < _BLOCK else samples
     for start in range(0, x.size, together):
         stop = min(start + together, x.size)
@@ -396,7 +400,7 @@ def carve(work, links, samples, columns):
         if links[n, SHARE] >= 0:
             matrix = max(matrix, rows * samples)
     size, wide = largest * samples, inside * columns if samples == 1 else 0
-    first = -(work.ctypes.data // 8) % LINE
+    first = -(work.ctypes.data // work.itemsize) % LINE
     second = first + (size + LINE - 1) // LINE * LINE
     third = second + second - first
     fourth = third + second - first

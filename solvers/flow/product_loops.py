@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 from numba.np.linalg import ensure_blas, get_blas_kind
 
-from continuum.compiled import compiled, inlined, summing
+from continuum.compiled import compiled, inlined, like_in, summing
 
 MOST_LOOPED = 20_000  # multiplications above which a product is left to BLAS
 WIDE = 256  # columns from which on a transposed matrix goes to BLAS as it is
@@ -86,13 +86,14 @@ def _multiply_large(matrix, transposed, x, samples, room, out):
     into `room`: OpenBLAS takes 1.2 (256 x 64) to 1.6 times as long (1024 x 64) for the other.
     """
     (rows, columns), flat = matrix.shape, matrix.reshape(-1)
+    one, zero = like_in(out, 1.0), like_in(out, 0.0)
     if not transposed:
-        dense(rows, samples, columns, 1.0, flat, False, x, False, 0.0, out)
+        dense(rows, samples, columns, one, flat, False, x, False, zero, out)
         return
     if columns < WIDE or 2 * samples > columns or room.size < out.size:
-        dense(columns, samples, rows, 1.0, flat, True, x, False, 0.0, out)
+        dense(columns, samples, rows, one, flat, True, x, False, zero, out)
         return
-    dense(samples, columns, rows, 1.0, x, True, flat, False, 0.0, room)
+    dense(samples, columns, rows, one, x, True, flat, False, zero, room)
     for first in range(0, columns, _TILE):
         for start in range(0, samples, _TILE):
             for z in range(first, min(first + _TILE, columns)):
@@ -104,7 +105,7 @@ def _multiply_large(matrix, transposed, x, samples, room, out):
 def _by_rows(matrix, x, out):
     """out <- matrix x, for one sample."""
     for y in range(matrix.shape[0]):
-        row, total = matrix[y], 0.0
+        row, total = matrix[y], like_in(matrix, 0.0)
         for z in range(row.size):
             total += row[z] * x[z]
         out[y] = total
@@ -153,10 +154,10 @@ def _pairs(left, right, samples, factor, add, out):
     """As `accumulate`, by loops."""
     for y in range(out.shape[0]):
         for z in range(out.shape[1]):
-            total = 0.0
+            total = like_in(left, 0.0)
             for m in range(samples):
                 total += left[y * samples + m] * right[z * samples + m]
-            total *= factor
+            total *= like_in(left, factor)
             out[y, z] = total + out[y, z] if add else total
 
 
@@ -167,8 +168,9 @@ def accumulate(left, right, samples, factor, add, out):
     if out.size * samples <= MOST_LOOPED:
         _pairs(left, right, samples, factor, add, out)
     else:
-        beta, flat = 1.0 if add else 0.0, out.reshape(-1)
-        dense(rows, columns, samples, factor, left, False, right, True, beta, flat)
+        beta, flat = like_in(out, 1.0 if add else 0.0), out.reshape(-1)
+        alpha = like_in(out, factor)
+        dense(rows, columns, samples, alpha, left, False, right, True, beta, flat)
 
 
 @summing

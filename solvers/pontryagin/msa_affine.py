@@ -36,8 +36,8 @@ class AffineSweeps:
         self.strengths, self.rough = quadratic(problem), degree_one(problem)
         terms = () if self.rough is None else self.rough.terms
         joined = set().union(*(counted(term, self.space) for term in terms))
-        self.boxes: dict[str, tuple[tuple[float, float], tuple[Array, Array]]] = {}
-        """Bounds and factors of the weights of blocks whose minimiser is a vertex of a box."""
+        self.boxes: dict[str, tuple[tuple[Array, Array], tuple[float, float]]] = {}
+        """Factors of the weights, and bounds, of blocks whose minimiser is a vertex of a box."""
         for block in self.space.trained:
             bounds = None
             if problem.admissible is not None:
@@ -46,7 +46,8 @@ class AffineSweeps:
                 continue
             factors = _factors(np.broadcast_to(block.weights, block.shape))
             if factors is not None:
-                self.boxes[block.name] = bounds, factors
+                self.boxes[block.name] = factors, bounds
+        self.rest = [b for b in self.space.trained if b.name not in self.boxes]
         self._controls: list[Control] = []
 
     def look(self, control: Control, kept: Sequence[object]) -> tuple[float, float, Control]:
@@ -54,15 +55,13 @@ class AffineSweeps:
 
         kept : what must not be written over
         """
-        problem, tau = self.problem, self.problem.mesh.steps
+        problem, tau, gap = self.problem, self.problem.mesh.steps, 0.0
         value, found = self.objective.value_and_gradient(control, out=self._spare(control, *kept))
         if problem.penalty is not None:
             value += problem.penalty.value(control)
-        rest = [b for b in self.space.trained if b.name not in self.boxes]
-        gap = 0.0
-        if rest:
+        if self.rest:
             values = affine_minimiser(problem, found, control)
-            for block in rest:
+            for block in self.rest:
                 lam = self.strengths[block.name]
                 g, x, y = found[block.name], control[block.name], values[block.name]
                 density = block.weights * (g * (x - y) + lam * (x * x - y * y))
@@ -71,8 +70,8 @@ class AffineSweeps:
             if self.rough is not None:
                 rough, space = self.rough, self.space
                 gap += float(tau @ (rough.density(space, control) - rough.density(space, values)))
-        for name, (bounds, factors) in self.boxes.items():
-            gap += float(tau @ vertices(found[name], control[name], factors, bounds, self.threads))
+        for name, box in self.boxes.items():
+            gap += float(tau @ vertices(found[name], control[name], *box, self.threads))
         return value, max(gap, 0.0), found
 
     def _spare(self, *kept: object) -> Control:
@@ -115,7 +114,7 @@ def vertices(
     gaps (K,), sum row_i column_j g_ij (x - vertex)_ij: the same numbers for any number of threads.
 
     g, x : (K, R, C), or (K, C)
-    factors : row (R,), column (C,)
+    factors : of the weights, row (R,), column (C,)
     """
     row, column = factors
     shape, gaps = (len(g), len(row), len(column)), np.empty(len(g))
