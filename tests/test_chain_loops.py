@@ -211,7 +211,7 @@ def test_nothing_is_collected_for_fixed_blocks(fixed, in_time, rng, monkeypatch)
     elsewhere a write would land in memory of anything.
     """
     memory = np.zeros((8, 1, 1))
-    monkeypatch.setattr("solvers.flow.lowering._ABSENT", memory[:0])
+    monkeypatch.setattr("solvers.flow.lowering._absent", lambda dtype: memory[:0])
     network = Chain(3, (Linear("w", 4), Offset("a"), Pointwise(tanh), Adjoint("w")))
     value = rng.standard_normal((4, 3) if fixed == "w" else 4)
     space = network.controls(TimeMesh(1.0, 3), in_time=in_time, fixed={fixed: value})
