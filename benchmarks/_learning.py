@@ -92,8 +92,8 @@ class Learning:
         a_k and A_k, or from factors of the latter.
         """
         value, *rest = found  # type: ignore[misc]
-        if len(rest) == 1 and hasattr(rest[0], "control"):  # our factors
-            rest = [rest[0].control()]
+        if len(rest) == 1 and hasattr(rest[0], "pairs"):  # our factors
+            rest = [rest[0].gradient()]
         if len(rest) == 1:
             return float(value), rest[0]["bias"], rest[0]["kernel"]
         layers, units = self.layers.bias.shape

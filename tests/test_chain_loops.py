@@ -211,7 +211,7 @@ def test_nothing_is_collected_for_fixed_blocks(fixed, in_time, rng, monkeypatch)
     elsewhere a write would land in memory of anything.
     """
     memory = np.zeros((8, 1, 1))
-    monkeypatch.setattr("solvers.flow.lowering._ABSENT", memory[:0])
+    monkeypatch.setattr("solvers.flow.lowering._absent", lambda dtype: memory[:0])
     network = Chain(3, (Linear("w", 4), Offset("a"), Pointwise(tanh), Adjoint("w")))
     value = rng.standard_normal((4, 3) if fixed == "w" else 4)
     space = network.controls(TimeMesh(1.0, 3), in_time=in_time, fixed={fixed: value})
@@ -319,7 +319,7 @@ def test_derivatives_on_accepted_steps_are_the_generic_ones(
         advance = GenericAdvance(network, control, stepper, steps)
         return steps, advance(initial, 0, len(steps), keep)[2], stepper
 
-    monkeypatch.setattr("solvers.adjoint.discretize.adaptive_steps", these)
+    monkeypatch.setattr("solvers.adjoint.objective.adaptive_steps", these)
     generic = derivatives(objective)
     for ours, theirs in zip(compiled[:2], generic[:2], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-13 * np.abs(theirs).max())

@@ -81,17 +81,24 @@ def dense(m, n, k, alpha, left, turned_left, right, turned_right, beta, out):
 
 
 @compiled
-def _dense_back(rows, columns, matrix, x, samples, room, out):
-    """out <- matrix^T x, by way of out^T = x^T matrix, which is put into `room`: OpenBLAS takes 1.2
-    (256 x 64) to 1.6 times as long (1024 x 64) for the product with the transpose itself.
+def _multiply_large(matrix, transposed, x, samples, room, out):
+    """`multiply` by BLAS, with the transpose of a wide matrix by way of out^T = x^T matrix, put
+    into `room`: OpenBLAS takes 1.2 (256 x 64) to 1.6 times as long (1024 x 64) for the other.
     """
-    turned, one, zero = room[: columns * samples], like_in(out, 1.0), like_in(out, 0.0)
-    dense(samples, columns, rows, one, x, True, matrix, False, zero, turned)
+    (rows, columns), flat = matrix.shape, matrix.reshape(-1)
+    one, zero = like_in(out, 1.0), like_in(out, 0.0)
+    if not transposed:
+        dense(rows, samples, columns, one, flat, False, x, False, zero, out)
+        return
+    if columns < WIDE or 2 * samples > columns or room.size < out.size:
+        dense(columns, samples, rows, one, flat, True, x, False, zero, out)
+        return
+    dense(samples, columns, rows, one, x, True, flat, False, zero, room)
     for first in range(0, columns, _TILE):
         for start in range(0, samples, _TILE):
             for z in range(first, min(first + _TILE, columns)):
                 for m in range(start, min(start + _TILE, samples)):
-                    out[z * samples + m] = turned[m * columns + z]
+                    out[z * samples + m] = room[m * columns + z]
 
 
 @summing
@@ -117,13 +124,7 @@ def multiply(matrix, transposed, x, samples, room, out):
             for z in range(columns):
                 out[z] += factor * row[z]
     elif rows * columns * samples > MOST_LOOPED:
-        flat, one, zero = matrix.reshape(-1), like_in(out, 1.0), like_in(out, 0.0)
-        if not transposed:
-            dense(rows, samples, columns, one, flat, False, x, False, zero, out)
-        elif columns >= WIDE and 2 * samples <= columns and room.size >= out.size:
-            _dense_back(rows, columns, flat, x, samples, room, out)
-        else:
-            dense(columns, samples, rows, one, flat, True, x, False, zero, out)
+        _multiply_large(matrix, transposed, x, samples, room, out)
     elif not transposed:
         for y in range(rows):
             target = out[y * samples : (y + 1) * samples]
