@@ -226,7 +226,10 @@ def compare_best(cases: Sequence[Case], bar: float | None) -> Row:
     best = min(peers, key=lambda x: x.seconds or np.inf)
     note = f"best of {len(peers)} peers" + (f": {best.note}" if best.note else "")
     row = compare(ours, best, bar)
-    return row | {"against": f"best peer: {best.name}", "note": _joined(ours.note, note)}
+    return row | {
+        "against": f"best peer: {best.name}",
+        "note": "; ".join(filter(None, (ours.note, note))),
+    }
 
 
 def compare_peers(cases: Sequence[Case], bar: float | None) -> list[Row]:
@@ -234,10 +237,6 @@ def compare_peers(cases: Sequence[Case], bar: float | None) -> list[Row]:
     rows.
     """
     return [compare_best(cases, bar), *compare_all(cases, {})]
-
-
-def _joined(*notes: str) -> str | None:
-    return "; ".join(x for x in notes if x) or None
 
 
 def machine() -> dict[str, object]:

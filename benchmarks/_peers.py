@@ -66,7 +66,9 @@ def fastest(runs: Iterable[tuple[str, Run]]) -> tuple[Run, str]:
 
 
 def numpy_by_hand(data: Layers, factored: bool = False) -> Run:
-    """Products by BLAS, added to what is there (beta = 1), all else by ufuncs in place."""
+    """Products by BLAS, added to what is there (beta = 1), all else by ufuncs in place.  Reads the
+    arrays of `data` where they are.
+    """
     (initial, target), tau, last = data.rows, data.tau, len(data.b) - 1
     (count, units), samples = data.bias.shape, len(initial)
     inputs = np.empty((count + 1, last + 1, samples, units))
@@ -133,18 +135,21 @@ def numpy_by_hand(data: Layers, factored: bool = False) -> Run:
     return run
 
 
-def torch_by_hand(data: Layers) -> Run:
-    """The same with PyTorch's fused functions: addmm, tanh and its derivative."""
+def torch_by_hand(data: Layers, device: str = "cpu") -> Run:
+    """The same with PyTorch's fused functions: addmm, tanh and its derivative.  Reads the arrays of
+    `data` where they are.
+    """
     import torch  # noqa: PLC0415
 
     torch.set_num_threads(1)
     matrices, bias, initial, target, share = (
-        torch.from_numpy(x.copy()) for x in (data.matrices, data.bias, *data.rows, data.share)
+        torch.from_numpy(x).to(device) for x in (data.matrices, data.bias, *data.rows, data.share)
     )
     tau, last, sub, b = data.tau, len(data.b) - 1, data.sub, data.b
     (count, units), samples = data.bias.shape, len(initial)
-    inputs = torch.empty((count + 1, last + 1, samples, units), dtype=torch.float64)
-    slopes = torch.empty((count, last + 1, samples, units), dtype=torch.float64)
+    inputs, slopes = (
+        initial.new_empty((layers, last + 1, samples, units)) for layers in (count + 1, count)
+    )
     bias_bar, matrix_bar = torch.empty_like(bias), torch.empty_like(matrices)
     p, z, bar, total = (torch.empty_like(initial) for _ in range(4))
     times_derivative = torch.ops.aten.tanh_backward.grad_input
@@ -187,15 +192,16 @@ def torch_by_hand(data: Layers) -> Run:
     return run
 
 
-def torch_autograd(data: Layers) -> Run:
+def torch_autograd(data: Layers, device: str = "cpu") -> Run:
     """One leaf per layer, which is faster than slices of one tensor."""
     import torch  # noqa: PLC0415
 
     torch.set_num_threads(1)
     bias, matrices = (
-        [torch.from_numpy(x.copy()).requires_grad_() for x in y] for y in (data.bias, data.matrices)
+        [torch.tensor(x, device=device, requires_grad=True) for x in y]
+        for y in (data.bias, data.matrices)
     )
-    initial, target, share = (torch.from_numpy(x.copy()) for x in (*data.rows, data.share))
+    initial, target, share = (torch.from_numpy(x).to(device) for x in (*data.rows, data.share))
 
     def run() -> tuple[object, ...]:
         value = torch_value(data, torch, bias, matrices, initial, target, share)

@@ -11,7 +11,8 @@ run.
 
     euler, rk4, wide, many : 256 x 64, 1024 x 64, 64 x 1437, 64 x 10 000
     one : one sample; factored, the gradient of a kernel is left as P_k F_k^T, ours and the peers'
-    hessian : products of the Hessian with a direction, against JAX, and against the gradient
+    hessian : products of the Hessian with a direction, against JAX (the derivative of the gradient
+        along it), and against the gradient; the first at a control, and the next ones there
     memory : the gradient in a tenth of the memory against the forward run
     float32 : the gradient in single precision against double
     neighbour : the gradient while, between calls, somebody else allocates, touches and frees
@@ -100,54 +101,77 @@ def one_sample(units: int) -> list[_harness.Row]:
     ]
 
 
-def hessian(data: Learning) -> list[_harness.Row]:
-    """Hessian times direction."""
+def hvp(data: Learning) -> Callable[[], object]:
+    return lambda: (data.objective.hvp(data.control, data.along),)
 
-    def product() -> Callable[[], object]:
-        return lambda: as_pair(data.objective.hvp(data.control, data.along))
 
-    def as_pair(found) -> tuple[object, ...]:
-        return (found,)
+def hvp_again(data: Learning) -> Callable[[], object]:
+    """At a control that stays: its states and costates are kept."""
+    here = data.objective.linearised(data.control)
+    return lambda: (here.hvp(data.along),)
 
-    def of_jax(hand: bool) -> tuple[Callable[[], object], str]:
-        import jax  # noqa: PLC0415
-        import jax.numpy as jnp  # noqa: PLC0415
 
-        control = tuple(jnp.asarray(x) for x in (data.layers.bias, data.layers.matrices))
-        direction = tuple(jnp.asarray(x) for x in data.direction)
+def jax_hvp(data: Learning, by_hand: bool, again: bool = False) -> tuple[Callable, str]:
+    """The derivative of the gradient along the direction, written into the last one's arrays."""
+    import jax  # noqa: PLC0415
+    import jax.numpy as jnp  # noqa: PLC0415
 
-        def gradient(unroll: int) -> Callable:
-            if hand:
-                both = _peers.jax_adjoint(data.layers, unroll)
-                return lambda control: both(control)[1]
-            return jax.grad(_peers.jax_value(data.layers, unroll))
+    control = tuple(jnp.asarray(x) for x in (data.layers.bias, data.layers.matrices))
+    direction = tuple(jnp.asarray(x) for x in data.direction)
 
-        def run(unroll: int) -> Callable[[], object]:
-            f = gradient(unroll)
-            solve = jax.jit(
-                lambda c, d, old: jax.jvp(f, (c,), (d,))[1], donate_argnums=2, keep_unused=True
+    def gradient(unroll: int) -> Callable:
+        if by_hand:
+            both = _peers.jax_adjoint(data.layers, unroll)
+            return lambda control: both(control)[1]
+        return jax.grad(_peers.jax_value(data.layers, unroll))
+
+    def run(unroll: int) -> Callable[[], object]:
+        f = gradient(unroll)
+        if again:
+            known = jax.jit(lambda c: jax.linearize(f, c)[1])(control)
+            product = jax.jit(lambda d, known, old: known(d), donate_argnums=2, keep_unused=True)
+        else:
+            known = control
+            product = jax.jit(
+                lambda d, c, old: jax.jvp(f, (c,), (d,))[1], donate_argnums=2, keep_unused=True
             )
-            held = [jax.tree.map(jnp.zeros_like, control)]
+        held = [jax.tree.map(jnp.zeros_like, control)]
 
-            def again() -> tuple[object, ...]:
-                held[0] = jax.block_until_ready(solve(control, direction, held[0]))
-                return tuple(held[0])
+        def made() -> tuple[object, ...]:
+            held[0] = jax.block_until_ready(product(direction, known, held[0]))
+            return tuple(held[0])
 
-            return again
+        return made
 
-        return _peers.fastest((f"unroll {n}", run(n)) for n in (1, 4))
+    return _peers.fastest((f"unroll {n}", run(n)) for n in (1, 4))
 
-    case = partial(_harness.Case, case=data.case, error=data.product_error, tolerance=1e-5)
-    cases = [
-        case("continuum hvp", make=product),
-        case("JAX jvp of grad", make=partial(of_jax, False)),
-        case("JAX jvp of the adjoint by hand", make=partial(of_jax, True)),
-    ]
+
+def hessian(data: Learning) -> list[_harness.Row]:
+    """Hessian times direction, the first at a control and the next one there."""
+    first = {
+        "continuum hvp": hvp,
+        "JAX jvp of grad": partial(jax_hvp, by_hand=False),
+        "JAX jvp of the adjoint by hand": partial(jax_hvp, by_hand=True),
+    }
+    more = {
+        "continuum hvp, states kept": hvp_again,
+        "JAX linearize of grad": partial(jax_hvp, by_hand=False, again=True),
+        "JAX linearize of the adjoint by hand": partial(jax_hvp, by_hand=True, again=True),
+    }
+    firsts, mores = (
+        [
+            _harness.Case(name, data.case, partial(make, data), data.product_error, 1e-5)
+            for name, make in makers.items()
+        ]
+        for makers in (first, more)
+    )
     (gradient,) = cases_of(data, {"continuum, out=": ours_again})
-    _harness.measure([*cases, gradient])
+    _harness.measure([*firsts, *mores, gradient])
     return [
-        *_harness.compare_peers(cases, None),
-        _harness.compare(cases[0], gradient, 1 / 3),
+        *_harness.compare_peers(firsts, None),
+        *_harness.compare_peers([mores[0], *mores[1:], *firsts[1:]], None)[: len(mores)],
+        *(_harness.own(x) for x in mores[1:]),
+        _harness.compare(firsts[0], gradient, 1 / 3),
         _harness.own(gradient),
     ]
 
@@ -205,7 +229,7 @@ def threads(data: Learning) -> list[_harness.Row]:
     """Two threads over one, both cores free."""
 
     def make(count: int) -> Callable[[], object]:
-        objective, found = discretize(data.problem, data.stepper, threads=count), data.control
+        objective = discretize(data.problem, data.stepper, threads=count)
         found = objective.space.zeros()
         return lambda: objective.value_and_gradient(data.control, out=found)
 

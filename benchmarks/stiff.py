@@ -13,8 +13,8 @@ mapped over (`vmap`), so that each has steps of its own.
 The error is max_i |f_i - reference_i| / (|reference_i| + atol / rtol): what is asked for is
 about rtol, and more than 100 rtol is "inaccurate".  Where methods meet the same tolerance with
 different errors, rows "equal error", for one sample of 64 units, give ours the loosest of the
-tolerances 10^(-k/4) rtol whose error is at most diffrax's.  Contenders are named with the number of
-accepted steps (the most of all samples for diffrax).
+tolerances 10^(-k/4) rtol whose error is at most diffrax's.  Notes have the number of accepted
+steps (the most of all samples for diffrax).
 """
 
 import _harness  # isort: split
@@ -208,14 +208,16 @@ def diffrax_run(problem: Problem, method: str, rtol: float) -> Run:
     return run
 
 
-def contender(problem: Problem, name: str, rtol: float, case: str, make: object) -> _harness.Case:
-    """With the number of steps in its name."""
-    try:
-        _, steps = make()()  # type: ignore[operator]
-        name = f"{name}, {steps} steps"
-    except Exception:
-        pass
-    return _harness.Case(name, case, make, problem.error, 100 * rtol)  # type: ignore[arg-type]
+def contender(
+    problem: Problem, name: str, rtol: float, case: str, make: Callable[[], Run]
+) -> _harness.Case:
+    """With the number of steps in its note."""
+
+    def made() -> tuple[Run, str]:
+        run = make()
+        return run, f"{run()[1]} steps"
+
+    return _harness.Case(name, case, made, problem.error, 100 * rtol)
 
 
 def equal_error(problem: Problem, method: type[Stepper], error: float, rtol: float) -> float:
@@ -230,7 +232,7 @@ def equal_error(problem: Problem, method: type[Stepper], error: float, rtol: flo
 def rows_of(problem: Problem, rtol: float, rounds: int, bar: float | None) -> list[_harness.Row]:
     """All contenders at the same tolerance; and ours at the error of diffrax's Kvaerno5."""
     case = f"{problem.name}, {rtol:g}"
-    makes: dict[str, object] = {
+    makes: dict[str, Callable[[], Run]] = {
         name: partial(ours, problem, method, rtol) for name, method in METHODS.items()
     }
     makes[PEER] = partial(diffrax_run, problem, "Kvaerno5", rtol)

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
-import scipy.special
 from numpy.polynomial.legendre import leggauss
 
 from . import compiled
@@ -305,7 +304,7 @@ gelu = Activation(
     derivative=_gelu_derivative,
     second=_gelu_second,
     antiderivative=_gelu_antiderivative,
-    lipschitz=float(scipy.special.ndtr(math.sqrt(2.0)) + math.exp(-1.0) / math.sqrt(math.pi)),
+    lipschitz=0.5 * (1.0 + math.erf(1.0)) + math.exp(-1.0) / math.sqrt(math.pi),
     smooth=True,
     bounded=False,
     vanishes_at_zero=True,

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Literal, TypeAlias
 
 import numpy as np
-import scipy.special
+import scipy
 
 Array: TypeAlias = np.ndarray
 """A float64 array of any library that follows the array API standard (NumPy's, for type checkers).

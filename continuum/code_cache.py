@@ -9,16 +9,24 @@ import warnings
 from collections.abc import Callable
 
 from numba.core.caching import FunctionCache
+from numba.core.runtime.nrt import rtsys
 
 _warned: list[str] = []
 
 
 class _Forgiving(FunctionCache):
-    """Numba's cache of one function; a file that cannot be read or written counts as absent."""
+    """Numba's cache of one function; a file that cannot be read or written counts as absent.
+
+    Numba's own `load_overload` first registers all functions that it can compile, a quarter of a
+    second in each process.  Code that is loaded needs none of them, only the symbols of Numba's
+    runtime; and what is compiled registers them itself (numba.core.compiler.CompilerBase).
+    """
 
     def load_overload(self, sig: object, target_context: object) -> object:
         try:
-            return super().load_overload(sig, target_context)
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                return self._load_overload(sig, target_context)
         # a truncated file raises EOFError, UnpicklingError, ValueError, as its bytes happen to be
         except Exception as error:
             _warn(f"a file in {self.cache_path} is damaged ({type(error).__name__})")

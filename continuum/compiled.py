@@ -23,15 +23,14 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numba
-import numpy as np
-from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 
+from . import elementary
 from .code_cache import keep_on_disk
+from .elementary import sigmoid, tanh
 
 TANH, IDENTITY, RELU, SIGMOID, LEAKY_RELU, ELU, ARCTAN, SOFTPLUS, GELU = range(9)
 FROM_VALUE = frozenset({TANH, IDENTITY, RELU, SIGMOID, LEAKY_RELU})
@@ -57,7 +56,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     functions that the loop's file imports, is part of the name under which it is kept.
     """
     files = {inspect.getfile(g.py_func) for g in function.__globals__.values() if _is_compiled(g)}
-    files = sorted(files - {inspect.getfile(function)} | {__file__})
+    files = sorted(files - {inspect.getfile(function)} | {__file__, elementary.__file__})
     function.__qualname__ = f"{function.__qualname__}_{_hash(tuple(files))}"
     dispatcher = numba.njit(error_model="numpy", nogil=True)(function)
     keep_on_disk(dispatcher, function)
@@ -72,6 +71,12 @@ summing = numba.njit(error_model="numpy", forceinline=True, fastmath={"contract"
 """For sums whose order is free, so that they run in vectors."""
 
 
+@inlined
+def like_in(x, value):
+    """The value as a number of the type of x, an array: products with entries of x stay in it."""
+    return x.dtype.type(value)
+
+
 @intrinsic
 def _borrowed(context, value):
     """The same array, or tuple of arrays, without a count of references, which costs more than
@@ -79,7 +84,7 @@ def _borrowed(context, value):
     """
 
     def bare(context, builder, kind, array):
-        view = make_array(kind)(context, builder, value=array)
+        view = context.make_array(kind)(context, builder, value=array)
         view.meminfo = cgutils.get_null_value(view.meminfo.type)
         view.parent = cgutils.get_null_value(view.parent.type)
         return view._getvalue()
@@ -99,69 +104,10 @@ def _borrowed(context, value):
 borrowed: Any = _borrowed
 
 
-_inlined = numba.njit(
-    error_model="numpy",
-    forceinline=True,
-    # contraction (FMA) and sign-of-zero freedom only: reassociation would delete the rounding trick
-    # below
-    fastmath={"contract", "nsz", "arcp"},
-)
-
-_LOG2E = 1.4426950408889634
-_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 _ROOT_HALF, _PHI0 = math.sqrt(0.5), 1.0 / math.sqrt(2.0 * math.pi)
-_ROUND = 6755399441055744.0  # 1.5 * 2**52: adding it rounds a double to the nearest integer
 
 
-@intrinsic
-def _as_double(context, integer):
-    def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.DoubleType())
-
-    return types.float64(types.int64), generate
-
-
-@_inlined
-def _exp_parts(y):
-    """(p, c, r) with exp(y) = p (c + r) / (c - r), for -708 <= y <= 0; y is cut off at -708.
-
-    p = 2^n, |r| <= ln2 / 2, and exp(r) = (c + r) / (c - r) for c = r coth(r / 2), a series in r^2.
-    """
-    y = -708.0 if y < -708.0 else y
-    rounded = y * _LOG2E + _ROUND
-    n = rounded - _ROUND
-    r = (y - n * _LN2_HIGH) - n * _LN2_LOW
-    x = r * r
-    c = -691.0 / 653837184000.0
-    c = c * x + 1.0 / 23950080.0
-    c = c * x - 1.0 / 604800.0
-    c = c * x + 1.0 / 15120.0
-    c = c * x - 1.0 / 360.0
-    c = c * x + 1.0 / 6.0
-    c = c * x + 2.0
-    return _as_double((np.int64(n) + 1023) << 52), c, r  # type: ignore[call-arg]
-
-
-@_inlined
-def _tanh(s):
-    """tanh s = (1 - e) / (1 + e), e = exp(-2|s|), with the sign of s; keeps NaN.  Errors met: 3
-    units in the last place, 4 where multiply-adds are not fused.
-    """
-    power, c, r = _exp_parts(-2.0 * abs(s))  # type: ignore[misc]
-    less, more = 1.0 - power, 1.0 + power
-    return math.copysign((less * c - more * r) / (more * c - less * r), s)
-
-
-@_inlined
-def _sigmoid(s):
-    """1 / (1 + e) for s > 0, e / (1 + e) for s <= 0, with e = exp(-|s|); keeps NaN."""
-    power, c, r = _exp_parts(-abs(s))  # type: ignore[misc]
-    small, large = power * (c + r), c - r
-    small = 0.0 if s < -708.0 else small
-    return (large if s > 0.0 else small) / (large + small)
-
-
-@_inlined
+@inlined
 def _normal(s):
     """(Phi(s), phi(s)): the distribution function of the normal law and its density."""
     return 0.5 * math.erfc(-_ROOT_HALF * s), _PHI0 * math.exp(-0.5 * s * s)
@@ -170,27 +116,28 @@ def _normal(s):
 @numba.njit(error_model="numpy", forceinline=True)
 def activate_row(code, parameter, s):
     """s <- sigma(s), in place, for a contiguous row s and the activation with this code."""
+    parameter, zero = like_in(s, parameter), like_in(s, 0.0)
     if code == TANH:
         for m in range(s.size):
-            s[m] = _tanh(s[m])
+            s[m] = tanh(s[m])
     elif code == RELU:
         for m in range(s.size):
-            s[m] = 0.0 if s[m] <= 0.0 else s[m]
+            s[m] = zero if s[m] <= zero else s[m]
     elif code == SIGMOID:
         for m in range(s.size):
-            s[m] = _sigmoid(s[m])
+            s[m] = sigmoid(s[m])
     elif code == LEAKY_RELU:
         for m in range(s.size):
-            s[m] = parameter * s[m] if s[m] <= 0.0 else s[m]
+            s[m] = parameter * s[m] if s[m] <= zero else s[m]
     elif code == ELU:
         for m in range(s.size):
-            s[m] = parameter * math.expm1(s[m]) if s[m] <= 0.0 else s[m]
+            s[m] = parameter * math.expm1(s[m]) if s[m] <= zero else s[m]
     elif code == ARCTAN:
         for m in range(s.size):
             s[m] = math.atan(s[m])
     elif code == SOFTPLUS:
         for m in range(s.size):
-            s[m] = (0.0 if s[m] <= 0.0 else s[m]) + math.log1p(math.exp(-abs(s[m])))
+            s[m] = (zero if s[m] <= zero else s[m]) + math.log1p(math.exp(-abs(s[m])))
     elif code == GELU:
         for m in range(s.size):
             s[m] = s[m] * _normal(s[m])[0] if not s[m] < -40.0 else 0.0
@@ -204,24 +151,25 @@ def slope_row(code, parameter, at, r):
 
     From k: 1 - k^2 (tanh), 1, [k > 0], k (1 - k) (sigmoid).
     """
+    parameter, zero, one = like_in(r, parameter), like_in(r, 0.0), like_in(r, 1.0)
     if code == TANH:
         for m in range(r.size):
-            r[m] *= (1.0 - at[m]) * (1.0 + at[m])
+            r[m] *= (one - at[m]) * (one + at[m])
     elif code == RELU or code == LEAKY_RELU:
         for m in range(r.size):
-            r[m] *= 1.0 if at[m] > 0.0 else parameter
+            r[m] *= one if at[m] > zero else parameter
     elif code == SIGMOID:
         for m in range(r.size):
-            r[m] *= at[m] * (1.0 - at[m])
+            r[m] *= at[m] * (one - at[m])
     elif code == ELU:
         for m in range(r.size):
-            r[m] *= parameter * math.exp(at[m]) if at[m] <= 0.0 else 1.0
+            r[m] *= parameter * math.exp(at[m]) if at[m] <= zero else one
     elif code == ARCTAN:
         for m in range(r.size):
-            r[m] *= 1.0 / (1.0 + at[m] * at[m])
+            r[m] *= one / (one + at[m] * at[m])
     elif code == SOFTPLUS:
         for m in range(r.size):
-            r[m] *= _sigmoid(at[m])
+            r[m] *= sigmoid(at[m])
     elif code == GELU:
         for m in range(r.size):
             below, density = _normal(min(max(at[m], -40.0), 40.0))
@@ -251,7 +199,7 @@ def bend_row(code, parameter, at, du, r, dr):
             dr[m] -= 2.0 * at[m] * slope * slope * du[m] * r[m]
     elif code == SOFTPLUS:
         for m in range(r.size):
-            dr[m] += _sigmoid(at[m]) * _sigmoid(-at[m]) * du[m] * r[m]
+            dr[m] += sigmoid(at[m]) * sigmoid(-at[m]) * du[m] * r[m]
     elif code == GELU:
         for m in range(r.size):
             near = min(max(at[m], -40.0), 40.0)

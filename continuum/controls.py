@@ -318,9 +318,7 @@ class ControlSpace:
         return Control(self, blocks, trusted=True)
 
     def check_weights(self) -> None:
-        """Raises ValueError for a trained block with a weight of zero: no gradient moves that
-        entry.
-        """
+        """Raises ValueError for a trained block with a weight of zero, which no gradient moves."""
         for block in self.trained:
             if not np.all(self._roots[block.name] > 0):
                 raise ValueError(
@@ -386,9 +384,7 @@ class ControlSpace:
     def measures(self) -> Mapping[str, Measure]:
         """The product of each trained block, as loops on vectors of coefficients want it."""
         return {
-            b.name: Measure(
-                start, *self.axes[b.name].gram, np.broadcast_to(b.weights, b.shape).ravel()
-            )
+            b.name: Measure.of(start, self.axes[b.name].gram, b.weights, b.shape)
             for b, (start, _) in zip(self.trained, self._places, strict=True)
         }
 

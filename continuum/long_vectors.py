@@ -10,6 +10,7 @@ G the Gram matrix in time, which is diagonal or tridiagonal, and w the weights o
 is stored are the two diagonals of G and w, not one weight for each number.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -28,18 +29,31 @@ class Measure(NamedTuple):
 
     start : where it begins in a vector
     diagonal, beside : (T,) and (T - 1,), the diagonals of G; no `beside` if G is diagonal
-    entries : (E,) the weights w
+    entries : (E,) the weights w, or (1,) where all are the same
+    size : E
     """
 
     start: int
     diagonal: Array
     beside: Array
     entries: Array
+    size: int
+
+    @staticmethod
+    def of(
+        start: int, gram: tuple[Array, Array], weights: Array, shape: tuple[int, ...]
+    ) -> "Measure":
+        """That of a block whose entries have this shape at each time; the weights are copied only
+        where they must be spread out.
+        """
+        if weights.size != 1 and weights.shape != shape:
+            weights = np.broadcast_to(weights, shape)
+        return Measure(start, *gram, np.ravel(weights), math.prod(shape))
 
     @property
     def where(self) -> slice:
         """Where it lies in a vector."""
-        return slice(self.start, self.start + len(self.diagonal) * len(self.entries))
+        return slice(self.start, self.start + len(self.diagonal) * self.size)
 
 
 def pieces(start: int, stop: int) -> Iterator[slice]:
@@ -71,8 +85,8 @@ def combine(coefficients: Array, rows: Array, factor: float, vector: Array, out:
 
 def _weighted(vectors: Sequence[Array], measure: Measure) -> Iterator[tuple[slice, Array]]:
     """Pieces of one block, and there G w y for every y: (c, numbers)."""
-    start, diagonal, beside, entries = measure
-    times, size = len(diagonal), len(entries)
+    start, diagonal, beside, entries, size = measure
+    times = len(diagonal)
     blocks = [y[start : start + times * size].reshape(times, size) for y in vectors]
     together = max(1, PIECE // max(size, 1))
     for first in range(0, times, together):
@@ -86,6 +100,6 @@ def _weighted(vectors: Sequence[Array], measure: Measure) -> Iterator[tuple[slic
                 if len(beside):
                     out[low - first :] += beside[low - 1 : last - 1, None] * y[low - 1 : last - 1]
                     out[: high - first] += beside[first:high, None] * y[first + 1 : high + 1]
-            found *= entries[part]
+            found *= entries[part] if len(entries) == size else entries
             where = slice(start + first * size + part.start, start + (last - 1) * size + part.stop)
             yield where, found.reshape(len(blocks), -1)

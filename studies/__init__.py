@@ -2,12 +2,21 @@
 claims, checked.
 """
 
-from .bench.registry import Animation, Picture, check, claim, find_study, study
-from .bench.report import write_report
-from .bench.store import read_case
-from .bench.sweep import run_sweep
-from .draw.disc import poincare_disc
-from .draw.portraits import phase_portrait
+from typing import TYPE_CHECKING
+
+from continuum.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from . import catalogue as catalogue
+    from . import datasets as datasets
+    from .bench.registry import Animation, Picture, check, claim, find_study, study
+    from .bench.report import write_report
+    from .bench.store import read_case
+    from .bench.sweep import run_sweep
+    from .draw.disc import poincare_disc
+    from .draw.portraits import phase_portrait
+else:
+    __getattr__, __dir__ = lazy_names(__name__, __file__)
 
 __all__ = [
     "Animation",

@@ -1,4 +1,7 @@
-"""The command `continuum`."""
+"""The command `continuum`.
+
+What a command needs is loaded when it runs (`continuum.lazy`): `continuum --help` loads none of it.
+"""
 
 import os
 import shlex
@@ -8,22 +11,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from continuum.checks import check_name
+import studies
 
-from . import catalogue
-from .bench.benches import run_benchmarks
-from .bench.environment import cores, gpu, thread_pools, versions
-from .bench.registry import claims, find_study, portraits, studies
-from .bench.report import FigureError, write_report
-from .bench.store import check_writable, write_atomically
-from .bench.sweep import SweepInterrupted, run_sweep
-from .bench.verify import verify as verify_claims
-from .bench.verify import write_json
-from .datasets import FOLDER_VARIABLE, data_folder
-from .draw.figures import save_png
+from . import bench, draw
+from .bench.errors import FigureError, SweepInterrupted
+from .bench.files import check_writable, write_atomically
 
 _UsageError = (
     typer.BadParameter.__base__
@@ -56,8 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: all went well; 1: a case or a claim failed; 2: bad input, told in one line; 130: Ctrl-C.
     """
-    for module, reason in catalogue.FAILED.items():
-        _say(f"{module} could not be loaded: {reason}")
     try:
         code = app(
             None if arguments is None else list(arguments),
@@ -78,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("CONTINUUM_TRACEBACK"):
             raise
         return _refuse(str(error), 2)
+    finally:
+        for module, reason in _failed().items():
+            _say(f"{module} could not be loaded: {reason}")
     return code if isinstance(code, int) else 0
 
 
@@ -86,17 +80,8 @@ def list_studies() -> None:
     """The studies, with paper, figure or table and parameters, and how many claims each paper
     has.
     """
-    table = Table("study", "question", "source", "parameters")
-    for study in studies():
-        defaults = " ".join(f"{name}={value}" for name, value in study.parameters.defaults.items())
-        table.add_row(
-            study.name, study.title, ", ".join(filter(None, (study.paper, study.figure))), defaults
-        )
-    console = Console() if sys.stdout.isatty() else Console(width=160)
-    console.print(table)
-    for paper in sorted({claim.paper for claim in claims(slow=True)} | set(catalogue.PAPERS)):
-        ids = [claim.id for claim in claims(slow=True) if claim.paper == paper]
-        typer.echo(f"{paper}: {len(ids)} claims {' '.join(ids)}".rstrip())
+    studies.catalogue.load()
+    bench.listing.print_listing(studies.catalogue.PAPERS)
 
 
 @app.command()
@@ -119,14 +104,15 @@ def run(
     """Run a study: its default sweep, or the parameters given.  Finished cases are not run
     again.
     """
-    study = find_study(name)
+    studies.catalogue.load()
+    study = studies.find_study(name)
     given = study.parameters.parse(values or [])
     command = shlex.join(
         ["continuum", "run", name, *(values or []), "--out", str(out), "--workers", str(workers)]
     )
     grids = study.overlay(given) if given else None
     try:
-        result = run_sweep(study, grids, out, workers=workers, command=command)
+        result = studies.run_sweep(study, grids, out, workers=workers, command=command)
     except SweepInterrupted as interrupt:
         raise typer.Exit(_refuse(str(interrupt), _INTERRUPTED)) from None
     for row in result.rows:
@@ -136,7 +122,7 @@ def run(
                 err=True,
             )
     typer.echo(result.status)
-    typer.echo(f"report: {write_report(result.folder)}")
+    typer.echo(f"report: {studies.write_report(result.folder)}")
     raise typer.Exit(result.exit_code)
 
 
@@ -145,7 +131,8 @@ def report(
     folder: Annotated[Path, typer.Argument(help="A folder that `continuum run` made.")],
 ) -> None:
     """Write the HTML page and the figures of a sweep again, from its files alone."""
-    typer.echo(f"report: {write_report(folder)}")
+    studies.catalogue.load()
+    typer.echo(f"report: {studies.write_report(folder)}")
 
 
 @app.command()
@@ -154,10 +141,11 @@ def portrait(
     out: Annotated[Path, typer.Option(help="The PNG file.")] = Path("portrait.png"),
 ) -> None:
     """Draw the phase portrait of a planar network."""
-    draw = portraits()[check_name("portrait", name, list(portraits()))]
+    studies.catalogue.load()
+    draws = bench.registry.find_portrait(name)
     check_writable(out.parent)
-    figure = draw()
-    write_atomically(out, lambda path: save_png(figure, path))
+    figure = draws()
+    write_atomically(out, lambda path: draw.figures.save_png(figure, path))
     typer.echo(f"portrait: {out}")
 
 
@@ -171,36 +159,44 @@ def verify(
 
     Exit code 1 if one fails, or if some module of claims or studies could not be loaded.
     """
-    chosen = claims(paper, slow)
+    studies.catalogue.load()
+    chosen = bench.registry.claims(paper, slow)
     if json is not None:
         check_writable(json.parent)
-    results = verify_claims(chosen, typer.echo)
+    results = bench.verify.verify(chosen, typer.echo)
     if json is not None:
-        write_json(results, json)
-    raise typer.Exit(int(bool(catalogue.FAILED) or not all(row.passed for row in results)))
+        bench.verify.write_json(results, json)
+    raise typer.Exit(int(bool(_failed()) or not all(row.passed for row in results)))
 
 
-@app.command()
-def bench(
+@app.command("bench")
+def benchmark(
     name: Annotated[str | None, typer.Argument(help="Which benchmark; all if left out.")] = None,
     json: JsonFile = None,
 ) -> None:
     """Run the benchmarks of a source checkout."""
     if json is not None:
         check_writable(json.parent)
-    raise typer.Exit(run_benchmarks(name, json))
+    raise typer.Exit(bench.benches.run_benchmarks(name, json))
 
 
 @app.command()
 def info() -> None:
     """Versions, cores, threads, BLAS, GPU, and where data files are looked for."""
-    for package, version in versions().items():
+    here = bench.environment
+    for package, version in here.versions().items():
         typer.echo(f"{package:<20} {version}")
-    typer.echo(f"{'cores':<20} {cores()}")
-    for pool in thread_pools():
+    typer.echo(f"{'cores':<20} {here.cores()}")
+    for pool in here.thread_pools():
         typer.echo(f"{'threads':<20} {pool}")
-    typer.echo(f"{'gpu':<20} {gpu()}")
-    typer.echo(f"{'data folder':<20} {data_folder() or f'{FOLDER_VARIABLE} is not set'}")
+    typer.echo(f"{'gpu':<20} {here.gpu()}")
+    data = studies.datasets
+    typer.echo(f"{'data folder':<20} {data.data_folder() or f'{data.FOLDER_VARIABLE} is not set'}")
+
+
+def _failed() -> dict[str, str]:
+    """The modules that could not be imported, if any was to be."""
+    return bench.registry.FAILED if "studies.bench.registry" in sys.modules else {}
 
 
 def _refuse(sentence: str, code: int) -> int:

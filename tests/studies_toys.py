@@ -6,10 +6,13 @@ from typing import Annotated, Literal
 
 import numba
 import numpy as np
+import pytest
 import xarray as xr
 from pydantic import Field
 from threadpoolctl import threadpool_info
 
+from studies import catalogue
+from studies.bench import registry
 from studies.bench.registry import Picture, study
 from studies.bench.store import case_parameters
 from studies.draw.figures import convergence_plot, new_figure
@@ -85,6 +88,15 @@ def threads(*, index: int = 0) -> xr.Dataset:
             "numba": numba.get_num_threads(),
         }
     )
+
+
+def empty_registry(patch: pytest.MonkeyPatch) -> None:
+    """No studies and no claims; the portraits stay."""
+    catalogue.load()
+    portraits = {k: e for k, e in registry._expected.items() if e.kind == "portrait"}
+    patch.setattr(registry, "_expected", portraits)
+    patch.setattr(registry, "_studies", {})
+    patch.setattr(registry, "_claims", {})
 
 
 def register() -> None:

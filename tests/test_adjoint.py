@@ -41,7 +41,7 @@ from solvers import (
     discretize,
     observed_orders,
 )
-from solvers.adjoint import discretize as adjoint
+from solvers.adjoint import objective as adjoint
 from solvers.adjoint import tape
 from solvers.flow.program import Loop
 from solvers.steps.tableaux import Stepper

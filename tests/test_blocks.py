@@ -1,10 +1,14 @@
 """Samples in blocks: sums over them are those of all samples together, whoever computes them."""
 
+import signal
 import threading
+import time
 from dataclasses import replace
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from continuum import (
     Affine,
@@ -25,11 +29,13 @@ from continuum import (
     Tracking,
     WidthDepth,
     gelu,
+    identity,
     tanh,
     trapezoid,
 )
-from solvers import RK4, Euler, Heun, discretize, integrate
+from solvers import RK4, DormandPrince, Euler, Heun, SolveError, discretize, integrate
 from solvers.flow import samples
+from solvers.run.threads import go_through
 
 GRID = trapezoid(Interval(0, 1), 5)
 MESH = TimeMesh(1.3, 3, 1.5)
@@ -88,12 +94,15 @@ PROBLEMS = {
 }
 
 
+def make_small(monkeypatch):
+    """Blocks of at most three samples, so that a few make several groups."""
+    for name, value in {"_LEAST": 3, "_MOST": 3, "_WORK": 0, "_GROUPS": 3}.items():
+        monkeypatch.setattr(samples, name, value)
+
+
 @pytest.fixture
 def small(monkeypatch):
-    """Blocks of at most three samples, so that a few make several groups."""
-    monkeypatch.setattr(samples, "_LEAST", 3)
-    monkeypatch.setattr(samples, "_MOST", 3)
-    monkeypatch.setattr(samples, "_GROUPS", 3)
+    make_small(monkeypatch)
 
 
 def answers(objective, control):
@@ -111,9 +120,7 @@ def test_blocks_add_up_to_all_samples(name, stepper, per_layer, rng, monkeypatch
     control = whole.space.random(rng, scale=0.5)
     expected = answers(whole, control)
     assert len(whole._blocks) == 1
-    monkeypatch.setattr(samples, "_LEAST", 3)
-    monkeypatch.setattr(samples, "_MOST", 3)
-    monkeypatch.setattr(samples, "_GROUPS", 3)
+    make_small(monkeypatch)
     for options in ({}, {"memory": 10_000}, {"threads": 2}):
         blocked = discretize(problem, stepper, per_layer, **options)
         assert sorted(block.samples for block in blocked._blocks) == [2, 3, 3, 3]
@@ -141,27 +148,165 @@ def test_the_same_bits_by_any_number_of_threads(small, rng):
 
 
 def test_sizes_of_blocks_and_groups():
-    for count in (1, 100, 512, 513, 1437, 10_000):
-        for units in (1, 2, 64, 256, 1024, 4096):
-            found = samples.blocks(count, units)
-            sizes = [part.stop - part.start for part in found]
-            assert [found[0].start, found[-1].stop] == [0, count]
-            assert all(a.stop == b.start for a, b in zip(found[:-1], found[1:], strict=True))
-            assert max(sizes) - min(sizes) <= 1
-            assert max(sizes) <= 512
-    for count in (1, 2, 7, 100):
-        for entries in (0, 100, 10**7, 10**9):
-            found = samples.groups(count, entries)
-            assert [found[0].start, found[-1].stop] == [0, count]
-            assert len(found) <= min(count, 8)
-            assert len(found) == 1 or (len(found) - 1) * 8 * entries <= 2**28 or len(found) == 2
-            assert len(found) >= min(2, count)
+    for count, units, stages in product((1, 300, 513, 10_000), (1, 64, 256, 4096), (1, 20, 400)):
+        found = samples.blocks(count, units, stages)
+        sizes = [part.stop - part.start for part in found]
+        assert [found[0].start, found[-1].stop, sum(sizes)] == [0, count, count]
+        assert max(sizes) - min(sizes) <= 1
+        assert max(sizes) <= 256 or max(sizes) * units * stages <= 131_072 + units * stages
+        assert len(found) >= 2 or count < 512 or count * units * stages <= 131_072
+    for count, entries in product((1, 2, 7, 100), (0, 100, 10**7, 10**9)):
+        found = samples.groups(count, entries)
+        assert [found[0].start, found[-1].stop] == [0, count]
+        assert all(a.stop == b.start < b.stop for a, b in pairwise(found))
+        assert min(2, count) <= len(found) <= min(count, 8)
+        assert len(found) <= 2 or (len(found) - 1) * 8 * entries <= 2**28
 
 
-def test_a_failure_is_that_of_all_samples_together(small, rng):
+def explosive(rng):
+    """f' = 1e6 f, from samples of several sizes: that of number 7 overflows first."""
+    network = WidthDepth(GRID, identity)
+    initial = np.exp(rng.standard_normal((5, SAMPLES)))
+    initial[:, 7] *= 1e80
+    target = np.zeros((5, SAMPLES))
+    problem = LearningProblem(network, initial, target, TimeMesh(1.0, 200))
+    return problem, problem.space.sample(kernel=-1e6)
+
+
+def test_a_failure_is_that_of_all_samples_together(rng, monkeypatch):
     """The first step at which any sample fails, with the states of all of them before it."""
-    network = WidthDepth(GRID, Linear.__mro__ and tanh)
-    del network
+    problem, control = explosive(rng)
+    network, initial = problem.network, problem.initial
+
+    def failures(threads):
+        objective = discretize(problem, threads=threads)
+        assert objective.value(control) == np.inf
+        with pytest.raises(SolveError) as gradient:
+            objective.value_and_gradient(control)
+        with pytest.raises(SolveError) as run:
+            integrate(network, control, initial, Euler(), save="steps", threads=threads)
+        return [gradient.value, run.value]
+
+    whole = failures(1)
+    make_small(monkeypatch)
+    for threads in (1, 2):
+        for found, expected in zip(failures(threads), whole, strict=True):
+            assert str(found) == str(expected)
+            states = expected.solution.value.states
+            assert len(states) > 2
+            np.testing.assert_allclose(found.solution.value.states, states, rtol=1e-12)
+    assert threading.active_count() == 1
+
+
+@pytest.mark.parametrize("save", ["final", "layers", "steps", [0.1, 0.7, 1.3]])
+def test_runs_in_blocks(save, rng, monkeypatch):
+    for network in (WidthDepth(GRID, tanh), data_and_time(rng), one_for_all(rng)):
+        control = network.controls(MESH, in_time="nodes").random(rng)
+        initial = rng.standard_normal((5, SAMPLES))
+
+        def run(threads, network=network, control=control, initial=initial):
+            found = integrate(
+                network,
+                control,
+                initial,
+                RK4(),
+                save=save,
+                steps_per_layer=2,
+                threads=threads,
+            )
+            return found.trajectory
+
+        whole = run(1)
+        with monkeypatch.context() as patch:
+            make_small(patch)
+            one = run(1)
+            np.testing.assert_array_equal(one.times, whole.times)
+            np.testing.assert_allclose(one.states, whole.states, rtol=0, atol=1e-13)
+            for threads in (2, 3):
+                np.testing.assert_array_equal(run(threads).states, one.states)
+
+
+def test_threads_are_not_used_where_there_are_no_blocks(small, rng):
+    """Adaptive steps hang together by the worst sample."""
+    problem = problem_for(rng)
+    control = problem.space.random(rng)
+    stepper = DormandPrince(rtol=1e-6, atol=1e-6)
+    assert len(discretize(problem, stepper, threads=2)._blocks) == 1
+    one, two = (
+        integrate(problem.network, control, problem.initial, stepper, threads=threads)
+        for threads in (1, 2)
+    )
+    np.testing.assert_array_equal(one.trajectory.states, two.trajectory.states)
+
+
+def blas_threads():
+    return [x["num_threads"] for x in threadpool_info() if x["user_api"] == "blas"]
+
+
+def test_blas_has_one_thread_inside_and_what_it_had_before_outside():
+    seen = []
+
+    def task():
+        seen.append(max(blas_threads()))
+        go_through([inner(), inner()], 2)
+        seen.append(max(blas_threads()))
+        yield
+
+    def inner():
+        seen.append(max(blas_threads()))
+        yield
+
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        go_through([task(), task(), task()], 2)
+        assert blas_threads() == before
+    assert seen == [1] * 12
+
+
+class Wrong(Exception):
+    pass
+
+
+def test_an_error_or_ctrl_c_ends_all_threads():
+    def endless(counted):
+        for _ in range(3000):
+            time.sleep(1e-3)
+            counted.append(1)
+            yield
+
+    def failing():
+        yield
+        raise Wrong("here")
+
+    def interrupting():
+        yield
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        yield
+
+    for last, error in ((failing, Wrong), (interrupting, KeyboardInterrupt)):
+        counted, waiting = [], []
+        with pytest.raises(error):
+            go_through([endless(counted), last(), endless(waiting), endless(waiting)], 2)
+        assert threading.active_count() == 1
+        assert len(counted) < 1000
+        assert len(waiting) < 1000
+
+
+def test_errors_of_floating_point_numbers_are_met_in_all_threads(small, rng):
+    """Warnings and errors are those of the caller."""
+
+    class Careless(SquaredError):
+        def value_and_gradient(self, o, y, v):
+            np.log(np.zeros(1))
+            return super().value_and_gradient(o, y, v)
+
+    problem = problem_for(rng, terminal=Careless())
+    control = problem.space.random(rng)
+    for threads in (1, 2):
+        with pytest.raises(FloatingPointError):
+            discretize(problem, threads=threads).value_and_gradient(control)
+        with np.errstate(divide="ignore"):
+            discretize(problem, threads=threads).value_and_gradient(control)
 
 
 def test_bad_input(rng):

@@ -108,12 +108,12 @@ def test_own_kernel():
 
 
 def test_errata_cite_claims_that_exist():
+    catalogue.load()
     known = {c.id for c in claims(slow=True)}
     cited = set(re.findall(r"(?:LM|LY|FT|NS)-\d\d", (DOCS / "errata.md").read_text()))
     for paper in ("LM", "LY", "FT", "NS"):
         assert sum(c.startswith(paper) for c in cited) >= 13, paper
     assert cited <= known, cited - known
-    assert catalogue.PAPERS
 
 
 def test_learning(capsys):
@@ -226,6 +226,7 @@ def test_why_odes(capsys):
 
 
 def test_why_odes_names_every_study_of_the_two_papers():
+    catalogue.load()
     known = {s.name for s in studies()}
     page = (DOCS / "why_odes.md").read_text()
     cited = set(re.findall(r"(?:liu_markowich|lyanet|finite_time)/\w+", page))

@@ -20,6 +20,7 @@ from studies.liu_markowich.resnet_limit import (
     resnet_limit,
 )
 
+catalogue.load()
 CLAIMS = claims(slow=True)
 
 

@@ -3,6 +3,7 @@ say.
 """
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -40,6 +41,8 @@ for name in {BLOCKED}:
     sys.modules[name] = None
 import continuum, solvers, continuum.exact, continuum.io
 import numpy as np
+for package in (continuum, solvers):
+    assert {{getattr(package, name) is None for name in package.__all__}} == {{False}}
 grid = continuum.gauss_legendre(continuum.Interval(0, 1), 4)
 network = continuum.WidthDepth(grid, continuum.tanh)
 control = network.control(continuum.TimeMesh(1.0, 3), kernel=1.0)
@@ -56,6 +59,20 @@ except ImportError as error:
         "FINISHED",
         "saving and loading needs h5py: pip install h5py",
     ], done.stderr
+
+
+@pytest.mark.parametrize(
+    "folder", ["continuum", "continuum/kernels", "continuum/networks", "solvers", "studies"]
+)
+def test_names_that_are_loaded_later(folder):
+    """All of `__all__` can be had, is shown by dir(), and hides no module of the package."""
+    package = importlib.import_module(folder.replace("/", "."))
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+        assert not (ROOT / folder / f"{name}.py").exists(), name
+    assert set(package.__all__) <= set(dir(package))
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = package.nothing
 
 
 def test_environment_yml_is_in_step_with_pyproject():

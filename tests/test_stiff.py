@@ -36,7 +36,7 @@ from solvers import (
     discretize,
     integrate,
 )
-from solvers.adjoint import discretize as adjoint
+from solvers.adjoint import objective as adjoint
 from solvers.adjoint import tape
 from solvers.adjoint.step_derivatives import StepDerivatives
 from solvers.steps import shifted

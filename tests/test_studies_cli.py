@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
-from studies_toys import decay, register
+from studies_toys import decay, empty_registry, register
 
 from continuum.arrays import find_gpu
-from studies.bench import benches, registry
+from studies.bench import benches
 from studies.bench.registry import claim, study
 from studies.bench.store import read_case
 from studies.cli import main
@@ -22,8 +22,7 @@ slow = pytest.mark.slow
 
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_studies", {})
-    monkeypatch.setattr(registry, "_claims", {})
+    empty_registry(monkeypatch)
     register()
     for name, value in (("TOY-1", 1.0), ("TOY-2", 2.0)):
         claim(
@@ -223,11 +222,11 @@ def test_the_command_itself():
 
 WITHOUT_DOCSTRINGS = """
 import sys
-from studies.bench import registry
+from pytest import MonkeyPatch
 from studies.cli import main
-registry._studies.clear(), registry._claims.clear()
-from studies_toys import register
+from studies_toys import empty_registry, register
 from studies.bench.registry import claim
+empty_registry(MonkeyPatch())
 register()
 claim("TOY", statement="x is 1.", paper="toys", references={"x": 1.0}, tolerance=0.5, reason="r")(
     {"x": 1.0}.copy

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from studies_toys import decay, register
+from studies_toys import decay, empty_registry, register
 
-from studies.bench import registry
 from studies.bench.parameters import label, varying
 from studies.bench.registry import check, claim, claims, find_study, studies, study
 from studies.bench.verify import verify, write_json
@@ -17,8 +16,7 @@ from studies.bench.verify import verify, write_json
 
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_studies", {})
-    monkeypatch.setattr(registry, "_claims", {})
+    empty_registry(monkeypatch)
     register()
 
 

@@ -9,18 +9,17 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
-from studies_toys import decay, register
+from studies_toys import decay, empty_registry, register
 
-from studies.bench import registry
+from studies.bench.errors import StoreError
 from studies.bench.registry import Picture, find_study, study
 from studies.bench.report import FigureError, write_report
-from studies.bench.store import StoreError
 from studies.bench.sweep import run_sweep
 
 
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_studies", {})
+    empty_registry(monkeypatch)
     register()
 
 

@@ -8,16 +8,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from studies.bench import store
-from studies.bench.store import (
-    CaseHeader,
-    StoreError,
-    case_parameters,
-    check_writable,
-    read_case,
-    write_case,
-    write_text,
-)
+from studies.bench import files, store
+from studies.bench.errors import StoreError
+from studies.bench.files import check_writable, write_text
+from studies.bench.store import CaseHeader, case_parameters, read_case, write_case
 
 HEADER = CaseHeader(
     "toys/one", {"depth": 3, "rate": 0.5, "flag": True}, "c" * 64, "d" * 64, {"python": "3"}
@@ -145,7 +139,7 @@ def test_unwritable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def refuse(**_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(store.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
     with pytest.raises(StoreError, match="cannot be written to: Permission denied"):
         check_writable(tmp_path)
 
@@ -155,6 +149,6 @@ def test_read_json(tmp_path: Path):
     for text, message in (("{", "is not valid JSON"), ("[]", "must hold a JSON object")):
         path.write_text(text)
         with pytest.raises(StoreError, match=message):
-            store.read_json(path)
+            files.read_json(path)
     with pytest.raises(StoreError, match="cannot be read"):
-        store.read_json(tmp_path / "b.json")
+        files.read_json(tmp_path / "b.json")

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from studies_toys import register
+from studies_toys import empty_registry, register
 
-from studies.bench import progress, registry, store, sweep
+from studies.bench import files, progress, store, sweep
 from studies.bench.environment import cores
+from studies.bench.files import remove_leftovers, write_atomically
 from studies.bench.registry import find_study, study
-from studies.bench.store import read_case, remove_leftovers, write_atomically
+from studies.bench.store import read_case
 from studies.bench.sweep import SweepResult, run_sweep
 
 needs_two_cores = pytest.mark.skipif(cores() < 2, reason="two workers need two cores")
@@ -49,7 +50,7 @@ def tiny(*, index: int = 0) -> xr.Dataset:
 
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_studies", {})
+    empty_registry(monkeypatch)
     monkeypatch.setattr(
         sweep, "code_hash", lambda function: "0" * 64
     )  # a resumed sweep finds its files
@@ -281,14 +282,14 @@ def test_only_the_leftovers_of_the_dead_are_removed(tmp_path: Path):
         path.write_text("")
 
     write_atomically(tmp_path / "x", write)
-    assert store._TEMPORARY.fullmatch(seen[0])  # the name it gives is one that is recognized
+    assert files._TEMPORARY.fullmatch(seen[0])  # the name it gives is one that is recognized
 
 
 @pytest.mark.parametrize("also_texts", [False, True])
 def test_the_disk_is_full_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, also_texts: bool
 ):
-    full, write_netcdf, write_utf8 = [False], store._write_netcdf, store._write_utf8
+    full, write_netcdf, write_utf8 = [False], store._write_netcdf, files._write_utf8
 
     def refuse(path: Path) -> None:
         path.write_bytes(b"\x89HDF half")
@@ -307,7 +308,7 @@ def test_the_disk_is_full_for_a_while(
 
     with monkeypatch.context() as patch:
         patch.setattr(store, "_write_netcdf", netcdf)
-        patch.setattr(store, "_write_utf8", utf8)
+        patch.setattr(files, "_write_utf8", utf8)
         patch.setattr(progress.Lines, "report", report)
         result = run_sweep(
             find_study("toys/tiny"), [{"index": range(5)}], tmp_path, progress="lines"

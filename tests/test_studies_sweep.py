@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
-from studies_toys import register
+from studies_toys import empty_registry, register
 
-import studies.catalogue  # noqa: F401
-from studies.bench import environment, registry, sweep
+from studies.bench import environment, sweep
 from studies.bench.environment import code_hash, cores
 from studies.bench.progress import Bar, Lines, Silence, reporter
 from studies.bench.registry import find_study, study
@@ -29,7 +28,7 @@ needs_two_cores = pytest.mark.skipif(cores() < 2, reason="two workers need two c
 
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_studies", {})
+    empty_registry(monkeypatch)
     register()
 
 

@@ -13,6 +13,7 @@ from studies.turnpike.variable_width import posed, variable_width, work
 
 
 def test_the_studies_are_there():
+    catalogue.load()
     assert not catalogue.FAILED
     for name in ("turnpike/variable_width", "turnpike/switched", "turnpike/images"):
         assert find_study(name).plot is not None

@@ -348,6 +348,62 @@ def test_the_last_iterate_of_a_fixed_step_is_not_written_to():
     assert end.objective > end.history["objective"].min()
 
 
+@pytest.mark.parametrize("stop", [14, 17, 19])
+def test_steps_that_diverge_end_at_the_last_row_when_interrupted(stop):
+    method = FixedStep(0.25, momentum=0.5, report=4, max_iterations=40)
+    with pytest.raises(Interrupted) as stopped:
+        minimize(Bowl(stop=stop), method)
+    end = stopped.value.solution
+    assert end.objective == end.history["objective"][-1] == Bowl().value(end.control)
+    assert end.objective > end.history["objective"].min()
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.7])
+def test_fixed_steps_are_their_formula_to_the_last_bit(beta):
+    objective, x = Bowl(), SPACE.join(SPACE.sample(bias=1.0))
+    before = x
+    for _ in range(9):
+        y = x + beta * (x - before) if beta else x
+        g = SPACE.join(objective.value_and_gradient(SPACE.views(y))[1])
+        x, before = y - 0.21 * g, x
+    method = FixedStep(0.21, momentum=beta, report=9, max_iterations=9)
+    end = minimize(Bowl(), method, initial=SPACE.sample(bias=1.0), raise_on_failure=False)
+    np.testing.assert_array_equal(SPACE.join(end.control), x)
+
+
+@pytest.mark.parametrize("restart", ["gradient", "none"])
+def test_accelerated_steps_are_their_formula(restart):
+    objective = Bowl()
+
+    def at(x):
+        value, gradient = objective.value_and_gradient(SPACE.views(x))
+        return value, SPACE.join(gradient)
+
+    def holds(y, s):
+        (value, g), d = at(y), -s * at(y)[1]
+        return at(y + d)[0] - value <= SPACE.dot(g, d) + SPACE.dot(d, d) / (2.0 * s)
+
+    x = y = SPACE.join(SPACE.sample(bias=1.0))
+    theta, path, s, turns = 1.0, [x], 0.04, 0
+    while holds(x, 2.0 * s):
+        s *= 2.0
+    for _ in range(120):
+        while not holds(y, s):
+            s /= 2.0
+        new = y - s * at(y)[1]
+        after = 0.5 * (1.0 + (1.0 + 4.0 * theta**2) ** 0.5)
+        ahead = new + (theta - 1.0) / after * (new - x)
+        if restart == "gradient" and SPACE.dot(y - new, new - x) > 0.0:
+            ahead, after, s, turns = new, 1.0, 2.0 * s, turns + 1
+        x, y, theta = new, ahead, after
+        path.append(x)
+    assert (turns > 0) == (restart == "gradient")
+    method = Nesterov(initial_step=0.04, restart=restart, max_iterations=120)
+    end = minimize(Bowl(), method, initial=SPACE.sample(bias=1.0), raise_on_failure=False)
+    values = [at(x)[0] for x in path]
+    np.testing.assert_allclose(end.history["objective"], values, rtol=1e-12)
+
+
 def test_a_step_length_may_keep_the_controls_it_sees():
     seen = []
 

@@ -1,5 +1,8 @@
 """Gradients written where the caller wants them, and arrays that an objective uses again."""
 
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import array_api_strict
@@ -144,6 +147,67 @@ def test_a_cost_may_read_the_matrices_of_the_network(rng):
         step = 1e-5
         difference = objective.value(c + step * d) - objective.value(c - step * d)
         assert difference / (2 * step) == pytest.approx(slope, rel=1e-7)
+
+
+def test_answers_do_not_depend_on_what_was_computed_before(rng):
+    """The memory of one objective is that of all its batches, of several sizes."""
+    objective = discretize(PROBLEMS["data and time"](rng), Heun())
+    controls = [objective.space.random(rng) for _ in range(3)]
+    kept = [objective.run(controls[0]), *objective.recorded(controls[0])[1].states]
+    states = [x.copy() for x in (kept[0].states, kept[0].costates, *kept[1:])]
+    for some in (objective, objective.batch([0, 2]), objective.batch([1]), objective):
+        fresh = replace(some)
+        for control in controls:
+            value, gradient, p = some.value_and_gradients(control)
+            expected, other, q = fresh.value_and_gradients(control)
+            assert [value, some.value(control)] == [expected, fresh.value(control)]
+            np.testing.assert_array_equal(p, q)
+            for block, x in gradient.items():
+                np.testing.assert_array_equal(x, other[block])
+    # what an objective gave away is not written again
+    for x, y in zip((kept[0].states, kept[0].costates, *kept[1:]), states, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_two_threads_on_one_objective(rng):
+    objective = discretize(problem_for(rng, in_time="nodes"), Heun())
+    controls = [objective.space.random(rng) for _ in range(8)] * 4
+    expected = [objective.value_and_gradient(c) for c in controls]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(objective.value_and_gradient, controls))
+    for (value, gradient), (other, expected_gradient) in zip(found, expected, strict=True):
+        assert value == other
+        for block, x in gradient.items():
+            np.testing.assert_array_equal(x, expected_gradient[block])
+
+
+def test_copies_and_pickles_are_without_the_memory(rng):
+    objective = discretize(problem_for(rng), Heun())
+    control = objective.space.random(rng)
+    value = objective.value_and_gradient(control)[0]
+    assert objective.__dict__["_spares"]._free
+    for twin in (pickle.loads(pickle.dumps(objective)), copy.copy(objective), replace(objective)):
+        assert not {"_spares", "_blocks"} & set(twin.__dict__)
+        assert twin.value_and_gradient(control)[0] == value
+
+
+def test_pages_are_touched_once(rng):
+    """A gradient of 13 MB and a tape of 6 MB, without a fresh page in the calls after the first."""
+    resource = pytest.importorskip("resource")
+    network = WidthDepth(trapezoid(Interval(0, 1), 128), tanh)
+    x = rng.standard_normal((2, 128, 32))
+    objective = discretize(LearningProblem(network, *x, TimeMesh(1.0, 100)))
+    control, out = objective.space.random(rng), objective.space.zeros()
+
+    def faults(calls):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(calls):
+            objective.value_and_gradient(control, out=out)
+            objective.value(control)
+        return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / calls
+
+    faults(3)
+    assert faults(5) < 5
 
 
 def test_bad_input(rng):

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import ClassVar
 
 import numpy as np
-import scipy.fft
+import scipy
 
 from ..arrays import Array, like, namespace, to_host
 from ..domains import Circle, factors
@@ -74,13 +74,13 @@ class Convolution(KernelFormat):
         on = self._lattice
         spectrum = on.forth(weighted(w, f))
         spectrum *= on.transform(b)
-        return on.back(spectrum, -1)
+        return on.back(spectrum)
 
     def adjoint(self, b: Array, r: Array, w: Array | None) -> Array:
         on = self._lattice
         spectrum = on.forth(weighted(w, r))
         spectrum *= namespace(b).conj(on.transform(b))
-        return on.back(spectrum, 1)
+        return on.back(spectrum)
 
     def outer(self, b: Array, r: Array, f: Array, w: Array | None) -> Array:
         on, xp = self._lattice, namespace(r)
@@ -147,7 +147,7 @@ class Lattice:
         self.circles = tuple(circles)
         self.sizes = tuple(n if c else 2 * n - 1 for n, c in zip(self.counts, circles, strict=True))
         self.shifts = tuple(0 if c else n - 1 for n, c in zip(self.counts, circles, strict=True))
-        self.lengths = tuple(
+        self.lengths: tuple[int, ...] = tuple(
             n if c else scipy.fft.next_fast_len(2 * n - 1, real=True)
             for n, c in zip(self.counts, circles, strict=True)
         )
@@ -179,6 +179,17 @@ class Lattice:
             found = found * size + (place[:, None] - place[None, :] + shift) % size
         return found
 
+    @cached_property
+    def places(self) -> Array:
+        """Which difference each of the numbers that are transformed is; D for none.
+
+        The difference 0 stands first and -h last, so that products need no shift.
+        """
+        found = np.arange(len(self.differences)).reshape(self.sizes)
+        more = [(0, extra) for extra in np.subtract(self.lengths, self.sizes)]
+        found = np.pad(found, more, constant_values=found.size)
+        return np.roll(found, [-shift for shift in self.shifts], range(found.ndim))
+
     def transform(self, b: Array) -> Array:
         """The FFT of k with an axis for samples, kept for the last values of the block.
 
@@ -192,7 +203,12 @@ class Lattice:
             if known is b or (alike and bool(namespace(b).all(known == b))):
                 return spectrum
         xp = namespace(b)
-        spectrum = self._fft(xp, xp.reshape(b, (*self.sizes, 1)))
+        if any(self.shifts):
+            padded = xp.concat([b, xp.zeros_like(b[:1])])
+            spread = xp.take(padded, like(self.places.ravel(), b), axis=0)
+        else:
+            spread = b
+        spectrum = self._fft(xp, xp.reshape(spread, (*self.lengths, 1)))
         frozen = type(b) is np.ndarray and b.base is None and not b.flags.writeable
         self._kept = ((b if frozen else xp.asarray(b, copy=True), spectrum), *kept)[
             :_KEPT
@@ -204,13 +220,16 @@ class Lattice:
         xp = namespace(x)
         return self._fft(xp, xp.reshape(x, (*self.counts, x.shape[1])))
 
-    def back(self, spectrum: Array, sign: int) -> Array:
-        """(N, M) from the FFT, which is used up, of values that stand `sign * shifts` too early."""
-        return self._cut(spectrum, sign, self.counts)
+    def back(self, spectrum: Array) -> Array:
+        """(N, M) from the FFT, which is used up, of values that begin at the first node."""
+        return self._flat(self._inverse(spectrum), self.counts)
 
     def correlation(self, spectrum: Array) -> Array:
         """(D,) at the differences, from the FFT, which is used up, of a correlation, (..., 1)."""
-        return self._cut(spectrum, 1, self.sizes)[:, 0]
+        values = self._inverse(spectrum)
+        if any(self.shifts):
+            values = namespace(values).roll(values, self.shifts, axis=tuple(range(len(self.sizes))))
+        return self._flat(values, self.sizes)[:, 0]
 
     def _fft(self, xp: ModuleType, x: Array) -> Array:
         axes = tuple(range(len(self.lengths)))
@@ -223,18 +242,17 @@ class Lattice:
             else scipy.fft.rfft(x, self.lengths[0], 0)
         )
 
-    def _cut(self, spectrum: Array, sign: int, sizes: tuple[int, ...]) -> Array:
-        xp, axes = namespace(spectrum), tuple(range(len(sizes)))
+    def _inverse(self, spectrum: Array) -> Array:
+        xp, axes = namespace(spectrum), tuple(range(len(self.lengths)))
         if xp is not np:
-            values = xp.fft.irfftn(spectrum, s=self.lengths, axes=axes)
-        elif len(axes) > 1:
-            values = np.asarray(scipy.fft.irfftn(spectrum, self.lengths, axes, overwrite_x=True))
-        else:
-            values = np.asarray(scipy.fft.irfft(spectrum, self.lengths[0], 0, overwrite_x=True))
-        if any(self.shifts):
-            values = xp.roll(values, tuple(sign * shift for shift in self.shifts), axis=axes)
-            values = values[(*(slice(size) for size in sizes), slice(None))]
-        return xp.reshape(values, (prod(sizes), values.shape[-1]))
+            return xp.fft.irfftn(spectrum, s=self.lengths, axes=axes)
+        if len(axes) > 1:
+            return np.asarray(scipy.fft.irfftn(spectrum, self.lengths, axes, overwrite_x=True))
+        return np.asarray(scipy.fft.irfft(spectrum, self.lengths[0], 0, overwrite_x=True))
+
+    def _flat(self, values: Array, sizes: tuple[int, ...]) -> Array:
+        cut = values[(*(slice(size) for size in sizes), slice(None))]
+        return namespace(values).reshape(cut, (prod(sizes), values.shape[-1]))
 
 
 _GIVEN = "such as those of periodic, midpoint and trapezoid; the nodes given"

@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
-import scipy.fft
+import scipy
 
 from ..arrays import Array, like, namespace
 from ..checks import check_name, check_positive, check_type

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator, svds
+import scipy
 
 from ..arrays import Array, is_array, to_host
 from ..quadrature import Grid
@@ -38,7 +38,9 @@ def weighted_matrix(kernel: Operator, b: Array, grid: Grid) -> Array:
     return root[:, None] * to_host(kernel.matrix(b)) * root
 
 
-def weighted_operator(kernel: Operator, b: Array, grid: Grid) -> LinearOperator:
+def weighted_operator(
+    kernel: Operator, b: Array, grid: Grid
+) -> "scipy.sparse.linalg.LinearOperator":
     """x -> W^1/2 b W^1/2 x by products with B, on NumPy arrays."""
     root, ones = np.sqrt(grid.weights), np.ones(len(grid))
     held = to_host(b) if is_array(b) else b
@@ -56,11 +58,13 @@ def weighted_operator(kernel: Operator, b: Array, grid: Grid) -> LinearOperator:
 
     forth, back = by(kernel.apply), by(kernel.adjoint)
     size = (len(grid), len(grid))
-    return LinearOperator(size, forth, back, forth, root.dtype, back)  # type: ignore[call-arg]
+    return scipy.sparse.linalg.LinearOperator(size, forth, back, forth, root.dtype, back)  # type: ignore[call-arg]
 
 
 def largest_singular_values(kernel: Operator, b: Array, grid: Grid, count: int) -> Array:
     """The `count` largest singular values in descending order, by ARPACK."""
     operator = weighted_operator(kernel, b, grid)
-    found = np.asarray(svds(operator, count, v0=start(grid), return_singular_vectors=False))
+    found = np.asarray(
+        scipy.sparse.linalg.svds(operator, count, v0=start(grid), return_singular_vectors=False)
+    )
     return np.sort(found)[::-1]

@@ -9,8 +9,7 @@ three such arguments.
 from collections.abc import Callable
 
 import numpy as np
-import scipy.linalg
-from scipy.sparse.linalg import eigs
+import scipy
 
 from ..arrays import Array, to_host
 from ..checks import check_count
@@ -86,7 +85,7 @@ def eigenvalues(kernel: Kernel, b: Array, grid: Grid, count: int | None = None) 
         found = scipy.linalg.eigvals(weighted_matrix(bound, b, grid))
     else:
         operator = weighted_operator(bound, b, grid)
-        found = eigs(operator, count, v0=start(grid), return_eigenvectors=False)
+        found = scipy.sparse.linalg.eigs(operator, count, v0=start(grid), return_eigenvectors=False)
     found = np.asarray(found, dtype=np.complex128)
     return found[np.argsort(-np.abs(found), kind="stable")][:count]
 

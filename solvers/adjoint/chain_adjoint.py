@@ -6,7 +6,7 @@ The references are the sweeps of `step_derivatives.py`; tests hold them together
 
 import numpy as np
 
-from continuum.compiled import borrowed, compiled, inlined, slope_row, unfolded
+from continuum.compiled import borrowed, compiled, inlined, like_in, slope_row, unfolded
 
 from ..flow.chain_loops import (
     ADJOINT,
@@ -49,7 +49,7 @@ def arrange(source, factor, samples, columns, i, out):
     """Puts factor source as the i-th of `columns` into `out`: (R, columns M), or for one sample
     (columns, R).
     """
-    rows = source.size // samples
+    rows, factor = source.size // samples, like_in(source, factor)
     if samples == 1:
         for y in range(rows):
             out[i * rows + y] = factor * source[y]
@@ -114,12 +114,12 @@ def collect_offset(bar, kind, layer, at, h, dtheta, r, samples):
 @inlined
 def collect_share(bar, kind, layer, at, h, dtheta, r):
     """Adds r to the cotangents of an array S, as time axes do."""
-    first = h if kind == STATIC else dtheta if kind == LAYERS else h * (1.0 - at)
+    first = like_in(r, h if kind == STATIC else dtheta if kind == LAYERS else h * (1.0 - at))
     into = bar[0 if kind == STATIC else layer].reshape(-1)
     for m in range(r.size):
         into[m] += first * r[m]
     if kind == NODES:
-        into, second = bar[layer + 1].reshape(-1), h * at
+        into, second = bar[layer + 1].reshape(-1), like_in(r, h * at)
         for m in range(r.size):
             into[m] += second * r[m]
 
@@ -185,7 +185,7 @@ def stage_back(program, blocks, moment, place, store, bars, collected, inside, k
         y = weighed(r, sign, weights, link[BACK_WEIGHT], samples, room.weighed)
         r = q if n == lowest else there[:size]
         matrix = block_at(values[k], kinds[k], layer, at, room.blend)
-        multiply(matrix, link[PRODUCT] == FORWARD, y, samples, r)
+        multiply(matrix, link[PRODUCT] == FORWARD, y, samples, room.turned, r)
         here, there = there, here
     if lowest == links.shape[0]:
         q[:] = r

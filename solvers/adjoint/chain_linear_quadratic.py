@@ -34,9 +34,9 @@ from ..flow.chain_loops import (
     WEIGHT,
     block_at,
     combine,
-    multiply,
     weighed,
 )
+from ..flow.product_loops import multiply
 from ..flow.program import Loop
 from .chain_adjoint import scale_by_slope
 from .chain_second_order import add_bend
@@ -161,7 +161,7 @@ def _tangent(program, blocks, places, untouched, first, moment, sizes, store, ds
                 first_product(matrix, forward, weights, start, sign, dx, directions, samples, du)
             else:
                 y = weighed(dx, sign, weights, start, wide, desk.weighed)
-                multiply(matrix, not forward, y, wide, du)
+                multiply(matrix, not forward, y, wide, y[:0], du)
             diagonal = False
             if places[k] >= 0:
                 x = store[link[INPUT] * samples : (link[INPUT] + link[COLUMNS]) * samples]
@@ -279,7 +279,7 @@ def _back(
         if dead:
             dbelow[:] = 0.0
         else:
-            multiply(matrix, forward, dr, wide, dbelow)
+            multiply(matrix, forward, dr, wide, dr[:0], dbelow)
         if places[k] >= 0:
             spread_entries(
                 matrix.shape,
@@ -295,7 +295,7 @@ def _back(
             )
             dead = False
         weighed(dbelow, sign, weights, start, wide, dbelow)
-        multiply(matrix, forward, r, samples, below)
+        multiply(matrix, forward, r, samples, r[:0], below)
         weighed(below, sign, weights, start, samples, below)
         r, dr = below, dbelow
         here, there, dhere, dthere = there, here, dthere, dhere

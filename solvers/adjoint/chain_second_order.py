@@ -70,14 +70,13 @@ def stage_tangent(program, blocks, changes, layer, at, samples, store, dstore, s
         if link[PRODUCT] != NOTHING:
             transposed, start = link[PRODUCT] == ADJOINT, link[WEIGHT]
             y = weighed(dx, 1.0, program.weights, start, samples, room.weighed)
-            multiply(
-                block_at(values[k], kinds[k], layer, at, room.blend), transposed, y, samples, du
-            )
+            matrix = block_at(values[k], kinds[k], layer, at, room.blend)
+            multiply(matrix, transposed, y, samples, room.turned, du)
             if changes[k].shape[0] > 0:
                 x = store[link[INPUT] * samples : link[INPUT] * samples + across]
                 y = weighed(x, 1.0, program.weights, start, samples, room.weighed)
                 matrix = block_at(changes[k], kinds[k], layer, at, room.blend)
-                multiply(matrix, transposed, y, samples, more[:size])
+                multiply(matrix, transposed, y, samples, room.turned, more[:size])
                 for m in range(size):
                     du[m] += more[m]
             if has_inputs(link):
@@ -185,14 +184,14 @@ def stage_back_derivative(
         y = weighed(dr, sign, program.weights, start, samples, room.weighed)
         dr = dq if n == lowest else dthere[:size]
         matrix = block_at(values[k], kinds[k], layer, at, room.blend)
-        multiply(matrix, transposed, y, samples, dr)
+        multiply(matrix, transposed, y, samples, room.turned, dr)
         y = weighed(r, sign, program.weights, start, samples, room.weighed)
         r = q if n == lowest else there[:size]
         if not known:
-            multiply(matrix, transposed, y, samples, r)
+            multiply(matrix, transposed, y, samples, room.turned, r)
         if changes[k].shape[0] > 0:
             matrix = block_at(changes[k], kinds[k], layer, at, room.blend)
-            multiply(matrix, transposed, y, samples, extra[:size])
+            multiply(matrix, transposed, y, samples, room.turned, extra[:size])
             for m in range(size):
                 dr[m] += extra[m]
         here, there, dhere, dthere = there, here, dthere, dhere

@@ -4,7 +4,7 @@ directions, first those of the state, then those of the coefficients.
 Parts of `chain_linear_quadratic.py`, whose tests hold them to its reference.
 """
 
-from continuum.compiled import inlined, summing
+from continuum.compiled import inlined, like_in, summing
 
 
 @summing
@@ -19,7 +19,7 @@ def pairing(left, right):
 @summing
 def total(x):
     """sum_m x_m."""
-    found = 0.0
+    found = like_in(x, 0.0)
     for m in range(x.size):
         found += x[m]
     return found

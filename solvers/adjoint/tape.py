@@ -40,7 +40,7 @@ class Kept(Sequence[Array]):
     def stacked(self, numbers: Array) -> Array:
         """(n, N, M): the states with these numbers, increasing."""
         if len(numbers) == 1:
-            return self[int(numbers[0])][None]
+            return np.asarray(self[int(numbers[0])][None], dtype=np.float64)
         found = np.empty((len(numbers), *self.final.shape))
         inside = int(numbers.searchsorted(len(self.tape)))
         found[:inside] = self.tape[numbers[:inside], 0, : self.final.size].reshape(
@@ -161,8 +161,9 @@ class Sweeps:
         steps = self.steps[start:stop]
         if self.compiled is None:
             return self.states(f, start, stop)
-        work = work or Workspace()
-        final, none = work.array("state", *f.shape), np.empty((0, f.size))
+        work = work or Workspace(self.compiled.dtype)
+        final = work.array("state", *f.shape)
+        none = np.empty((0, f.size), final.dtype)
         final[...] = f
         record = self.compiled.tape(len(steps), f.shape[1], work)
         failed = self.compiled.advance(final.reshape(-1), steps.moments, none, record, work)
@@ -240,9 +241,14 @@ def prepare(
     stepper: Tableau | InTurn,
     steps: Steps,
     rule: Rule,
+    rounded: Control | None = None,
 ) -> Sweeps:
-    """The sweeps over these steps."""
-    loop = Loop.of(problem.network, control, stepper, problem.initial)
+    """The sweeps over these steps.
+
+    rounded : the control in float32, if the compiled loops are to compute so
+    """
+    read, dtype = (control, "float64") if rounded is None else (rounded, "float32")
+    loop = Loop.of(problem.network, read, stepper, problem.initial, dtype)
     cost = DiscreteCost(problem, control, rule)
     return Sweeps(problem, control, stepper, steps, cost, loop)
 
@@ -333,7 +339,7 @@ class Backward:
     costates: list[Array] = field(default_factory=list)
     collected: Array | None = None
     work: Workspace = field(default_factory=Workspace)
-    kept: Array = field(default_factory=lambda: np.empty((0, 0)))
+    kept: Array | None = None
 
     def __call__(self, tape: Tape) -> float:
         """Moves p from the end of the tape to its start; the costates at its ends are kept, if
@@ -375,7 +381,7 @@ class Backward:
     def _compiled(self, tape: Tape, seeds: Seeds, p: Array, collected: Array) -> Array:
         loop, shape = self.sweeps.loop, p.shape
         stages, moments = loop.method.b.size, tape.steps.moments
-        costates = np.empty((len(tape.steps) + 1 if self.keep else 0, p.size))
+        costates = np.empty((len(tape.steps) + 1 if self.keep else 0, p.size), p.dtype)
         bars = loop.lowered.bars(self.total, shape[1], self.work)
         chain_adjoint.adjoint(
             shape[1],
@@ -388,7 +394,7 @@ class Backward:
             *seeds.flat,
             bars,
             collected,
-            self.kept,
+            np.empty((0, 0), p.dtype) if self.kept is None else self.kept,
             p.reshape(-1),
             costates,
         )

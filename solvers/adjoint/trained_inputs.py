@@ -17,6 +17,7 @@ from continuum.penalties import restricted
 from continuum.problem import LearningProblem
 
 from ..flow.integrate import integrate
+from ..run.workspace import Spares
 from ..steps.tableaux import Euler, Stepper
 from .discretize import ReducedObjective
 
@@ -175,7 +176,12 @@ class TrainedInputs:
         return self.problem.network.weights[:, None]
 
     def _reduced(self, problem: LearningProblem) -> ReducedObjective:
-        return ReducedObjective(problem, self.stepper, self.steps_per_layer)
+        found = ReducedObjective(problem, self.stepper, self.steps_per_layer)
+        return found.sharing(self._spares)
+
+    @cached_property
+    def _spares(self) -> Spares:
+        return Spares()
 
     def _state(self, control: Control) -> Array:
         return self.input_map.state(self._phi(control))

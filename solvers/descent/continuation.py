@@ -10,7 +10,7 @@ from math import exp, log
 from typing import Literal
 
 import numpy as np
-import scipy.optimize
+import scipy
 
 from continuum.arrays import Array
 from continuum.checks import check_name, check_positive, check_type

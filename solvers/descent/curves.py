@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from math import exp
 
 import numpy as np
-import scipy.optimize
+import scipy
 
 from continuum.arrays import Array
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.optimize import root_scalar
+import scipy
 
 from continuum.arrays import Array
 from continuum.checks import check_name, check_positive, store
@@ -314,7 +314,9 @@ class FrankWolfe(Minimizer):
             gamma = (
                 1.0
                 if slope(1.0) <= 0.0
-                else float(root_scalar(slope, bracket=(0.0, 1.0), method="brentq").root)
+                else float(
+                    scipy.optimize.root_scalar(slope, bracket=(0.0, 1.0), method="brentq").root
+                )
             )
         except OutOfDomain:
             return None

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-import scipy.optimize
+import scipy
 
 from continuum.arrays import Array
 from continuum.checks import check_count, check_positive
@@ -18,8 +18,9 @@ from continuum.sets import Amplitude
 from continuum.sparsity import L1
 
 from ..adjoint.coefficients import Columns
-from ..adjoint.discretize import Path, discretize
+from ..adjoint.discretize import discretize
 from ..adjoint.linear_quadratic import Linearizer, check_model
+from ..adjoint.objective import Path
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
 from ..steps.tableaux import RK4, RungeKutta

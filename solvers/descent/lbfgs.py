@@ -35,6 +35,10 @@ projected gradient is long, are held there if they descend towards it.
 HALVINGS, DESCENT = 60, 1e-4
 """A projected step is halved, so often at most, until its slope is this share of that of -H q."""
 EPSILON = float(np.finfo(float).eps)
+STALE = 30
+"""After so many steps without a J or a projected gradient that is lower than all before, both are
+at their rounding errors.
+"""
 
 
 class Pairs:
@@ -250,19 +254,27 @@ class _Search:
 
     def status(self) -> Status:
         """Makes steps until one is the last, and says how it ended."""
+        lowest, least, stale = math.inf, math.inf, 0
         while True:
-            projected = self.gradient
-            if self.bounds is not None:
-                projected = self._room
-                self.bounds.step(self.x, self.gradient, projected)
-            measure = self.run.norm(projected)
+            measure = self._measure()
             status = self.run.accept(self.x, self.value, self.gradient, measure)
             if status is not None:
                 return status
+            stale = 0 if self.value < lowest or measure < least else stale + 1
+            lowest, least = min(lowest, self.value), min(least, measure)
+            if stale == STALE:
+                return Status.LINE_SEARCH_FAILED
             while not self._step(measure):
                 if not len(self.pairs):
                     return Status.LINE_SEARCH_FAILED
                 self.pairs.clear()
+
+    def _measure(self) -> float:
+        """|P(x - g) - x|"""
+        if self.bounds is None:
+            return self.run.norm(self.gradient)
+        self.bounds.step(self.x, self.gradient, self._room)
+        return self.run.norm(self._room)
 
     def _step(self, measure: float) -> bool:
         """Goes to a point that satisfies the conditions of the line search; False if none does."""

@@ -39,7 +39,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
-import scipy.linalg
+import scipy
 
 from continuum.arrays import Array
 

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
-import scipy.sparse
-from scipy.sparse.csgraph import connected_components
+import scipy
 
 from continuum.arrays import Array
 
@@ -24,7 +22,9 @@ def groups(matrices: Array) -> list[Array]:
     pattern = np.zeros(matrices.shape[1:], dtype=bool)
     for matrix in matrices:
         pattern |= matrix != 0.0
-    labels = connected_components(scipy.sparse.csr_array(pattern), directed=False)[1]
+    labels = scipy.sparse.csgraph.connected_components(
+        scipy.sparse.csr_array(pattern), directed=False
+    )[1]
     order = np.argsort(labels, kind="stable")
     sizes = np.bincount(labels)
     blocks = np.split(order, np.cumsum(sizes)[:-1])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import scipy.optimize
+import scipy
 
 from continuum.arrays import Array, to_host
 from continuum.checks import check_count, check_positive, store
@@ -209,7 +209,7 @@ def _trust_region(run: Descent, start: Control, options: dict[str, float]) -> St
     bridge = _Bridge(run)
     x = to_host(run.space.flatten(start))
 
-    def callback(intermediate_result: scipy.optimize.OptimizeResult) -> None:
+    def callback(intermediate_result: "scipy.optimize.OptimizeResult") -> None:
         bridge.visit(intermediate_result.x)
 
     try:

@@ -137,11 +137,12 @@ class CompiledAdvance:
         self.loop, self.steps, self.work = loop, steps, work
 
     def __call__(self, f: Array, first: int, count: int, keep: bool) -> tuple[Array, int, States]:
-        shape, f = f.shape, np.array(f, order="C").reshape(-1)
-        states = np.empty((count + 1 if keep else 0, f.size))
+        shape, f = f.shape, np.array(f, self.loop.dtype, order="C").reshape(-1)
+        states = np.empty((count + 1 if keep else 0, f.size), f.dtype)
         moments = self.steps[first : first + count].moments
         failed = self.loop.advance(f, moments, states, None, self.work)
         kept, final = states.reshape(-1, *shape), f.reshape(shape)
+        kept, final = (x.astype(np.float64, copy=False) for x in (kept, final))
         return (final, -1, kept) if failed < 0 else (final, first + failed, kept[: failed + 2])
 
 
@@ -151,7 +152,8 @@ class BlockedAdvance:
     def __init__(
         self, whole: CompiledAdvance, parts: Sequence[tuple[slice, Loop]], threads: int
     ) -> None:
-        self.whole, self.parts, self.threads, self.spares = whole, parts, threads, Spares()
+        self.whole, self.parts, self.threads = whole, parts, threads
+        self.spares = Spares(whole.loop.dtype)
 
     def __call__(self, f: Array, first: int, count: int, keep: bool) -> tuple[Array, int, States]:
         moments = self.whole.steps[first : first + count].moments
@@ -175,6 +177,15 @@ class BlockedAdvance:
         return final, -1, states
 
 
+def only_compiled(dtype: str) -> str:
+    """Why a problem cannot be computed in this dtype."""
+    return (
+        f"dtype {dtype!r} is for explicit methods of fixed steps on NumPy arrays, with networks of "
+        "dense maps and the activations of the package, and controls that are trained or constant "
+        "in time"
+    )
+
+
 def make_advance(
     network: Network,
     control: ControlPath,
@@ -182,19 +193,25 @@ def make_advance(
     steps: Steps,
     state: Array,
     threads: int = 1,
+    dtype: str = "float64",
 ) -> Advance:
-    """The compiled loop where it applies, in blocks of samples, else the generic one."""
-    loop = Loop.of(network, control, stepper, state)
+    """The compiled loop where it applies, in blocks of samples, else the generic one.
+
+    raises TypeError where that would have to compute in another dtype than float64
+    """
+    loop = Loop.of(network, control, stepper, state, dtype)
+    if loop is None and dtype != "float64":
+        raise TypeError(only_compiled(dtype))
     if loop is None:
         return GenericAdvance(network, control, stepper, steps)
     whole, (units, samples) = CompiledAdvance(loop, steps), state.shape
-    parts = blocks(samples, units)
+    parts = blocks(samples, units, len(steps) * loop.method.b.size)
     if len(parts) == 1:
         return whole
-    loops = []
-    for part in parts:
-        some = network.batch(np.arange(samples)[part])
-        own = loop if some is network else Loop.of(some, control, stepper, state[:, part])
-        if own is not None:
-            loops.append((part, own))
-    return BlockedAdvance(whole, loops, threads)
+    loops = [loop] * len(parts)
+    if loop.lowered.split:  # arrays of its own for the data of each sample
+        some = [network.batch(np.arange(samples)[part]) for part in parts]
+        pairs = zip(some, parts, strict=True)
+        made = [Loop.of(one, control, stepper, state[:, part], dtype) for one, part in pairs]
+        loops = [own for own in made if own is not None]
+    return BlockedAdvance(whole, list(zip(parts, loops, strict=True)), threads)

@@ -24,6 +24,7 @@ from continuum.compiled import (
     borrowed,
     compiled,
     inlined,
+    like_in,
     summing,
     unfolded,
 )
@@ -95,10 +96,10 @@ class Moments(NamedTuple):
 
 @summing
 def _is_finite(x):
-    total = 0.0
+    total = zero = like_in(x, 0.0)
     for m in range(x.size):
-        total += 0.0 * x[m]
-    return total == 0.0
+        total += zero * x[m]
+    return total == zero
 
 
 @inlined
@@ -113,9 +114,10 @@ def block_at(x, kind, layer, theta, blend):
     low, high = x[layer], x[layer + 1]
     rows, columns = low.shape
     mean = blend[: rows * columns].reshape(rows, columns)
+    before, after = like_in(x, 1.0 - theta), like_in(x, theta)
     for y in range(rows):
         for z in range(columns):
-            mean[y, z] = (1.0 - theta) * low[y, z] + theta * high[y, z]
+            mean[y, z] = before * low[y, z] + after * high[y, z]
     return mean
 
 
@@ -127,10 +129,10 @@ def weighed(x, factor, weights, start, samples, out):
     rows = x.size // samples
     if samples == 1:
         for y in range(rows):
-            out[y] = factor * (weights[start + y] if start >= 0 else 1.0) * x[y]
+            out[y] = like_in(x, factor * (weights[start + y] if start >= 0 else 1.0)) * x[y]
         return out[:rows]
     for y in range(rows):
-        scale = factor * (weights[start + y] if start >= 0 else 1.0)
+        scale = like_in(x, factor * (weights[start + y] if start >= 0 else 1.0))
         for m in range(y * samples, (y + 1) * samples):
             out[m] = scale * x[m]
     return out[: x.size]
@@ -139,12 +141,13 @@ def weighed(x, factor, weights, start, samples, out):
 @inlined
 def combine(scale, f, h, coefficients, first, last, slopes, at, out):
     """out <- scale f + h sum_{first <= j < last} coefficients_j slopes[j, at:], in one pass."""
+    scale = like_in(f, scale)
     for start in range(0, f.size, _BLOCK):
         stop = min(start + _BLOCK, f.size)
         base, target = f[start:stop], out[start:stop]
         begun = False
         for j in range(first, last):
-            factor = h * coefficients[j]
+            factor = like_in(f, h * coefficients[j])
             if factor == 0.0:
                 continue
             source = slopes[j, at + start : at + stop]
@@ -184,7 +187,7 @@ def add_inputs(link, values, kinds, layer, theta, time, samples, blend, u):
     if k >= 0 and values[k].shape[0] > 0:
         rate = block_at(values[k], kinds[k], layer, theta, blend)
         for y in range(rate.shape[0]):
-            change = time * rate[y, 0]
+            change = like_in(u, time * rate[y, 0])
             if samples == 1:
                 u[y] += change
                 continue
@@ -194,12 +197,13 @@ def add_inputs(link, values, kinds, layer, theta, time, samples, blend, u):
 
 
 @unfolded
-def velocity(program, blocks, layer, theta, samples, store, slope, arranged, blend):
+def velocity(program, blocks, layer, theta, samples, store, slope, room):
     """The slope of a stage whose state is at the start of `store`, its part of the tape, which is
     filled; the slope is in `slope` if the tape has no place for it.
     """
     links, numbers, weights = program.links, program.numbers, program.weights
     values, kinds, ends = blocks
+    blend = room.blend
     for n in range(links.shape[0]):
         link = links[n]
         code, size = link[CODE], link[ROWS] * samples
@@ -212,8 +216,8 @@ def velocity(program, blocks, layer, theta, samples, store, slope, arranged, ble
         x = store[link[INPUT] * samples : (link[INPUT] + link[COLUMNS]) * samples]
         if link[PRODUCT] != NOTHING:
             matrix = block_at(values[link[MATRIX]], kinds[link[MATRIX]], layer, theta, blend)
-            y = weighed(x, 1.0, weights, link[WEIGHT], samples, arranged)
-            multiply(matrix, link[PRODUCT] == ADJOINT, y, samples, into)
+            y = weighed(x, 1.0, weights, link[WEIGHT], samples, room.weighed)
+            multiply(matrix, link[PRODUCT] == ADJOINT, y, samples, room.turned, into)
             if has_inputs(link):
                 time = time_at(ends, layer, theta)
                 add_inputs(link, values, kinds, layer, theta, time, samples, blend, into)
@@ -230,6 +234,7 @@ def finish(x, sign, offset, samples, code, parameter, argument, into):
     """argument <- u = sign x + offset, if there is room for it, and into <- sigma(u), in one pass
     over blocks of rows.
     """
+    sign = like_in(x, sign)
     together = _BLOCK // samples * samples if samples < _BLOCK else samples
     for start in range(0, x.size, together):
         stop = min(start + together, x.size)
@@ -287,17 +292,7 @@ def advance(f, samples, work, program, blocks, method, moments, tape, states):
             if i > 0:
                 combine(1.0, state, h, a[i], 0, i, slopes, max(at, 0), part[i, :entries])
             theta = moments.theta[n] + c[i] * moments.dtheta[n]
-            velocity(
-                program,
-                held,
-                layer,
-                theta,
-                samples,
-                part[i],
-                own[i],
-                room.weighed,
-                room.blend,
-            )
+            velocity(program, held, layer, theta, samples, part[i], own[i], room)
         following = f if n == count - 1 else tape[each * (n + 1), 0, :entries]
         combine(1.0, state, h, b, 0, stages, slopes, max(at, 0), following)
         if states.shape[0] > 0:
@@ -325,7 +320,7 @@ def slope_at(f, samples, work, program, blocks, layer, theta, slope):
     slope = borrowed(slope)
     room, store = carve(work, program.links, samples, 0)
     store[: f.size] = f
-    velocity(program, held, layer, theta, samples, store, slope, room.weighed, room.blend)
+    velocity(program, held, layer, theta, samples, store, slope, room)
     at = program.links[-1, OUTPUT] * samples
     if at >= 0:
         slope[:] = store[at : at + slope.size]
@@ -351,17 +346,7 @@ def attempt(f, samples, work, program, blocks, method, pair, moment, slopes, sta
     for i in range(1, stages):
         combine(1.0, f, h, method.a[i], 0, i, slopes, 0, store[:entries])
         share = theta + method.c[i] * dtheta
-        velocity(
-            program,
-            held,
-            layer,
-            share,
-            samples,
-            store,
-            slopes[i],
-            room.weighed,
-            room.blend,
-        )
+        velocity(program, held, layer, share, samples, store, slopes[i], room)
         if at >= 0:
             slopes[i] = store[at : at + entries]
     combine(1.0, f, h, method.b, 0, stages, slopes, 0, state)
@@ -387,7 +372,7 @@ def attempt(f, samples, work, program, blocks, method, pair, moment, slopes, sta
 class Room(NamedTuple):
     """Room for one step of a sweep: flat arrays that are written before they are read.
 
-    here, there, weighed : (largest R) M
+    here, there, weighed, turned : (largest R) M
     blend : a block between two nodes
     inside : of one sample, the cotangents and inputs of all products, of all stages
     """
@@ -395,6 +380,7 @@ class Room(NamedTuple):
     here: Array
     there: Array
     weighed: Array
+    turned: Array
     blend: Array
     inside: Array
 
@@ -414,17 +400,19 @@ def carve(work, links, samples, columns):
         if links[n, SHARE] >= 0:
             matrix = max(matrix, rows * samples)
     size, wide = largest * samples, inside * columns if samples == 1 else 0
-    first = -(work.ctypes.data // 8) % LINE
+    first = -(work.ctypes.data // work.itemsize) % LINE
     second = first + (size + LINE - 1) // LINE * LINE
     third = second + second - first
     fourth = third + second - first
-    fifth = fourth + (matrix + LINE - 1) // LINE * LINE
-    rest = fifth + (wide + LINE - 1) // LINE * LINE
+    fifth = fourth + second - first
+    sixth = fifth + (matrix + LINE - 1) // LINE * LINE
+    rest = sixth + (wide + LINE - 1) // LINE * LINE
     room = Room(
         work[first : first + size],
         work[second : second + size],
         work[third : third + size],
-        work[fourth : fourth + matrix],
-        work[fifth : fifth + wide],
+        work[fourth : fourth + size],
+        work[fifth : fifth + matrix],
+        work[sixth : sixth + wide],
     )
     return room, work[rest:]

@@ -8,7 +8,7 @@ the whole run, and t w_t is added row by row.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -25,8 +25,11 @@ from ..run.workspace import Workspace
 from . import chain_loops as loops
 from .chain_loops import Program
 
-_ABSENT = np.empty((0, 1, 1))
-_NONE = (_ABSENT,) * loops.WIDTH
+
+@cache
+def _absent(dtype: str) -> Array:
+    """What stands for an array that is not there."""
+    return np.empty((0, 1, 1), dtype)
 
 
 @dataclass(eq=False)
@@ -120,21 +123,25 @@ class Lowered:
         parts = enumerate(self.parts)
         return frozenset(x.name for k, x in parts if k in numbers and x.columns is None and x.name)
 
-    def values(self, blocks: Mapping[str, Array], samples: int) -> tuple[Array, ...]:
-        """All parts, for so many samples."""
+    def values(
+        self, blocks: Mapping[str, Array], samples: int, dtype: str = "float64"
+    ) -> tuple[Array, ...]:
+        """All parts, for so many samples, as numbers of this type."""
         found = [
             part.of(blocks[part.name], samples) if part.matrix is None else part.matrix[None]
             for part in self.parts
         ]
-        return (*found, *_NONE[len(found) :])
+        found = [x.astype(dtype, copy=False) for x in found]
+        return (*found, *(_absent(dtype),) * (loops.WIDTH - len(found)))
 
     def changes(self, blocks: Mapping[str, Array], samples: int) -> tuple[Array, ...]:
         """The parts of some blocks; (0, 1, 1) for all other parts."""
+        absent = _absent(next((x.dtype.name for x in blocks.values()), "float64"))
         found = [
-            part.of(blocks[part.name], samples) if part.name in blocks else _ABSENT
+            part.of(blocks[part.name], samples) if part.name in blocks else absent
             for part in self.parts
         ]
-        return (*found, *_NONE[len(found) :])
+        return (*found, *(absent,) * (loops.WIDTH - len(found)))
 
     def bars(
         self, total: Mapping[str, Array], samples: int, work: Workspace | None = None
@@ -145,9 +152,10 @@ class Lowered:
         if not self.split:
             return self.changes(total, samples)
         work, found = work or Workspace(), []
+        absent = _absent(work.dtype)
         for n, part in enumerate(self.parts):
             if part.name not in total:
-                found.append(_ABSENT)
+                found.append(absent)
             elif part.columns is None:
                 found.append(part.of(total[part.name], samples))
             else:
@@ -155,7 +163,7 @@ class Lowered:
                 wide = len(range(across)[part.columns]) if part.data is None else samples
                 times = total[part.name].size // (rows * across)
                 found.append(work.zeros(f"part {n}", times, rows, wide))
-        return (*found, *_NONE[len(found) :])
+        return (*found, *(absent,) * (loops.WIDTH - len(found)))
 
     def add_up(self, total: Mapping[str, Array], bars: tuple[Array, ...]) -> None:
         """Adds to `total` what was collected for the parts of blocks."""
@@ -180,7 +188,7 @@ class Lowered:
     def _shared_room(self, samples: int) -> int:
         """What `carve` takes, with the ends of lines of the cache that stay empty."""
         blend = max(self.matrix, self.shared * samples)
-        return 3 * self.largest * samples + blend + 6 * loops.LINE
+        return 4 * self.largest * samples + blend + 7 * loops.LINE
 
 
 def _plain(x: Array) -> Array:

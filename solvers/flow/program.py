@@ -35,17 +35,25 @@ class Loop:
     lowered: Lowered
     blocks: Blocks
     method: Method
+    dtype: str = "float64"
+    """Of the numbers in which states are computed."""
 
     @staticmethod
-    def of(network: object, control: ControlPath, stepper: Stepper, state: Array) -> "Loop | None":
+    def of(
+        network: object,
+        control: ControlPath,
+        stepper: Stepper,
+        state: Array,
+        dtype: str = "float64",
+    ) -> "Loop | None":
         """None where only the generic path applies."""
         if not (isinstance(network, Chain) and isinstance(stepper, RungeKutta) and is_numpy(state)):
             return None
         lowered = lower(network)
-        blocks = None if lowered is None else _blocks(lowered, control, state.shape[1])
+        blocks = None if lowered is None else _blocks(lowered, control, state.shape[1], dtype)
         if lowered is None or blocks is None:
             return None
-        return Loop(lowered, blocks, _method(type(stepper)))
+        return Loop(lowered, blocks, _method(type(stepper)), dtype)
 
     def advance(
         self,
@@ -59,6 +67,7 @@ class Loop:
         one, are filled.  Returns the index of the first step whose result is not finite, or -1.
         """
         samples, stages = f.size // self.lowered.units, self.method.b.size
+        work = work or Workspace(self.dtype)
         if tape is None:
             tape = self.tape(1, samples, work)
         room = self.lowered.room(samples, stages, 0, work)
@@ -143,7 +152,7 @@ class Loop:
     def tape(self, steps: int, samples: int, work: Workspace | None = None) -> Array:
         """Room for what the adjoint of so many steps reads."""
         shape = steps, self.method.b.size, self.lowered.rows * samples
-        return (work or Workspace()).array("tape", *shape)
+        return (work or Workspace(self.dtype)).array("tape", *shape)
 
     def collected(self, before: Collection[str]) -> Array:
         """(WIDTH, longest T): where something was collected already, which is so in these
@@ -182,7 +191,7 @@ def _method(stepper: type[RungeKutta]) -> Method:
     return Method(a, np.array(a.T, order="C"), np.array(stepper.b), np.array(stepper.c))
 
 
-def _blocks(lowered: Lowered, control: ControlPath, samples: int) -> Blocks | None:
+def _blocks(lowered: Lowered, control: ControlPath, samples: int, dtype: str) -> Blocks | None:
     """The arrays of a control, None if it depends on time by functions or is not NumPy's."""
     names = [part.name for part in lowered.parts]
     trained = [name for name in names if name]
@@ -200,4 +209,4 @@ def _blocks(lowered: Lowered, control: ControlPath, samples: int) -> Blocks | No
         return None
     if not is_numpy(*(values[name] for name in trained)):
         return None
-    return Blocks(kinds, lowered.values(values, samples), np.array(control.mesh.nodes))
+    return Blocks(kinds, lowered.values(values, samples, dtype), np.array(control.mesh.nodes))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.integrate
+import scipy
 
 from continuum.activations import Activation
 from continuum.arrays import Array, to_host

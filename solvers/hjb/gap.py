@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
-from ..evaluate import evaluate
+from ..evaluation import evaluate
 from .enclosed_run import ProvedCost
 from .lower_bound import LowerBound, PerSampleBound
 

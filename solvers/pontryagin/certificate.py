@@ -8,8 +8,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse.linalg
-from scipy.sparse.linalg import LinearOperator
+import scipy
 
 from continuum.arrays import Array
 from continuum.blocks import joint_norm
@@ -410,7 +409,7 @@ def _lowest(
         return np.zeros(count), 0.0, defect
 
     def solve(shift: float, most: int, which: str, tol: float) -> Array:
-        operator = LinearOperator(
+        operator = scipy.sparse.linalg.LinearOperator(
             (size, size),
             matvec=lambda x: product(x) - shift * np.ravel(x),  # type: ignore[call-arg]
             dtype=np.float64,  # type: ignore[call-arg]

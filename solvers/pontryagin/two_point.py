@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import scipy.integrate
-import scipy.optimize
+import scipy
 
 from continuum.arrays import Array
 from continuum.blocks import joint_norm

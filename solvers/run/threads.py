@@ -34,9 +34,9 @@ def go_through(tasks: Sequence[Iterable[object]], threads: int) -> None:
             raise
 
     with _blas.held(), ThreadPoolExecutor(min(threads, len(tasks))) as pool:
-        # errors of floating-point numbers are treated as where the tasks come from
-        futures = [pool.submit(copy_context().run, through, task) for task in tasks]
         try:
+            # errors of floating-point numbers are treated as where the tasks come from
+            futures = [pool.submit(copy_context().run, through, task) for task in tasks]
             for future in futures:
                 future.result()
         except BaseException:

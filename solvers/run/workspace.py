@@ -12,16 +12,18 @@ from continuum.arrays import Array
 class Workspace:
     """Arrays by name, which hold whatever was written there last: what is taken under a name
     shares its memory with what was taken under it before.
+
+    dtype : of all of them
     """
 
-    def __init__(self) -> None:
-        self._flat: dict[str, Array] = {}
+    def __init__(self, dtype: str = "float64") -> None:
+        self.dtype, self._flat = dtype, dict[str, Array]()
 
     def array(self, name: str, *shape: int) -> Array:
         """An array of this shape, not filled."""
         size, flat = prod(shape), self._flat.get(name)
         if flat is None or flat.size < size:
-            flat = self._flat[name] = np.empty(size)
+            flat = self._flat[name] = np.empty(size, self.dtype)
         return flat[:size].reshape(shape)
 
     def zeros(self, name: str, *shape: int) -> Array:
@@ -33,18 +35,21 @@ class Workspace:
 
 class Spares:
     """Workspaces that are not in use.  Each is lent to one thread at a time, so there are as many
-    as were ever needed at once.
+    as were ever needed at once.  Copies and pickles start with none.
     """
 
-    def __init__(self) -> None:
-        self._free: list[Workspace] = []
+    def __init__(self, dtype: str = "float64") -> None:
+        self.dtype, self._free = dtype, list[Workspace]()
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return Spares, ()
 
     def take(self) -> Workspace:
         """One that nobody else uses until it is given back."""
         try:
             return self._free.pop()
         except IndexError:
-            return Workspace()
+            return Workspace(self.dtype)
 
     def give(self, work: Workspace) -> None:
         """Takes one back."""

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import scipy.sparse.linalg
-from scipy.sparse.linalg import LinearOperator
+import scipy
 
 from continuum.arrays import Array, is_numpy, like, namespace
 from continuum.checks import check_count, check_positive, store
@@ -240,10 +239,10 @@ def gmres(
     """x with |matrix(x) - right| <= rtol |right|; None if that was not reached in 10 restarts."""
     size, kind = right.size, right.dtype
     shape = (size, size)
-    operator = LinearOperator(shape, matvec=matrix, dtype=kind)  # type: ignore[call-arg]
+    operator = scipy.sparse.linalg.LinearOperator(shape, matvec=matrix, dtype=kind)  # type: ignore[call-arg]
     nearly = None
     if preconditioner is not None:
-        nearly = LinearOperator(shape, matvec=preconditioner, dtype=kind)  # type: ignore[call-arg]
+        nearly = scipy.sparse.linalg.LinearOperator(shape, matvec=preconditioner, dtype=kind)  # type: ignore[call-arg]
     x, failed = scipy.sparse.linalg.gmres(
         operator, right, rtol=rtol, atol=0.0, restart=min(size, 60), maxiter=10, M=nearly
     )

@@ -7,9 +7,10 @@ arrays of other libraries), or by GMRES without matrices.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from scipy.linalg import get_lapack_funcs
+import scipy
 
 from continuum.arrays import Array, is_numpy, like, namespace
 
@@ -19,8 +20,6 @@ from .tableaux import StepFailed
 Solve = Callable[[Array], Array]
 """r -> x: (N, M) to (N, M)."""
 _FEW, _LARGE = 8, 16
-_REAL = get_lapack_funcs(("getrf", "getrs"), dtype=np.float64)
-_COMPLEX = get_lapack_funcs(("getrf", "getrs"), dtype=np.complex128)
 _GMRES_RTOL = 1e-5  # what is left over is the next correction of the simplified iteration
 
 
@@ -100,9 +99,15 @@ def _complex(real: Callable[[Array], Array]) -> Callable[[Array], Array]:
     return apply
 
 
+@cache
+def _lapack(kind: type) -> list[Callable[..., tuple[Array, ...]]]:
+    """LU factorisation and substitution for numbers of this kind."""
+    return scipy.linalg.get_lapack_funcs(("getrf", "getrs"), dtype=kind)
+
+
 def _by_factors(matrices: Array, z: complex) -> Solve:
     samples, units, _ = matrices.shape
-    factorise, substitute = _COMPLEX if isinstance(z, complex) else _REAL
+    factorise, substitute = _lapack(np.complex128 if isinstance(z, complex) else np.float64)
     shifted = -z * matrices
     diagonal = np.arange(units)
     shifted[:, diagonal, diagonal] += 1.0

@@ -20,7 +20,8 @@ from continuum.checks import check_positive, check_type
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 
-from ..adjoint.discretize import Path, discretize
+from ..adjoint.discretize import discretize
+from ..adjoint.objective import Path
 from .fits import Fit, fit_decay
 from .spectra import HamiltonianSpectrum, Linearisation, Modes, linearise, split, split_scheme
 from .stage import Stage

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from continuum.checks import check_name
 
-from .store import read_json, write_text
+from .files import read_json, write_text
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "benchmarks"
 

@@ -12,11 +12,9 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_info
 
-import continuum
-import solvers
 from continuum.arrays import find_gpu
 
-from .sources import local_imports
+from .sources import add_file, add_package, local_imports
 
 PACKAGES = (
     "continuum-networks",
@@ -83,17 +81,10 @@ def code_hash(function: Callable[..., object]) -> str:
             f"be hashed"
         )
     digest = hashlib.sha256()
-    for package in (continuum, solvers):
-        root = Path(inspect.getfile(package)).parent
-        for path in sorted(root.rglob("*.py")):
-            _add(digest, f"{package.__name__}/{path.relative_to(root).as_posix()}", path)
+    for package in ("continuum", "solvers"):
+        add_package(digest, package)
     file = Path(source).resolve()
-    _add(digest, "study", file)
+    add_file(digest, "study", file)
     for name, path in sorted(local_imports(file, _APART).items()):
-        _add(digest, name, path)
+        add_file(digest, name, path)
     return digest.hexdigest()
-
-
-def _add(digest: "hashlib._Hash", name: str, path: Path) -> None:
-    content = path.read_bytes()
-    digest.update(f"{name}\0{len(content)}\0".encode() + content)

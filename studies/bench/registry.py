@@ -1,28 +1,35 @@
 """Studies, claims and portraits: questions asked of the solvers, registered under a name so that
 they can be run, checked and drawn.
+
+A module registers what is in it when it is imported.  What is only expected of a module (`expect`)
+has a name like all others, and its module is imported when it is asked for.
 """
 
 import ast
+import importlib
 import inspect
 import math
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import ClassVar, ParamSpec, TypeAlias
-
-import xarray as xr
-from matplotlib.figure import Figure
+from types import MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, ClassVar, Literal, ParamSpec, TypeAlias, TypeVar
 
 from continuum.checks import check_name
 
-from ..draw.figures import save_gif, save_png
+from .. import draw
 from .parameters import ParameterGrid, Parameters, Value
 
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
+
 P = ParamSpec("P")
+T = TypeVar("T")
+Kind: TypeAlias = Literal["study", "claim", "portrait"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +40,7 @@ class Picture:
 
     name: str
     caption: str
-    figure: Figure
+    figure: "Figure"
     mime: ClassVar[str] = "image/png"
 
     @property
@@ -43,7 +50,7 @@ class Picture:
 
     def save(self, path: Path) -> None:
         """Writes it."""
-        save_png(self.figure, path)
+        draw.figures.save_png(self.figure, path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +71,10 @@ class Animation(Picture):
 
     def save(self, path: Path) -> None:
         """Writes it."""
-        save_gif(self.figure, self.draw, self.frames, path)
+        draw.figures.save_gif(self.figure, self.draw, self.frames, path)
 
 
-Plot: TypeAlias = Callable[[Sequence[xr.Dataset]], list[Picture]]
+Plot: TypeAlias = "Callable[[Sequence[xr.Dataset]], list[Picture]]"
 """The figures of a study, from its finished cases; `store.case_parameters` gives the parameters of
 each.
 """
@@ -87,11 +94,11 @@ class Study:
     """
 
     name: str
-    function: Callable[..., xr.Dataset]
+    function: "Callable[..., xr.Dataset]"
     title: str
     paper: str
     figure: str
-    plot: Plot | None
+    plot: "Plot | None"
     parameters: Parameters
     cases: tuple[ParameterGrid, ...]
 
@@ -149,9 +156,31 @@ class ClaimResult:
     note: str = field(default="")
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What `continuum list` and error messages tell of a study, claim or portrait.
+
+    module : that registers it, by its full name
+    paper : of a study or a claim
+    title, source, parameters : of a study; its paper and figure; name=value of each
+    """
+
+    kind: Kind
+    name: str
+    module: str
+    paper: str = ""
+    title: str = ""
+    source: str = ""
+    parameters: str = ""
+
+
+FAILED: dict[str, str] = {}
+"""Modules that could not be imported, by their full names, and the exceptions in one line."""
+
 _studies: dict[str, Study] = {}
 _claims: dict[str, Claim] = {}
-_portraits: dict[str, Callable[[], Figure]] = {}
+_portraits: "dict[str, Callable[[], Figure]]" = {}
+_expected: dict[tuple[Kind, str], Entry] = {}
 
 
 def study(
@@ -159,9 +188,9 @@ def study(
     *,
     paper: str,
     figure: str = "",
-    plot: Plot | None = None,
+    plot: "Plot | None" = None,
     cases: Sequence[ParameterGrid] = (),
-) -> Callable[[Callable[P, xr.Dataset]], Callable[P, xr.Dataset]]:
+) -> "Callable[[Callable[P, xr.Dataset]], Callable[P, xr.Dataset]]":
     """Registers a function, which stays as it is, as a study.
 
     It takes keyword parameters with type hints and defaults and returns the Dataset of one case; a
@@ -173,7 +202,7 @@ def study(
         TypeError for a parameter without hint or default or a function without docstring
     """
 
-    def register(function: Callable[P, xr.Dataset]) -> Callable[P, xr.Dataset]:
+    def register(function: "Callable[P, xr.Dataset]") -> "Callable[P, xr.Dataset]":
         if name in _studies:
             raise ValueError(
                 f"a study named {name!r} is registered already, by "
@@ -257,7 +286,7 @@ def claim(
     return register
 
 
-def portrait(function: Callable[[], Figure]) -> Callable[[], Figure]:
+def portrait(function: "Callable[[], Figure]") -> "Callable[[], Figure]":
     """Registers a function that draws a figure, as the portrait of its name.
 
     raises ValueError if the name is taken
@@ -315,30 +344,93 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
 
 
+def expect(entries: Iterable[Entry]) -> None:
+    """Makes names known whose modules will be imported when they are asked for."""
+    _expected.update({(entry.kind, entry.name): entry for entry in entries})
+
+
+def imported(module: str) -> ModuleType | None:
+    """The module of that name; None, with a note in FAILED, if it raises."""
+    try:
+        return importlib.import_module(module)
+    # a study may do anything at its import: one that breaks must not hide the others
+    except Exception as error:
+        FAILED[module] = describe(error)
+        return None
+
+
+def entries(kind: Kind) -> list[Entry]:
+    """All studies, claims or portraits, registered or expected, by name; imports none."""
+    if kind == "study":
+        known = [_study_entry(one) for one in _studies.values()]
+    elif kind == "claim":
+        known = [Entry(kind, c.id, c.function.__module__, c.paper) for c in _claims.values()]
+    else:
+        known = [Entry(kind, name, draws.__module__) for name, draws in _portraits.items()]
+    names = {entry.name for entry in known}
+    others = [e for e in _expected.values() if e.kind == kind and e.name not in names]
+    return sorted([*known, *others], key=lambda entry: entry.name)
+
+
 def find_study(name: str) -> Study:
     """The study of that name; raises ValueError, offering the nearest, if there is none."""
-    return _studies[check_name("study", name, list(_studies))]
+    return _found("study", _studies, name)
 
 
 def studies() -> list[Study]:
-    """All registered studies, by name."""
+    """All studies, by name."""
+    _import_expected("study", {entry.name for entry in entries("study")})
     return [_studies[name] for name in sorted(_studies)]
 
 
 def claims(paper: str | None = None, slow: bool = False) -> list[Claim]:
-    """The registered claims of one paper, or of all, by id; slow ones only if `slow`.
+    """The claims of one paper, or of all, by id; slow ones only if `slow`.
 
     raises ValueError, offering the nearest, for a paper without claims
     """
+    known = entries("claim")
     if paper is not None:
-        check_name("paper", paper, sorted({c.paper for c in _claims.values()}))
+        check_name("paper", paper, sorted({entry.paper for entry in known}))
+    _import_expected("claim", {entry.name for entry in known if paper in (None, entry.paper)})
     chosen = (c for c in _claims.values() if paper in (None, c.paper) and (slow or not c.slow))
     return sorted(chosen, key=lambda c: c.id)
 
 
-def portraits() -> Mapping[str, Callable[[], Figure]]:
-    """The registered portraits, by name."""
+def find_portrait(name: str) -> "Callable[[], Figure]":
+    """What draws the portrait of that name; raises ValueError, offering the nearest, if there is
+    none.
+    """
+    return _found("portrait", _portraits, name)
+
+
+def portraits() -> "Mapping[str, Callable[[], Figure]]":
+    """All portraits, by name."""
+    _import_expected("portrait", {entry.name for entry in entries("portrait")})
     return MappingProxyType(_portraits)
+
+
+def _found(kind: Kind, registered: Mapping[str, T], name: str) -> T:
+    check_name(kind, name, [entry.name for entry in entries(kind)])
+    module = _expected[kind, name].module if name not in registered else ""
+    _import_expected(kind, {name})
+    if name not in registered:
+        raise ValueError(f"{kind} {name!r} could not be loaded: see {module}")
+    return registered[name]
+
+
+def _import_expected(kind: Kind, names: Collection[str]) -> None:
+    """Imports the modules of these names, as far as they have not been."""
+    for name in sorted(names):
+        entry = _expected.pop((kind, name), None)
+        if entry is not None:
+            imported(entry.module)
+
+
+def _study_entry(study: Study) -> Entry:
+    source = ", ".join(filter(None, (study.paper, study.figure)))
+    defaults = " ".join(f"{name}={value}" for name, value in study.parameters.defaults.items())
+    module = study.function.__module__
+    return Entry("study", study.name, module, study.paper, study.title, source, defaults)
 
 
 def documentation(function: Callable[..., object]) -> str:

@@ -12,26 +12,12 @@ from pathlib import Path
 
 import xarray as xr
 
+from .errors import FigureError, StoreError
+from .files import read_json, write_atomically, write_text
 from .parameters import Value, spell, varying
 from .registry import Picture, describe, find_study
-from .store import (
-    StoreError,
-    case_parameters,
-    read_case,
-    read_header,
-    read_json,
-    write_atomically,
-    write_text,
-)
+from .store import case_parameters, read_case, read_header
 from .sweep import SWEEP_FORMAT
-
-
-class FigureError(RuntimeError):
-    """The figures of a study could not be drawn; the page, without them, is at `page`."""
-
-    def __init__(self, page: Path, reason: str) -> None:
-        self.page = page
-        super().__init__(f"the figures could not be drawn: {reason}")
 
 
 @dataclass(frozen=True, eq=False)

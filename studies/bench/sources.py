@@ -3,6 +3,7 @@ own.
 """
 
 import ast
+import hashlib
 import importlib.machinery
 import importlib.util
 import os
@@ -39,6 +40,21 @@ def local_imports(source: Path, apart: Collection[str] = ()) -> dict[str, Path]:
             if imported.suffix == ".py":
                 waiting.append(imported)
     return {name: path for path, name in found.items() if name}
+
+
+def add_package(digest: "hashlib._Hash", package: str) -> None:
+    """Adds every Python file of a package to a hash, by name, length and content; imports none."""
+    spec = importlib.util.find_spec(package)
+    for folder in spec.submodule_search_locations or () if spec is not None else ():
+        root = Path(folder)
+        for path in sorted(root.rglob("*.py")):
+            add_file(digest, f"{package}/{path.relative_to(root).as_posix()}", path)
+
+
+def add_file(digest: "hashlib._Hash", name: str, path: Path) -> None:
+    """Adds a file to a hash: its name, length and content."""
+    content = path.read_bytes()
+    digest.update(f"{name}\0{len(content)}\0".encode() + content)
 
 
 def _imported(file: Path, apart: Collection[str]) -> Iterator[Path]:

@@ -21,20 +21,12 @@ from threadpoolctl import threadpool_limits
 from continuum.checks import check_count
 
 from .environment import code_hash, cores, thread_pools, versions
+from .errors import StoreError, SweepInterrupted
+from .files import check_writable, remove_leftovers, write_text
 from .parameters import ParameterGrid, Value, label, spell, varying
 from .progress import ProgressKind, reporter
 from .registry import Study, describe, documentation
-from .store import (
-    DONE,
-    CaseHeader,
-    StoreError,
-    check_writable,
-    now,
-    read_header,
-    remove_leftovers,
-    write_case,
-    write_text,
-)
+from .store import DONE, CaseHeader, now, read_header, write_case
 from .workers import in_processes, settled, submit
 
 SWEEP_FORMAT = "continuum sweep 1"
@@ -86,17 +78,6 @@ class SweepResult:
         before = f", {skipped} were finished before" if skipped else ""
         bad = f", {failed} failed" if failed else ""
         return f"Of {len(self.rows)} cases {done} were run{before}{bad}."
-
-
-class SweepInterrupted(KeyboardInterrupt):
-    """Ctrl-C in mid-sweep; finished cases are intact, and the same sweep resumes.
-
-    finished, total : cases
-    """
-
-    def __init__(self, finished: int, total: int) -> None:
-        self.finished, self.total = finished, total
-        super().__init__(f"{finished} of {total} cases are finished; the same command resumes")
 
 
 @dataclass(frozen=True)

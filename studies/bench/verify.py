@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from .files import write_text
 from .registry import Claim, ClaimResult, check
-from .store import write_text
 
 
 def verify(claims: Sequence[Claim], say: Callable[[str], None]) -> list[ClaimResult]:

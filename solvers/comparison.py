@@ -18,7 +18,7 @@ from .descent.minimize import minimize
 from .descent.multistart import orbit
 from .descent.run import Minimizer
 from .descent.symmetries import Symmetry
-from .evaluate import Evaluation, evaluate
+from .evaluation import Evaluation, evaluate
 from .flow.integrate import integrate
 from .pontryagin.certificate import Certificate, pontryagin_certificate
 from .run.solution import Solution, SolveError

@@ -1,0 +1,22 @@
+"""The table of studies, and how many claims each paper has."""
+
+import sys
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.table import Table
+
+from .registry import entries
+
+
+def print_listing(papers: Iterable[str]) -> None:
+    """Prints a row for each study, and a line for each paper: those with claims, and `papers`."""
+    table = Table("study", "question", "source", "parameters")
+    for entry in entries("study"):
+        table.add_row(entry.name, entry.title, entry.source, entry.parameters)
+    console = Console() if sys.stdout.isatty() else Console(width=160)
+    console.print(table)
+    claims = entries("claim")
+    for paper in sorted({claim.paper for claim in claims} | set(papers)):
+        ids = [claim.name for claim in claims if claim.paper == paper]
+        print(f"{paper}: {len(ids)} claims {' '.join(ids)}".rstrip())
