@@ -130,6 +130,9 @@ class StagedObjective(ReducedObjective):
                 p = self.network.transfer_adjoint(s, p)  # type: ignore[arg-type]
         return costs, p  # type: ignore[return-value]  # there is a stage
 
+    def hvp(self, control: Control, direction: Control) -> Control:
+        return self.linearised(control).hvp(direction)
+
     def value_and_factors(self, control: Control) -> tuple[float, Factors]:
         raise TypeError("a Staged network has a tape for each of its stages: use `parts`")
 
@@ -139,7 +142,7 @@ class StagedObjective(ReducedObjective):
     def sweeps(self, control: Control) -> Sweeps:
         raise TypeError("a Staged network has sweeps for each of its stages: use `parts`")
 
-    def recorded(self, control: Control) -> tuple[Sweeps, Tape]:
+    def recorded(self, control: Control, work: Workspace | None = None) -> tuple[Sweeps, Tape]:
         raise TypeError("a Staged network has a tape for each of its stages: use `parts`")
 
     def _costs(self, control: Control) -> float:

@@ -13,6 +13,7 @@ at every stage of every step.  States and costates do not depend on the directio
 at a control costs 8, the others 6.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from math import prod
 from typing import Protocol
@@ -26,6 +27,7 @@ from continuum.problem import LearningProblem
 
 from ..flow.chain_loops import ROWS
 from ..run.solution import States
+from ..run.workspace import Workspace
 from . import chain_second_order
 from .tape import Seeds, Sweeps, Tape, at_step, stacked
 
@@ -37,12 +39,15 @@ class SecondOrder:
     derivatives are used again by the next direction.
 
     keep : whether `collect` keeps the derivatives of all costates
+    work : memory for what it keeps; fresh for None
     dstates : (S + 1, N, M), those of all states in the last direction
     dcostates : (S + 1, N, M), those of all costates, from the last one to the first
     """
 
-    def __init__(self, sweeps: Sweeps, tape: Tape, keep: bool = False) -> None:
-        self.sweeps, self.tape, self.keep = sweeps, tape, keep
+    def __init__(
+        self, sweeps: Sweeps, tape: Tape, keep: bool = False, work: Workspace | None = None
+    ) -> None:
+        self.sweeps, self.tape, self.keep, self.work = sweeps, tape, keep, work or Workspace()
         self.dcostates: list[Array] = []
         self.dstates: States = []
         self._start: Array | None = None
@@ -175,15 +180,17 @@ class SecondOrder:
         """(dstates, the tape of tangents), for the compiled loops."""
         loop, first = self.sweeps.loop, self.tape.states[0]
         count, samples = len(self.tape.steps), first.shape[1]
-        record = np.empty((count, loop.method.b.size, loop.lowered.varied * samples))
-        return np.empty((count + 1, *first.shape)), record
+        shape = count, loop.method.b.size, loop.lowered.varied * samples
+        dstates = self.work.array("derivatives of states", count + 1, *first.shape)
+        return dstates, self.work.array("tangents", *shape)
 
     @cached_property
     def _turned(self) -> Array:
         """The tape of cotangents."""
         loop, samples = self.sweeps.loop, self.tape.states[0].shape[1]
         rows = int(np.sum(loop.lowered.program.links[:, ROWS]))
-        return np.empty((len(self.tape.steps), loop.method.b.size, rows * samples))
+        shape = len(self.tape.steps), loop.method.b.size, rows * samples
+        return self.work.array("cotangents", *shape)
 
 
 class Stages(Protocol):
@@ -197,7 +204,9 @@ class Stages(Protocol):
     @property
     def space(self) -> ControlSpace: ...
 
-    def _forward(self, control: Control) -> list[tuple[Sweeps, Tape]]: ...
+    def _forward(
+        self, control: Control, works: Sequence[Workspace] = ()
+    ) -> list[tuple[Sweeps, Tape]]: ...
 
     def _backward(
         self, control: Control, runs: list[tuple[Sweeps, Tape]]
@@ -222,11 +231,15 @@ class Linearised:
     next product uses again. Each of the three has about the size of the run's stages.
 
     control : where
+    works : memory for what is kept, one for each stage of the network; none for fresh memory
     """
 
-    def __init__(self, objective: Stages, control: Control) -> None:
+    def __init__(
+        self, objective: Stages, control: Control, works: Sequence[Workspace] = ()
+    ) -> None:
         self.objective, self.control = objective, objective.space.check("control", control)
-        self._runs = objective._forward(self.control.like(objective.problem.initial))
+        self._runs = objective._forward(self.control.like(objective.problem.initial), works)
+        self._works = works or [Workspace() for _ in self._runs]
 
     @property
     def value(self) -> float:
@@ -258,4 +271,5 @@ class Linearised:
 
     @cached_property
     def _sweeps(self) -> list[SecondOrder]:
-        return [SecondOrder(*run) for run in self._runs]
+        pairs = zip(self._runs, self._works, strict=True)
+        return [SecondOrder(*run, work=work) for run, work in pairs]

@@ -293,11 +293,15 @@ class ReducedObjective:
         )
         return sum(parts)
 
-    def _forward(self, control: Control) -> list[tuple[Sweeps, Tape]]:
+    def _forward(
+        self, control: Control, works: Sequence[Workspace] = ()
+    ) -> list[tuple[Sweeps, Tape]]:
         """The sweeps and the tape of every stage, of which there is one unless the network is
         Staged; the control is where the states are.
+
+        works : one for each stage, where the tapes are; none for fresh memory
         """
-        return [self.recorded(control)]
+        return [self.recorded(control, *works)]
 
     def _backward(
         self, control: Control, runs: list[tuple[Sweeps, Tape]]
@@ -410,7 +414,8 @@ class ReducedObjective:
         keeps them from one product to the next.
         raises SolveError if the state does not stay finite, or an implicit step has no solution
         """
-        return self.linearised(control).hvp(direction)
+        with self._spares.one() as work:
+            return Linearised(self, control, [work]).hvp(direction)
 
     def linearised(self, control: Control) -> Linearised:
         """J at one control, for Hessian-vector products in many directions: the forward sweep is
@@ -453,14 +458,15 @@ class ReducedObjective:
         sweeps = prepare(problem, control, method, steps, rule)
         return sweeps, Tape(0, steps, states) if keep and once else None
 
-    def recorded(self, control: Control) -> tuple[Sweeps, Tape]:
+    def recorded(self, control: Control, work: Workspace | None = None) -> tuple[Sweeps, Tape]:
         """The sweeps at a control that is where the states are, and the tape of the whole run.
 
+        work : where the tape is; fresh memory for None
         raises SolveError if the state does not stay finite, or an implicit step has no solution
         """
         sweeps, tape = self._start(control, keep=True)
         return sweeps, tape if tape is not None else sweeps.record(
-            self.problem.initial, 0, len(sweeps.steps)
+            self.problem.initial, 0, len(sweeps.steps), work
         )
 
     @cached_property
