@@ -485,8 +485,9 @@ class ReducedObjective:
         network, stepper = self.problem.network, self.stepper
         if not isinstance(stepper, RungeKutta) or stepper.adaptive:
             return False
-        looped = isinstance(network, Chain) and is_numpy(self.problem.initial)
-        return looped and lower(network) is not None
+        if not isinstance(network, Chain) or not is_numpy(self.problem.initial):
+            return False
+        return lower(network) is not None
 
     @contextmanager
     def _rounded(self, control: Control) -> Iterator[Control | None]:
