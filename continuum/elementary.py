@@ -46,10 +46,10 @@ class _Format(NamedTuple):
     """
 
     kind: types.Float
-    bits: types.Integer
+    bits: Any
     pattern: llvm.Type
-    number: Callable[[float], float]
-    integer: Callable[[int], int]
+    number: Callable[[float], Any]
+    integer: Callable[[int], Any]
     digits: int
     bias: int
     high: float

@@ -120,3 +120,13 @@ def test_what_they_do_not_replace_stays_as_it_was():
 def exp(s):
     """No exponential, in spite of its name."""
     return 2 * s
+
+
+def test_single_precision_is_computed_in_single_precision():
+    x = np.concatenate([np.linspace(-87, 88, 20_001), np.linspace(-2, 2, 10_001)]).astype("float32")
+    for function, exact, most in ((np.exp, np.exp, 2.0), (np.tanh, np.tanh, 4.0)):
+        run = over(with_own_functions(lambda s: function(s)))  # noqa: B023
+        found, reference = run(x), exact(x.astype(np.float64))
+        spacing = np.spacing(np.abs(reference).astype("float32")).astype(np.float64)
+        assert np.all(np.abs(found - reference) <= most * spacing)
+        assert "x double>" not in run.code()

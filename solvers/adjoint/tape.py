@@ -14,7 +14,7 @@ from continuum.controls import Control
 from continuum.problem import LearningProblem
 
 from ..flow.adaptive import stretches
-from ..flow.advance import Advance, CompiledAdvance, GenericAdvance, Steps
+from ..flow.advance import Advance, CompiledAdvance, GenericAdvance, Steps, only_compiled
 from ..flow.program import Loop, pair_of
 from ..flow.switching import all_attempts
 from ..run.solution import Solution, SolveError, States, Trajectory
@@ -249,6 +249,8 @@ def prepare(
     """
     read, dtype = (control, "float64") if rounded is None else (rounded, "float32")
     loop = Loop.of(problem.network, read, stepper, problem.initial, dtype)
+    if loop is None and rounded is not None:
+        raise TypeError(only_compiled(dtype))
     cost = DiscreteCost(problem, control, rule)
     return Sweeps(problem, control, stepper, steps, cost, loop)
 

@@ -89,14 +89,15 @@ def integrate(
         stay there, `to_host` brings them back
     threads : how many share the samples, in blocks, where a compiled loop makes fixed explicit
         steps; elsewhere one computes.  States are the same to the bit for any number
-    dtype : "float32" computes in these numbers, in about half the time, where a compiled loop makes
-        fixed explicit steps; states are given as float64 all the same
+    dtype : "float32" computes in these numbers, faster where there are many samples, with compiled
+        loops of fixed explicit steps; states are given as float64 all the same
     returns Solution with .trajectory and statistics "steps", "rejected", "seconds"; where an
         implicit method chose the steps also "velocities", evaluations of F, "jacobians", matrices
         D_f F, and "factorisations" (two for a step of RadauIIA5, one for KennedyCarpenter5); with
         Auto also "switches", whose times and reasons are in .detail
     raises SolveError if the run fails, unless raise_on_failure=False: its solution has the states
-        before the failure, all of them finite; ValueError, TypeError for bad input, ValueError also
+        before the failure, all of them finite; ValueError, TypeError for bad input, TypeError also
+        where "float32" is asked for and no such loop applies, ValueError also
         for a function of time that is not finite, with its block and t
 
     A run of an explicit method with fixed steps whose state grew by 1e6 or more has failed, with

@@ -191,6 +191,10 @@ def _method(stepper: type[RungeKutta]) -> Method:
     return Method(a, np.array(a.T, order="C"), np.array(stepper.b), np.array(stepper.c))
 
 
+def _is_of(x: Array, dtype: str) -> bool:
+    return type(x) is np.ndarray and x.dtype == dtype
+
+
 def _blocks(lowered: Lowered, control: ControlPath, samples: int, dtype: str) -> Blocks | None:
     """The arrays of a control, None if it depends on time by functions or is not NumPy's."""
     names = [part.name for part in lowered.parts]
@@ -207,6 +211,6 @@ def _blocks(lowered: Lowered, control: ControlPath, samples: int, dtype: str) ->
             lowered.kinds[control.space] = kinds
     else:
         return None
-    if not is_numpy(*(values[name] for name in trained)):
+    if not all(is_numpy(x) or _is_of(x, dtype) for x in map(values.__getitem__, trained)):
         return None
     return Blocks(kinds, lowered.values(values, samples, dtype), np.array(control.mesh.nodes))
