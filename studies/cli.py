@@ -169,6 +169,13 @@ def verify(
     raise typer.Exit(int(bool(_failed()) or not all(row.passed for row in results)))
 
 
+@app.command("compile")
+def compile_ahead() -> None:
+    """Compile the loops that most studies use, and keep them, so that the first run need not."""
+    for kind, seconds in bench.loops.compile_loops():
+        typer.echo(f"{kind}: {seconds:.1f} s")
+
+
 @app.command("bench")
 def benchmark(
     name: Annotated[str | None, typer.Argument(help="Which benchmark; all if left out.")] = None,

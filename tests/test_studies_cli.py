@@ -12,7 +12,9 @@ import xarray as xr
 from studies_toys import decay, empty_registry, register
 
 from continuum.arrays import find_gpu
-from studies.bench import benches
+from solvers.adjoint import chain_adjoint, chain_second_order
+from solvers.flow import chain_loops
+from studies.bench import benches, loops
 from studies.bench.registry import claim, study
 from studies.bench.store import read_case
 from studies.cli import main
@@ -198,6 +200,17 @@ def test_bench(tmp_path: Path):
     assert benches.run_benchmarks(None, None, tmp_path) == 1
     with pytest.raises(ValueError, match="are run from a source checkout"):
         benches.run_benchmarks(None, None, tmp_path / "nowhere")
+
+
+def test_compile(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """The problems run, and by the loops that are to be compiled."""
+    for share in loops._SHARES:
+        assert [kind for kind, _ in loops._solved(share)] == list(share)
+    for loop in (chain_loops.advance, chain_adjoint.adjoint, chain_second_order.second_order):
+        assert loop.signatures, loop
+    monkeypatch.setattr(loops, "compile_loops", lambda: iter([("steps", 1.25)]))
+    assert main(["compile"]) == 0
+    assert capsys.readouterr().out == "steps: 1.2 s\n"
 
 
 def test_interrupt(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,6 +1,7 @@
 """Sweeps: every case once, resumed, interrupted, in parallel; the same arrays each time."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -9,13 +10,14 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 import xarray as xr
 from studies_toys import empty_registry, register
 
-from studies.bench import environment, sweep
+from studies.bench import sweep
 from studies.bench.environment import code_hash, cores
 from studies.bench.progress import Bar, Lines, Silence, reporter
 from studies.bench.registry import find_study, study
@@ -145,9 +147,16 @@ def test_the_code_hash_covers_packages_and_study(tmp_path: Path, monkeypatch: py
         (tmp_path / package / "inner").mkdir(parents=True)
         (tmp_path / package / "__init__.py").write_text("")
         (tmp_path / package / "inner" / "part.py").write_text("x = 1\n")
-        module = type(sys)(package)
-        module.__file__ = str(tmp_path / package / "__init__.py")
-        monkeypatch.setattr(environment, package, module)
+    find = importlib.util.find_spec
+
+    def found(name: str) -> ModuleSpec | None:
+        if name not in ("continuum", "solvers"):
+            return find(name)
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [str(tmp_path / name)]
+        return spec
+
+    monkeypatch.setattr(importlib.util, "find_spec", found)
     (tmp_path / "own_study.py").write_text(
         "from own_helper import one\n\n\ndef answer():\n    return one()\n"
     )
