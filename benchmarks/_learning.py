@@ -18,6 +18,7 @@ from _peers import Layers
 
 from continuum import Control, Interval, LearningProblem, TimeMesh, WidthDepth, gauss_legendre, tanh
 from solvers import discretize
+from solvers.adjoint.factors import Factors
 from solvers.steps.tableaux import RungeKutta
 
 Gradient = tuple[float, np.ndarray, np.ndarray]
@@ -92,7 +93,7 @@ class Learning:
         a_k and A_k, or from factors of the latter.
         """
         value, *rest = found  # type: ignore[misc]
-        if len(rest) == 1 and hasattr(rest[0], "pairs"):  # our factors
+        if len(rest) == 1 and isinstance(rest[0], Factors):
             rest = [rest[0].gradient()]
         if len(rest) == 1:
             return float(value), rest[0]["bias"], rest[0]["kernel"]
