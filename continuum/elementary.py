@@ -170,14 +170,14 @@ _REAL = (types.Float, types.Integer, types.Boolean)
 def _exp_of_any(s):
     if s == types.float32:
         return lambda s: _exp_single(s)
-    return (lambda s: _exp(float(s))) if isinstance(s, _REAL) else lambda s: np.exp(s)
+    return (lambda s: _exp(1.0 * s)) if isinstance(s, _REAL) else lambda s: np.exp(s)
 
 
 @overload(tanh, jit_options=_options)
 def _tanh_of_any(s):
     if s == types.float32:
         return lambda s: _tanh_single(s)
-    return (lambda s: _tanh(float(s))) if isinstance(s, _REAL) else lambda s: np.tanh(s)
+    return (lambda s: _tanh(1.0 * s)) if isinstance(s, _REAL) else lambda s: np.tanh(s)
 
 
 @overload(sigmoid, jit_options=_options)
@@ -206,7 +206,9 @@ class _OwnFunctions(FunctionPass):
             for assign in block.find_insts(ir.Assign):
                 found = guard(find_outer_value, code, assign.target)
                 own = next((ours for theirs, ours in _OWN if theirs is found), None)
-                if isinstance(found, Dispatcher) and found.targetoptions.get("nopython"):
+                if not isinstance(found, Dispatcher) or found.py_func is state.func_id.func:
+                    pass  # a function that calls itself does so as it is
+                elif found.targetoptions.get("nopython"):
                     own = with_own_functions(found)
                 if own is not None:
                     assign.value = ir.Global(own.__name__, own, assign.loc)

@@ -34,6 +34,7 @@ from continuum import (
     trapezoid,
 )
 from solvers import RK4, DormandPrince, Euler, Heun, SolveError, discretize, integrate
+from solvers.adjoint.objective import ReducedObjective
 from solvers.flow import samples
 from solvers.run.threads import go_through
 
@@ -171,6 +172,44 @@ def explosive(rng):
     target = np.zeros((5, SAMPLES))
     problem = LearningProblem(network, initial, target, TimeMesh(1.0, 200))
     return problem, problem.space.sample(kernel=-1e6)
+
+
+def test_a_failure_is_told_where_memory_has_room_for_one_block_only(small, rng):
+    problem, control = explosive(rng)
+    whole = discretize(problem)
+    least = 2 * 8 * len(problem.network.weights) * 3
+    for threads in (1, 2):
+        objective = discretize(problem, memory=2 * least, threads=threads)
+        assert objective.value(control) == np.inf
+        with pytest.raises(SolveError, match="infinite or NaN") as found:
+            objective.value_and_gradient(control)
+        assert found.value.solution.value.states.shape[1:] == problem.initial.shape
+    with pytest.raises(SolveError):
+        whole.value_and_gradient(control)
+
+
+def test_nothing_is_left_of_blocks_when_all_samples_are_run_again(small, rng, monkeypatch):
+    """A block may fail where all samples together just do not, by errors of rounding."""
+    objective = discretize(PROBLEMS["running cost alone"](rng), Heun())
+    control = objective.space.random(rng, scale=0.5)
+    expected = answers(objective, control)
+    failed = []
+
+    def fails(self, *arguments, original=ReducedObjective._swept):
+        costs = original(self, *arguments)
+        if self is objective._blocks[-1] and not failed:
+            failed.append(self)
+            with pytest.raises(SolveError) as error:
+                discretize(*explosive(rng)[:1]).value_and_gradient(explosive(rng)[1])
+            raise error.value
+        return costs
+
+    monkeypatch.setattr(ReducedObjective, "_swept", fails)
+    out = objective.space.random(rng)
+    value, gradient, p = objective.value_and_gradients(control, out=out)
+    assert failed
+    for x, y in zip([value, *gradient.values(), p], expected[1:], strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-12, atol=1e-13)
 
 
 def test_a_failure_is_that_of_all_samples_together(rng, monkeypatch):

@@ -1,6 +1,7 @@
 """Values, gradients and runs in float32: near those of float64, which everything else stays."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,7 +23,15 @@ from continuum import (
     tanh,
     trapezoid,
 )
-from solvers import RK4, DormandPrince, Euler, ImplicitMidpoint, discretize, integrate
+from solvers import (
+    RK4,
+    DormandPrince,
+    Euler,
+    ImplicitMidpoint,
+    SolveError,
+    discretize,
+    integrate,
+)
 
 GRID, MESH = trapezoid(Interval(0, 1), 5), TimeMesh(1.3, 4, 1.5)
 COST = Tracking(SquaredError())
@@ -130,3 +139,18 @@ def test_a_dtype_that_cannot_be(rng):
             TypeError, match="dtype 'float32' is for explicit methods of fixed steps"
         ):
             integrate(given.network, control, given.initial, stepper, dtype="float32")
+
+
+def test_numbers_that_float32_does_not_hold_are_a_failure_of_the_run(rng):
+    problem = problem_for(rng)
+    objective = discretize(problem, RK4(), dtype="float32")
+    control = objective.space.random(rng)
+    large = 1e39 * control
+    far = replace(problem, initial=1e39 * problem.initial)
+    for one, at in ((objective, large), (replace(objective, problem=far), control)):
+        assert one.value(at) == np.inf
+        with pytest.raises(SolveError, match="infinite or NaN") as error:
+            one.value_and_gradient(at)
+        assert error.value.solution.value.states.dtype == np.float64
+        with pytest.raises(SolveError, match="infinite or NaN"):
+            integrate(problem.network, at, one.problem.initial, RK4(), dtype="float32")

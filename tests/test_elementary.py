@@ -67,6 +67,11 @@ def bump(s):
     return np.exp(-s * s)
 
 
+@numba.njit
+def power(s, n):
+    return s if n == 0 else power(s, n - 1) * np.exp(s)
+
+
 @numba.njit(error_model="numpy")
 def ready(s):
     return np.exp(s) / (1.0 + np.exp(s))
@@ -80,8 +85,9 @@ def ready(s):
         (lambda s: bump(s) + 1.0, lambda s: np.exp(-s * s) + 1.0),
         (lambda s: max([np.exp(s * k) for k in (-1, 1)]), lambda s: np.exp(np.abs(s))),
         (ready, lambda s: np.exp(s) / (1.0 + np.exp(s))),
+        (lambda s: np.exp(s > 0.0) + s, lambda s: np.where(s > 0.0, np.e, 1.0) + s),
     ],
-    ids=["math", "numpy", "a compiled function that is called", "in a comprehension", "compiled"],
+    ids=["math", "numpy", "one that is called", "in a comprehension", "compiled", "a truth value"],
 )
 def test_functions_of_the_user_get_them_wherever_they_name_them(function, reference):
     x = np.linspace(-3.0, 3.0, 97)
@@ -89,6 +95,12 @@ def test_functions_of_the_user_get_them_wherever_they_name_them(function, refere
     np.testing.assert_allclose(run(x), reference(x), rtol=2e-15)
     assert "llvm.exp" not in run.code()
     assert "llvm.tanh" not in run.code()
+
+
+def test_a_compiled_function_may_call_itself():
+    x = np.linspace(-1.0, 1.0, 7)
+    run = over(with_own_functions(lambda s: power(s, 2)))
+    np.testing.assert_allclose(run(x), x * np.exp(2 * x), rtol=1e-14)
 
 
 def test_a_gaussian_kernel_has_the_values_of_numpy(rng):

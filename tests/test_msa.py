@@ -487,7 +487,7 @@ def test_problems_it_cannot_take(rng):
         successive_approximation(one)
 
 
-@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("threads", [2, 3, 10**9])
 def test_results_do_not_depend_on_threads(rng, threads):
     """Nor do iterates that a monitor has seen change when their memory is used again."""
     network = WidthDepth(gauss_legendre(Interval(0, 1), 5), identity)

@@ -32,6 +32,7 @@ from continuum import (
     trapezoid,
 )
 from solvers import DormandPrince, Euler, Heun, discretize
+from solvers.run.workspace import Spares
 
 GRID = trapezoid(Interval(0, 1), 5)
 MESH = TimeMesh(1.3, 4, 1.5)
@@ -191,6 +192,11 @@ def test_copies_and_pickles_are_without_the_memory(rng):
         assert twin.value_and_gradient(control)[0] == value
 
 
+def test_copies_of_spares_have_their_dtype():
+    for one in (copy.deepcopy(Spares("float32")), pickle.loads(pickle.dumps(Spares("float32")))):
+        assert one.take().array("x", 3).dtype == np.float32
+
+
 def test_pages_are_touched_once(rng):
     """A gradient of 13 MB and a tape of 41 MB, which every system gives back when it is freed."""
     resource = pytest.importorskip("resource")
@@ -231,3 +237,10 @@ def test_bad_input(rng):
         at = control if out is control else here
         with pytest.raises(ValueError, match="out must have arrays of its own: its bias"):
             objective.value_and_gradient(at, out=out)
+    for dtype in (np.int64, np.float32):
+        whole = {n: np.zeros(x.shape, dtype) for n, x in control.items()}
+        with pytest.raises(ValueError, match="out must have arrays of float64: its bias is of"):
+            objective.value_and_gradient(control, out=Control(control.space, whole, trusted=True))
+    blocks = {n: vector[: x.size].reshape(x.shape) for n, x in control.items()}
+    with pytest.raises(ValueError, match="out must have an array for each block: its bias is"):
+        objective.value_and_gradient(control, out=Control(control.space, blocks, trusted=True))

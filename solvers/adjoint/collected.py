@@ -26,8 +26,13 @@ def check_out(control: Control, out: Control | None) -> None:
             continue
         if not y.flags.writeable:
             raise ValueError(f"out must have arrays that can be written: its {name} cannot")
+        if y.dtype != np.float64:
+            raise ValueError(f"out must have arrays of float64: its {name} is of {y.dtype}")
         if any(np.shares_memory(y, z) for z in control.values() if isinstance(z, np.ndarray)):
             raise ValueError(f"out must have arrays of its own: its {name} is the control's")
+        others = [z for n, z in out.items() if n != name and isinstance(z, np.ndarray)]
+        if any(np.shares_memory(y, z) for z in others):
+            raise ValueError(f"out must have an array for each block: its {name} is another's too")
 
 
 def can_collect(out: Control, initial: Array) -> bool:

@@ -244,7 +244,12 @@ class ReducedObjective:
             if len(self._blocks) == 1:
                 raise
             # all samples together, so that it is the first failure of any of them that is told
-            return self._collect([self], control, total, ends, False)
+            whole, memory = self, self.memory
+            if memory is not None:  # at least for the record of one step, which may be all there is
+                whole = replace(self, memory=memory * len(self._blocks))
+            if ends is not None:
+                ends.clear()
+            return self._collect([whole], control, total, ends, False)
 
     def _collect(
         self,
@@ -506,8 +511,9 @@ class ReducedObjective:
             return
         with self._spares.one() as work:
             arrays = {n: work.array(f"rounded {n}", *x.shape) for n, x in control.items()}
-            for name, x in control.items():
-                arrays[name][...] = x
+            with np.errstate(over="ignore"):  # what is infinite here leads to a SolveError
+                for name, x in control.items():
+                    arrays[name][...] = x
             yield Control(self.space, arrays, trusted=True)
 
     @cached_property

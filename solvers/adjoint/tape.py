@@ -164,12 +164,14 @@ class Sweeps:
         work = work or Workspace(self.compiled.dtype)
         final = work.array("state", *f.shape)
         none = np.empty((0, f.size), final.dtype)
-        final[...] = f
+        with np.errstate(over="ignore"):
+            final[...] = f
         record = self.compiled.tape(len(steps), f.shape[1], work)
         failed = self.compiled.advance(final.reshape(-1), steps.moments, none, record, work)
         states = Kept(record if failed < 0 else record[: failed + 1], final)
         if failed >= 0:
-            raise self._failure(list(states)[:-1], start, Status.NON_FINITE)
+            made = states.stacked(np.arange(failed + 1))
+            raise self._failure(list(made), start, Status.NON_FINITE)
         return Tape(start, steps, states, record)
 
     def _run(

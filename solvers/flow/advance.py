@@ -137,7 +137,9 @@ class CompiledAdvance:
         self.loop, self.steps, self.work = loop, steps, work
 
     def __call__(self, f: Array, first: int, count: int, keep: bool) -> tuple[Array, int, States]:
-        shape, f = f.shape, np.array(f, self.loop.dtype, order="C").reshape(-1)
+        shape = f.shape
+        with np.errstate(over="ignore"):
+            f = np.array(f, self.loop.dtype, order="C").reshape(-1)
         states = np.empty((count + 1 if keep else 0, f.size), f.dtype)
         moments = self.steps[first : first + count].moments
         failed = self.loop.advance(f, moments, states, None, self.work)
@@ -164,7 +166,8 @@ class BlockedAdvance:
             shape = f[:, part].shape
             with self.spares.one() as work:
                 state, kept = work.array("f", *shape), work.array("states", len(states), *shape)
-                state[...] = f[:, part]
+                with np.errstate(over="ignore"):
+                    state[...] = f[:, part]
                 flat = kept.reshape(len(states), state.size)
                 if loop.advance(state.reshape(-1), moments, flat, None, work) >= 0:
                     failed.append(part)

@@ -131,7 +131,8 @@ class Lowered:
             part.of(blocks[part.name], samples) if part.matrix is None else part.matrix[None]
             for part in self.parts
         ]
-        found = [x.astype(dtype, copy=False) for x in found]
+        with np.errstate(over="ignore"):
+            found = [x.astype(dtype, copy=False) for x in found]
         return (*found, *(_absent(dtype),) * (loops.WIDTH - len(found)))
 
     def changes(self, blocks: Mapping[str, Array], samples: int) -> tuple[Array, ...]:

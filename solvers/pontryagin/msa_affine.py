@@ -125,5 +125,6 @@ def vertices(
             gaps[k] = box_step(slopes[k], at[k], row, column, *bounds, slopes[k])
             yield
 
-    go_through([run(part) for part in np.array_split(np.arange(len(g)), threads)], threads)
+    parts = np.array_split(np.arange(len(g)), min(threads, len(g)))
+    go_through([run(part) for part in parts], threads)
     return gaps

@@ -41,8 +41,8 @@ class Spares:
     def __init__(self, dtype: str = "float64") -> None:
         self.dtype, self._free = dtype, list[Workspace]()
 
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        return Spares, ()
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return Spares, (self.dtype,)
 
     def take(self) -> Workspace:
         """One that nobody else uses until it is given back."""
