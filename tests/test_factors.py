@@ -68,6 +68,18 @@ def test_products_are_those_of_numpy(add, rng):
             np.testing.assert_allclose(found, add + (left.T * factors) @ right, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("in_time", ["layers", "static"])
+def test_products_and_norm_where_all_entries_weigh_the_same(in_time, rng):
+    network = Chain(4, (Linear("w", 3), Pointwise(tanh), Linear("v", 4)))
+    space = network.controls(TimeMesh(1.0, 3, 1.3), in_time=in_time)
+    objective = discretize(LearningProblem(network, *rng.standard_normal((2, 4, 2)), space))
+    control, direction = space.random(rng, 0.3), space.random(rng)
+    gradient, factors = objective.gradient(control), objective.value_and_factors(control)[1]
+    assert set(factors.pairs) == {"w", "v"}
+    assert factors.inner(direction) == pytest.approx(space.inner(gradient, direction), rel=1e-12)
+    assert factors.norm() == pytest.approx(space.norm(gradient), rel=1e-13)
+
+
 @pytest.mark.parametrize("in_time", ["layers", "static", "nodes"])
 @pytest.mark.parametrize("samples", [1, 4, 40])
 @pytest.mark.parametrize("stepper", [Euler(), RK4()])

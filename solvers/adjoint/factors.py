@@ -113,7 +113,7 @@ class Factors:
                 total += self._product(name, self.arrays[name], x)
                 continue
             x = x.reshape(self._layers(name), -1)
-            total += sum(w * float(of @ (g * x[k])) for k, w, of, g in self._formed(name))
+            total += sum(w * float(g @ (of * x[k])) for k, w, of, g in self._formed(name))
         return total
 
     def norm(self) -> float:
@@ -123,7 +123,7 @@ class Factors:
             if name not in self.pairs:
                 total += self._product(name, self.arrays[name], self.arrays[name])
             else:
-                total += sum(w * float(of @ (g * g)) for _, w, of, g in self._formed(name))
+                total += sum(w * float(g @ (of * g)) for _, w, of, g in self._formed(name))
         return total**0.5
 
     def step(self, control: Control, size: float, *, out: Control | None = None) -> Control:
@@ -158,7 +158,9 @@ class Factors:
             pair.add(factor, slice(None), out[first:], found[first:])
 
     def _formed(self, name: str) -> Iterator[tuple[int, float, Array, Array]]:
-        """(k, its length, weights, g_k) of all layers, the last two flat and g_k overwritten."""
+        """(k, its length, weights or the one that all entries have, g_k) of all layers, the last
+        two flat and g_k overwritten.
+        """
         measure, buffer = self.space.measures[name], np.empty((1, *self._shape(name)))
         given = self.arrays.get(name)
         for k, length in enumerate(measure.diagonal.tolist()):
