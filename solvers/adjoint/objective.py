@@ -223,8 +223,7 @@ class ReducedObjective:
             TypeError for a Staged network
         """
         control = self.space.check("control", control)
-        spares = self._spares if self.dtype == "float64" else Spares()
-        with spares.one() as work:
+        with self._doubles.one() as work:
             sweeps, tape = self._start(control.like(self.problem.initial), keep=True)
             if tape is None:
                 tape = sweeps.record(self.problem.initial, 0, len(sweeps.steps), work)
@@ -274,7 +273,7 @@ class ReducedObjective:
                 costs[n] = blocks[n]._swept(backward, tape)
                 collected, p = backward.collected, backward.p
                 if ends is not None:
-                    ends[n] = _doubles(p)  # type: ignore[arg-type]
+                    ends[n] = _copied(p)  # type: ignore[arg-type]
                 yield
             sums.end(group, bars, work)
 
@@ -419,7 +418,7 @@ class ReducedObjective:
         keeps them from one product to the next.
         raises SolveError if the state does not stay finite, or an implicit step has no solution
         """
-        with self._spares.one() as work:
+        with self._doubles.one() as work:
             return Linearised(self, control, [work]).hvp(direction)
 
     def linearised(self, control: Control) -> Linearised:
@@ -525,6 +524,11 @@ class ReducedObjective:
     def _spares(self) -> Spares:
         return Spares(self.dtype)
 
+    @property
+    def _doubles(self) -> Spares:
+        """Memory of float64 for what is computed so whatever `dtype` is: used again if that is."""
+        return self._spares if self.dtype == "float64" else Spares()
+
     def __getstate__(self) -> dict[str, object]:
         """Without what is made again when it is asked for."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
@@ -591,7 +595,7 @@ class ReducedObjective:
         return self.penalty.value(control) if self.penalty is not None else 0.0
 
 
-def _doubles(x: Array) -> Array:
+def _copied(x: Array) -> Array:
     """A copy in float64."""
     xp = namespace(x)
     return xp.astype(x, xp.float64, copy=True)
