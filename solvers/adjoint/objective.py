@@ -39,13 +39,7 @@ from .discrete_cost import Rule
 from .factors import Factors, factored
 from .linearised import Linearised, SecondOrder
 from .step_derivatives import Tableau
-from .tape import (
-    Backward,
-    Sweeps,
-    Tape,
-    adaptive_steps,
-    prepare,
-)
+from .tape import Backward, Sweeps, Tape, adaptive_steps, prepare
 
 RunningOn = Literal["layers", "steps"]
 DTYPES = ("float64", "float32")
@@ -273,7 +267,8 @@ class ReducedObjective:
                 costs[n] = blocks[n]._swept(backward, tape)
                 collected, p = backward.collected, backward.p
                 if ends is not None:
-                    ends[n] = _copied(p)  # type: ignore[arg-type]
+                    xp = namespace(p)  # type: ignore[arg-type]  # there is a costate
+                    ends[n] = xp.astype(p, xp.float64, copy=True)
                 yield
             sums.end(group, bars, work)
 
@@ -593,12 +588,6 @@ class ReducedObjective:
 
     def _penalty(self, control: Control) -> float:
         return self.penalty.value(control) if self.penalty is not None else 0.0
-
-
-def _copied(x: Array) -> Array:
-    """A copy in float64."""
-    xp = namespace(x)
-    return xp.astype(x, xp.float64, copy=True)
 
 
 def _beside(control: Control, direction: Control) -> Control:
