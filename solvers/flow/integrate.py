@@ -88,7 +88,8 @@ def integrate(
         is no GPU, after a RuntimeWarning that says why); the control is carried there, the states
         stay there, `to_host` brings them back
     threads : how many share the samples, in blocks, where a compiled loop makes fixed explicit
-        steps; elsewhere one computes.  States are the same to the bit for any number
+        steps; elsewhere one computes.  States are the same to the bit for any number above 1, and
+        for 1 if BLAS has one thread too
     dtype : "float32" computes in these numbers, faster where there are many samples, with compiled
         loops of fixed explicit steps; states are given as float64 all the same
     returns Solution with .trajectory and statistics "steps", "rejected", "seconds"; where an

@@ -71,7 +71,7 @@ def successive_approximation(
     gtol : converged when the gap is at most this; inner_iterations : projected gradients per
         layer and iteration
     threads : that share blocks of samples, and layers where the velocity is affine in the control;
-        results do not depend on it
+        results do not depend on it, if BLAS has one thread where this is 1
     monitors : see a Snapshot with values "objective" and "gap" at every iteration
     returns Solution; history "objective", "gap" (a lower bound of the true one where inexact),
         "seconds", with "rho" or "share" where they are chosen; statistics "iterations", "exact" (1
