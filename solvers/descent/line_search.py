@@ -65,17 +65,19 @@ class LineSearch:
         if self.done or self.failed:
             return
         trial = _Trial(self.step, change, slope)
-        self.step = self._moved(trial)
+        self.step = self._moved(trial, low_enough)
         best, far = self._best, self._far
         if far is not None and abs(far.step - best.step) <= NARROW * max(far.step, best.step):
             self.step, self._last = best.step, True
             self.done = low_enough and trial is best
 
-    def _moved(self, trial: _Trial) -> float:
-        """Puts a trial into the interval; the step to try next."""
+    def _moved(self, trial: _Trial, low_enough: bool) -> float:
+        """Puts a trial into the interval, whose better end satisfies the first condition; the step
+        to try next.
+        """
         best, far = self._best, self._far
         step = _next(best, far, trial)
-        if trial.change > best.change:
+        if trial.change > best.change or not low_enough:
             self._far = trial
         else:
             if trial.slope * best.slope < 0.0:
