@@ -40,10 +40,21 @@ class LineSearch:
     value, slope : J(x) and h'(0) < 0
     step : the first to try
     longest : no step is longer
+    lowest : the lowest J of the run, J(x) if None; changes are not read off gradients where J is
+        higher than that by more than cancellation explains, as many such steps could make it
     """
 
-    def __init__(self, value: float, slope: float, step: float, longest: float = math.inf) -> None:
+    def __init__(
+        self,
+        value: float,
+        slope: float,
+        step: float,
+        longest: float = math.inf,
+        lowest: float | None = None,
+    ) -> None:
         self.value, self.slope, self.longest = value, slope, longest
+        lowest = value if lowest is None else lowest
+        self._highest = lowest + ROUNDING * abs(lowest)
         self.step = min(step, longest)
         self.done, self.failed = False, False
         self._best, self._far = _Trial(0.0, 0.0, slope), None
@@ -55,7 +66,7 @@ class LineSearch:
     def tell(self, value: float, slope: float) -> None:
         """J, which may be infinite, and h' at `step`."""
         change = value - self.value
-        if abs(change) <= ROUNDING * abs(self.value):
+        if abs(change) <= ROUNDING * abs(self.value) and value <= self._highest:
             change = 0.5 * self.step * (self.slope + slope)
         low_enough = change <= FALL * self.step * self.slope
         flat = abs(slope) <= -FLATTER * self.slope or (self.step == self.longest and slope < 0.0)
