@@ -63,6 +63,17 @@ def test_lyapunov():
     assert names["run"].history["pseudo_time"][-1] <= names["bound"].time
 
 
+def test_speed():
+    names = run("speed.md")
+    assert names["run"].status.ok
+    exact = names["objective"].value_and_gradient(names["control"])[1]
+    space = names["problem"].space
+    assert space.norm(names["gradient"] - exact) <= 1e-5 * space.norm(exact)
+    assert space.norm(names["model"].gradient) == pytest.approx(
+        names["few"].value_and_factors(names["control"])[1].norm(), rel=1e-12
+    )
+
+
 def test_residual_networks(capsys):
     names = run("residual_networks.md")
     problem, run_, lost = names["problem"], names["run"], names["lost"]

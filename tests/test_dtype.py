@@ -14,6 +14,7 @@ from continuum import (
     LowRank,
     Offset,
     Pointwise,
+    SquaredError,
     Tikhonov,
     TimeMesh,
     Tracking,
@@ -24,6 +25,7 @@ from continuum import (
 from solvers import RK4, DormandPrince, Euler, ImplicitMidpoint, discretize, integrate
 
 GRID, MESH = trapezoid(Interval(0, 1), 5), TimeMesh(1.3, 4, 1.5)
+COST = Tracking(SquaredError())
 EPS = float(np.finfo(np.float32).eps)
 
 
@@ -42,7 +44,7 @@ def timed(rng):
 
 PROBLEMS = {
     "layers": lambda rng: (problem_for(rng, penalty=Tikhonov(1e-3)), RK4()),
-    "nodes": lambda rng: (problem_for(rng, in_time="nodes", running=Tracking()), Euler()),
+    "nodes": lambda rng: (problem_for(rng, in_time="nodes", running=COST), Euler()),
     "one sample": lambda rng: (problem_for(rng, samples=1), RK4()),
     "blocks of samples": lambda rng: (problem_for(rng, samples=1100), Euler()),
     "data and time": lambda rng: (problem_for(rng, timed(rng)), RK4()),

@@ -27,7 +27,7 @@ from .chain_loops import Program
 
 
 @cache
-def _absent(dtype: str) -> Array:
+def _absent(dtype: str | np.dtype) -> Array:
     """What stands for an array that is not there."""
     return np.empty((0, 1, 1), dtype)
 
@@ -131,12 +131,13 @@ class Lowered:
             part.of(blocks[part.name], samples) if part.matrix is None else part.matrix[None]
             for part in self.parts
         ]
-        found = [x.astype(dtype, copy=False) for x in found]
+        if dtype != "float64":
+            found = [x.astype(dtype, copy=False) for x in found]
         return (*found, *(_absent(dtype),) * (loops.WIDTH - len(found)))
 
     def changes(self, blocks: Mapping[str, Array], samples: int) -> tuple[Array, ...]:
         """The parts of some blocks; (0, 1, 1) for all other parts."""
-        absent = _absent(next((x.dtype.name for x in blocks.values()), "float64"))
+        absent = _absent(next((x.dtype for x in blocks.values()), "float64"))
         found = [
             part.of(blocks[part.name], samples) if part.name in blocks else absent
             for part in self.parts

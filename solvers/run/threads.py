@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from threading import Event, Lock
-
-from threadpoolctl import ThreadpoolController
+from typing import Any
 
 
 def go_through(tasks: Sequence[Iterable[object]], threads: int) -> None:
@@ -54,14 +53,15 @@ class _Blas:
 
     def __init__(self) -> None:
         self._lock, self._holders = Lock(), 0
-        self._controller: ThreadpoolController | None = None
+        self._controller: Any = None
 
     @contextmanager
     def held(self) -> Iterator[None]:
         with self._lock:
             if self._controller is None:
                 importlib.import_module("scipy.linalg.cython_blas")  # that of compiled loops
-                self._controller = ThreadpoolController()
+                found = importlib.import_module("threadpoolctl")  # by threads alone
+                self._controller = found.ThreadpoolController()
             if self._holders == 0:
                 self._limits = self._controller.limit(limits=1, user_api="blas")
             self._holders += 1

@@ -18,13 +18,19 @@ class Workspace:
 
     def __init__(self, dtype: str = "float64") -> None:
         self.dtype, self._flat = dtype, dict[str, Array]()
+        self._last = dict[str, Array]()
+        """The array last taken under each name, which is likely to be asked for again."""
 
     def array(self, name: str, *shape: int) -> Array:
         """An array of this shape, not filled."""
+        last = self._last.get(name)
+        if last is not None and last.shape == shape:
+            return last
         size, flat = prod(shape), self._flat.get(name)
         if flat is None or flat.size < size:
             flat = self._flat[name] = np.empty(size, self.dtype)
-        return flat[:size].reshape(shape)
+        last = self._last[name] = flat[:size].reshape(shape)
+        return last
 
     def zeros(self, name: str, *shape: int) -> Array:
         """The same, filled with zeros."""
@@ -41,8 +47,8 @@ class Spares:
     def __init__(self, dtype: str = "float64") -> None:
         self.dtype, self._free = dtype, list[Workspace]()
 
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        return Spares, ()
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return Spares, (self.dtype,)
 
     def take(self) -> Workspace:
         """One that nobody else uses until it is given back."""
