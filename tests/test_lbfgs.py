@@ -1,5 +1,6 @@
 """L-BFGS: its direction against the two loops, its runs against SciPy's L-BFGS-B, line searches."""
 
+import math
 import tracemalloc
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -180,6 +181,17 @@ def test_the_longest_step_is_taken_where_J_still_falls():
     line, _ = searched(LINES["quadratic"], 0.01, longest=0.02)
     assert line.done
     assert line.step == 0.02
+
+
+def test_the_longest_step_is_left_where_it_is_hardly_lower_than_the_start():
+    def wave(x):  # falls, rises, and falls again before the bound at 1
+        share, turn = 1.0 - 1e-4, 2.0 * math.pi
+        value = -1e-4 * x[0] - share * math.sin(turn * x[0]) / turn
+        return value, np.array([-1e-4 - share * math.cos(turn * x[0])])
+
+    run, x = descend(wave, unknowns(1), [0.0], LBFGS(gtol=1e-8), Box(u0=(0.0, 1.0)))
+    assert run.status is Status.CONVERGED
+    assert x[0] == pytest.approx(math.acos(-1e-4 / (1.0 - 1e-4)) / (2.0 * math.pi), rel=1e-7)
 
 
 def test_a_step_is_shortened_until_J_is_defined():

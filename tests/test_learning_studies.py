@@ -9,6 +9,7 @@ from scipy.optimize import brentq
 
 from continuum import TimeMesh, gauss_legendre
 from solvers import Euler, discretize
+from studies import catalogue
 from studies.bench.registry import check, claims
 from studies.liu_markowich.bang_bang import bang_bang
 from studies.liu_markowich.box_against_tikhonov import box_against_tikhonov
@@ -304,6 +305,7 @@ def test_the_regression_starts_from_its_inputs():
 
 @pytest.mark.parametrize("id", ["LM-62", "LM-63", "LM-64", "LM-65"])
 def test_claims_on_algorithms(id):
+    catalogue.load()
     (claim,) = (c for c in claims("liu_markowich") if c.id == id)
     for row in check(claim):
         assert row.passed, row

@@ -5,7 +5,7 @@ import pytest
 from pictures import check_pictures
 
 from solvers import ExplicitMidpoint, discretize
-from studies import run_sweep
+from studies import catalogue, run_sweep
 from studies.bench.parameters import ParameterGrid
 from studies.bench.registry import find_study
 from studies.bench.store import read_case
@@ -54,6 +54,7 @@ def test_leia(tmp_path, rng):
 
 def test_convolutions_on_digits(tmp_path):
     """A few iterations on a few digits; the kernel of the image has 15 x 15 differences."""
+    catalogue.load()
     study = find_study("turnpike/images")
     grids = [{"method": ["linear", "image"], "samples": [50], "max_iterations": [15]}]
     done = run_sweep(study, grids, tmp_path, progress="none")

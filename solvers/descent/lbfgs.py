@@ -249,20 +249,21 @@ class _Search:
         self.pairs = Pairs(run.space.size, memory, run.space.dots)
         self.x, self.gradient, self._other = run.last, run.room(), run.room()
         self.value, _ = run.evaluate(run.space.views(self.x), out=self.gradient)
+        self.lowest = math.inf
         self._room = self.gradient if self.bounds is None else run.room()
         self._taken: tuple[float, float] | None = None
         """Of a step whose pair is not kept yet: t, and what (s, y) must exceed."""
 
     def status(self) -> Status:
         """Makes steps until one is the last, and says how it ended."""
-        lowest, least, stale = math.inf, math.inf, 0
+        least, stale = math.inf, 0
         while True:
             measure = self._measure()
             status = self.run.accept(self.x, self.value, self.gradient, measure)
             if status is not None:
                 return status
-            stale = 0 if self.value < lowest or measure < least else stale + 1
-            lowest, least = min(lowest, self.value), min(least, measure)
+            stale = 0 if self.value < self.lowest or measure < least else stale + 1
+            self.lowest, least = min(self.lowest, self.value), min(least, measure)
             if stale == STALE:
                 return Status.LINE_SEARCH_FAILED
             while not self._step(measure):
@@ -284,7 +285,8 @@ class _Search:
         d = self.pairs.direction
         if not slope < 0.0:
             return False
-        line, trial = LineSearch(self.value, slope, first, longest), run.spare(self.x)
+        line = LineSearch(self.value, slope, first, longest, self.lowest)
+        trial = run.spare(self.x)
         value = math.inf
         while not (line.done or line.failed):
             along(self.x, line.step, d, trial)

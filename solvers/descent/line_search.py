@@ -40,10 +40,21 @@ class LineSearch:
     value, slope : J(x) and h'(0) < 0
     step : the first to try
     longest : no step is longer
+    lowest : the lowest J of the run, J(x) if None; changes are not read off gradients where J is
+        higher than that by more than cancellation explains, as many such steps could make it
     """
 
-    def __init__(self, value: float, slope: float, step: float, longest: float = math.inf) -> None:
+    def __init__(
+        self,
+        value: float,
+        slope: float,
+        step: float,
+        longest: float = math.inf,
+        lowest: float | None = None,
+    ) -> None:
         self.value, self.slope, self.longest = value, slope, longest
+        lowest = value if lowest is None else lowest
+        self._highest = lowest + ROUNDING * abs(lowest)
         self.step = min(step, longest)
         self.done, self.failed = False, False
         self._best, self._far = _Trial(0.0, 0.0, slope), None
@@ -55,7 +66,7 @@ class LineSearch:
     def tell(self, value: float, slope: float) -> None:
         """J, which may be infinite, and h' at `step`."""
         change = value - self.value
-        if abs(change) <= ROUNDING * abs(self.value):
+        if abs(change) <= ROUNDING * abs(self.value) and value <= self._highest:
             change = 0.5 * self.step * (self.slope + slope)
         low_enough = change <= FALL * self.step * self.slope
         flat = abs(slope) <= -FLATTER * self.slope or (self.step == self.longest and slope < 0.0)
@@ -65,17 +76,19 @@ class LineSearch:
         if self.done or self.failed:
             return
         trial = _Trial(self.step, change, slope)
-        self.step = self._moved(trial)
+        self.step = self._moved(trial, low_enough)
         best, far = self._best, self._far
         if far is not None and abs(far.step - best.step) <= NARROW * max(far.step, best.step):
             self.step, self._last = best.step, True
             self.done = low_enough and trial is best
 
-    def _moved(self, trial: _Trial) -> float:
-        """Puts a trial into the interval; the step to try next."""
+    def _moved(self, trial: _Trial, low_enough: bool) -> float:
+        """Puts a trial into the interval, whose better end satisfies the first condition; the step
+        to try next.
+        """
         best, far = self._best, self._far
         step = _next(best, far, trial)
-        if trial.change > best.change:
+        if trial.change > best.change or not low_enough:
             self._far = trial
         else:
             if trial.slope * best.slope < 0.0:
