@@ -9,6 +9,8 @@ from continuum.lazy import lazy_names
 if TYPE_CHECKING:
     from .adjoint.continuous import continuous_adjoint
     from .adjoint.discretize import StagedObjective, discretize
+    from .adjoint.factors import Factors
+    from .adjoint.linearised import Linearised
     from .adjoint.objective import Path, ReducedObjective
     from .adjoint.trained_inputs import TrainedInputs, trained_inputs
     from .comparison import Attempt, Comparison, compare
@@ -116,6 +118,7 @@ __all__ = [
     "Explanation",
     "ExplicitMidpoint",
     "Extremal",
+    "Factors",
     "FixedStep",
     "FrankWolfe",
     "FreeSwitch",
@@ -130,6 +133,7 @@ __all__ = [
     "Interrupted",
     "KennedyCarpenter5",
     "Layer",
+    "Linearised",
     "Lyapunov",
     "Minibatch",
     "MinimalNorm",

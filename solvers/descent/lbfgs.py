@@ -204,8 +204,9 @@ class LBFGS(Minimizer):
     a Box by projection.
 
     t satisfies the strong Wolfe conditions, or the approximate ones where values cancel, so that
-    gtol may be as small as gradients are accurate; the first step is min(1, 1 / |g|) g.  Where no
-    t is found, or H g is no descent, the memory is forgotten.
+    gtol may be as small as gradients are accurate; the longest step in a Box, and the end of an
+    interval that has become too short, may satisfy the first of them alone.  The first step is
+    min(1, 1 / |g|) g.  Where no t is found, or H g is no descent, the memory is forgotten.
 
     In a Box, entries at a bound to which -g leads are held, and so are those very near it, which go
     down their own gradient.  H acts on the others and knows curvature among the entries that moved
