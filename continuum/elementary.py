@@ -19,8 +19,8 @@ import numpy as np
 from llvmlite import ir as llvm
 from numba import types
 from numba.core import ir
-from numba.core.compiler import CompilerBase, DefaultPassBuilder
-from numba.core.compiler_machinery import FunctionPass, register_pass
+from numba.core.compiler import CompilerBase, DefaultPassBuilder, StateDict
+from numba.core.compiler_machinery import FunctionPass, PassManager, register_pass
 from numba.core.dispatcher import Dispatcher
 from numba.core.ir_utils import build_definitions, find_outer_value, guard
 from numba.core.untyped_passes import ReconstructSSA
@@ -200,7 +200,7 @@ class _OwnFunctions(FunctionPass):
     def __init__(self):  # Numba's base class leaves it abstract
         super().__init__()
 
-    def run_pass(self, state):
+    def run_pass(self, state: StateDict) -> bool:
         code = state.func_ir
         for block in code.blocks.values():
             for assign in block.find_insts(ir.Assign):
@@ -219,7 +219,7 @@ class _OwnFunctions(FunctionPass):
 class _Compiler(CompilerBase):
     """Numba's own passes, and the one above."""
 
-    def define_pipelines(self):
+    def define_pipelines(self) -> list[PassManager]:
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
         passes.add_pass_after(_OwnFunctions, ReconstructSSA)
         passes.finalize()

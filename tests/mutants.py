@@ -35,9 +35,9 @@ LIMIT = 600.0
 MUTANTS = [
     (
         "a wrong coefficient inside tanh",
-        "continuum/compiled.py",
-        "c * x - 1.0 / 360.0",
-        "c * x - 1.0 / 361.0",
+        "continuum/elementary.py",
+        "-1 / 360,",
+        "-1 / 361,",
     ),
     (
         "a wrong quadrature weight",
@@ -73,7 +73,7 @@ MUTANTS = [
     ("a wrong tableau entry", "solvers/steps/embedded.py", "(19372 / 6561,", "(19372 / 6562,"),
     (
         "an objective that ignores adaptive steps",
-        "solvers/adjoint/discretize.py",
+        "solvers/adjoint/objective.py",
         "if not stepper.adaptive:",
         "if True:",
     ),
@@ -158,8 +158,8 @@ MUTANTS = [
     (
         "a compiled blend of the wrong nodes",
         "solvers/flow/chain_loops.py",
-        "(1.0 - theta) * low[y, z] + theta * high[y, z]",
-        "theta * low[y, z] + (1.0 - theta) * high[y, z]",
+        "before * low[y, z] + after * high[y, z]",
+        "after * low[y, z] + before * high[y, z]",
     ),
     (
         "a readout's adjoint without the outputs' measure",

@@ -223,7 +223,7 @@ def test_derivatives_are_exact_on_the_steps_of_both_methods(in_time, running, rn
     assert [type(x).__name__ for x in made[2].methods] == ["DormandPrince", "RadauIIA5"]
     value, gradient = objective.value_and_gradient(c)
     bend = objective.hvp(c, d)
-    monkeypatch.setattr("solvers.adjoint.discretize.adaptive_steps", lambda *a, **o: made)
+    monkeypatch.setattr("solvers.adjoint.objective.adaptive_steps", lambda *a, **o: made)
     assert objective.value(c) == pytest.approx(value, rel=1e-13)
     bounded = replace(objective, memory=2000)
     again = bounded.gradient(c)

@@ -46,6 +46,7 @@ from continuum.networks import (
     SymmetricLayer,
     WidthDepth,
 )
+from continuum.penalties import Penalty
 from solvers import (
     RK4,
     SDIRK3,
@@ -279,6 +280,8 @@ class Bounded(Tikhonov):
         return {
             b.name: self.strength * np.tanh(control[b.name]) for b in self.penalised(control.space)
         }
+
+    add_to = Penalty.add_to
 
     def hvp(self, control, direction):
         return {

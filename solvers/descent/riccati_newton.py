@@ -25,7 +25,7 @@ _ARMIJO = 1e-4
 _TRIALS = 2  # shares 1 and 1/2 of a step, before the shift grows
 _FACTOR = 3.0  # by which the shift grows and falls
 _SMALLEST = 0.01  # share of |g| / radius below which a shift counts as none
-_ROUNDING = 8.0 * np.finfo(float).eps
+_ROUNDING = 8.0 * np.finfo(float).eps  # of J, relative, times the root of the number of steps
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ class _Newton:
         self.weights = self.columns.weights
         self.bounds = Bounds.of(run.problem, self.columns)
         self.rollout = Rollout(objective, self.columns, self.bounds.rows)
+        steps = run.space.mesh.layers * objective.steps_per_layer
+        self.rounding = _ROUNDING * steps**0.5
         self.sweeps = 0
         self.shift = np.nan
         self.unit: float | None = None
@@ -154,7 +156,7 @@ class _Newton:
                 new = self._trial(model, point, found, share)
                 fall = (2.0 - share) * share * found.predicted
                 if new is not None and point.value - new.value >= (
-                    _ARMIJO * fall - _ROUNDING * abs(point.value)
+                    _ARMIJO * fall - self.rounding * abs(point.value)
                 ):
                     self.unit = None
                     if point.value - new.value >= 0.5 * fall:
@@ -163,7 +165,7 @@ class _Newton:
                         self.shift = 0.0 if small else self.shift / _FACTOR
                     return new
                 share *= 0.5
-            if found.ended < 0 and found.predicted <= _ROUNDING * abs(point.value):
+            if found.ended < 0 and found.predicted <= self.rounding * abs(point.value):
                 return None
             self.shift = max(_FACTOR * self.shift, unit if first else _SMALLEST * unit)
             first = False
@@ -222,7 +224,7 @@ class _Newton:
             return None
         law, ds, curvature = direction
         t = self.radius
-        while (fall := -curvature * t * t / 8.0) > _ROUNDING * abs(point.value):
+        while (fall := -curvature * t * t / 8.0) > self.rounding * abs(point.value):
             for sign in (1.0, -1.0):
                 self.run.evaluations += 1
                 new = self.rollout(point, model.states, law, ds, sign * t)

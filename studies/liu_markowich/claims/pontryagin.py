@@ -32,7 +32,7 @@ EXTREMAL = (
 
 def extremal(problem: LearningProblem, initial: Control | None = None) -> Extremal:
     """By shooting, as exactly as doubles allow."""
-    return shoot(problem, initial=initial, rtol=3e-14, atol=4e-14)
+    return shoot(problem, initial=initial, rtol=3e-14, atol=6e-14)
 
 
 @claim(
