@@ -41,8 +41,8 @@ import scipy  # noqa: E402
 RESULTS = Path(__file__).resolve().parent / "results"
 ROUNDS, LEAST_SECONDS = 9, 0.02
 SHORT_SECONDS = 1.0
-"""What takes less is called once more, untimed, at the start of its turn: nobody pays for the caches
-that the one before left behind, as nobody does in a training."""
+"""What takes less is called once more, untimed, at the start of its turn: nobody pays for what the
+one before left in the caches, as nobody does in a training."""
 PACKAGES = (
     "continuum-networks",
     "numpy",
