@@ -6,6 +6,7 @@ import numpy as np
 
 from continuum.arrays import Array
 from continuum.controls import Control
+from continuum.records import short
 
 from ..run.solution import Solution, Trajectory
 
@@ -43,6 +44,8 @@ class Extremal(Solution[Control]):
     )
     switches: tuple[Switch, ...] = ()
     hamiltonian: Array = field(default_factory=lambda: np.empty(0))
+
+    __repr__ = short
 
     def switching_times(self, block: str = "bias") -> Array:
         """The times at which an entry of `block` switches, in order."""
