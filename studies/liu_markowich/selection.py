@@ -28,7 +28,7 @@ UNRESOLVED = 0.25
 """The grid no longer resolves a front across which two neighbours lie further apart than this share
 of the range.
 """
-NAMES = ("first", "mixed", "second")
+WINNERS = ("first mode wins", "a mixture wins", "second mode wins")
 COLORS = (BLUE, GREEN, VERMILION)
 
 
@@ -118,7 +118,7 @@ def _plane(ax: Axes, case: xr.Dataset) -> str:
     x, y = case["x"].values, case["y"].values
     named: set[int] = set()
     for m, who in enumerate(case["winner"].values.astype(int)):
-        label = None if who in named else f"{NAMES[who]} wins"
+        label = None if who in named else WINNERS[who]
         named.add(who)
         ax.plot(x[:, m], y[:, m], color=COLORS[who], linewidth=1.1, label=label)
     ax.plot(x[0], y[0], ".", color=BLACK, markersize=4, label="starts")
@@ -136,9 +136,10 @@ def _plane(ax: Axes, case: xr.Dataset) -> str:
     ax.set_aspect("equal")
     ax.set_xlabel("first mode $(f, \\cos y)$")
     ax.set_ylabel("second mode $(f, \\cos 2y)$")
-    ax.set_title(f"$\\rho$ = {ring.ratio:g}")
+    ax.set_title(f"gain of mode 2 over mode 1: $\\rho$ = {ring.ratio:g}")
     share = float(np.mean(case["winner"].values == 2))
-    return f"rho = {ring.ratio:g}: the second mode wins from {share:.0%} of the starts"
+    count = f"{np.sum(case['winner'].values == 2)} of {case['winner'].size}"
+    return f"{ring.ratio:g}: the second mode wins from {count} starts ({share:.0%})"
 
 
 def _diagram(ax: Axes, cases: Sequence[xr.Dataset]) -> None:
@@ -178,13 +179,34 @@ def _diagram(ax: Axes, cases: Sequence[xr.Dataset]) -> None:
     ax.grid(True)
 
 
+def _while_resolved(
+    ax: Axes, case: xr.Dataset, name: str, marker: str, color: str, label: str
+) -> None:
+    """A variable along the time, with markers as long as the grid resolves the fronts, a faint line
+    after that.
+    """
+    t, values, lost = case["time"].values[1:], case[name].values[1:], float(case["lost_at"])
+    last = len(t) if np.isnan(lost) else int(np.searchsorted(t, lost))
+    kept = slice(None, max(last, 1))
+    style = {"color": color, "marker": marker, "markersize": 4.5, "markevery": 12}
+    ax.loglog(t[kept], values[kept], label=label, **style)
+    if last < len(t):
+        ax.loglog(t[last - 1 :], values[last - 1 :], color=color, linewidth=1.0, alpha=0.5)
+        ax.plot(t[last], values[last], "x", color=color, markersize=7, markeredgewidth=1.8)
+
+
+def _name_unresolved(ax: Axes) -> None:
+    """A line of the legend for the crosses."""
+    ax.plot([], [], "x-", color="#777777", linewidth=1.0, label="fronts unresolved from here on")
+
+
 def _gaps(ax: Axes, cases: Sequence[xr.Dataset]) -> None:
     for case, marker, color in zip(
         cases, cycle("osD^v"), cycle((BLUE, GREEN, SKY, VERMILION, BLACK)), strict=False
     ):
-        t, gap = case["time"].values[1:], case["infinity_gap"].values[1:]
         label = f"$\\rho$ = {float(case_parameters(case)['ratio']):g}"
-        ax.loglog(t, gap, marker=marker, markevery=12, markersize=4.5, color=color, label=label)
+        _while_resolved(ax, case, "infinity_gap", marker, color, label)
+    _name_unresolved(ax)
     end, level = float(cases[0]["time"][-1]), float(cases[0]["infinity_gap"][-1])
     t = np.array([end / 8, end])
     ax.loglog(t, 0.3 * level * (end / t) ** 2, color=BLACK, linestyle=":", label="slope −2")
@@ -204,15 +226,7 @@ def _fronts(axes: Sequence[Axes], cases: Sequence[xr.Dataset]) -> list[str]:
     ):
         nodes = int(case_parameters(case)["nodes"])
         label = f"{nodes} nodes"
-        jumps.loglog(
-            case["time"][1:],
-            case["jump"][1:],
-            marker=marker,
-            markevery=12,
-            markersize=4.5,
-            color=color,
-            label=label,
-        )
+        _while_resolved(jumps, case, "jump", marker, color, label)
         final = case["profile"].values
         for m in range(final.shape[1]):
             profile.plot(
@@ -231,7 +245,8 @@ def _fronts(axes: Sequence[Axes], cases: Sequence[xr.Dataset]) -> list[str]:
             f"{nodes} nodes: "
             + ("resolved throughout" if np.isnan(lost) else f"unresolved from t = {lost:.3g} on")
         )
-    jumps.axhline(UNRESOLVED, color=BLACK, linestyle=":", label="no longer resolved")
+    _name_unresolved(jumps)
+    jumps.axhline(UNRESOLVED, color=BLACK, linestyle=":", linewidth=1.0)
     jumps.set_xlim(left=float(cases[0]["time"][-1]) / 300)
     jumps.set_xlabel("time $t$ [layers $\\times \\tau$]")
     jumps.set_ylabel("share of $f_t$'s range crossed between nodes")
@@ -261,15 +276,16 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     }
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     caption = (
-        "Which mode wins from which start, in the plane of the two even modes, and the "
-        "separatrix that runs in "
+        "Which mode wins from which start, in the plane of the two even modes, and the separatrix "
+        "that runs in from infinity, for some rho, the gain of the second mode over that of the "
+        "first. "
     )
-    pictures = [Picture("fates", caption + "from infinity. " + "; ".join(notes) + ".", figure)]
+    pictures = [Picture("fates", caption + "rho = " + "; rho = ".join(notes) + ".", figure)]
     figure, axes = new_figure(1, 2, width=10.4, height=4.4)
     _diagram(axes[0, 0], main)
     _gaps(axes[0, 1], main)
     located = [
-        f"rho = {float(case_parameters(case)['ratio']):g}: {float(case['boundary']):.6f} found "
+        f"for rho = {float(case_parameters(case)['ratio']):g} {float(case['boundary']):.6f} found "
         f"by bisection, "
         f"{float(case['boundary_from_infinity']):.6f} from infinity"
         for case in main
@@ -278,9 +294,9 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     caption = (
         "Left: the invariant rays at infinity in closed form, and the direction in which u grows "
         "at T from each start. "
-        "Right: the largest gap between the velocity of the modes and that at infinity; it rises "
-        "again once the grid "
-        "no longer resolves the fronts. Starts that no mode wins, as angles: "
+        "Right: the largest gap between the velocity of the modes and that at infinity; crosses "
+        "mark where the grid stops to resolve the fronts. rho is the gain of the second mode over "
+        "that of the first. Starts that no mode wins, as angles: "
     )
     pictures.append(Picture("infinity", caption + ("; ".join(located) or "none") + ".", figure))
     pick = float(case_parameters(main[len(main) // 2])["ratio"]) if len(main) < 2 else None
@@ -391,13 +407,13 @@ def selection(
             ),
             "boundary": described(
                 "boundary", boundary(ring, amplitude), "rad", "start that no mode wins"
-            ),
+            ).assign_attrs(nan_means="no such start"),
             "boundary_from_infinity": described(
                 "boundary_from_infinity",
                 crossing(separatrix(ring), np.pi * amplitude),
                 "rad",
                 "the same from infinity",
-            ),
+            ).assign_attrs(nan_means="no such start"),
             "infinity_gap": described(
                 "infinity_gap",
                 np.abs(speeds - ahead).max(axis=(1, 2)),
@@ -410,7 +426,7 @@ def selection(
             ),
             "lost_at": described(
                 "lost_at", at[lost[0]] if len(lost) else np.nan, "time", "fronts no longer resolved"
-            ),
+            ).assign_attrs(nan_means="never"),
             "profile": described(
                 "profile", f[-1][:, shown], "1", "final states of two starts", ("position", "shown")
             ),
