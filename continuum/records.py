@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from functools import partial
 from numbers import Integral, Real
 from types import MappingProxyType
 from typing import TypeAlias
@@ -85,6 +86,8 @@ def _told(value: object, depth: int) -> str:
         return _sequence(value, depth)
     if isinstance(value, dict | MappingProxyType):
         return _mapping(value, depth)
+    if isinstance(value, partial):
+        return _told(value.func, depth)
     if callable(value) and hasattr(value, "__name__"):
         return str(value.__name__)
     return _cut(repr(value)) if depth else type(value).__name__
@@ -103,7 +106,7 @@ def _sequence(value: tuple | list, depth: int) -> str:
     if len(value) <= 4:
         text = ", ".join(_told(entry, depth) for entry in value)
         if len(text) <= 2 * _SHORTEST:
-            return f"({text})"
+            return f"({text},)" if len(value) == 1 else f"({text})"
     kinds = {type(entry).__name__ for entry in value}
     return f"({len(value)} x {kinds.pop() if len(kinds) == 1 else 'entries'})"
 

@@ -241,8 +241,9 @@ def _attributes(solution: Solution) -> dict[str, object]:
     if not np.isnan(solution.objective):
         found["objective"] = solution.objective
     if isinstance(solution, MinimalNorm):
-        for name in field_names(solution)[len(field_names(Solution(None, solution.status))) :]:
+        for name in ("norm", "norm_before", "endpoint_error", "endpoint_error_before"):
             found[name] = getattr(solution, name)
+        found["kkt_residual"] = solution.kkt_residual
     return found
 
 
@@ -264,7 +265,7 @@ def _frame(table: object) -> pd.DataFrame:
     if isinstance(table, Sequence) and all(field_names(entry) for entry in table):
         return pd.DataFrame([_row(entry) for entry in table])
     columns = _columns({name: getattr(table, name) for name in field_names(table)})
-    if not columns:
+    if len(columns) < 2:
         raise TypeError(
             f"table must be a Solution, a record with one number per row or a sequence of "
             f"records, got {type(table).__name__}"
@@ -280,7 +281,7 @@ def _columns(fields: Mapping[str, object]) -> dict[str, object]:
     for name, value in fields.items():
         if is_array(value) and np.ndim(value) == 1:  # type: ignore[arg-type]
             found.setdefault(len(value), {})[name] = to_host(value)  # type: ignore[arg-type]
-        elif value and isinstance(value, tuple) and all(map(_is_scalar, value)):
+        elif isinstance(value, tuple) and value and all(map(_is_scalar, value)):
             found.setdefault(len(value), {})[name] = list(value)
     return max(found.values(), key=len) if found else {}
 

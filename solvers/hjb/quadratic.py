@@ -48,6 +48,8 @@ class QuadraticData:
     terminal_target: Array
     scale: Array
 
+    __repr__ = short
+
 
 @dataclass(frozen=True, eq=False)
 class QuadraticValue:

@@ -9,6 +9,7 @@ from scipy.integrate import solve_ivp
 
 from continuum import Control, FunctionControl, Network
 from continuum.checks import check_count
+from continuum.records import short
 
 Box: TypeAlias = tuple[float, float, float, float]
 """(xmin, xmax, ymin, ymax)"""
@@ -32,6 +33,8 @@ class Equilibrium:
     point: np.ndarray
     eigenvalues: np.ndarray
     kind: str
+
+    __repr__ = short
 
 
 def equilibria(

@@ -243,6 +243,8 @@ def convergence_plot(
     if order is not None:
         middle = max(0, len(x) - 3)
         order_triangle(axes, (float(x[middle]), float(x[-1])), float(y[middle]) / 2.5, order)
+        low, high = axes.get_ylim()
+        axes.set_ylim(low * (low / high) ** 0.06, high)  # room for the number below the triangle
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.xaxis.set_major_locator(FixedLocator([float(size) for size in x]))

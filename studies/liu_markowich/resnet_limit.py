@@ -129,7 +129,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         axes[0, 0].plot(list(by_depth), changed, "o-")
         for depth, share in zip(by_depth, changed, strict=True):
             axes[0, 0].annotate(
-                f"{round(share / 100 * images)}",
+                f"{round(share / 100 * images)} images",
                 (depth, share),
                 xytext=(0, 6),
                 textcoords="offset points",
@@ -140,11 +140,11 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         axes[0, 0].set_xscale("log", base=2)
         axes[0, 0].set_xticks(list(by_depth), [str(depth) for depth in by_depth])
         axes[0, 0].set_xlabel("depth [layers]")
-        axes[0, 0].set_ylabel("labels changed [% of images]")
+        axes[0, 0].set_ylabel(f"labels changed [% of {images} images]")
         axes[0, 0].grid(True)
         caption = (
             f"Share of the {images} images whose nearest class mean the ResNet changes against its "
-            "limit in depth; the numbers at the points count these images."
+            "limit in depth, and how many these are."
         )
         pictures.append(Picture("labels", caption, figure))
     return pictures

@@ -227,19 +227,6 @@ def _fronts(axes: Sequence[Axes], cases: Sequence[xr.Dataset]) -> list[str]:
         nodes = int(case_parameters(case)["nodes"])
         label = f"{nodes} nodes"
         _while_resolved(jumps, case, "jump", marker, color, label)
-        final = case["profile"].values
-        for m in range(final.shape[1]):
-            profile.plot(
-                case["position"],
-                final[:, m] / float(case["time"][-1]),
-                color=color,
-                marker=marker,
-                markersize=3,
-                linewidth=1.0,
-                linestyle="-" if m == 0 else "--",
-                markevery=max(1, nodes // 64),
-                label=label if m == 0 else None,
-            )
         lost = float(case["lost_at"])
         notes.append(
             f"{nodes} nodes: "
@@ -253,11 +240,30 @@ def _fronts(axes: Sequence[Axes], cases: Sequence[xr.Dataset]) -> list[str]:
     jumps.set_title("fronts against the grid")
     jumps.legend(loc="lower right", fontsize=9)
     jumps.grid(True)
-    profile.set_xlabel("position $y$ [rad]")
-    profile.set_ylabel("$f(y, T) / T$")
-    profile.set_title("winners: first mode (solid), second (dashed)")
-    profile.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=9, ncols=3)
+    _profiles(profile, cases)
     return notes
+
+
+def _profiles(ax: Axes, cases: Sequence[xr.Dataset]) -> None:
+    """The final states of two starts on half of the ring: on the finest grid as lines, on the
+    others as the values at the nodes.
+    """
+    finest, grey = len(cases) - 1, "#777777"
+    for n, (case, marker) in enumerate(zip(cases, cycle("osD^v"), strict=False)):
+        look = {"linewidth": 1.6} if n == finest else {"linestyle": "none", "marker": marker}
+        look |= {"markersize": 5, "markerfacecolor": "none"}
+        y, final = case["position"].values, case["profile"].values / float(case["time"][-1])
+        shown = y <= np.pi
+        for m, color in enumerate((BLUE, VERMILION)):
+            ax.plot(y[shown], final[shown, m], color=color, **look)
+        ax.plot([], [], color=grey, label=f"{int(case_parameters(case)['nodes'])} nodes", **look)
+    for color, name in ((BLUE, WINNERS[0]), (VERMILION, WINNERS[2])):
+        ax.plot([], [], color=color, linewidth=4.0, label=name)
+    ax.set_xlabel("position $y$ [rad]")
+    ax.set_ylabel("$f(y, T) / T$")
+    ax.set_title("final states on half of the ring")
+    ax.legend(loc="best", fontsize=9)
+    ax.grid(True)
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
