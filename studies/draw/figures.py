@@ -140,7 +140,7 @@ def draw_legend(ax: Axes, wanted: bool, given: bool) -> None:
     if not wanted or not entries:
         return
     if given:
-        ax.legend(loc="best", fontsize="small", framealpha=0.9)
+        ax.legend(loc="best", fontsize="small", frameon=True, framealpha=0.85)
         return
     columns = 4 if entries <= 4 else 3
     below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12)}

@@ -83,7 +83,7 @@ def plot_extremal(
             figure = axes_for(panels[0])[0]
         _draw_states(panels[0], Trajectory(points.times, points.states), sample)
         _draw_states(panels[1], Trajectory(points.times, points.costates), sample, "costate")
-        _draw_entries(panels[2], points.times, points.control, "value of the control", "{}")
+        _draw_entries(panels[2], points.times, points.control, "value of the control")
         _draw_last(panels[3], points)
         for panel in panels:
             for t in switches:
@@ -107,7 +107,7 @@ def _draw_lines(ax: Axes, times: Array, values: Array, ylabel: str, name: str) -
     ax.set_xlabel("time $t$")
     if values.shape[1] <= _LINES and len(times) > 1:
         for i, column in enumerate(values.T):
-            ax.plot(times, column, label=name.format(i + 1))
+            ax.plot(times, column, label=name.format(i + 1), linewidth=_width(i))
         ax.set_ylabel(ylabel)
         ax.grid(True)
         return
@@ -123,17 +123,21 @@ def _draw_lines(ax: Axes, times: Array, values: Array, ylabel: str, name: str) -
     ax.set_ylabel("unit")
 
 
-def _draw_entries(
-    ax: Axes, times: Array, blocks: Mapping[str, Array], ylabel: str, name: str
-) -> int:
+def _width(i: int) -> float:
+    """Of the i-th line: thinner than those before it, so that lines at one place are seen."""
+    return max(1.2, 3.6 - 0.4 * i)
+
+
+def _draw_entries(ax: Axes, times: Array, blocks: Mapping[str, Array], ylabel: str) -> int:
     """The entries of blocks (S, ...) along the time, the first ones if they are many, which the
     title then says; returns how many were drawn.
     """
     entries = [(n, i) for n, x in blocks.items() for i in product(*map(range, np.shape(x)[1:]))]
-    for block, index in entries[:_LINES]:
-        place = ", ".join(str(i + 1) for i in index)
-        label = name.format(f"{block} {place}".rstrip())
-        ax.plot(times, blocks[block][(slice(None), *index)], label=label)
+    for i, (block, index) in enumerate(entries[:_LINES]):
+        place = ", ".join(str(k + 1) for k in index)
+        label = f"{block} {place}".rstrip()
+        values = blocks[block][(slice(None), *index)]
+        ax.plot(times, values, label=label, linewidth=_width(i))
     ax.set_xlabel("time $t$")
     ax.set_ylabel(ylabel)
     ax.set_title(
@@ -145,14 +149,15 @@ def _draw_entries(
 
 def _draw_last(ax: Axes, points: ExtremalPoints) -> None:
     """Switching functions, if there are any, and the Hamiltonian less its first value."""
-    count = _draw_entries(ax, points.times, points.switching, "switching functions", "{}")
+    count = _draw_entries(ax, points.times, points.switching, "switching functions")
     first = float(points.hamiltonian[0])
     ax.plot(
         points.times,
         points.hamiltonian - first,
         color=BLACK,
         linestyle="--",
-        label=f"$H$ − ({first:.4g})",
+        linewidth=1.0,
+        label=f"$H$ less {first:.4g}",
     )
     ax.axhline(0.0, color=BLACK, linewidth=0.6)
     if not count:

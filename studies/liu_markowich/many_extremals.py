@@ -70,8 +70,9 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         handles, labels = ax.get_legend_handles_labels()
         ax = axes[0, 2]
         plain, folded = case["clusters"].values, case["folded_clusters"].values
-        for value, color in zip(case["objective"].values, COLORS, strict=True):
-            ax.axhline(value, color=color, linewidth=1.2, linestyle="--")
+        for k, (value, color) in enumerate(zip(case["objective"].values, COLORS, strict=True)):
+            # dashes in the gaps of each other: two extremals have the same J
+            ax.axhline(value, color=color, linewidth=1.4, linestyle=(2.0 * k, (4.0, 4.0)))
         for values, counts, x in (
             (plain, case["counts"].values, 0),
             (folded, case["folded_counts"].values, 1),

@@ -163,19 +163,20 @@ def _diagram(ax: Axes, cases: Sequence[xr.Dataset]) -> None:
             label=label,
             linewidth=2.2 if attracts else 1.4,
         )
-    for n, case in enumerate(cases):
+    seen: set[int] = set()
+    for case in cases:
         ratio = float(case_parameters(case)["ratio"])
         speed = case["growth_angle"].values
         who = case["winner"].values.astype(int)
         for m in range(len(speed)):
-            label = "angle at $T$" if n == 0 and m == 0 else None
-            ax.plot(
-                ratio, speed[m], "o", color=COLORS[who[m]], markersize=4, alpha=0.7, label=label
-            )
+            ax.plot(ratio, speed[m], "o", color=COLORS[who[m]], markersize=4, alpha=0.7)
+        seen |= set(who.tolist())
+    for k in sorted(seen):
+        ax.plot([], [], "o", color=COLORS[k], markersize=4, label=f"at $T$, {WINNERS[k]}")
     ax.set_xlabel("ratio $\\rho$ of the gains, second over first")
     ax.set_ylabel("direction of $u$ [degrees]")
     ax.set_title("invariant rays at infinity")
-    ax.legend(loc="center right", fontsize=9, frameon=True)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=9, ncols=2)
     ax.grid(True)
 
 
@@ -207,14 +208,16 @@ def _gaps(ax: Axes, cases: Sequence[xr.Dataset]) -> None:
         label = f"$\\rho$ = {float(case_parameters(case)['ratio']):g}"
         _while_resolved(ax, case, "infinity_gap", marker, color, label)
     _name_unresolved(ax)
-    end, level = float(cases[0]["time"][-1]), float(cases[0]["infinity_gap"][-1])
-    t = np.array([end / 8, end])
-    ax.loglog(t, 0.3 * level * (end / t) ** 2, color=BLACK, linestyle=":", label="slope −2")
+    end, lost = float(cases[0]["time"][-1]), float(cases[0]["lost_at"])
+    last = end if np.isnan(lost) else lost
+    level = 0.4 * float(np.interp(last, cases[0]["time"], cases[0]["infinity_gap"]))
+    t = np.array([last / 3, last])
+    ax.loglog(t, level * (last / t) ** 2, color=BLACK, linestyle=":", label="slope −2")
     ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
     ax.set_ylabel("velocity of the modes, gap to infinity's")
     ax.set_xlim(left=end / 300)
     ax.set_title("the flow tends to the one at infinity")
-    ax.legend(loc="lower left", fontsize=9)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=9, ncols=3)
     ax.grid(True)
 
 
@@ -238,7 +241,7 @@ def _fronts(axes: Sequence[Axes], cases: Sequence[xr.Dataset]) -> list[str]:
     jumps.set_xlabel("time $t$ [layers $\\times \\tau$]")
     jumps.set_ylabel("share of $f_t$'s range crossed between nodes")
     jumps.set_title("fronts against the grid")
-    jumps.legend(loc="lower right", fontsize=9)
+    jumps.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=9, ncols=2)
     jumps.grid(True)
     _profiles(profile, cases)
     return notes
@@ -262,7 +265,7 @@ def _profiles(ax: Axes, cases: Sequence[xr.Dataset]) -> None:
     ax.set_xlabel("position $y$ [rad]")
     ax.set_ylabel("$f(y, T) / T$")
     ax.set_title("final states on half of the ring")
-    ax.legend(loc="best", fontsize=9)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=9, ncols=3)
     ax.grid(True)
 
 
