@@ -25,7 +25,7 @@ _SHORTEST = 60
 """Characters of a text or of a nested object that is no record."""
 
 
-def short(record: object) -> str:
+def short(self: object) -> str:
     """Name(field=value, ...) of a dataclass or named tuple: arrays by their shapes, numbers to six
     digits, statuses by their names.  Fields that are empty, None or NaN are left out, and so are
     those with repr=False.
@@ -34,7 +34,7 @@ def short(record: object) -> str:
     """
     text = ""
     for depth in (2, 1, 0):
-        text = _record(record, depth)
+        text = _record(self, depth)
         if len(text) <= _LONGEST:
             break
     return text
@@ -124,7 +124,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= 2 * _SHORTEST else f"{text[: 2 * _SHORTEST - 4]} ..."
 
 
-def plain(record: object) -> dict[str, Plain]:
+def plain(self: object) -> dict[str, Plain]:
     """The fields of a dataclass as what JSON has: json.dumps(..., allow_nan=False) takes it.
 
     Arrays become nested lists, records, controls and mappings dictionaries, statuses their names;
@@ -133,7 +133,7 @@ def plain(record: object) -> dict[str, Plain]:
 
     Used as `to_dict = plain` in the body of a class.
     """
-    values = {name: getattr(record, name) for name in field_names(record)}
+    values = {name: getattr(self, name) for name in field_names(self)}
     return {name: _plain(value) for name, value in values.items() if not _is_function(value)}
 
 

@@ -299,7 +299,7 @@ def _row(record: object) -> Row:
         if value is None or short or _is_scalar(value):
             found[name] = value
         elif is_array(value) and np.ndim(value) == 1 and len(value) <= 8:
-            found |= {f"{name}_{i}": x for i, x in enumerate(to_host(value).tolist())}
+            found |= {f"{name}_{i}": x for i, x in enumerate(to_host(value).tolist())}  # type: ignore[arg-type]
     return found
 
 

@@ -154,7 +154,7 @@ def _figure(picture: Picture, path: Path, names: Collection[str]) -> str:
 
 def _variable_table(cases: Sequence[_Case]) -> str:
     """What the files hold: name, meaning, unit and dimensions of every variable and coordinate."""
-    found: dict[str, xr.DataArray] = {}
+    found: dict[str, xr.Variable] = {}
     for case in cases:
         for name, variable in (case.answer.variables if case.answer is not None else {}).items():
             found.setdefault(str(name), variable)
