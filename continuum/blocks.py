@@ -11,6 +11,7 @@ import numpy as np
 from .arrays import Array, is_array, like, namespace
 from .checks import check_array
 from .pickling import check_importable
+from .records import short
 from .time_axes import TimeKind
 
 Function: TypeAlias = Callable[..., Array | float]
@@ -48,6 +49,8 @@ class Block:
     prepare: Callable[..., Callable[[float], Array]] | None = None
     last: Array | None = None
     span: tuple[int, int] | None = None
+
+    __repr__ = short
 
     def lives(self, layer: int) -> bool:
         """True if it has values on this layer."""

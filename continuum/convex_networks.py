@@ -17,6 +17,7 @@ from .checks import check_array, check_count, check_name, check_number, check_ty
 from .controls import Control, check_control
 from .networks import Bottleneck, DirectSum, Network
 from .readouts import OFFSET, WEIGHT
+from .records import short
 
 ROUNDING = 1e-13
 """Breakpoints nearer than this, and slopes, relative to their size, count as one."""
@@ -74,6 +75,8 @@ class ConvexNetwork(PiecewiseAffine):
     offset: float = 0.0
     _: KW_ONLY
     domain: tuple[float, float] = (0.0, np.inf)
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         names = {name: name for name in ("weight1", "bias1", "weight2", "readout")}
@@ -240,6 +243,8 @@ class ConvexDifference(PiecewiseAffine):
 
     r: ConvexNetwork
     s: ConvexNetwork
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         for name in ("r", "s"):

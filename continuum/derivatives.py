@@ -12,6 +12,7 @@ from .checks import check_array, check_name, check_number
 from .functional import RunningCost
 from .networks import Network, Values
 from .readouts import State
+from .records import short
 
 Derivative = tuple[Array, Mapping[str, Array]]
 Direction = tuple[str, Array, dict[str, Array], Array]
@@ -43,6 +44,8 @@ class DerivativeReport:
 
     subject: str
     checks: tuple[Check, ...]
+
+    __repr__ = short
 
     @property
     def failures(self) -> tuple[Check, ...]:

@@ -15,6 +15,7 @@ from .networks import Chain, DirectSum, Inputs, Network, NormBound
 from .networks.maps import Offset, Pointwise
 from .networks.network import Values
 from .readouts import Projection, Readout, State
+from .records import short
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,8 @@ class CostSum(RunningCost):
     """
 
     costs: Sequence[RunningCost]
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "costs", tuple(self.costs))
@@ -112,6 +115,8 @@ class TerminalEquality:
 
     target: Array | None = None
     readout: Readout | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         if self.readout is not None and not isinstance(self.readout, Readout):

@@ -10,6 +10,7 @@ import numpy as np
 from .arrays import Array, like, namespace
 from .checks import check_array, check_count, check_positive
 from .domains import Circle, Domain, Interval, Line, factors
+from .records import short
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,8 @@ class Grid:
     nodes: Array
     weights: Array
     _carried: dict[object, Array] = field(default_factory=dict, repr=False)
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         nodes = check_array("nodes", self.nodes, ("N", self.domain.dimension))

@@ -15,6 +15,7 @@ from .blocks import Block, Coefficient
 from .checks import check_array, check_count, check_name, store
 from .networks import Network
 from .networks.network import Values
+from .records import short
 
 WEIGHT, OFFSET = "readout.W", "readout.mu"
 
@@ -108,6 +109,8 @@ class Projection(Readout):
 
     broadcasts: ClassVar[bool] = True
     matrix: Array
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "matrix", check_array("matrix", self.matrix, ("P", "N")))
@@ -232,6 +235,8 @@ class Integral(TrainableReadout):
     Source: Liu and Markowich (2.9), with W(y, z) as there (Remark 4.3 swaps its arguments).
     """
 
+    __repr__ = short
+
     def blocks(self, network: Network) -> tuple[Block, ...]:
         if network.grid is None:
             raise TypeError(
@@ -275,6 +280,8 @@ class Affine(TrainableReadout):
 
     classes: int
 
+    __repr__ = short
+
     def __post_init__(self) -> None:
         store(self, check_count, "classes")
         super().__post_init__()
@@ -304,6 +311,8 @@ class SignedReadout(TrainableReadout):
     """
 
     signs: Array
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -343,6 +352,8 @@ class Softmax(Affine):
     sample is far on the wrong side, and log O of this readout loses accuracy there.
     raises TypeError for a link
     """
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,6 +13,7 @@ from .checks import check_array, check_count, check_listed, check_type
 from .controls import Control, ControlPath
 from .meshes import TimeMesh
 from .networks import Chain, Network
+from .records import short
 from .sublayers import Layer, apply, block_values, carried, check_chain, check_layer, frozen_layers
 
 
@@ -32,6 +33,8 @@ class ResNet:
     mesh: TimeMesh
     layers: Sequence[Layer]
     units: int
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         units = check_count("units", self.units)

@@ -27,6 +27,7 @@ from .networks import (
 from .networks.maps import factor
 from .networks.network import Values
 from .quadrature import Grid
+from .records import short
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +46,8 @@ class Sublayer:
     matrix: Array | None = None
     bias: Array | None = None
     rows: Array | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         check_type("activation", self.activation, Activation)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .bench.sweep import run_sweep
     from .draw.disc import poincare_disc
     from .draw.portraits import phase_portrait
+    from .draw.results import plot_extremal, plot_solution
+    from .export import to_dataframe, to_xarray
 else:
     __getattr__, __dir__ = lazy_names(__name__, __file__)
 
@@ -25,9 +27,13 @@ __all__ = [
     "claim",
     "find_study",
     "phase_portrait",
+    "plot_extremal",
+    "plot_solution",
     "poincare_disc",
     "read_case",
     "run_sweep",
     "study",
+    "to_dataframe",
+    "to_xarray",
     "write_report",
 ]

@@ -137,11 +137,17 @@ def report(
 
 @app.command()
 def portrait(
-    name: Annotated[str, typer.Argument(help="Which example.")],
+    name: Annotated[str | None, typer.Argument(help="Which example.")] = None,
     out: Annotated[Path, typer.Option(help="The PNG file.")] = Path("portrait.png"),
+    listed: Annotated[bool, typer.Option("--list", help="Name the examples.")] = False,
 ) -> None:
     """Draw the phase portrait of a planar network."""
     studies.catalogue.load()
+    if listed:
+        bench.listing.print_portraits()
+        return
+    if name is None:
+        raise typer.BadParameter("which portrait? `continuum portrait --list` names them")
     draws = bench.registry.find_portrait(name)
     check_writable(out.parent)
     figure = draws()

@@ -168,6 +168,14 @@ def test_info(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
     assert "data folder          /somewhere" in capsys.readouterr().out
 
 
+def test_the_portraits_are_listed(capsys: pytest.CaptureFixture[str]):
+    assert main(["portrait", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("saddle_disc ") and "whole plane" in line for line in lines)
+    assert main(["portrait"]) == 2
+    assert "`continuum portrait --list` names them" in capsys.readouterr().err
+
+
 def test_portrait(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["portrait", "spiral_sink", "--out", str(tmp_path / "new" / "p.png")]) == 0
     assert (tmp_path / "new" / "p.png").read_bytes()[:4] == b"\x89PNG"

@@ -21,6 +21,7 @@ from continuum.controls import Control, ControlSpace
 from continuum.networks import Chain
 from continuum.penalties import Penalty
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..flow.advance import Steps, only_compiled
 from ..flow.lowering import lower
@@ -71,6 +72,8 @@ class Path:
     value: float
     gradient: Control
 
+    __repr__ = short
+
 
 @dataclass(frozen=True, eq=False)
 class ReducedObjective:
@@ -88,6 +91,8 @@ class ReducedObjective:
     memory: int | None = None
     threads: int = 1
     dtype: str = "float64"
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         check_name("running_on", self.running_on, ("layers", "steps"))

@@ -10,6 +10,7 @@ from continuum.checks import check_count, check_number, check_positive, check_ty
 from continuum.controls import Control
 from continuum.convex_networks import ConvexDifference
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..run.iteration import Interrupted
 from ..run.solution import Solution
@@ -50,6 +51,8 @@ class ConvexFit:
     history: Array
     problem: LearningProblem
     controls: tuple[Control, ...]
+
+    __repr__ = short
 
     @property
     def lipschitz(self) -> Array:

@@ -9,6 +9,7 @@ from scipy.linalg import expm
 
 from continuum.arrays import Array
 from continuum.checks import check_array, check_count, check_number, check_positive
+from continuum.records import short
 
 Map = Callable[[Array], Array]
 BISECTIONS = 64
@@ -24,6 +25,8 @@ class MapPath:
 
     forward: Callable[[float, Array], Array]
     backward: Callable[[float, Array], Array]
+
+    __repr__ = short
 
 
 def linear_flow(generator: Array | float) -> MapPath:

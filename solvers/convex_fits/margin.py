@@ -9,6 +9,7 @@ from scipy.linalg import block_diag
 from continuum.arrays import Array
 from continuum.checks import check_array, check_positive, check_type
 from continuum.convex_networks import ConvexDifference, ConvexNetwork
+from continuum.records import plain, short
 
 Scorer = ConvexNetwork | ConvexDifference
 
@@ -38,6 +39,9 @@ class MarginBound:
     width: int
     spectral_norms: Array
     distances: Array
+
+    __repr__ = short
+    to_dict = plain
 
 
 def spectral_margin_bound(

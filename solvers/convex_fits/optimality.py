@@ -9,6 +9,7 @@ from continuum.arrays import Array, to_host
 from continuum.checks import check_type
 from continuum.controls import Control
 from continuum.problem import LearningProblem
+from continuum.records import plain, short
 from continuum.sets import Box
 
 from ..adjoint.discretize import discretize
@@ -34,6 +35,9 @@ class Stationarity:
     free: Mapping[str, float]
     wrong_sign: Mapping[str, float]
     outside: float
+
+    __repr__ = short
+    to_dict = plain
 
     def __str__(self) -> str:
         lines = [f"residual {self.residual:.3e}"]

@@ -27,6 +27,7 @@ from continuum.checks import check_array, check_count
 from continuum.controls import ControlPath
 from continuum.networks import Network
 from continuum.networks.maps import factor
+from continuum.records import short
 from continuum.sublayers import Frozen, Sublayer, apply, apply_tangent, carried
 
 from ..steps.implicit import ImplicitRungeKutta
@@ -69,6 +70,8 @@ class Architecture:
     layers: tuple[Layer, ...]
     units: int
     newton: Newton = field(default_factory=Newton)
+
+    __repr__ = short
 
     def __call__(self, initial: Array) -> Array:
         """The output for inputs (N, M), where they are: the final state of the run it was made

@@ -10,6 +10,7 @@ from continuum.arrays import Array, to_host
 from continuum.checks import check_array, check_positive
 from continuum.controls import Control, FunctionControl
 from continuum.networks import Bottleneck, WidthDepth
+from continuum.records import short
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,8 @@ class Reduction:
     right: Array
     bias: Array
     weights: Array
+
+    __repr__ = short
 
     @property
     def rank(self) -> int:

@@ -12,6 +12,7 @@ from continuum.checks import check_array, check_count
 from continuum.controls import ControlPath
 from continuum.networks import Network
 from continuum.quadrature import Grid
+from continuum.records import short
 
 from ..steps.tableaux import Stepper
 from .integrate import integrate
@@ -34,6 +35,8 @@ class Refinement:
     errors: Array
     orders: Array
     values: Sequence[Result]
+
+    __repr__ = short
 
     @property
     def order(self) -> float:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from continuum.controls import Control
 from continuum.problem import LearningProblem
+from continuum.records import plain
 
 from ..evaluation import evaluate
 from .enclosed_run import ProvedCost
@@ -27,6 +28,8 @@ class OptimalityGap:
     verified: bool
     proved: bool
     per_sample: bool
+
+    to_dict = plain
 
     @property
     def difference(self) -> float:

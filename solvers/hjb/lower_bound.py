@@ -57,6 +57,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_count
 from continuum.problem import LearningProblem
+from continuum.records import plain, short
 
 from .bernstein import Cells, Law, Piece, Search, Tables, first_bounds, least, tables, time_pieces
 from .enclosed_run import ProvedCost
@@ -104,6 +105,9 @@ class LowerBound:
     reached: tuple[Array, Array] = field(repr=False)
     hull: bool = False
 
+    __repr__ = short
+    to_dict = plain
+
     @property
     def kept(self) -> Array:
         """(S,): on how many cells each defect was taken."""
@@ -131,6 +135,9 @@ class PerSampleBound:
     value: float
     bounds: tuple[LowerBound, ...]
     weights: Array
+
+    __repr__ = short
+    to_dict = plain
 
     def __str__(self) -> str:
         return (

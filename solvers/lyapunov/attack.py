@@ -17,6 +17,7 @@ from continuum.networks.network import Values
 from continuum.networks.staged import Staged
 from continuum.problem import LearningProblem
 from continuum.readouts import Readout
+from continuum.records import plain, short
 
 from ..adjoint.discretize import discretize
 from ..steps.tableaux import RK4, Stepper
@@ -47,6 +48,9 @@ class Attack:
     radius: Array
     norm: Norm
     gradients: int
+
+    __repr__ = short
+    to_dict = plain
 
     def __str__(self) -> str:
         low, high = np.min(self.radius), np.max(self.radius)

@@ -11,6 +11,7 @@ from continuum.checks import check_count, check_positive, check_rng, check_type
 from continuum.controls import Control
 from continuum.losses import CrossEntropy
 from continuum.problem import LearningProblem
+from continuum.records import plain, short
 
 from ..flow.integrate import integrate
 from ..steps.tableaux import RK4, Stepper
@@ -83,6 +84,9 @@ class Audit:
     bounds: Array
     threshold: float | None
     escaping: Share | None
+
+    __repr__ = short
+    to_dict = plain
 
     @property
     def violation_share(self) -> float:

@@ -17,6 +17,7 @@ from continuum.checks import check_positive, check_rng, check_type, store
 from continuum.controls import Control
 from continuum.problem import LearningProblem
 from continuum.readouts import State
+from continuum.records import short
 
 from .objective import DrawnObjective, check_problem
 from .pointwise import Points, Velocities, active, hinged, lyapunov_function
@@ -48,6 +49,8 @@ class BarrierLoss(DrawnObjective):
     _: KW_ONLY
     centred: bool = False
     rng: np.random.Generator | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         check_problem(self.problem)

@@ -20,6 +20,7 @@ from continuum import Block, CrossEntropy, Network
 from continuum.arrays import Array, like, namespace
 from continuum.checks import check_count, check_number, check_positive, store
 from continuum.networks.network import Values
+from continuum.records import short
 from continuum.time_axes import TimeKind
 
 Numbers = float | Array
@@ -122,6 +123,8 @@ class GradientNorms:
     one: Numbers
     two: Numbers
 
+    __repr__ = short
+
 
 def gradient_norms(loss: Numbers) -> GradientNorms:
     """The norms of g where the loss is V >= 0."""
@@ -159,6 +162,8 @@ class MinimalNormField(Network):
     labels: Array
     classes: int
     kappa: float
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         store(self, check_positive, "kappa")

@@ -8,6 +8,7 @@ from continuum.arrays import Array, to_host
 from continuum.checks import check_type
 from continuum.controls import Control
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..flow.integrate import integrate
 from ..steps.tableaux import RK4, Stepper
@@ -24,6 +25,8 @@ class Escapes:
 
     share: float
     times: Array
+
+    __repr__ = short
 
 
 def escapes(

@@ -11,6 +11,7 @@ from continuum.checks import check_positive, check_rng, check_type, store
 from continuum.controls import Control
 from continuum.networks import FieldAt
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..adjoint.discretize import discretize
 from ..steps.implicit import ImplicitRungeKutta
@@ -46,6 +47,8 @@ class MonteCarloLyapunov(DrawnObjective):
     stepper: RungeKutta | ImplicitRungeKutta = field(default_factory=RK4)
     steps_per_layer: int = 1
     rng: np.random.Generator | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         check_problem(self.problem)

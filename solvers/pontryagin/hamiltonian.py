@@ -21,6 +21,7 @@ from continuum.checks import check_array, check_type
 from continuum.controls import Control
 from continuum.penalties import PenaltySum, terms_of
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..adjoint.discretize import ReducedObjective
 from ..descent.run import smooth_run
@@ -93,6 +94,8 @@ class Minimum:
     exact: bool
     residual: Array | None = None
 
+    __repr__ = short
+
 
 @dataclass(frozen=True, eq=False)
 class Hamiltonian:
@@ -112,6 +115,8 @@ class Hamiltonian:
     states: Array
     costates: Array
     after: tuple[Array, Array] | None = field(default=None, kw_only=True)
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         shape = self.problem.initial.shape

@@ -6,6 +6,7 @@ from typing import Generic, Self, TypeAlias, TypeVar
 
 from continuum.arrays import Array
 from continuum.controls import Control
+from continuum.records import short
 
 from .status import Status
 
@@ -24,6 +25,8 @@ class Trajectory:
 
     times: Array
     states: Array
+
+    __repr__ = short
 
     @property
     def final(self) -> Array:
@@ -59,6 +62,8 @@ class Solution(Generic[T_co]):
     history: History = field(default_factory=dict)
     statistics: Mapping[str, float] = field(default_factory=dict)
     multiplier: Array | None = None
+
+    __repr__ = short
 
     @property
     def trajectory(self) -> Trajectory:

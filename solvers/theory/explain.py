@@ -13,6 +13,7 @@ from continuum.arrays import Array
 from continuum.checks import check_name
 from continuum.controls import ControlPath
 from continuum.networks import SymmetricLayer, WidthDepth
+from continuum.records import plain, short
 
 from .coefficients import CoefficientHypotheses
 from .hypotheses import Answer, Hypothesis, SigmaHypotheses, judged
@@ -57,6 +58,9 @@ class Explanation:
     """
 
     theorems: tuple[Theorem, ...]
+
+    __repr__ = short
+    to_dict = plain
 
     def __getitem__(self, name: str) -> Theorem:
         """The theorem of this name; raises ValueError for another, offering the nearest."""

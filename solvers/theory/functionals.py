@@ -8,6 +8,7 @@ from continuum.arrays import Array, to_host
 from continuum.checks import check_array, check_count
 from continuum.controls import ControlPath
 from continuum.networks import WidthDepth
+from continuum.records import short
 
 from ..run.solution import Trajectory
 from ..steps.tableaux import RK4, RungeKutta, combine
@@ -37,6 +38,8 @@ class Lyapunov:
     dissipation: Array
     energy: Array
     power: Array
+
+    __repr__ = short
 
 
 def lyapunov_functional(
@@ -182,6 +185,8 @@ class Propagator:
     condition: float
     sentence: str
 
+    __repr__ = short
+
 
 def propagator(
     network: WidthDepth,
@@ -235,6 +240,8 @@ class EnergyIdentity:
     times: Array
     energy: Array
     rate: Array
+
+    __repr__ = short
 
 
 def energy_identity(

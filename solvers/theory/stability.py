@@ -18,6 +18,7 @@ from continuum.controls import Control, ControlPath, FunctionControl
 from continuum.networks import WidthDepth
 from continuum.networks.network import Values
 from continuum.quadrature import Grid
+from continuum.records import plain, short
 
 Verdict = Literal["converges", "grows", "undecided"]
 ROUNDING = 1e-10
@@ -165,6 +166,8 @@ class SteadyState:
     zeros: str
     sentence: str
 
+    __repr__ = short
+
 
 def steady_state(
     case: Callable[[Grid], tuple[WidthDepth, ControlPath]], rule: Callable[[int], Grid], points: int
@@ -286,6 +289,8 @@ class Spectrum:
     frozen: bool
     sentence: str
 
+    __repr__ = short
+
 
 def linearized_spectrum(
     network: WidthDepth, control: ControlPath, state: Array | None = None, t: float = 0.0
@@ -388,6 +393,9 @@ class GramTest:
     decided: bool
     decreases: bool
     sentence: str
+
+    __repr__ = short
+    to_dict = plain
 
 
 def gram_test(network: WidthDepth, control: ControlPath) -> GramTest:

@@ -19,6 +19,7 @@ from continuum.arrays import Array
 from continuum.checks import check_positive, check_type
 from continuum.controls import Control
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..adjoint.discretize import discretize
 from ..adjoint.objective import Path
@@ -68,6 +69,8 @@ class Turnpike:
     atol: float
     fitted: tuple[Fit, ...]
     exponential: Fit
+
+    __repr__ = short
 
     @cached_property
     def predicted(self) -> Array:

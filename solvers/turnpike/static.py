@@ -23,6 +23,7 @@ import scipy.linalg
 from continuum.arrays import Array
 from continuum.checks import check_array, check_count, check_name, check_positive
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from .stage import First, Second, Stage
 
@@ -61,6 +62,8 @@ class StaticOptimum:
     kind: Literal["regular", "driftless"]
     inertia: tuple[int, int, int]
     iterations: int
+
+    __repr__ = short
 
 
 def static_optimum(

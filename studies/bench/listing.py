@@ -1,4 +1,4 @@
-"""The table of studies, and how many claims each paper has."""
+"""The table of studies, how many claims each paper has, and the portraits."""
 
 import sys
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
-from .registry import entries
+from .registry import documentation, entries, portraits
 
 
 def print_listing(papers: Iterable[str]) -> None:
@@ -20,3 +20,10 @@ def print_listing(papers: Iterable[str]) -> None:
     for paper in sorted({claim.paper for claim in claims} | set(papers)):
         ids = [claim.name for claim in claims if claim.paper == paper]
         print(f"{paper}: {len(ids)} claims {' '.join(ids)}".rstrip())
+
+
+def print_portraits() -> None:
+    """Prints a line for each portrait: its name and what it shows."""
+    for name, draws in sorted(portraits().items()):
+        title = " ".join(documentation(draws).partition("\n\n")[0].split())
+        print(f"{name:<24} {title}")

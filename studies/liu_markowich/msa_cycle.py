@@ -113,7 +113,9 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     caption = (
         "Successive approximation from zero. "
         + ". ".join(texts)
-        + (f". Dotted: two-cycles, continued. Values below {LEAST:g} are drawn there.")
+        + ". rho is the weight of rho/2 times the squared changes of f' and p', by which the "
+        + f"Hamiltonian is augmented. Dotted: two-cycles, continued. Values below {LEAST:g} are "
+        + "drawn there."
     )
     return [Picture("objective", caption, figure)]
 

@@ -47,15 +47,18 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     notes = []
     longest = max(cases, key=lambda case: float(case["time"][-1]))
     slopes.loglog(longest["time"][1:], longest["true_slope"][1:], "--", color=BLACK, label="limit")
-    for case, marker in zip(cases, cycle("osD^v")):
+    ranked = sorted(cases, key=lambda case: int(case_parameters(case)["nodes"]))
+    for n, (case, marker) in enumerate(zip(ranked, cycle("osD^v"))):
         nodes = int(case_parameters(case)["nodes"])
+        size = 3.0 + 3.0 * (len(ranked) - 1 - n)  # markers at one place are seen inside each other
         slopes.loglog(
             case["time"][1:],
             case["slope"][1:],
             label=f"{nodes} nodes",
             marker=marker,
-            markersize=4.5,
-            markevery=12,
+            markersize=5.5,
+            markerfacecolor="none",
+            markevery=(4 * n, 12),
             linewidth=1.4,
         )
         fronts.plot(
@@ -64,7 +67,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             label=f"{nodes} nodes",
             marker=marker,
             linewidth=1.0,
-            markersize=3.5,
+            markersize=size,
+            markerfacecolor="none",
         )
         lost = float(case["lost_at"])
         notes.append(
