@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from .bench.sweep import run_sweep
     from .draw.disc import poincare_disc
     from .draw.portraits import phase_portrait
+    from .estimators import ContinuumClassifier, ContinuumRegressor
 else:
     __getattr__, __dir__ = lazy_names(__name__, __file__)
 
 __all__ = [
     "Animation",
+    "ContinuumClassifier",
+    "ContinuumRegressor",
     "Picture",
     "check",
     "claim",
