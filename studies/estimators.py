@@ -104,13 +104,8 @@ class _Continuum(BaseEstimator):
         self.loss_ = solution.objective
         self.n_iter_ = max(1, int(solution.statistics["iterations"]))
 
-    def _checked(
-        self, X: ArrayLike, y: ArrayLike | None = None, **how: bool
-    ) -> tuple[Array, Array]:
-        """X as (samples, features) of float64, and y; X alone where y is None, as in `fit`."""
-        if y is None:
-            x = validate_data(self, X, dtype=np.float64, reset=False)  # type: ignore[arg-type]
-            return np.asarray(x), np.zeros(0)
+    def _samples(self, X: ArrayLike, y: ArrayLike, **how: bool) -> tuple[Array, Array]:
+        """X as (samples, features) of float64, and y, as scikit-learn checks both."""
         x, t = validate_data(self, X, y, dtype=np.float64, **how)  # type: ignore[arg-type]
         return np.asarray(x), np.asarray(t)
 
@@ -121,7 +116,7 @@ class _Continuum(BaseEstimator):
     def _outputs(self, X: ArrayLike) -> Array:
         """(samples, outputs)."""
         check_is_fitted(self)
-        x, _ = self._checked(X)
+        x = np.asarray(validate_data(self, X, dtype=np.float64, reset=False))  # type: ignore[arg-type]
         run = integrate(self.network_, self.control_, self._initial(x), Euler())
         mesh = self.control_.mesh
         values = self.control_.at_layer(mesh.layers - 1, mesh.horizon)
@@ -148,7 +143,7 @@ class ContinuumRegressor(RegressorMixin, _Continuum):
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Trains on X (samples, features), y (samples,) or (samples, targets); returns itself."""
-        x, t = self._checked(X, y, multi_output=True, y_numeric=True)
+        x, t = self._samples(X, y, multi_output=True, y_numeric=True)
         t = t.astype(np.float64)
         self._one = t.ndim == 1
         target = t[None] if self._one else t.T
@@ -179,7 +174,7 @@ class ContinuumClassifier(ClassifierMixin, _Continuum):
 
         raises ValueError for fewer than two classes
         """
-        x, t = self._checked(X, y)
+        x, t = self._samples(X, y)
         check_classification_targets(t)
         self.classes_, labels = np.unique(t, return_inverse=True)
         if len(self.classes_) < 2:
@@ -200,4 +195,5 @@ class ContinuumClassifier(ClassifierMixin, _Continuum):
 
     def predict(self, X: ArrayLike) -> Array:
         """The likeliest label of every sample."""
-        return self.classes_[np.argmax(self._outputs(X), axis=1)]
+        scores = self._outputs(X)
+        return self.classes_[np.argmax(scores, axis=1)]
