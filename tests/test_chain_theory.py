@@ -89,6 +89,18 @@ def test_bounds_that_are_attained():
     assert "Linear: |F| <= 4.5" in bound.sentence
 
 
+def test_norms_are_taken_at_both_ends_of_layers():
+    """W2 = 3 t on one layer, linear in time: the largest norm is at its end."""
+    network = Bottleneck(1, relu, 1)
+    control = network.controls(TimeMesh(1.0, 1), in_time="nodes").sample(
+        weight1=1.0, weight2=lambda t: 3.0 * t * np.ones((1, 1))
+    )
+    bound = chain_bound(network, control)
+    assert (bound.rate, bound.lipschitz, bound.known) == (3.0, 3.0, True)
+    moving = network.control(TimeMesh(1.0, 1), weight2=lambda t: 3.0 * t * np.ones((1, 1)))
+    assert not chain_bound(network, moving).known
+
+
 def test_what_growth_does_not_cover(rng):
     network = WidthDepth(GRID, tanh)
     bottleneck = Bottleneck(2, tanh)

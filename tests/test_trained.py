@@ -9,6 +9,7 @@ import pytest
 from continuum import (
     Bottleneck,
     Interval,
+    LearningProblem,
     NeuralODE,
     TimeMesh,
     WidthDepth,
@@ -22,7 +23,7 @@ from continuum import (
     to_torch_state,
 )
 from continuum.io import load_control, load_states, save_control, save_states
-from solvers import Euler, integrate
+from solvers import LBFGS, Euler, integrate, minimize
 
 LAYERS, UNITS, HIDDEN = 11, 4, 6
 
@@ -197,6 +198,21 @@ def test_out_and_in_again(rng):
         to_torch_state(NeuralODE(2, tanh), control)
     with pytest.raises(ValueError, match="names must be two texts"):
         to_torch_state(network, control, ("up", "down"))
+
+
+def test_an_imported_network_is_trained_on(rng):
+    """In, a few steps of descent from the weights that came, and out again."""
+    found = from_residual_mlp(*weights(rng), tanh)
+    x = rng.standard_normal((UNITS, 9))
+    problem = LearningProblem(found.network, x, np.zeros((UNITS, 9)), found.control.space)
+    begin = problem.space.check("control", found.control)
+    better = minimize(problem, LBFGS(max_iterations=5), initial=begin, raise_on_failure=False)
+    assert better.history["objective"][0] == pytest.approx(
+        np.mean(np.sum(found.resnet(x) ** 2, axis=0)) / 2, rel=1e-13
+    )
+    assert better.objective < 0.5 * better.history["objective"][0]
+    back = from_torch(to_torch_state(found.network, better.control), tanh)
+    assert np.sum(back.resnet(x) ** 2) / 18 == pytest.approx(better.objective, rel=1e-12)
 
 
 @pytest.mark.parametrize("suffix", ["h5", "npz"])

@@ -35,7 +35,7 @@ from continuum.arrays import Array, to_host
 from continuum.checks import check_array, check_rng, check_type
 from continuum.sublayers import apply
 
-Limit = Literal["ODE", "averaged ODE", "diffusion", "undecided"]
+Limit = Literal["ODE", "averaged ODE", "diffusion", "none", "undecided"]
 
 _ORDERS = 999
 """Random orders of the layers that are tried."""
@@ -58,7 +58,8 @@ class OdeTest:
 
     limit : "ODE": layers are a continuous function of depth, and Euler's method follows it;
         "averaged ODE": they are not, but so small that they average out; "diffusion": they are
-        not, and leave noise in the output that does not; "undecided": these numbers do not tell
+        not, and leave noise in the output that does not; "none": they are not, and leave the more
+        noise the more there are; "undecided": these numbers do not tell
     sentence : the limit, and the evidence
     layers : L
     size : |v_k| / |z|, one layer's step; of an ODE, L size is of order 1 for every L, of a
@@ -130,7 +131,9 @@ def ode_test(
         by at most a quarter of its way
     "diffusion", "averaged ODE" : D(m) does not grow (H <= 0.15) or the order of the layers does not
         matter (more than 5 of 100 are as good); and the noise is at least 0.1, or at most 0.03.
-        With a shallower network: the noise falls at most like L^-0.3, or at least like L^-0.7
+        With a shallower network: the noise is within L^0.3 and L^-0.3, or falls like L^-0.7 at
+        least
+    "none" : the same, and the noise grows, by L^0.7 at least
     "undecided" : everything else, and fewer than 8 layers
 
     One depth does not tell a constant from a power of L: without a shallower network the verdict on
@@ -200,8 +203,10 @@ def _verdict(found: dict[str, float]) -> tuple[Limit, str]:
     decay, where = found["decay"], "At this depth "
     diffuses, averages = noise >= _NOISE, noise <= _QUIET
     if not isnan(decay):
-        diffuses, averages, where = decay <= _STAYS, decay >= _FALLS, ""
-        left += f", which falls like L^-{decay:.2f}"
+        diffuses, averages, where = abs(decay) <= _STAYS, decay >= _FALLS, ""
+        left += f", which goes like L^{-decay:.2f}"
+    if decay <= -_FALLS:
+        return "none", f"No limit, layers are too large for so many: {rough}, and {left}."
     if diffuses:
         return "diffusion", f"{where}a diffusion, no ODE: {rough}, and {left}; {splitting}."
     if averages:
