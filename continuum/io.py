@@ -145,8 +145,8 @@ def _read(path: str | Path, kind: str) -> tuple[dict[str, Array], Attributes]:
     data, attributes = read(path)
     if attributes.get(_KIND) != kind:
         raise ValueError(f"{path} is a file, but not a {kind} saved by this package")
-    version = int(str(attributes.get(_VERSION, _LATEST)))
-    if version > _LATEST:
+    version = str(attributes.get(_VERSION, _LATEST))
+    if not version.isdecimal() or int(version) > _LATEST:
         raise ValueError(
             f"{path} is of version {version} of the schema, this package reads up to {_LATEST}: "
             "update continuum-networks"

@@ -139,14 +139,15 @@ def to_torch_state(
     """
     check_type("network", network, Bottleneck)
     check_listed("names", names)
-    if len(names) != 2 or any(not isinstance(n, str) or "{}" not in n for n in names):
+    if len(set(names)) != 2 or any(not isinstance(n, str) or "{}" not in n for n in names):
         raise ValueError(f"names must be two texts with {{}} for the layer, got {names!r}")
     resnet = ResNet.from_control(network, control)
     state: dict[str, Array] = {}
     for k, (layer, tau) in enumerate(zip(resnet.layers, resnet.mesh.steps.tolist(), strict=True)):
         for name, one, factor in zip(names, layer, (1.0, tau), strict=True):
-            state[f"{name.format(k)}.weight"] = factor * to_host(one.matrix)  # type: ignore[arg-type]
-            state[f"{name.format(k)}.bias"] = factor * to_host(one.bias)  # type: ignore[arg-type]
+            name = name.replace("{}", str(k))
+            state[f"{name}.weight"] = factor * to_host(one.matrix)  # type: ignore[arg-type]
+            state[f"{name}.bias"] = factor * to_host(one.bias)  # type: ignore[arg-type]
     return state
 
 
@@ -166,7 +167,7 @@ def _stacked(name: str, given: Given) -> Array:
     for k, one in enumerate(given):
         try:
             rows.append(_numbers(one))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{name}[{k}] is not an array of numbers: {error}") from None
         if rows[k].shape != rows[0].shape:
             raise ValueError(
@@ -178,9 +179,9 @@ def _stacked(name: str, given: Given) -> Array:
 
 def _state(module: object, prefix: str) -> dict[str, Array]:
     """The arrays of a state dict by name, those that begin with `prefix`, which is cut off."""
-    read = getattr(module, "state_dict", None)
+    read = None if isinstance(module, type) else getattr(module, "state_dict", None)
     given = read() if callable(read) else module
-    if not isinstance(given, Mapping):
+    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
         raise TypeError(
             f"module must have state_dict(), or be a mapping from names to arrays, got {module!r}"
         )
@@ -194,7 +195,7 @@ def _state(module: object, prefix: str) -> dict[str, Array]:
     for name, x in found.items():
         try:
             state[name] = check_array(name, _numbers(x), _numbers(x).shape)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{name} of the module is not an array of numbers: {error}") from None
     return state
 

@@ -104,8 +104,9 @@ def test_layers_that_do_not_fit(rng):
         from_residual_mlp(w1, b1, w2, b1, tanh)
     with pytest.raises(TypeError, match="activation must be an Activation, got 'swish'"):
         from_residual_mlp(w1, b1, w2, b2, "swish")
-    with pytest.raises(ValueError, match=r"W1\[0\] is not an array of numbers"):
-        from_residual_mlp(["a"], None, list(w2), None, tanh)
+    for wrong in ("a", [[10**400]], [[1, 2], [3]]):
+        with pytest.raises(ValueError, match=r"W1\[0\] is not an array of numbers"):
+            from_residual_mlp([wrong], None, list(w2), None, tanh)
 
 
 def test_a_module_and_its_state_dict(rng):
@@ -174,8 +175,9 @@ def test_modules_that_are_not_residual(rng):
         from_torch({"blocks.0.norm.weight": np.ones(4), **state}, tanh)
     with pytest.raises(ValueError, match="no arrays with names that begin with 'layers'"):
         from_torch(state, tanh, prefix="layers")
-    with pytest.raises(TypeError, match="module must have state_dict"):
-        from_torch(3, tanh)
+    for wrong in (3, Module, {1: np.eye(3)}, None):
+        with pytest.raises(TypeError, match="module must have state_dict"):
+            from_torch(wrong, tanh)
     with pytest.raises(ValueError, match=r"blocks\.0\.fc1\.weight of the module is not an array"):
         from_torch({**state, "blocks.0.fc1.weight": "text"}, tanh)
 
