@@ -27,12 +27,20 @@ from continuum import (
 )
 from solvers import (
     RK4,
+    energy_identity,
     explain,
+    explicit_step_limit,
+    gram_test,
     growth_class,
     integrate,
+    l1_bound,
     linearize,
     linearized_spectrum,
+    lyapunov_functional,
+    operator_matrix,
     propagator,
+    root_energy,
+    singular_energy,
 )
 from solvers.theory.chain_bounds import chain_bound
 
@@ -113,6 +121,25 @@ def test_what_growth_does_not_cover(rng):
     run = integrate(network, network.controls(MESH).zeros(), np.ones((5, 1)), RK4(), save="layers")
     with pytest.raises(TypeError, match="network must be a Chain"):
         propagator(both, both.controls(MESH).zeros(), run.trajectory, 0.0, 1.0)
+
+
+def test_theorems_of_one_equation_alone():
+    """Where only f_t = sigma(a - Bf) is covered, other chains are refused, by name."""
+    network = Chain(3, (Linear("w", 3),))
+    c = network.controls(MESH).zeros()
+    run = integrate(network, c, np.ones((3, 1)), RK4(), save="layers").trajectory
+    for call in (
+        lambda: lyapunov_functional(network, c, run),
+        lambda: root_energy(network, c, run),
+        lambda: singular_energy(network, c, run),
+        lambda: energy_identity(network, c, run, run),
+        lambda: l1_bound(network, c, np.ones((3, 1)), 1.0),
+        lambda: gram_test(network, c),
+        lambda: operator_matrix(network, c),
+        lambda: explicit_step_limit(network, c),
+    ):
+        with pytest.raises(TypeError, match="network must be a WidthDepth, got Chain"):
+            call()
 
 
 @pytest.mark.parametrize("network", CHAINS, ids=lambda n: n.formula())

@@ -261,7 +261,7 @@ def energy_identity(
     raises ValueError if it is left out and needed, if sigma is not C^2 or sigma'(u) not > 0, or
     times differ Source: Liu and Markowich section 3.5 with erratum E19.
     """
-    sigma = network.activation
+    sigma = check_type("network", network, WidthDepth).activation
     if not sigma.smooth:
         raise ValueError(f"the activation must be C^2 with sigma' > 0, {sigma} is not")
     if control_rate is None:
