@@ -13,6 +13,7 @@ Through the maps x_0 = f, x_(l+1) = map_l(x_l), the constants of |x_l| <= a_l |f
 with the norm of L^2(Y), m = |Y|, or that of R^n, m = n.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, isfinite, sqrt
 
@@ -47,6 +48,7 @@ class ChainBound:
     """|F(f, t) - F(g, t)| <= lipschitz |f - g| and |F(f, t)| <= rate |f| + speed, at all t.
 
     lipschitz, rate, speed : infinite where there is none
+    integral : int_0^T of the least such `lipschitz` of each layer
     known : False where the control is made of functions of time, whose norms are taken at the ends
         and middles of layers alone
     unbounded : the names of operators that are not bounded on L^2(Y)
@@ -55,6 +57,7 @@ class ChainBound:
     lipschitz: float
     rate: float
     speed: float
+    integral: float
     known: bool
     unbounded: tuple[str, ...]
 
@@ -84,34 +87,45 @@ def chain_bound(network: Chain, control: ControlPath) -> ChainBound:
     """
     chain = check_maps(network)
     chain.check_control("control", control)
-    values, known = _values(control)
+    layers, steps, known = _values(control)
     unbounded = [m for m in chain.maps if isinstance(m, Linear) and not m.operator.bounded]
-    a = c = 1.0
-    b = 0.0
+    a, b, c = np.ones(len(layers)), np.zeros(len(layers)), np.ones(len(layers))
     space: Space = chain.space
     for one in chain.maps:
         if isinstance(one, Linear | Adjoint | FixedLinear):
-            size = inf
-            if not _unbounded(one):
-                size = max(_norm(one, v) for v in values)
+            size = _largest(layers, lambda v, one=one: _norm(one, v))
             a, b, c = _times(size, a), _times(size, b), _times(size, c)
             space = _target(one)
         elif isinstance(one, Offset):
-            b += max(length(space, v[one.block][:, None]) for v in values)
+            block, here = one.block, space
+            b = b + _largest(layers, lambda v, n=block, y=here: length(y, v[n][:, None]))
         elif isinstance(one, Inputs):
-            b += _rows(one, control.mesh.horizon)
+            b = b + _rows(one, control.mesh.horizon)
             space = _target(one)
         elif isinstance(one, NormBound):
-            a, b = 0.0, one.radius
+            a, b = 0.0 * c, np.full(len(layers), one.radius)
         elif isinstance(one, Pointwise):
-            sigma, root = one.activation, sqrt(measure(space))
-            c = _times(sigma.lipschitz, c)
-            if sigma.bounded and isfinite(root):
-                a, b = 0.0, supremum(sigma) * root
-            else:
-                zero = abs(float(sigma.value(np.zeros(1))[0]))
-                a, b = _times(sigma.lipschitz, a), _times(sigma.lipschitz, b) + _times(root, zero)
-    return ChainBound(c, a, b, known, tuple(m.block for m in unbounded))
+            a, b, c = _bent(one.activation, sqrt(measure(space)), a, b, c)
+    return ChainBound(
+        float(c.max()),
+        float(a.max()),
+        float(b.max()),
+        float(np.sum(_times(steps, c))),
+        known,
+        tuple(m.block for m in unbounded),
+    )
+
+
+def _bent(
+    sigma: Activation, root: float, a: Array, b: Array, c: Array
+) -> tuple[Array, Array, Array]:
+    """The constants behind an activation; root : m^(1/2)."""
+    c = _times(sigma.lipschitz, c)
+    if sigma.bounded and isfinite(root):
+        return np.zeros_like(a), np.full_like(b, supremum(sigma) * root), c
+    zero = abs(float(sigma.value(np.zeros(1))[0]))
+    shift = root * zero if zero else 0.0
+    return _times(sigma.lipschitz, a), _times(sigma.lipschitz, b) + shift, c
 
 
 def length(space: Space, f: Array) -> float:
@@ -132,23 +146,32 @@ def supremum(sigma: Activation) -> float:
     return float(np.abs(sigma.value(s)).max())
 
 
-def _values(control: ControlPath) -> tuple[list[Values], bool]:
-    """Values of the blocks at which norms are taken, and whether the largest are among them."""
-    constant = constant_values(control)
+def _values(control: ControlPath) -> tuple[list[list[Values]], Array, bool]:
+    """(for every layer values of the blocks at which norms are taken, the lengths of the layers,
+    whether the largest norms are among them); one layer if nothing depends on time.
+    """
+    constant, mesh = constant_values(control), control.mesh
     if constant is not None:
-        return [constant], True
+        return [[constant]], np.array([mesh.horizon]), True
     found, timed = [], isinstance(control, FunctionControl)
-    nodes = control.mesh.nodes.tolist()
-    for k in range(control.mesh.layers):
+    nodes = mesh.nodes.tolist()
+    for k in range(mesh.layers):
         start, end = nodes[k], nodes[k + 1]
         times = (start, 0.5 * (start + end), end) if timed else (start, end)
-        found += [control.at_layer(k, t) for t in times]
-    return found, not timed
+        found.append([control.at_layer(k, t) for t in times])
+    return found, mesh.steps, not timed
 
 
-def _times(x: float, y: float) -> float:
-    """x y, 0 if one of them is."""
-    return x * y if x and y else 0.0
+def _largest(layers: list[list[Values]], norm: Callable[[Values], float]) -> Array:
+    """(K,): the largest norm on every layer."""
+    return np.array([max(norm(v) for v in values) for values in layers])
+
+
+def _times(x: Array | float, y: Array) -> Array:
+    """x y, 0 where one of them is."""
+    x, y = np.broadcast_arrays(x, y)
+    found = np.zeros(y.shape)
+    return np.multiply(x, y, out=found, where=(x != 0.0) & (y != 0.0))
 
 
 def _unbounded(one: Map) -> bool:
@@ -157,7 +180,9 @@ def _unbounded(one: Map) -> bool:
 
 
 def _norm(one: Linear | Adjoint | FixedLinear, values: Values) -> float:
-    """|B|, which is |B*|, between the spaces."""
+    """|B|, which is |B*|, between the spaces; infinite for what is not bounded on L^2(Y)."""
+    if _unbounded(one):
+        return inf
     if isinstance(one, FixedLinear):
         return float(np.linalg.norm(to_host(one.matrix), 2))
     linear = one.of if isinstance(one, Adjoint) else one

@@ -179,7 +179,7 @@ def _of_chain(network: Chain, control: ControlPath, initial: Array | None) -> Ex
         + ("" if bound.known else ", from the ends and middles of layers"),
     )
     lipschitz = (*(s.globally for s in sigmas), operators, norms)
-    factor = f"exp(int Lip) <= {_exp(bound.lipschitz * horizon):.6g} at T = {horizon:g}"
+    factor = f"exp(int Lip) <= {_exp(bound.integral):.6g} at T = {horizon:g}"
     f = np.zeros((network.units, 1)) if initial is None else initial
     growth = growth_class(network, control, f)
     start = "" if initial is not None else " (for f_I = 0; give initial= for others)"
