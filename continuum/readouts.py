@@ -24,6 +24,24 @@ class Readout(ABC):
     """A map from states (N, M), and blocks of the control that are constant in time, to outputs (P,
     M).
 
+    One of your own, the mean of the units, o = (f_1 + ... + f_N) / N:
+
+        class Mean(Readout):
+            def measure(self, network): return np.ones(1)
+            def output(self, network, f, c): return f.mean(axis=0, keepdims=True)
+            def jvp(self, network, f, c, df, dc): return self.output(network, df, c)
+            def vjp(self, network, f, c, q): return np.ones_like(f) / len(f) * q, {}
+            def vjp_derivative(self, network, f, c, q, df, dc, dq):
+                return self.vjp(network, f, c, dq)
+            def formula(self): return "mean f"
+
+        problem = LearningProblem(network, initial, target, mesh, readout=Mean())
+
+    On a grid the adjoint of the state is divided by the weights of the units, since (p, df) =
+    sum_i w_i p_i df_i.  With parameters, `blocks` returns a static Block "readout.NAME" for each,
+    `output` reads c["readout.NAME"], and `vjp` returns its adjoint under that name.
+    `check_derivatives(Tracking(SquaredError(), Mean(), target), network)` says what does not fit.
+
     Adjoints are with respect to the measure of the outputs, the weights of the units and those of
     the blocks. `fixed` holds the values of blocks that are not to be trained.
 

@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     )
     from .theory.growth import Growth, growth_class, l1_bound
     from .theory.hypotheses import Hypothesis
+    from .theory.ode_test import OdeTest, ode_test
     from .theory.stability import (
         GramTest,
         Spectrum,
@@ -145,6 +146,7 @@ __all__ = [
     "Newton",
     "NewtonCG",
     "Objective",
+    "OdeTest",
     "Path",
     "PointAtInfinity",
     "Progress",
@@ -199,6 +201,7 @@ __all__ = [
     "minimize",
     "multistart",
     "observed_orders",
+    "ode_test",
     "operator_matrix",
     "picard",
     "points_at_infinity",

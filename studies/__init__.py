@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from .draw.disc import poincare_disc
     from .draw.portraits import phase_portrait
     from .draw.results import plot_extremal, plot_solution
+    from .estimators import ContinuumClassifier, ContinuumRegressor
     from .export import to_dataframe, to_xarray
 else:
     __getattr__, __dir__ = lazy_names(__name__, __file__)
 
 __all__ = [
     "Animation",
+    "ContinuumClassifier",
+    "ContinuumRegressor",
     "Picture",
     "check",
     "claim",
