@@ -95,6 +95,10 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["portrait", "saddle", "--out", inside + "/p.png"], "cannot be written to"),
         (["verify", "--paper", "paper3"], "unknown paper 'paper3'"),
         (["verify", "--json", inside + "/v.json"], "cannot be written to"),
+        (["verify", "--json", str(tmp_path)], "is a folder; name a file"),
+        (["portrait", "saddle", "--out", str(tmp_path)], "is a folder; name a file"),
+        (["run", "toys/decay", "--max-seconds", "0", *out], "max_seconds must be finite and pos"),
+        (["clean", str(tmp_path)], "sweep.json cannot be read"),
         (["bench", "no-such-benchmark"], "benchmark"),
     ):
         assert message in refused(arguments, capsys), arguments

@@ -69,7 +69,7 @@ def test_the_page_is_complete_and_self_contained(tmp_path: Path):
     assert "An <unusual> character & another must survive the page." in page.text
     assert "x(1) = x(0) exp(-rate)." in page.text
     assert "Euler's method for x' = -rate x: how wrong is it?" in page.text
-    assert "continuum run toys/decay" in page.text
+    assert re.search("continuum run [^ ]*studies_toys.py:decay --out ", page.text)
     assert "rate = 1.0" in page.text
     plan = json.loads((result.folder / "sweep.json").read_text())
     for part in (

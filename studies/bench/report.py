@@ -17,9 +17,11 @@ import xarray as xr
 from .errors import FigureError, StoreError
 from .files import read_json, write_atomically, write_text
 from .formulas import with_formulas
+from .origins import of_sweep
 from .parameters import Value, spell, varying
-from .registry import Picture, describe, find_study
+from .registry import Picture, describe
 from .store import case_parameters, read_case, read_header
+from .summary import summary, write_summary
 from .sweep import SWEEP_FORMAT
 
 
@@ -36,10 +38,11 @@ class _Case:
 
 
 def write_report(folder: str | Path) -> Path:
-    """Draws the figures of a sweep as PNG files, GIF where they move, and writes report.html
-    beside its case files.
+    """Draws the figures of a sweep as PNG files, GIF where they move, and writes report.html and
+    summary.csv (`summary.summary`) beside its case files.
 
-    The study must be registered, for its figures; everything else comes from the files.
+    The study must be registered, or be found where it was, for its figures; everything else comes
+    from the files.
     returns the path of the page, which shows nothing from outside itself, and links to the files
         beside it
     raises StoreError if `folder` holds no sweep or cannot be written to, ValueError if the study is
@@ -51,7 +54,7 @@ def write_report(folder: str | Path) -> Path:
         raise StoreError(
             f"{folder / 'sweep.json'} was not written by a continuum sweep of this version"
         )
-    study = find_study(str(plan["study"]))
+    study = of_sweep(plan)
     cases = _cases(folder, plan)
     answers = [case.answer for case in cases if case.answer is not None]
     pictures: list[Picture] = []
@@ -64,6 +67,9 @@ def write_report(folder: str | Path) -> Path:
             refusal = error
     for picture in pictures:
         write_atomically(folder / picture.file, picture.save)
+    files = [str(entry["file"]) for entry in plan["cases"]]  # type: ignore[attr-defined]
+    rows = [(c.parameters, c.answer, c.status, f) for c, f in zip(cases, files, strict=True)]
+    write_summary(folder, summary(rows))
     page = folder / "report.html"
     note = describe(refusal) if refusal else ""
     write_text(page, _page(plan, cases, [(p, folder / p.file) for p in pictures], note))

@@ -10,6 +10,7 @@ import xarray as xr
 from continuum import Control, LearningProblem
 from solvers import LBFGS, RK4, Extremal, Multistart, discretize, multistart, shoot, symmetries
 
+from ..bench.parameters import Count, Seed
 from ..bench.registry import Picture, study
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, new_figure
 from ..shared import described
@@ -124,7 +125,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 
 @study("liu_markowich/many_extremals", paper=PAPER, figure="Section 4.2", plot=_plot)
 def many_extremals(
-    target: float = 6.0, layers: int = 40, starts: int = 10, seed: int = 0, points: int = 41
+    target: float = 6.0, layers: Count = 40, starts: Count = 10, seed: Seed = 0, points: Count = 41
 ) -> xr.Dataset:
     """The maximum principle has several solutions, and only some are minima (LM-55).
 

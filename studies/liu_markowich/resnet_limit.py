@@ -11,6 +11,7 @@ from continuum import Grid, Interval, TimeMesh, WidthDepth, gauss_legendre, midp
 from solvers import DormandPrince, Euler, integrate, observed_orders
 from solvers.steps.tableaux import Stepper
 
+from ..bench.parameters import Count, Horizon, Positive
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import Dataset, load_digits
@@ -201,7 +202,11 @@ def _digit(by_depth: dict[int, xr.Dataset]) -> Picture:
     ],
 )
 def resnet_limit(
-    depth: int = 64, width: int = 16, images: int = 800, horizon: float = 2.0, length: float = 0.15
+    depth: Count = 64,
+    width: Count = 16,
+    images: Count = 800,
+    horizon: Horizon = 2.0,
+    length: Positive = 0.15,
 ) -> xr.Dataset:
     """ResNets on images of digits, against their limits in depth and in width.
 

@@ -4,9 +4,11 @@ infinity.
 
 from collections.abc import Sequence
 from itertools import cycle
+from typing import Annotated
 
 import numpy as np
 import xarray as xr
+from annotated_types import Ge, Le
 from matplotlib.axes import Axes
 from scipy.integrate import OdeSolution, solve_ivp
 from scipy.optimize import brentq
@@ -15,6 +17,7 @@ from continuum import Circle, Convolution, LowRank, TimeMesh, WidthDepth, period
 from continuum.exact import TwoModeRing
 from solvers import DormandPrince, exact_reduction, integrate, velocity_jump
 
+from ..bench.parameters import Count, Horizon, Positive, Several
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILION, new_figure
@@ -337,13 +340,13 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     cases=[{"ratio": [0.4, 0.8, 1.5, 2.5]}, {"ratio": [0.8], "nodes": [64, 128]}],
 )
 def selection(
-    ratio: float = 0.8,
-    nodes: int = 512,
-    first: float = 0.5,
-    amplitude: float = 0.5,
-    starts: int = 16,
-    horizon: float = 60.0,
-    times: int = 121,
+    ratio: Annotated[float, Ge(0.05), Le(20)] = 0.8,
+    nodes: Count = 512,
+    first: Positive = 0.5,
+    amplitude: Positive = 0.5,
+    starts: Several = 16,
+    horizon: Horizon = 60.0,
+    times: Several = 121,
 ) -> xr.Dataset:
     """Two modes on a ring compete: which one wins, from which start, and what is left at infinity.
 

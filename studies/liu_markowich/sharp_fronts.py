@@ -11,6 +11,7 @@ from scipy.integrate import solve_ivp
 from continuum import Circle, TimeMesh, WidthDepth, periodic, tanh
 from solvers import DormandPrince, integrate
 
+from ..bench.parameters import Count, Horizon, Positive, Several
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, new_figure
@@ -103,7 +104,11 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     cases=[{"nodes": [32, 64, 128]}],
 )
 def sharp_fronts(
-    nodes: int = 64, gain: float = 1.0, start: float = 0.1, horizon: float = 60.0, times: int = 241
+    nodes: Count = 64,
+    gain: Positive = 1.0,
+    start: Positive = 0.1,
+    horizon: Horizon = 60.0,
+    times: Several = 241,
 ) -> xr.Dataset:
     """Fronts that sharpen until the grid does not resolve them.
 
