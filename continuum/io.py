@@ -14,10 +14,12 @@ import numpy as np
 
 from .arrays import Array, to_host
 from .controls import Control, ControlSpace
+from .doors import checked
 
 _KIND, _VERSION = "continuum_kind", "continuum_version"
 
 
+@checked
 def save_control(path: str | Path, control: Control) -> Path:
     """Writes the trained and fixed blocks of a control, with its mesh.
 
@@ -40,6 +42,7 @@ def save_control(path: str | Path, control: Control) -> Path:
     return _write(path, "control", fill)
 
 
+@checked
 def load_control(path: str | Path, space: ControlSpace) -> Control:
     """The control in a file, as a point of `space`.
 
@@ -63,6 +66,7 @@ def load_control(path: str | Path, space: ControlSpace) -> Control:
         raise ValueError(f"{path} does not fit the space: {error}") from None
 
 
+@checked
 def save_states(path: str | Path, times: Array, states: Array) -> Path:
     """Writes times (S,) and states (S, N, M).  raises OSError if the folder cannot be written."""
 
@@ -73,6 +77,7 @@ def save_states(path: str | Path, times: Array, states: Array) -> Path:
     return _write(path, "states", fill)
 
 
+@checked
 def load_states(path: str | Path) -> tuple[Array, Array]:
     """(times, states) of a file.  raises FileNotFoundError; ValueError for a file that is damaged
     or not one.

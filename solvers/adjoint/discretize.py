@@ -9,6 +9,7 @@ import numpy as np
 
 from continuum.arrays import Array, Device, namespace
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.networks import Staged, Switched
 from continuum.networks.switched import TimesOutOfOrder
 from continuum.penalties import Penalty
@@ -24,6 +25,7 @@ from .objective import Path, ReducedObjective, RunningOn
 from .tape import Backward, Sweeps, Tape
 
 
+@checked
 def discretize(
     problem: LearningProblem,
     stepper: Stepper | None = None,
@@ -70,6 +72,7 @@ def discretize(
     )
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class StagedObjective(ReducedObjective):
     """J(c) of a problem whose network is Staged: each stage a run of its own, from the state that

@@ -22,6 +22,7 @@ from continuum.activations import identity
 from continuum.arrays import Array
 from continuum.checks import check_positive, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import discretize
@@ -63,6 +64,7 @@ class ClosedLoop(Solution[Control]):
         return self.state
 
 
+@checked
 def closed_loop(
     problem: LearningProblem,
     value: ValueFunction,

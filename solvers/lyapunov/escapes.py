@@ -7,6 +7,7 @@ import numpy as np
 from continuum.arrays import Array, to_host
 from continuum.checks import check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 
 from ..flow.integrate import integrate
@@ -26,6 +27,7 @@ class Escapes:
     times: Array
 
 
+@checked
 def escapes(
     problem: LearningProblem,
     control: Control,

@@ -8,6 +8,7 @@ import numpy as np
 
 from continuum import Control, FunctionControl, Network
 from continuum.checks import check_count
+from continuum.doors import checked
 
 Box: TypeAlias = tuple[float, float, float, float]
 """(xmin, xmax, ymin, ymax)"""
@@ -33,6 +34,7 @@ class Equilibrium:
     kind: str
 
 
+@checked
 def equilibria(
     network: Network,
     control: Control | FunctionControl,

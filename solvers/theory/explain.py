@@ -12,6 +12,7 @@ from continuum.activations import identity
 from continuum.arrays import Array
 from continuum.checks import check_name
 from continuum.controls import ControlPath
+from continuum.doors import checked
 from continuum.networks import SymmetricLayer, WidthDepth
 
 from .coefficients import CoefficientHypotheses
@@ -75,6 +76,7 @@ class Explanation:
         return "\n".join(lines)
 
 
+@checked
 def explain(
     network: WidthDepth | SymmetricLayer, control: ControlPath, initial: Array | None = None
 ) -> Explanation:

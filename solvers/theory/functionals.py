@@ -7,6 +7,7 @@ import numpy as np
 from continuum.arrays import Array, to_host
 from continuum.checks import check_array, check_count
 from continuum.controls import ControlPath
+from continuum.doors import checked
 from continuum.networks import WidthDepth
 
 from ..run.solution import Trajectory
@@ -39,6 +40,7 @@ class Lyapunov:
     power: Array
 
 
+@checked
 def lyapunov_functional(
     network: WidthDepth, control: ControlPath, trajectory: Trajectory
 ) -> Lyapunov:
@@ -70,6 +72,7 @@ def lyapunov_functional(
     )
 
 
+@checked
 def root_energy(
     network: WidthDepth, control: ControlPath, trajectory: Trajectory, shifted: bool = False
 ) -> tuple[Array, float]:
@@ -109,6 +112,7 @@ def root_energy(
     return np.stack(rows), float(np.linalg.norm(g))
 
 
+@checked
 def singular_energy(
     network: WidthDepth, control: ControlPath, trajectory: Trajectory
 ) -> tuple[Array, Array]:
@@ -134,6 +138,7 @@ def singular_energy(
     return 0.5 * np.sum((parts / mu[:rank][:, None]) ** 2, axis=1), parts
 
 
+@checked
 def linearize(
     network: WidthDepth,
     control: ControlPath,
@@ -183,6 +188,7 @@ class Propagator:
     sentence: str
 
 
+@checked
 def propagator(
     network: WidthDepth,
     control: ControlPath,
@@ -237,6 +243,7 @@ class EnergyIdentity:
     rate: Array
 
 
+@checked
 def energy_identity(
     network: WidthDepth,
     control: ControlPath,

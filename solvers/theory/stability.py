@@ -15,6 +15,7 @@ from continuum.activations import Activation
 from continuum.arrays import Array, to_host
 from continuum.checks import check_array, check_count
 from continuum.controls import Control, ControlPath, FunctionControl
+from continuum.doors import checked
 from continuum.networks import WidthDepth
 from continuum.networks.network import Values
 from continuum.quadrature import Grid
@@ -59,6 +60,7 @@ def steady_values(network: WidthDepth, control: ControlPath) -> Values:
     return values
 
 
+@checked
 def operator_matrix(network: WidthDepth, control: ControlPath, t: float = 0.0) -> Array:
     """S_ij = w_i^1/2 b(y_i, z_j) w_j^1/2: B in an orthonormal basis of L^2(Y).
 
@@ -166,6 +168,7 @@ class SteadyState:
     sentence: str
 
 
+@checked
 def steady_state(
     case: Callable[[Grid], tuple[WidthDepth, ControlPath]], rule: Callable[[int], Grid], points: int
 ) -> SteadyState:
@@ -287,6 +290,7 @@ class Spectrum:
     sentence: str
 
 
+@checked
 def linearized_spectrum(
     network: WidthDepth, control: ControlPath, state: Array | None = None, t: float = 0.0
 ) -> Spectrum:
@@ -390,6 +394,7 @@ class GramTest:
     sentence: str
 
 
+@checked
 def gram_test(network: WidthDepth, control: ControlPath) -> GramTest:
     """u' = -sigma'(0) D T^T u near u = 0: Theorem 3.4 as corrected, for B of finite rank.
 

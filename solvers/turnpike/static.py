@@ -22,6 +22,7 @@ import scipy.linalg
 
 from continuum.arrays import Array
 from continuum.checks import check_array, check_count, check_name, check_positive
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 
 from .stage import First, Second, Stage
@@ -63,6 +64,7 @@ class StaticOptimum:
     iterations: int
 
 
+@checked
 def static_optimum(
     problem: LearningProblem,
     near: tuple[Array, Mapping[str, Array]] | None = None,
