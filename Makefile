@@ -3,7 +3,7 @@ VENV   := .venv
 BENCH  := .venv-bench
 LOOPS  := $(wildcard solvers/flow/*_loops.py solvers/adjoint/chain_*.py solvers/adjoint/*_loops.py)
 
-.PHONY: demo test test-all checked lint bench crosscheck mutants clean
+.PHONY: demo test test-all checked lint bench crosscheck mutants fuzz clean
 
 demo: $(VENV)/.compiled
 	$(VENV)/bin/continuum run liu_markowich/resnet_limit --out results
@@ -27,6 +27,11 @@ lint: $(VENV)/.made
 
 mutants: $(VENV)/.made
 	$(VENV)/bin/python tests/mutants.py
+
+# public functions and command lines with bad arguments: tables of what they answer, exit code 1 if something is no answer
+fuzz: $(VENV)/.compiled
+	$(VENV)/bin/python tests/fuzz.py
+	$(VENV)/bin/python tests/fuzz_commands.py
 
 # peers live in an environment of their own; on Linux, PIP_EXTRA_INDEX_URL can name an index with the CPU build of PyTorch
 bench: $(BENCH)/.made

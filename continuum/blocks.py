@@ -10,6 +10,7 @@ import numpy as np
 
 from .arrays import Array, is_array, like, namespace
 from .checks import check_array
+from .doors import checked
 from .pickling import check_importable
 from .records import short
 from .time_axes import TimeKind
@@ -21,6 +22,7 @@ values, a number.
 """
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Block:
     """One named unknown, of `shape` at each time.

@@ -9,6 +9,7 @@ import numpy as np
 from .arrays import Array, to_host
 from .blocks import Block
 from .checks import check_array, check_name, check_number
+from .doors import checked
 from .functional import RunningCost
 from .networks import Network, Values
 from .readouts import State
@@ -61,6 +62,7 @@ class DerivativeReport:
         return "\n".join([head, *map(str, self.checks)])
 
 
+@checked
 def check_derivatives(
     subject: Network | RunningCost,
     network: Network | None = None,

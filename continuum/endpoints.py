@@ -10,6 +10,7 @@ from .arrays import Array, columns, is_array, like, to_host
 from .blocks import Block, Coefficient
 from .checks import check_array
 from .controls import ControlSpace
+from .doors import checked
 from .functional import RunningCost, Times
 from .networks import Chain, DirectSum, Inputs, Network, NormBound
 from .networks.maps import Offset, Pointwise
@@ -18,6 +19,7 @@ from .readouts import Projection, Readout, State
 from .records import short
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class CostSum(RunningCost):
     """L = L_1 + L_2 + ...: several costs together, on different readouts and targets.
@@ -102,6 +104,7 @@ def _added(
     return state, total
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class TerminalEquality:
     """readout(f(T)) = target, for every sample: the endpoint of a problem.

@@ -21,6 +21,7 @@ import numpy as np
 from .arrays import Array, columns, is_array, like, namespace
 from .blocks import Block, Coefficient
 from .controls import Control, ControlSpace
+from .doors import checked
 from .losses import Loss
 from .networks import Network
 from .networks.network import Values
@@ -119,6 +120,7 @@ class RunningCost(ABC):
         return self
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Tracking(RunningCost):
     """L = loss(readout(f), target): the distance of an output to what it should be on the way.
@@ -285,6 +287,7 @@ class _Columns:
         return np.asarray(self.target(t))[..., self.indices]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Functional:
     """The cost of a problem as a function of states and control values; made by

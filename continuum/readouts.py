@@ -13,6 +13,7 @@ from .activations import Activation, identity
 from .arrays import Array, like, namespace
 from .blocks import Block, Coefficient
 from .checks import check_array, check_count, check_name, store
+from .doors import checked
 from .networks import Network
 from .networks.network import Values
 from .records import short
@@ -88,6 +89,7 @@ class Readout(ABC):
         """How `print(problem)` writes the output."""
 
 
+@checked
 @dataclass(frozen=True)
 class State(Readout):
     """The state itself: output = f."""
@@ -117,6 +119,7 @@ class State(Readout):
         return "f"
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Projection(Readout):
     """Fixed linear functionals: output_i = int P_i(z) f(z) dz = sum_j P_ij w_j f_j, with Euclidean
@@ -245,6 +248,7 @@ class TrainableReadout(Readout):
         return inner if self.link is identity else f"{self.link}({inner})"
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Integral(TrainableReadout):
     """O(y) = h(int_Y W(y, z) f(z) dz + mu(y)): outputs are functions on Y, in L^2(Y).
@@ -286,6 +290,7 @@ class Integral(TrainableReadout):
         return network.weights
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Affine(TrainableReadout):
     """O_c = h(int W_c(z) f(z) dz + mu_c), c = 1, ..., classes, in R^classes: a linear classifier on
@@ -315,6 +320,7 @@ class Affine(TrainableReadout):
         return np.ones(self.classes)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class SignedReadout(TrainableReadout):
     """O_i = h(sum_j w_j S_ij W_ij f_j + mu_i), in R^P, with fixed signs S and trained sizes W.
@@ -359,6 +365,7 @@ class SignedReadout(TrainableReadout):
         return super().formula().replace("W_j", "S_j W_j")
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Softmax(Affine):
     """O = softmax(z), O_c = exp z_c / sum_k exp z_k, of the scores z_c = int W_c(s) f(s) ds + mu_c:

@@ -11,6 +11,7 @@ from .activations import Activation, identity
 from .arrays import Array, is_array, like, namespace, to_host
 from .checks import check_array, check_listed, check_type
 from .controls import ControlPath
+from .doors import checked
 from .meshes import TimeMesh
 from .networks import (
     Adjoint,
@@ -30,6 +31,7 @@ from .quadrature import Grid
 from .records import short
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Sublayer:
     """y = sigma(W [x; r] + a), [x; r] being x (n, M) with the rows r below.

@@ -11,6 +11,7 @@ import numpy as np
 from continuum.arrays import to_host
 from continuum.checks import check_positive
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.quadrature import Grid
 from continuum.records import short
@@ -117,6 +118,7 @@ def _cells(attempt: Attempt) -> tuple[str, ...]:
     )
 
 
+@checked
 def compare(
     problem: LearningProblem,
     methods: Mapping[str, Minimizer | Callable[[LearningProblem], Solution]],

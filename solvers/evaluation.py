@@ -7,6 +7,7 @@ import numpy as np
 from continuum.arrays import Array, like, namespace
 from continuum.checks import check_positive
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.endpoints import no_endpoint
 from continuum.functional import Functional, Tracking
 from continuum.networks import Chain, Network
@@ -52,6 +53,7 @@ class Evaluation:
     to_dict = plain
 
 
+@checked
 def evaluate(
     problem: LearningProblem, control: Control, rtol: float = 1e-8, refined: Grid | None = None
 ) -> Evaluation:

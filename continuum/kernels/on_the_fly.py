@@ -16,6 +16,7 @@ from numba.core.dispatcher import Dispatcher
 from ..arrays import Array, is_array, is_numpy, like, namespace
 from ..checks import check_count, store
 from ..compiled import inlined
+from ..doors import checked
 from ..elementary import with_own_functions
 from ..quadrature import Grid
 from ..records import short
@@ -28,6 +29,7 @@ _SHARE = 256  # rows of one task
 _SERIAL = 2**16  # pairs below which threads do not pay
 
 
+@checked
 @dataclass(frozen=True)
 class OnTheFly(Kernel):
     """b(y, z) or b(y, z, t) given by a function and never stored.

@@ -9,6 +9,7 @@ from ..activations import Activation, identity
 from ..arrays import Array, like
 from ..blocks import Block
 from ..checks import check_count, check_name
+from ..doors import checked
 from ..kernels import Kernel, KernelFormat
 from ..quadrature import Grid
 from ..records import short
@@ -45,6 +46,7 @@ class Rows:
         return r if self.sign > 0 else -r
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Chain(Network):
     """d/dt f = F(f, c(t), t), F = x_L, x_0 = f, x_(l+1) = map_l(x_l).

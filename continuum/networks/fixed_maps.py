@@ -8,12 +8,14 @@ import numpy as np
 
 from ..arrays import Array, columns, like, namespace
 from ..checks import check_array, check_positive, store
+from ..doors import checked
 from ..quadrature import Grid
 from ..records import short
 from .maps import Map, Space, describe, factor
 from .network import Time, Values
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Inputs(Map):
     """y = (x, data, t): P numbers per sample and the time as further rows, behind the N of x in
@@ -98,6 +100,7 @@ class Inputs(Map):
         return f"({', '.join(rows)})"
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class FixedLinear(Map):
     """y = A x with a matrix A (m, n) that is not trained, from R^n to R^m.
@@ -136,6 +139,7 @@ class FixedLinear(Map):
         return f"{self.name} {factor(x)}"
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class NormBound(Map):
     """y = s(x) x, s = (1 + |x|^2 / r^2)^(-1/2): |y| < r, and y = x + O(|x|^3) near 0.

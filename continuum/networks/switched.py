@@ -9,6 +9,7 @@ import numpy as np
 from ..arrays import Array, like, namespace, to_host
 from ..blocks import Block
 from ..checks import check_number, check_positive
+from ..doors import checked
 from ..meshes import TimeMesh
 from ..quadrature import Grid
 from ..records import short
@@ -114,6 +115,7 @@ class Paced(Network):
         return namespace(f).sum(self.weights_like(f)[:, None] * f * g)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Switched(Staged):
     """x' = F_rho(t)(x, u), rho(t) = s on (T_s, T_(s+1)): a Staged network whose switching times

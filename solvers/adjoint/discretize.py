@@ -9,6 +9,7 @@ import numpy as np
 
 from continuum.arrays import Array, Device, namespace
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.networks import Staged, Switched
 from continuum.networks.switched import TimesOutOfOrder
 from continuum.penalties import Penalty
@@ -25,6 +26,7 @@ from .objective import Path, ReducedObjective, RunningOn
 from .tape import Backward, Sweeps, Tape
 
 
+@checked
 def discretize(
     problem: LearningProblem,
     stepper: Stepper | None = None,
@@ -71,6 +73,7 @@ def discretize(
     )
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class StagedObjective(ReducedObjective):
     """J(c) of a problem whose network is Staged: each stage a run of its own, from the state that

@@ -18,6 +18,7 @@ import numpy as np
 from continuum.arrays import Array, is_numpy, like, namespace
 from continuum.checks import check_array, check_count, check_name, store
 from continuum.controls import Control, ControlSpace
+from continuum.doors import checked
 from continuum.networks import Chain
 from continuum.penalties import Penalty
 from continuum.problem import LearningProblem
@@ -75,6 +76,7 @@ class Path:
     __repr__ = short
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class ReducedObjective:
     """J(c) of a LearningProblem as a function of the control alone, with gradient and
@@ -126,6 +128,7 @@ class ReducedObjective:
         """How many samples J is a mean over."""
         return self.problem.initial.shape[1]
 
+    @checked
     def batch(
         self, indices: Sequence[int] | Array, rng: np.random.Generator | None = None
     ) -> "ReducedObjective":
@@ -363,6 +366,7 @@ class ReducedObjective:
         path = self.run(control)
         return Trajectory(path.times, path.costates)
 
+    @checked
     def tangent(self, control: Control, direction: Control, initial: Array | None = None) -> "Path":
         """The derivative of `run` when the control changes by a direction, and the initial state by
         `initial`: a Path in which every entry is the derivative of that of `run`.

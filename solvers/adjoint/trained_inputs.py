@@ -10,6 +10,7 @@ import numpy as np
 from continuum.arrays import Array, is_numpy
 from continuum.checks import check_count, check_type, store
 from continuum.controls import Control, ControlSpace
+from continuum.doors import checked
 from continuum.endpoints import no_endpoint
 from continuum.input_maps import InputMap
 from continuum.networks import Staged
@@ -23,6 +24,7 @@ from ..steps.tableaux import Euler, Stepper
 from .discretize import ReducedObjective
 
 
+@checked
 def trained_inputs(
     problem: LearningProblem,
     input_map: InputMap,
@@ -54,6 +56,7 @@ def trained_inputs(
     )
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class TrainedInputs:
     """What `trained_inputs` returns: J, its gradient and its Hessian in (c, phi).

@@ -9,6 +9,7 @@ from continuum.arrays import Array
 from continuum.checks import check_count, check_number, check_positive, check_type
 from continuum.controls import Control
 from continuum.convex_networks import ConvexDifference
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.records import short
 
@@ -60,6 +61,7 @@ class ConvexFit:
         return np.array([network.lipschitz for network in self.networks])
 
 
+@checked
 def fit_convex(
     x: Array,
     y: Array,

@@ -8,6 +8,7 @@ import numpy as np
 from continuum.arrays import Array, to_host
 from continuum.checks import check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.records import plain, short
 from continuum.sets import Box
@@ -49,6 +50,7 @@ class Stationarity:
         return "\n".join(lines)
 
 
+@checked
 def kkt_residual(problem: LearningProblem, control: Control) -> Stationarity:
     """The first-order conditions of a problem with a Box, or no set, at a control.
 

@@ -8,12 +8,14 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_count, check_positive, store
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.records import short
 
 from ..run.status import Status
 
 
+@checked
 @dataclass(frozen=True)
 class Arclength:
     """How a branch is followed.

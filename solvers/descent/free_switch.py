@@ -9,6 +9,7 @@ import scipy
 from continuum.arrays import Array
 from continuum.checks import check_count, check_positive
 from continuum.controls import Control, ControlSpace
+from continuum.doors import checked
 from continuum.functional import rests
 from continuum.meshes import TimeMesh
 from continuum.penalties import terms_of
@@ -61,6 +62,7 @@ class FreeSwitch:
     __repr__ = short
 
 
+@checked
 def free_switch(
     problem: LearningProblem,
     control: Control,

@@ -10,6 +10,7 @@ import numpy as np
 from continuum.arrays import Array, to_host
 from continuum.checks import check_count, check_positive, check_rng
 from continuum.controls import Control, ControlSpace
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.records import short
 
@@ -68,6 +69,7 @@ class Multistart:
         return self.clusters[0].best
 
 
+@checked
 def multistart(
     objective: LearningProblem | Objective | Composite,
     minimizer: Minimizer,

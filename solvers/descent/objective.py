@@ -11,6 +11,7 @@ import numpy as np
 from continuum.admissible import AdmissibleSet
 from continuum.arrays import Array
 from continuum.controls import Control, ControlSpace
+from continuum.doors import checked
 from continuum.penalties import Penalty, PenaltySum, counted
 from continuum.problem import LearningProblem
 from continuum.records import short
@@ -142,6 +143,7 @@ def batches(
         yield objective.batch(order[begin : begin + batch], rng)  # type: ignore[attr-defined]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Composite:
     """minimise  objective(x) + penalty(x)  over x in the admissible set.

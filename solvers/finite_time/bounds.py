@@ -19,6 +19,7 @@ from continuum.activations import identity, sigmoid
 from continuum.arrays import Array
 from continuum.checks import check_name, check_positive, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.networks import FieldAt
 from continuum.problem import LearningProblem
 from continuum.readouts import OFFSET, WEIGHT, Affine, Projection, State
@@ -66,6 +67,7 @@ class SettlingBound:
         return said
 
 
+@checked
 def settling_bound(
     regression: LearningProblem | ReducedObjective,
     start: Control,

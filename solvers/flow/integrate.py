@@ -16,6 +16,7 @@ import numpy as np
 from continuum.arrays import Array, Device, namespace, on_device, to_host
 from continuum.checks import check_array, check_count, check_name
 from continuum.controls import ControlPath, FunctionControl
+from continuum.doors import checked
 from continuum.meshes import TimeMesh
 from continuum.networks import Network, Staged
 
@@ -58,6 +59,7 @@ class Piece:
     rejected: int = 0
 
 
+@checked
 def integrate(
     network: Network,
     control: ControlPath,
@@ -197,6 +199,7 @@ def _told(changes: list[str]) -> list[str]:
     return [*changes[:2], f"{len(changes) - 3} more", changes[-1]]
 
 
+@checked
 def integrate_stages(
     network: Staged,
     control: ControlPath,

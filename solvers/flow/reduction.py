@@ -9,6 +9,7 @@ from continuum.activations import Activation
 from continuum.arrays import Array, to_host
 from continuum.checks import check_array, check_positive
 from continuum.controls import Control, FunctionControl
+from continuum.doors import checked
 from continuum.networks import Bottleneck, WidthDepth
 from continuum.records import short
 
@@ -72,6 +73,7 @@ class Reduction:
         return initial + scipy.integrate.cumulative_simpson(speeds, x=times, axis=0, initial=0.0)
 
 
+@checked
 def exact_reduction(
     network: WidthDepth, control: Control | FunctionControl, rtol: float = 1e-12
 ) -> Reduction:

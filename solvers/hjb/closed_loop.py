@@ -22,6 +22,7 @@ from continuum.activations import identity
 from continuum.arrays import Array
 from continuum.checks import check_positive, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.records import short
 
@@ -66,6 +67,7 @@ class ClosedLoop(Solution[Control]):
         return self.state
 
 
+@checked
 def closed_loop(
     problem: LearningProblem,
     value: ValueFunction,

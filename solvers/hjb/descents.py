@@ -9,6 +9,7 @@ from continuum.arrays import Array
 from continuum.checks import check_array, check_count, check_positive, check_rng
 from continuum.compiled import FROM_VALUE
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.records import short
 
@@ -60,6 +61,7 @@ class DescendedValues:
         return self.problem.space.sample(**speeds.rows(states[:-1, :, 0], theta[..., 0]))
 
 
+@checked
 def descend_values(
     problem: LearningProblem,
     states: Array,

@@ -20,6 +20,7 @@ from continuum.activations import Activation, identity
 from continuum.arrays import Array
 from continuum.checks import check_count
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.endpoints import no_endpoint
 from continuum.functional import RunningCost, Tracking
 from continuum.losses import CrossEntropy, SquaredError
@@ -51,6 +52,7 @@ class ProvedCost:
         )
 
 
+@checked
 def proved_cost(problem: LearningProblem, control: Control, steps: int = 4000) -> ProvedCost:
     """Bounds of J(control), of all samples, by an interval enclosure of its run.
 

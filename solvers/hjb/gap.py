@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.records import plain
 
@@ -49,6 +50,7 @@ class OptimalityGap:
         )
 
 
+@checked
 def optimality_gap(
     problem: LearningProblem,
     control: Control | ProvedCost,

@@ -56,6 +56,7 @@ import numpy as np
 
 from continuum.arrays import Array
 from continuum.checks import check_count
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.records import plain, short
 
@@ -164,6 +165,7 @@ def lower_bound(
     depth: int = 8,
     smooth: int = 1,
 ) -> PerSampleBound: ...
+@checked
 def lower_bound(
     problem: LearningProblem,
     value: GridValues | Sequence[GridValues],

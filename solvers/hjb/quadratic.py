@@ -25,6 +25,7 @@ from continuum.activations import identity
 from continuum.arrays import Array
 from continuum.checks import check_array, check_positive
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.records import short
 
@@ -126,6 +127,7 @@ class QuadraticValue:
         return self.data.scale[:, None] * check_array("f", f, (len(self.data.scale), "L"))
 
 
+@checked
 def riccati(problem: LearningProblem, *, rtol: float = 1e-12) -> QuadraticValue:
     """The value function of a linear-quadratic problem of one sample, by Riccati's equation.
 

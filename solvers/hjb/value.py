@@ -12,6 +12,7 @@ import numpy as np
 
 from continuum.arrays import Array
 from continuum.checks import check_array, check_count, check_name, check_positive, check_type
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.records import short
 
@@ -201,6 +202,7 @@ def _slope_weights(y: Array) -> Array:
     )
 
 
+@checked
 def solve_hjb(
     problem: LearningProblem,
     grid: StateGrid,

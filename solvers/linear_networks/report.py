@@ -9,6 +9,7 @@ import numpy as np
 
 from continuum.arrays import Array
 from continuum.checks import check_count, check_name, check_positive
+from continuum.doors import checked
 from continuum.records import plain, short
 
 from ..theory.explain import Explanation, Theorem
@@ -78,6 +79,7 @@ class StepReport:
         return "\n".join(lines)
 
 
+@checked
 def step_report(
     target: Array | float,
     layers: int,

@@ -10,6 +10,7 @@ from continuum.arrays import Array, is_numpy
 from continuum.blocks import Block
 from continuum.checks import check_array, check_count, check_name, check_positive, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.losses import Loss
 from continuum.networks import Network
 from continuum.networks.learned_field import FieldAt
@@ -64,6 +65,7 @@ class Attack:
         )
 
 
+@checked
 def attack(
     problem: LearningProblem,
     control: Control,
@@ -132,6 +134,7 @@ def attack(
     return Attack(best, least <= 0.0, wrong, least, norms, radii, norm, steps * max(restarts, 1))
 
 
+@checked
 def breaking_radius(
     problem: LearningProblem,
     control: Control,

@@ -9,6 +9,7 @@ from scipy.special import betaincinv
 from continuum.arrays import Array, is_numpy
 from continuum.checks import check_count, check_positive, check_rng, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.losses import CrossEntropy
 from continuum.problem import LearningProblem
 from continuum.records import plain, short
@@ -38,6 +39,7 @@ class Share(NamedTuple):
         return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%})"
 
 
+@checked
 def share(count: int, total: int, level: float = LEVEL) -> Share:
     """A share with the interval of Clopper and Pearson: all probabilities p under which neither
     `count` or more nor `count` or fewer of `total` independent draws are rarer than
@@ -128,6 +130,7 @@ class Audit:
         return "\n".join(lines)
 
 
+@checked
 def audit(
     problem: LearningProblem,
     control: Control,

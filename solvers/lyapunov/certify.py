@@ -28,6 +28,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_count, check_name, check_positive, check_rng, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.losses import CrossEntropy
 from continuum.problem import LearningProblem
 from continuum.readouts import State
@@ -93,6 +94,7 @@ class Certificates:
         return "\n".join(lines)
 
 
+@checked
 def certify(
     problem: LearningProblem,
     control: Control,
@@ -143,6 +145,7 @@ def certify(
     return found
 
 
+@checked
 def estimated_radii(
     problem: LearningProblem, control: Control, rng: np.random.Generator | None = None
 ) -> Array:

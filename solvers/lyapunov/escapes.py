@@ -7,6 +7,7 @@ import numpy as np
 from continuum.arrays import Array, to_host
 from continuum.checks import check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.records import short
 
@@ -29,6 +30,7 @@ class Escapes:
     __repr__ = short
 
 
+@checked
 def escapes(
     problem: LearningProblem,
     control: Control,

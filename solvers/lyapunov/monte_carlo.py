@@ -9,6 +9,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_positive, check_rng, check_type, store
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.networks import FieldAt
 from continuum.problem import LearningProblem
 from continuum.records import short
@@ -22,6 +23,7 @@ from .pointwise import Points, Violations, active, hinged
 from .samplers import Sampler
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class MonteCarloLyapunov(DrawnObjective):
     """loss(c) = (1 / L) sum_l sum_m s_m max(0, r_m(z_l, t_l)),  r = (grad V, F) + kappa V,

@@ -24,6 +24,7 @@ import numpy as np
 from continuum.arrays import Array, like, namespace
 from continuum.checks import check_array, check_positive, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.functional import Tracking, rests
 from continuum.meshes import TimeMesh
 from continuum.networks import Staged
@@ -83,6 +84,7 @@ def lyapunov_function(problem: LearningProblem) -> Tracking:
     return cost
 
 
+@checked
 def violation(
     problem: LearningProblem, control: Control, states: Array, times: float | Array, kappa: float
 ) -> Array:

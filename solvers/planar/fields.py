@@ -9,6 +9,7 @@ from scipy.integrate import solve_ivp
 
 from continuum import Control, FunctionControl, Network
 from continuum.checks import check_count
+from continuum.doors import checked
 from continuum.records import short
 
 Box: TypeAlias = tuple[float, float, float, float]
@@ -37,6 +38,7 @@ class Equilibrium:
     __repr__ = short
 
 
+@checked
 def equilibria(
     network: Network,
     control: Control | FunctionControl,

@@ -14,6 +14,7 @@ from continuum.arrays import Array
 from continuum.blocks import joint_norm
 from continuum.checks import check_count, check_positive, check_rng
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.endpoints import no_endpoint
 from continuum.problem import LearningProblem
 from continuum.records import plain, short
@@ -154,6 +155,7 @@ class Certificate:
         return "\n".join(lines)
 
 
+@checked
 def pontryagin_certificate(
     problem: LearningProblem,
     control: Control,

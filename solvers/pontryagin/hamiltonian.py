@@ -19,6 +19,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_array, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.penalties import PenaltySum, terms_of
 from continuum.problem import LearningProblem
 from continuum.records import short
@@ -45,6 +46,7 @@ _DOUBT = 1e-9
 """A minimum that bounds leave open by more than this share of 1 + |H| is called inexact."""
 
 
+@checked
 def layer_hamiltonian(objective: ReducedObjective, control: Control) -> "Hamiltonian":
     """The Hamiltonians of the layers of a ResNet.
 
@@ -97,6 +99,7 @@ class Minimum:
     __repr__ = short
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Hamiltonian:
     """H at L points, each with its own value of the control.

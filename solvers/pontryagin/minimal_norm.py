@@ -19,6 +19,7 @@ from dataclasses import dataclass, fields, replace
 from continuum.arrays import to_host
 from continuum.checks import check_count, check_positive, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.endpoints import TerminalEquality, no_endpoint
 from continuum.functional import Tracking
 from continuum.losses import AbsoluteError, SquaredError
@@ -64,6 +65,7 @@ class MinimalNorm(Solution[Control]):
         )
 
 
+@checked
 def minimal_norm(
     problem: LearningProblem,
     control: Control,

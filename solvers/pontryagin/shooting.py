@@ -14,6 +14,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_count, check_positive
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.endpoints import no_endpoint
 from continuum.problem import LearningProblem
 
@@ -42,6 +43,7 @@ _GAP = 1e-6
 """H - min H, relative to 1 + |H|, above which the control found is no minimiser."""
 
 
+@checked
 def shoot(
     problem: LearningProblem,
     *,

@@ -6,6 +6,7 @@ from typing import Generic, Self, TypeAlias, TypeVar
 
 from continuum.arrays import Array
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.records import short
 
 from .status import Status
@@ -14,6 +15,7 @@ States: TypeAlias = Sequence[Array] | Array
 """States (N, M) one after the other: a list of them, or one array (S, N, M)."""
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Trajectory:
     """States at some times.

@@ -14,6 +14,7 @@ from continuum.activations import identity
 from continuum.arrays import Array
 from continuum.checks import check_name
 from continuum.controls import ControlPath
+from continuum.doors import checked
 from continuum.networks import Chain, Pointwise, SymmetricLayer, WidthDepth
 from continuum.records import plain, short
 
@@ -108,6 +109,7 @@ class Explanation:
         return "\n".join(lines)
 
 
+@checked
 def explain(network: Chain, control: ControlPath, initial: Array | None = None) -> Explanation:
     """Which theorems apply to these data, and what follows; of f_t = sigma(a - Bf) the paper's.
 

@@ -18,6 +18,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_positive, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.records import short
 
@@ -97,6 +98,7 @@ class Turnpike:
         return [f"no spectral gap: {neutral} of {neutral + modes} modes have no rate"]
 
 
+@checked
 def turnpike(
     problem: LearningProblem,
     control: Control,

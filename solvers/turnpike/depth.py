@@ -31,6 +31,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_positive, check_type
 from continuum.controls import Control, ControlSpace
+from continuum.doors import checked
 from continuum.endpoints import TerminalEquality
 from continuum.functional import Tracking
 from continuum.losses import AbsoluteError, SquaredError
@@ -103,6 +104,7 @@ class Depth:
         )
 
 
+@checked
 def depth_for(
     problem: LearningProblem,
     eps: float,

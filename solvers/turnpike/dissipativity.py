@@ -39,6 +39,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_positive
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.records import plain, short
 
@@ -105,6 +106,7 @@ class Dissipativity:
         return self.excess / (self.modulus * radius**2)
 
 
+@checked
 def dissipativity(
     problem: LearningProblem, static: StaticOptimum, control: Control | None = None
 ) -> Dissipativity:

@@ -22,6 +22,7 @@ import scipy.linalg
 from continuum.activations import identity
 from continuum.arrays import Array
 from continuum.checks import check_positive
+from continuum.doors import checked
 from continuum.networks import Chain
 from continuum.networks.maps import Pointwise
 from continuum.problem import LearningProblem
@@ -78,6 +79,7 @@ class QuadraticSolution:
         return _combined(self.spectrum, self.horizon, self._entry, self._exit, times)
 
 
+@checked
 def linear_quadratic(problem: LearningProblem) -> str:
     """Why the problem is not linear-quadratic; empty if it is.
 
@@ -110,6 +112,7 @@ def free(problem: LearningProblem) -> bool:
     return problem.terminal is None and problem.endpoint is None and problem.admissible is None
 
 
+@checked
 def solve_quadratic(problem: LearningProblem, horizon: float | None = None) -> QuadraticSolution:
     """The exact minimiser of a linear-quadratic problem without terminal cost.
 

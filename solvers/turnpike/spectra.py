@@ -29,6 +29,7 @@ import scipy.linalg
 
 from continuum.arrays import Array
 from continuum.checks import check_array, check_name, check_positive, check_type
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.records import short
 
@@ -175,6 +176,7 @@ class HamiltonianSpectrum:
         return float(self.rates[-1])
 
 
+@checked
 def linearise(problem: LearningProblem, static: StaticOptimum) -> Linearisation:
     """The second-order problem at a static optimum.
 
@@ -212,6 +214,7 @@ def linearise(problem: LearningProblem, static: StaticOptimum) -> Linearisation:
     return Linearisation(zero, G @ B, unit, flat, R, *parts, G, dual, driftless=True)
 
 
+@checked
 def spectrum(
     problem: LearningProblem, static: StaticOptimum, partial: bool = False
 ) -> HamiltonianSpectrum:
@@ -236,6 +239,7 @@ def split(line: Linearisation, partial: bool = False) -> HamiltonianSpectrum:
     return HamiltonianSpectrum(entry, exit_, matrix, None, neutral, found)
 
 
+@checked
 def scheme_spectrum(
     problem: LearningProblem, static: StaticOptimum, step: float, partial: bool = False
 ) -> HamiltonianSpectrum:

@@ -22,6 +22,7 @@ import scipy.linalg
 
 from continuum.arrays import Array
 from continuum.checks import check_array, check_count, check_name, check_positive
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.records import short
 
@@ -66,6 +67,7 @@ class StaticOptimum:
     __repr__ = short
 
 
+@checked
 def static_optimum(
     problem: LearningProblem,
     near: tuple[Array, Mapping[str, Array]] | None = None,
