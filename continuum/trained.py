@@ -19,6 +19,7 @@ from .checks import check_array, check_listed, check_type
 from .controls import Control, ControlPath
 from .meshes import TimeMesh
 from .networks import Bottleneck, Network
+from .records import short
 from .resnet import ResNet
 
 FORM = "f <- f + W2 sigma(W1 f + b1) + b2"
@@ -41,6 +42,8 @@ class Imported:
     network: Bottleneck
     control: Control
     compared: float | None = None
+
+    __repr__ = short
 
     @property
     def resnet(self) -> ResNet:
