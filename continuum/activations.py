@@ -16,9 +16,11 @@ from numpy.polynomial.legendre import leggauss
 from . import compiled
 from .arrays import Array, namespace, special
 from .checks import check_positive
+from .doors import checked
 from .pickling import check_importable
 
 
+@checked
 @dataclass(frozen=True)
 class Activation:
     """sigma: R -> R, applied entrywise.
@@ -318,6 +320,7 @@ Sigma = ((s^2 - 1) Phi + s phi) / 2 + 1/4.
 """
 
 
+@checked
 def leaky_relu(slope: float = 0.01) -> Activation:
     """max(s, 0) + slope min(s, 0), 0 < slope < 1; sigma'(0) = slope.
 
@@ -347,6 +350,7 @@ def leaky_relu(slope: float = 0.01) -> Activation:
     )
 
 
+@checked
 def elu(alpha: float = 1.0) -> Activation:
     """s for s > 0, alpha (e^s - 1) for s <= 0; sigma'(0) = alpha.
 
@@ -383,6 +387,7 @@ def elu(alpha: float = 1.0) -> Activation:
     )
 
 
+@checked
 def user_activation(
     name: str,
     value: Callable[[Array], Array],

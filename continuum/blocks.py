@@ -10,7 +10,9 @@ import numpy as np
 
 from .arrays import Array, is_array, like, namespace
 from .checks import check_array
+from .doors import checked
 from .pickling import check_importable
+from .records import short
 from .time_axes import TimeKind
 
 Function: TypeAlias = Callable[..., Array | float]
@@ -20,6 +22,7 @@ values, a number.
 """
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Block:
     """One named unknown, of `shape` at each time.
@@ -48,6 +51,8 @@ class Block:
     prepare: Callable[..., Callable[[float], Array]] | None = None
     last: Array | None = None
     span: tuple[int, int] | None = None
+
+    __repr__ = short
 
     def lives(self, layer: int) -> bool:
         """True if it has values on this layer."""

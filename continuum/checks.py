@@ -14,6 +14,9 @@ from .arrays import Array, is_array, namespace
 
 Kind = TypeVar("Kind")
 
+LARGEST = 2**63 - 1
+"""The largest integer that arrays hold."""
+
 
 class UnknownName(ValueError, KeyError):
     """A name that is not among those accepted; a KeyError too, so that mappings keep their
@@ -23,55 +26,83 @@ class UnknownName(ValueError, KeyError):
     __str__ = Exception.__str__
 
 
+def shown(value: object) -> str:
+    """What was given, in a line: arrays by shape, classes as classes, everything else cut short."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}, which is no instance of it"
+    if is_array(value):
+        return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"  # type: ignore[attr-defined]
+    try:
+        text = repr(value)
+    except Exception:
+        return f"an object of the class {type(value).__name__}"
+    text = " ".join(text.split())
+    return text if len(text) <= 80 else f"{text[:60]}... ({type(value).__name__})"
+
+
 def check_name(kind: str, name: str, accepted: Collection[str]) -> str:
     """`name` if it is among the accepted ones, else an UnknownName, a ValueError, that offers the
-    nearest.
+    nearest.  Raises TypeError for what is no string.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"{kind} must be a name, got {shown(name)}")
     if name in accepted:
         return name
-    near = difflib.get_close_matches(str(name), list(accepted), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name[:80], list(accepted), n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UnknownName(f"unknown {kind} {name!r}.{hint} Accepted: {', '.join(map(repr, accepted))}.")
+    raise UnknownName(
+        f"unknown {kind} {shown(name)}.{hint} Accepted: {', '.join(map(repr, accepted))}."
+    )
 
 
 def check_type(name: str, value: object, kind: type[Kind]) -> Kind:
     """`value` if it is of this class."""
     if not isinstance(value, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
-        raise TypeError(f"{name} must be {article} {kind.__name__}, got {value!r}")
+        raise TypeError(f"{name} must be {article} {kind.__name__}, got {shown(value)}")
     return value
 
 
 def check_listed(name: str, value: object) -> None:
     """Raises TypeError for what is no list, tuple or other sequence."""
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise TypeError(f"{name} must be a sequence, got {value!r}")
+        raise TypeError(f"{name} must be a sequence, got {shown(value)}")
 
 
 def check_number(name: str, value: float) -> float:
     """`value` as a float if it is a finite real number."""
+    number = check_real(name, value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {number}")
+    return number
+
+
+def check_real(name: str, value: float) -> float:
+    """`value` as a float if it is a real number that a float can hold; infinity and nan are."""
     if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a real number, got {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, got {value!r}")
-    return float(value)
+        raise TypeError(f"{name} must be a real number, got {shown(value)}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be at most 1.8e308 in size, got a larger number") from None
 
 
 def check_positive(name: str, value: float) -> float:
     """`value` as a float if it is a finite number > 0."""
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{name} must be finite and positive, got {value!r}")
-    return float(value)
+    number = check_real(name, value)
+    if not math.isfinite(number) or number <= 0:
+        raise ValueError(f"{name} must be finite and positive, got {number:g}")
+    return number
 
 
 def check_count(name: str, value: int, least: int = 1) -> int:
     """`value` as an int if it is a whole number >= least."""
     if not isinstance(value, Integral) or isinstance(value, bool):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
+        raise TypeError(f"{name} must be an integer, got {shown(value)}")
     if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
+        raise ValueError(f"{name} must be at least {least}, got {shown(value)}")
+    if value > LARGEST:
+        raise ValueError(f"{name} must be at most 2^63 - 1, got a larger number")
     return int(value)
 
 
@@ -82,7 +113,7 @@ def check_rng(name: str, rng: np.random.Generator | None) -> np.random.Generator
     if not isinstance(rng, np.random.Generator):
         raise TypeError(
             f"{name} must be a numpy random Generator, such as np.random.default_rng(0), "
-            f"got {rng!r}"
+            f"got {shown(rng)}"
         )
     return rng
 
@@ -95,6 +126,19 @@ def store(instance: object, check: Callable[..., object], *names: str) -> None:
         object.__setattr__(instance, name, check(name, getattr(instance, name)))
 
 
+def as_array(name: str, value: object) -> Array:
+    """`value`, an array or what NumPy makes one of, if its entries are real numbers."""
+    if not is_array(value):
+        try:
+            value = np.asarray(value)
+        except Exception as error:
+            raise ValueError(f"{name} is not an array of numbers: {error}") from None
+    dtype = value.dtype  # type: ignore[attr-defined]
+    if isinstance(dtype, np.dtype) and dtype.kind not in "fiub":
+        raise TypeError(f"{name} must be real numbers, got dtype {dtype}")
+    return value  # type: ignore[return-value]
+
+
 def check_array(name: str, array: Array, shape: Sequence[int | str]) -> Array:
     """`array`, as float64, if its shape fits and its entries are finite.
 
@@ -102,14 +146,8 @@ def check_array(name: str, array: Array, shape: Sequence[int | str]) -> Array:
     raises TypeError for complex or non-numeric entries, ValueError for a wrong shape (saying so if
         the transpose would fit) or for entries that are not finite.
     """
-    if not is_array(array):
-        try:
-            array = np.asarray(array)
-        except ValueError as error:
-            raise ValueError(f"{name} is not an array of numbers: {error}") from None
+    array = as_array(name, array)
     xp = namespace(array)
-    if isinstance(array.dtype, np.dtype) and not np.can_cast(array.dtype, np.float64, "same_kind"):
-        raise TypeError(f"{name} must be real numbers, got dtype {array.dtype}")
     if array.dtype != xp.float64:
         array = xp.astype(array, xp.float64)
     if not _fits(array.shape, shape):

@@ -19,8 +19,10 @@ import numpy as np
 from .arrays import Array, is_array, is_numpy, like, namespace, to_host
 from .blocks import Block, Coefficient
 from .checks import check_array, check_name, check_number
+from .doors import REMEDIES, checked
 from .long_vectors import Measure, products
 from .meshes import TimeMesh
+from .records import short
 from .time_axes import Index, Norm, Real, TimeAxis, time_axis
 from .update_loops import dot
 
@@ -48,9 +50,8 @@ class ControlPath(Protocol):
         ...
 
     def between(self, start: float, end: float) -> "ControlPath":
-        """The same control on a piece between two breakpoints, continued to its ends from inside.
-
-        Controls whose breakpoints are ends of layers need nothing: `at_layer` does it.
+        """The same control on a piece between two breakpoints, continued to its ends from inside;
+        itself where breakpoints are ends of layers.
         """
         ...
 
@@ -81,6 +82,7 @@ class FunctionControl:
     breakpoints: tuple[float, ...] = ()
     piece: tuple[float, float] | None = None
     _constants: dict[str, Array] = field(default_factory=dict, repr=False)
+    __repr__ = short
 
     @property
     def constant(self) -> bool:
@@ -100,10 +102,9 @@ class FunctionControl:
         return self.at_layer(0, t)
 
     def between(self, start: float, end: float) -> "FunctionControl":
-        """The same functions on a piece between two breakpoints, by their limits at its ends.
-
-        Limits are values 8 roundings of the horizon inside the piece, so that it does not matter
-        which of its two values a function takes at a jump.
+        """The same functions on a piece between two breakpoints, by their limits at its ends:
+        values 8 roundings of the horizon inside the piece, so that it does not matter which of its
+        two values a function takes at a jump.
         """
         return replace(self, piece=(start, end)) if self.breakpoints else self
 
@@ -146,6 +147,7 @@ class FunctionControl:
         return self._constants[name]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class ControlSpace:
     """The direct sum of named blocks on a mesh, with its inner product.
@@ -161,11 +163,11 @@ class ControlSpace:
     blocks: tuple[Block, ...]
     fixed: Mapping[str, Array] = field(default_factory=dict)
     time_norm: Norm = "L2"
+    __repr__ = short
 
     def check(self, name: str, control: object) -> "Control":
         """`control` as a point of this space: what every function that takes a control asks first.
 
-        name : what the caller calls it, for the message
         Two spaces are the same if their trained blocks have the same names, shapes, weights and
         dependence on time, on the same mesh and with the same norm, and no block is fixed in both
         at different values.  Blocks that are fixed in this space alone are read from it.
@@ -205,19 +207,14 @@ class ControlSpace:
         return ""
 
     def joined(self, blocks: Sequence[Block], fixed: Mapping[str, Coefficient]) -> "ControlSpace":
-        """This space with further blocks, unless it has them already; those named in `fixed` are
-        not trained.
-
-        raises ValueError for blocks of the same name but another shape, or fixed values that do not
-        fit
+        """This space with further blocks, unless it has them; those named in `fixed` are not
+        trained.  Raises ValueError for a name with another shape, or fixed values that do not fit.
         """
         own = {b.name: b for b in self.blocks}
         for block in blocks:
             if block.name in own and own[block.name].shape != block.shape:
-                raise ValueError(
-                    f"controls have {block.name} of shape {own[block.name].shape}, not "
-                    f"{block.shape}"
-                )
+                shape = own[block.name].shape
+                raise ValueError(f"controls have {block.name} of shape {shape}, not {block.shape}")
         further = [b for b in blocks if b.name not in own]
         values = {b.name: b.function(fixed[b.name])[1](0.0) for b in further if b.name in fixed}
         if not further:
@@ -290,11 +287,11 @@ class ControlSpace:
         """The zero control (a trap for some problems: LM-55)."""
         return self.sample()
 
+    @checked
     def random(self, rng: np.random.Generator, scale: float = 1.0) -> "Control":
         """Independent normal coefficients of standard deviation `scale`."""
-        return Control(
-            self, {b.name: scale * rng.standard_normal(self.shape(b)) for b in self.trained}
-        )
+        normal = {b.name: scale * rng.standard_normal(self.shape(b)) for b in self.trained}
+        return Control(self, normal)
 
     def flatten(self, control: "Control") -> Array:
         """Coordinates (size,) in which the Euclidean product is that of the space."""
@@ -305,6 +302,7 @@ class ControlSpace:
             pieces.append(namespace(y).reshape(y, (-1,)))
         return namespace(pieces[0]).concat(pieces) if pieces else np.zeros(0)
 
+    @checked
     def unflatten(self, vector: Array) -> "Control":
         """The control with these flat coordinates.  Raises ValueError for a wrong length or a
         weight of zero.
@@ -564,8 +562,8 @@ class Control(Mapping[str, Array]):
         """
         for name in blocks:
             check_name("block", name, list(self._blocks))
-        checked = {n: check_array(n, x, self.space._shapes[n]) for n, x in blocks.items()}
-        return Control(self.space, {**self._blocks, **checked}, trusted=True)
+        new = {n: check_array(n, x, self.space._shapes[n]) for n, x in blocks.items()}
+        return Control(self.space, {**self._blocks, **new}, trusted=True)
 
     def __add__(self, other: "Control") -> "Control":
         other = self.space.check("the other term of a sum", other)
@@ -583,16 +581,16 @@ class Control(Mapping[str, Array]):
 
 
 def check_control(name: str, control: object) -> Control:
-    """`control` if it is a Control, for those who have no space to compare it with.
-
-    raises TypeError for anything else, and so for a control made of functions
-    """
+    """`control` if it is a Control, for those who have no space.  Raises TypeError if not."""
     if isinstance(control, Control):
         return control
-    hint = ""
-    if isinstance(control, FunctionControl):
-        hint = ": functions cannot be trained, space.sample(...) makes a control that can"
-    raise TypeError(f"{name} must be a Control, got {type(control).__name__}{hint}")
+    remedy = REMEDIES.get((type(control), "a Control"), "")
+    raise TypeError(f"{name} must be a Control, got {type(control).__name__}{remedy}")
+
+
+REMEDIES[FunctionControl, "a Control"] = (
+    ": functions cannot be trained, space.sample(...) makes a control that can"
+)
 
 
 def _same(one: Array, other: Array) -> bool:

@@ -15,8 +15,10 @@ from .activations import relu
 from .arrays import Array, to_host
 from .checks import check_array, check_count, check_name, check_number, check_type
 from .controls import Control, check_control
+from .doors import checked
 from .networks import Bottleneck, DirectSum, Network
 from .readouts import OFFSET, WEIGHT
+from .records import short
 
 ROUNDING = 1e-13
 """Breakpoints nearer than this, and slopes, relative to their size, count as one."""
@@ -50,6 +52,7 @@ class PiecewiseAffine(ABC):
         return np.stack([ends[:-1], ends[1:]], axis=1)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class ConvexNetwork(PiecewiseAffine):
     """f(x) = c^T h_L(x) + d,   h_0 = x,   h_l = h_{l-1} + W_l [V_l^T h_{l-1} - b_l]_+,
@@ -75,6 +78,8 @@ class ConvexNetwork(PiecewiseAffine):
     _: KW_ONLY
     domain: tuple[float, float] = (0.0, np.inf)
 
+    __repr__ = short
+
     def __post_init__(self) -> None:
         names = {name: name for name in ("weight1", "bias1", "weight2", "readout")}
         v, b, w, c = _checked(self.weight1, self.bias1, self.weight2, self.readout, names)
@@ -93,6 +98,7 @@ class ConvexNetwork(PiecewiseAffine):
         object.__setattr__(self, "domain", (float(ends[0]), float(ends[1])))
 
     @classmethod
+    @checked
     def from_control(
         cls,
         network: Network,
@@ -138,6 +144,7 @@ class ConvexNetwork(PiecewiseAffine):
             offset = float(to_host(layers[0][OFFSET])[output])
         return cls(v, b, mesh.steps[:, None, None] * w, c, offset, domain=domain)
 
+    @checked
     def value(self, x: Array) -> Array:
         """f (N,) at the points x (n, N), or (N,) for n = 1."""
         h = _points(x, len(self.readout))
@@ -145,6 +152,7 @@ class ConvexNetwork(PiecewiseAffine):
             h = h + w @ np.maximum(v @ h + b[:, None], 0.0)
         return self.readout @ h + self.offset
 
+    @checked
     def gradient(self, x: Array) -> Array:
         """grad f (n, N) at the points x (n, N), or (N,) for n = 1; where f has a kink, its limit
         from smaller points: a unit acts where V^T h > b.
@@ -230,6 +238,7 @@ class ConvexNetwork(PiecewiseAffine):
         return g
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class ConvexDifference(PiecewiseAffine):
     """f = r - s, the difference of two convex networks on the same domain.
@@ -241,6 +250,8 @@ class ConvexDifference(PiecewiseAffine):
     r: ConvexNetwork
     s: ConvexNetwork
 
+    __repr__ = short
+
     def __post_init__(self) -> None:
         for name in ("r", "s"):
             check_type(name, getattr(self, name), ConvexNetwork)
@@ -251,6 +262,7 @@ class ConvexDifference(PiecewiseAffine):
             )
 
     @classmethod
+    @checked
     def from_control(
         cls,
         network: Network,
@@ -278,10 +290,12 @@ class ConvexDifference(PiecewiseAffine):
         """(low, high) of the box [low, high]^n on which it is looked at."""
         return self.r.domain
 
+    @checked
     def value(self, x: Array) -> Array:
         """f (N,) at the points x (n, N), or (N,) for n = 1."""
         return self.r.value(x) - self.s.value(x)
 
+    @checked
     def gradient(self, x: Array) -> Array:
         """grad f (n, N) at the points x (n, N), or (N,) for n = 1, see ConvexNetwork."""
         return self.r.gradient(x) - self.s.gradient(x)

@@ -6,9 +6,11 @@ from scipy.special import roots_jacobi
 from .arrays import Array
 from .checks import check_count
 from .domains import Disc, Triangle
+from .doors import checked
 from .quadrature import Grid
 
 
+@checked
 def cubature(domain: Disc | Triangle, degree: int) -> Grid:
     """int_Y g(y) dy ~ sum_i w_i g(y_i), exact for polynomials of total degree <= `degree`.
 

@@ -9,9 +9,11 @@ import numpy as np
 from .arrays import Array, to_host
 from .blocks import Block
 from .checks import check_array, check_name, check_number
+from .doors import checked
 from .functional import RunningCost
 from .networks import Network, Values
 from .readouts import State
+from .records import short
 
 Derivative = tuple[Array, Mapping[str, Array]]
 Direction = tuple[str, Array, dict[str, Array], Array]
@@ -44,6 +46,8 @@ class DerivativeReport:
     subject: str
     checks: tuple[Check, ...]
 
+    __repr__ = short
+
     @property
     def failures(self) -> tuple[Check, ...]:
         return tuple(c for c in self.checks if c.wrong)
@@ -58,6 +62,7 @@ class DerivativeReport:
         return "\n".join([head, *map(str, self.checks)])
 
 
+@checked
 def check_derivatives(
     subject: Network | RunningCost,
     network: Network | None = None,

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from math import dist, inf, isfinite, pi, prod
 from typing import ClassVar
 
+import numpy as np
+
+from .arrays import Array
 from .checks import check_number, check_positive, store
+from .doors import checked
 
 
 class _Factor:
@@ -20,6 +24,7 @@ class _Factor:
         return Product((*_parts(self), *_parts(other)))  # type: ignore[arg-type]
 
 
+@checked
 @dataclass(frozen=True)
 class Interval(_Factor):
     """The interval (left, right), left < right both finite; raises ValueError otherwise."""
@@ -37,6 +42,7 @@ class Interval(_Factor):
         return self.right - self.left
 
 
+@checked
 @dataclass(frozen=True)
 class Circle(_Factor):
     """The circle [0, length) with its ends identified; length 2 pi by default."""
@@ -52,6 +58,7 @@ class Circle(_Factor):
         return self.length
 
 
+@checked
 @dataclass(frozen=True)
 class Line(_Factor):
     """The real line."""
@@ -62,6 +69,7 @@ class Line(_Factor):
         return inf
 
 
+@checked
 @dataclass(frozen=True)
 class Disc(_Factor):
     """The disc |y - centre| < radius in the plane.
@@ -83,6 +91,7 @@ class Disc(_Factor):
         return pi * self.radius**2
 
 
+@checked
 @dataclass(frozen=True)
 class Triangle(_Factor):
     """The triangle with three corners in the plane, in either order.
@@ -110,6 +119,7 @@ class Triangle(_Factor):
         return abs((a - x) * (d - y) - (b - y) * (c - x)) / 2
 
 
+@checked
 @dataclass(frozen=True)
 class Product:
     """The product of the domains above, written Interval(0, 1) * Circle()."""
@@ -152,6 +162,26 @@ def factors(domain: Domain) -> tuple[Interval | Circle | Line, ...]:
             )
         found.append(part)
     return tuple(found)
+
+
+def outside(domain: Domain, points: Array) -> Array:
+    """(N,) bool: which points (N, n) lie outside the closed domain by more than rounding."""
+    found, first = np.zeros(len(points), dtype=bool), 0
+    for part in _parts(domain):
+        y = points[:, first : first + part.dimension]
+        first += part.dimension
+        if isinstance(part, Interval):  # every number is a point of a circle
+            largest = max(abs(part.left), abs(part.right))
+            slack = 1e-9 * part.measure + 4.0 * float(np.spacing(largest))
+            found |= (y[:, 0] < part.left - slack) | (y[:, 0] > part.right + slack)
+        elif isinstance(part, Disc):
+            slack = 1e-9 * part.radius + 4.0 * float(np.spacing(np.max(np.abs(part.centre))))
+            found |= np.hypot(*(y - part.centre).T) > part.radius + slack
+        elif isinstance(part, Triangle):
+            a, b, c = (np.array(corner) for corner in (part.first, part.second, part.third))
+            within = np.linalg.solve(np.stack([b - a, c - a], axis=1), (y - a).T)
+            found |= (np.min(within, axis=0) < -1e-9) | (np.sum(within, axis=0) > 1.0 + 1e-9)
+    return found
 
 
 def _parts(domain: Domain) -> tuple[Interval | Circle | Line | Disc | Triangle, ...]:

@@ -10,13 +10,16 @@ from .arrays import Array, columns, is_array, like, to_host
 from .blocks import Block, Coefficient
 from .checks import check_array
 from .controls import ControlSpace
+from .doors import checked
 from .functional import RunningCost, Times
 from .networks import Chain, DirectSum, Inputs, Network, NormBound
 from .networks.maps import Offset, Pointwise
 from .networks.network import Values
 from .readouts import Projection, Readout, State
+from .records import short
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class CostSum(RunningCost):
     """L = L_1 + L_2 + ...: several costs together, on different readouts and targets.
@@ -26,6 +29,8 @@ class CostSum(RunningCost):
     """
 
     costs: Sequence[RunningCost]
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "costs", tuple(self.costs))
@@ -99,6 +104,7 @@ def _added(
     return state, total
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class TerminalEquality:
     """readout(f(T)) = target, for every sample: the endpoint of a problem.
@@ -112,6 +118,8 @@ class TerminalEquality:
 
     target: Array | None = None
     readout: Readout | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         if self.readout is not None and not isinstance(self.readout, Readout):

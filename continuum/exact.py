@@ -16,11 +16,13 @@ from .arrays import Array
 from .checks import check_number, check_positive, store
 from .controls import FunctionControl
 from .domains import Circle, Domain, Interval
+from .doors import checked
 from .meshes import TimeMesh
 from .networks import WidthDepth
 from .quadrature import Grid
 
 
+@checked
 @dataclass(frozen=True)
 class ExactCase:
     """f_t = sigma(bias - int kernel f), f(y, 0) = initial(y), with its solution on (0, horizon).
@@ -91,6 +93,7 @@ rank_one = ExactCase(
 """f = y + t - e^y [(1 - 1/e) t - (1 - e^-t) / e]: a kernel that is a product."""
 
 
+@checked
 def rank_one_costate(y: Array, t: float, horizon: float = 1.0) -> Array:
     """The costate of J = 1/2 |f(T)|^2 along `rank_one` (LM-43).
 
@@ -132,6 +135,7 @@ asymmetric_growth = ExactCase(
 """f = f_I + t tanh(phi), for an equation that is not symmetric."""
 
 
+@checked
 def poisson_circle(rho: float = 0.5, horizon: float = 5.0) -> ExactCase:
     """LM-13: f' = -k * f on the circle, f(0) = exp(cos y), k the Poisson kernel.
 
@@ -174,6 +178,7 @@ turning_circle = ExactCase(
 """f = cos(y + t): with an antisymmetric kernel the norm is constant."""
 
 
+@checked
 def below(y: Array, z: Array) -> Array:
     """1 where z < y, 1/2 where y = z to 12 digits, else 0: the kernel of a Volterra equation."""
     return np.heaviside(np.round(y - z, 12), 0.5)
@@ -230,21 +235,25 @@ smooth_square = ExactCase(
 """f = 1 - e^(y_1 + y_2) (1 - 1/e)^2 (1 - e^-t)."""
 
 
+@checked
 def scalar_tanh_growth(y: Array, t: float) -> Array:
     """LM-15: f' = tanh f, f(0) = 1/10 for all y: asinh(e^t sinh(1/10))."""
     return np.full_like(y, np.arcsinh(exp(t) * np.sinh(0.1)))
 
 
+@checked
 def scalar_sigmoid(y: Array, t: float) -> Array:
     """LM-15: f' = sigmoid(-f), f(0) = 0 for all y: 1 + t - W(e^(1 + t)), which has no limit."""
     return np.full_like(y, 1 + t - float(np.real(scipy.special.lambertw(exp(1 + t)))))
 
 
+@checked
 def scalar_elu(y: Array, t: float) -> Array:
     """LM-15: f' = elu(-f), f(0) = 1 for all y: ln(1 + (e - 1) e^-t)."""
     return np.full_like(y, np.log1p((e - 1) * exp(-t)))
 
 
+@checked
 def scalar_arctan(y: Array, t: float, start: float = 1.0, b: float = 1.0) -> Array:
     """f' = arctan(-b f), f(0) = start for all y.
 
@@ -296,6 +305,7 @@ def _arctan_excess(u: float) -> float:
     return float(np.sum(half * values * _GAUSS[1]))
 
 
+@checked
 @dataclass(frozen=True)
 class TwoModeRing:
     """Two modes on a ring: f_t = tanh(int (first cos(y - z) + second cos 2(y - z)) f(z) dz).

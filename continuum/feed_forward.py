@@ -10,10 +10,13 @@ from .activations import Activation
 from .arrays import Array
 from .checks import check_array, check_count, check_listed, check_rng
 from .controls import ControlPath
+from .doors import checked
 from .networks import Network
+from .records import short
 from .sublayers import Layer, Sublayer, apply, carried, check_layer, frozen_layers
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class FeedForward:
     """x_{k+1} = F_k(x_k): no step and no identity, hence no limit in depth.
@@ -26,6 +29,8 @@ class FeedForward:
     layers: Sequence[Layer]
     units: int
 
+    __repr__ = short
+
     def __post_init__(self) -> None:
         units, checked = check_count("units", self.units), []
         check_listed("layers", self.layers)
@@ -37,6 +42,7 @@ class FeedForward:
         object.__setattr__(self, "layers", tuple(checked))
 
     @staticmethod
+    @checked
     def from_control(network: Network, control: ControlPath) -> "FeedForward":
         """The chain x_{k+1} = F(x_k, c(t_k), t_k) with the layers of ResNet.from_control, without
         their skips and lengths.
@@ -48,6 +54,7 @@ class FeedForward:
         return FeedForward(frozen_layers(network, control)[1], len(network.weights))
 
     @staticmethod
+    @checked
     def random(
         widths: Sequence[int], activation: Activation, rng: np.random.Generator
     ) -> "FeedForward":
@@ -70,6 +77,7 @@ class FeedForward:
         """The last layer's output (n_K, M) for inputs (n_0, M), where the inputs are."""
         return self.outputs(initial)[-1]
 
+    @checked
     def outputs(self, initial: Array) -> list[Array]:
         """The input and the output of every layer."""
         found = [check_array("initial", initial, (self.units, "M"))]

@@ -21,12 +21,14 @@ import numpy as np
 from .arrays import Array, columns, is_array, like, namespace
 from .blocks import Block, Coefficient
 from .controls import Control, ControlSpace
+from .doors import checked
 from .losses import Loss
 from .networks import Network
 from .networks.network import Values
 from .penalties import Penalty
 from .pickling import check_importable
 from .readouts import Readout
+from .records import short
 from .time_axes import Index
 
 Times: TypeAlias = float | Array
@@ -118,6 +120,7 @@ class RunningCost(ABC):
         return self
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Tracking(RunningCost):
     """L = loss(readout(f), target): the distance of an output to what it should be on the way.
@@ -138,6 +141,8 @@ class Tracking(RunningCost):
     _moved: dict[str, tuple[tuple[bytes, int, int], Array]] = field(
         default_factory=dict, init=False, repr=False
     )
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         if not isinstance(self.loss, Loss):
@@ -282,6 +287,7 @@ class _Columns:
         return np.asarray(self.target(t))[..., self.indices]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Functional:
     """The cost of a problem as a function of states and control values; made by
@@ -308,6 +314,8 @@ class Functional:
     running: RunningCost | None
     penalty: Penalty | None
     sample_weights: Array
+
+    __repr__ = short
 
     # -- the terminal cost
 

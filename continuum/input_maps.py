@@ -15,6 +15,7 @@ import numpy as np
 from .arrays import Array
 from .blocks import Block
 from .checks import check_array, check_count, store
+from .doors import checked
 from .networks.network import Values
 
 FILTERS = "initial.filters"
@@ -57,6 +58,7 @@ class InputMap(ABC):
         """The map for some of the samples."""
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class FilterBank(InputMap):
     """f_(k, a) = max over b in window a of max((K_k * image)_b, 0): responses of K filters, ReLU,

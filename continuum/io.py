@@ -30,6 +30,7 @@ import numpy as np
 from .arrays import Array, to_host
 from .checks import check_type
 from .controls import Control, ControlSpace
+from .doors import checked
 
 _KIND, _VERSION, _TEXT = "continuum_kind", "continuum_version", "continuum"
 _LATEST = 1
@@ -37,6 +38,7 @@ _LATEST = 1
 Attributes = Mapping[str, object]
 
 
+@checked
 def save_control(path: str | Path, control: Control) -> Path:
     """Writes the trained and fixed blocks of a control, with its mesh; the schema is at the top.
 
@@ -53,6 +55,7 @@ def save_control(path: str | Path, control: Control) -> Path:
     return _write(path, "control", arrays, attributes, blocks)
 
 
+@checked
 def load_control(path: str | Path, space: ControlSpace) -> Control:
     """The control in a file, as a point of `space`.
 
@@ -76,11 +79,13 @@ def load_control(path: str | Path, space: ControlSpace) -> Control:
         raise ValueError(f"{path} does not fit the space: {error}") from None
 
 
+@checked
 def save_states(path: str | Path, times: Array, states: Array) -> Path:
     """Writes times (S,) and states (S, N, M).  raises OSError if the folder cannot be written."""
     return _write(path, "states", {"times": to_host(times), "states": to_host(states)}, {}, {})
 
 
+@checked
 def load_states(path: str | Path) -> tuple[Array, Array]:
     """(times, states) of a file.  raises FileNotFoundError; ValueError for a file that is damaged
     or not one.

@@ -9,6 +9,7 @@ import numpy as np
 from .activations import sigmoid
 from .arrays import Array, like, namespace
 from .checks import check_array, check_name, check_positive, store
+from .doors import checked
 
 
 class Loss(ABC):
@@ -58,6 +59,7 @@ class WeightedLoss(Loss):
         store(self, check_positive, "weight")
 
 
+@checked
 @dataclass(frozen=True)
 class SquaredError(WeightedLoss):
     """ell(o, y) = weight sum_i v_i (o_i - y_i)^2; weight = 0.5 is half the squared norm.
@@ -86,6 +88,7 @@ class SquaredError(WeightedLoss):
         return f"{self.weight:g} |{output} - {target}|^2"
 
 
+@checked
 @dataclass(frozen=True)
 class AbsoluteError(WeightedLoss):
     """ell(o, y) = weight sum_i v_i |o_i - y_i|, or, with groups="sample", weight |o - y|, the norm
@@ -137,6 +140,7 @@ def _size(r: Array, v: Array) -> tuple[Array, Array]:
     return scaled / xp.where(size > 0, size, 1.0), scale * size
 
 
+@checked
 @dataclass(frozen=True)
 class PowerError(Loss):
     """ell(o, y) = sum_i v_i |o_i - y_i|^(alpha + 1) / (alpha + 1), whose gradient is
@@ -174,6 +178,7 @@ class PowerError(Loss):
         return f"|{output} - {target}|_{power}^{power} / {power}"
 
 
+@checked
 @dataclass(frozen=True)
 class Logistic(WeightedLoss):
     """ell(o, y) = weight sum_i v_i (log(1 + exp o_i) - y_i o_i), 0 <= y_i <= 1.
@@ -210,6 +215,7 @@ class Logistic(WeightedLoss):
         return f"{self.weight:g} sum_i v_i (log(1 + exp o_i) - {target}_i o_i), o = {output}"
 
 
+@checked
 @dataclass(frozen=True)
 class CrossEntropy(WeightedLoss):
     """ell(o, y) = weight (log sum_c exp o_c - sum_c y_c o_c), y_c >= 0 with sum 1.

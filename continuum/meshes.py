@@ -8,8 +8,10 @@ import numpy as np
 
 from .arrays import Array, to_host
 from .checks import check_array, check_count, check_positive
+from .doors import checked
 
 
+@checked
 @dataclass(frozen=True)
 class TimeMesh:
     """0 = t_0 < ... < t_K = T, t_k = T (k / K)^grading; `TimeMesh.through` for other nodes.
@@ -38,6 +40,7 @@ class TimeMesh:
             )
 
     @classmethod
+    @checked
     def through(cls, nodes: Sequence[float] | Array) -> "TimeMesh":
         """The mesh with these nodes (K+1,): 0 = t_0 < t_1 < ... < t_K = T.
 
@@ -55,6 +58,7 @@ class TimeMesh:
             )
         return cls(float(t[-1]), len(t) - 1, given=tuple(t.tolist()))
 
+    @checked
     def stretched(self, horizon: float) -> "TimeMesh":
         """The mesh of another horizon, of which the layers keep their shares."""
         if not self.given:
@@ -85,6 +89,7 @@ class TimeMesh:
             raise ValueError(f"t must be in [0, {self.horizon}], got {wrong[0]}")
         return np.minimum(np.searchsorted(self.nodes, t, side="right") - 1, self.layers - 1)
 
+    @checked
     def layer_of(self, t: float) -> int:
         """The k with t_k <= t < t_{k+1}, the last layer for t = T.
 
@@ -94,6 +99,7 @@ class TimeMesh:
             raise ValueError(f"t must be in [0, {self.horizon}], got {t}")
         return min(int(np.searchsorted(self.nodes, t, side="right")) - 1, self.layers - 1)
 
+    @checked
     def part(self, first: int, last: int) -> "TimeMesh":
         """The layers first, ..., last - 1 as a mesh of their own, which starts at 0.
 

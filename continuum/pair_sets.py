@@ -19,6 +19,7 @@ import numpy as np
 from .admissible import AdmissibleSet, Blocks
 from .arrays import Array, like, namespace
 from .controls import ControlSpace
+from .doors import checked
 
 Pair = tuple[float, float]
 
@@ -55,6 +56,7 @@ class PairSet(AdmissibleSet):
         return True
 
 
+@checked
 class Pairs(PairSet):
     """(a(y), b(y, z)) is one of a few pairs for all y, z: Pairs([(0, 1), (1, -2)]).
 
@@ -124,6 +126,7 @@ class Pairs(PairSet):
         return float(xp.max(least)) ** 0.5
 
 
+@checked
 class ConvexHull(PairSet):
     """(a(y), b(y, z)) lies in a convex polygon for all y, z: ConvexHull([(0, 1), (1, -2), (1, 1)]).
 

@@ -14,6 +14,7 @@ from .arrays import Array, is_numpy, like, namespace
 from .blocks import Block
 from .checks import check_name
 from .controls import Control, ControlSpace, check_control
+from .doors import checked
 from .long_vectors import Measure
 from .update_loops import dot, squares_into
 
@@ -167,6 +168,7 @@ class BlockPenalty(Penalty):
         )
 
 
+@checked
 @dataclass(frozen=True)
 class Tikhonov(BlockPenalty):
     """R = strength int_0^T sum_i w_i x_i(t)^2 dt, summed over blocks; its gradient is 2 strength x.
@@ -253,6 +255,7 @@ class Tikhonov(BlockPenalty):
         )
 
 
+@checked
 @dataclass(frozen=True)
 class SobolevPenalty(BlockPenalty):
     """R = strength int_0^T sum_i w_i (x_i(t)^2 + slope x_i'(t)^2) dt, of blocks with

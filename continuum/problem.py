@@ -11,6 +11,7 @@ from .admissible import AdmissibleSet
 from .arrays import Array, Device, columns, like, on_device, to_host
 from .checks import check_array, check_name, check_positive
 from .controls import Control, ControlSpace
+from .doors import checked
 from .endpoints import CostSum, TerminalEquality
 from .functional import Functional, RunningCost, Tracking
 from .losses import Loss, SquaredError
@@ -18,8 +19,10 @@ from .meshes import TimeMesh
 from .networks import Network
 from .penalties import Penalty, restricted
 from .readouts import Readout, State
+from .records import short
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class LearningProblem:
     """minimise  sum_m s_m [ terminal(o_m(T), y_m) + int_0^T running_m(f, c, t) dt ] + penalty(c)
@@ -57,6 +60,8 @@ class LearningProblem:
     admissible: AdmissibleSet | None = None
     sample_weights: Array = None  # type: ignore[assignment]  # the constructor makes it an array
     endpoint: TerminalEquality | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         self._check_kinds()
@@ -149,6 +154,7 @@ class LearningProblem:
         samples = self.initial.shape[1]
         return self.endpoint.completed(self.network, self.readout, self.target, samples)
 
+    @checked
     def residual(self, f: Array, control: Control) -> Array:
         """(P, M): readout(f) - target of the endpoint at last states f (N, M).  Raises ValueError
         if the problem has none.
@@ -159,6 +165,7 @@ class LearningProblem:
         values = control.at_layer(mesh.layers - 1, mesh.horizon)
         return self.constraint.residual(self.network, f, values)
 
+    @checked
     def augmented(self, multiplier: Array, weight: float) -> "LearningProblem":
         """The problem without its endpoint whose J is J + sum_m s_m [(p_m, e_m) + weight |e_m|^2 /
         2] + const, e = readout(f(T)) - target; const = sum_m s_m |p_m|^2 / (2 weight).
@@ -189,6 +196,7 @@ class LearningProblem:
         """Horizon and layers."""
         return self.space.mesh
 
+    @checked
     def starting_from(self, initial: Array) -> "LearningProblem":
         """The same problem from other initial states (N, M), as many as before; none is checked, so
         that it may be asked for at every evaluation of an objective.
@@ -197,6 +205,7 @@ class LearningProblem:
         object.__setattr__(moved, "initial", initial)
         return moved
 
+    @checked
     def batch(self, indices: Sequence[int] | Array) -> "LearningProblem":
         """The problem on some of the samples: initial, target, weights and the data of the running
         cost are sliced together.
@@ -252,6 +261,7 @@ class LearningProblem:
         controls = replace(space, fixed=fixed)
         return replace(self, initial=initial, target=target, controls=controls)
 
+    @checked
     def holding(
         self, control: Control, names: Collection[str]
     ) -> "tuple[LearningProblem, Control]":

@@ -7,17 +7,21 @@ from functools import reduce
 
 import numpy as np
 
-from .arrays import Array, like, namespace
+from .arrays import Array, like, namespace, to_host
 from .checks import check_array, check_count, check_positive
-from .domains import Circle, Domain, Interval, Line, factors
+from .domains import Circle, Domain, Interval, Line, factors, outside
+from .doors import checked
+from .records import short
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Grid:
     """Nodes and weights on a domain.
 
     nodes : (N, n), the points y_i
     weights : (N,), w_i >= 0; nodes of weight zero act on no other (see `observed_at`)
+    raises ValueError for shapes that do not fit, nodes outside the domain, or negative weights
     """
 
     domain: Domain
@@ -25,11 +29,19 @@ class Grid:
     weights: Array
     _carried: dict[object, Array] = field(default_factory=dict, repr=False)
 
+    __repr__ = short
+
     def __post_init__(self) -> None:
         nodes = check_array("nodes", self.nodes, ("N", self.domain.dimension))
         weights = check_array("weights", self.weights, (nodes.shape[0],))
         if np.any(weights < 0):
             raise ValueError(f"weights must be >= 0, the least given is {weights.min()}")
+        beyond = outside(self.domain, to_host(nodes))
+        if np.any(beyond):
+            first = to_host(nodes)[beyond][0].tolist()
+            raise ValueError(
+                f"nodes must lie in {self.domain}, {beyond.sum()} do not, such as {first}"
+            )
         object.__setattr__(self, "nodes", nodes)
         object.__setattr__(self, "weights", weights)
 
@@ -66,6 +78,7 @@ class Grid:
             self._carried[key] = like(self.weights, example)
         return self._carried[key]
 
+    @checked
     def evaluate(
         self, function: Callable[..., Array], *time: float, name: str = "function"
     ) -> Array:
@@ -75,6 +88,7 @@ class Grid:
         """
         return self._broadcast(name, function(self.coordinates, *time), (len(self),))
 
+    @checked
     def evaluate_kernel(
         self, function: Callable[..., Array], *time: float, name: str = "kernel"
     ) -> Array:
@@ -106,6 +120,7 @@ class Grid:
         ]
         return np.stack(columns, axis=1)
 
+    @checked
     def integrate(self, values: Array) -> Array:
         """sum_i w_i values_i for values (N,) or (N, M)."""
         w = self.weights_like(values)
@@ -128,6 +143,7 @@ class Grid:
 Points = int | Sequence[int]
 
 
+@checked
 def gauss_legendre(domain: Domain, points: Points, panels: Points = 1) -> Grid:
     """Gauss-Legendre quadrature on an interval or a product of intervals.
 
@@ -150,6 +166,7 @@ def gauss_legendre(domain: Domain, points: Points, panels: Points = 1) -> Grid:
     return _on_intervals("gauss_legendre", domain, rule, points, panels)
 
 
+@checked
 def midpoint(domain: Domain, points: Points) -> Grid:
     """Midpoint rule: `points` equal cells per dimension, nodes at their centres; order 2.
 
@@ -163,6 +180,7 @@ def midpoint(domain: Domain, points: Points) -> Grid:
     return _on_intervals("midpoint", domain, rule, points)
 
 
+@checked
 def trapezoid(domain: Domain, points: Points) -> Grid:
     """Trapezoid rule: `points` >= 2 equispaced nodes per dimension, both ends included; order 2.
 
@@ -177,6 +195,7 @@ def trapezoid(domain: Domain, points: Points) -> Grid:
     return _on_intervals("trapezoid", domain, rule, points, least=2)
 
 
+@checked
 def simpson(domain: Domain, points: Points) -> Grid:
     """Simpson's rule of order 4: equispaced nodes, ends included.
 
@@ -196,6 +215,7 @@ def simpson(domain: Domain, points: Points) -> Grid:
     return _on_intervals("simpson", domain, rule, points, least=3)
 
 
+@checked
 def clenshaw_curtis(domain: Domain, points: Points) -> Grid:
     """Clenshaw-Curtis rule: nodes cos(j pi / (points - 1)) per dimension, points >= 2.
 
@@ -217,6 +237,7 @@ def clenshaw_curtis(domain: Domain, points: Points) -> Grid:
     return _on_intervals("clenshaw_curtis", domain, rule, points, least=2)
 
 
+@checked
 def gauss_hermite(points: int, scale: float = 1.0) -> Grid:
     """Gauss-Hermite quadrature on the real line, int_R g(y) dy ~ sum_i w_i g(y_i).
 
@@ -233,6 +254,7 @@ def gauss_hermite(points: int, scale: float = 1.0) -> Grid:
     return Grid(Line(), (scale * x)[:, None], scale * np.exp(np.log(w) + x * x))
 
 
+@checked
 def split(domain: Interval, at: Sequence[float], rule: Callable[[Interval], Grid]) -> Grid:
     """A rule on each panel between given points, where data have kinks or jumps.
 
@@ -252,6 +274,7 @@ def split(domain: Interval, at: Sequence[float], rule: Callable[[Interval], Grid
     )
 
 
+@checked
 def partition(edges: Sequence[float] | Array) -> Grid:
     """The cells between increasing edges, each a node at its centre with its length as weight.
 
@@ -265,6 +288,7 @@ def partition(edges: Sequence[float] | Array) -> Grid:
     return Grid(Interval(float(e[0]), float(e[-1])), ((e[:-1] + e[1:]) / 2)[:, None], np.diff(e))
 
 
+@checked
 def point_cloud(domain: Domain, nodes: Array, masses: Array) -> Grid:
     """Any points (N, n) of a domain with masses (N,) >= 0: a finite measure in place of a rule.
 
@@ -273,6 +297,7 @@ def point_cloud(domain: Domain, nodes: Array, masses: Array) -> Grid:
     return Grid(domain, nodes, masses)
 
 
+@checked
 def periodic(domain: Domain, points: Points) -> Grid:
     """Periodic trapezoid rule on circles: equispaced nodes, equal weights; spectral for smooth g.
 

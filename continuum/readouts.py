@@ -13,8 +13,10 @@ from .activations import Activation, identity
 from .arrays import Array, like, namespace
 from .blocks import Block, Coefficient
 from .checks import check_array, check_count, check_name, store
+from .doors import checked
 from .networks import Network
 from .networks.network import Values
+from .records import short
 
 WEIGHT, OFFSET = "readout.W", "readout.mu"
 
@@ -87,6 +89,7 @@ class Readout(ABC):
         """How `print(problem)` writes the output."""
 
 
+@checked
 @dataclass(frozen=True)
 class State(Readout):
     """The state itself: output = f."""
@@ -116,6 +119,7 @@ class State(Readout):
         return "f"
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Projection(Readout):
     """Fixed linear functionals: output_i = int P_i(z) f(z) dz = sum_j P_ij w_j f_j, with Euclidean
@@ -126,6 +130,8 @@ class Projection(Readout):
 
     broadcasts: ClassVar[bool] = True
     matrix: Array
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "matrix", check_array("matrix", self.matrix, ("P", "N")))
@@ -242,6 +248,7 @@ class TrainableReadout(Readout):
         return inner if self.link is identity else f"{self.link}({inner})"
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Integral(TrainableReadout):
     """O(y) = h(int_Y W(y, z) f(z) dz + mu(y)): outputs are functions on Y, in L^2(Y).
@@ -249,6 +256,8 @@ class Integral(TrainableReadout):
     Blocks "readout.W" (N, N), with weights w_i w_j, and "readout.mu" (N,), with weights w_i.
     Source: Liu and Markowich (2.9), with W(y, z) as there (Remark 4.3 swaps its arguments).
     """
+
+    __repr__ = short
 
     def blocks(self, network: Network) -> tuple[Block, ...]:
         if network.grid is None:
@@ -281,6 +290,7 @@ class Integral(TrainableReadout):
         return network.weights
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Affine(TrainableReadout):
     """O_c = h(int W_c(z) f(z) dz + mu_c), c = 1, ..., classes, in R^classes: a linear classifier on
@@ -292,6 +302,8 @@ class Affine(TrainableReadout):
     """
 
     classes: int
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         store(self, check_count, "classes")
@@ -308,6 +320,7 @@ class Affine(TrainableReadout):
         return np.ones(self.classes)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class SignedReadout(TrainableReadout):
     """O_i = h(sum_j w_j S_ij W_ij f_j + mu_i), in R^P, with fixed signs S and trained sizes W.
@@ -322,6 +335,8 @@ class SignedReadout(TrainableReadout):
     """
 
     signs: Array
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -350,6 +365,7 @@ class SignedReadout(TrainableReadout):
         return super().formula().replace("W_j", "S_j W_j")
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Softmax(Affine):
     """O = softmax(z), O_c = exp z_c / sum_k exp z_k, of the scores z_c = int W_c(s) f(s) ds + mu_c:
@@ -361,6 +377,8 @@ class Softmax(Affine):
     sample is far on the wrong side, and log O of this readout loses accuracy there.
     raises TypeError for a link
     """
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -18,6 +18,7 @@ from .admissible import AdmissibleSet, SetProduct
 from .arrays import Array, to_host
 from .checks import check_positive
 from .controls import Control, ControlSpace
+from .doors import checked
 from .endpoints import CostSum
 from .functional import RunningCost, Tracking
 from .kernels import KernelFormat
@@ -31,6 +32,7 @@ from .sets import Amplitude, Ball, BallsByName, Box, FiniteSet, NormBall
 from .sparsity import L1
 
 
+@checked
 def rescale(
     problem: LearningProblem, control: Control, horizon: float
 ) -> tuple[LearningProblem, Control]:

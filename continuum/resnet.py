@@ -11,11 +11,14 @@ import numpy as np
 from .arrays import Array, namespace, to_host
 from .checks import check_array, check_count, check_listed, check_type
 from .controls import Control, ControlPath
+from .doors import checked
 from .meshes import TimeMesh
 from .networks import Chain, Network
+from .records import short
 from .sublayers import Layer, apply, block_values, carried, check_chain, check_layer, frozen_layers
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class ResNet:
     """Layers z <- z + tau_k F_k(z): the explicit Euler steps of a chain.
@@ -32,6 +35,8 @@ class ResNet:
     mesh: TimeMesh
     layers: Sequence[Layer]
     units: int
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         units = check_count("units", self.units)
@@ -51,6 +56,7 @@ class ResNet:
         object.__setattr__(self, "layers", tuple(checked))
 
     @staticmethod
+    @checked
     def from_control(network: Network, control: ControlPath) -> "ResNet":
         """The ResNet with one layer per layer of the control, coefficients at the left ends t_k.
 
@@ -62,6 +68,7 @@ class ResNet:
         mesh, layers = frozen_layers(network, control)
         return ResNet(mesh, layers, len(network.weights))
 
+    @checked
     def to_control(self, network: Chain) -> Control:
         """The control of `network`, constant on layers, of which this is the ResNet.
 
@@ -84,11 +91,13 @@ class ResNet:
         """The last layer's output for inputs (N, M): (N, M), where the inputs are."""
         return self.outputs(initial)[-1]
 
+    @checked
     def outputs(self, initial: Array) -> list[Array]:
         """The input and the output of every layer: K + 1 arrays (N, M)."""
         z = check_array("initial", initial, (self.units, "M"))
         return [z, *self._run(self.layers, z)]
 
+    @checked
     def at(self, initial: Array, times: Sequence[float] | Array) -> Array:
         """(S, N, M): the states at times (S,) in [0, T], linear in t on every layer.
 
@@ -104,6 +113,7 @@ class ResNet:
         ]
         return namespace(z[0]).stack(found)
 
+    @checked
     def lagged(self, initial: Array, times: Sequence[float] | Array) -> Array:
         """(S, N, M): the extended recursion with lag tau at times (S,) in [0, T],
 
@@ -129,6 +139,7 @@ class ResNet:
         keys = zip(k.tolist(), share.tolist(), strict=True)
         return namespace(z0).stack([found[key] for key in keys])
 
+    @checked
     def jumps(self, initial: Array) -> Array:
         """(K, N, M): z(t_k) - z(t_k -) of `lagged`, k = 1, ..., K.
 

@@ -10,9 +10,11 @@ from .arrays import Array, like, namespace, to_host
 from .blocks import Block, joint_norm, scaled
 from .checks import check_positive, check_type
 from .controls import Control, ControlSpace
+from .doors import checked
 from .pair_sets import PairSet, last_measure, nearest_value
 
 
+@checked
 class Box(AdmissibleSet):
     """lower <= x <= upper for every entry of the blocks named: Box(bias=(-1, 1), kernel=(-1, 1)).
 
@@ -99,6 +101,7 @@ class Box(AdmissibleSet):
         return masks
 
 
+@checked
 class FiniteSet(AdmissibleSet):
     """Every entry of the blocks named is one of a few values: FiniteSet(kernel=(-1, 0, 1)), ternary
     weights.
@@ -151,6 +154,7 @@ class FiniteSet(AdmissibleSet):
         return max((_highest(namespace(y).abs(y - x[n])) for n, y in near.items()), default=0.0)
 
 
+@checked
 class Ball(PairSet):
     """a(y)^2 + b(y, z)^2 <= radius^2 for all y, z: the disc for the pair (bias, kernel), point by
     point.
@@ -239,6 +243,7 @@ class BallsByName(AdmissibleSet):
         return _only(self, self.radii, names)
 
 
+@checked
 class L1Ball(BallsByName):
     """int |x(z)| dz <= radius in the last variable, at each time: L1Ball(kernel=2) bounds int |b(y,
     z)| dz for all y.
@@ -300,6 +305,7 @@ class L1Ball(BallsByName):
         return like(last_measure(name, space), example)
 
 
+@checked
 class NormBall(BallsByName):
     """|x| <= radius in the L2 norm over time and positions, for each of the blocks named:
     NormBall(bias=2.0).
@@ -331,6 +337,7 @@ class NormBall(BallsByName):
         return float(namespace(x).sum(like(block.weights, x) * x * space.axes[name].mass(x))) ** 0.5
 
 
+@checked
 class Amplitude(AdmissibleSet):
     """|u(t)| <= bound at every time: u all trained blocks that depend on time, |u(t)| the norm over
     all their entries, each block in its own weights (`joint_norm`): Euclidean for matrices.

@@ -11,6 +11,7 @@ from .arrays import Array, like, namespace
 from .blocks import Block, joint_norm, scaled
 from .checks import check_name
 from .controls import Control, ControlSpace, check_control
+from .doors import checked
 from .penalties import (
     BlockPenalty,
     Penalty,
@@ -26,6 +27,7 @@ from .update_loops import magnitudes
 _TINY = 1e-300
 
 
+@checked
 @dataclass(frozen=True)
 class L1(BlockPenalty):
     """R = strength int_0^T sum_i w_i |x_i(t)| dt: sparse controls; by rows, sparse in whole rows of

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from .arrays import Array, like, namespace
 from .blocks import Block, Coefficient
+from .doors import checked
 from .functional import RunningCost, Times, Tracking, rests
 from .losses import Loss
 from .networks import Network, Staged, Switched
@@ -21,6 +22,7 @@ class StageProblem(LearningProblem):
         """Nothing: the problem whose stage it is was checked, and a stage needs no cost."""
 
 
+@checked
 @dataclass(frozen=True)
 class Stagewise(Readout):
     """A readout of its own for each stage of a Staged network, all with as many outputs: what a

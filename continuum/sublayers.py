@@ -11,6 +11,7 @@ from .activations import Activation, identity
 from .arrays import Array, is_array, like, namespace, to_host
 from .checks import check_array, check_listed, check_type
 from .controls import ControlPath
+from .doors import checked
 from .meshes import TimeMesh
 from .networks import (
     Adjoint,
@@ -27,8 +28,10 @@ from .networks import (
 from .networks.maps import factor
 from .networks.network import Values
 from .quadrature import Grid
+from .records import short
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Sublayer:
     """y = sigma(W [x; r] + a), [x; r] being x (n, M) with the rows r below.
@@ -45,6 +48,8 @@ class Sublayer:
     matrix: Array | None = None
     bias: Array | None = None
     rows: Array | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         check_type("activation", self.activation, Activation)

@@ -9,6 +9,7 @@ from .arrays import Array, like, namespace
 from .checks import check_name
 from .controls import Control
 from .domains import Circle, Interval, factors
+from .doors import checked
 from .kernels import KernelFormat
 from .meshes import TimeMesh
 from .networks import Chain
@@ -86,6 +87,7 @@ def restriction(fine: Grid, coarse: Grid) -> Array:
     return prolongation(coarse, fine).T * fine.weights / coarse.weights[:, None]
 
 
+@checked
 def change_width(control: Control, source: Chain, target: Chain) -> Control:
     """The control of a network on one grid as a control of it on another: T b T*, T a.
 
@@ -131,6 +133,7 @@ def _kernels(network: Chain) -> dict[str, KernelFormat]:
     return {name: kernel for name, kernel in found if isinstance(kernel, KernelFormat)}
 
 
+@checked
 def change_depth(control: Control, mesh: TimeMesh) -> Control:
     """The control on other layers of the same horizon.
 

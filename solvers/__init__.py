@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from .flow.resolution import Unresolved, velocity_jump
     from .planar import Equilibrium, PointAtInfinity, equilibria, points_at_infinity
     from .pontryagin.certificate import Certificate, pontryagin_certificate
-    from .pontryagin.extremals import Extremal
+    from .pontryagin.extremals import Extremal, ExtremalPoints
     from .pontryagin.hamiltonian import Hamiltonian, Minimum, layer_hamiltonian
     from .pontryagin.minimal_norm import MinimalNorm, minimal_norm
     from .pontryagin.msa import successive_approximation
@@ -119,6 +119,7 @@ __all__ = [
     "Explanation",
     "ExplicitMidpoint",
     "Extremal",
+    "ExtremalPoints",
     "Factors",
     "FixedStep",
     "FrankWolfe",

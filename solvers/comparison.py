@@ -11,8 +11,10 @@ import numpy as np
 from continuum.arrays import to_host
 from continuum.checks import check_positive
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.quadrature import Grid
+from continuum.records import short
 
 from .descent.minimize import minimize
 from .descent.multistart import orbit
@@ -45,6 +47,8 @@ class Attempt:
     certificate: Certificate
     cluster: int
 
+    __repr__ = short
+
     @property
     def objective(self) -> float:
         """J of the continuous problem, infinite if there is no evaluation."""
@@ -56,6 +60,8 @@ class Comparison:
     """The attempts, the lowest objective first; printed, a table."""
 
     attempts: tuple[Attempt, ...]
+
+    __repr__ = short
 
     @property
     def best(self) -> Attempt:
@@ -112,6 +118,7 @@ def _cells(attempt: Attempt) -> tuple[str, ...]:
     )
 
 
+@checked
 def compare(
     problem: LearningProblem,
     methods: Mapping[str, Minimizer | Callable[[LearningProblem], Solution]],

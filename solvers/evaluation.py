@@ -7,6 +7,7 @@ import numpy as np
 from continuum.arrays import Array, like, namespace
 from continuum.checks import check_positive
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.endpoints import no_endpoint
 from continuum.functional import Functional, Tracking
 from continuum.networks import Chain, Network
@@ -14,6 +15,7 @@ from continuum.networks.network import Values
 from continuum.problem import LearningProblem
 from continuum.quadrature import Grid
 from continuum.readouts import State
+from continuum.records import plain
 from continuum.transfers import change_width, prolongation
 
 from .adjoint.discretize import discretize
@@ -48,7 +50,10 @@ class Evaluation:
     penalty: float
     feasible: bool
 
+    to_dict = plain
 
+
+@checked
 def evaluate(
     problem: LearningProblem, control: Control, rtol: float = 1e-8, refined: Grid | None = None
 ) -> Evaluation:

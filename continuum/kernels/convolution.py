@@ -10,13 +10,15 @@ import numpy as np
 import scipy
 
 from ..arrays import Array, like, namespace, to_host
-from ..domains import Circle, factors
+from ..domains import Circle, Interval, Product, factors
+from ..doors import checked
 from ..quadrature import Grid
 from .format import KernelFormat, KernelFunction, weighted
 
 _KEPT = 2  # transforms of values of the block kept: the kernel and one direction
 
 
+@checked
 @dataclass(frozen=True)
 class Convolution(KernelFormat):
     """b(y, z) = k(y - z), stored as the values of k at the differences of nodes, (D,).
@@ -168,7 +170,11 @@ class Lattice:
         measure[measure < 1e-12 * measure.max()] = (
             0.0  # rounding of the FFT; true ones are far larger
         )
-        return Grid(self.grid.domain, nodes, measure)
+        parts = [
+            part if isinstance(part, Circle) else Interval(-part.measure, part.measure)
+            for part in factors(self.grid.domain)
+        ]
+        return Grid(Product(tuple(parts)) if parts[1:] else parts[0], nodes, measure)
 
     @cached_property
     def pairs(self) -> Array:

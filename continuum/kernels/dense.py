@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..arrays import Array, namespace
+from ..doors import checked
 from ..quadrature import Grid
 from .format import KernelFormat, weighted
 
 
+@checked
 @dataclass(frozen=True)
 class Dense(KernelFormat):
     """b_ij = b(y_i, z_j), of shape (N, N); products are BLAS calls."""

@@ -10,12 +10,14 @@ import scipy
 from ..arrays import Array, like, namespace
 from ..checks import check_name, check_positive, check_type
 from ..domains import Circle, Interval
+from ..doors import checked
 from ..quadrature import Grid
 from .format import KernelFormat, KernelFunction, weighted
 
 Boundary = Literal["dirichlet", "neumann"]
 
 
+@checked
 @dataclass(frozen=True)
 class FractionalLaplacian(KernelFormat):
     """B = c (-d_yy)^s, 0 < s <= 1: one number c, trained or given, constant or a function of t.

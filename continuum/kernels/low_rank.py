@@ -8,10 +8,12 @@ import numpy as np
 
 from ..arrays import Array, namespace, to_host
 from ..checks import check_count, store
+from ..doors import checked
 from ..quadrature import Grid
 from .format import KernelFormat, KernelFunction, weighted
 
 
+@checked
 @dataclass(frozen=True)
 class LowRank(KernelFormat):
     """b(y, z) = sum_{l < rank} phi_l(y) psi_l(z), stored as (2, N, rank): phi first, then psi.

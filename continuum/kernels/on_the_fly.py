@@ -16,8 +16,10 @@ from numba.core.dispatcher import Dispatcher
 from ..arrays import Array, is_array, is_numpy, like, namespace
 from ..checks import check_count, store
 from ..compiled import inlined
+from ..doors import checked
 from ..elementary import with_own_functions
 from ..quadrature import Grid
+from ..records import short
 from .format import Kernel, KernelFunction, weighted
 
 _ROWS, _COLUMNS = 128, 512  # a tile of values, which stays in the second cache
@@ -27,6 +29,7 @@ _SHARE = 256  # rows of one task
 _SERIAL = 2**16  # pairs below which threads do not pay
 
 
+@checked
 @dataclass(frozen=True)
 class OnTheFly(Kernel):
     """b(y, z) or b(y, z, t) given by a function and never stored.
@@ -101,6 +104,8 @@ class KernelLaw:
     _reference: Product
     t: float
     threads: int
+
+    __repr__ = short
 
     def __len__(self) -> int:
         return self.points.shape[1]

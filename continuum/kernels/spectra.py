@@ -13,6 +13,7 @@ import scipy
 
 from ..arrays import Array, to_host
 from ..checks import check_count
+from ..doors import checked
 from ..quadrature import Grid
 from .convolution import Convolution
 from .format import Kernel
@@ -29,11 +30,13 @@ from .products import (
 _ROWS = 64  # rows of a kernel that is not stored, held at a time
 
 
+@checked
 def operator_norm(kernel: Kernel, b: Array, grid: Grid) -> float:
     """|B| = sup |Bf| / |f| in L^2(Y), the largest singular value."""
     return kernel.norm(b, grid)
 
 
+@checked
 def hilbert_schmidt_norm(kernel: Kernel, b: Array, grid: Grid) -> float:
     """(int int b(y, z)^2 dy dz)^1/2 >= |B|, by quadrature.
 
@@ -60,6 +63,7 @@ def hilbert_schmidt_norm(kernel: Kernel, b: Array, grid: Grid) -> float:
     return float(w @ (matrix**2 @ w)) ** 0.5
 
 
+@checked
 def singular_values(kernel: Kernel, b: Array, grid: Grid, count: int | None = None) -> Array:
     """The `count` largest singular values of B, or all N, in descending order.
 
@@ -74,6 +78,7 @@ def singular_values(kernel: Kernel, b: Array, grid: Grid, count: int | None = No
     return largest_singular_values(bound, b, grid, count)
 
 
+@checked
 def eigenvalues(kernel: Kernel, b: Array, grid: Grid, count: int | None = None) -> Array:
     """The `count` eigenvalues of B of largest modulus, or all N, complex, largest first.
 
@@ -90,6 +95,7 @@ def eigenvalues(kernel: Kernel, b: Array, grid: Grid, count: int | None = None) 
     return found[np.argsort(-np.abs(found), kind="stable")][:count]
 
 
+@checked
 def jump_kernel(
     grid: Grid,
     below: Callable[[Array, Array], Array] | float,

@@ -2,10 +2,12 @@
 
 from ..activations import Activation
 from ..checks import check_count
+from ..doors import checked
 from .chain import Chain
 from .maps import Linear, Offset, Pointwise
 
 
+@checked
 class Bottleneck(Chain):
     """d/dt x = W2 s + b2, s = sigma(u), u = W1 x + b1, for x in R^d and u in R^h.
 

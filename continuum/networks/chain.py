@@ -9,8 +9,10 @@ from ..activations import Activation, identity
 from ..arrays import Array, like
 from ..blocks import Block
 from ..checks import check_count, check_name
+from ..doors import checked
 from ..kernels import Kernel, KernelFormat
 from ..quadrature import Grid
+from ..records import short
 from ..time_axes import TimeKind
 from .fixed_maps import Inputs, NormBound
 from .maps import Linear, Map, Offset, Pointwise, Product, Space, describe, measure
@@ -34,6 +36,8 @@ class Rows:
     offset: str | None
     psi: Activation | None
 
+    __repr__ = short
+
     def inputs(self, f: Array) -> Array:
         """r: (N, M), or (L, N, M) for stacked states."""
         r = f if self.phi is None else self.phi.value(f)
@@ -42,6 +46,7 @@ class Rows:
         return r if self.sign > 0 else -r
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Chain(Network):
     """d/dt f = F(f, c(t), t), F = x_L, x_0 = f, x_(l+1) = map_l(x_l).

@@ -12,12 +12,14 @@ from ..arrays import Array, namespace
 from ..blocks import Block, Coefficient
 from ..checks import check_type
 from ..controls import ControlSpace
+from ..doors import checked
 from ..meshes import TimeMesh
 from ..time_axes import Norm, TimeKind
 from .network import Network, Time, Values
 from .staged import Staged
 
 
+@checked
 class DirectSum(Network):
     """d/dt (f_1, ..., f_n) = (F_1(f_1, c_1, t), ..., F_n(f_n, c_n, t)): the state is the states of
     the parts, one below the other, and so are its weights.

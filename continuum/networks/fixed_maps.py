@@ -8,11 +8,14 @@ import numpy as np
 
 from ..arrays import Array, columns, like, namespace
 from ..checks import check_array, check_positive, store
+from ..doors import checked
 from ..quadrature import Grid
+from ..records import short
 from .maps import Map, Space, describe, factor
 from .network import Time, Values
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Inputs(Map):
     """y = (x, data, t): P numbers per sample and the time as further rows, behind the N of x in
@@ -29,6 +32,8 @@ class Inputs(Map):
     time: bool = False
     data: Array | None = None
     units: int = field(default=0, repr=False)
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         if self.data is not None:
@@ -95,6 +100,7 @@ class Inputs(Map):
         return f"({', '.join(rows)})"
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class FixedLinear(Map):
     """y = A x with a matrix A (m, n) that is not trained, from R^n to R^m.
@@ -106,6 +112,8 @@ class FixedLinear(Map):
     reads_argument: ClassVar[bool] = False
     matrix: Array
     name: str = "A"
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "matrix", check_array("matrix", self.matrix, ("m", "n")))
@@ -131,6 +139,7 @@ class FixedLinear(Map):
         return f"{self.name} {factor(x)}"
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class NormBound(Map):
     """y = s(x) x, s = (1 + |x|^2 / r^2)^(-1/2): |y| < r, and y = x + O(|x|^3) near 0.

@@ -10,6 +10,7 @@ from ..arrays import Array
 from ..blocks import Block, Coefficient
 from ..checks import check_array, check_count, check_listed, check_positive, check_type
 from ..controls import Control, ControlSpace
+from ..doors import checked
 from ..meshes import TimeMesh
 from ..time_axes import Norm, TimeKind
 from .chain import Chain
@@ -17,6 +18,7 @@ from .fixed_maps import FixedLinear, Inputs, NormBound
 from .maps import Linear, Map, Offset, Pointwise
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class LearnedField:
     """f(eta, x, t) = scale C (W_(L+1) h_L + b_(L+1)),  h_l = sigma(W_l h_(l-1) + b_l),  h_0 =
@@ -59,6 +61,7 @@ class LearnedField:
         if self.centred and self.units == 1:
             raise ValueError("a centred field of one unit is zero: units must be >= 2")
 
+    @checked
     def at(self, x: Array) -> "FieldAt":
         """eta' = f(eta, x_m, t) for the sample m.
 
@@ -71,6 +74,7 @@ class LearnedField:
         """(eta, x)' = (f(eta, x, t), 0), states (k + n, M)."""
         return _Static(self.units + self.inputs, self._maps(None))
 
+    @checked
     def initialise(self, space: ControlSpace, rng: np.random.Generator) -> Control:
         """A control whose weights are normal with variance 2 / (rows + columns) and whose biases
         are 0, the same at all times; other blocks of the space, a readout's, are treated alike.
@@ -137,6 +141,7 @@ class FieldAt(_Static):
 
     field: LearnedField
 
+    @checked
     def __init__(self, field: LearnedField, x: Array) -> None:
         object.__setattr__(self, "field", field)
         super().__init__(field.units, field._maps(x))

@@ -18,6 +18,7 @@ from ..activations import Activation
 from ..arrays import Array, like, namespace
 from ..blocks import Block
 from ..checks import check_count, store
+from ..doors import checked
 from ..kernels import Dense, Kernel, KernelFormat
 from ..quadrature import Grid
 from ..time_axes import TimeKind
@@ -138,6 +139,7 @@ class Product(Map):
         return first + second if third is None else first + second + third
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Linear(Product):
     """y = sign B x, B given by a block: the kernel of an operator on the grid, or a matrix.
@@ -231,6 +233,7 @@ class Linear(Product):
         return None if self.sign > 0 else like(-np.ones(space), x)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Adjoint(Product):
     """y = sign B*x, the adjoint of a linear map that stands before it, whose block it shares.
@@ -271,6 +274,7 @@ class Adjoint(Product):
         return f"{'-' if self.sign < 0 else ''}{self.block}* {factor(x)}"
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Offset(Map):
     """y = x + a, a given by a block (n,)."""
@@ -308,6 +312,7 @@ class Offset(Map):
         return f"{self.block} - {x[1:]}" if x.startswith("-") else f"{x} + {self.block}"
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Pointwise(Map):
     """y = sigma(x), entry by entry.

@@ -10,6 +10,7 @@ from ..arrays import Array, like
 from ..blocks import Block, Coefficient
 from ..checks import check_array, check_name, check_positive
 from ..controls import Control, ControlPath, ControlSpace, FunctionControl
+from ..doors import checked
 from ..meshes import TimeMesh
 from ..quadrature import Grid
 from ..time_axes import Norm, TimeKind
@@ -95,6 +96,7 @@ class Network(ABC):
         """The weights in the library, and on the device, of `example`."""
         return like(self.weights, example)
 
+    @checked
     def controls(
         self,
         mesh: TimeMesh,
@@ -133,6 +135,7 @@ class Network(ABC):
         space.axes  # noqa: B018 - an impossible pair of time and norm is met here
         return space
 
+    @checked
     def control(
         self, mesh: TimeMesh, *, breakpoints: Sequence[float] = (), **coefficients: Coefficient
     ) -> FunctionControl:

@@ -2,10 +2,12 @@
 
 from ..activations import Activation
 from ..checks import check_count
+from ..doors import checked
 from .chain import Chain
 from .maps import Linear, Offset, Pointwise
 
 
+@checked
 class NeuralODE2(Chain):
     """d/dt x = w sigma(x) + b for x in R^d; blocks "weight" w (d, d) and "bias" b (d,), both
     Euclidean.

@@ -11,12 +11,14 @@ from ..arrays import Array, like
 from ..blocks import Block, Coefficient
 from ..checks import check_array, check_positive
 from ..controls import Control, ControlPath, ControlSpace, FunctionControl
+from ..doors import checked
 from ..meshes import TimeMesh
 from ..quadrature import Grid
 from ..time_axes import Norm, TimeKind
 from .network import Network, Time, Values
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Staged(Network):
     """f' = F_s(f, c, t) on (t_s, t_(s+1)), f(t_s+) = R_s f(t_s-), in discrete form
@@ -102,6 +104,7 @@ class Staged(Network):
         """What a block of the network of a stage is called here."""
         return block if block in self.shared else f"stage{stage}.{block}"
 
+    @checked
     def controls(
         self,
         mesh: TimeMesh,
@@ -234,6 +237,7 @@ def _part(network: Staged, control: FunctionControl, stage: int) -> FunctionCont
     )
 
 
+@checked
 def padding(units: int, wider: int) -> Array:
     """(wider, units): the states of R^units as states of R^wider, zeros below; the first `wider`
     coordinates where it is smaller.

@@ -9,8 +9,10 @@ import numpy as np
 from ..arrays import Array, like, namespace, to_host
 from ..blocks import Block
 from ..checks import check_number, check_positive
+from ..doors import checked
 from ..meshes import TimeMesh
 from ..quadrature import Grid
+from ..records import short
 from ..time_axes import TimeKind
 from .network import Network, Time, Values
 from .staged import Staged
@@ -113,6 +115,7 @@ class Paced(Network):
         return namespace(f).sum(self.weights_like(f)[:, None] * f * g)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Switched(Staged):
     """x' = F_rho(t)(x, u), rho(t) = s on (T_s, T_(s+1)): a Staged network whose switching times
@@ -133,6 +136,8 @@ class Switched(Staged):
     shared: ClassVar[tuple[str, ...]] = (TIMES,)
     transfers: tuple[Array, ...] = ()
     horizon: float = field(kw_only=True)
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         horizon, count = check_positive("horizon", self.horizon), len(self.stages)

@@ -2,12 +2,14 @@
 
 from ..activations import Activation
 from ..checks import check_type
+from ..doors import checked
 from ..kernels import Dense, Kernel
 from ..quadrature import Grid
 from .chain import Chain
 from .maps import Adjoint, Linear, Offset, Pointwise
 
 
+@checked
 class SymmetricLayer(Chain):
     """d/dt f = B* sigma(u), u = a - Bf, with the L^2(Y) adjoint B*; blocks "bias" a and "kernel" b,
     and arguments, as in WidthDepth.

@@ -2,12 +2,14 @@
 
 from ..activations import Activation
 from ..checks import check_type
+from ..doors import checked
 from ..kernels import Dense, Kernel
 from ..quadrature import Grid
 from .chain import Chain
 from .maps import Linear, Offset, Pointwise
 
 
+@checked
 class WidthDepth(Chain):
     """d/dt f = sigma(u), u = a - Bf, on a grid of Y; blocks "bias" a and "kernel" b.
 

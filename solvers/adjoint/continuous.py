@@ -12,6 +12,7 @@ import numpy as np
 from continuum.arrays import Array, namespace
 from continuum.checks import check_count
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 
 from ..flow.advance import GenericAdvance, Steps, velocity
@@ -24,6 +25,7 @@ _NODES = 0.5 + 0.5 * np.array([-np.sqrt(0.6), 0.0, np.sqrt(0.6)])
 _WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18.0
 
 
+@checked
 def continuous_adjoint(
     problem: LearningProblem, control: Control, stepper: Stepper, steps_per_layer: int = 1
 ) -> Control:

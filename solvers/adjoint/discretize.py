@@ -9,10 +9,12 @@ import numpy as np
 
 from continuum.arrays import Array, Device, namespace
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.networks import Staged, Switched
 from continuum.networks.switched import TimesOutOfOrder
 from continuum.penalties import Penalty
 from continuum.problem import LearningProblem
+from continuum.records import short
 from continuum.staging import stage_problems
 
 from ..run.solution import Solution, SolveError, Trajectory
@@ -24,6 +26,7 @@ from .objective import Path, ReducedObjective, RunningOn
 from .tape import Backward, Sweeps, Tape
 
 
+@checked
 def discretize(
     problem: LearningProblem,
     stepper: Stepper | None = None,
@@ -70,6 +73,7 @@ def discretize(
     )
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class StagedObjective(ReducedObjective):
     """J(c) of a problem whose network is Staged: each stage a run of its own, from the state that
@@ -78,6 +82,8 @@ class StagedObjective(ReducedObjective):
     `run`, `costates`, `tangent`, `sweeps` and `recorded`, which give states of one width, raise
     TypeError.
     """
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         if self.memory is not None:

@@ -18,9 +18,11 @@ import numpy as np
 from continuum.arrays import Array, is_numpy, like, namespace
 from continuum.checks import check_array, check_count, check_name, store
 from continuum.controls import Control, ControlSpace
+from continuum.doors import checked
 from continuum.networks import Chain
 from continuum.penalties import Penalty
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..flow.advance import Steps, only_compiled
 from ..flow.lowering import lower
@@ -71,7 +73,10 @@ class Path:
     value: float
     gradient: Control
 
+    __repr__ = short
 
+
+@checked
 @dataclass(frozen=True, eq=False)
 class ReducedObjective:
     """J(c) of a LearningProblem as a function of the control alone, with gradient and
@@ -88,6 +93,8 @@ class ReducedObjective:
     memory: int | None = None
     threads: int = 1
     dtype: str = "float64"
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         check_name("running_on", self.running_on, ("layers", "steps"))
@@ -121,6 +128,7 @@ class ReducedObjective:
         """How many samples J is a mean over."""
         return self.problem.initial.shape[1]
 
+    @checked
     def batch(
         self, indices: Sequence[int] | Array, rng: np.random.Generator | None = None
     ) -> "ReducedObjective":
@@ -358,6 +366,7 @@ class ReducedObjective:
         path = self.run(control)
         return Trajectory(path.times, path.costates)
 
+    @checked
     def tangent(self, control: Control, direction: Control, initial: Array | None = None) -> "Path":
         """The derivative of `run` when the control changes by a direction, and the initial state by
         `initial`: a Path in which every entry is the derivative of that of `run`.

@@ -10,11 +10,13 @@ import numpy as np
 from continuum.arrays import Array, is_numpy
 from continuum.checks import check_count, check_type, store
 from continuum.controls import Control, ControlSpace
+from continuum.doors import checked
 from continuum.endpoints import no_endpoint
 from continuum.input_maps import InputMap
 from continuum.networks import Staged
 from continuum.penalties import restricted
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..flow.integrate import integrate
 from ..run.workspace import Spares
@@ -22,6 +24,7 @@ from ..steps.tableaux import Euler, Stepper
 from .discretize import ReducedObjective
 
 
+@checked
 def trained_inputs(
     problem: LearningProblem,
     input_map: InputMap,
@@ -53,6 +56,7 @@ def trained_inputs(
     )
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class TrainedInputs:
     """What `trained_inputs` returns: J, its gradient and its Hessian in (c, phi).
@@ -65,6 +69,8 @@ class TrainedInputs:
     input_map: InputMap
     stepper: Stepper
     steps_per_layer: int = 1
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         check_type("input_map", self.input_map, InputMap)

@@ -7,10 +7,13 @@ import numpy as np
 
 from continuum.arrays import Array
 from continuum.checks import check_array, check_number, check_positive, check_type
+from continuum.doors import checked
+from continuum.records import short
 
 from ..theory.hypotheses import Hypothesis
 
 
+@checked
 @dataclass(frozen=True)
 class HessianBounds:
     """D^2 f >= curvature I and d_i d_j f >= mixed for i != j, on a box.
@@ -30,6 +33,7 @@ class HessianBounds:
             raise ValueError(f"mixed must be a number or inf, got {self.mixed!r}")
 
 
+@checked
 def sampled_bounds(hessians: Array) -> HessianBounds:
     """The least eigenvalue and the least mixed derivative among Hessians (N, n, n) at N points."""
     given = check_array("hessians", hessians, ("N", "n", "n"))
@@ -43,6 +47,7 @@ def sampled_bounds(hessians: Array) -> HessianBounds:
     )
 
 
+@checked
 def convex_hypotheses(gradient: Array, bounds: HessianBounds) -> tuple[Hypothesis, ...]:
     """What the paper's way to one convex residual network for f asks of f, in three hypotheses.
 
@@ -86,6 +91,8 @@ class Decomposition:
     beta: Array
     bounds: HessianBounds
 
+    __repr__ = short
+
     def s(self, x: Array) -> Array:
         """(N,) at points x (n, N)."""
         x = check_array("x", x, (len(self.beta), "N"))
@@ -97,6 +104,7 @@ class Decomposition:
         return self.f(x) + self.s(x)
 
 
+@checked
 def decomposition(
     f: Callable[[Array], Array],
     gradient: Array,

@@ -9,7 +9,9 @@ from continuum.arrays import Array
 from continuum.checks import check_count, check_number, check_positive, check_type
 from continuum.controls import Control
 from continuum.convex_networks import ConvexDifference
+from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..run.iteration import Interrupted
 from ..run.solution import Solution
@@ -51,12 +53,15 @@ class ConvexFit:
     problem: LearningProblem
     controls: tuple[Control, ...]
 
+    __repr__ = short
+
     @property
     def lipschitz(self) -> Array:
         """(S P,): the Lipschitz constants of the networks; for n > 1 upper bounds."""
         return np.array([network.lipschitz for network in self.networks])
 
 
+@checked
 def fit_convex(
     x: Array,
     y: Array,

@@ -9,6 +9,8 @@ from scipy.linalg import expm
 
 from continuum.arrays import Array
 from continuum.checks import check_array, check_count, check_number, check_positive
+from continuum.doors import checked
+from continuum.records import short
 
 Map = Callable[[Array], Array]
 BISECTIONS = 64
@@ -25,7 +27,10 @@ class MapPath:
     forward: Callable[[float, Array], Array]
     backward: Callable[[float, Array], Array]
 
+    __repr__ = short
 
+
+@checked
 def linear_flow(generator: Array | float) -> MapPath:
     """g_t = exp(t A), on points (n, N): the flow of x' = A x; h(x) = e x is that of A = 1.
 
@@ -39,6 +44,7 @@ def linear_flow(generator: Array | float) -> MapPath:
     return MapPath(lambda t, x: expm(t * a) @ x, lambda t, y: expm(-t * a) @ y)
 
 
+@checked
 def increasing_path(forward: Callable[[float, Array], Array], low: float, high: float) -> MapPath:
     """A path of maps that increase on [low, high], entry by entry; inverses by bisection, to
     rounding of the larger of |low| and |high|.
@@ -64,6 +70,7 @@ def increasing_path(forward: Callable[[float, Array], Array], low: float, high: 
     return MapPath(forward, backward)
 
 
+@checked
 def straight_path(h: Map, low: float, high: float) -> MapPath:
     """g_t(x) = (1 - t) x + t h(x) on [low, high], for h that increases there, entry by entry.
 
@@ -76,6 +83,7 @@ def straight_path(h: Map, low: float, high: float) -> MapPath:
     return increasing_path(lambda t, x: (1.0 - t) * x + t * h(x), low, high)
 
 
+@checked
 def flow_factors(path: MapPath, layers: int) -> tuple[Map, ...]:
     """h_1, ..., h_L with h_L o ... o h_1 = g_1 and h_i = g_{i/L} o g_{(i-1)/L}^{-1}.
 
@@ -86,6 +94,7 @@ def flow_factors(path: MapPath, layers: int) -> tuple[Map, ...]:
     return tuple(partial(_factor, path, i / layers, (i + 1) / layers) for i in range(layers))
 
 
+@checked
 def straight_seminorms(least: float, most: float, layers: int) -> Array:
     """(L,): max over p = m, M of |p - 1| / (L (1 + s_i (p - 1))), s_i = (i - 1) / L.
 
@@ -110,6 +119,7 @@ def straight_seminorms(least: float, most: float, layers: int) -> Array:
     return np.maximum(np.abs(low), np.abs(high)) / layers
 
 
+@checked
 def factor_floor(least: float, most: float, layers: int) -> float:
     """max(M^(1/L) - 1, 1 - m^(1/L)): no L factors of h can all be nearer to the identity.
 

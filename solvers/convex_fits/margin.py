@@ -9,6 +9,8 @@ from scipy.linalg import block_diag
 from continuum.arrays import Array
 from continuum.checks import check_array, check_positive, check_type
 from continuum.convex_networks import ConvexDifference, ConvexNetwork
+from continuum.doors import checked
+from continuum.records import plain, short
 
 Scorer = ConvexNetwork | ConvexDifference
 
@@ -39,7 +41,11 @@ class MarginBound:
     spectral_norms: Array
     distances: Array
 
+    __repr__ = short
+    to_dict = plain
 
+
+@checked
 def spectral_margin_bound(
     scores: Sequence[Scorer],
     x: Array,

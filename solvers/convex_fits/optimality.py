@@ -8,7 +8,9 @@ import numpy as np
 from continuum.arrays import Array, to_host
 from continuum.checks import check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import plain, short
 from continuum.sets import Box
 
 from ..adjoint.discretize import discretize
@@ -35,6 +37,9 @@ class Stationarity:
     wrong_sign: Mapping[str, float]
     outside: float
 
+    __repr__ = short
+    to_dict = plain
+
     def __str__(self) -> str:
         lines = [f"residual {self.residual:.3e}"]
         for name, mask in self.active.items():
@@ -45,6 +50,7 @@ class Stationarity:
         return "\n".join(lines)
 
 
+@checked
 def kkt_residual(problem: LearningProblem, control: Control) -> Stationarity:
     """The first-order conditions of a problem with a Box, or no set, at a control.
 

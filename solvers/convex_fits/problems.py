@@ -13,6 +13,7 @@ from continuum.checks import (
     check_type,
 )
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.meshes import TimeMesh
 from continuum.networks import Bottleneck, DirectSum
 from continuum.networks.network import Network
@@ -24,6 +25,7 @@ Draw = float | tuple[float, float]
 """One number for all entries, or the ends (low, high) of a uniform distribution."""
 
 
+@checked
 def convex_problem(
     x: Array,
     y: Array,
@@ -109,6 +111,7 @@ def part_names(outputs: int, difference: bool = True) -> tuple[tuple[str, ...], 
     return tuple((f"r{p}", f"s{p}") if difference else (f"r{p}",) for p in range(outputs))
 
 
+@checked
 def convex_start(
     problem: LearningProblem,
     rng: np.random.Generator | None = None,

@@ -10,11 +10,13 @@ from scipy.sparse import csr_array, eye_array, hstack, kron, vstack
 
 from continuum.arrays import Array
 from continuum.checks import check_array
+from continuum.doors import checked
 
 UNKNOWNS = 20_000
 """The most values of a grid that `nearest_representable` takes."""
 
 
+@checked
 def supermodular_floor(values: Array) -> float:
     """A lower bound of sup |f - g| over supermodular g, from values of f on a grid: 0 if it sees
     none.
@@ -40,6 +42,7 @@ def supermodular_floor(values: Array) -> float:
     return delta / 4
 
 
+@checked
 def nearest_representable(values: Array) -> tuple[float, Array]:
     """(least t, g): the least sup |f - g| on a uniform grid over values g that are nondecreasing,
     convex along every axis, and supermodular; and one such g.

@@ -10,6 +10,7 @@ import numpy as np
 from continuum.arrays import Array, is_numpy, namespace
 from continuum.checks import check_count, check_positive, check_rng, store
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.update_loops import adam_step
 
 from ..run.solution import Solution
@@ -19,6 +20,7 @@ from .run import Descent, Minimizer, refuse
 from .vectors import entry_rules
 
 
+@checked
 @dataclass(frozen=True)
 class Adam(Minimizer):
     """x <- P(x - step m^ / (v^^(1/2) + epsilon)),  m = decay_1 m + (1 - decay_1) g,  v = decay_2 v

@@ -15,6 +15,7 @@ import scipy
 from continuum.arrays import Array
 from continuum.checks import check_name, check_positive, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 
 from ..run.iteration import Interrupted
@@ -33,6 +34,7 @@ _BESIDE = 0.02
 """Arclength from a branch point at which the other branch is looked at to classify it."""
 
 
+@checked
 def continue_minimizers(
     problem: LearningProblem,
     parameter: Literal["penalty", "horizon"],
@@ -109,6 +111,7 @@ def _first(curve: Curve, ends: tuple[float, float], initial: Control | None) -> 
     return point
 
 
+@checked
 def equal_values(branch: Branch, other: Branch) -> tuple[Event, ...]:
     """Where two branches have the same J at the same parameter, with different controls, by
     increasing parameter.

@@ -11,6 +11,7 @@ import scipy
 from continuum.arrays import Array
 from continuum.checks import check_name, check_positive, store
 from continuum.controls import Control
+from continuum.doors import checked
 
 from ..run.solution import Solution
 from ..run.status import Status
@@ -38,6 +39,7 @@ def _curved(
     return run.vectors.between(room, gradient, new, x) / square
 
 
+@checked
 @dataclass(frozen=True)
 class GradientDescent(Minimizer):
     """x <- prox_s(x - s g), with s halved until J falls by 1e-4 |d|^2 / s (Armijo), d = x_new - x,
@@ -86,6 +88,7 @@ class GradientDescent(Minimizer):
             step *= 2
 
 
+@checked
 @dataclass(frozen=True)
 class Nesterov(Minimizer):
     """x_new = prox_s(y - s g(y)),  y = x_new + beta_k (x_new - x),  beta_k = (theta_k - 1) /
@@ -193,6 +196,7 @@ class Nesterov(Minimizer):
         return step
 
 
+@checked
 @dataclass(frozen=True)
 class FrankWolfe(Minimizer):
     """x <- x + gamma (s - x),  s in A with (g, s) least: the gradient-sign vertex.

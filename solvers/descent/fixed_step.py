@@ -19,6 +19,7 @@ from continuum.checks import (
     store,
 )
 from continuum.controls import Control
+from continuum.doors import checked
 
 from ..run.iteration import NotFinite
 from ..run.solution import Solution
@@ -30,6 +31,7 @@ CYCLE, RETURNS = 500, 5
 """Period two is looked for at the end of so many iterations, in so many iterates in a row."""
 
 
+@checked
 @dataclass(frozen=True)
 class FixedStep(Minimizer):
     """x_{k+1} = prox_s(y_k - s g(y_k)),  y_k = x_k + beta_k (x_k - x_{k-1}),  y_0 = x_0.

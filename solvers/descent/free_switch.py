@@ -9,10 +9,12 @@ import scipy
 from continuum.arrays import Array
 from continuum.checks import check_count, check_positive
 from continuum.controls import Control, ControlSpace
+from continuum.doors import checked
 from continuum.functional import rests
 from continuum.meshes import TimeMesh
 from continuum.penalties import terms_of
 from continuum.problem import LearningProblem
+from continuum.records import short
 from continuum.rescaling import degree_in_control
 from continuum.sets import Amplitude
 from continuum.sparsity import L1
@@ -57,7 +59,10 @@ class FreeSwitch:
     problem: LearningProblem
     control: Control
 
+    __repr__ = short
 
+
+@checked
 def free_switch(
     problem: LearningProblem,
     control: Control,

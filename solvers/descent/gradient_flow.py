@@ -9,6 +9,7 @@ from continuum import Block, Network
 from continuum.arrays import Array, namespace
 from continuum.checks import check_array
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.networks.network import Values
 from continuum.problem import LearningProblem
 from continuum.time_axes import TimeKind
@@ -19,6 +20,7 @@ from .objective import Objective, semi_gradient
 from .run import composite
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class GradientFlow(Network):
     """w' = -grad J(w),  w the flat coordinates of a control, in which the product of its space is
@@ -110,6 +112,7 @@ class GradientFlow(Network):
         return namespace(f).stack(columns, axis=1)
 
 
+@checked
 def gradient_flow(objective: LearningProblem | Objective) -> GradientFlow:
     """w' = -grad J(w), the limit of gradient descent for short steps, as a network without blocks.
 

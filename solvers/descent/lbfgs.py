@@ -20,6 +20,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_count, store
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.long_vectors import along, combine, pieces
 
 from ..run.solution import Solution
@@ -198,6 +199,7 @@ class Bounds:
             yield where, (falling & (g[where] > 0.0)) | (rising & (g[where] < 0.0))
 
 
+@checked
 @dataclass(frozen=True)
 class LBFGS(Minimizer):
     """x <- x - t H g with the inverse Hessian H of the last steps, in the product of the space; in

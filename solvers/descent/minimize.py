@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from continuum.arrays import Device
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 
 from ..run.iteration import NotFinite
@@ -15,6 +16,7 @@ from .objective import Composite, Objective, semi_gradient
 from .run import Descent, Minimizer, composite
 
 
+@checked
 def minimize(
     objective: LearningProblem | Objective | Composite,
     minimizer: Minimizer,

@@ -11,8 +11,10 @@ import numpy as np
 from continuum.admissible import AdmissibleSet
 from continuum.arrays import Array
 from continuum.controls import Control, ControlSpace
+from continuum.doors import checked
 from continuum.penalties import Penalty, PenaltySum, counted
 from continuum.problem import LearningProblem
+from continuum.records import short
 from continuum.sparsity import obstructing
 
 
@@ -141,6 +143,7 @@ def batches(
         yield objective.batch(order[begin : begin + batch], rng)  # type: ignore[attr-defined]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Composite:
     """minimise  objective(x) + penalty(x)  over x in the admissible set.
@@ -155,6 +158,8 @@ class Composite:
     objective: Objective
     penalty: Penalty | None = None
     admissible: AdmissibleSet | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         space = self.space

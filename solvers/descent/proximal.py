@@ -9,6 +9,7 @@ import numpy as np
 
 from continuum.checks import check_name, check_positive
 from continuum.controls import Control, ControlSpace
+from continuum.doors import checked
 from continuum.endpoints import no_endpoint
 from continuum.penalties import restricted
 from continuum.problem import LearningProblem
@@ -25,6 +26,7 @@ from .objective import Composite, Objective
 from .run import Descent, Minimizer, composite
 
 
+@checked
 def proximal_alternating(
     problem: LearningProblem | Objective | Composite,
     *,

@@ -8,6 +8,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_positive, store
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.penalties import terms_of
 
 from ..adjoint.coefficients import Columns
@@ -40,6 +41,7 @@ _SHIFTS = (1e-3, 1e3)
 """The first shift and the largest one, times the length of the proximal step."""
 
 
+@checked
 @dataclass(frozen=True)
 class ProximalNewton(Minimizer):
     """Semismooth Newton on the residual F(u) = u - prox_s(u - s g(u)), g the gradient of J without

@@ -6,6 +6,7 @@ import numpy as np
 
 from continuum.checks import check_positive, store
 from continuum.controls import Control
+from continuum.doors import checked
 
 from ..adjoint.discretize import ReducedObjective
 from ..adjoint.linear_quadratic import Linearization, Linearizer, check_model
@@ -28,6 +29,7 @@ _SMALLEST = 0.01  # share of |g| / radius below which a shift counts as none
 _ROUNDING = 8.0 * np.finfo(float).eps  # of J, relative, times the root of the number of steps
 
 
+@checked
 @dataclass(frozen=True)
 class RiccatiNewton(Minimizer):
     """Newton's method with the exact Hessian H of the discrete problem, (H + s G) dx = -g.

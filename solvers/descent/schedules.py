@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import cos, pi
 
 from continuum.checks import check_count, check_positive
+from continuum.doors import checked
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class _Cosine:
         return 0.5 * self.step * (1.0 + cos(pi * epoch / self.epochs))
 
 
+@checked
 def cosine(step: float, epochs: int) -> Callable[[int], float]:
     """The function epoch -> step (1 + cos(pi epoch / epochs)) / 2: from `step` at epoch 0 towards
     0 at `epochs`.

@@ -10,6 +10,7 @@ import scipy
 from continuum.arrays import Array, to_host
 from continuum.checks import check_count, check_positive, store
 from continuum.controls import Control
+from continuum.doors import checked
 
 from ..run.solution import Solution
 from ..run.status import Status
@@ -23,6 +24,7 @@ _REJECTED = 60
 """After so many trust regions in a row, each a quarter of the last, no step is left."""
 
 
+@checked
 @dataclass(frozen=True)
 class NewtonCG(Minimizer):
     """min over |d| <= Delta of (g, d) + (d, Hd) / 2 by conjugate gradients; Delta follows how well

@@ -19,6 +19,7 @@ import numpy as np
 from continuum.arrays import Array, to_host
 from continuum.checks import check_count
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.endpoints import CostSum
 from continuum.functional import RunningCost, Tracking, rests
 from continuum.losses import AbsoluteError, Loss, SquaredError, WeightedLoss
@@ -39,6 +40,7 @@ _WHOLE = 3
 """Of states of at most so many units all signed permutations are tried."""
 
 
+@checked
 def symmetries(
     problem: LearningProblem,
     *,

@@ -19,9 +19,11 @@ from continuum.activations import identity, sigmoid
 from continuum.arrays import Array
 from continuum.checks import check_name, check_positive, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.networks import FieldAt
 from continuum.problem import LearningProblem
 from continuum.readouts import OFFSET, WEIGHT, Affine, Projection, State
+from continuum.records import plain
 
 from ..adjoint.discretize import ReducedObjective
 from ..steps.tableaux import Euler
@@ -51,6 +53,8 @@ class SettlingBound:
     objective: float
     printed: float | None
 
+    to_dict = plain
+
     def __str__(self) -> str:
         said = f"no settling time: {self.reason}"
         if self.time is not None:
@@ -63,6 +67,7 @@ class SettlingBound:
         return said
 
 
+@checked
 def settling_bound(
     regression: LearningProblem | ReducedObjective,
     start: Control,

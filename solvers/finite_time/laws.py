@@ -16,6 +16,8 @@ from continuum.activations import identity, sigmoid
 from continuum.arrays import Array, is_array
 from continuum.checks import check_array, check_name, check_number, check_positive, store
 from continuum.controls import ControlSpace
+from continuum.doors import checked
+from continuum.records import short
 
 from ..steps.tableaux import StepFailed
 from .plants import AffinePlant, Plant
@@ -120,6 +122,7 @@ class Law(ABC):
         return isinstance(plant, AffinePlant) or scheme in ("semi-implicit", "implicit")
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class PowerLaw(Law):
     """(13) with the gradient of all samples: w' = -k spow(G, alpha) E^beta, entry by entry,
@@ -134,6 +137,8 @@ class PowerLaw(Law):
     alpha: float
     beta: float
     gain: Gain = 1.0
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         store(self, check_positive, "alpha")
@@ -214,6 +219,7 @@ class PowerLaw(Law):
         return change
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class SignLaw(Law):
     """(3), of one neuron o = h(z), z = x.w + b: w' = -sum_s k sign(x_s) sign(e_s) / h'(z_s),
@@ -235,6 +241,8 @@ class SignLaw(Law):
     alpha: float = 0.5
     floor: float = 0.0
     layer: float = 0.0
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         store(self, check_positive, "alpha")
@@ -307,6 +315,7 @@ class SignLaw(Law):
         return found
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class PseudoinverseLaw(Law):
     """w' = -k J^+ spow(e, nu), so that e' = -k spow(e, nu) while the rows of J are independent.

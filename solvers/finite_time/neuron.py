@@ -7,12 +7,14 @@ import numpy as np
 from continuum.activations import Activation, identity, sigmoid
 from continuum.arrays import Array
 from continuum.checks import check_array, check_number
+from continuum.doors import checked
 from continuum.meshes import TimeMesh
 from continuum.networks import LearnedField
 from continuum.problem import LearningProblem
 from continuum.readouts import Affine, State
 
 
+@checked
 def neuron(
     inputs: Array,
     target: Array | Sequence[float],

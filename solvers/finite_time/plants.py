@@ -14,6 +14,7 @@ import numpy as np
 from continuum.activations import Activation, identity
 from continuum.arrays import Array, is_numpy
 from continuum.controls import Control, ControlSpace
+from continuum.doors import checked
 from continuum.losses import Loss
 from continuum.networks import Staged
 from continuum.problem import LearningProblem
@@ -191,6 +192,7 @@ def model_of(plant: Plant, model: LearningProblem | ReducedObjective | None) -> 
     return believed
 
 
+@checked
 def output_jacobian(regression: LearningProblem | ReducedObjective, control: Control) -> Array:
     """J (P M, W): the derivatives of all outputs readout(f(T)), sample by sample inside each
     output, in the flat coordinates of the control, by one adjoint sweep each.

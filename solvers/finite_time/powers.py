@@ -6,8 +6,10 @@ For 0 <= nu < 1 it reaches 0 at T = |e(0)|^(1 - nu) / (c (1 - nu)) and stays the
 import numpy as np
 
 from continuum.arrays import Array
+from continuum.doors import checked
 
 
+@checked
 def spow(x: Array, power: float) -> Array:
     """sign(x) |x|^power, 0 at 0, also for power 0."""
     return np.sign(x) * np.where(x == 0.0, 0.0, np.abs(x) ** power)

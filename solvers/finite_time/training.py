@@ -10,6 +10,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_name, check_positive, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import ReducedObjective
@@ -30,6 +31,7 @@ _LOOK_BACK = 6
 """How many errors of consecutive steps say whether a run chatters."""
 
 
+@checked
 def train_in_time(
     regression: LearningProblem | ReducedObjective,
     law: Law,

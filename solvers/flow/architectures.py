@@ -25,8 +25,10 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_array, check_count
 from continuum.controls import ControlPath
+from continuum.doors import checked
 from continuum.networks import Network
 from continuum.networks.maps import factor
+from continuum.records import short
 from continuum.sublayers import Frozen, Sublayer, apply, apply_tangent, carried
 
 from ..steps.implicit import ImplicitRungeKutta
@@ -38,6 +40,7 @@ Inputs = tuple[tuple[int, float], ...]
 """(which value, its coefficient)."""
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Layer:
     """One layer.
@@ -56,6 +59,7 @@ class Layer:
     feedback: Inputs = ()
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Architecture:
     """A feed-forward graph with skip connections, and fixed points where the scheme was implicit.
@@ -70,6 +74,9 @@ class Architecture:
     units: int
     newton: Newton = field(default_factory=Newton)
 
+    __repr__ = short
+
+    @checked
     def __call__(self, initial: Array) -> Array:
         """The output for inputs (N, M), where they are: the final state of the run it was made
         from, to rounding; for an implicit method that chose its steps, to what its run left of the
@@ -136,6 +143,7 @@ class Architecture:
         }
         return sum(int(np.prod(x.shape)) for x in arrays.values())
 
+    @checked
     def table(self, rows: int | None = None) -> str:
         """The first `rows` layers (all of them, unless said otherwise), one to a line."""
         chosen = self.layers if rows is None else self.layers[: check_count("rows", rows)]
@@ -171,6 +179,7 @@ class Architecture:
         return f"{head}\n{self.table(20)}"
 
 
+@checked
 def architecture(
     stepper: Stepper,
     network: Network,

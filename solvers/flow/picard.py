@@ -6,12 +6,14 @@ from numpy.polynomial import chebyshev
 from continuum.arrays import Array
 from continuum.checks import check_count
 from continuum.controls import ControlPath
+from continuum.doors import checked
 from continuum.networks import Network
 
 from ..run.solution import Solution, Trajectory
 from ..run.status import Status
 
 
+@checked
 def picard(
     network: Network, control: ControlPath, initial: Array, iterations: int, degree: int = 48
 ) -> Solution[Trajectory]:

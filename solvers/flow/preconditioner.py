@@ -7,6 +7,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_type
 from continuum.controls import ControlPath
+from continuum.doors import checked
 from continuum.kernels import FractionalLaplacian
 from continuum.networks import Adjoint, Chain, Linear, Offset, Pointwise
 
@@ -18,6 +19,7 @@ _RATIO = 6.0
 """Between the slopes for which the inverse is computed."""
 
 
+@checked
 def spectral_preconditioner(network: Chain, control: ControlPath) -> Preconditioner:
     """P near (I - g D_f F)^-1 for the equations of implicit stages, B = c (-d_yy)^s.
 

@@ -9,7 +9,9 @@ from continuum.activations import Activation
 from continuum.arrays import Array, to_host
 from continuum.checks import check_array, check_positive
 from continuum.controls import Control, FunctionControl
+from continuum.doors import checked
 from continuum.networks import Bottleneck, WidthDepth
+from continuum.records import short
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,8 @@ class Reduction:
     right: Array
     bias: Array
     weights: Array
+
+    __repr__ = short
 
     @property
     def rank(self) -> int:
@@ -69,6 +73,7 @@ class Reduction:
         return initial + scipy.integrate.cumulative_simpson(speeds, x=times, axis=0, initial=0.0)
 
 
+@checked
 def exact_reduction(
     network: WidthDepth, control: Control | FunctionControl, rtol: float = 1e-12
 ) -> Reduction:

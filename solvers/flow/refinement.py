@@ -10,8 +10,10 @@ import numpy as np
 from continuum.arrays import Array, namespace
 from continuum.checks import check_array, check_count
 from continuum.controls import ControlPath
+from continuum.doors import checked
 from continuum.networks import Network
 from continuum.quadrature import Grid
+from continuum.records import short
 
 from ..steps.tableaux import Stepper
 from .integrate import integrate
@@ -35,12 +37,15 @@ class Refinement:
     orders: Array
     values: Sequence[Result]
 
+    __repr__ = short
+
     @property
     def order(self) -> float:
         """The slope of the line fitted to log error against log size."""
         return -float(np.polyfit(np.log(self.sizes), np.log(self.errors), 1)[0])
 
 
+@checked
 def observed_orders(sizes: Sequence[float] | Array, errors: Sequence[float] | Array) -> Array:
     """log(e_i / e_{i+1}) / log(n_{i+1} / n_i): (S - 1,) orders from S errors.
 
@@ -55,6 +60,7 @@ def observed_orders(sizes: Sequence[float] | Array, errors: Sequence[float] | Ar
     return np.log(e[:-1] / e[1:]) / np.log(n[1:] / n[:-1])
 
 
+@checked
 def richardson(
     coarse: Result, fine: Result, order: float, ratio: float = 2.0
 ) -> tuple[Result, Result]:
@@ -76,6 +82,7 @@ def largest_difference(x: Result, y: Result) -> float:
     return float(namespace(difference).max(abs(difference)))  # type: ignore[arg-type]
 
 
+@checked
 def refine(
     compute: Callable[[int], Result],
     sizes: Sequence[int],
@@ -106,6 +113,7 @@ def refine(
     )
 
 
+@checked
 def depth_error(
     network: Network,
     control: ControlPath,
@@ -127,6 +135,7 @@ def depth_error(
     return coarse, largest_difference(coarse, fine) * power / (power - 1.0)
 
 
+@checked
 def width_error(
     case: Callable[[Grid], tuple[Network, ControlPath, Array]],
     rule: Callable[[int], Grid],

@@ -6,11 +6,13 @@ from continuum.arrays import Array, to_host
 from continuum.checks import check_array, check_positive
 from continuum.controls import ControlPath
 from continuum.domains import Circle, Interval, Line
+from continuum.doors import checked
 from continuum.networks import Network
 
 from ..run.monitors import Snapshot
 
 
+@checked
 def velocity_jump(network: Network, control: ControlPath, state: Array, t: float = 0.0) -> Array:
     """max_i |F_i+1 - F_i| / (max F - min F), F = F(f, c(t), t) on neighbouring nodes: (M,) numbers
     in [0, 1].
@@ -41,6 +43,7 @@ def velocity_jump(network: Network, control: ControlPath, state: Array, t: float
     return np.max(np.abs(steps), axis=0) / np.where(span > 0, span, 1.0)
 
 
+@checked
 class Unresolved:
     """A condition for `Stop`: some sample's `velocity_jump` exceeds `limit`; 1/4 leaves a front
     about four nodes.

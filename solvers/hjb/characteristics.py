@@ -28,7 +28,9 @@ import numpy as np
 from continuum.activations import identity
 from continuum.arrays import Array
 from continuum.checks import check_array, check_count, check_type
+from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..pontryagin.extremals import Extremal
 from ..pontryagin.hamiltonian import Hamiltonian
@@ -63,6 +65,8 @@ class Characteristics:
     switches: Array
     chattering: Array
 
+    __repr__ = short
+
     @property
     def drift(self) -> Array:
         """(L,): how much the Hamiltonian varies along each, which is 0 without error."""
@@ -75,6 +79,7 @@ class Characteristics:
         return np.ptp(found, axis=0)
 
 
+@checked
 def characteristics(problem: LearningProblem, ends: Array, *, steps: int = 200) -> Characteristics:
     """The characteristics that end in given states, at steps + 1 equally spaced times.
 
@@ -88,6 +93,7 @@ def characteristics(problem: LearningProblem, ends: Array, *, steps: int = 200) 
     return _integrate(problem, ends, np.linspace(0.0, problem.mesh.horizon, steps + 1), 1)
 
 
+@checked
 def values_along(
     problem: LearningProblem, extremal: Extremal, *, steps: int = 200
 ) -> Characteristics:

@@ -22,7 +22,9 @@ from continuum.activations import identity
 from continuum.arrays import Array
 from continuum.checks import check_positive, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..adjoint.discretize import discretize
 from ..pontryagin.hamiltonian import Hamiltonian
@@ -57,12 +59,15 @@ class ClosedLoop(Solution[Control]):
     ridges: Array = field(default_factory=lambda: np.empty((0, 0), dtype=bool))
     switches: Array = field(default_factory=lambda: np.empty(0, dtype=int))
 
+    __repr__ = short
+
     @property
     def trajectory(self) -> Trajectory:
         """The states at the ends of the layers."""
         return self.state
 
 
+@checked
 def closed_loop(
     problem: LearningProblem,
     value: ValueFunction,

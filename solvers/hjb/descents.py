@@ -9,7 +9,9 @@ from continuum.arrays import Array
 from continuum.checks import check_array, check_count, check_positive, check_rng
 from continuum.compiled import FROM_VALUE
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..descent.multistart import multistart
 from ..descent.riccati_newton import RiccatiNewton
@@ -44,6 +46,8 @@ class DescendedValues:
     _thetas: Array | None = field(default=None, repr=False)
     _controls: tuple[Control, ...] = field(default=(), repr=False)
 
+    __repr__ = short
+
     def control(self, number: int) -> Control:
         """The control of the problem, constant on layers, of the lowest cost from state `number`.
 
@@ -57,6 +61,7 @@ class DescendedValues:
         return self.problem.space.sample(**speeds.rows(states[:-1, :, 0], theta[..., 0]))
 
 
+@checked
 def descend_values(
     problem: LearningProblem,
     states: Array,

@@ -20,11 +20,13 @@ from continuum.activations import Activation, identity
 from continuum.arrays import Array
 from continuum.checks import check_count
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.endpoints import no_endpoint
 from continuum.functional import RunningCost, Tracking
 from continuum.losses import CrossEntropy, SquaredError
 from continuum.networks import Chain, Rows
 from continuum.problem import LearningProblem
+from continuum.records import plain, short
 
 from .enclosures import ROUNDING, affine_outputs, unknown_cost
 
@@ -41,12 +43,16 @@ class ProvedCost:
     lower: float
     control: Control = field(repr=False)
 
+    __repr__ = short
+    to_dict = plain
+
     def __str__(self) -> str:
         return (
             f"J* <= {self.value:.10g}, proved: a control costs between {self.lower:.10g} and that"
         )
 
 
+@checked
 def proved_cost(problem: LearningProblem, control: Control, steps: int = 4000) -> ProvedCost:
     """Bounds of J(control), of all samples, by an interval enclosure of its run.
 
@@ -111,6 +117,8 @@ class Interval:
 
     low: Array
     high: Array
+
+    __repr__ = short
 
     @classmethod
     def of(cls, x: Array) -> "Interval":

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import plain
 
 from ..evaluation import evaluate
 from .enclosed_run import ProvedCost
@@ -28,6 +30,8 @@ class OptimalityGap:
     proved: bool
     per_sample: bool
 
+    to_dict = plain
+
     @property
     def difference(self) -> float:
         """objective - bound."""
@@ -46,6 +50,7 @@ class OptimalityGap:
         )
 
 
+@checked
 def optimality_gap(
     problem: LearningProblem,
     control: Control | ProvedCost,

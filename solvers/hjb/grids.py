@@ -9,6 +9,7 @@ import numpy as np
 
 from continuum.arrays import Array
 from continuum.checks import check_count
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 
 from .enclosures import Velocities, enclosable, reachable
@@ -20,6 +21,7 @@ _KNOTS = 41
 WALLS: tuple[Wall, ...] = ("open", "periodic", "closed")
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class StateGrid:
     """Equally spaced nodes on a box of states: StateGrid([(-3, 4), (-3, 3)], 161).

@@ -56,7 +56,9 @@ import numpy as np
 
 from continuum.arrays import Array
 from continuum.checks import check_count
+from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import plain, short
 
 from .bernstein import Cells, Law, Piece, Search, Tables, first_bounds, least, tables, time_pieces
 from .enclosed_run import ProvedCost
@@ -104,6 +106,9 @@ class LowerBound:
     reached: tuple[Array, Array] = field(repr=False)
     hull: bool = False
 
+    __repr__ = short
+    to_dict = plain
+
     @property
     def kept(self) -> Array:
         """(S,): on how many cells each defect was taken."""
@@ -132,6 +137,9 @@ class PerSampleBound:
     bounds: tuple[LowerBound, ...]
     weights: Array
 
+    __repr__ = short
+    to_dict = plain
+
     def __str__(self) -> str:
         return (
             f"J* >= {self.value:.7g}, proved: the mean of {len(self.bounds)} bounds, where each "
@@ -157,6 +165,7 @@ def lower_bound(
     depth: int = 8,
     smooth: int = 1,
 ) -> PerSampleBound: ...
+@checked
 def lower_bound(
     problem: LearningProblem,
     value: GridValues | Sequence[GridValues],

@@ -25,6 +25,7 @@ import numpy as np
 from continuum.activations import Activation
 from continuum.arrays import Array
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.functional import Tracking
 from continuum.losses import AbsoluteError, SquaredError
 from continuum.networks import Chain
@@ -38,6 +39,7 @@ Lift = Callable[[Control], Control]
 """The control of the small problem copied to the units of the large one, with the same cost."""
 
 
+@checked
 def merge_units(problem: LearningProblem) -> tuple[LearningProblem, Lift]:
     """A problem with one unit for each group of equal ones, and the lift of its controls.
 

@@ -25,7 +25,9 @@ from continuum.activations import identity
 from continuum.arrays import Array
 from continuum.checks import check_array, check_positive
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..pontryagin.minimisers import quadratic
 from .separable import separable, squared_error
@@ -47,6 +49,8 @@ class QuadraticData:
     terminal_target: Array
     scale: Array
 
+    __repr__ = short
+
 
 @dataclass(frozen=True, eq=False)
 class QuadraticValue:
@@ -55,6 +59,8 @@ class QuadraticValue:
     problem: LearningProblem
     data: QuadraticData = field(repr=False)
     _solution: OdeSolution = field(repr=False)
+
+    __repr__ = short
 
     def __call__(self, f: Array, t: float) -> Array:
         """(L,): V at states (N, L)."""
@@ -121,6 +127,7 @@ class QuadraticValue:
         return self.data.scale[:, None] * check_array("f", f, (len(self.data.scale), "L"))
 
 
+@checked
 def riccati(problem: LearningProblem, *, rtol: float = 1e-12) -> QuadraticValue:
     """The value function of a linear-quadratic problem of one sample, by Riccati's equation.
 

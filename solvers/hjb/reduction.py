@@ -35,6 +35,7 @@ from scipy.integrate import solve_ivp
 from continuum.arrays import Array
 from continuum.checks import check_count
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.functional import RunningCost, Tracking
 from continuum.losses import SquaredError
 from continuum.networks import Chain, Linear, Offset
@@ -53,6 +54,7 @@ _DEPENDENT = 1e-10
 """The share of a direction outside the others below which it is left out."""
 
 
+@checked
 def galerkin(problem: LearningProblem, modes: int) -> tuple[LearningProblem, Lift, float]:
     """A linear-quadratic problem in few unknowns, the lift of its controls, and its error.
 

@@ -8,11 +8,14 @@ import numpy as np
 from continuum.arrays import Array, to_host
 from continuum.checks import check_array, check_count
 from continuum.controls import Control, ControlSpace
+from continuum.doors import checked
+from continuum.records import short
 
 from ..adjoint.discretize import ReducedObjective
 from ..adjoint.linearised import Linearised
 
 
+@checked
 def whitened_batches(inputs: Array, targets: Array, size: int) -> tuple[Array, Array]:
     """(X', Y'), both (n, N): in each group J of `size` consecutive points
 
@@ -53,6 +56,7 @@ def whitened_batches(inputs: Array, targets: Array, size: int) -> tuple[Array, A
     return white, combined
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Grouped:
     """An objective whose samples are groups of consecutive samples: methods that shuffle samples
@@ -65,6 +69,8 @@ class Grouped:
 
     objective: ReducedObjective
     size: int
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", check_count("size", self.size))

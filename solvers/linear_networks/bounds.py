@@ -11,10 +11,12 @@ from scipy.optimize import minimize
 
 from continuum.arrays import Array
 from continuum.checks import check_count, check_number, check_positive, check_type
+from continuum.doors import checked
 
 from .problems import covariance_root, square
 
 
+@checked
 def sharpness_bound(
     target: Array | float,
     layers: int,
@@ -80,6 +82,7 @@ def _ascents(root: Array, product: Array, share: float, tried: Array) -> Array:
     return np.array([v / np.linalg.norm(v) for v in ends])
 
 
+@checked
 def step_bound(
     target: Array | float,
     layers: int,
@@ -101,6 +104,7 @@ def step_bound(
     return _over(2.0, sharpness_bound(target, layers, covariance, double=double))
 
 
+@checked
 def largest_step(eigenvalue: float, layers: int, sigma: float = 1.0) -> float:
     """delta_max = 2 / (sigma L |lambda|^(2(L-1)/L)), after Proposition 1: with longer steps every
     w_L ... w_1 = lambda is unstable.  The paper has lambda without the absolute value.
@@ -111,6 +115,7 @@ def largest_step(eigenvalue: float, layers: int, sigma: float = 1.0) -> float:
     return _over(2.0, check_positive("sigma", sigma) * layers * _power(size, layers))
 
 
+@checked
 def monotone_step(eigenvalue: float, layers: int, sigma: float = 1.0) -> float:
     """delta_c of Proposition 2: from w_i = 1 and with steps of at most this length, w_i goes to
     lambda^(1/L) without passing it, by a factor of at most `monotone_rate` in each step.
@@ -128,6 +133,7 @@ def monotone_step(eigenvalue: float, layers: int, sigma: float = 1.0) -> float:
     return 1.0 / (sigma * _sum_of_powers(lam, layers))
 
 
+@checked
 def monotone_rate(eigenvalue: float, layers: int, step: float, sigma: float = 1.0) -> float:
     """rho(delta) of Proposition 2: |w_i[k] - lambda^(1/L)| <= rho^k |1 - lambda^(1/L)|.
 
@@ -144,6 +150,7 @@ def monotone_rate(eigenvalue: float, layers: int, step: float, sigma: float = 1.
     return 1.0 - step * sigma * layers * _power(eigenvalue, layers)
 
 
+@checked
 def spectral_radius_step(target: Array | float, layers: int) -> float:
     """2 / (L r^(2(L-1)/L)), r the spectral radius of R: Theorem 1 as printed.
 
@@ -157,12 +164,14 @@ def spectral_radius_step(target: Array | float, layers: int) -> float:
     return _over(2.0, layers * _power(radius, layers))
 
 
+@checked
 def root_step(target: Array | float, layers: int) -> float:
     """min(1, r^(-2(L-1)/L)) / L, r the spectral radius of R: the longest step of Theorem 2."""
     radius, layers = _radius(target), check_count("layers", layers)
     return 1.0 / (layers * max(1.0, _power(radius, layers)))
 
 
+@checked
 def vanishing_step(eigenvalue: float, sigma: float = 1.0) -> float:
     """1 / (sigma (1 - lambda)) for lambda <= 0: up to this step w_i = w goes from 1 to 0, by
     Proposition 3, which needs L >= 2.

@@ -9,10 +9,12 @@ from scipy.linalg import fractional_matrix_power, schur
 
 from continuum.arrays import Array
 from continuum.checks import check_count, check_positive, check_rng
+from continuum.doors import checked
 
 from .problems import square
 
 
+@checked
 def balanced_factors(target: Array | float, layers: int) -> Array:
     """W_1 = S^(1/L) V^T,  W_i = S^(1/L),  W_L = U S^(1/L),   where R = U S V^T.
 
@@ -33,6 +35,7 @@ def balanced_factors(target: Array | float, layers: int) -> Array:
     return stack
 
 
+@checked
 def root_factors(target: Array | float, layers: int) -> Array:
     """L times R^(1/L), the principal root: the real one with eigenvalues |arg| < pi / L.
 
@@ -66,6 +69,7 @@ def root_factors(target: Array | float, layers: int) -> Array:
     return np.tile(root, (layers, 1, 1))
 
 
+@checked
 def disproportionate_factors(target: Array | float, layers: int, kappa: float) -> Array:
     """(kappa, ..., kappa, kappa^(1 - L)) times the root R^(1/L): a product R whose last factor is
     out of proportion.  Of a number the sharpness is least for kappa = 1.
@@ -83,6 +87,7 @@ def disproportionate_factors(target: Array | float, layers: int, kappa: float) -
     return stack
 
 
+@checked
 def random_factors(
     target: Array | float, layers: int, rng: np.random.Generator, spread: float = 0.5
 ) -> Array:

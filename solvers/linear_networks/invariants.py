@@ -5,11 +5,13 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_number
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 
 from .problems import linear_parts, matrices, target_and_covariance, weighted_points
 
 
+@checked
 def conserved(problem: LearningProblem, control: Control) -> Array:
     """W_(i+1)^T W_(i+1) - W_i W_i^T,   i = 1, ..., L - 1:  constant along the gradient flow.
 
@@ -32,6 +34,7 @@ def conserved(problem: LearningProblem, control: Control) -> Array:
     return found[0] if len(found) == 1 else np.stack(found)
 
 
+@checked
 def gradient_bound(problem: LearningProblem, radius: float) -> float:
     """c = 2 k L (1 - radius)^(2 (L - 1)) s_min(Sigma), such that
 

@@ -9,6 +9,7 @@ from continuum.activations import identity
 from continuum.arrays import Array, to_host
 from continuum.checks import check_array, check_count, check_type
 from continuum.controls import Control, check_control
+from continuum.doors import checked
 from continuum.losses import Loss, SquaredError
 from continuum.meshes import TimeMesh
 from continuum.networks import DirectSum, NeuralODE2
@@ -19,6 +20,7 @@ PAIR = ("w", "z")
 """The parts of a double network, whose output is w - z."""
 
 
+@checked
 def deep_linear(
     target: Array | float,
     layers: int,
@@ -46,6 +48,7 @@ def deep_linear(
     return _problem(root, r @ root, layers, double, SquaredError(len(r) / 2))
 
 
+@checked
 def deep_linear_data(
     inputs: Array, targets: Array, layers: int, *, double: bool = False
 ) -> LearningProblem:
@@ -88,6 +91,7 @@ def _problem(x: Array, y: Array, layers: int, double: bool, loss: Loss) -> Learn
     )
 
 
+@checked
 def linear_parts(problem: LearningProblem) -> tuple[str | None, ...]:
     """The parts of a problem made here: (None,), or ("w", "z") for a double network.  What else its
     J may count, and its set, are not looked at.
@@ -147,6 +151,7 @@ def weighted_points(problem: LearningProblem) -> tuple[Array, Array]:
     return x * roots, to_host(y) * roots
 
 
+@checked
 def target_and_covariance(problem: LearningProblem) -> tuple[Array, Array]:
     """(R, Sigma), both (n, n), such that  J = |(P - R) Sigma^(1/2)|_F^2 / 2 + const,
 
@@ -159,6 +164,7 @@ def target_and_covariance(problem: LearningProblem) -> tuple[Array, Array]:
     return np.linalg.lstsq(a.T, b.T, rcond=None)[0].T, a @ a.T
 
 
+@checked
 def matrices(control: Control, part: str | None = None) -> Array:
     """(L, n, n): the factors W_i = I + w_i of a control of `deep_linear`, the first layer first.
 
@@ -173,6 +179,7 @@ def matrices(control: Control, part: str | None = None) -> Array:
     return np.eye(block.shape[-1]) + block
 
 
+@checked
 def as_control(problem: LearningProblem, *factors: Array | Sequence[float]) -> Control:
     """The control whose factors are these (L, n, n), one such stack for each network of the
     problem; (L,) numbers where n = 1.

@@ -7,7 +7,9 @@ import numpy as np
 
 from continuum.arrays import Array, to_host
 from continuum.controls import Control, ControlSpace
+from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
@@ -16,6 +18,7 @@ from .product_loops import forward, steps, value_and_slopes
 from .tile_loops import ROWS
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class ProductObjective:
     """J = |W_L ... W_1 A - Y|_F^2 / 2 + const of a problem of `deep_linear` or `deep_linear_data`,
@@ -34,6 +37,8 @@ class ProductObjective:
     _inputs: Array = field(init=False, repr=False)
     _target: Array = field(init=False, repr=False)  # transposed
     _constant: float = field(init=False, repr=False)
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         a, b = weighted_points(self.problem)

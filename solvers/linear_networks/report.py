@@ -9,6 +9,8 @@ import numpy as np
 
 from continuum.arrays import Array
 from continuum.checks import check_count, check_name, check_positive
+from continuum.doors import checked
+from continuum.records import plain, short
 
 from ..theory.explain import Explanation, Theorem
 from ..theory.hypotheses import Hypothesis, judged
@@ -46,6 +48,9 @@ class StepReport:
     explanation: Explanation
     verdict: str
 
+    __repr__ = short
+    to_dict = plain
+
     def __getitem__(self, name: str) -> Theorem:
         """The theorem of this name; raises ValueError for another, offering the nearest."""
         return self.explanation[name]
@@ -74,6 +79,7 @@ class StepReport:
         return "\n".join(lines)
 
 
+@checked
 def step_report(
     target: Array | float,
     layers: int,

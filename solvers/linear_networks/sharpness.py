@@ -15,6 +15,7 @@ from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from continuum.arrays import Array
 from continuum.checks import check_array, check_positive, check_rng
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 
 from ..descent.objective import Composite, Objective, hessian
@@ -131,6 +132,7 @@ def _no_hessian(error: SolveError) -> ValueError:
     return ValueError(f"there is no Hessian at this control: {error}")
 
 
+@checked
 def sharpness(
     problem: LearningProblem | Objective | Composite,
     control: Control,
@@ -159,6 +161,7 @@ def sharpness(
     return _hessian(objective, control).largest(start, rtol)[0]
 
 
+@checked
 def critical_step(
     problem: LearningProblem | Objective | Composite,
     control: Control,
@@ -177,6 +180,7 @@ def critical_step(
     return 2.0 / top if top > 0 else inf
 
 
+@checked
 def product_sharpness(
     factors: Array, covariance: Array | None = None, *, rtol: float = 1e-10
 ) -> float:
@@ -247,6 +251,7 @@ def _normalised(matrix: Array) -> tuple[Array, int]:
     return np.ldexp(matrix, -exponent), exponent
 
 
+@checked
 def inverse_sharpness(
     problem: LearningProblem | Objective | Composite, fraction: float = 1.0
 ) -> Callable[[int, Control], float]:

@@ -7,6 +7,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_count, check_name, check_rng
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 
 from .factorisations import balanced_factors, orthogonal
@@ -15,6 +16,7 @@ from .problems import as_control, linear_parts, target_and_covariance
 Kind = Literal["identity", "signs", "unitary", "balanced"]
 
 
+@checked
 def linear_start(
     problem: LearningProblem,
     kind: Kind = "identity",

@@ -10,6 +10,7 @@ from continuum.arrays import Array, is_numpy
 from continuum.blocks import Block
 from continuum.checks import check_array, check_count, check_name, check_positive, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.losses import Loss
 from continuum.networks import Network
 from continuum.networks.learned_field import FieldAt
@@ -17,6 +18,7 @@ from continuum.networks.network import Values
 from continuum.networks.staged import Staged
 from continuum.problem import LearningProblem
 from continuum.readouts import Readout
+from continuum.records import plain, short
 
 from ..adjoint.discretize import discretize
 from ..steps.tableaux import RK4, Stepper
@@ -48,6 +50,9 @@ class Attack:
     norm: Norm
     gradients: int
 
+    __repr__ = short
+    to_dict = plain
+
     def __str__(self) -> str:
         low, high = np.min(self.radius), np.max(self.radius)
         radius = f"{low:.4g}" if low == high else f"between {low:.4g} and {high:.4g}"
@@ -60,6 +65,7 @@ class Attack:
         )
 
 
+@checked
 def attack(
     problem: LearningProblem,
     control: Control,
@@ -128,6 +134,7 @@ def attack(
     return Attack(best, least <= 0.0, wrong, least, norms, radii, norm, steps * max(restarts, 1))
 
 
+@checked
 def breaking_radius(
     problem: LearningProblem,
     control: Control,

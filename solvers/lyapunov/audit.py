@@ -9,8 +9,10 @@ from scipy.special import betaincinv
 from continuum.arrays import Array, is_numpy
 from continuum.checks import check_count, check_positive, check_rng, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.losses import CrossEntropy
 from continuum.problem import LearningProblem
+from continuum.records import plain, short
 
 from ..flow.integrate import integrate
 from ..steps.tableaux import RK4, Stepper
@@ -37,6 +39,7 @@ class Share(NamedTuple):
         return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%})"
 
 
+@checked
 def share(count: int, total: int, level: float = LEVEL) -> Share:
     """A share with the interval of Clopper and Pearson: all probabilities p under which neither
     `count` or more nor `count` or fewer of `total` independent draws are rarer than
@@ -84,6 +87,9 @@ class Audit:
     threshold: float | None
     escaping: Share | None
 
+    __repr__ = short
+    to_dict = plain
+
     @property
     def violation_share(self) -> float:
         """Of the points looked at, states and times: those with r > 0."""
@@ -124,6 +130,7 @@ class Audit:
         return "\n".join(lines)
 
 
+@checked
 def audit(
     problem: LearningProblem,
     control: Control,

@@ -15,14 +15,17 @@ import numpy as np
 from continuum.arrays import Array, like, namespace, to_host
 from continuum.checks import check_positive, check_rng, check_type, store
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.readouts import State
+from continuum.records import short
 
 from .objective import DrawnObjective, check_problem
 from .pointwise import Points, Velocities, active, hinged, lyapunov_function
 from .samplers import SetSampler
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class BarrierLoss(DrawnObjective):
     """loss(c) = (1 / L) sum_l sum_m s_m max(0, margin - (f_y - f_j)),  f = F(z_lm, c(t_l), t_l),
@@ -48,6 +51,8 @@ class BarrierLoss(DrawnObjective):
     _: KW_ONLY
     centred: bool = False
     rng: np.random.Generator | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         check_problem(self.problem)

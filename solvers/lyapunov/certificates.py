@@ -18,11 +18,14 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
 from continuum.checks import check_name, check_positive
+from continuum.doors import checked
+from continuum.records import plain
 
 ScalarKind = Literal["additive", "multiplicative", "sharp"]
 SCALAR_KINDS: tuple[ScalarKind, ...] = ("additive", "multiplicative", "sharp")
 
 
+@checked
 @dataclass(frozen=True)
 class ScalarCertificate:
     """Bounds of V(T) for V' <= -kappa V + d (1 - e^(-V)), V(0) = start.
@@ -39,6 +42,8 @@ class ScalarCertificate:
     kappa: float
     start: float
     horizon: float = 1.0
+
+    to_dict = plain
 
     def __post_init__(self) -> None:
         check_name("kind", self.kind, SCALAR_KINDS)
@@ -86,12 +91,14 @@ class ScalarCertificate:
         return 0.5 * float(push)  # type: ignore[arg-type]
 
 
+@checked
 def least_kappa(start: float, threshold: float = float(np.log(2.0)), horizon: float = 1.0) -> float:
     """log(start / threshold) / T: every certificate is empty unless kappa is larger."""
     start, threshold = check_positive("start", start), check_positive("threshold", threshold)
     return float(np.log(start / threshold) / check_positive("horizon", horizon))
 
 
+@checked
 def moved_start(start: float, reach: float) -> float:
     """log(1 + (e^start - 1) e^(2 reach)): the largest V(0) if the initial state moves by no more
     than `reach` in the maximum norm, phi(x) with |phi(x') - phi(x)| <= reach.

@@ -28,9 +28,11 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_count, check_name, check_positive, check_rng, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.losses import CrossEntropy
 from continuum.problem import LearningProblem
 from continuum.readouts import State
+from continuum.records import plain, short
 
 from .bounds import Enclosed, Layers, Row, estimated_lipschitz, least
 from .certificates import SCALAR_KINDS, ScalarCertificate, ScalarKind
@@ -59,6 +61,9 @@ class Certificates:
     status: tuple[Status, ...]
     reasons: tuple[str, ...]
     kappa: Array | None = None
+
+    __repr__ = short
+    to_dict = plain
 
     @property
     def proved(self) -> Array:
@@ -89,6 +94,7 @@ class Certificates:
         return "\n".join(lines)
 
 
+@checked
 def certify(
     problem: LearningProblem,
     control: Control,
@@ -139,6 +145,7 @@ def certify(
     return found
 
 
+@checked
 def estimated_radii(
     problem: LearningProblem, control: Control, rng: np.random.Generator | None = None
 ) -> Array:

@@ -19,7 +19,9 @@ import numpy as np
 from continuum import Block, CrossEntropy, Network
 from continuum.arrays import Array, like, namespace
 from continuum.checks import check_count, check_number, check_positive, store
+from continuum.doors import checked
 from continuum.networks.network import Values
+from continuum.records import short
 from continuum.time_axes import TimeKind
 
 Numbers = float | Array
@@ -28,6 +30,7 @@ TINY = 1e-16
 """Below it log(expm1(V) / V) is V / 2, which no sum with a number of order 1 shows."""
 
 
+@checked
 def exact_loss(t: Numbers, kappa: float, classes: int) -> Numbers:
     """V(t) = log(m) exp(-kappa t) of the exact flow from eta(0) = 0.
 
@@ -37,6 +40,7 @@ def exact_loss(t: Numbers, kappa: float, classes: int) -> Numbers:
     return np.log(_classes(classes)) * np.exp(-check_positive("kappa", kappa) * _sizes("t", t))
 
 
+@checked
 def exact_position(t: Numbers, kappa: float, classes: int) -> Numbers:
     """s(t) = 1/2 (log(m - 1) - log expm1(log(m) exp(-kappa t))), the exact flow on the ray.
 
@@ -45,6 +49,7 @@ def exact_position(t: Numbers, kappa: float, classes: int) -> Numbers:
     return _position(check_positive("kappa", kappa) * _sizes("t", t), _classes(classes))
 
 
+@checked
 def margin_asymptote(t: Numbers, kappa: float, classes: int) -> Numbers:
     """kappa t + log((m - 1) / log m), to which the margin 2 s(t) comes from below: it grows
     linearly.
@@ -53,6 +58,7 @@ def margin_asymptote(t: Numbers, kappa: float, classes: int) -> Numbers:
     return rate * _sizes("t", t) + _offset(_classes(classes))
 
 
+@checked
 def box_half_width(kappa: float, classes: int, safety: float = 2.0) -> float:
     """Half the width s of a box |eta_i| <= s that holds the exact flow on the ray up to t = 1:
 
@@ -67,6 +73,7 @@ def box_half_width(kappa: float, classes: int, safety: float = 2.0) -> float:
     return float(_position(exponent, _classes(classes)))
 
 
+@checked
 def printed_half_width(kappa: float, classes: int) -> float:
     """The same as printed, V(s, -s, ..., -s) = exp(-kappa), which forgets V(0) = log m.
 
@@ -82,6 +89,7 @@ def printed_half_width(kappa: float, classes: int) -> float:
     return float(_position(exponent, classes))
 
 
+@checked
 def wrong_corner_loss(half_width: Numbers, classes: int) -> Numbers:
     """V = log(exp(2 s) + m - 1) in the corner of the box that belongs to another class.
 
@@ -91,6 +99,7 @@ def wrong_corner_loss(half_width: Numbers, classes: int) -> Numbers:
     return (2.0 * s + np.log1p(others * np.exp(-2.0 * s)))[()]
 
 
+@checked
 def escape_time(half_width: Numbers, kappa: float, classes: int) -> Numbers:
     """When the exact flow from 0 leaves the box |eta_i| <= s: log(log(m) / V(s)) / kappa.
 
@@ -101,6 +110,7 @@ def escape_time(half_width: Numbers, kappa: float, classes: int) -> Numbers:
     return _exponent(s, _classes(classes)) / check_positive("kappa", kappa)
 
 
+@checked
 def least_speed(loss: Numbers, kappa: float) -> Numbers:
     """kappa V / (2 (1 - exp(-V))): max_i |f_i| is at least this where (g, f) = -kappa V.
 
@@ -122,13 +132,17 @@ class GradientNorms:
     one: Numbers
     two: Numbers
 
+    __repr__ = short
 
+
+@checked
 def gradient_norms(loss: Numbers) -> GradientNorms:
     """The norms of g where the loss is V >= 0."""
     wrong = -np.expm1(-_sizes("loss", loss))
     return GradientNorms(wrong, 2.0 * wrong, np.sqrt(2.0) * wrong)
 
 
+@checked
 def euler_loss_bound(loss: Numbers, slope: Numbers, speed: Numbers, step: float) -> Numbers:
     """V + h (g, f) + h^2 / 4 |f|_2^2, an upper bound of V after one Euler step of length h.
 
@@ -140,6 +154,7 @@ def euler_loss_bound(loss: Numbers, slope: Numbers, speed: Numbers, step: float)
     return _sizes("loss", loss) + h * np.asarray(slope)[()] + 0.25 * h * h * v * v
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class MinimalNormField(Network):
     """eta' = -kappa V g / |g|^2: of all velocities with V' = -kappa V the one of least |eta'|_2.
@@ -159,6 +174,8 @@ class MinimalNormField(Network):
     labels: Array
     classes: int
     kappa: float
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         store(self, check_positive, "kappa")

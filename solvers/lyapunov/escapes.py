@@ -7,7 +7,9 @@ import numpy as np
 from continuum.arrays import Array, to_host
 from continuum.checks import check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..flow.integrate import integrate
 from ..steps.tableaux import RK4, Stepper
@@ -25,7 +27,10 @@ class Escapes:
     share: float
     times: Array
 
+    __repr__ = short
 
+
+@checked
 def escapes(
     problem: LearningProblem,
     control: Control,

@@ -9,8 +9,10 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_positive, check_rng, check_type, store
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.networks import FieldAt
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..adjoint.discretize import discretize
 from ..steps.implicit import ImplicitRungeKutta
@@ -21,6 +23,7 @@ from .pointwise import Points, Violations, active, hinged
 from .samplers import Sampler
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class MonteCarloLyapunov(DrawnObjective):
     """loss(c) = (1 / L) sum_l sum_m s_m max(0, r_m(z_l, t_l)),  r = (grad V, F) + kappa V,
@@ -46,6 +49,8 @@ class MonteCarloLyapunov(DrawnObjective):
     stepper: RungeKutta | ImplicitRungeKutta = field(default_factory=RK4)
     steps_per_layer: int = 1
     rng: np.random.Generator | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         check_problem(self.problem)

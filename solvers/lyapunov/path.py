@@ -9,7 +9,9 @@ import numpy as np
 from continuum.arrays import Array, like, namespace
 from continuum.checks import check_name, check_positive, store
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..adjoint.discretize import discretize
 from ..adjoint.tape import Backward, Seeds, Sweeps, Tape
@@ -22,6 +24,7 @@ from .pointwise import Points, Potentials, Violations, active, hinged
 Form = Literal["continuous", "discrete", "euler"]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class PathLyapunov(LyapunovObjective):
     """The mean over samples and over the nodes t_0, ..., t_S of the run, or over its steps h_j =
@@ -53,6 +56,8 @@ class PathLyapunov(LyapunovObjective):
     steps_per_layer: int = 1
     form: Form = "continuous"
     semi: bool = False
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         check_problem(self.problem)

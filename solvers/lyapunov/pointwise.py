@@ -24,11 +24,13 @@ import numpy as np
 from continuum.arrays import Array, like, namespace
 from continuum.checks import check_array, check_positive, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.functional import Tracking, rests
 from continuum.meshes import TimeMesh
 from continuum.networks import Staged
 from continuum.networks.network import Time
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 Cotangents = Mapping[str, Array]
 
@@ -48,6 +50,8 @@ class Points:
     states: Array
     times: Array
     layers: Array
+
+    __repr__ = short
 
     @staticmethod
     def at(states: Array, times: Array, mesh: TimeMesh) -> "Points":
@@ -80,6 +84,7 @@ def lyapunov_function(problem: LearningProblem) -> Tracking:
     return cost
 
 
+@checked
 def violation(
     problem: LearningProblem, control: Control, states: Array, times: float | Array, kappa: float
 ) -> Array:

@@ -10,9 +10,11 @@ import numpy as np
 
 from continuum.arrays import Array, like, namespace, to_host
 from continuum.checks import check_array, check_count, check_positive, store
+from continuum.doors import checked
 from continuum.losses import CrossEntropy
 from continuum.problem import LearningProblem
 from continuum.readouts import State
+from continuum.records import short
 
 from .pointwise import Points, lyapunov_function
 
@@ -107,6 +109,7 @@ class SetSampler(Sampler):
             )
 
 
+@checked
 @dataclass(frozen=True)
 class Cube(SetSampler):
     """States uniform in [-half_width, half_width]^N, shared by all samples; times uniform in
@@ -133,6 +136,7 @@ class Cube(SetSampler):
         return self.half_width * (2.0 * labels - 1.0)
 
 
+@checked
 @dataclass(frozen=True)
 class Sphere(SetSampler):
     """States r d, the direction d uniform on the unit sphere, r uniform in (0, radius), so denser
@@ -170,6 +174,7 @@ class Sphere(SetSampler):
         return self.radius * away / np.sqrt(np.sum(away**2, axis=0))
 
 
+@checked
 @dataclass(frozen=True)
 class Tube(Sampler):
     """The states at all nodes of the run of the control at hand, each with `copies` of normal noise
@@ -194,6 +199,7 @@ class Tube(Sampler):
         return Points.at(many + self.noise * noise, np.tile(times, self.copies), problem.mesh)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Given(Sampler):
     """States and times as they are, nothing drawn: a grid, or what another program drew.
@@ -204,6 +210,8 @@ class Given(Sampler):
 
     points: Array
     times: Array
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         shape = ("L", "N", "M") if np.ndim(self.points) == 3 else ("L", "N")

@@ -8,6 +8,7 @@ import numpy as np
 
 from continuum import Control, FunctionControl, Network
 from continuum.checks import check_positive
+from continuum.doors import checked
 from continuum.networks import Chain, Linear
 from continuum.networks.maps import measure
 
@@ -37,6 +38,7 @@ class PointAtInfinity:
     arc: tuple[float, float]
 
 
+@checked
 def points_at_infinity(
     network: Network,
     control: Control | FunctionControl,
@@ -72,12 +74,14 @@ def points_at_infinity(
     return [replace(p, radial=unit * p.radial) for p in _points(limit)]
 
 
+@checked
 def to_disc(x: np.ndarray, scale: float = 1.0) -> np.ndarray:
     """xi = z / sqrt(1 + |z|^2), z = x / scale, of states (2, M)."""
     z = x / scale
     return z / np.sqrt(1.0 + np.sum(z**2, axis=0))
 
 
+@checked
 def from_disc(xi: np.ndarray, scale: float = 1.0) -> np.ndarray:
     """x = scale xi / sqrt(1 - |xi|^2) of points (2, M) inside the unit disc."""
     return scale * xi / np.sqrt(1.0 - np.sum(xi**2, axis=0))

@@ -6,11 +6,13 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from continuum import Network
+from continuum.doors import checked
 
 from .fields import Box, linearized
 from .infinity import PointAtInfinity
 
 
+@checked
 def manifolds(
     network: Network,
     values: Mapping[str, np.ndarray],
@@ -62,6 +64,7 @@ def manifolds(
     return found
 
 
+@checked
 def manifold_from_infinity(
     network: Network,
     values: Mapping[str, np.ndarray],

@@ -14,8 +14,10 @@ from continuum.arrays import Array
 from continuum.blocks import joint_norm
 from continuum.checks import check_count, check_positive, check_rng
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.endpoints import no_endpoint
 from continuum.problem import LearningProblem
+from continuum.records import plain, short
 
 from ..adjoint.discretize import Path, ReducedObjective, discretize
 from ..descent.run import composite, smooth_run
@@ -52,6 +54,9 @@ class Curvature:
     complete: bool
     variables: int
     where: str
+
+    __repr__ = short
+    to_dict = plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +103,9 @@ class Certificate:
     curvature_reason: str = ""
     held: tuple[str, ...] = ()
     joint: bool = False
+
+    __repr__ = short
+    to_dict = plain
 
     def __str__(self) -> str:
         errors = f"(states to {self.state_residual:.2g}, costates to {self.costate_residual:.2g})"
@@ -147,6 +155,7 @@ class Certificate:
         return "\n".join(lines)
 
 
+@checked
 def pontryagin_certificate(
     problem: LearningProblem,
     control: Control,

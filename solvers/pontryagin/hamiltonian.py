@@ -19,8 +19,10 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_array, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.penalties import PenaltySum, terms_of
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..adjoint.discretize import ReducedObjective
 from ..descent.run import smooth_run
@@ -44,6 +46,7 @@ _DOUBT = 1e-9
 """A minimum that bounds leave open by more than this share of 1 + |H| is called inexact."""
 
 
+@checked
 def layer_hamiltonian(objective: ReducedObjective, control: Control) -> "Hamiltonian":
     """The Hamiltonians of the layers of a ResNet.
 
@@ -93,7 +96,10 @@ class Minimum:
     exact: bool
     residual: Array | None = None
 
+    __repr__ = short
 
+
+@checked
 @dataclass(frozen=True, eq=False)
 class Hamiltonian:
     """H at L points, each with its own value of the control.
@@ -112,6 +118,8 @@ class Hamiltonian:
     states: Array
     costates: Array
     after: tuple[Array, Array] | None = field(default=None, kw_only=True)
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         shape = self.problem.initial.shape

@@ -19,11 +19,13 @@ from dataclasses import dataclass, fields, replace
 from continuum.arrays import to_host
 from continuum.checks import check_count, check_positive, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.endpoints import TerminalEquality, no_endpoint
 from continuum.functional import Tracking
 from continuum.losses import AbsoluteError, SquaredError
 from continuum.penalties import Tikhonov
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..adjoint.discretize import ReducedObjective, discretize
 from ..descent.first_order import GradientDescent
@@ -53,6 +55,8 @@ class MinimalNorm(Solution[Control]):
     endpoint_error_before: float = float("nan")
     kkt_residual: float = float("nan")
 
+    __repr__ = short
+
     def __str__(self) -> str:
         return (
             f"|c| = {self.norm:.10g}, before {self.norm_before:.10g}; distance from the target "
@@ -61,6 +65,7 @@ class MinimalNorm(Solution[Control]):
         )
 
 
+@checked
 def minimal_norm(
     problem: LearningProblem,
     control: Control,

@@ -24,6 +24,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_count, check_name, check_positive, check_rng
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.endpoints import no_endpoint
 from continuum.problem import LearningProblem
 
@@ -42,6 +43,7 @@ from .msa_rows import Rows, RowSweeps
 Iterate = Control | Rows
 
 
+@checked
 def successive_approximation(
     problem: LearningProblem,
     *,

@@ -8,6 +8,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_count, store
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
 
 from ..adjoint.discretize import ReducedObjective
@@ -19,6 +20,7 @@ from .minimisers import closed_form, quadratic
 from .msa_affine import without_penalty
 
 
+@checked
 @dataclass(frozen=True)
 class Minibatch:
     """Batches of samples for `successive_approximation`, meant for weights from a FiniteSet.

@@ -15,6 +15,8 @@ import numpy as np
 
 from continuum.arrays import Array
 from continuum.checks import check_count, check_positive, store
+from continuum.doors import checked
+from continuum.records import short
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +36,10 @@ class Snapshot:
     state: Array
     values: dict[str, float] = field(default_factory=dict)
 
+    __repr__ = short
 
+
+@checked
 @dataclass(frozen=True)
 class EverySteps:
     """Every `count` steps, and at the end.  Raises ValueError if count < 1."""
@@ -45,6 +50,7 @@ class EverySteps:
         store(self, check_count, "count")
 
 
+@checked
 @dataclass(frozen=True)
 class EverySeconds:
     """At most once in `seconds`, and at the end.  For progress only."""
@@ -63,6 +69,7 @@ class Action(Protocol):
         ...
 
 
+@checked
 @dataclass(frozen=True)
 class Progress:
     """A line of progress to a stream (standard error unless said otherwise)."""
@@ -80,6 +87,7 @@ class Progress:
         return False
 
 
+@checked
 class Record:
     """Keeps quantity(snapshot) under `name` in the solution's history, beside the times under
     `name`.times.
@@ -101,6 +109,7 @@ class Record:
         return False
 
 
+@checked
 @dataclass(frozen=True)
 class Stop:
     """Stops the run, with Status.STOPPED, when condition(snapshot) is true.
@@ -121,6 +130,7 @@ class Stop:
         return bool(self.condition(snapshot))
 
 
+@checked
 @dataclass(frozen=True)
 class Monitor:
     """An action and its moments.  Raises TypeError if stopping or recording is tied to the

@@ -6,6 +6,8 @@ from typing import Generic, Self, TypeAlias, TypeVar
 
 from continuum.arrays import Array
 from continuum.controls import Control
+from continuum.doors import checked
+from continuum.records import short
 
 from .status import Status
 
@@ -13,6 +15,7 @@ States: TypeAlias = Sequence[Array] | Array
 """States (N, M) one after the other: a list of them, or one array (S, N, M)."""
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Trajectory:
     """States at some times.
@@ -24,6 +27,8 @@ class Trajectory:
 
     times: Array
     states: Array
+
+    __repr__ = short
 
     @property
     def final(self) -> Array:
@@ -59,6 +64,8 @@ class Solution(Generic[T_co]):
     history: History = field(default_factory=dict)
     statistics: Mapping[str, float] = field(default_factory=dict)
     multiplier: Array | None = None
+
+    __repr__ = short
 
     @property
     def trajectory(self) -> Trajectory:

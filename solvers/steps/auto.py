@@ -10,6 +10,7 @@ import numpy as np
 
 from continuum.arrays import Array
 from continuum.checks import check_positive, store
+from continuum.doors import checked
 
 from .embedded import DOP853, AdaptiveRungeKutta, DormandPrince
 from .newton import Newton
@@ -21,6 +22,7 @@ Chooser = AdaptiveRungeKutta | EmbeddedImplicit
 _NEWTON = Newton()
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class Auto(Stepper):
     """An explicit pair until the stability bound, not the error, limits its steps; then an implicit

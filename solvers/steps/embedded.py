@@ -12,6 +12,7 @@ import numpy as np
 
 from continuum.arrays import Array, namespace
 from continuum.checks import check_positive, store
+from continuum.doors import checked
 
 from . import dop853_table
 from .tableaux import RungeKutta, Velocity, combine, tableau
@@ -95,6 +96,7 @@ def worst(squares: Array) -> float:
     return float(xp.sqrt(xp.max(squares)))
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class DormandPrince(AdaptiveRungeKutta):
     """Dormand and Prince's 5(4) pair with adaptive steps and a continuous extension of order 4.
@@ -149,6 +151,7 @@ class DormandPrince(AdaptiveRungeKutta):
         return lambda theta: combine(f, h, self.extension @ theta ** np.arange(1, 5), slopes)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class DOP853(AdaptiveRungeKutta):
     """Dormand and Prince's pair of order 8 with adaptive steps and a continuous extension of order

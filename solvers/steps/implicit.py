@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from continuum.arrays import Array
+from continuum.doors import checked
 
 from .newton import Field, Newton
 from .tableaux import StepFailed, Stepper, Tangent, Velocity, combine, tableau
@@ -145,6 +146,7 @@ def _field(velocity: Velocity, tangent: Tangent, t: float) -> Field:
     return Field(lambda x: velocity(t, x), lambda x, dx: tangent(t, x, dx), t)
 
 
+@checked
 class ImplicitMidpoint(ImplicitRungeKutta):
     """f_new = f + h F(t + h/2, (f + f_new) / 2).  Order 2, A-stable, not L-stable; keeps quadratic
     invariants.
@@ -154,6 +156,7 @@ class ImplicitMidpoint(ImplicitRungeKutta):
     a, b, c = np.array([[0.5]]), np.array([1.0]), np.array([0.5])
 
 
+@checked
 class BackwardEuler(ImplicitRungeKutta):
     """f_new = f + h F(t + h, f_new).  Order 1, L-stable: stiff components are damped, however long
     the step.
@@ -167,6 +170,7 @@ _G = 0.43586652150845899942  # the middle root of g^3 - 3 g^2 + 3 g / 2 - 1/6
 _B = (-1.5 * _G**2 + 4 * _G - 0.25, 1.5 * _G**2 - 5 * _G + 1.25, _G)
 
 
+@checked
 class SDIRK3(ImplicitRungeKutta):
     """Three stages one after the other, each like a backward Euler step.  Order 3, L-stable,
     stiffly accurate.

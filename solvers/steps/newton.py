@@ -16,6 +16,7 @@ import scipy
 
 from continuum.arrays import Array, is_numpy, like, namespace
 from continuum.checks import check_count, check_positive, store
+from continuum.doors import checked
 
 from .tableaux import StepFailed
 
@@ -56,6 +57,7 @@ def jacobian(tangent: Callable[[Array, Array], Array], x: Array) -> Array:
     return xp.permute_dims(xp.reshape(columns, (units, samples, units)), (1, 0, 2))
 
 
+@checked
 @dataclass(frozen=True)
 class Newton:
     """How the iteration is run.

@@ -12,6 +12,7 @@ import numpy as np
 
 from continuum.arrays import Array
 from continuum.checks import check_positive, store
+from continuum.doors import checked
 
 from .implicit import ImplicitRungeKutta
 from .tableaux import Velocity, combine, tableau
@@ -83,6 +84,7 @@ class EmbeddedImplicit(ImplicitRungeKutta):
         return lambda theta: combine(f, 1.0, self.extension @ theta**powers, slopes)
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class RadauIIA5(EmbeddedImplicit):
     """Radau IIA: collocation at three points, solved for together.  Order 5, L-stable, stiffly
@@ -193,6 +195,7 @@ _EMBEDDED = (
 )
 
 
+@checked
 @dataclass(frozen=True, kw_only=True)
 class KennedyCarpenter5(EmbeddedImplicit):
     """Kennedy and Carpenter's 5(4) pair with an explicit first stage, then six one after the other,

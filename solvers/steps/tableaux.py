@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from continuum.arrays import Array
+from continuum.doors import checked
 
 Velocity = Callable[[float, Array], Array]
 Tangent = Callable[[float, Array, Array], Array]
@@ -76,6 +77,7 @@ def tableau(*rows: tuple[float, ...]) -> Array:
     return a
 
 
+@checked
 class Euler(RungeKutta):
     """Explicit Euler: f + h F(t, f).  Order 1.  Its steps are the layers of a ResNet."""
 
@@ -83,6 +85,7 @@ class Euler(RungeKutta):
     a, b, c = tableau(()), np.array([1.0]), np.array([0.0])
 
 
+@checked
 class Heun(RungeKutta):
     """Heun's method, the explicit trapezoid rule.  Order 2."""
 
@@ -90,6 +93,7 @@ class Heun(RungeKutta):
     a, b, c = tableau((), (1.0,)), np.array([0.5, 0.5]), np.array([0.0, 1.0])
 
 
+@checked
 class ExplicitMidpoint(RungeKutta):
     """The explicit midpoint rule: f + h F(t + h/2, f + h/2 F(t, f)).  Order 2."""
 
@@ -97,6 +101,7 @@ class ExplicitMidpoint(RungeKutta):
     a, b, c = tableau((), (0.5,)), np.array([0.0, 1.0]), np.array([0.0, 0.5])
 
 
+@checked
 class RK4(RungeKutta):
     """The classical Runge-Kutta method.  Order 4."""
 

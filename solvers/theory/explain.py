@@ -14,7 +14,9 @@ from continuum.activations import identity
 from continuum.arrays import Array
 from continuum.checks import check_name
 from continuum.controls import ControlPath
+from continuum.doors import checked
 from continuum.networks import Chain, Pointwise, SymmetricLayer, WidthDepth
+from continuum.records import plain, short
 
 from .chain_bounds import chain_bound, check_maps, measure
 from .coefficients import CoefficientHypotheses
@@ -66,6 +68,9 @@ class Explanation:
 
     theorems: tuple[Theorem, ...]
 
+    __repr__ = short
+    to_dict = plain
+
     def __getitem__(self, name: str) -> Theorem:
         """The theorem of this name; raises ValueError for another, offering the nearest."""
         found = {t.name: t for t in self.theorems}
@@ -104,6 +109,7 @@ class Explanation:
         return "\n".join(lines)
 
 
+@checked
 def explain(network: Chain, control: ControlPath, initial: Array | None = None) -> Explanation:
     """Which theorems apply to these data, and what follows; of f_t = sigma(a - Bf) the paper's.
 

@@ -7,7 +7,9 @@ import numpy as np
 from continuum.arrays import Array, to_host
 from continuum.checks import check_array, check_count, check_type
 from continuum.controls import ControlPath
+from continuum.doors import checked
 from continuum.networks import Chain, WidthDepth
+from continuum.records import short
 
 from ..run.solution import Trajectory
 from ..steps.tableaux import RK4, RungeKutta, combine
@@ -38,7 +40,10 @@ class Lyapunov:
     energy: Array
     power: Array
 
+    __repr__ = short
 
+
+@checked
 def lyapunov_functional(
     network: WidthDepth, control: ControlPath, trajectory: Trajectory
 ) -> Lyapunov:
@@ -70,6 +75,7 @@ def lyapunov_functional(
     )
 
 
+@checked
 def root_energy(
     network: WidthDepth, control: ControlPath, trajectory: Trajectory, shifted: bool = False
 ) -> tuple[Array, float]:
@@ -109,6 +115,7 @@ def root_energy(
     return np.stack(rows), float(np.linalg.norm(g))
 
 
+@checked
 def singular_energy(
     network: WidthDepth, control: ControlPath, trajectory: Trajectory
 ) -> tuple[Array, Array]:
@@ -134,6 +141,7 @@ def singular_energy(
     return 0.5 * np.sum((parts / mu[:rank][:, None]) ** 2, axis=1), parts
 
 
+@checked
 def linearize(
     network: Chain,
     control: ControlPath,
@@ -185,7 +193,10 @@ class Propagator:
     condition: float
     sentence: str
 
+    __repr__ = short
 
+
+@checked
 def propagator(
     network: Chain,
     control: ControlPath,
@@ -241,7 +252,10 @@ class EnergyIdentity:
     energy: Array
     rate: Array
 
+    __repr__ = short
 
+
+@checked
 def energy_identity(
     network: WidthDepth,
     control: ControlPath,

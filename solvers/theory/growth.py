@@ -10,6 +10,7 @@ from continuum.activations import Activation, identity
 from continuum.arrays import Array
 from continuum.checks import check_array
 from continuum.controls import ControlPath, FunctionControl
+from continuum.doors import checked
 from continuum.networks import Chain, WidthDepth
 
 from .chain_bounds import chain_bound, length, supremum
@@ -55,6 +56,7 @@ class Growth:
         return self.start * exp(self.rate * t) + self.slope * expm1(self.rate * t) / self.rate
 
 
+@checked
 def growth_class(
     network: Chain, control: ControlPath, initial: Array, *, steady: Array | None = None
 ) -> Growth:
@@ -178,6 +180,7 @@ def _gronwall(network: WidthDepth, control: ControlPath, start: float, constant:
     )
 
 
+@checked
 def l1_bound(network: WidthDepth, control: ControlPath, initial: Array, t: float) -> float:
     """int |f(t)| <= (int |f_I| + L t int |a|) exp(L t sup_z int |b(y, z)| dy).
 

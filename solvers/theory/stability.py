@@ -15,9 +15,11 @@ from continuum.activations import Activation
 from continuum.arrays import Array, to_host
 from continuum.checks import check_array, check_count, check_type
 from continuum.controls import Control, ControlPath, FunctionControl
+from continuum.doors import checked
 from continuum.networks import Chain, WidthDepth
 from continuum.networks.network import Values
 from continuum.quadrature import Grid
+from continuum.records import plain, short
 
 Verdict = Literal["converges", "grows", "undecided"]
 ROUNDING = 1e-10
@@ -59,6 +61,7 @@ def steady_values(network: WidthDepth, control: ControlPath) -> Values:
     return values
 
 
+@checked
 def operator_matrix(network: WidthDepth, control: ControlPath, t: float = 0.0) -> Array:
     """S_ij = w_i^1/2 b(y_i, z_j) w_j^1/2: B in an orthonormal basis of L^2(Y).
 
@@ -165,7 +168,10 @@ class SteadyState:
     zeros: str
     sentence: str
 
+    __repr__ = short
 
+
+@checked
 def steady_state(
     case: Callable[[Grid], tuple[WidthDepth, ControlPath]], rule: Callable[[int], Grid], points: int
 ) -> SteadyState:
@@ -286,7 +292,10 @@ class Spectrum:
     frozen: bool
     sentence: str
 
+    __repr__ = short
 
+
+@checked
 def linearized_spectrum(
     network: Chain, control: ControlPath, state: Array | None = None, t: float = 0.0
 ) -> Spectrum:
@@ -425,7 +434,11 @@ class GramTest:
     decreases: bool
     sentence: str
 
+    __repr__ = short
+    to_dict = plain
 
+
+@checked
 def gram_test(network: WidthDepth, control: ControlPath) -> GramTest:
     """u' = -sigma'(0) D T^T u near u = 0: Theorem 3.4 as corrected, for B of finite rank.
 

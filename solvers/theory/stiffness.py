@@ -5,6 +5,7 @@ from math import inf, isfinite
 import numpy as np
 
 from continuum.controls import ControlPath
+from continuum.doors import checked
 from continuum.networks import WidthDepth
 
 from ..steps.tableaux import Euler, RungeKutta
@@ -14,6 +15,7 @@ _FARTHEST = 100.0
 """Stability intervals are looked for up to here."""
 
 
+@checked
 def explicit_step_limit(
     network: WidthDepth, control: ControlPath, stepper: RungeKutta | None = None
 ) -> float:

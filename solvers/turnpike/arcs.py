@@ -18,7 +18,9 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_positive, check_type
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..adjoint.discretize import discretize
 from ..adjoint.objective import Path
@@ -69,6 +71,8 @@ class Turnpike:
     fitted: tuple[Fit, ...]
     exponential: Fit
 
+    __repr__ = short
+
     @cached_property
     def predicted(self) -> Array:
         """(n,): the rates of the linearised differential equation, decreasing."""
@@ -94,6 +98,7 @@ class Turnpike:
         return [f"no spectral gap: {neutral} of {neutral + modes} modes have no rate"]
 
 
+@checked
 def turnpike(
     problem: LearningProblem,
     control: Control,

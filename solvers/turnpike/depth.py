@@ -31,11 +31,13 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_positive, check_type
 from continuum.controls import Control, ControlSpace
+from continuum.doors import checked
 from continuum.endpoints import TerminalEquality
 from continuum.functional import Tracking
 from continuum.losses import AbsoluteError, SquaredError
 from continuum.meshes import TimeMesh
 from continuum.problem import LearningProblem
+from continuum.records import short
 from continuum.rescaling import degree_in_control
 
 from ..adjoint.discretize import discretize
@@ -89,6 +91,8 @@ class Depth:
     problem: LearningProblem
     control: Control
 
+    __repr__ = short
+
     def __str__(self) -> str:
         if self.law == "terminal":
             law = f"lambda V / (eps - {self.error:.3g}), lambda V = {self.constant:.6g}"
@@ -100,6 +104,7 @@ class Depth:
         )
 
 
+@checked
 def depth_for(
     problem: LearningProblem,
     eps: float,

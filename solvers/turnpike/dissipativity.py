@@ -39,7 +39,9 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_positive
 from continuum.controls import Control
+from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import plain, short
 
 from ..adjoint.discretize import discretize
 from ..adjoint.linear_quadratic import has_constant_curvature
@@ -90,6 +92,9 @@ class Dissipativity:
     reason: str = ""
     quadratic: Array | None = None
 
+    __repr__ = short
+    to_dict = plain
+
     def time_outside(self, radius: float) -> float:
         """A bound on the time that the runs in `whose` spend at a distance of `radius` or more.
 
@@ -101,6 +106,7 @@ class Dissipativity:
         return self.excess / (self.modulus * radius**2)
 
 
+@checked
 def dissipativity(
     problem: LearningProblem, static: StaticOptimum, control: Control | None = None
 ) -> Dissipativity:

@@ -22,9 +22,11 @@ import scipy.linalg
 from continuum.activations import identity
 from continuum.arrays import Array
 from continuum.checks import check_positive
+from continuum.doors import checked
 from continuum.networks import Chain
 from continuum.networks.maps import Pointwise
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..adjoint.linear_quadratic import has_constant_curvature
 from .spectra import HamiltonianSpectrum, spectrum
@@ -52,6 +54,8 @@ class QuadraticSolution:
     _entry: Array = field(repr=False)
     _exit: Array = field(repr=False)
 
+    __repr__ = short
+
     def states(self, times: Array) -> Array:
         """x at times (S,): states (S, N, M)."""
         x = self._at(times)[0]
@@ -75,6 +79,7 @@ class QuadraticSolution:
         return _combined(self.spectrum, self.horizon, self._entry, self._exit, times)
 
 
+@checked
 def linear_quadratic(problem: LearningProblem) -> str:
     """Why the problem is not linear-quadratic; empty if it is.
 
@@ -107,6 +112,7 @@ def free(problem: LearningProblem) -> bool:
     return problem.terminal is None and problem.endpoint is None and problem.admissible is None
 
 
+@checked
 def solve_quadratic(problem: LearningProblem, horizon: float | None = None) -> QuadraticSolution:
     """The exact minimiser of a linear-quadratic problem without terminal cost.
 

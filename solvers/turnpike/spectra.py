@@ -29,7 +29,9 @@ import scipy.linalg
 
 from continuum.arrays import Array
 from continuum.checks import check_array, check_name, check_positive, check_type
+from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from .stage import Stage
 from .static import StaticOptimum
@@ -69,6 +71,8 @@ class Linearisation:
     state_map: Array
     costate_map: Array
     driftless: bool
+
+    __repr__ = short
 
     def eliminated(self) -> tuple[Array, Array, Array]:
         """A - B R^-1 S*, B R^-1 B* and Q - S R^-1 S*: (n, n) each."""
@@ -133,6 +137,8 @@ class Modes:
     basis: Array
     matrix: Array
 
+    __repr__ = short
+
     def amplitudes(self, x: Array, p: Array) -> Array:
         """(..., n): the modulus of the amplitude of each mode, of coordinates (..., n)."""
         return np.abs(np.concatenate([x, p], axis=-1) @ self.functionals.T)
@@ -157,6 +163,8 @@ class HamiltonianSpectrum:
     neutral: int
     linearisation: Linearisation
 
+    __repr__ = short
+
     @property
     def rates(self) -> Array:
         """(n,): the rates on entry, decreasing; those on exit are the same."""
@@ -168,6 +176,7 @@ class HamiltonianSpectrum:
         return float(self.rates[-1])
 
 
+@checked
 def linearise(problem: LearningProblem, static: StaticOptimum) -> Linearisation:
     """The second-order problem at a static optimum.
 
@@ -205,6 +214,7 @@ def linearise(problem: LearningProblem, static: StaticOptimum) -> Linearisation:
     return Linearisation(zero, G @ B, unit, flat, R, *parts, G, dual, driftless=True)
 
 
+@checked
 def spectrum(
     problem: LearningProblem, static: StaticOptimum, partial: bool = False
 ) -> HamiltonianSpectrum:
@@ -229,6 +239,7 @@ def split(line: Linearisation, partial: bool = False) -> HamiltonianSpectrum:
     return HamiltonianSpectrum(entry, exit_, matrix, None, neutral, found)
 
 
+@checked
 def scheme_spectrum(
     problem: LearningProblem, static: StaticOptimum, step: float, partial: bool = False
 ) -> HamiltonianSpectrum:

@@ -22,7 +22,9 @@ import scipy.linalg
 
 from continuum.arrays import Array
 from continuum.checks import check_array, check_count, check_name, check_positive
+from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from .stage import First, Second, Stage
 
@@ -62,7 +64,10 @@ class StaticOptimum:
     inertia: tuple[int, int, int]
     iterations: int
 
+    __repr__ = short
 
+
+@checked
 def static_optimum(
     problem: LearningProblem,
     near: tuple[Array, Mapping[str, Array]] | None = None,

@@ -27,6 +27,17 @@ def check_writable(folder: Path) -> Path:
     return folder
 
 
+def check_file(path: Path) -> Path:
+    """`path`, to which a file can be written; its folder is made if it is missing.
+
+    raises StoreError if the folder cannot be made or written to, or `path` is itself a folder
+    """
+    check_writable(path.parent)
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder; name a file")
+    return path
+
+
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Calls `write` with a temporary path beside `path`, then moves that file to `path` in one
     step.

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shlex
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,16 +17,19 @@ from typing import Literal
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
-from continuum.checks import check_count
+from continuum.checks import check_count, check_positive
 
+from .commands import command_line
+from .crew import in_processes
 from .environment import code_hash, cores, thread_pools, versions
 from .errors import StoreError, SweepInterrupted
 from .files import check_writable, remove_leftovers, write_text
-from .parameters import ParameterGrid, Value, label, spell, varying
+from .origins import origin
+from .parameters import ParameterGrid, Value, label, varying
 from .progress import ProgressKind, reporter
 from .registry import Study, describe, documentation
 from .store import DONE, CaseHeader, now, read_header, write_case
-from .workers import in_processes, settled, submit
+from .workers import settled, submit
 
 SWEEP_FORMAT = "continuum sweep 1"
 
@@ -106,6 +108,7 @@ def run_sweep(
     executor: Executor | None = None,
     workers: int = 1,
     progress: ProgressKind = "auto",
+    max_seconds: float | None = None,
     command: str | None = None,
 ) -> SweepResult:
     """Runs every case of a study that has no file yet, in `out`/paper-question/case-HASH.h5.
@@ -122,6 +125,8 @@ def run_sweep(
         its own affair
     workers : processes to start if no executor is given, each with cores // workers threads; 1 runs
         here
+    max_seconds : a case that runs longer is stopped, whatever code it is in, and has failed; cases
+        then run in processes of their own, with workers = 1 too
     progress : "auto" (a bar on a terminal, else lines), "bar", "lines", "none", on standard error
     command : how to run the same sweep again, for the report; None composes it
     raises ValueError for bad parameters or workers, StoreError if the folder cannot be written to,
@@ -129,6 +134,10 @@ def run_sweep(
     """
     cases = study.expand(grids)
     check_count("workers", workers)
+    if max_seconds is not None:
+        check_positive("max_seconds", max_seconds)
+        if executor is not None:
+            raise ValueError("max_seconds is kept by processes of this sweep: leave executor out")
     if workers > cores():
         raise ValueError(
             f"workers must be at most {cores()}, the cores of this machine, got {workers}"
@@ -148,7 +157,8 @@ def run_sweep(
         "question": documentation(study.function),
         "paper": study.paper,
         "figure": study.figure,
-        "command": command or _command(study, grids, cases),
+        "command": command or command_line(study, grids, cases, out, workers, max_seconds),
+        "origin": origin(study),
         "code_hash": code,
         "created": now(),
         "versions": found,
@@ -162,7 +172,8 @@ def run_sweep(
     }
     write_text(folder / "sweep.json", json.dumps(plan, indent=1))
 
-    threads = None if executor is not None or workers == 1 else cores() // workers
+    here = executor is None and workers == 1 and max_seconds is None
+    threads = None if executor is not None or here else cores() // workers
     jobs = [
         _Job(study.function, header, path, threads)
         for header, path in zip(headers, paths, strict=True)
@@ -178,11 +189,11 @@ def run_sweep(
     try:
         with (
             reporter(progress, len(jobs)) as report,
-            _outcomes(todo, executor, workers) as outcomes,
+            _outcomes(todo, executor, workers, max_seconds) as outcomes,
         ):
             for job, outcome in outcomes:
                 row = _row(job, outcome, "failed" if outcome.failed else "done")
-                _keep_failure(folder, row, outcome.details)
+                _keep_failure(folder, row, code, outcome.details)
                 rows[row.case_hash] = row
                 ending = f"failed: {row.sentence}" if outcome.failed else f"{row.seconds:.1f} s"
                 with contextlib.suppress(OSError):  # standard error may be a file on the full disk
@@ -238,7 +249,7 @@ def _run_case(job: _Job) -> _Outcome:
 
 @contextlib.contextmanager
 def _outcomes(
-    jobs: Sequence[_Job], executor: Executor | None, workers: int
+    jobs: Sequence[_Job], executor: Executor | None, workers: int, max_seconds: float | None
 ) -> Iterator[Iterator[tuple[_Job, _Outcome]]]:
     """The outcomes as they come, from this process, from `executor`, or from processes started for
     the purpose.
@@ -252,11 +263,11 @@ def _outcomes(
         finally:
             for future in futures:
                 future.cancel()
-    elif workers == 1:
+    elif workers == 1 and max_seconds is None:
         yield ((job, _run_case(job)) for job in jobs)
     else:
         with contextlib.closing(
-            in_processes(_run_case, jobs, workers, cores() // workers, _found)
+            in_processes(_run_case, jobs, workers, cores() // workers, _found, max_seconds)
         ) as results:
             yield ((job, _told(result)) for job, result in results)
 
@@ -278,7 +289,7 @@ def _row(job: _Job, outcome: _Outcome, kind: Literal["done", "skipped", "failed"
     )
 
 
-def _keep_failure(folder: Path, row: CaseRow, details: str) -> None:
+def _keep_failure(folder: Path, row: CaseRow, code: str, details: str) -> None:
     """failed/HASH.json for a case that failed, if the disk takes it; nothing there for one that did
     not.
     """
@@ -286,6 +297,7 @@ def _keep_failure(folder: Path, row: CaseRow, details: str) -> None:
     if row.outcome == "failed":
         kept = {
             "case_hash": row.case_hash,
+            "code_hash": code,
             "parameters": row.parameters,
             "sentence": row.sentence,
             "details": details,
@@ -296,20 +308,3 @@ def _keep_failure(folder: Path, row: CaseRow, details: str) -> None:
             write_text(path, json.dumps(kept, indent=1))
     else:
         path.unlink(missing_ok=True)
-
-
-def _command(
-    study: Study, grids: Sequence[ParameterGrid] | None, cases: Sequence[Mapping[str, Value]]
-) -> str:
-    """The `continuum run` line for these cases, or the Python call where no such line gives
-    them.
-    """
-    if grids is None:
-        return f"continuum run {study.name}"
-    if len(grids) == 1:
-        axes = {name: dict.fromkeys(case[name] for case in cases) for name in cases[0]}
-        given = [
-            shlex.quote(f"{name}={','.join(map(spell, values))}") for name, values in axes.items()
-        ]
-        return " ".join(["continuum run", study.name, *given])
-    return f"run_sweep(find_study({study.name!r}), {[dict(grid) for grid in grids]!r})"

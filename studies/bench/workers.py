@@ -7,15 +7,11 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import (
-    FIRST_COMPLETED,
     BrokenExecutor,
     Executor,
     Future,
-    ProcessPoolExecutor,
-    wait,
 )
 from typing import TypeVar
 
@@ -27,40 +23,6 @@ R = TypeVar("R")
 
 class WorkerError(RuntimeError):
     """A process did not live to answer, or could not be started."""
-
-
-def in_processes(
-    call: Callable[[J], R],
-    jobs: Sequence[J],
-    workers: int,
-    threads: int,
-    found: Callable[[J], R | None],
-) -> Generator[tuple[J, R | Exception], None, None]:
-    """Each job with what `call` returned or raised, as they come, from processes started for the
-    purpose.
-
-    A process that dies breaks its pool: the jobs in hand run once more, each alone, the others in a
-    new pool; one that ends its process a second time has the result WorkerError.  Closing the
-    generator ends the processes.
-
-    threads : how many each process may use
-    found : the result of a job that a dead process had completed, else None
-    """
-    waiting = deque(jobs)
-    while waiting:
-        lost: list[J] = []
-        with _pool(workers, threads) as pool:
-            yield from _until_broken(pool, call, waiting, workers, lost)
-        for job in lost:
-            result = found(job)
-            started = True
-            if result is None:
-                started, result = _alone(call, job, threads, found)
-            yield job, result
-            if not started:  # not this job's fault, and the next ones would fare no better
-                waiting.extendleft(reversed(lost[lost.index(job) + 1 :]))
-                yield from ((other, result) for other in waiting)
-                return
 
 
 def submit(executor: Executor, call: Callable[[J], R], job: J) -> Future[R]:
@@ -82,84 +44,7 @@ def settled(future: Future[R]) -> R | Exception:
         return error
 
 
-def _until_broken(
-    pool: ProcessPoolExecutor,
-    call: Callable[[J], R],
-    waiting: deque[J],
-    workers: int,
-    lost: list[J],
-) -> Iterator[tuple[J, R | Exception]]:
-    """The results of `waiting`, until it is empty or the pool breaks; the jobs then in hand are
-    added to `lost`.
-
-    No more jobs are handed out than there are workers, so the one that broke it is among them.
-    """
-    futures: dict[Future[R], J] = {}
-    results: list[tuple[J, R | Exception]] = []
-    broken = False
-    while True:
-        while waiting and len(futures) < workers and not broken:
-            job = waiting.popleft()
-            futures[submit(pool, call, job)] = job
-        yield from results
-        if not futures:
-            return
-        results = []
-        for future in wait(futures, return_when=FIRST_COMPLETED).done:
-            job, result = futures.pop(future), settled(future)
-            if isinstance(result, BrokenExecutor):
-                broken = True
-                lost.append(job)
-            else:
-                results.append((job, result))
-
-
-def _alone(
-    call: Callable[[J], R], job: J, threads: int, found: Callable[[J], R | None]
-) -> tuple[bool, R | Exception]:
-    """Whether a process could be started, in two attempts, and the result of the job in a process
-    of its own.
-    """
-    for _ in range(2):
-        with _pool(1, threads) as pool:
-            if isinstance(settled(submit(pool, _answer, None)), BrokenExecutor):
-                continue
-            result = settled(submit(pool, call, job))
-        if not isinstance(result, BrokenExecutor):
-            return True, result
-        twice = (
-            "its process ended abruptly, and again when it ran alone: killed, out of memory, "
-            "or a crash"
-        )
-        return True, WorkerError(twice) if (late := found(job)) is None else late
-    return False, WorkerError(
-        "no process could be started (in a script, call it under if __name__ == '__main__')"
-    )
-
-
-def _answer(nothing: None) -> None:
-    """What a process that has started can do."""
-
-
-@contextlib.contextmanager
-def _pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
-    """New processes; ended at once if the body is left by an exception."""
-    before = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(threads,))
-    try:
-        yield pool
-    except (
-        BaseException
-    ):  # the jobs in hand are given up; cancelling them as well would confuse the pool
-        for process in set(multiprocessing.active_children()) - before:
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown()
-
-
-def _start(threads: int) -> None:
+def start(threads: int) -> None:
     """In a new process: Ctrl-C is the parent's affair, and libraries loaded from now on use
     `threads` threads.
     """

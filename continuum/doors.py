@@ -1,0 +1,329 @@
+"""Functions and classes that users call check the kinds of their arguments by their annotations.
+
+`checked` stands above a function or a class.  What an annotation asks for is read once, at the
+first call; a call then costs about a microsecond, and nothing at all inside the door.  Shapes,
+ranges and whether arguments belong together are checked inside, with `continuum.checks`.
+"""
+
+import functools
+import types
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from inspect import Parameter, signature
+from numbers import Complex, Integral, Real
+from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from .arrays import is_array
+from .checks import LARGEST, as_array, check_name, check_real, shown
+
+Door = TypeVar("Door", bound=Callable[..., object])
+Take = Callable[[str, Any], object]
+
+_LISTS = (Sequence, list, tuple, Collection, Iterable, set, frozenset)
+_DOUBLE = np.dtype(np.float64)
+
+REMEDIES: dict[tuple[type, str], str] = {}
+"""(what is given, what is wanted) -> what else the message says, where the two are often confused.
+"""
+
+
+class _Kind(NamedTuple):
+    """What an annotation, or one alternative of it, asks for."""
+
+    words: str
+    fits: Callable[[Any], bool]
+    take: Take | None = None  # the value to go on with, once it fits; raises, naming the argument
+
+
+def checked(door: Door) -> Door:
+    """The same function, or class, with arguments checked against their annotations.
+
+    Numbers are real, no strings or booleans; integers fit into 64 bits; arrays are real numbers,
+    and lists of numbers become arrays; sequences and mappings are checked entry by entry; names are
+    among those of their Literal; everything else is an instance of its class, or has what its
+    protocol lists.
+
+    raises TypeError for another kind, ValueError for unknown names and numbers too large; the
+        message names the argument
+    """
+    if isinstance(door, type):
+        door.__init__ = _guarded(door.__init__)  # type: ignore[misc]
+        return door
+    return _guarded(door)  # type: ignore[return-value]
+
+
+def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    positions: list[tuple[str, Take | None]] = []
+    names: dict[str, Take | None] = {}
+    rest: list[tuple[str, Take]] = []
+    others: list[Take | None] = [None]
+
+    def read() -> None:
+        hints = _annotations(function)
+        for parameter in signature(function).parameters.values():
+            hint = hints.get(parameter.name, object)
+            take = _take(hint if parameter.default is not None else Union[hint, None])  # noqa: UP007  # hints may be strings
+            if parameter.kind is Parameter.VAR_POSITIONAL and take is not None:
+                rest.append((parameter.name, take))
+            if parameter.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD):
+                positions.append((parameter.name, take))
+            if parameter.kind is Parameter.VAR_KEYWORD:
+                others[0] = take
+            names[parameter.name] = take
+        if not names:
+            names[""] = None
+
+    @functools.wraps(function)
+    def door(*given: Any, **named: Any) -> Any:
+        if not names:
+            read()
+        taken = [
+            value if take is None else take(name, value)
+            for (name, take), value in zip(positions, given, strict=False)
+        ]
+        for value in given[len(taken) :]:
+            taken.append(rest[0][1](rest[0][0], value) if rest else value)
+        for name, value in named.items():
+            take = names.get(name, others[0])
+            if take is not None:
+                named[name] = take(name, value)
+        return function(*taken, **named)
+
+    return door
+
+
+def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations; without those that name what is imported for type checkers alone."""
+    try:
+        return get_type_hints(function)
+    except NameError:
+        given = function.__annotations__.items()
+        return {name: hint for name, hint in given if not isinstance(hint, str)}
+
+
+def _take(hint: object) -> Take | None:
+    """The check of an annotation, None where it asks for nothing."""
+    kinds = _kinds(hint)
+    if not kinds:
+        return None
+    if len(kinds) == 1:
+        words, fits, then = kinds[0]
+
+        def one(name: str, value: Any) -> object:
+            if fits(value):
+                return value if then is None else then(name, value)
+            raise _refusal(name, words, value)
+
+        return one
+
+    def any_of(name: str, value: Any) -> object:
+        entries: TypeError | None = None
+        for _, fits, take in kinds:
+            if fits(value):
+                try:
+                    return value if take is None else take(name, value)
+                except TypeError as error:  # another alternative may take it
+                    entries = entries or error
+        if entries is not None:
+            raise entries
+        wanted = list(dict.fromkeys(kind.words for kind in kinds))
+        listed = ", ".join(wanted[:-1]) + " or " + wanted[-1] if wanted[1:] else wanted[0]
+        raise _refusal(name, listed, value)
+
+    return any_of
+
+
+def _refusal(name: str, words: str, value: object) -> TypeError:
+    remedies = [
+        text for (kind, wanted), text in REMEDIES.items() if type(value) is kind and wanted in words
+    ]
+    return TypeError(f"{name} must be {words}, got {shown(value)}{''.join(remedies)}")
+
+
+def _kinds(hint: object) -> list[_Kind]:
+    """The alternatives of an annotation, none if everything is accepted."""
+    if get_origin(hint) in (Union, types.UnionType):
+        each = [_kinds(alternative) for alternative in get_args(hint)]
+        if not all(each):
+            return []
+        found = [kind for kinds in each for kind in kinds]
+        return sorted(found, key=lambda kind: {is_array: 0, _arraylike: 2}.get(kind.fits, 1))
+    if get_origin(hint) is typing.Annotated:
+        return _kinds(get_args(hint)[0])
+    if hint is np.ndarray or get_origin(hint) is np.ndarray:
+        return [_Kind("an array", is_array, _array), _Kind("an array", _arraylike, as_array)]
+    kind = _kind(hint)
+    return [] if kind is None else [kind]
+
+
+def _kind(hint: object) -> _Kind | None:
+    origin = get_origin(hint) or hint
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    if origin is Literal:
+        return _literal(get_args(hint))
+    if origin is Callable:
+        return _Kind("a function", callable)
+    if origin is type:
+        return _class_of(get_args(hint)[0] if get_args(hint) else object)
+    if origin in _LISTS:
+        return _listed(origin, get_args(hint))
+    if not isinstance(origin, type) or origin is object:
+        return None
+    if issubclass(origin, Mapping) and origin in (Mapping, dict):
+        return _mapping(get_args(hint))
+    article = "an" if origin.__name__[0] in "AEIOU" else "a"
+    words = f"{article} {origin.__name__}"
+    if getattr(origin, "_is_protocol", False):
+        return _Kind(words, _has(origin))
+    return _Kind(words, lambda value: isinstance(value, origin))
+
+
+def _scalar(value: Any) -> bool:
+    """True for real numbers, also as arrays without axes."""
+    if type(value) is float:
+        return True
+    if isinstance(value, Real):
+        return not isinstance(value, bool)
+    return is_array(value) and value.shape == () and _numbers(value)
+
+
+def _numbers(array: Any) -> bool:
+    return not isinstance(array.dtype, np.dtype) or array.dtype.kind in "fiu"
+
+
+def _real(name: str, value: Any) -> float:
+    if type(value) is float:
+        return value
+    return check_real(name, float(value) if is_array(value) else value)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _integer(name: str, value: Any) -> Any:
+    if not -LARGEST <= value <= LARGEST:
+        raise ValueError(f"{name} must be less than 2^63 in size, got a larger number")
+    return value
+
+
+def _array(name: str, value: Any) -> object:
+    if type(value) is np.ndarray and value.dtype == _DOUBLE:
+        return value
+    return as_array(name, value)
+
+
+def _arraylike(value: Any) -> bool:
+    if isinstance(value, Sequence):
+        return not isinstance(value, str | bytes)
+    return _scalar(value) or (hasattr(value, "__array__") and not isinstance(value, type))
+
+
+def _literal(options: tuple[object, ...]) -> _Kind:
+    words = "one of " + ", ".join(map(repr, options))
+    accepted = [option for option in options if isinstance(option, str)]
+    if len(accepted) == len(options):
+        return _Kind(
+            words,
+            lambda value: isinstance(value, str),
+            lambda name, value: check_name(name, value, accepted),
+        )
+    return _Kind(
+        words, lambda value: any(type(value) is type(one) and value == one for one in options)
+    )
+
+
+def _class_of(kind: Any) -> _Kind:
+    kind = get_origin(kind) or kind
+    if not isinstance(kind, type):
+        return _Kind("a class", lambda value: isinstance(value, type))
+    return _Kind(
+        f"a class of kind {kind.__name__}",
+        lambda value: isinstance(value, type) and issubclass(value, kind),
+    )
+
+
+def _has(protocol: Any) -> Callable[[Any], bool]:
+    """Whether a value has the members of a protocol; classes are asked once."""
+    members = sorted(typing._get_protocol_attrs(protocol))  # type: ignore[attr-defined]
+    known: set[type] = set()
+
+    def fits(value: Any) -> bool:
+        if type(value) in known:
+            return True
+        if isinstance(value, type) or not all(hasattr(value, name) for name in members):
+            return False
+        known.add(type(value))
+        return True
+
+    return fits
+
+
+def _listed(origin: Any, entries: tuple[Any, ...]) -> _Kind:
+    """A sequence; its entries are checked.  Arrays of one axis are lists of numbers."""
+    fixed = origin is tuple and Ellipsis not in entries and bool(entries)
+    takes = [_take(entry) for entry in (entries if fixed else entries[:1])]
+    numbers = bool(entries) and all(e in (float, int) for e in entries if e is not Ellipsis)
+    strict = origin in (Sequence, list, tuple)
+
+    def fits(value: Any) -> bool:
+        if isinstance(value, str | bytes | type):
+            return False
+        if strict and isinstance(value, Sequence):
+            return True
+        if not strict:
+            return isinstance(value, origin)
+        return numbers and is_array(value) and len(value.shape) == 1
+
+    def take(name: str, value: Any) -> object:
+        if is_array(value):
+            value = [value[i].item() for i in range(value.shape[0])]
+        if not isinstance(value, Sequence):
+            return value
+        if fixed and len(value) != len(takes):
+            raise ValueError(f"{name} must have {len(takes)} entries, got {len(value)}")
+        if not any(takes):
+            return value
+        each = takes if fixed else takes * len(value)
+        new = [
+            entry if check is None else check(f"{name}[{i}]", entry)
+            for i, (check, entry) in enumerate(zip(each, value, strict=True))
+        ]
+        if all(a is b for a, b in zip(new, value, strict=True)):
+            return value
+        return tuple(new) if origin is tuple or isinstance(value, tuple) else new
+
+    return _Kind("a sequence of numbers" if numbers else "a sequence", fits, take)
+
+
+def _mapping(entries: tuple[Any, ...]) -> _Kind:
+    keys, values = (_take(entry) for entry in entries or (object, object))
+
+    def take(name: str, value: Any) -> object:
+        new = {}
+        for key, entry in value.items():
+            if keys is not None:
+                keys(f"each name in {name}", key)
+            new[key] = entry if values is None else values(f"{name}[{key!r}]", entry)
+        return value if all(new[key] is value[key] for key in new) else new
+
+    return _Kind(
+        "a mapping", lambda value: isinstance(value, Mapping), take if keys or values else None
+    )
+
+
+_PLAIN: dict[object, _Kind] = {
+    float: _Kind("a real number", _scalar, _real),
+    int: _Kind("an integer", _whole, _integer),
+    complex: _Kind("a number", lambda v: isinstance(v, Complex) and not isinstance(v, bool)),
+    bool: _Kind("True or False", lambda v: isinstance(v, bool | np.bool_)),
+    str: _Kind("a string", lambda v: isinstance(v, str)),
+    type(None): _Kind("None", lambda v: v is None),
+    np.random.Generator: _Kind(
+        "a numpy random Generator, such as np.random.default_rng(0)",
+        lambda v: isinstance(v, np.random.Generator),
+    ),
+}
