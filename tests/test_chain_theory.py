@@ -218,5 +218,10 @@ def test_summaries_have_ten_lines(rng):
     assert lines[0].startswith(f"{sum(t.applies == 'yes' for t in told.theorems)} of ")
     names = [t.name for t in told.theorems if t.applies != "yes"]
     assert all(name in told.summary() for name in names)
+    positive = network.control(MESH, kernel=lambda y, z: np.exp(-((y - z) ** 2)))
+    told = explain(network, positive, rng.standard_normal((5, 1)))
+    assert sum(t.applies == "yes" for t in told.theorems) > 8
+    assert len(told.summary().splitlines()) <= 10
+    assert "Also: " in told.summary()
     short = explain(Bottleneck(2, tanh), Bottleneck(2, tanh).controls(MESH).random(rng)).summary()
     assert short.startswith("3 of 3 theorems apply, 0 are undecided, 0 do not apply.")

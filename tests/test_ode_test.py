@@ -80,6 +80,19 @@ def test_independent_layers(layers, seed):
     assert "none with weights that are functions of depth" in found.sentence
 
 
+def test_the_order_of_hidden_units_does_not_matter(rng):
+    """Hidden units in another order on every layer: other matrices, the same network."""
+    resnet = smooth(rng, 32)
+    arrays = []
+    for first, second in resnet.layers:
+        order = rng.permutation(HIDDEN)
+        arrays.append((first.matrix[order], first.bias[order], second.matrix[:, order] / 32))
+    w1, b1, w2 = (list(one) for one in zip(*arrays, strict=True))
+    shuffled, plain = ode_test(from_residual_mlp(w1, b1, w2, None, tanh).resnet), ode_test(resnet)
+    assert shuffled.limit == "ODE"
+    assert shuffled.regularity == pytest.approx(plain.regularity, rel=1e-9)
+
+
 def test_what_cannot_be_told(rng):
     assert ode_test(smooth(rng, 7)).limit == "undecided"
     assert ode_test(smooth(rng, 16, horizon=40.0)).limit == "undecided"  # too long for Euler
