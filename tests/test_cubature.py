@@ -105,7 +105,7 @@ def test_products_with_a_disc():
         (lambda: Disc(radius=0.0), "radius must be finite and positive"),
         (lambda: Disc(radius=-1.0), "radius must be finite and positive"),
         (lambda: Disc((0.0, np.inf)), "centre must be finite"),
-        (lambda: Disc((0.0, 0.0, 0.0)), "centre must be two numbers"),
+        (lambda: Disc((0.0, 0.0, 0.0)), "centre must have 2 entries"),
         (lambda: Triangle((0, 0), (1, 1), (3, 3)), "not on one line"),
         (lambda: Triangle((0, 0), (0, 0), (1, 0)), "not on one line"),
         (lambda: Triangle((1, 1), (1, 1), (1, 1)), "not on one line"),

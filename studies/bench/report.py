@@ -12,6 +12,8 @@ from pathlib import Path
 
 import xarray as xr
 
+from continuum.doors import checked
+
 from .errors import FigureError, StoreError
 from .files import read_json, write_atomically, write_text
 from .parameters import Value, spell, varying
@@ -29,6 +31,7 @@ class _Case:
     status: str
 
 
+@checked
 def write_report(folder: str | Path) -> Path:
     """Draws the figures of a sweep as PNG files, GIF where they move, and writes report.html
     beside its case files.

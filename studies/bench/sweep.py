@@ -19,6 +19,7 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from continuum.checks import check_count
+from continuum.doors import checked
 
 from .environment import code_hash, cores, thread_pools, versions
 from .errors import StoreError, SweepInterrupted
@@ -98,6 +99,7 @@ class _Outcome:
     details: str = ""
 
 
+@checked
 def run_sweep(
     study: Study,
     grids: Sequence[ParameterGrid] | None = None,

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from continuum import Control, FunctionControl, Network
 from continuum.checks import check_array, check_positive
+from continuum.doors import checked
 from solvers import DormandPrince, integrate
 from solvers.planar.fields import Box, check_planar, check_times, deflated_newton
 from solvers.planar.infinity import (
@@ -28,6 +29,7 @@ from .portrait_layers import draw_points
 _WINDOW, _WIDE = 30.0, 1000.0
 
 
+@checked
 def poincare_disc(
     network: Network,
     control: Control | FunctionControl,

@@ -14,6 +14,7 @@ from continuum import (
     Network,
 )
 from continuum.checks import check_array
+from continuum.doors import checked
 from solvers import DormandPrince, integrate
 from solvers.planar.fields import Box, check_box, check_planar, check_times, equilibria
 
@@ -21,6 +22,7 @@ from .figures import BLACK, new_figure, styled
 from .portrait_layers import draw_level_sets, draw_nullclines, draw_points, draw_separatrices
 
 
+@checked
 def phase_portrait(
     network: Network,
     control: Control | FunctionControl,
