@@ -462,7 +462,7 @@ class Control(Mapping[str, Array]):
     def __init__(
         self, space: ControlSpace, blocks: Mapping[str, Array], *, trusted: bool = False
     ) -> None:
-        if not trusted:
+        if trusted is not True:
             check_type("space", space, ControlSpace)
             check_type("blocks", blocks, Mapping)
             names = [b.name for b in space.trained]

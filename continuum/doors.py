@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origi
 import numpy as np
 
 from .arrays import is_array
-from .checks import LARGEST, as_array, check_name, check_real, shown
+from .checks import LARGEST, UnknownName, as_array, check_name, check_real, shown
 
 Door = TypeVar("Door", bound=Callable[..., object])
 Take = Callable[[str, Any], object]
@@ -149,10 +149,13 @@ def _take(kinds: list[_Kind]) -> Take | None:
 
     def any_of(name: str, value: Any) -> object:
         entries: TypeError | None = None
-        for _, fits, take in kinds:
+        for kind, fits, take in kinds:
             if fits(value):
                 try:
                     return value if take is None else take(name, value)
+                except UnknownName as error:
+                    also = [k.words for k in kinds if k.words not in (kind, "None")]
+                    raise UnknownName(" ".join([str(error), *(f"Or {w}." for w in also)])) from None
                 except TypeError as error:  # another alternative may take it
                     entries = entries or error
         if entries is not None:

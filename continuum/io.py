@@ -115,7 +115,7 @@ def _write(path: str | Path, kind: str, fill: Callable[..., None]) -> Path:
 def _read(path: str | Path, kind: str) -> tuple[dict[str, Array], Mapping[str, float]]:
     h5py = _h5py()
     if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"path: there is no file {path}")
     try:
         with h5py.File(path, "r") as file:
             attributes = dict(file.attrs)

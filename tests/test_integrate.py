@@ -334,7 +334,7 @@ CONTROL = NETWORK.control(TimeMesh(1.0, 3))
         ((np.ones((4, 1)), RK4()), {"save": "layer"}, "Did you mean 'layers'"),
         ((np.ones((4, 1)), RK4()), {"save": [0.5, 0.2]}, "increasing times"),
         ((np.ones((4, 1)), RK4()), {"save": [0.5, 1.2]}, "increasing times in"),
-        ((np.ones((4, 1)), RK4()), {"monitors": [print]}, "monitors must be Monitor"),
+        ((np.ones((4, 1)), RK4()), {"monitors": [print]}, r"monitors\[0\] must be a Monitor"),
     ],
 )
 def test_bad_input(arguments, options, words):

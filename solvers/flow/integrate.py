@@ -129,8 +129,6 @@ def integrate(
         )
         totals = {name: sum(run.statistics[name] for run in runs) for name in runs[0].statistics}
         return replace(runs[-1], statistics=totals)
-    if not isinstance(stepper, Stepper):
-        raise TypeError(f"stepper must be a method such as RK4() or Euler(), got {stepper!r}")
     steps_per_layer = check_count("steps_per_layer", steps_per_layer)
     max_steps, threads = check_count("max_steps", max_steps), check_count("threads", threads)
     check_name("dtype", dtype, ("float64", "float32"))
@@ -221,8 +219,6 @@ def integrate_stages(
     are left out.
     raises as `integrate`
     """
-    if not isinstance(network, Staged):
-        raise TypeError(f"network must be Staged, got {network!r}")
     network.check_control("control", control)
     check_name("save", save, ("final", "layers", "steps"))
     runs: list[Solution[Trajectory]] = []
