@@ -14,6 +14,8 @@ from pathlib import Path
 
 import xarray as xr
 
+from continuum.doors import checked
+
 from .errors import FigureError, StoreError
 from .files import read_json, write_atomically, write_text
 from .formulas import with_formulas
@@ -37,6 +39,7 @@ class _Case:
     file: str
 
 
+@checked
 def write_report(folder: str | Path) -> Path:
     """Draws the figures of a sweep as PNG files, GIF where they move, and writes report.html and
     summary.csv (`summary.summary`) beside its case files.

@@ -12,6 +12,8 @@ import h5py
 import xarray as xr
 from xarray.backends import H5NetCDFStore
 
+from continuum.doors import checked
+
 from .errors import StoreError
 from .files import write_atomically
 from .parameters import Value
@@ -63,6 +65,7 @@ def write_case(path: Path, dataset: xr.Dataset, header: CaseHeader, seconds: flo
     write_atomically(path, lambda temporary: _write_netcdf(temporary, complete))
 
 
+@checked
 def read_case(path: Path) -> xr.Dataset:
     """The Dataset of one case, in memory.
 

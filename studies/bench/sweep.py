@@ -18,6 +18,7 @@ import xarray as xr
 from threadpoolctl import threadpool_limits
 
 from continuum.checks import check_count, check_positive
+from continuum.doors import checked
 
 from .commands import command_line
 from .crew import in_processes
@@ -100,6 +101,7 @@ class _Outcome:
     details: str = ""
 
 
+@checked
 def run_sweep(
     study: Study,
     grids: Sequence[ParameterGrid] | None = None,
