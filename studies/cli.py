@@ -15,7 +15,7 @@ import typer
 import studies
 
 from . import bench, draw
-from .bench.errors import FigureError, SweepInterrupted
+from .bench.errors import FigureError, SweepInterrupted, SweepStopped
 from .bench.files import check_writable, write_atomically
 
 _UsageError = (
@@ -97,9 +97,17 @@ def run(
     workers: Annotated[
         int,
         typer.Option(
-            help="Processes; each gets cores/workers threads.", parser=_count, metavar="N"
+            help="Processes on this machine, or jobs of --cluster.", parser=_count, metavar="N"
         ),
     ] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Run the cases on the Dask cluster at this address.", metavar="ADDRESS"),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="Run them on workers started through this queue: slurm."),
+    ] = None,
 ) -> None:
     """Run a study: its default sweep, or the parameters given.  Finished cases are not run
     again.
@@ -109,12 +117,20 @@ def run(
     given = study.parameters.parse(values or [])
     command = shlex.join(
         ["continuum", "run", name, *(values or []), "--out", str(out), "--workers", str(workers)]
+        + [f"--{k}={v}" for k, v in (("scheduler", scheduler), ("cluster", cluster)) if v]
     )
     grids = study.overlay(given) if given else None
     try:
-        result = studies.run_sweep(study, grids, out, workers=workers, command=command)
+        if scheduler or cluster:
+            with bench.cluster.cluster_executor(study, scheduler, cluster, workers) as executor:
+                _say(executor.about)
+                result = studies.run_sweep(study, grids, out, executor=executor, command=command)
+        else:
+            result = studies.run_sweep(study, grids, out, workers=workers, command=command)
     except SweepInterrupted as interrupt:
         raise typer.Exit(_refuse(str(interrupt), _INTERRUPTED)) from None
+    except SweepStopped as stop:
+        raise typer.Exit(_refuse(str(stop), 1)) from None
     for row in result.rows:
         if row.outcome == "failed":
             typer.echo(

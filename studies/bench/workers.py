@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -20,9 +21,12 @@ from concurrent.futures import (
 from typing import TypeVar
 
 import numba
+from threadpoolctl import ThreadpoolController
 
 J = TypeVar("J")
 R = TypeVar("R")
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
 class WorkerError(RuntimeError):
@@ -33,7 +37,6 @@ def in_processes(
     call: Callable[[J], R],
     jobs: Sequence[J],
     workers: int,
-    threads: int,
     found: Callable[[J], R | None],
 ) -> Generator[tuple[J, R | Exception], None, None]:
     """Each job with what `call` returned or raised, as they come, from processes started for the
@@ -43,19 +46,18 @@ def in_processes(
     new pool; one that ends its process a second time has the result WorkerError.  Closing the
     generator ends the processes.
 
-    threads : how many each process may use
     found : the result of a job that a dead process had completed, else None
     """
     waiting = deque(jobs)
     while waiting:
         lost: list[J] = []
-        with _pool(workers, threads) as pool:
+        with _pool(workers) as pool:
             yield from _until_broken(pool, call, waiting, workers, lost)
         for job in lost:
             result = found(job)
             started = True
             if result is None:
-                started, result = _alone(call, job, threads, found)
+                started, result = _alone(call, job, found)
             yield job, result
             if not started:  # not this job's fault, and the next ones would fare no better
                 waiting.extendleft(reversed(lost[lost.index(job) + 1 :]))
@@ -80,6 +82,52 @@ def settled(future: Future[R]) -> R | Exception:
         return future.result()
     except Exception as error:  # whatever it is, it belongs to this job
         return error
+
+
+class _OneThread:
+    """BLAS, OpenMP and loops of Numba, held to one thread as long as somebody wants that.
+
+    The libraries that are loaded are looked up again when modules were imported since: that takes
+    milliseconds.  Those that are loaded meanwhile read the variables of the environment.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._holders, self._modules = threading.Lock(), 0, 0
+        self._controller = ThreadpoolController()
+        self._before = contextlib.ExitStack()
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        before = numba.get_num_threads()  # this may load OpenMP, with threads of its own
+        numba.set_num_threads(1)  # of this thread of Python
+        with self._lock:
+            self._holders += 1
+            if self._holders == 1:
+                self._hold()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if self._holders == 0:
+                    self._before.close()
+            numba.set_num_threads(before)
+
+    def _hold(self) -> None:
+        if self._modules != len(sys.modules):
+            self._controller, self._modules = ThreadpoolController(), len(sys.modules)
+        self._before.enter_context(self._controller.limit(limits=1))
+        for variable in _THREADS:
+            old = os.environ.get(variable)
+            os.environ[variable] = "1"
+            if old is None:
+                self._before.callback(os.environ.pop, variable, None)
+            else:
+                self._before.callback(os.environ.__setitem__, variable, old)
+
+
+one_thread = _OneThread()
+"""A context in which libraries compute with one thread: sums are added in one order."""
 
 
 def _until_broken(
@@ -115,13 +163,13 @@ def _until_broken(
 
 
 def _alone(
-    call: Callable[[J], R], job: J, threads: int, found: Callable[[J], R | None]
+    call: Callable[[J], R], job: J, found: Callable[[J], R | None]
 ) -> tuple[bool, R | Exception]:
     """Whether a process could be started, in two attempts, and the result of the job in a process
     of its own.
     """
     for _ in range(2):
-        with _pool(1, threads) as pool:
+        with _pool(1) as pool:
             if isinstance(settled(submit(pool, _answer, None)), BrokenExecutor):
                 continue
             result = settled(submit(pool, call, job))
@@ -142,11 +190,11 @@ def _answer(nothing: None) -> None:
 
 
 @contextlib.contextmanager
-def _pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """New processes; ended at once if the body is left by an exception."""
     before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(threads,))
+    pool = ProcessPoolExecutor(workers, context, initializer=_start)
     try:
         yield pool
     except (
@@ -159,20 +207,10 @@ def _pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown()
 
 
-def _start(threads: int) -> None:
-    """In a new process: Ctrl-C is the parent's affair, and libraries loaded from now on use
-    `threads` threads.
-    """
+def _start() -> None:
+    """In a new process: Ctrl-C is the parent's affair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for variable in (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "BLIS_NUM_THREADS",
-    ):
-        os.environ[variable] = str(threads)
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
 
 
 def _end_with_parent() -> None:
