@@ -92,15 +92,6 @@ def test_twice_gives_the_same_arrays_bit_for_bit(tmp_path: Path):
 
 
 @needs_two_cores
-def test_two_workers_give_the_same_arrays(tmp_path: Path):
-    one = run_sweep(find_study("toys/decay"), out=tmp_path / "1", progress="none")
-    two = run_sweep(find_study("toys/decay"), out=tmp_path / "2", workers=2, progress="none")
-    assert [row.outcome for row in two.rows] == ["done"] * 4
-    assert [row.parameters for row in one.rows] == [row.parameters for row in two.rows]
-    assert arrays(one) == arrays(two)
-
-
-@needs_two_cores
 def test_workers_times_threads_is_at_most_the_cores(tmp_path: Path):
     result = run_sweep(find_study("toys/threads"), out=tmp_path, workers=2, progress="none")
     assert result.count("done") == 4

@@ -9,17 +9,17 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
-from .errors import FigureError, StoreError
-from .files import read_json, write_atomically, write_text
+from .errors import FigureError
+from .files import write_atomically, write_text
 from .origins import of_sweep
 from .parameters import Value, spell, varying
+from .plan import planned_case, read_plan
 from .registry import Picture, describe
-from .store import case_parameters, read_case, read_header
 from .summary import summary, write_summary
-from .sweep import SWEEP_FORMAT
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +38,12 @@ def write_report(folder: str | Path) -> Path:
     The study must be registered, or be found where it was, for its figures; everything else comes
     from the files.
     returns the path of the page, which refers to nothing outside itself
+    Damaged files are moved to `folder`/damaged; a sweep.json that is lost is made again.
     raises StoreError if `folder` holds no sweep or cannot be written to, ValueError if the study is
         unknown, FigureError, after writing the page without figures, if they cannot be drawn
     """
     folder = Path(folder)
-    plan = read_json(folder / "sweep.json")
-    if plan.get("format") != SWEEP_FORMAT:
-        raise StoreError(
-            f"{folder / 'sweep.json'} was not written by a continuum sweep of this version"
-        )
+    plan = read_plan(folder)
     study = of_sweep(plan)
     cases = _cases(folder, plan)
     answers = [case.answer for case in cases if case.answer is not None]
@@ -71,29 +68,9 @@ def write_report(folder: str | Path) -> Path:
     return page
 
 
-def _cases(folder: Path, plan: Mapping[str, object]) -> list[_Case]:
-    planned = plan["cases"]
-    if not isinstance(planned, list):
-        raise StoreError(f"{folder / 'sweep.json'} lists no cases")
-    cases = []
-    for entry in planned:
-        path = folder / entry["file"]
-        failure = folder / "failed" / f"{entry['case_hash'][:12]}.json"
-        if path.is_file():
-            try:
-                if read_header(path).case_hash != entry["case_hash"]:
-                    raise StoreError(f"{path.name} belongs to another case")
-                answer = read_case(path)
-                cases.append(_Case(case_parameters(answer), answer, str(answer.attrs["status"])))
-            except StoreError as error:
-                cases.append(_Case(entry["parameters"], None, str(error)))
-        elif failure.is_file():
-            cases.append(
-                _Case(entry["parameters"], None, f"failed: {read_json(failure)['sentence']}")
-            )
-        else:
-            cases.append(_Case(entry["parameters"], None, "not run yet"))
-    return cases
+def _cases(folder: Path, plan: Mapping[str, Any]) -> list[_Case]:
+    found = [(entry, *planned_case(folder, entry)) for entry in plan["cases"]]
+    return [_Case(entry["parameters"], answer, status) for entry, answer, status in found]
 
 
 def _page(
