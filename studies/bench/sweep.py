@@ -156,7 +156,9 @@ def run_sweep(
     if max_seconds is not None:
         check_positive("max_seconds", max_seconds)
         if executor is not None:
-            raise ValueError("max_seconds is kept by processes of this sweep: leave executor out")
+            raise ValueError(
+                "max_seconds is for processes on this machine, and not for an executor or a cluster"
+            )
     if workers > cores():
         raise ValueError(
             f"workers must be at most {cores()}, the cores of this machine, got {workers}"
