@@ -65,7 +65,7 @@ def to_xarray(result: Exportable, *, times: Sequence[float] | Array | None = Non
     raises TypeError for what has no arrays of its own, ValueError for times where they make no
         sense, or lie outside [0, T], or are wanted and missing (controls made of functions)
     """
-    wanted = None if times is None else check_array("times", np.asarray(times), ("L",))
+    wanted = None if times is None else check_array("times", times, ("L",))  # type: ignore[arg-type]
     if isinstance(result, Solution):
         value = result if isinstance(result, Extremal | ClosedLoop) else result.value
         variables, coordinates = _arrays(value, wanted)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from continuum.arrays import Array
-from continuum.checks import check_array
 
 from .extremals import ExtremalPoints
 from .hamiltonian import Hamiltonian
@@ -25,7 +24,6 @@ class DenseExtremal:
 
     def __call__(self, times: Array) -> ExtremalPoints:
         """The points at times (L,).  Raises ValueError for times outside [0, T]."""
-        times = check_array("times", times, ("L",))
         horizon = self.system.mesh.horizon
         if np.any((times < 0.0) | (times > horizon)):
             raise ValueError(f"times must be in [0, {horizon:g}], got {times}")

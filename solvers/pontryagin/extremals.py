@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from continuum.arrays import Array
+from continuum.checks import check_array
 from continuum.controls import Control
 from continuum.records import short
 
@@ -85,7 +86,7 @@ class Extremal(Solution[Control]):
                 "times: this answer is the control that started the search, not a solution of the "
                 "two-point problem; integrate(..., save=times) gives its states at any times"
             )
-        return self.dense(np.asarray(times))
+        return self.dense(check_array("times", times, ("L",)))  # type: ignore[arg-type]
 
     def switching_times(self, block: str = "bias") -> Array:
         """The times at which an entry of `block` switches, in order."""
