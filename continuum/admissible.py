@@ -12,6 +12,7 @@ import numpy as np
 from .arrays import Array
 from .checks import check_name
 from .controls import Control, ControlSpace, check_control
+from .doors import checked
 
 Blocks = Mapping[str, Array]
 """Coefficients by name, (..., *block.shape): any leading axes, of time or none."""
@@ -119,6 +120,7 @@ class AdmissibleSet(ABC):
         """By how much the worst bound is exceeded; <= 0 inside."""
         return self.excess(control, self._space(control))
 
+    @checked
     def contains(self, control: Control, atol: float = 0.0) -> bool:
         """True if no bound is exceeded by more than atol."""
         return self.violation(control) <= atol

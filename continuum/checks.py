@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from .arrays import Array, is_array, namespace
+from .arrays import Array, is_array, namespace, to_host
 
 Kind = TypeVar("Kind")
 
@@ -29,7 +29,7 @@ class UnknownName(ValueError, KeyError):
 def shown(value: object) -> str:
     """What was given, in a line: arrays by shape, classes as classes, everything else cut short."""
     if isinstance(value, type):
-        return f"the class {value.__name__}, which is no instance of it"
+        return f"the class {value.__name__}"
     if is_array(value):
         return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"  # type: ignore[attr-defined]
     try:
@@ -161,6 +161,25 @@ def check_array(name: str, array: Array, shape: Sequence[int | str]) -> Array:
     if not bool(xp.all(xp.isfinite(array))):
         raise ValueError(f"{name} has entries that are NaN or infinite")
     return array
+
+
+def check_indices(name: str, indices: Sequence[int] | Array, count: int) -> Array:
+    """NumPy's integers, or booleans, that choose among `count` things.
+
+    raises TypeError for other kinds of numbers, ValueError for a wrong shape or for numbers outside
+        -count, ..., count - 1
+    """
+    chosen = to_host(as_array(name, indices))
+    if chosen.size == 0 or chosen.ndim != 1:
+        raise ValueError(f"{name} has shape {chosen.shape}, expected (any,), not empty")
+    if chosen.dtype.kind not in "iub":
+        raise TypeError(f"{name} must be integers, got dtype {chosen.dtype}")
+    if chosen.dtype.kind == "b":
+        if len(chosen) != count:
+            raise ValueError(f"{name} has shape {chosen.shape}, expected ({count},)")
+    elif chosen.min() < -count or chosen.max() >= count:
+        raise ValueError(f"{name} must be in 0, ..., {count - 1}, got {shown(indices)}")
+    return chosen
 
 
 def _fits(given: Sequence[int], wanted: Sequence[int | str]) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 
 from .arrays import Array, is_array, is_numpy, like, namespace, to_host
 from .blocks import Block, Coefficient
-from .checks import check_array, check_name, check_number
+from .checks import check_array, check_name, check_number, check_type
 from .doors import REMEDIES, checked
 from .long_vectors import Measure, products
 from .meshes import TimeMesh
@@ -462,7 +462,9 @@ class Control(Mapping[str, Array]):
     def __init__(
         self, space: ControlSpace, blocks: Mapping[str, Array], *, trusted: bool = False
     ) -> None:
-        if not trusted:
+        if trusted is not True:
+            check_type("space", space, ControlSpace)
+            check_type("blocks", blocks, Mapping)
             names = [b.name for b in space.trained]
             for name in blocks:
                 check_name("block", name, names)

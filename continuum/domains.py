@@ -126,11 +126,6 @@ class Product:
 
     parts: tuple[Interval | Circle | Line | Disc | Triangle, ...]
 
-    def __post_init__(self) -> None:
-        for part in self.parts:
-            if not isinstance(part, _Factor):
-                raise TypeError(f"a factor of a Product must be a domain, got {part!r}")
-
     @property
     def dimension(self) -> int:
         """The number of coordinates of its points."""

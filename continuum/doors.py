@@ -16,17 +16,36 @@ from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origi
 import numpy as np
 
 from .arrays import is_array
-from .checks import LARGEST, as_array, check_name, check_real, shown
+from .checks import LARGEST, UnknownName, as_array, check_name, check_real, shown
 
 Door = TypeVar("Door", bound=Callable[..., object])
 Take = Callable[[str, Any], object]
 
 _LISTS = (Sequence, list, tuple, Collection, Iterable, set, frozenset)
 _DOUBLE = np.dtype(np.float64)
+_EXAMPLES = {
+    "Activation": "tanh",
+    "AdmissibleSet": "Box(bias=(-1, 1))",
+    "Grid": "gauss_legendre(Interval(0, 1), 16)",
+    "Kernel": "Dense()",
+    "Loss": "SquaredError()",
+    "Minimizer": "LBFGS()",
+    "Network": "NeuralODE2(2, tanh)",
+    "Penalty": "Tikhonov(0.1)",
+    "Readout": "State()",
+    "RungeKutta": "RK4()",
+    "Sampler": "Cube(1.0)",
+    "Stepper": "RK4()",
+    "TimeMesh": "TimeMesh(1.0, 16)",
+}
+"""Of what is asked for by the name of a base class, one that can be had."""
 
 REMEDIES: dict[tuple[type, str], str] = {}
 """(what is given, what is wanted) -> what else the message says, where the two are often confused.
 """
+
+OPTIONAL: dict[type, set[str]] = {}
+"""Members of a protocol that only some of those who take it ask for."""
 
 
 class _Kind(NamedTuple):
@@ -54,39 +73,50 @@ def checked(door: Door) -> Door:
     return _guarded(door)  # type: ignore[return-value]
 
 
-def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    positions: list[tuple[str, Take | None]] = []
-    names: dict[str, Take | None] = {}
-    rest: list[tuple[str, Take]] = []
-    others: list[Take | None] = [None]
+class _Arguments(NamedTuple):
+    """The checks of a function's arguments: by position, by name, of *rest and of **others."""
 
-    def read() -> None:
-        hints = _annotations(function)
-        for parameter in signature(function).parameters.values():
+    positions: list[tuple[str, Take | None]]
+    names: dict[str, Take | None]
+    rest: tuple[str, Take | None]
+    others: Take | None
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> "_Arguments":
+        hints, named = _annotations(function), signature(function).parameters.values()
+        takes: dict[str, Take | None] = {}
+        for parameter in named:
             hint = hints.get(parameter.name, object)
-            take = _take(hint if parameter.default is not None else Union[hint, None])  # noqa: UP007  # hints may be strings
-            if parameter.kind is Parameter.VAR_POSITIONAL and take is not None:
-                rest.append((parameter.name, take))
-            if parameter.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD):
-                positions.append((parameter.name, take))
-            if parameter.kind is Parameter.VAR_KEYWORD:
-                others[0] = take
-            names[parameter.name] = take
-        if not names:
-            names[""] = None
+            kinds = _kinds(hint)
+            if kinds and parameter.default is None:
+                kinds.append(_PLAIN[type(None)])
+            takes[parameter.name] = _take(kinds)
+        rest = [(p.name, takes.pop(p.name)) for p in named if p.kind is Parameter.VAR_POSITIONAL]
+        others = [takes.pop(p.name) for p in named if p.kind is Parameter.VAR_KEYWORD]
+        positions = [
+            (p.name, takes[p.name])
+            for p in named
+            if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+        ]
+        return cls(positions, takes, rest[0] if rest else ("", None), others[0] if others else None)
+
+
+def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    known: list[_Arguments] = []
 
     @functools.wraps(function)
     def door(*given: Any, **named: Any) -> Any:
-        if not names:
-            read()
+        if not known:
+            known.append(_Arguments.of(function))
+        positions, names, (more, each), others = known[0]
         taken = [
             value if take is None else take(name, value)
             for (name, take), value in zip(positions, given, strict=False)
         ]
         for value in given[len(taken) :]:
-            taken.append(rest[0][1](rest[0][0], value) if rest else value)
+            taken.append(value if each is None else each(more, value))
         for name, value in named.items():
-            take = names.get(name, others[0])
+            take = names.get(name, others)
             if take is not None:
                 named[name] = take(name, value)
         return function(*taken, **named)
@@ -98,14 +128,13 @@ def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
     """The annotations; without those that name what is imported for type checkers alone."""
     try:
         return get_type_hints(function)
-    except NameError:
+    except (NameError, TypeError):  # also "Plot | None", where Plot is a string
         given = function.__annotations__.items()
         return {name: hint for name, hint in given if not isinstance(hint, str)}
 
 
-def _take(hint: object) -> Take | None:
-    """The check of an annotation, None where it asks for nothing."""
-    kinds = _kinds(hint)
+def _take(kinds: list[_Kind]) -> Take | None:
+    """The check of an annotation with these alternatives, None where it asks for nothing."""
     if not kinds:
         return None
     if len(kinds) == 1:
@@ -120,10 +149,13 @@ def _take(hint: object) -> Take | None:
 
     def any_of(name: str, value: Any) -> object:
         entries: TypeError | None = None
-        for _, fits, take in kinds:
+        for kind, fits, take in kinds:
             if fits(value):
                 try:
                     return value if take is None else take(name, value)
+                except UnknownName as error:
+                    also = [k.words for k in kinds if k.words not in (kind, "None")]
+                    raise UnknownName(" ".join([str(error), *(f"Or {w}." for w in also)])) from None
                 except TypeError as error:  # another alternative may take it
                     entries = entries or error
         if entries is not None:
@@ -165,7 +197,7 @@ def _kind(hint: object) -> _Kind | None:
     if origin is Literal:
         return _literal(get_args(hint))
     if origin is Callable:
-        return _Kind("a function", callable)
+        return _Kind("a function", _function)
     if origin is type:
         return _class_of(get_args(hint)[0] if get_args(hint) else object)
     if origin in _LISTS:
@@ -175,10 +207,18 @@ def _kind(hint: object) -> _Kind | None:
     if issubclass(origin, Mapping) and origin in (Mapping, dict):
         return _mapping(get_args(hint))
     article = "an" if origin.__name__[0] in "AEIOU" else "a"
-    words = f"{article} {origin.__name__}"
+    example = _EXAMPLES.get(origin.__name__)
+    words = f"{article} {origin.__name__}" + (f" such as {example}" if example else "")
     if getattr(origin, "_is_protocol", False):
         return _Kind(words, _has(origin))
     return _Kind(words, lambda value: isinstance(value, origin))
+
+
+def _function(value: Any) -> bool:
+    """True for what can be called; the package's classes are given by mistake."""
+    if isinstance(value, type):
+        return value.__module__.split(".")[0] not in ("continuum", "solvers", "studies")
+    return callable(value)
 
 
 def _scalar(value: Any) -> bool:
@@ -231,9 +271,13 @@ def _literal(options: tuple[object, ...]) -> _Kind:
             lambda value: isinstance(value, str),
             lambda name, value: check_name(name, value, accepted),
         )
-    return _Kind(
-        words, lambda value: any(type(value) is type(one) and value == one for one in options)
-    )
+
+    def take(name: str, value: Any) -> object:
+        if value in options:
+            return value
+        raise ValueError(f"{name} must be {words}, got {shown(value)}")
+
+    return _Kind(words, lambda value: any(type(value) is type(one) for one in options), take)
 
 
 def _class_of(kind: Any) -> _Kind:
@@ -248,7 +292,7 @@ def _class_of(kind: Any) -> _Kind:
 
 def _has(protocol: Any) -> Callable[[Any], bool]:
     """Whether a value has the members of a protocol; classes are asked once."""
-    members = sorted(typing._get_protocol_attrs(protocol))  # type: ignore[attr-defined]
+    members = sorted(typing._get_protocol_attrs(protocol) - OPTIONAL.get(protocol, set()))  # type: ignore[attr-defined]
     known: set[type] = set()
 
     def fits(value: Any) -> bool:
@@ -265,7 +309,7 @@ def _has(protocol: Any) -> Callable[[Any], bool]:
 def _listed(origin: Any, entries: tuple[Any, ...]) -> _Kind:
     """A sequence; its entries are checked.  Arrays of one axis are lists of numbers."""
     fixed = origin is tuple and Ellipsis not in entries and bool(entries)
-    takes = [_take(entry) for entry in (entries if fixed else entries[:1])]
+    takes = [_take(_kinds(entry)) for entry in (entries if fixed else entries[:1])]
     numbers = bool(entries) and all(e in (float, int) for e in entries if e is not Ellipsis)
     strict = origin in (Sequence, list, tuple)
 
@@ -276,7 +320,7 @@ def _listed(origin: Any, entries: tuple[Any, ...]) -> _Kind:
             return True
         if not strict:
             return isinstance(value, origin)
-        return numbers and is_array(value) and len(value.shape) == 1
+        return numbers and is_array(value) and len(value.shape) == 1 and _numbers(value)
 
     def take(name: str, value: Any) -> object:
         if is_array(value):
@@ -296,11 +340,12 @@ def _listed(origin: Any, entries: tuple[Any, ...]) -> _Kind:
             return value
         return tuple(new) if origin is tuple or isinstance(value, tuple) else new
 
-    return _Kind("a sequence of numbers" if numbers else "a sequence", fits, take)
+    what = " of numbers" if numbers else " of names" if str in entries else ""
+    return _Kind(f"a sequence{what}", fits, take)
 
 
 def _mapping(entries: tuple[Any, ...]) -> _Kind:
-    keys, values = (_take(entry) for entry in entries or (object, object))
+    keys, values = (_take(_kinds(entry)) for entry in entries or (object, object))
 
     def take(name: str, value: Any) -> object:
         new = {}

@@ -36,9 +36,6 @@ class CostSum(RunningCost):
         object.__setattr__(self, "costs", tuple(self.costs))
         if not self.costs:
             raise ValueError("costs must not be empty")
-        for cost in self.costs:
-            if not isinstance(cost, RunningCost):
-                raise TypeError(f"costs must be RunningCosts, such as Tracking, got {cost!r}")
 
     @property
     def broadcasts(self) -> bool:
@@ -122,8 +119,6 @@ class TerminalEquality:
     __repr__ = short
 
     def __post_init__(self) -> None:
-        if self.readout is not None and not isinstance(self.readout, Readout):
-            raise TypeError(f"readout must be a Readout, such as State(), got {self.readout!r}")
         if self.target is not None and not is_array(self.target):
             object.__setattr__(self, "target", np.asarray(self.target))
 

@@ -181,7 +181,11 @@ turning_circle = ExactCase(
 @checked
 def below(y: Array, z: Array) -> Array:
     """1 where z < y, 1/2 where y = z to 12 digits, else 0: the kernel of a Volterra equation."""
-    return np.heaviside(np.round(y - z, 12), 0.5)
+    try:
+        difference = y - z
+    except ValueError as error:
+        raise ValueError(f"y and z do not fit: {error}") from None
+    return np.heaviside(np.round(difference, 12), 0.5)
 
 
 volterra = ExactCase(

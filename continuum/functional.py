@@ -145,10 +145,6 @@ class Tracking(RunningCost):
     __repr__ = short
 
     def __post_init__(self) -> None:
-        if not isinstance(self.loss, Loss):
-            raise TypeError(f"loss must be a Loss, such as SquaredError(), got {self.loss!r}")
-        if self.readout is not None and not isinstance(self.readout, Readout):
-            raise TypeError(f"readout must be a Readout, such as State(), got {self.readout!r}")
         given = self.target
         if given is not None and not callable(given) and not is_array(given):
             object.__setattr__(self, "target", np.asarray(given))

@@ -162,7 +162,7 @@ def _read(path: str | Path, kind: str) -> tuple[dict[str, Array], Attributes]:
 def _read_hdf5(path: Path) -> tuple[dict[str, Array], Attributes]:
     h5py = _h5py()
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"path: there is no file {path}")
     try:
         with h5py.File(path, "r") as file:
             return {name: np.asarray(x) for name, x in file.items()}, dict(file.attrs)
@@ -172,7 +172,7 @@ def _read_hdf5(path: Path) -> tuple[dict[str, Array], Attributes]:
 
 def _read_npz(path: Path) -> tuple[dict[str, Array], Attributes]:
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"path: there is no file {path}")
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             data = {name: file[name] for name in file.files}

@@ -106,7 +106,9 @@ class TimeMesh:
         raises ValueError unless 0 <= first < last <= K
         """
         if not 0 <= first < last <= self.layers:
-            raise ValueError(f"layers {first}, ..., {last - 1} are none of {self.layers}")
+            raise ValueError(
+                f"first must be below last, both in 0, ..., {self.layers}, got {first}, {last}"
+            )
         if (first, last) == (0, self.layers):
             return self
         nodes = self.nodes[first : last + 1] - self.nodes[first]

@@ -216,6 +216,7 @@ class Tikhonov(BlockPenalty):
     def hvp(self, control: Control, direction: Control) -> dict[str, Array]:
         return self.gradient(check_control("control", control).space.check("direction", direction))
 
+    @checked
     def prox(self, control: Control, step: float) -> Control:
         space, factor = check_control("control", control).space, 2.0 * step * self.strength
         return control.replaced(
@@ -304,6 +305,7 @@ class SobolevPenalty(BlockPenalty):
     def hvp(self, control: Control, direction: Control) -> dict[str, Array]:
         return self.gradient(check_control("control", control).space.check("direction", direction))
 
+    @checked
     def prox(self, control: Control, step: float) -> Control:
         space, factor = check_control("control", control).space, 2.0 * step * self.strength
         return control.replaced(

@@ -9,7 +9,7 @@ import numpy as np
 
 from .admissible import AdmissibleSet
 from .arrays import Array, Device, columns, like, on_device, to_host
-from .checks import check_array, check_name, check_positive
+from .checks import check_array, check_indices, check_name, check_positive
 from .controls import Control, ControlSpace
 from .doors import checked
 from .endpoints import CostSum, TerminalEquality
@@ -210,7 +210,8 @@ class LearningProblem:
         """The problem on some of the samples: initial, target, weights and the data of the running
         cost are sliced together.
         """
-        chosen, running, terminal = np.asarray(indices), self.running, self.terminal
+        chosen = check_indices("indices", indices, self.initial.shape[1])
+        running, terminal = self.running, self.terminal
         return replace(
             self,
             network=self.network.batch(chosen),

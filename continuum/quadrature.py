@@ -8,7 +8,7 @@ from functools import reduce
 import numpy as np
 
 from .arrays import Array, like, namespace, to_host
-from .checks import check_array, check_count, check_positive
+from .checks import check_array, check_count, check_positive, check_type
 from .domains import Circle, Domain, Interval, Line, factors, outside
 from .doors import checked
 from .records import short
@@ -123,6 +123,8 @@ class Grid:
     @checked
     def integrate(self, values: Array) -> Array:
         """sum_i w_i values_i for values (N,) or (N, M)."""
+        if values.shape[:1] != (len(self),):
+            raise ValueError(f"values have shape {values.shape}, expected ({len(self)}, ...)")
         w = self.weights_like(values)
         return namespace(values).tensordot(w, values, axes=1)
 
@@ -268,7 +270,10 @@ def split(domain: Interval, at: Sequence[float], rule: Callable[[Interval], Grid
         raise ValueError(
             f"at must be increasing points inside ({domain.left}, {domain.right}), got {list(at)}"
         )
-    grids = [rule(Interval(low, high)) for low, high in itertools.pairwise(edges)]
+    grids = [
+        check_type("what `rule` returns", rule(Interval(low, high)), Grid)
+        for low, high in itertools.pairwise(edges)
+    ]
     return Grid(
         domain, np.concatenate([g.nodes for g in grids]), np.concatenate([g.weights for g in grids])
     )
@@ -294,7 +299,8 @@ def point_cloud(domain: Domain, nodes: Array, masses: Array) -> Grid:
 
     raises ValueError for shapes that do not fit, or masses that are negative, complex or not finite
     """
-    return Grid(domain, nodes, masses)
+    nodes = check_array("nodes", nodes, ("N", domain.dimension))
+    return Grid(domain, nodes, check_array("masses", masses, (len(nodes),)))
 
 
 @checked
@@ -307,7 +313,7 @@ def periodic(domain: Domain, points: Points) -> Grid:
     grids = []
     for part, count in zip(parts, _per_dimension("points", points, len(parts)), strict=True):
         if not isinstance(part, Circle):
-            raise ValueError(f"periodic is a rule for circles, got {part}")
+            raise ValueError(f"domain: periodic is a rule for circles, got {part}")
         h = part.length / count
         grids.append(Grid(part, (h * np.arange(count))[:, None], np.full(count, h)))
     return reduce(Grid.__mul__, grids)
@@ -337,7 +343,7 @@ def _on_intervals(
         if not isinstance(part, Interval):
             instead = "periodic" if isinstance(part, Circle) else "gauss_hermite"
             raise ValueError(
-                f"{name} is a rule for bounded intervals, got {part}; use {instead} there"
+                f"domain: {name} is a rule for bounded intervals, got {part}; use {instead} there"
             )
         nodes, weights = rule(part.left, part.right, *numbers)
         grids.append(Grid(part, nodes[:, None], weights))

@@ -14,7 +14,6 @@ from .doors import checked
 from .pair_sets import PairSet, last_measure, nearest_value
 
 
-@checked
 class Box(AdmissibleSet):
     """lower <= x <= upper for every entry of the blocks named: Box(bias=(-1, 1), kernel=(-1, 1)).
 
@@ -101,7 +100,6 @@ class Box(AdmissibleSet):
         return masks
 
 
-@checked
 class FiniteSet(AdmissibleSet):
     """Every entry of the blocks named is one of a few values: FiniteSet(kernel=(-1, 0, 1)), ternary
     weights.

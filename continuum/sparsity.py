@@ -108,6 +108,7 @@ class L1(BlockPenalty):
     def hvp(self, control: Control, direction: Control) -> dict[str, Array]:
         raise TypeError("L1 has no second derivative")
 
+    @checked
     def prox(self, control: Control, step: float) -> Control:
         blocks = self.penalised(check_control("control", control).space)
         return control.replaced(**self._shrunk(control, blocks, step))

@@ -20,6 +20,7 @@ from .controls import Control, ControlPath
 from .doors import checked
 from .meshes import TimeMesh
 from .networks import Bottleneck, Network
+from .records import short
 from .resnet import ResNet
 
 FORM = "f <- f + W2 sigma(W1 f + b1) + b2"
@@ -42,6 +43,8 @@ class Imported:
     network: Bottleneck
     control: Control
     compared: float | None = None
+
+    __repr__ = short
 
     @property
     def resnet(self) -> ResNet:

@@ -145,11 +145,6 @@ def compare(
     atol = check_positive("atol", atol)
     if not methods:
         raise ValueError("methods must name at least one method")
-    for name, method in methods.items():
-        if not isinstance(method, Minimizer) and not callable(method):
-            raise TypeError(
-                f"method {name!r} must be a Minimizer or a function of the problem, got {method!r}"
-            )
     done: list[tuple[str, float, Solution, Evaluation | None, str]] = []
     for name, method in methods.items():
         began = time.perf_counter()

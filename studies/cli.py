@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ import typer
 import studies
 
 from . import bench, draw
-from .bench.errors import FigureError, SweepInterrupted
+from .bench.errors import FigureError, SweepInterrupted, SweepStopped
 from .bench.files import check_file, write_atomically
 
 _UsageError = (
@@ -116,12 +117,20 @@ def run(
     workers: Annotated[
         int,
         typer.Option(
-            help="Processes; each gets cores/workers threads.", parser=_count, metavar="N"
+            help="Processes on this machine, or jobs of --cluster.", parser=_count, metavar="N"
         ),
     ] = 1,
     max_seconds: Annotated[
         float | None,
         typer.Option(help="A case that takes longer is stopped, and failed.", metavar="S"),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Run the cases on the Dask cluster at this address.", metavar="ADDRESS"),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="Run them on workers started through this queue: slurm."),
     ] = None,
 ) -> None:
     """Run a study: its default sweep, or the parameters given.  Finished cases are not run
@@ -129,16 +138,23 @@ def run(
     """
     study = studies.find_study(name)
     given = study.parameters.parse(values or [])
-    limit = [] if max_seconds is None else ["--max-seconds", f"{max_seconds:g}"]
-    options = ["--out", str(out), "--workers", str(workers), *limit]
+    options = ["--out", str(out), "--workers", str(workers)]
+    options += [] if max_seconds is None else ["--max-seconds", f"{max_seconds:g}"]
+    options += [f"--{k}={v}" for k, v in (("scheduler", scheduler), ("cluster", cluster)) if v]
     command = shlex.join(["continuum", "run", name, *(values or []), *options])
     grids = study.overlay(given) if given else None
+    sweep = partial(studies.run_sweep, study, grids, out, max_seconds=max_seconds, command=command)
     try:
-        result = studies.run_sweep(
-            study, grids, out, workers=workers, max_seconds=max_seconds, command=command
-        )
+        if scheduler or cluster:
+            with bench.cluster.cluster_executor(study, scheduler, cluster, workers) as executor:
+                _say(executor.about)
+                result = sweep(executor=executor)
+        else:
+            result = sweep(workers=workers)
     except SweepInterrupted as interrupt:
         raise typer.Exit(_refuse(str(interrupt), _INTERRUPTED)) from None
+    except SweepStopped as stop:
+        raise typer.Exit(_refuse(str(stop), 1)) from None
     for row in result.rows:
         if row.outcome == "failed":
             typer.echo(

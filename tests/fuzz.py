@@ -21,7 +21,7 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -98,7 +98,8 @@ def attempt(door: Callable[..., Any], arguments: dict[str, Any]) -> tuple[str, s
     except MemoryError as error:
         return MEMORY, str(error), ""
     except (Exception, KeyboardInterrupt) as error:
-        return _judged(error, list(arguments))
+        mappings = [value for value in arguments.values() if isinstance(value, Mapping)]
+        return _judged(error, [*arguments, *(str(key) for m in mappings for key in m)])
     return RETURNED, "", ""
 
 

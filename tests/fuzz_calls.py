@@ -136,7 +136,7 @@ class World:
     @functools.cached_property
     def switched(self) -> c.LearningProblem:
         return c.LearningProblem(
-            c.NeuralODE(1, c.tanh),
+            c.NeuralODE(1, c.identity),
             np.ones((1, 1)),
             np.full((1, 1), 2.0),
             self.mesh,

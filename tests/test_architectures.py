@@ -213,8 +213,8 @@ def test_other_kernels_and_another_array_library(rng):
 def test_bad_input(rng):
     control = NETWORK.controls(MESH).random(rng)
     for arguments, words in (
-        (("rk4", NETWORK, control), r"stepper must be a Runge-Kutta method such as RK4\(\)"),
-        ((RK4(), "network", control), "network must be a Chain, got str"),
+        (("rk4", NETWORK, control), r"stepper must be a Stepper such as RK4\(\)"),
+        ((RK4(), "network", control), "network must be a Network such as"),
     ):
         with pytest.raises(TypeError, match=words):
             architecture(*arguments)

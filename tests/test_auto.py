@@ -283,9 +283,15 @@ def test_the_rate_of_an_implicit_step_is_that_of_the_stiffest_direction(rng):
     [
         ({"rtol": 1e-6}, "atol has no default; for example Auto"),
         ({"atol": 1e-6}, "rtol has no default"),
-        ({"rtol": 1e-6, "atol": 1e-6, "explicit": RadauIIA5}, "explicit must be DormandPrince"),
-        ({"rtol": 1e-6, "atol": 1e-6, "implicit": DOP853}, "implicit must be RadauIIA5"),
-        ({"rtol": 1e-6, "atol": 1e-6, "newton": 3}, "newton must be Newton"),
+        (
+            {"rtol": 1e-6, "atol": 1e-6, "explicit": RadauIIA5},
+            "explicit must be a class of kind",
+        ),
+        (
+            {"rtol": 1e-6, "atol": 1e-6, "implicit": DOP853},
+            "implicit must be a class of kind",
+        ),
+        ({"rtol": 1e-6, "atol": 1e-6, "newton": 3}, "newton must be a Newton"),
     ],
 )
 def test_bad_options(options, message):

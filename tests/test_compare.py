@@ -70,7 +70,7 @@ def test_failed_and_odd_methods():
     )
     assert [a.name for a in table.attempts] == ["many", "few"]
     assert not table.attempts[1].solution.status.ok
-    with pytest.raises(TypeError, match="method 'x' must be a Minimizer or a function"):
+    with pytest.raises(TypeError, match=r"methods\['x'\] must be a Minimizer such as LBFGS"):
         compare(problem, {"x": 3})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match="at least one method"):
         compare(problem, {})

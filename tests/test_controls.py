@@ -191,7 +191,7 @@ def test_euclidean_blocks():
     [
         (lambda: TimeMesh(-1.0, 3), "horizon must be finite and positive"),
         (lambda: TimeMesh(np.inf, 3), "horizon"),
-        (lambda: TimeMesh("1", 3), "horizon must be a number"),
+        (lambda: TimeMesh("1", 3), "horizon must be a real number"),
         (lambda: TimeMesh(1.0, 0), "layers must be at least 1"),
         (lambda: TimeMesh(1.0, 2.5), "layers must be an integer"),
         (lambda: NETWORK.control(MESH, bais=1.0), "unknown block 'bais'. Did you mean 'bias'"),

@@ -157,7 +157,7 @@ def test_bad_networks_are_refused_by_name(rng):
         ConvexNetwork(v, b, np.ones((2, 3, 2)), c)
     with pytest.raises(ValueError, match="domain"):
         ConvexNetwork(v, b, w, c, domain=(1.0, 0.0))
-    with pytest.raises(ValueError, match="domain must be a pair"):
+    with pytest.raises(ValueError, match="domain must have 2 entries"):
         ConvexNetwork(v, b, w, c, domain=(0.0, 1.0, 2.0))
     with pytest.raises(TypeError, match="n = 1"):
         _ = ConvexNetwork(v, b, w, c).slopes

@@ -241,7 +241,7 @@ def test_tracking_passes(cost):
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: check_derivatives(3), TypeError, "subject must be a Network or a RunningCost"),
+        (lambda: check_derivatives(3), TypeError, "subject must be a Network such as"),
         (lambda: check_derivatives(Effort()), TypeError, "network must be the Network"),
         (lambda: check_derivatives(Gains(), state=np.ones(3)), ValueError, "state has shape"),
         (

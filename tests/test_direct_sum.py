@@ -334,7 +334,7 @@ def test_NS10_sharpness_of_the_double_network():
     ("make", "words"),
     [
         (lambda: DirectSum(), "parts must not be empty"),
-        (lambda: DirectSum(w=3), "part w must be a Network, got 3"),
+        (lambda: DirectSum(w=3), "w must be a Network such as"),
         (lambda: DirectSum(**{"a.b": NeuralODE2(1, tanh)}), "names of parts must be identifiers"),
         (lambda: DirectSum(readout=NeuralODE2(1, tanh)), "not 'readout' or 'initial', got 'read"),
         (lambda: DirectSum(initial=NeuralODE2(1, tanh)), "not 'readout' or 'initial', got 'init"),

@@ -325,7 +325,7 @@ TWICE = [[1.0, 1.0], [0.0, 0.0]]
             ),
             "samples 0 and 1 have opposite initial values, and keep them",
         ),
-        (lambda: affine(endpoint="here"), r"endpoint must be TerminalEquality\(\) or None"),
+        (lambda: affine(endpoint="here"), r"endpoint must be a TerminalEquality or None"),
         (lambda: affine(endpoint=TerminalEquality(np.ones((2, 1)))), "target has shape"),
         (lambda: TerminalEquality(readout="State"), "readout must be a Readout"),
         (lambda: affine(endpoint=None), "terminal and running are both None"),
@@ -341,7 +341,7 @@ TWICE = [[1.0, 1.0], [0.0, 0.0]]
         (lambda: proximal_alternating(affine()), "proximal_alternating does not know"),
         (lambda: minimize(affine(), FrankWolfe()), "FrankWolfe needs a bounded set"),
         (lambda: CostSum([]), "costs must not be empty"),
-        (lambda: CostSum([SquaredError()]), "costs must be RunningCosts"),
+        (lambda: CostSum([SquaredError()]), r"costs\[0\] must be a RunningCost"),
     ],
 )
 def test_bad_input(call, words):

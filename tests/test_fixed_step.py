@@ -392,7 +392,7 @@ def semi():
     ("call", "error", "words"),
     [
         (lambda: FixedStep(0.0), ValueError, "step must be finite and positive"),
-        (lambda: FixedStep("long"), TypeError, "step must be a number"),
+        (lambda: FixedStep("long"), TypeError, "step must be a real number"),
         (lambda: FixedStep(0.1, momentum=1.0), ValueError, r"momentum must be in \[0, 1\)"),
         (lambda: FixedStep(0.1, momentum=-0.1), ValueError, r"momentum must be in \[0, 1\)"),
         (lambda: FixedStep(0.1, momentum="nestrov"), ValueError, "Did you mean 'nesterov'"),

@@ -771,8 +771,8 @@ def test_another_array_library(rng):
     [
         ({"terminal": None}, "terminal and running are both None"),
         ({"target": None}, "target is needed by SquaredError"),
-        ({"terminal": 3}, "terminal must be a Loss, a RunningCost or None"),
-        ({"running": 3}, "running must be a Loss, a RunningCost or None"),
+        ({"terminal": 3}, "terminal must be a RunningCost, a Loss such as"),
+        ({"running": 3}, "running must be a RunningCost, a Loss such as"),
         (
             {"running": Tracking(SquaredError(), target=np.zeros((3, 3)))},
             r"target has shape \(3, 3\), expected \(2, 3\)",

@@ -328,13 +328,13 @@ CONTROL = NETWORK.control(TimeMesh(1.0, 3))
         ((np.full((4, 1), np.nan), RK4()), {}, "initial has entries that are NaN"),
         ((np.ones((4, 1)) * 1j, RK4()), {}, "initial must be real"),
         (([["a"]], RK4()), {}, "initial must be real numbers"),
-        ((np.ones((4, 1)), "rk4"), {}, r"stepper must be a method such as RK4\(\)"),
-        ((np.ones((4, 1)), RK4), {}, r"stepper must be a method such as RK4\(\)"),
+        ((np.ones((4, 1)), "rk4"), {}, r"stepper must be a Stepper such as RK4\(\)"),
+        ((np.ones((4, 1)), RK4), {}, r"stepper must be a Stepper such as RK4\(\)"),
         ((np.ones((4, 1)), RK4()), {"steps_per_layer": 0}, "steps_per_layer must be at least 1"),
         ((np.ones((4, 1)), RK4()), {"save": "layer"}, "Did you mean 'layers'"),
         ((np.ones((4, 1)), RK4()), {"save": [0.5, 0.2]}, "increasing times"),
         ((np.ones((4, 1)), RK4()), {"save": [0.5, 1.2]}, "increasing times in"),
-        ((np.ones((4, 1)), RK4()), {"monitors": [print]}, "monitors must be Monitor"),
+        ((np.ones((4, 1)), RK4()), {"monitors": [print]}, r"monitors\[0\] must be a Monitor"),
     ],
 )
 def test_bad_input(arguments, options, words):

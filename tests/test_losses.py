@@ -186,7 +186,7 @@ COLUMNS = np.full((3, 4), 1 / 3)
     [
         (lambda: AbsoluteError(0.0), "weight must be finite and positive"),
         (lambda: AbsoluteError(groups="rows"), "unknown groups 'rows'. Accepted: 'entries', 'samp"),
-        (lambda: Logistic("much"), "weight must be a number"),
+        (lambda: Logistic("much"), "weight must be a real number"),
         (lambda: PowerError(0.0), "alpha must be finite and positive"),
         (lambda: CrossEntropy(truncation=0.0), "truncation must be finite and positive"),
         (lambda: CrossEntropy(truncation=-0.5), "truncation must be finite and positive"),

@@ -460,7 +460,7 @@ def test_what_a_method_cannot_treat(problem, method, words):
     [
         (
             lambda: minimize(3, LBFGS()),
-            "objective must be a LearningProblem or an Objective, got 3",
+            "objective must be a LearningProblem, an Objective or a Composite, got 3",
         ),
         (
             lambda: minimize(quadratic(), Adam(batch=9)),

@@ -251,7 +251,7 @@ def test_evaluate_raises_on_overflow():
     [
         (
             lambda p: minimize(p, "lbfgs"),
-            r"minimizer must be GradientDescent\(\), Nesterov\(\), Adam\(\), LBFGS",
+            r"minimizer must be a Minimizer such as LBFGS\(\)",
         ),
         (lambda p: minimize(p, LBFGS(), initial=np.zeros(3)), "initial must be a Control"),
         (

@@ -213,7 +213,7 @@ def test_monitors_and_starts():
         ({"groups": [("bias",), ("kernel", "bias")]}, "groups must name each trained block once"),
         ({"groups": [("bias", "kernel"), ()]}, "groups must name each trained block once"),
         ({"groups": [("bais",), ("kernel",)]}, "Did you mean 'bias'"),
-        ({"groups": ("bias", "kernel")}, "groups must be sequences of block names"),
+        ({"groups": ("bias", "kernel")}, r"groups\[0\] must be a sequence of names"),
         ({"inner": "lbfgs"}, "inner must be a Minimizer"),
         ({"initial": np.zeros(3)}, "initial must be a Control"),
         ({"gtol": 0.0}, "gtol must be finite and positive"),

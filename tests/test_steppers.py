@@ -446,7 +446,7 @@ def test_newton_failures_say_when_and_why():
     ("options", "error", "words"),
     [
         ({"rtol": 0.0}, ValueError, "rtol must be finite and positive, got 0.0"),
-        ({"rtol": "1e-3"}, TypeError, "rtol must be a number"),
+        ({"rtol": "1e-3"}, TypeError, "rtol must be a real number"),
         ({"max_iterations": 0}, ValueError, "max_iterations must be at least 1, got 0"),
         ({"krylov_above": -1}, ValueError, "krylov_above must be at least 0, got -1"),
     ],

@@ -12,7 +12,9 @@ import xarray as xr
 from studies_toys import decay, empty_registry, register
 
 from studies.bench.errors import StoreError
+from studies.bench.files import write_record
 from studies.bench.formulas import with_formulas
+from studies.bench.plan import SWEEP_FORMAT
 from studies.bench.registry import Picture, find_study, study
 from studies.bench.report import FigureError, write_report
 from studies.bench.sweep import run_sweep
@@ -207,8 +209,12 @@ def test_folders_that_are_not_sweeps(tmp_path: Path):
     with pytest.raises(StoreError, match=r"sweep.json cannot be read"):
         write_report(tmp_path)
     (tmp_path / "sweep.json").write_text('{"format": "other"}')
+    with pytest.raises(StoreError, match="has no checksum"):
+        write_report(tmp_path)
+    write_record(tmp_path / "sweep.json", {"format": "continuum sweep 1"})
     with pytest.raises(StoreError, match="was not written by a continuum sweep"):
         write_report(tmp_path)
-    (tmp_path / "sweep.json").write_text('{"format": "continuum sweep 1", "study": "toys/dekay"}')
+    plan = {"format": SWEEP_FORMAT, "study": "toys/dekay", "cases": []}
+    write_record(tmp_path / "sweep.json", plan)
     with pytest.raises(ValueError, match="Did you mean 'toys/decay'"):
         write_report(tmp_path)

@@ -92,15 +92,6 @@ def test_twice_gives_the_same_arrays_bit_for_bit(tmp_path: Path):
 
 
 @needs_two_cores
-def test_two_workers_give_the_same_arrays(tmp_path: Path):
-    one = run_sweep(find_study("toys/decay"), out=tmp_path / "1", progress="none")
-    two = run_sweep(find_study("toys/decay"), out=tmp_path / "2", workers=2, progress="none")
-    assert [row.outcome for row in two.rows] == ["done"] * 4
-    assert [row.parameters for row in one.rows] == [row.parameters for row in two.rows]
-    assert arrays(one) == arrays(two)
-
-
-@needs_two_cores
 def test_workers_times_threads_is_at_most_the_cores(tmp_path: Path):
     result = run_sweep(find_study("toys/threads"), out=tmp_path, workers=2, progress="none")
     assert result.count("done") == 4
@@ -305,7 +296,7 @@ def test_the_time_of_a_case_is_a_positive_number_of_seconds_here(tmp_path: Path)
     for seconds in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="max_seconds must be finite and positive"):
             run_sweep(found, out=tmp_path, max_seconds=seconds)
-    with ThreadPoolExecutor(1) as executor, pytest.raises(ValueError, match="leave executor out"):
+    with ThreadPoolExecutor(1) as executor, pytest.raises(ValueError, match="not for an executor"):
         run_sweep(found, out=tmp_path, max_seconds=1.0, executor=executor)
     assert not list(tmp_path.iterdir())
 

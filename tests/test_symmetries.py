@@ -235,7 +235,7 @@ def moving(t):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: symmetries(3), "symmetries needs a LearningProblem, got 3"),
+        (lambda: symmetries(3), "problem must be a LearningProblem, got 3"),
         (lambda: symmetries(of(WidthDepth(GRID, tanh, LowRank(1)))), "block 'kernel' is LowRank"),
         (lambda: symmetries(of(DEEP), units={3: [0]}), r"layers 0, ..., 2 \(0 is the state\)"),
         (lambda: symmetries(of(DEEP), units={1: [3]}), "units of layer 1 must be 0, ..., 2, got 3"),

@@ -12,11 +12,11 @@ import numpy as np
 import scipy
 
 from ..arrays import Array, to_host
-from ..checks import check_count
+from ..checks import check_array, check_count, shown
 from ..doors import checked
 from ..quadrature import Grid
 from .convolution import Convolution
-from .format import Kernel
+from .format import Kernel, KernelFormat
 from .low_rank import LowRank
 from .on_the_fly import KernelLaw
 from .products import (
@@ -31,13 +31,13 @@ _ROWS = 64  # rows of a kernel that is not stored, held at a time
 
 
 @checked
-def operator_norm(kernel: Kernel, b: Array, grid: Grid) -> float:
+def operator_norm(kernel: Kernel, b: Array | KernelLaw, grid: Grid) -> float:
     """|B| = sup |Bf| / |f| in L^2(Y), the largest singular value."""
-    return kernel.norm(b, grid)
+    return kernel.norm(_values(kernel, b, grid), grid)
 
 
 @checked
-def hilbert_schmidt_norm(kernel: Kernel, b: Array, grid: Grid) -> float:
+def hilbert_schmidt_norm(kernel: Kernel, b: Array | KernelLaw, grid: Grid) -> float:
     """(int int b(y, z)^2 dy dz)^1/2 >= |B|, by quadrature.
 
     Nothing of size N^2 is made of formats that store less.
@@ -53,39 +53,41 @@ def hilbert_schmidt_norm(kernel: Kernel, b: Array, grid: Grid) -> float:
         return (
             sum(float(w[rows] @ (b.rows(rows.start, rows.stop) ** 2 @ w)) for rows in chunks) ** 0.5
         )
-    values = to_host(b)
+    values = to_host(_values(kernel, b, grid))
     if isinstance(kernel, LowRank):
         left, right = (side.T @ (w[:, None] * side) for side in values)
         return max(float(np.sum(left * right)), 0.0) ** 0.5
     if isinstance(kernel, Convolution):  # its measure is that of the pairs of nodes
         return float(np.sum(kernel.weights(grid) * values**2)) ** 0.5
-    matrix = to_host(kernel.bind(grid).matrix(b))
+    matrix = to_host(kernel.bind(grid).matrix(values))
     return float(w @ (matrix**2 @ w)) ** 0.5
 
 
 @checked
-def singular_values(kernel: Kernel, b: Array, grid: Grid, count: int | None = None) -> Array:
+def singular_values(
+    kernel: Kernel, b: Array | KernelLaw, grid: Grid, count: int | None = None
+) -> Array:
     """The `count` largest singular values of B, or all N, in descending order.
 
     All of them, or any of a small grid, come from LAPACK and a matrix (N, N); a few of a large one
     from ARPACK and products with B and B* alone.
     raises ValueError unless 1 <= count <= N
     """
-    count = _check(grid, count)
-    bound = kernel.bind(grid)
+    count, b, bound = _check(grid, count), _values(kernel, b, grid), kernel.bind(grid)
     if is_small(grid, count):
         return np.asarray(scipy.linalg.svdvals(weighted_matrix(bound, b, grid)))[:count]
     return largest_singular_values(bound, b, grid, count)
 
 
 @checked
-def eigenvalues(kernel: Kernel, b: Array, grid: Grid, count: int | None = None) -> Array:
+def eigenvalues(
+    kernel: Kernel, b: Array | KernelLaw, grid: Grid, count: int | None = None
+) -> Array:
     """The `count` eigenvalues of B of largest modulus, or all N, complex, largest first.
 
     Computed as `singular_values` are.  raises ValueError unless 1 <= count <= N
     """
-    count = _check(grid, count)
-    bound = kernel.bind(grid)
+    count, b, bound = _check(grid, count), _values(kernel, b, grid), kernel.bind(grid)
     if is_small(grid, count):
         found = scipy.linalg.eigvals(weighted_matrix(bound, b, grid))
     else:
@@ -139,6 +141,15 @@ def jump_kernel(
         middle = np.broadcast_to(values, (len(grid),))[:, None]
     y, z = grid.nodes[:, 0][:, None], grid.nodes[:, 0]
     return np.where(z < y, low, np.where(z > y, high, middle))
+
+
+def _values(kernel: Kernel, b: Array | KernelLaw, grid: Grid) -> Array:
+    """`b` if it is what a control holds of such a block; raises TypeError, ValueError."""
+    if isinstance(b, KernelLaw):
+        return b  # type: ignore[return-value]  # kernels that are not stored take it as their b
+    if not isinstance(kernel, KernelFormat):
+        raise TypeError(f"b must be the value of a {type(kernel).__name__} block, got {shown(b)}")
+    return check_array("b", b, kernel.bind(grid).shape(grid))
 
 
 def _side(grid: Grid, name: str, given: Callable[[Array, Array], Array] | float) -> Array:

@@ -144,7 +144,7 @@ class FieldAt(_Static):
     @checked
     def __init__(self, field: LearnedField, x: Array) -> None:
         object.__setattr__(self, "field", field)
-        super().__init__(field.units, field._maps(x))
+        super().__init__(field.units, field._maps(check_array("x", x, (field.inputs, "M"))))
 
     @property
     def inputs(self) -> Array:

@@ -324,10 +324,6 @@ class Pointwise(Map):
     block: ClassVar[None] = None  # type: ignore[assignment]
     activation: Activation
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.activation, Activation):
-            raise TypeError(f"activation must be an Activation, got {self.activation!r}")
-
     def bind(self, space: Space, before: tuple[Map, ...]) -> tuple[Self, Space]:
         if isinstance(space, Grid) and isinf(space.domain.measure):
             at_zero = float(self.activation.value(np.zeros(1))[0])

@@ -4,11 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, get_args
 
 from ..arrays import Array, like
 from ..blocks import Block, Coefficient
-from ..checks import check_array, check_name, check_positive
+from ..checks import check_array, check_name, check_positive, check_type
 from ..controls import Control, ControlPath, ControlSpace, FunctionControl
 from ..doors import checked
 from ..meshes import TimeMesh
@@ -96,7 +96,6 @@ class Network(ABC):
         """The weights in the library, and on the device, of `example`."""
         return like(self.weights, example)
 
-    @checked
     def controls(
         self,
         mesh: TimeMesh,
@@ -110,6 +109,12 @@ class Network(ABC):
         raises ValueError for unknown names, or values that do not fit or depend on time; TypeError
             if a block is never stored as numbers (OnTheFly kernels)
         """
+        check_type("mesh", mesh, TimeMesh)
+        if in_time is not None:  # a DirectSum leaves it to its parts
+            check_name("in_time", in_time, get_args(TimeKind))
+        check_name("norm", norm, get_args(Norm))
+        if fixed is not None:
+            check_type("fixed", fixed, Mapping)
         names = [b.name for b in self.blocks()]
         for block in self.blocks():
             if block.prepare is not None:

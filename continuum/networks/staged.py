@@ -104,7 +104,6 @@ class Staged(Network):
         """What a block of the network of a stage is called here."""
         return block if block in self.shared else f"stage{stage}.{block}"
 
-    @checked
     def controls(
         self,
         mesh: TimeMesh,

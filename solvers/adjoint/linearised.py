@@ -22,6 +22,7 @@ import numpy as np
 
 from continuum.arrays import Array, namespace
 from continuum.controls import Control, ControlSpace
+from continuum.doors import checked
 from continuum.networks import Staged
 from continuum.problem import LearningProblem
 
@@ -223,6 +224,7 @@ class Stages(Protocol):
     ) -> Control: ...
 
 
+@checked
 class Linearised:
     """J at one control, for many directions; made by `ReducedObjective.linearised`.
 

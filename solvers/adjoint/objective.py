@@ -72,7 +72,6 @@ class Path:
     remaining: Array
     value: float
     gradient: Control
-
     __repr__ = short
 
 
@@ -93,7 +92,6 @@ class ReducedObjective:
     memory: int | None = None
     threads: int = 1
     dtype: str = "float64"
-
     __repr__ = short
 
     def __post_init__(self) -> None:
@@ -102,8 +100,7 @@ class ReducedObjective:
         if not isinstance(self.stepper, RungeKutta | ImplicitRungeKutta | Auto):
             raise TypeError(
                 "stepper must be a Runge-Kutta method, explicit or implicit: only of these the "
-                "adjoint is known; "
-                f"got {self.stepper!r}"
+                f"adjoint is known; got {self.stepper!r}"
             )
         if self.dtype != "float64" and not self._looped:
             raise TypeError(only_compiled(self.dtype))
@@ -167,8 +164,7 @@ class ReducedObjective:
 
     def _cost(self, control: Control, work: Workspace, rounded: Control | None) -> float:
         """The same, of all samples together."""
-        keep = self.memory is None
-        sweeps, tape = self._start(control, keep, derivatives=False, rounded=rounded)
+        sweeps, tape = self._start(control, self.memory is None, derivatives=False, rounded=rounded)
         if tape is not None:
             return sweeps.value(tape)
         most = None

@@ -57,11 +57,6 @@ def minimize(
     elif device is not None:
         raise ValueError("device is for problems: use discretize(problem, ..., device=) instead")
     problem = composite(objective)
-    if not isinstance(minimizer, Minimizer):
-        raise TypeError(
-            f"minimizer must be GradientDescent(), Nesterov(), Adam(), LBFGS(), NewtonCG(), "
-            f"RiccatiNewton(), ProximalNewton(), FrankWolfe() or FixedStep(step), got {minimizer!r}"
-        )
     if semi_gradient(problem.objective) and not minimizer.semi_gradients:
         raise TypeError(
             f"{type(minimizer).__name__} needs the derivative of the objective, but "

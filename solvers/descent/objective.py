@@ -11,7 +11,7 @@ import numpy as np
 from continuum.admissible import AdmissibleSet
 from continuum.arrays import Array
 from continuum.controls import Control, ControlSpace
-from continuum.doors import checked
+from continuum.doors import OPTIONAL, checked
 from continuum.penalties import Penalty, PenaltySum, counted
 from continuum.problem import LearningProblem
 from continuum.records import short
@@ -41,6 +41,9 @@ class Objective(Protocol):
     def hvp(self, control: Control, direction: Control) -> Control:
         """The derivative of the gradient in a direction."""
         ...
+
+
+OPTIONAL[Objective] = {"hvp"}  # methods of second order alone ask for it
 
 
 def hessian(objective: Objective, control: Control) -> Callable[[Control], Control]:

@@ -73,8 +73,6 @@ def proximal_alternating(
     step, gtol = check_positive("step", step), check_positive("gtol", gtol)
     space = whole.space
     chosen = _partition(space, groups)
-    if inner is not None and not isinstance(inner, Minimizer):
-        raise TypeError(f"inner must be a Minimizer, such as LBFGS(), got {inner!r}")
     if inner is None:
         plain = whole.penalty is None and whole.intervals is not None
         inner = LBFGS(gtol=gtol / 100) if plain else GradientDescent(gtol=gtol / 100)

@@ -63,8 +63,6 @@ def symmetries(
         kernels on a grid), or a running cost that is not the loss of a readout; ValueError for
         units that do not exist
     """
-    if not isinstance(problem, LearningProblem):
-        raise TypeError(f"symmetries needs a LearningProblem, got {problem!r}")
     layers = _Layers.of(problem.network)
     chosen = _chosen(layers, units)
     costs = _costs(problem)

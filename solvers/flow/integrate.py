@@ -129,8 +129,6 @@ def integrate(
         )
         totals = {name: sum(run.statistics[name] for run in runs) for name in runs[0].statistics}
         return replace(runs[-1], statistics=totals)
-    if not isinstance(stepper, Stepper):
-        raise TypeError(f"stepper must be a method such as RK4() or Euler(), got {stepper!r}")
     steps_per_layer = check_count("steps_per_layer", steps_per_layer)
     max_steps, threads = check_count("max_steps", max_steps), check_count("threads", threads)
     check_name("dtype", dtype, ("float64", "float32"))
@@ -223,8 +221,6 @@ def integrate_stages(
         it, none if none does; a time at which stages change belongs to the later one
     raises as `integrate`
     """
-    if not isinstance(network, Staged):
-        raise TypeError(f"network must be Staged, got {network!r}")
     network.check_control("control", control)
     wanted = None if isinstance(save, str) else _save_times(save, control.mesh)
     if isinstance(save, str):

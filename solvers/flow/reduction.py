@@ -108,7 +108,9 @@ def exact_reduction(
         _, s, vt = np.linalg.svd(root[used, None] * matrix[np.ix_(used, used)] * root[used])
         rank = int(np.sum(s > rtol * s[0])) if s[0] > 0 else 0
         if rank == 0:
-            raise ValueError("kernel is zero: f = f_I + t sigma(a), there is nothing to reduce to")
+            raise ValueError(
+                "control: its kernel is zero, f = f_I + t sigma(a), there is nothing to reduce to"
+            )
         right = np.zeros((len(w), rank))
         right[used] = vt[:rank].T / root[used, None]
         left = matrix @ (w[:, None] * right)  # B psi_l, at nodes of weight zero too

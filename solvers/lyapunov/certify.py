@@ -237,7 +237,7 @@ def _task(
     problem: LearningProblem, control: Control, boxes: int, rng: np.random.Generator | None
 ) -> _Task:
     if not isinstance(problem.readout, State) or np.any(problem.initial != 0.0):
-        raise ValueError("certificates need readout=State() and initial states 0")
+        raise ValueError("problem: certificates need readout=State() and initial states 0")
     layers, labels = Layers.of(problem, control), labels_of(problem)
     return _Task(problem, layers, labels, boxes, check_rng("rng", rng))
 
@@ -418,7 +418,9 @@ def _scalar(
     task: _Task, kind: ScalarKind, radius: float | None, kappa: float | None, rtol: float
 ) -> Certificates:
     if task.problem.terminal != CrossEntropy():
-        raise ValueError(f"{kind} certificates need terminal=CrossEntropy(), of weight 1, whole")
+        raise ValueError(
+            f"problem: {kind} certificates need terminal=CrossEntropy(), of weight 1, whole"
+        )
     start = float(np.log(task.classes))
 
     def limits(kappas: Array) -> Array:

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from continuum import Network
+from continuum.checks import check_positive
 from continuum.doors import checked
 
 from .fields import Box, linearized
@@ -80,6 +81,7 @@ def manifold_from_infinity(
     It is the one that attracts when followed away from infinity, so the ray at 100 scale is soon
     upon it.
     """
+    scale = check_positive("scale", scale)
     stable = point.radial > 0
     sign = -1.0 if stable else 1.0
     start = 100.0 * scale * np.array([np.cos(point.angle), np.sin(point.angle)])

@@ -126,8 +126,6 @@ def _check(
     elif augmentation is not None:
         check_positive("augmentation", augmentation)  # type: ignore[arg-type]
     if batch is not None:
-        if not isinstance(batch, Minibatch):
-            raise TypeError(f"batch must be a Minibatch, got {batch!r}")
         if degree_one(problem) is not None:
             raise ValueError(
                 f"batch takes steps on a penalty that is a square, not on {problem.penalty!r}"

@@ -96,8 +96,6 @@ class Record:
     """
 
     def __init__(self, name: str, quantity: Callable[[Snapshot], float]) -> None:
-        if not callable(quantity):
-            raise TypeError(f"quantity must be a function of a Snapshot, got {quantity!r}")
         self.name, self.quantity = name, quantity
         self.times: list[float] = []
         self.values: list[float] = []

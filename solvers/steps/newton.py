@@ -82,11 +82,6 @@ class Newton:
         store(self, check_positive, "rtol")
         store(self, check_count, "max_iterations")
         store(self, partial(check_count, least=0), "krylov_above")
-        if self.preconditioner is not None and not callable(self.preconditioner):
-            raise TypeError(
-                f"preconditioner must be a function (t, f, g) -> (x -> an approximation of "
-                f"(I - g D F)^-1 x), got {self.preconditioner!r}"
-            )
 
     def matrix_free(self, state: Array) -> bool:
         """GMRES is used for equations whose unknown is this (N, M)."""

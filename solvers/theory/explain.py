@@ -26,6 +26,7 @@ from .stability import gram_test, zeros_of
 from .stiffness import explicit_step_limit
 
 
+@checked
 @dataclass(frozen=True)
 class Theorem:
     """hypotheses => consequence.

@@ -7,6 +7,7 @@ from continuum.lazy import lazy_names
 if TYPE_CHECKING:
     from . import (
         benches,
+        cluster,
         collect,
         environment,
         listing,
@@ -22,6 +23,7 @@ else:
 
 __all__ = [
     "benches",
+    "cluster",
     "collect",
     "environment",
     "listing",

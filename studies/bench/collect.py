@@ -13,9 +13,10 @@ from xarray.core import indexing
 
 from .environment import code_hash
 from .errors import StoreError
-from .files import read_json
+from .files import read_record
 from .origins import of_sweep
 from .parameters import Value, varying
+from .plan import FAILED, read_plan
 from .store import CaseHeader, case_parameters, read_case, read_header
 from .summary import own_name
 
@@ -57,7 +58,7 @@ def open_sweep(folder: str | Path, *, code: str | None = None, grid: bool = True
     """
     folder = Path(folder)
     headers, unreadable = _headers(folder)
-    wanted = _chosen_code(folder, headers) if code is None else _told_code(code, headers)
+    wanted = _present_code(folder) if code is None else _told_code(code, headers)
     cases: list[_Case] = []
     for path, header in headers.items():
         if header.code_hash == wanted:
@@ -66,12 +67,14 @@ def open_sweep(folder: str | Path, *, code: str | None = None, grid: bool = True
             except StoreError:
                 unreadable.append(path.name)
     if not cases:
-        codes = sorted({header.code_hash[:12] for header in headers.values()})
-        older = f"; {len(headers)} are of other code ({', '.join(codes)})" if codes else ""
-        raise ValueError(f"no case of the code as it is now is finished in {folder}{older}")
+        others = [h.code_hash[:12] for h in headers.values() if h.code_hash != wanted]
+        told = f"; {len(others)} are of other code: {', '.join(sorted(set(others)))}"
+        raise ValueError(
+            f"no case of the code as it is now is finished in {folder}{told if others else ''}"
+        )
     dataset, left_out = _joined(cases, grid)
     return dataset.assign_attrs(
-        study=next(iter(headers.values())).study,
+        study=cases[0].like.attrs["study"],
         code_hash=wanted,
         older_cases=[p.name for p, header in headers.items() if header.code_hash != wanted],
         unreadable=sorted(unreadable),
@@ -86,11 +89,11 @@ def older_cases(folder: Path) -> dict[Path, str]:
     raises StoreError if there is no sweep, ValueError if its study is not found
     """
     headers, _ = _headers(folder)
-    now = _chosen_code(folder, headers)
+    now = _present_code(folder)
     found = {p: dict(h.parameters) for p, h in headers.items() if h.code_hash != now}
-    for path in sorted((folder / "failed").glob("*.json")):
+    for path in sorted((folder / FAILED).glob("*.json")):
         try:
-            kept = read_json(path)
+            kept = read_record(path)
         except StoreError:
             continue
         if kept.get("code_hash", now) != now:
@@ -110,8 +113,9 @@ def _headers(folder: Path) -> tuple[dict[Path, CaseHeader], list[str]]:
     return headers, unreadable
 
 
-def _chosen_code(folder: Path, headers: Mapping[Path, CaseHeader]) -> str:
-    return code_hash(of_sweep(read_json(folder / "sweep.json")).function)
+def _present_code(folder: Path) -> str:
+    """The hash of the code of the sweep's study as it is now."""
+    return code_hash(of_sweep(read_plan(folder)).function)
 
 
 def _told_code(code: str, headers: Mapping[Path, CaseHeader]) -> str:

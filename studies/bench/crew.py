@@ -24,7 +24,6 @@ def in_processes(
     call: Callable[[J], R],
     jobs: Sequence[J],
     workers: int,
-    threads: int,
     found: Callable[[J], R | None],
     max_seconds: float | None = None,
 ) -> Generator[tuple[J, R | Exception], None, None]:
@@ -34,15 +33,14 @@ def in_processes(
     A job whose process dies runs once more, when the others are done, alone; one that ends its
     process a second time has the result WorkerError.  Closing the generator ends the processes.
 
-    threads : how many each process may use
     found : the result of a job that a dead process had completed, else None
     max_seconds : a job that runs longer has the result TimeoutError, and its process is ended; the
         start of a process and what it imports do not count
     """
     lost: list[J] = []
     again: list[J] = []
-    yield from _run(call, jobs, workers, threads, found, max_seconds, lost)
-    yield from _run(call, lost, 1, threads, found, max_seconds, again)
+    yield from _run(call, jobs, workers, found, max_seconds, lost)
+    yield from _run(call, lost, 1, found, max_seconds, again)
     twice = (
         "its process ended abruptly, and again when it ran alone: killed, out of memory, or a crash"
     )
@@ -53,16 +51,13 @@ def _run(
     call: Callable[[J], R],
     jobs: Sequence[J],
     workers: int,
-    threads: int,
     found: Callable[[J], R | None],
     max_seconds: float | None,
     lost: list[J],
 ) -> Generator[tuple[J, R | Exception], None, None]:
     """The results of the jobs but those whose process died, which are added to `lost`."""
     waiting, attempts = deque(jobs), 0
-    crew: list[_Worker[J, R]] = [
-        _Worker(call, threads, max_seconds) for _ in range(min(workers, len(jobs)))
-    ]
+    crew: list[_Worker[J, R]] = [_Worker(call, max_seconds) for _ in range(min(workers, len(jobs)))]
     busy: list[_Worker[J, R]] = []
     try:
         while waiting or busy:
@@ -100,8 +95,8 @@ class _Worker(Generic[J, R]):
     future: Future[R]
     alive: Future[None]
 
-    def __init__(self, call: Callable[[J], R], threads: int, max_seconds: float | None) -> None:
-        self._call, self._threads, self._max_seconds = call, threads, max_seconds
+    def __init__(self, call: Callable[[J], R], max_seconds: float | None) -> None:
+        self._call, self._max_seconds = call, max_seconds
         self._pool: ProcessPoolExecutor | None = None
         self._processes: set[BaseProcess] = set()
         self._begun = math.inf
@@ -112,9 +107,7 @@ class _Worker(Generic[J, R]):
         if self._pool is None:
             before = set(multiprocessing.active_children())
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(
-                1, context, initializer=start, initargs=(self._threads,)
-            )
+            self._pool = ProcessPoolExecutor(1, context, initializer=start)
             self._begun = math.inf
             self.alive = submit(self._pool, _answer, job)
             self._processes = set(multiprocessing.active_children()) - before

@@ -19,6 +19,7 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, ClassVar, Literal, ParamSpec, TypeAlias, TypeVar
 
 from continuum.checks import check_name
+from continuum.doors import checked
 
 from .. import draw
 from .parameters import ParameterGrid, Parameters, Value
@@ -183,6 +184,7 @@ _portraits: "dict[str, Callable[[], Figure]]" = {}
 _expected: dict[tuple[Kind, str], Entry] = {}
 
 
+@checked
 def study(
     name: str,
     *,
@@ -226,6 +228,7 @@ def study(
     return register
 
 
+@checked
 def claim(
     id: str,
     *,
@@ -303,6 +306,7 @@ def portrait(function: "Callable[[], Figure]") -> "Callable[[], Figure]":
     return function
 
 
+@checked
 def check(claim: Claim) -> list[ClaimResult]:
     """Computes a claim and judges every case.
 
@@ -375,6 +379,7 @@ def entries(kind: Kind) -> list[Entry]:
     return sorted([*known, *others], key=lambda entry: entry.name)
 
 
+@checked
 def find_study(name: str) -> Study:
     """The study of that name; raises ValueError, offering the nearest, if there is none."""
     return _found("study", _studies, name)

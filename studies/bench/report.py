@@ -11,18 +11,20 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
-from .errors import FigureError, StoreError
-from .files import read_json, write_atomically, write_text
+from continuum.doors import checked
+
+from .errors import FigureError
+from .files import write_atomically, write_text
 from .formulas import with_formulas
 from .origins import of_sweep
 from .parameters import Value, spell, varying
+from .plan import case_file, failure_file, planned_case, read_plan
 from .registry import Picture, describe
-from .store import case_parameters, read_case, read_header
 from .summary import summary, write_summary
-from .sweep import SWEEP_FORMAT
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,7 @@ class _Case:
     file: str
 
 
+@checked
 def write_report(folder: str | Path) -> Path:
     """Draws the figures of a sweep as PNG files, GIF where they move, and writes report.html and
     summary.csv (`summary.summary`) beside its case files.
@@ -45,15 +48,12 @@ def write_report(folder: str | Path) -> Path:
     from the files.
     returns the path of the page, which shows nothing from outside itself, and links to the files
         beside it
+    Damaged files are moved to `folder`/damaged; a sweep.json that is lost is made again.
     raises StoreError if `folder` holds no sweep or cannot be written to, ValueError if the study is
         unknown, FigureError, after writing the page without figures, if they cannot be drawn
     """
     folder = Path(folder)
-    plan = read_json(folder / "sweep.json")
-    if plan.get("format") != SWEEP_FORMAT:
-        raise StoreError(
-            f"{folder / 'sweep.json'} was not written by a continuum sweep of this version"
-        )
+    plan = read_plan(folder)
     study = of_sweep(plan)
     cases = _cases(folder, plan)
     answers = [case.answer for case in cases if case.answer is not None]
@@ -78,28 +78,13 @@ def write_report(folder: str | Path) -> Path:
     return page
 
 
-def _cases(folder: Path, plan: Mapping[str, object]) -> list[_Case]:
-    planned = plan["cases"]
-    if not isinstance(planned, list):
-        raise StoreError(f"{folder / 'sweep.json'} lists no cases")
+def _cases(folder: Path, plan: Mapping[str, Any]) -> list[_Case]:
     cases = []
-    for entry in planned:
-        path = folder / entry["file"]
-        failure = folder / "failed" / f"{entry['case_hash'][:12]}.json"
-        if path.is_file():
-            try:
-                if read_header(path).case_hash != entry["case_hash"]:
-                    raise StoreError(f"{path.name} belongs to another case")
-                answer = read_case(path)
-                status = str(answer.attrs["status"])
-                cases.append(_Case(case_parameters(answer), answer, status, entry["file"]))
-            except StoreError as error:
-                cases.append(_Case(entry["parameters"], None, str(error), entry["file"]))
-        elif failure.is_file():
-            sentence, beside = read_json(failure)["sentence"], f"failed/{failure.name}"
-            cases.append(_Case(entry["parameters"], None, f"failed: {sentence}", beside))
-        else:
-            cases.append(_Case(entry["parameters"], None, "not run yet", ""))
+    for entry in plan["cases"]:
+        answer, status = planned_case(folder, entry)
+        beside = (case_file(entry["case_hash"]), failure_file(entry["case_hash"]))
+        file = next((name for name in beside if (folder / name).is_file()), "")
+        cases.append(_Case(entry["parameters"], answer, status, file))
     return cases
 
 

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from continuum import Control, FunctionControl, Network
 from continuum.checks import check_array, check_positive
+from continuum.doors import checked
 from solvers.planar.fields import (
     Box,
     check_planar,
@@ -34,6 +35,7 @@ from .portrait_layers import draw_points, say_frozen
 _WINDOW, _WIDE = 30.0, 1000.0
 
 
+@checked
 def poincare_disc(
     network: Network,
     control: Control | FunctionControl,

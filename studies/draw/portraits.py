@@ -14,6 +14,7 @@ from continuum import (
     Network,
 )
 from continuum.checks import check_array
+from continuum.doors import checked
 from solvers.planar.fields import (
     Box,
     check_box,
@@ -35,6 +36,7 @@ from .portrait_layers import (
 )
 
 
+@checked
 def phase_portrait(
     network: Network,
     control: Control | FunctionControl,
