@@ -96,6 +96,8 @@ def _h5py() -> ModuleType:
 
 def _write(path: str | Path, kind: str, fill: Callable[..., None]) -> Path:
     h5py, path = _h5py(), Path(path)
+    if not path.name or path.is_dir():
+        raise ValueError(f"path must be that of a file, got {str(path)!r}")
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
     except OSError as error:
@@ -120,8 +122,12 @@ def _read(path: str | Path, kind: str) -> tuple[dict[str, Array], Mapping[str, f
         with h5py.File(path, "r") as file:
             attributes = dict(file.attrs)
             if attributes.get(_KIND) != kind:
-                raise ValueError(f"{path} is an HDF5 file, but not a {kind} saved by this package")
+                raise ValueError(
+                    f"path: {path} is an HDF5 file, not a {kind} saved by this package"
+                )
             data = {name: np.asarray(dataset) for name, dataset in file.items()}
     except OSError as error:
-        raise ValueError(f"{path} is damaged, cut short or not an HDF5 file: {error}") from None
+        raise ValueError(
+            f"path: {path} is damaged, cut short or not an HDF5 file: {error}"
+        ) from None
     return data, attributes
