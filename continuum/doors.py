@@ -26,6 +26,7 @@ _DOUBLE = np.dtype(np.float64)
 _EXAMPLES = {
     "Activation": "tanh",
     "AdmissibleSet": "Box(bias=(-1, 1))",
+    "ControlPath": "network.control(mesh)",
     "Grid": "gauss_legendre(Interval(0, 1), 16)",
     "Kernel": "Dense()",
     "Loss": "SquaredError()",
@@ -69,7 +70,7 @@ def checked(door: Door) -> Door:
     """
     if isinstance(door, type):
         door.__init__ = _guarded(door.__init__)  # type: ignore[misc]
-        return door
+        return door  # type: ignore[return-value]
     return _guarded(door)  # type: ignore[return-value]
 
 
@@ -234,9 +235,10 @@ def _called(parts: tuple[Any, ...]) -> _Kind:
 
 
 def _function(value: Any) -> bool:
-    """True for what can be called; the package's classes are given by mistake."""
+    """True for what can be called; Python's and the package's classes are given by mistake."""
     if isinstance(value, type):
-        return value.__module__.split(".")[0] not in ("continuum", "solvers", "studies")
+        own = ("builtins", "continuum", "solvers", "studies")
+        return value.__module__.split(".")[0] not in own
     return callable(value)
 
 

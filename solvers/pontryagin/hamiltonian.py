@@ -121,7 +121,7 @@ class Hamiltonian:
         states = check_array("states", self.states, ("L", *shape))
         count = len(states)
         given = np.broadcast_to(self.times, count) if np.ndim(self.times) == 0 else self.times
-        times = check_array("times", given, (count,))
+        times = check_array("times", np.asarray(given), (count,))
         costates = check_array("costates", self.costates, (count, *shape))
         for name, value in (("times", times), ("states", states), ("costates", costates)):
             object.__setattr__(self, name, value)
