@@ -155,8 +155,8 @@ def _read(path: str | Path, kind: str) -> tuple[dict[str, Array], Attributes]:
     version = str(attributes.get(_VERSION, _LATEST))
     if not version.isdecimal() or int(version) > _LATEST:
         raise ValueError(
-            f"path: {path} is of version {version} of the schema, this package reads up to {_LATEST}: "
-            "update continuum-networks"
+            f"path: {path} is of version {version} of the schema, this package reads up to "
+            f"{_LATEST}: update continuum-networks"
         )
     return data, attributes
 
