@@ -15,7 +15,7 @@ from studies.bench.files import read_record, set_aside, write_record
 from studies.bench.plan import read_plan
 from studies.bench.registry import find_study
 from studies.bench.report import write_report
-from studies.bench.store import CaseHeader, read_case, verify_case, write_case
+from studies.bench.store import CaseHeader, read_case, sealed, verify_case, write_case
 from studies.bench.sweep import SweepResult, run_sweep
 
 HEADER = CaseHeader("toys/one", {"depth": 3}, "c" * 64, "d" * 64, {"python": "3"})
@@ -101,6 +101,7 @@ def test_thousands_of_flipped_bits_are_told(tmp_path: Path, rng: np.random.Gener
     assert found["told"] > 400
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["changed", "sealed again"])
 @pytest.mark.parametrize(
     "change",
     [
@@ -116,11 +117,13 @@ def test_thousands_of_flipped_bits_are_told(tmp_path: Path, rng: np.random.Gener
         lambda file: file.create_group("more"),
     ],
 )
-def test_any_change_is_told(tmp_path: Path, change):
+def test_any_change_is_told(tmp_path: Path, change, whole):
     path = tmp_path / "case.h5"
     write_case(path, example(), HEADER, 1.5)
     with h5py.File(path, "a") as file:
         change(file)
+    if whole:
+        path.write_bytes(sealed(path.read_bytes()))
     for read in (read_case, verify_case):
         with pytest.raises(StoreError, match=r"case.h5 is (damaged|refused)"):
             read(path)
@@ -170,6 +173,7 @@ def test_links_out_of_the_file_and_the_folder_are_refused(tmp_path: Path):
     ):
         write_case(path, example(), HEADER, 1.5)
         change()
+        path.write_bytes(sealed(path.read_bytes()))
         with pytest.raises(StoreError, match=f"case.h5 is refused: .*{words}"):
             read_case(path)
 
@@ -178,6 +182,8 @@ def test_an_older_version_is_told(tmp_path: Path):
     write_case(tmp_path / "case.h5", example(), HEADER, 1.5)
     with h5py.File(tmp_path / "case.h5", "a") as file:
         file.attrs["format"] = "continuum case 1"
+    path = tmp_path / "case.h5"
+    path.write_bytes(sealed(path.read_bytes()))
     with pytest.raises(StoreError, match=r"written by another version.*run its case again"):
         read_case(tmp_path / "case.h5")
 

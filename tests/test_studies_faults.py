@@ -175,10 +175,10 @@ def children(parent: int) -> list[int]:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 @one_and_two
 def test_kills(tmp_path: Path, rng: np.random.Generator, workers: int):
-    """Driver or workers are killed, at any moment after the first case, in each of eight runs."""
+    """Driver or workers are killed, at any moment after the first case, in each of five runs."""
     folder = tmp_path / "toys-quick"
     before: dict[Path, bytes] = {}
-    for _ in range(8):
+    for _ in range(5):
         with start(tmp_path, workers) as driver:
             assert driver.stderr is not None
             driver.stderr.readline()

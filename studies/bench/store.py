@@ -1,6 +1,7 @@
 """One HDF5 file per case, readable by xarray and by h5py; no finished file is ever half-written."""
 
 import contextlib
+import hashlib
 import io
 import json
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from .parameters import Value
 
 FORMAT = "continuum case 2"
 DONE = "The case finished."
+_SEAL = b"\nSHA-256 "
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,16 @@ def case_image(dataset: xr.Dataset, header: CaseHeader, seconds: float) -> bytes
         with h5netcdf.File(file, "w") as netcdf:
             complete.dump_to_store(H5NetCDFStore(netcdf))
         file.attrs[DIGEST] = content_digest(file)
-    return image.getvalue()
+    return sealed(image.getvalue())
+
+
+def sealed(content: bytes) -> bytes:
+    """The content of a file, and after it the SHA-256 of these bytes, which HDF5 does not look at.
+
+    HDF5 may search without end in a file one of whose addresses is wrong: it is given none that is
+    not whole.
+    """
+    return content + _SEAL + hashlib.sha256(content).hexdigest().encode()
 
 
 @checked
@@ -128,6 +139,13 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     if not h5py.is_hdf5(path):
         raise StoreError(f"{path} is not an HDF5 file (or was cut short)")
     try:
+        content = path.read_bytes()
+        if sealed(content.rpartition(_SEAL)[0]) != content:
+            raise StoreError(
+                f"{path} is damaged, cut short, or of another version: its bytes are not what its "
+                f"checksum was taken of; run its case again"
+            )
+        del content
         with h5py.File(path, "r") as file:
             written = file.attrs.get("format", "missing")
             if written != FORMAT and str(written).startswith("continuum case "):
