@@ -73,7 +73,7 @@ def check_number(name: str, value: float) -> float:
     """`value` as a float if it is a finite real number."""
     number = check_real(name, value)
     if not math.isfinite(number):
-        raise ValueError(f"{name} must be finite, got {number}")
+        raise ValueError(f"{name} must be finite, got {shown(value)}")
     return number
 
 
@@ -91,7 +91,7 @@ def check_positive(name: str, value: float) -> float:
     """`value` as a float if it is a finite number > 0."""
     number = check_real(name, value)
     if not math.isfinite(number) or number <= 0:
-        raise ValueError(f"{name} must be finite and positive, got {number:g}")
+        raise ValueError(f"{name} must be finite and positive, got {shown(value)}")
     return number
 
 

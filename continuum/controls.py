@@ -290,8 +290,8 @@ class ControlSpace:
     @checked
     def random(self, rng: np.random.Generator, scale: float = 1.0) -> "Control":
         """Independent normal coefficients of standard deviation `scale`."""
-        normal = {b.name: scale * rng.standard_normal(self.shape(b)) for b in self.trained}
-        return Control(self, normal)
+        x = check_number("scale", scale)
+        return Control(self, {b.name: x * rng.standard_normal(self.shape(b)) for b in self.trained})
 
     def flatten(self, control: "Control") -> Array:
         """Coordinates (size,) in which the Euclidean product is that of the space."""

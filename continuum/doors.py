@@ -26,6 +26,7 @@ _DOUBLE = np.dtype(np.float64)
 _EXAMPLES = {
     "Activation": "tanh",
     "AdmissibleSet": "Box(bias=(-1, 1))",
+    "ControlPath": "network.control(mesh)",
     "Grid": "gauss_legendre(Interval(0, 1), 16)",
     "Kernel": "Dense()",
     "Loss": "SquaredError()",
@@ -69,7 +70,7 @@ def checked(door: Door) -> Door:
     """
     if isinstance(door, type):
         door.__init__ = _guarded(door.__init__)  # type: ignore[misc]
-        return door
+        return door  # type: ignore[return-value]
     return _guarded(door)  # type: ignore[return-value]
 
 
@@ -197,7 +198,7 @@ def _kind(hint: object) -> _Kind | None:
     if origin is Literal:
         return _literal(get_args(hint))
     if origin is Callable:
-        return _Kind("a function", _function)
+        return _called(get_args(hint))
     if origin is type:
         return _class_of(get_args(hint)[0] if get_args(hint) else object)
     if origin in _LISTS:
@@ -214,10 +215,30 @@ def _kind(hint: object) -> _Kind | None:
     return _Kind(words, lambda value: isinstance(value, origin))
 
 
+def _called(parts: tuple[Any, ...]) -> _Kind:
+    """A function of as many arguments as the annotation lists."""
+    if not parts or not isinstance(parts[0], list):
+        return _Kind("a function", _function)
+    count = len(parts[0])
+    words = f"a function of {count} argument" + "s" * (count != 1)
+
+    def take(name: str, value: Any) -> object:
+        try:
+            signature(value).bind(*range(count))
+        except TypeError:
+            raise TypeError(f"{name} must be {words}, got {shown(value)}") from None
+        except ValueError:  # built in functions do not tell
+            pass
+        return value
+
+    return _Kind(words, _function, take)
+
+
 def _function(value: Any) -> bool:
-    """True for what can be called; the package's classes are given by mistake."""
+    """True for what can be called; Python's and the package's classes are given by mistake."""
     if isinstance(value, type):
-        return value.__module__.split(".")[0] not in ("continuum", "solvers", "studies")
+        own = ("builtins", "continuum", "solvers", "studies")
+        return value.__module__.split(".")[0] not in own
     return callable(value)
 
 
@@ -316,11 +337,11 @@ def _listed(origin: Any, entries: tuple[Any, ...]) -> _Kind:
     def fits(value: Any) -> bool:
         if isinstance(value, str | bytes | type):
             return False
+        if is_array(value):
+            return numbers and len(value.shape) == 1 and _numbers(value)
         if strict and isinstance(value, Sequence):
             return True
-        if not strict:
-            return isinstance(value, origin)
-        return numbers and is_array(value) and len(value.shape) == 1 and _numbers(value)
+        return not strict and isinstance(value, origin)
 
     def take(name: str, value: Any) -> object:
         if is_array(value):

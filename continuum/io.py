@@ -130,6 +130,8 @@ def _write(
 
 def _renamed(path: Path, fill: Callable[[str], None]) -> Path:
     """Fills a file of a temporary name in the same folder and gives it its own."""
+    if not path.name or path.is_dir():
+        raise ValueError(f"path must be that of a file, got {str(path)!r}")
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
     except OSError as error:
@@ -149,12 +151,12 @@ def _read(path: str | Path, kind: str) -> tuple[dict[str, Array], Attributes]:
     read = _read_npz if path.suffix == ".npz" else _read_hdf5
     data, attributes = read(path)
     if attributes.get(_KIND) != kind:
-        raise ValueError(f"{path} is a file, but not a {kind} saved by this package")
+        raise ValueError(f"path: {path} is a file, but not a {kind} saved by this package")
     version = str(attributes.get(_VERSION, _LATEST))
     if not version.isdecimal() or int(version) > _LATEST:
         raise ValueError(
-            f"{path} is of version {version} of the schema, this package reads up to {_LATEST}: "
-            "update continuum-networks"
+            f"path: {path} is of version {version} of the schema, this package reads up to "
+            f"{_LATEST}: update continuum-networks"
         )
     return data, attributes
 
@@ -167,7 +169,9 @@ def _read_hdf5(path: Path) -> tuple[dict[str, Array], Attributes]:
         with h5py.File(path, "r") as file:
             return {name: np.asarray(x) for name, x in file.items()}, dict(file.attrs)
     except OSError as error:
-        raise ValueError(f"{path} is damaged, cut short or not an HDF5 file: {error}") from None
+        raise ValueError(
+            f"path: {path} is damaged, cut short or not an HDF5 file: {error}"
+        ) from None
 
 
 def _read_npz(path: Path) -> tuple[dict[str, Array], Attributes]:
@@ -179,4 +183,6 @@ def _read_npz(path: Path) -> tuple[dict[str, Array], Attributes]:
         attributes = json.loads(str(data.pop(_TEXT, "{}")))
         return data, attributes if isinstance(attributes, dict) else {}
     except (OSError, EOFError, ValueError, AttributeError, BadZipFile) as error:
-        raise ValueError(f"{path} is damaged, cut short or not an .npz file: {error}") from None
+        raise ValueError(
+            f"path: {path} is damaged, cut short or not an .npz file: {error}"
+        ) from None

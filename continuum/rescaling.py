@@ -111,8 +111,9 @@ def degree_in_control(problem: LearningProblem) -> int:
             own = None if one.block in zero else int(one.block in trained)
             if degree is not None and own is not None and degree != own:
                 raise TypeError(
-                    f"the velocity is not homogeneous in the trained blocks: {one.block!r}, of "
-                    f"degree {own}{_kept(one.block, trained)}, is added to what has degree {degree}"
+                    f"problem.network: the velocity is not homogeneous in the trained blocks: "
+                    f"{one.block!r}, of degree {own}{_kept(one.block, trained)}, is added to what "
+                    f"has degree {degree}"
                 )
             degree = own if degree is None else degree
         elif isinstance(one, Pointwise):
@@ -138,8 +139,9 @@ def _through(one: Pointwise, degree: int | None) -> int | None:
         return None if activation.vanishes_at_zero else 0
     if degree and not activation.homogeneous:
         raise TypeError(
-            f"the velocity is not homogeneous in the trained blocks: {activation} is applied to "
-            f"what has degree {degree}, and {activation}(a s) is not a {activation}(s)"
+            f"problem.network: the velocity is not homogeneous in the trained blocks: "
+            f"{activation} is applied to what has degree {degree}, and {activation}(a s) is not "
+            f"a {activation}(s)"
         )
     return degree
 

@@ -8,7 +8,7 @@ import numpy as np
 from .admissible import AdmissibleSet, Blocks
 from .arrays import Array, like, namespace, to_host
 from .blocks import Block, joint_norm, scaled
-from .checks import check_positive, check_type
+from .checks import check_positive, check_type, shown
 from .controls import Control, ControlSpace
 from .doors import checked
 from .pair_sets import PairSet, last_measure, nearest_value
@@ -117,11 +117,15 @@ class FiniteSet(AdmissibleSet):
     def __init__(self, **values: Sequence[float]) -> None:
         self.values: dict[str, Array] = {}
         for name, given in values.items():
-            numbers = isinstance(given, Collection) and all(
-                isinstance(v, Real) and np.isfinite(v) for v in given
+            flat = not (isinstance(given, np.ndarray) and given.ndim != 1)
+            listed = isinstance(given, Collection) and not isinstance(given, bytes | Mapping)
+            numbers = (flat and listed) and all(
+                isinstance(v, Real) and not isinstance(v, bool) and abs(v) < np.inf for v in given
             )
             if not numbers or len(given) == 0:
-                raise ValueError(f"values of {name} must be a few finite numbers, got {given!r}")
+                raise ValueError(
+                    f"values of {name} must be a few finite numbers, got {shown(given)}"
+                )
             self.values[name] = np.unique(np.asarray(given, dtype=np.float64))
 
     def __repr__(self) -> str:

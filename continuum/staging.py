@@ -83,7 +83,7 @@ def stage_problems(problem: LearningProblem) -> tuple[LearningProblem, ...]:
     """
     network = problem.network
     if not isinstance(network, Staged):
-        raise TypeError(f"the network must be Staged, got {network!r}")
+        raise TypeError(f"problem.network must be Staged, got {network!r}")
     if problem.endpoint is not None:
         raise TypeError("an endpoint is not known for a Staged network: take a terminal cost")
     squares = _squares(problem, network) if isinstance(network, Switched) else None

@@ -17,6 +17,7 @@ from .activations import Activation, elu, gelu, leaky_relu, relu, sigmoid, softp
 from .arrays import Array, to_host
 from .checks import check_array, check_listed, check_type
 from .controls import Control, ControlPath
+from .doors import checked
 from .meshes import TimeMesh
 from .networks import Bottleneck, Network
 from .records import short
@@ -81,6 +82,7 @@ def from_residual_mlp(
     return Imported(network, Control(space, blocks))
 
 
+@checked
 def from_torch(
     module: object, activation: Activation | None = None, *, prefix: str = ""
 ) -> Imported:
@@ -121,6 +123,7 @@ def from_torch(
     return Imported(found.network, found.control, _compared(caller, found))
 
 
+@checked
 def to_torch_state(
     network: Network,
     control: ControlPath,

@@ -49,7 +49,7 @@ class _Continuum(BaseEstimator):
         extra: int = 1,
         alpha: float = 1e-4,
         max_iter: int = 300,
-        tol: float = 1e-4,
+        tol: float = 1e-3,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.hidden = hidden
@@ -98,7 +98,10 @@ class _Continuum(BaseEstimator):
         )
         solution = minimize(problem, minimizer, initial=start, raise_on_failure=False)
         if not solution.status.ok:
-            text = f"max_iter={self.max_iter}, tol={self.tol}: {solution.status.value}"
+            text = (
+                f"L-BFGS ended before the gradient had fallen by the factor tol={self.tol}, with "
+                f"max_iter={self.max_iter}: {solution.status.name}"
+            )
             warnings.warn(text, ConvergenceWarning, stacklevel=3)
         self.network_, self.readout_, self.control_ = network, problem.readout, solution.control
         self.loss_ = solution.objective

@@ -113,7 +113,9 @@ def test_what_growth_does_not_cover(rng):
     network = WidthDepth(GRID, tanh)
     bottleneck = Bottleneck(2, tanh)
     with pytest.raises(TypeError, match="steady is for a WidthDepth"):
-        growth_class(bottleneck, bottleneck.controls(MESH).zeros(), np.ones((2, 1)), steady=1)
+        growth_class(
+            bottleneck, bottleneck.controls(MESH).zeros(), np.ones((2, 1)), steady=np.ones((2, 1))
+        )
     both = DirectSum(a=Bottleneck(2, tanh), b=Bottleneck(1, tanh))
     for call in (growth_class, explain):
         with pytest.raises(TypeError, match="network must be a Chain"):

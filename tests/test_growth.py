@@ -248,9 +248,9 @@ def test_bad_times_samples_and_methods():
             propagator(network, control, run, 0.0, 1.0, sample=sample)
         with pytest.raises(error, match=message):
             energy_identity(network, control, run, run, control_rate=control, sample=sample)
-    with pytest.raises(TypeError, match="trajectory must be a Trajectory, got ndarray"):
+    with pytest.raises(TypeError, match="trajectory must be a Trajectory, got an array"):
         linearize(network, control, run.states, initial)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="explicit Runge-Kutta"):
+    with pytest.raises(TypeError, match="stepper must be a RungeKutta such as RK4"):
         propagator(network, control, run, 0.0, 1.0, stepper=ImplicitMidpoint())  # type: ignore[arg-type]
 
 

@@ -232,7 +232,7 @@ def problem(readout, target, network=NETWORK):
         (lambda: Affine(0), "classes must be at least 1"),
         (lambda: Affine(2.5), "classes must be an integer"),
         (lambda: Softmax(2, link=tanh), "Softmax takes no link, it is one, got tanh"),
-        (lambda: Affine(2, link="tanh"), "link must be an Activation, got 'tanh'"),
+        (lambda: Affine(2, link="tanh"), "link must be an Activation such as tanh, got 'tanh'"),
         (lambda: Integral(fixed={"W": 1.0}), "unknown block of the readout 'W'"),
         (
             lambda: problem(Affine(3), np.ones((2, 2))),

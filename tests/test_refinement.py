@@ -134,7 +134,7 @@ def test_resnets_refuse_what_they_cannot_be(rng):
         ResNet(MESH, net.layers[:-1], 4)
     with pytest.raises(ValueError, match=r"layers\[0\]\[0\] does not fit.* takes 4 .* given 3"):
         ResNet(MESH, net.layers, 3)
-    with pytest.raises(TypeError, match="network must be a Chain, got str"):
+    with pytest.raises(TypeError, match="network must be a Network such as"):
         ResNet.from_control("network", NETWORK.controls(MESH).zeros())
     seen = WidthDepth(NETWORK.grid.observed_at(np.array([[0.5]])), tanh)
     with pytest.raises(ValueError, match="network has 5 units, the layers have 4"):

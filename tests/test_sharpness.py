@@ -221,7 +221,7 @@ def test_bad_input(rng):
     other = deep_linear(np.eye(2), 4).space.zeros()
     with pytest.raises(ValueError, match="control"):
         sharpness(problem, other)
-    with pytest.raises(TypeError, match="objective"):
+    with pytest.raises(TypeError, match="problem must be a LearningProblem, an Objective"):
         sharpness(3, control)
     with pytest.raises(ValueError, match="rtol"):
         sharpness(problem, control, rtol=0.0)

@@ -476,8 +476,12 @@ def test_failures_say_why(method, added, status):
         (lambda: RadauIIA5(max_step=0.1), TypeError, "rtol is missing"),
         (lambda: RadauIIA5(rtol=-1.0, atol=1.0), ValueError, "rtol must be finite and positive"),
         (lambda: KennedyCarpenter5(rtol=1.0, atol=1.0, max_step=0.0), ValueError, "max_step must"),
-        (lambda: BackwardEuler(newton=1e-3), TypeError, r"newton must be Newton\(rtol=1e-13\)"),
-        (lambda: Newton(preconditioner=3), TypeError, "preconditioner must be a function"),
+        (lambda: BackwardEuler(newton=1e-3), TypeError, "newton must be a Newton"),
+        (
+            lambda: Newton(preconditioner=3),
+            TypeError,
+            "preconditioner must be a function of 3 arguments",
+        ),
     ],
 )
 def test_bad_options(make, error, words):

@@ -318,22 +318,34 @@ def test_resnets_of_other_networks_give_no_control(rng):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Sublayer("tanh", np.eye(2)), "activation must be an Activation, got 'tanh'"),
+        (
+            lambda: Sublayer("tanh", np.eye(2)),
+            "activation must be an Activation such as tanh, got 'tanh'",
+        ),
         (lambda: Sublayer(tanh, np.eye(2))(np.ones(2)), r"x has shape \(2,\), expected \(n, M\)"),
         (lambda: Sublayer(tanh, np.eye(2))(None), "x must be an array"),
         (lambda: Sublayer(tanh, np.eye(2))(np.ones((3, 1))), "W takes 2 numbers, x has 3"),
         (lambda: ResNet(TimeMesh(1.0, 1), None, 2), "layers must be a sequence, got None"),
         (lambda: ResNet(TimeMesh(1.0, 1), [3], 2), r"layers\[0\] must be a sequence, got 3"),
-        (lambda: ResNet(1.0, [()], 2), "mesh must be a TimeMesh, got 1.0"),
-        (lambda: ResNet.from_control(NeuralODE(2, tanh), None), "control must be made by network"),
-        (lambda: FeedForward.from_control(NeuralODE(2, tanh), {}), "control must be made by"),
-        (lambda: architecture(Euler(), NeuralODE(2, tanh), None), "control must be made by"),
+        (lambda: ResNet(1.0, [()], 2), "mesh must be a TimeMesh such as"),
+        (
+            lambda: ResNet.from_control(NeuralODE(2, tanh), None),
+            r"control must be a ControlPath such as network.control\(mesh\)",
+        ),
+        (
+            lambda: FeedForward.from_control(NeuralODE(2, tanh), {}),
+            "control must be a ControlPath such as",
+        ),
+        (
+            lambda: architecture(Euler(), NeuralODE(2, tanh), None),
+            "control must be a ControlPath such as",
+        ),
         (lambda: FeedForward(np.ones((2, 2)), 2), "layers must be a sequence"),
         (lambda: FeedForward.random(3, tanh, np.random.default_rng(0)), "widths must be a seq"),
         (lambda: FeedForward.random([3, 2], tanh, 0), "rng must be a numpy random Generator"),
         (lambda: SMALL.to_control(NeuralODE(3, tanh)), "network has 3 units, the layers have 2"),
-        (lambda: SMALL.at(np.ones((2, 1)), ["a"]), "times must be real numbers"),
-        (lambda: SMALL.at(np.ones((2, 1)), [1j]), "times must be real numbers"),
+        (lambda: SMALL.at(np.ones((2, 1)), ["a"]), r"times\[0\] must be a real number"),
+        (lambda: SMALL.at(np.ones((2, 1)), [1j]), r"times\[0\] must be a real number"),
         (lambda: SMALL.lagged(np.ones((2, 1)), 0.5), r"times has shape \(\), expected \(S,\)$"),
     ],
 )

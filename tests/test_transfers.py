@@ -199,7 +199,7 @@ NETWORK = WidthDepth(trapezoid(UNIT, 3), tanh)
         ),
         (
             lambda: restriction(
-                trapezoid(UNIT, 9), trapezoid(UNIT, 3).observed_at(np.array([[2.0]]))
+                trapezoid(UNIT, 9), trapezoid(UNIT, 3).observed_at(np.array([[0.3]]))
             ),
             "weight zero",
         ),

@@ -149,7 +149,7 @@ def _values(kernel: Kernel, b: Array | KernelLaw, grid: Grid) -> Array:
         return b  # type: ignore[return-value]  # kernels that are not stored take it as their b
     if not isinstance(kernel, KernelFormat):
         raise TypeError(f"b must be the value of a {type(kernel).__name__} block, got {shown(b)}")
-    return check_array("b", b, kernel.bind(grid).shape(grid))
+    return check_array("b", b, kernel.bind(grid).shape(grid))  # type: ignore[attr-defined]
 
 
 def _side(grid: Grid, name: str, given: Callable[[Array, Array], Array] | float) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..arrays import Array, like
 from ..blocks import Block, Coefficient
-from ..checks import check_array, check_positive
+from ..checks import check_array, check_count, check_positive
 from ..controls import Control, ControlPath, ControlSpace, FunctionControl
 from ..doors import checked
 from ..meshes import TimeMesh
@@ -241,4 +241,4 @@ def padding(units: int, wider: int) -> Array:
     """(wider, units): the states of R^units as states of R^wider, zeros below; the first `wider`
     coordinates where it is smaller.
     """
-    return np.eye(wider, units)
+    return np.eye(check_count("wider", wider), check_count("units", units))

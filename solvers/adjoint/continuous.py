@@ -45,6 +45,7 @@ def continuous_adjoint(
             f"stepper must be a method with equal steps, such as RK4(), got {stepper!r}"
         )
     steps_per_layer = check_count("steps_per_layer", steps_per_layer)
+    control = problem.space.check("control", control)
     steps = Steps.equal(problem.mesh, steps_per_layer)
     try:
         with np.errstate(over="ignore", invalid="ignore"):

@@ -42,16 +42,18 @@ class Family(ABC):
         self.problem = problem
         if problem.admissible is not None:
             raise TypeError(
-                f"continuation needs stationary points of a smooth problem: "
+                f"problem: continuation needs stationary points of a smooth one: "
                 f"{problem.admissible!r} bounds them"
             )
         if problem.endpoint is not None:
             raise TypeError(
-                f"continuation knows no multipliers: {problem.endpoint!r} constrains the problem"
+                f"problem: continuation knows no multipliers, {problem.endpoint!r} constrains it"
             )
         rough = [term for term in terms_of(problem.penalty) if not term.smooth]
         if rough:
-            raise TypeError(f"continuation needs a penalty with a gradient, got {rough[0]!r}")
+            raise TypeError(
+                f"problem: continuation needs a penalty with a gradient, got {rough[0]!r}"
+            )
         if problem.space.size > MOST_UNKNOWNS:
             raise ValueError(
                 f"continuation forms dense Hessians, of {MOST_UNKNOWNS} unknowns at most; the "
@@ -107,7 +109,7 @@ class ByPenalty(Family):
         found = [n for n, term in enumerate(self.terms) if isinstance(term, Tikhonov)]
         if len(found) != 1:
             raise ValueError(
-                f'continuation in "penalty" needs a penalty with one Tikhonov term, got '
+                f'problem: continuation in "penalty" needs a penalty with one Tikhonov term, got '
                 f"{problem.penalty!r}"
             )
         self.place = found[0]

@@ -133,5 +133,7 @@ def gradient_flow(objective: LearningProblem | Objective) -> GradientFlow:
         ("a semi-gradient", semi_gradient(whole.objective)),
     ):
         if found:
-            raise TypeError(f"gradient_flow needs the gradient of all of J, but there is {what}")
+            raise TypeError(
+                f"objective: gradient_flow needs all of its gradient, but there is {what}"
+            )
     return GradientFlow(whole.objective)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from continuum.arrays import Array, namespace
-from continuum.checks import check_array, check_count
+from continuum.checks import check_array, check_count, check_type
 from continuum.controls import ControlPath
 from continuum.doors import checked
 from continuum.networks import Network
@@ -108,6 +108,8 @@ def refine(
     if exact is None and order is not None:
         exact = richardson(values[-2], values[-1], order, sizes[-1] / sizes[-2])[0]
     errors = np.array([distance(v, exact) for v in values])  # type: ignore[arg-type]
+    if not np.all(np.isfinite(errors)):
+        raise ValueError(f"compute and exact give differences that are not finite: {errors}")
     return Refinement(
         np.array(sizes, dtype=np.float64), errors, observed_orders(sizes, errors), values
     )
@@ -153,8 +155,10 @@ def width_error(
         converge spectrally
     raises SolveError if a run fails
     """
-    coarse_grid = rule(check_count("points", points))
-    fine_grid = rule(2 * points)
+    coarse_grid, fine_grid = (
+        check_type("what `rule` returns", rule(n), Grid)
+        for n in (check_count("points", points), 2 * points)
+    )
     coarse = integrate(*case(coarse_grid), stepper).trajectory.final
     fine = integrate(*case(fine_grid.observed_at(coarse_grid.nodes)), stepper).trajectory.final
     factor = 1.0 if order is None else 2.0**order / (2.0**order - 1.0)

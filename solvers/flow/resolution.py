@@ -35,6 +35,7 @@ def velocity_jump(network: Network, control: ControlPath, state: Array, t: float
             f"got {domain}"
         )
     state = check_array("state", state, (len(network.weights), "M"))
+    network.check_control("control", control)
     speed = to_host(network.velocity(state, control.at_layer(control.mesh.layer_of(t), t), t))[
         np.argsort(network.grid.coordinates)
     ]

@@ -297,7 +297,9 @@ def separable(problem: LearningProblem) -> SeparableHamiltonian:
     no_endpoint(problem.endpoint, "the Hamilton-Jacobi-Bellman equation")
     reason = _reason(problem)
     if reason:
-        raise ValueError(f"the Hamilton-Jacobi-Bellman equation is not solved here: {reason}")
+        raise ValueError(
+            f"problem: the Hamilton-Jacobi-Bellman equation is not solved here: {reason}"
+        )
     rows = rows_of(problem)
     if rows is None:
         raise TypeError("the problem changed")

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from continuum.arrays import Array, like, namespace
-from continuum.checks import check_array, check_positive, check_type
+from continuum.checks import check_array, check_positive
 from continuum.controls import Control
 from continuum.doors import checked
 from continuum.functional import Tracking, rests
@@ -95,13 +95,15 @@ def violation(
     returns (M,), or (L, M)
     raises ValueError, TypeError for arguments that do not fit each other
     """
-    check_type("problem", problem, LearningProblem)
     kappa = check_positive("kappa", kappa)
     control = problem.space.check("control", control)
     many = np.ndim(times) == 1
     shape = ("L", len(problem.network.weights), "M")
     states = check_array("states", states, shape if many else shape[1:])
     moments = check_array("times", np.atleast_1d(times), ("L",))
+    horizon = problem.mesh.horizon
+    if not np.all((moments >= 0.0) & (moments <= horizon)):
+        raise ValueError(f"times must be in [0, {horizon:g}], got {times}")
     points = Points.at(states if many else states[None, ...], moments, problem.mesh)
     if len(points.states) != len(points) or states.shape[-1] not in (1, problem.initial.shape[1]):
         raise ValueError(

@@ -237,6 +237,7 @@ def check_planar(purpose: str, network: Network, control: Control | FunctionCont
         raise TypeError(
             f"control must come from network.control or a ControlSpace, got {control!r}"
         )
+    network.check_control("control", control)
     if len(network.weights) != 2:
         raise ValueError(f"{purpose} needs a network with 2 units, got {len(network.weights)}")
 
@@ -248,6 +249,15 @@ def check_box(box: Box) -> Box:
             f"box must be (xmin, xmax, ymin, ymax) with xmin < xmax and ymin < ymax, got {box!r}"
         )
     return box
+
+
+def check_values(network: Network, values: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError unless these are the values of the blocks of a planar network."""
+    if len(network.weights) != 2:
+        raise ValueError(f"network must have 2 units, got {len(network.weights)}")
+    for name, shape in network.block_shapes.items():
+        if name not in values or values[name].shape != shape:
+            raise ValueError(f"values must have {name} of shape {shape}")
 
 
 def check_times(control: Control | FunctionControl, time: float, horizon: float | None) -> float:

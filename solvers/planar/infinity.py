@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from continuum import Control, FunctionControl, Network
-from continuum.checks import check_positive
+from continuum.checks import check_array, check_positive
 from continuum.doors import checked
 from continuum.networks import Chain, Linear
 from continuum.networks.maps import measure
@@ -77,13 +77,16 @@ def points_at_infinity(
 @checked
 def to_disc(x: np.ndarray, scale: float = 1.0) -> np.ndarray:
     """xi = z / sqrt(1 + |z|^2), z = x / scale, of states (2, M)."""
-    z = x / scale
+    z = check_array("x", x, (2, "M")) / check_positive("scale", scale)
     return z / np.sqrt(1.0 + np.sum(z**2, axis=0))
 
 
 @checked
 def from_disc(xi: np.ndarray, scale: float = 1.0) -> np.ndarray:
     """x = scale xi / sqrt(1 - |xi|^2) of points (2, M) inside the unit disc."""
+    xi, scale = check_array("xi", xi, (2, "M")), check_positive("scale", scale)
+    if not np.all(np.sum(xi**2, axis=0) < 1.0):
+        raise ValueError("xi must lie inside the unit disc")
     return scale * xi / np.sqrt(1.0 - np.sum(xi**2, axis=0))
 
 

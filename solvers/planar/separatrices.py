@@ -6,10 +6,10 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from continuum import Network
-from continuum.checks import check_positive
+from continuum.checks import check_array, check_positive
 from continuum.doors import checked
 
-from .fields import Box, linearized
+from .fields import Box, check_box, check_values, linearized
 from .infinity import PointAtInfinity
 
 
@@ -30,7 +30,9 @@ def manifolds(
     and follows the field, against it on the stable manifold, until it leaves the box, enlarged by a
     tenth, or 40 times the time constant of its eigenvalue is over.
     """
-    left, right, low, high = box
+    check_values(network, values)
+    left, right, low, high = check_box(box)
+    saddle, beside = check_array("saddle", saddle, (2,)), check_positive("beside", beside)
     size = np.array([right - left, high - low])
     corner = np.array([left, low])
     _, jacobian = linearized(network, values, time, saddle[:, None])
@@ -81,6 +83,7 @@ def manifold_from_infinity(
     It is the one that attracts when followed away from infinity, so the ray at 100 scale is soon
     upon it.
     """
+    check_values(network, values)
     scale = check_positive("scale", scale)
     stable = point.radial > 0
     sign = -1.0 if stable else 1.0

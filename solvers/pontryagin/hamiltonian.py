@@ -125,7 +125,8 @@ class Hamiltonian:
         shape = self.problem.initial.shape
         states = check_array("states", self.states, ("L", *shape))
         count = len(states)
-        times = check_array("times", np.broadcast_to(self.times, count), (count,))
+        given = np.broadcast_to(self.times, count) if np.ndim(self.times) == 0 else self.times
+        times = check_array("times", np.asarray(given), (count,))
         costates = check_array("costates", self.costates, (count, *shape))
         for name, value in (("times", times), ("states", states), ("costates", costates)):
             object.__setattr__(self, name, value)

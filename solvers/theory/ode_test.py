@@ -33,6 +33,7 @@ import numpy as np
 from continuum import ResNet, TimeMesh
 from continuum.arrays import Array, to_host
 from continuum.checks import check_array, check_rng, check_type
+from continuum.doors import checked
 from continuum.sublayers import apply
 
 Limit = Literal["ODE", "averaged ODE", "diffusion", "none", "undecided"]
@@ -117,6 +118,7 @@ class OdeTest:
         return "\n".join([f"{name:<20} {text}" for name, text in rows] + [self.sentence])
 
 
+@checked
 def ode_test(
     resnet: ResNet,
     initial: Array | None = None,
