@@ -284,7 +284,6 @@ def test_certificates_as_dictionaries(trained, value, switching):
     assert json.dumps(unknown.to_dict(), allow_nan=False)
 
 
-@pytest.mark.slow  # pictures take a second
 def test_pictures_of_results(trained, switching):
     run = integrate(PROBLEM.network, trained.control, INITIAL, RK4(), save="layers")
     figure = plot_solution(run, sample=1)

@@ -275,8 +275,8 @@ TINY = {
     "selection": (
         [{"ratio": [0.4, 0.8], "nodes": 64, "starts": 4, "times": 21}],
         {
-            "fates": r"rho = 0\.4: the second mode wins from 0%.*rho = 0\.8: the second mode "
-            r"wins from 25%",
+            "fates": r"rho = 0\.4: the second mode wins from 0 of 4 starts.*rho = 0\.8: the second "
+            r"mode wins from 1 of 4 starts \(25%\)",
             "infinity": r"rho = 0\.8: 1\.117072 found by bisection, 1\.117072 from infinity",
             "fronts": r"64 nodes: unresolved from t = 3\.\d+ on.*within \d\.\de-1\d of each other",
         },

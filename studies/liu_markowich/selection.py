@@ -3,6 +3,7 @@ infinity.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import cycle
 from typing import Annotated
 
@@ -195,7 +196,8 @@ def _while_resolved(
     style = {"color": color, "marker": marker, "markersize": 4.5, "markevery": 12}
     ax.loglog(t[kept], values[kept], label=label, **style)
     if last < len(t):
-        ax.loglog(t[last - 1 :], values[last - 1 :], color=color, linewidth=1.0, alpha=0.5)
+        after = slice(max(last - 1, 0), None)
+        ax.loglog(t[after], values[after], color=color, linewidth=1.0, alpha=0.5)
         ax.plot(t[last], values[last], "x", color=color, markersize=7, markeredgewidth=1.8)
 
 
@@ -256,13 +258,19 @@ def _profiles(ax: Axes, cases: Sequence[xr.Dataset]) -> None:
     """
     finest, grey = len(cases) - 1, "#777777"
     for n, (case, marker) in enumerate(zip(cases, cycle("osD^v"), strict=False)):
-        look = {"linewidth": 1.6} if n == finest else {"linestyle": "none", "marker": marker}
-        look |= {"markersize": 5, "markerfacecolor": "none"}
+        draw = partial(
+            ax.plot,
+            linestyle="-" if n == finest else "none",
+            marker="" if n == finest else marker,
+            markersize=5,
+            markerfacecolor="none",
+            linewidth=1.6,
+        )
         y, final = case["position"].values, case["profile"].values / float(case["time"][-1])
         shown = y <= np.pi
         for m, color in enumerate((BLUE, VERMILION)):
-            ax.plot(y[shown], final[shown, m], color=color, **look)
-        ax.plot([], [], color=grey, label=f"{int(case_parameters(case)['nodes'])} nodes", **look)
+            draw(y[shown], final[shown, m], color=color)
+        draw([], [], color=grey, label=f"{int(case_parameters(case)['nodes'])} nodes")
     for color, name in ((BLUE, WINNERS[0]), (VERMILION, WINNERS[2])):
         ax.plot([], [], color=color, linewidth=4.0, label=name)
     ax.set_xlabel("position $y$ [rad]")
@@ -297,7 +305,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     _diagram(axes[0, 0], main)
     _gaps(axes[0, 1], main)
     located = [
-        f"for rho = {float(case_parameters(case)['ratio']):g} {float(case['boundary']):.6f} found "
+        f"rho = {float(case_parameters(case)['ratio']):g}: {float(case['boundary']):.6f} found "
         f"by bisection, "
         f"{float(case['boundary_from_infinity']):.6f} from infinity"
         for case in main
