@@ -235,10 +235,9 @@ def _called(parts: tuple[Any, ...]) -> _Kind:
 
 
 def _function(value: Any) -> bool:
-    """True for what can be called; Python's and the package's classes are given by mistake."""
+    """True for what can be called; the package's classes are given by mistake."""
     if isinstance(value, type):
-        own = ("builtins", "continuum", "solvers", "studies")
-        return value.__module__.split(".")[0] not in own
+        return value.__module__.split(".")[0] not in ("continuum", "solvers", "studies")
     return callable(value)
 
 
