@@ -86,6 +86,7 @@ if TYPE_CHECKING:
     from .sparsity import L1
     from .staging import Stagewise
     from .sublayers import Sublayer
+    from .trained import Imported, from_residual_mlp, from_torch, to_torch_state
     from .transfers import change_depth, change_width
 else:
     __getattr__, __dir__ = lazy_names(__name__, __file__)
@@ -123,6 +124,7 @@ __all__ = [
     "FunctionControl",
     "Functional",
     "Grid",
+    "Imported",
     "InputMap",
     "Inputs",
     "Integral",
@@ -172,6 +174,8 @@ __all__ = [
     "cubature",
     "eigenvalues",
     "elu",
+    "from_residual_mlp",
+    "from_torch",
     "gauss_hermite",
     "gauss_legendre",
     "gelu",
@@ -193,6 +197,7 @@ __all__ = [
     "softplus",
     "split",
     "tanh",
+    "to_torch_state",
     "trapezoid",
     "user_activation",
 ]

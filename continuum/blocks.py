@@ -12,6 +12,7 @@ from .arrays import Array, is_array, like, namespace
 from .checks import check_array
 from .doors import checked
 from .pickling import check_importable
+from .records import short
 from .time_axes import TimeKind
 
 Function: TypeAlias = Callable[..., Array | float]
@@ -50,6 +51,8 @@ class Block:
     prepare: Callable[..., Callable[[float], Array]] | None = None
     last: Array | None = None
     span: tuple[int, int] | None = None
+
+    __repr__ = short
 
     def lives(self, layer: int) -> bool:
         """True if it has values on this layer."""

@@ -22,6 +22,7 @@ from .checks import check_array, check_name, check_number, check_type
 from .doors import REMEDIES, checked
 from .long_vectors import Measure, products
 from .meshes import TimeMesh
+from .records import short
 from .time_axes import Index, Norm, Real, TimeAxis, time_axis
 from .update_loops import dot
 
@@ -81,6 +82,7 @@ class FunctionControl:
     breakpoints: tuple[float, ...] = ()
     piece: tuple[float, float] | None = None
     _constants: dict[str, Array] = field(default_factory=dict, repr=False)
+    __repr__ = short
 
     @property
     def constant(self) -> bool:
@@ -161,6 +163,7 @@ class ControlSpace:
     blocks: tuple[Block, ...]
     fixed: Mapping[str, Array] = field(default_factory=dict)
     time_norm: Norm = "L2"
+    __repr__ = short
 
     def check(self, name: str, control: object) -> "Control":
         """`control` as a point of this space: what every function that takes a control asks first.
@@ -210,10 +213,8 @@ class ControlSpace:
         own = {b.name: b for b in self.blocks}
         for block in blocks:
             if block.name in own and own[block.name].shape != block.shape:
-                raise ValueError(
-                    f"controls have {block.name} of shape {own[block.name].shape}, not "
-                    f"{block.shape}"
-                )
+                shape = own[block.name].shape
+                raise ValueError(f"controls have {block.name} of shape {shape}, not {block.shape}")
         further = [b for b in blocks if b.name not in own]
         values = {b.name: b.function(fixed[b.name])[1](0.0) for b in further if b.name in fixed}
         if not further:

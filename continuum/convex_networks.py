@@ -18,6 +18,7 @@ from .controls import Control, check_control
 from .doors import checked
 from .networks import Bottleneck, DirectSum, Network
 from .readouts import OFFSET, WEIGHT
+from .records import short
 
 ROUNDING = 1e-13
 """Breakpoints nearer than this, and slopes, relative to their size, count as one."""
@@ -76,6 +77,8 @@ class ConvexNetwork(PiecewiseAffine):
     offset: float = 0.0
     _: KW_ONLY
     domain: tuple[float, float] = (0.0, np.inf)
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         names = {name: name for name in ("weight1", "bias1", "weight2", "readout")}
@@ -246,6 +249,8 @@ class ConvexDifference(PiecewiseAffine):
 
     r: ConvexNetwork
     s: ConvexNetwork
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         for name in ("r", "s"):

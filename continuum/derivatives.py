@@ -13,6 +13,7 @@ from .doors import checked
 from .functional import RunningCost
 from .networks import Network, Values
 from .readouts import State
+from .records import short
 
 Derivative = tuple[Array, Mapping[str, Array]]
 Direction = tuple[str, Array, dict[str, Array], Array]
@@ -44,6 +45,8 @@ class DerivativeReport:
 
     subject: str
     checks: tuple[Check, ...]
+
+    __repr__ = short
 
     @property
     def failures(self) -> tuple[Check, ...]:

@@ -16,6 +16,7 @@ from .networks import Chain, DirectSum, Inputs, Network, NormBound
 from .networks.maps import Offset, Pointwise
 from .networks.network import Values
 from .readouts import Projection, Readout, State
+from .records import short
 
 
 @checked
@@ -28,6 +29,8 @@ class CostSum(RunningCost):
     """
 
     costs: Sequence[RunningCost]
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "costs", tuple(self.costs))
@@ -112,6 +115,8 @@ class TerminalEquality:
 
     target: Array | None = None
     readout: Readout | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         if self.target is not None and not is_array(self.target):

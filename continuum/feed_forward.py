@@ -12,6 +12,7 @@ from .checks import check_array, check_count, check_listed, check_rng
 from .controls import ControlPath
 from .doors import checked
 from .networks import Network
+from .records import short
 from .sublayers import Layer, Sublayer, apply, carried, check_layer, frozen_layers
 
 
@@ -27,6 +28,8 @@ class FeedForward:
 
     layers: Sequence[Layer]
     units: int
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         units, checked = check_count("units", self.units), []

@@ -28,6 +28,7 @@ from .networks.network import Values
 from .penalties import Penalty
 from .pickling import check_importable
 from .readouts import Readout
+from .records import short
 from .time_axes import Index
 
 Times: TypeAlias = float | Array
@@ -140,6 +141,8 @@ class Tracking(RunningCost):
     _moved: dict[str, tuple[tuple[bytes, int, int], Array]] = field(
         default_factory=dict, init=False, repr=False
     )
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         given = self.target
@@ -307,6 +310,8 @@ class Functional:
     running: RunningCost | None
     penalty: Penalty | None
     sample_weights: Array
+
+    __repr__ = short
 
     # -- the terminal cost
 

@@ -1,60 +1,73 @@
-"""Controls and states in HDF5 files, which any HDF5 reader opens.
+"""Controls and states in files: HDF5, which any HDF5 reader opens, or NumPy's .npz.
 
-A file is written whole under a temporary name and then renamed, so a finished file is never
-half-written. Needs h5py.
+The suffix ".npz" of the name chooses NumPy's format, any other HDF5, which needs h5py.  A file is
+written whole under a temporary name and then renamed, so a finished file is never half-written.
+
+Schema, version 1, the same in both formats:
+
+    a control   one array per block under its name, time first; the array "mesh.nodes" where the
+                nodes of the mesh were given; attributes "horizon", "layers", "grading"; for every
+                block "time" ("layers", "nodes" or "static") and "fixed"
+    states      the arrays "times" (S,) and "states" (S, N, M)
+    both        attributes "continuum_kind" ("control" or "states") and "continuum_version" (1)
+
+In HDF5 arrays are datasets and attributes are attributes, those of a block at its dataset.  In .npz
+the array "continuum" is a text in JSON: {"continuum_kind": ..., "continuum_version": 1, ...,
+"blocks": {NAME: {"time": ..., "fixed": ...}}}.  A later version of the package reads this one; a
+file of a later version is refused, by its number.
 """
 
+import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
+from zipfile import BadZipFile
 
 import numpy as np
 
 from .arrays import Array, to_host
+from .checks import check_type
 from .controls import Control, ControlSpace
 from .doors import checked
 
-_KIND, _VERSION = "continuum_kind", "continuum_version"
+_KIND, _VERSION, _TEXT = "continuum_kind", "continuum_version", "continuum"
+_LATEST = 1
+
+Attributes = Mapping[str, object]
 
 
 @checked
 def save_control(path: str | Path, control: Control) -> Path:
-    """Writes the trained and fixed blocks of a control, with its mesh.
+    """Writes the trained and fixed blocks of a control, with its mesh; the schema is at the top.
 
-    One dataset per block, time first, with attributes "time" and "fixed"; the mesh is in attributes
-    "horizon", "layers", "grading", and, where nodes were given, in a dataset "mesh.nodes".
-    raises OSError if the folder cannot be written
+    path : ends in ".npz" for NumPy's format, in anything else for HDF5
+    raises OSError if the folder cannot be written, TypeError for what is no Control
     """
-    space = control.space
-
-    def fill(file) -> None:  # noqa: ANN001 - an h5py file, and h5py is optional
-        file.attrs.update(
-            horizon=space.mesh.horizon, layers=space.mesh.layers, grading=space.mesh.grading
-        )
-        if space.mesh.given:
-            file.create_dataset("mesh.nodes", data=space.mesh.nodes)
-        for block in space.blocks:
-            dataset = file.create_dataset(block.name, data=to_host(control[block.name]))
-            dataset.attrs.update(time=block.time, fixed=block.name in space.fixed)
-
-    return _write(path, "control", fill)
+    space = check_type("control", control, Control).space
+    mesh = space.mesh
+    arrays = {b.name: to_host(control[b.name]) for b in space.blocks}
+    if mesh.given:
+        arrays["mesh.nodes"] = mesh.nodes
+    attributes = {"horizon": mesh.horizon, "layers": mesh.layers, "grading": mesh.grading}
+    blocks = {b.name: {"time": b.time, "fixed": b.name in space.fixed} for b in space.blocks}
+    return _write(path, "control", arrays, attributes, blocks)
 
 
 @checked
 def load_control(path: str | Path, space: ControlSpace) -> Control:
     """The control in a file, as a point of `space`.
 
-    raises FileNotFoundError; ValueError for a file that is damaged, not a control, or does not fit
-    the space
+    raises FileNotFoundError; ValueError for a file that is damaged, not a control, of a later
+    version, or does not fit the space
     """
     data, attributes = _read(path, "control")
-    mesh = space.mesh
+    mesh = check_type("space", space, ControlSpace).mesh
     for name in ("horizon", "layers", "grading"):
-        if attributes[name] != getattr(mesh, name):
+        if attributes.get(name) != getattr(mesh, name):
             raise ValueError(
-                f"{path}: its {name} is {attributes[name]}, the space has {getattr(mesh, name)}"
+                f"{path}: its {name} is {attributes.get(name)}, the space has {getattr(mesh, name)}"
             )
     if not np.array_equal(data.pop("mesh.nodes", ()), mesh.given):
         raise ValueError(f"{path}: its layers end at other times than those of the space")
@@ -69,12 +82,7 @@ def load_control(path: str | Path, space: ControlSpace) -> Control:
 @checked
 def save_states(path: str | Path, times: Array, states: Array) -> Path:
     """Writes times (S,) and states (S, N, M).  raises OSError if the folder cannot be written."""
-
-    def fill(file) -> None:  # noqa: ANN001
-        file.create_dataset("times", data=to_host(times))
-        file.create_dataset("states", data=to_host(states))
-
-    return _write(path, "states", fill)
+    return _write(path, "states", {"times": to_host(times), "states": to_host(states)}, {}, {})
 
 
 @checked
@@ -94,8 +102,34 @@ def _h5py() -> ModuleType:
     return h5py
 
 
-def _write(path: str | Path, kind: str, fill: Callable[..., None]) -> Path:
-    h5py, path = _h5py(), Path(path)
+def _write(
+    path: str | Path,
+    kind: str,
+    arrays: Mapping[str, Array],
+    attributes: Attributes,
+    blocks: Mapping[str, Attributes],
+) -> Path:
+    path, attributes = Path(path), {_KIND: kind, _VERSION: _LATEST, **attributes}
+    if path.suffix == ".npz":
+        text = json.dumps({**attributes, "blocks": blocks})
+
+        def fill(temporary: str) -> None:
+            with open(temporary, "wb") as file:
+                np.savez(file, allow_pickle=False, **{_TEXT: np.array(text)}, **arrays)
+    else:
+        h5py = _h5py()
+
+        def fill(temporary: str) -> None:
+            with h5py.File(temporary, "w") as file:
+                file.attrs.update(attributes)
+                for name, array in arrays.items():
+                    file.create_dataset(name, data=array).attrs.update(blocks.get(name, {}))
+
+    return _renamed(path, fill)
+
+
+def _renamed(path: Path, fill: Callable[[str], None]) -> Path:
+    """Fills a file of a temporary name in the same folder and gives it its own."""
     if not path.name or path.is_dir():
         raise ValueError(f"path must be that of a file, got {str(path)!r}")
     try:
@@ -104,9 +138,7 @@ def _write(path: str | Path, kind: str, fill: Callable[..., None]) -> Path:
         raise OSError(f"cannot write in {path.parent}: {error.strerror}") from error
     os.close(handle)
     try:
-        with h5py.File(temporary, "w") as file:
-            file.attrs[_KIND], file.attrs[_VERSION] = kind, 1
-            fill(file)
+        fill(temporary)
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -114,20 +146,43 @@ def _write(path: str | Path, kind: str, fill: Callable[..., None]) -> Path:
     return path
 
 
-def _read(path: str | Path, kind: str) -> tuple[dict[str, Array], Mapping[str, float]]:
+def _read(path: str | Path, kind: str) -> tuple[dict[str, Array], Attributes]:
+    path = Path(path)
+    read = _read_npz if path.suffix == ".npz" else _read_hdf5
+    data, attributes = read(path)
+    if attributes.get(_KIND) != kind:
+        raise ValueError(f"path: {path} is a file, but not a {kind} saved by this package")
+    version = str(attributes.get(_VERSION, _LATEST))
+    if not version.isdecimal() or int(version) > _LATEST:
+        raise ValueError(
+            f"path: {path} is of version {version} of the schema, this package reads up to "
+            f"{_LATEST}: update continuum-networks"
+        )
+    return data, attributes
+
+
+def _read_hdf5(path: Path) -> tuple[dict[str, Array], Attributes]:
     h5py = _h5py()
-    if not Path(path).is_file():
+    if not path.is_file():
         raise FileNotFoundError(f"path: there is no file {path}")
     try:
         with h5py.File(path, "r") as file:
-            attributes = dict(file.attrs)
-            if attributes.get(_KIND) != kind:
-                raise ValueError(
-                    f"path: {path} is an HDF5 file, not a {kind} saved by this package"
-                )
-            data = {name: np.asarray(dataset) for name, dataset in file.items()}
+            return {name: np.asarray(x) for name, x in file.items()}, dict(file.attrs)
     except OSError as error:
         raise ValueError(
             f"path: {path} is damaged, cut short or not an HDF5 file: {error}"
         ) from None
-    return data, attributes
+
+
+def _read_npz(path: Path) -> tuple[dict[str, Array], Attributes]:
+    if not path.is_file():
+        raise FileNotFoundError(f"path: there is no file {path}")
+    try:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+            data = {name: file[name] for name in file.files}
+        attributes = json.loads(str(data.pop(_TEXT, "{}")))
+        return data, attributes if isinstance(attributes, dict) else {}
+    except (OSError, EOFError, ValueError, AttributeError, BadZipFile) as error:
+        raise ValueError(
+            f"path: {path} is damaged, cut short or not an .npz file: {error}"
+        ) from None

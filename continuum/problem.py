@@ -19,6 +19,7 @@ from .meshes import TimeMesh
 from .networks import Network
 from .penalties import Penalty, restricted
 from .readouts import Readout, State
+from .records import short
 
 
 @checked
@@ -59,6 +60,8 @@ class LearningProblem:
     admissible: AdmissibleSet | None = None
     sample_weights: Array = None  # type: ignore[assignment]  # the constructor makes it an array
     endpoint: TerminalEquality | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         self._check_kinds()

@@ -11,6 +11,7 @@ from .arrays import Array, like, namespace, to_host
 from .checks import check_array, check_count, check_positive, check_type
 from .domains import Circle, Domain, Interval, Line, factors, outside
 from .doors import checked
+from .records import short
 
 
 @checked
@@ -27,6 +28,8 @@ class Grid:
     nodes: Array
     weights: Array
     _carried: dict[object, Array] = field(default_factory=dict, repr=False)
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         nodes = check_array("nodes", self.nodes, ("N", self.domain.dimension))

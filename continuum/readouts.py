@@ -16,6 +16,7 @@ from .checks import check_array, check_count, check_name, store
 from .doors import checked
 from .networks import Network
 from .networks.network import Values
+from .records import short
 
 WEIGHT, OFFSET = "readout.W", "readout.mu"
 
@@ -23,6 +24,24 @@ WEIGHT, OFFSET = "readout.W", "readout.mu"
 class Readout(ABC):
     """A map from states (N, M), and blocks of the control that are constant in time, to outputs (P,
     M).
+
+    One of your own, the mean of the units, o = (f_1 + ... + f_N) / N:
+
+        class Mean(Readout):
+            def measure(self, network): return np.ones(1)
+            def output(self, network, f, c): return f.mean(axis=0, keepdims=True)
+            def jvp(self, network, f, c, df, dc): return self.output(network, df, c)
+            def vjp(self, network, f, c, q): return np.ones_like(f) / len(f) * q, {}
+            def vjp_derivative(self, network, f, c, q, df, dc, dq):
+                return self.vjp(network, f, c, dq)
+            def formula(self): return "mean f"
+
+        problem = LearningProblem(network, initial, target, mesh, readout=Mean())
+
+    On a grid the adjoint of the state is divided by the weights of the units, since (p, df) =
+    sum_i w_i p_i df_i.  With parameters, `blocks` returns a static Block "readout.NAME" for each,
+    `output` reads c["readout.NAME"], and `vjp` returns its adjoint under that name.
+    `check_derivatives(Tracking(SquaredError(), Mean(), target), network)` says what does not fit.
 
     Adjoints are with respect to the measure of the outputs, the weights of the units and those of
     the blocks. `fixed` holds the values of blocks that are not to be trained.
@@ -111,6 +130,8 @@ class Projection(Readout):
 
     broadcasts: ClassVar[bool] = True
     matrix: Array
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "matrix", check_array("matrix", self.matrix, ("P", "N")))
@@ -236,6 +257,8 @@ class Integral(TrainableReadout):
     Source: Liu and Markowich (2.9), with W(y, z) as there (Remark 4.3 swaps its arguments).
     """
 
+    __repr__ = short
+
     def blocks(self, network: Network) -> tuple[Block, ...]:
         if network.grid is None:
             raise TypeError(
@@ -280,6 +303,8 @@ class Affine(TrainableReadout):
 
     classes: int
 
+    __repr__ = short
+
     def __post_init__(self) -> None:
         store(self, check_count, "classes")
         super().__post_init__()
@@ -310,6 +335,8 @@ class SignedReadout(TrainableReadout):
     """
 
     signs: Array
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -350,6 +377,8 @@ class Softmax(Affine):
     sample is far on the wrong side, and log O of this readout loses accuracy there.
     raises TypeError for a link
     """
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,6 +14,7 @@ from .controls import Control, ControlPath
 from .doors import checked
 from .meshes import TimeMesh
 from .networks import Chain, Network
+from .records import short
 from .sublayers import Layer, apply, block_values, carried, check_chain, check_layer, frozen_layers
 
 
@@ -34,6 +35,8 @@ class ResNet:
     mesh: TimeMesh
     layers: Sequence[Layer]
     units: int
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         units = check_count("units", self.units)

@@ -28,6 +28,7 @@ from .networks import (
 from .networks.maps import factor
 from .networks.network import Values
 from .quadrature import Grid
+from .records import short
 
 
 @checked
@@ -47,6 +48,8 @@ class Sublayer:
     matrix: Array | None = None
     bias: Array | None = None
     rows: Array | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         check_type("activation", self.activation, Activation)

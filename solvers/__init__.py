@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from .flow.resolution import Unresolved, velocity_jump
     from .planar import Equilibrium, PointAtInfinity, equilibria, points_at_infinity
     from .pontryagin.certificate import Certificate, pontryagin_certificate
-    from .pontryagin.extremals import Extremal
+    from .pontryagin.extremals import Extremal, ExtremalPoints
     from .pontryagin.hamiltonian import Hamiltonian, Minimum, layer_hamiltonian
     from .pontryagin.minimal_norm import MinimalNorm, minimal_norm
     from .pontryagin.msa import successive_approximation
@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     )
     from .theory.growth import Growth, growth_class, l1_bound
     from .theory.hypotheses import Hypothesis
+    from .theory.ode_test import OdeTest, ode_test
     from .theory.stability import (
         GramTest,
         Spectrum,
@@ -118,6 +119,7 @@ __all__ = [
     "Explanation",
     "ExplicitMidpoint",
     "Extremal",
+    "ExtremalPoints",
     "Factors",
     "FixedStep",
     "FrankWolfe",
@@ -144,6 +146,7 @@ __all__ = [
     "Newton",
     "NewtonCG",
     "Objective",
+    "OdeTest",
     "Path",
     "PointAtInfinity",
     "Progress",
@@ -198,6 +201,7 @@ __all__ = [
     "minimize",
     "multistart",
     "observed_orders",
+    "ode_test",
     "operator_matrix",
     "picard",
     "points_at_infinity",

@@ -14,6 +14,7 @@ from continuum.controls import Control
 from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.quadrature import Grid
+from continuum.records import short
 
 from .descent.minimize import minimize
 from .descent.multistart import orbit
@@ -46,6 +47,8 @@ class Attempt:
     certificate: Certificate
     cluster: int
 
+    __repr__ = short
+
     @property
     def objective(self) -> float:
         """J of the continuous problem, infinite if there is no evaluation."""
@@ -57,6 +60,8 @@ class Comparison:
     """The attempts, the lowest objective first; printed, a table."""
 
     attempts: tuple[Attempt, ...]
+
+    __repr__ = short
 
     @property
     def best(self) -> Attempt:

@@ -15,6 +15,7 @@ from continuum.networks.network import Values
 from continuum.problem import LearningProblem
 from continuum.quadrature import Grid
 from continuum.readouts import State
+from continuum.records import plain
 from continuum.transfers import change_width, prolongation
 
 from .adjoint.discretize import discretize
@@ -48,6 +49,8 @@ class Evaluation:
     resnet: float
     penalty: float
     feasible: bool
+
+    to_dict = plain
 
 
 @checked

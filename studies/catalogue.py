@@ -24,10 +24,11 @@ import platformdirs
 import studies
 
 from .bench.files import check_writable, read_json, write_text
-from .bench.registry import FAILED, Entry, entries, expect, imported
+from .bench.origins import find
+from .bench.registry import FAILED, Entry, Study, entries, expect, imported
 from .bench.sources import add_package
 
-__all__ = ["FAILED", "GALLERY", "PAPERS", "TOOLS", "found", "index_file", "load"]
+__all__ = ["FAILED", "GALLERY", "PAPERS", "TOOLS", "find_study", "found", "index_file", "load"]
 
 TOOLS = ("bench", "draw")
 GALLERY = "gallery"
@@ -69,6 +70,18 @@ def load() -> None:
         with suppress(OSError, ValueError):
             check_writable(kept.parent)
             write_text(kept, json.dumps({"code": code, "entries": rows}, indent=1))
+
+
+def find_study(where: str) -> Study:
+    """A study: of this package, of one that is installed, or of your own.
+
+    where : "paper/question", as `continuum list` names it; a file, "my_study.py", or a module,
+        "my_package.my_study"; where these register several, with the question: "my_study.py:gains"
+    raises ValueError if there is none, if the file or module cannot be imported, or if it registers
+        several and none is chosen
+    """
+    load()
+    return find(where)
 
 
 def index_file() -> Path:

@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +16,8 @@ import typer
 import studies
 
 from . import bench, draw
-from .bench.errors import FigureError, SweepInterrupted
-from .bench.files import check_writable, write_atomically
+from .bench.errors import FigureError, SweepInterrupted, SweepStopped
+from .bench.files import check_file, write_atomically
 
 _UsageError = (
     typer.BadParameter.__base__
@@ -41,6 +42,10 @@ app = typer.Typer(
 
 JsonFile = Annotated[
     Path | None, typer.Option("--json", help="Write the results to this file too.", metavar="FILE")
+]
+
+SweepFolder = Annotated[
+    Path, typer.Argument(help="A folder that `continuum run` made, such as results/paper-question.")
 ]
 
 
@@ -76,17 +81,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @app.command("list")
-def list_studies() -> None:
-    """The studies, with paper, figure or table and parameters, and how many claims each paper
-    has.
+def list_studies(
+    where: Annotated[
+        str | None,
+        typer.Argument(help="Only those of a file, my_study.py, or module, my_package.my_study."),
+    ] = None,
+) -> None:
+    """The studies, with paper, figure or table, and parameters with their bounds, and how many
+    claims each paper has.
     """
     studies.catalogue.load()
+    if where is not None:
+        bench.listing.print_studies(bench.origins.studies_of(where))
+        return
+    bench.origins.load_entry_points()
     bench.listing.print_listing(studies.catalogue.PAPERS)
 
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument(help="The study, as `continuum list` names it.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The study, as `continuum list` names it; or your own: my_study.py, or "
+            "my_package.my_study, with :question behind it if there are several."
+        ),
+    ],
     values: Annotated[
         list[str] | None,
         typer.Argument(
@@ -97,24 +117,44 @@ def run(
     workers: Annotated[
         int,
         typer.Option(
-            help="Processes; each gets cores/workers threads.", parser=_count, metavar="N"
+            help="Processes on this machine, or jobs of --cluster.", parser=_count, metavar="N"
         ),
     ] = 1,
+    max_seconds: Annotated[
+        float | None,
+        typer.Option(help="A case that takes longer is stopped, and failed.", metavar="S"),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Run the cases on the Dask cluster at this address.", metavar="ADDRESS"),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="Run them on workers started through this queue: slurm."),
+    ] = None,
 ) -> None:
     """Run a study: its default sweep, or the parameters given.  Finished cases are not run
     again.
     """
-    studies.catalogue.load()
     study = studies.find_study(name)
     given = study.parameters.parse(values or [])
-    command = shlex.join(
-        ["continuum", "run", name, *(values or []), "--out", str(out), "--workers", str(workers)]
-    )
+    options = ["--out", str(out), "--workers", str(workers)]
+    options += [] if max_seconds is None else ["--max-seconds", f"{max_seconds:g}"]
+    options += [f"--{k}={v}" for k, v in (("scheduler", scheduler), ("cluster", cluster)) if v]
+    command = shlex.join(["continuum", "run", name, *(values or []), *options])
     grids = study.overlay(given) if given else None
+    sweep = partial(studies.run_sweep, study, grids, out, max_seconds=max_seconds, command=command)
     try:
-        result = studies.run_sweep(study, grids, out, workers=workers, command=command)
+        if scheduler or cluster:
+            with bench.cluster.cluster_executor(study, scheduler, cluster, workers) as executor:
+                _say(executor.about)
+                result = sweep(executor=executor)
+        else:
+            result = sweep(workers=workers)
     except SweepInterrupted as interrupt:
         raise typer.Exit(_refuse(str(interrupt), _INTERRUPTED)) from None
+    except SweepStopped as stop:
+        raise typer.Exit(_refuse(str(stop), 1)) from None
     for row in result.rows:
         if row.outcome == "failed":
             typer.echo(
@@ -128,22 +168,55 @@ def run(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="A folder that `continuum run` made.")],
+    folder: SweepFolder,
+    study: Annotated[
+        str | None,
+        typer.Option(help="Where its study is now, if it has moved: my_study.py.", metavar="WHERE"),
+    ] = None,
 ) -> None:
-    """Write the HTML page and the figures of a sweep again, from its files alone."""
+    """Write the HTML page, the figures and the table of a sweep again, from its files alone."""
     studies.catalogue.load()
+    if study is not None:
+        studies.find_study(study)
     typer.echo(f"report: {studies.write_report(folder)}")
 
 
 @app.command()
+def clean(
+    folder: SweepFolder,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them.")] = False,
+) -> None:
+    """Say which cases of a sweep come from older code, and, with --yes, remove them."""
+    studies.catalogue.load()
+    found = bench.collect.older_cases(folder)
+    for path, parameters in found.items():
+        typer.echo(f"{path.relative_to(folder)}  {parameters}")
+        if yes:
+            path.unlink(missing_ok=True)
+    files = "1 file" if len(found) == 1 else f"{len(found)} files"
+    if not found:
+        typer.echo("There are no cases of older code.")
+    elif yes:
+        typer.echo(f"Removed {files} of older code.")
+    else:
+        typer.echo(f"{files} of older code; nothing was removed: --yes removes them.")
+
+
+@app.command()
 def portrait(
-    name: Annotated[str, typer.Argument(help="Which example.")],
+    name: Annotated[str | None, typer.Argument(help="Which example.")] = None,
     out: Annotated[Path, typer.Option(help="The PNG file.")] = Path("portrait.png"),
+    listed: Annotated[bool, typer.Option("--list", help="Name the examples.")] = False,
 ) -> None:
     """Draw the phase portrait of a planar network."""
     studies.catalogue.load()
+    if listed:
+        bench.listing.print_portraits()
+        return
+    if name is None:
+        raise typer.BadParameter("which portrait? `continuum portrait --list` names them")
     draws = bench.registry.find_portrait(name)
-    check_writable(out.parent)
+    check_file(out)
     figure = draws()
     write_atomically(out, lambda path: draw.figures.save_png(figure, path))
     typer.echo(f"portrait: {out}")
@@ -162,7 +235,7 @@ def verify(
     studies.catalogue.load()
     chosen = bench.registry.claims(paper, slow)
     if json is not None:
-        check_writable(json.parent)
+        check_file(json)
     results = bench.verify.verify(chosen, typer.echo)
     if json is not None:
         bench.verify.write_json(results, json)
@@ -183,7 +256,7 @@ def benchmark(
 ) -> None:
     """Run the benchmarks of a source checkout."""
     if json is not None:
-        check_writable(json.parent)
+        check_file(json)
     raise typer.Exit(bench.benches.run_benchmarks(name, json))
 
 

@@ -26,6 +26,7 @@ CORE = """
     architectures adjoint_steppers readouts sets penalties methods proximal pontryagin msa
     certificate shooting chain chain_loops functional row_problems joint_terms endpoints
     linear_quadratic riccati riccati_newton stiff auto classical_problems direct_sum trained_inputs
+    lbfgs updates long_vectors blocks workspace factors linearised dtype products
 """
 TESTS = [f"tests/test_{name}.py" for name in CORE.split()]
 TESTS.append("tests/laws/test_hamiltonian_and_gradient.py")
@@ -232,6 +233,54 @@ MUTANTS = [
         "solvers/descent/proximal.py",
         "** 2 / (2.0 * self.step)",
         "** 2 / (1.0 * self.step)",
+    ),
+    (
+        "a curvature with the wrong sign",
+        "solvers/descent/lbfgs.py",
+        "gamma * (yy @ p) - gamma * with_y",
+        "gamma * (yy @ p) + gamma * with_y",
+    ),
+    (
+        "entries held where the gradient leads inside",
+        "solvers/descent/lbfgs.py",
+        "rising & (g[where] < 0.0)",
+        "rising & (g[where] > 0.0)",
+    ),
+    (
+        "a line search without the second condition",
+        "solvers/descent/line_search.py",
+        "self.done = low_enough and (flat or self._last)",
+        "self.done = low_enough",
+    ),
+    (
+        "Adam's shares exchanged",
+        "continuum/update_loops.py",
+        "(m / p / (math.sqrt(v / q) + epsilon))",
+        "(m / q / (math.sqrt(v / p) + epsilon))",
+    ),
+    (
+        "products of long vectors without the weights",
+        "continuum/long_vectors.py",
+        "found *= entries[part] if len(entries) == size else entries",
+        "pass",
+    ),
+    (
+        "a block of samples whose cotangents are lost",
+        "solvers/adjoint/collected.py",
+        "if self._next > 0:",
+        "if self._next > 1:",
+    ),
+    (
+        "factors without the lengths of the steps",
+        "solvers/adjoint/chain_adjoint.py",
+        "share = sign * (dtheta if kinds[k] == LAYERS else h)",
+        "share = sign * (dtheta if kinds[k] == LAYERS else 1.0)",
+    ),
+    (
+        "costates that later directions lose",
+        "solvers/adjoint/linearised.py",
+        "self._start = p",
+        "self._start = 0.0 * p",
     ),
     (
         "switching times by the wrong share",

@@ -90,6 +90,19 @@ def threads(*, index: int = 0) -> xr.Dataset:
     )
 
 
+@numba.njit
+def _spin(place: np.ndarray) -> None:
+    while place[0] >= 0:
+        place[0] = (place[0] + 1) % 7
+
+
+def stubborn(*, index: int = 0) -> xr.Dataset:
+    """Case 1 never ends, in compiled code."""
+    if index == 1:
+        _spin(np.zeros(1, dtype=np.int64))
+    return xr.Dataset({"square": index**2})
+
+
 def empty_registry(patch: pytest.MonkeyPatch) -> None:
     """No studies and no claims; the portraits stay."""
     catalogue.load()
@@ -105,4 +118,5 @@ def register() -> None:
     study("toys/decay", paper="Toys (1)", figure="Figure 1", plot=plot_decay, cases=cases)(decay)
     study("toys/slow", paper="Toys", cases=[{"index": range(6)}])(slow)
     study("toys/faulty", paper="Toys", cases=[{"index": [0, 1, 2]}])(faulty)
+    study("toys/stubborn", paper="Toys", cases=[{"index": [0, 1, 2, 3]}])(stubborn)
     study("toys/threads", paper="Toys", cases=[{"index": [0, 1, 2, 3]}])(threads)

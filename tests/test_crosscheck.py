@@ -13,8 +13,10 @@ from continuum import (
     LearningProblem,
     TimeMesh,
     WidthDepth,
+    from_torch,
     gauss_legendre,
     tanh,
+    to_torch_state,
 )
 from continuum.networks import Chain, Linear, Offset, Pointwise
 from solvers import Euler, discretize
@@ -107,3 +109,57 @@ def test_value_functions_against_hj_reachability(rng):
         apart.append(np.max(np.abs(ours - found)[inner, inner]))
     assert apart[1] < 7e-4  # where V begins to rise from 0: both are of first order there
     assert apart[0] > 1.9 * apart[1]
+
+
+@pytest.mark.crosscheck
+@pytest.mark.parametrize("kind", ["Tanh", "ReLU", "GELU", "ELU", "LeakyReLU", "Sigmoid"])
+def test_residual_modules_of_pytorch(kind, rng):
+    """Layers read by name give the module's own output to rounding, and go back."""
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Sequential(nn.Linear(5, 8), getattr(nn, kind)(), nn.Linear(8, 5))
+
+        def forward(self, x):
+            return x + self.inner(x)
+
+    torch.manual_seed(0)
+    blocks = nn.Sequential(*(Block() for _ in range(12))).double()
+    whole = nn.Sequential(nn.Linear(3, 5), blocks, nn.Linear(5, 2)).double()
+    x = rng.standard_normal((5, 7))
+    with torch.no_grad():
+        wanted = blocks(torch.as_tensor(x.T)).numpy().T
+    for found in (from_torch(blocks), from_torch(whole, prefix="1.")):
+        np.testing.assert_allclose(found.resnet(x), wanted, rtol=1e-13, atol=1e-13)
+        assert found.compared is not None
+        assert found.compared < 1e-13
+    found = from_torch(blocks.state_dict(), from_torch(blocks).network.activation)
+    np.testing.assert_allclose(found.resnet(x), wanted, rtol=1e-13, atol=1e-13)
+    names = ("{}.inner.0", "{}.inner.2")
+    state = to_torch_state(found.network, found.control, names)
+    blank = nn.Sequential(*(Block() for _ in range(12))).double()
+    blank.load_state_dict({name: torch.as_tensor(one) for name, one in state.items()})
+    with torch.no_grad():
+        np.testing.assert_allclose(blank(torch.as_tensor(x.T)).numpy().T, wanted, rtol=1e-13)
+    single = from_torch(blocks.float())
+    assert single.compared is not None
+    assert 0.0 < single.compared < 1e-5
+
+
+@pytest.mark.crosscheck
+def test_modules_of_pytorch_that_are_not_residual():
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    plain = nn.Sequential(
+        *(nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 4)) for _ in range(3))
+    )
+    with pytest.raises(ValueError, match="not residual: its layers do not add their input"):
+        from_torch(plain)
+    assert from_torch(nn.ModuleList(plain)).compared is None  # its forward is elsewhere
+    with pytest.raises(ValueError, match="unknown activation 'SiLU' at '1'"):
+        from_torch(nn.Sequential(nn.Linear(4, 6), nn.SiLU(), nn.Linear(6, 4)))
+    with pytest.raises(ValueError, match=r"1\.weight of the module has shape \(6,\)"):
+        from_torch(nn.Sequential(nn.Linear(4, 6), nn.LayerNorm(6), nn.Linear(6, 4)))

@@ -365,7 +365,7 @@ def test_NS10_sharpness_of_the_double_network():
         (lambda: Box({"a.b": (1, 0)}), "bounds of a.b must be a pair"),
         (lambda: Box({"a": (0, 1)}, a=(0, 1)), "bounds of a are given twice"),
         (lambda: Box([("a", (0, 1))]), "bounds must be a Mapping"),
-        (lambda: explain(MIXED, MIXED.controls(MESH).zeros()), "network must be a WidthDepth or"),
+        (lambda: explain(MIXED, MIXED.controls(MESH).zeros()), "network must be a Chain"),
     ],
 )
 def test_bad_input(make, words):

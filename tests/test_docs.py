@@ -1,6 +1,9 @@
 """The pages of docs/ run as they stand."""
 
 import re
+import shlex
+import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +13,8 @@ import pytest
 from continuum import WidthDepth
 from solvers import RK4, Status, integrate
 from studies import catalogue
-from studies.bench.registry import claims, studies
+from studies.bench.registry import claims, forget, studies
+from studies.cli import main
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -91,6 +95,41 @@ def test_residual_networks(capsys):
     assert fit.rmse.shape == (5,)
     assert np.all(fit.rmse < 0.0906)  # no worse than the best line
     assert fit.networks[0].slopes.shape == (len(fit.networks[0].segments),)
+
+
+def test_own_study(tmp_path, monkeypatch, capsys):
+    """The first block is the file; the others run as they stand, one after the other."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    page = (DOCS / "own_study.md").read_text()
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)
+    (tmp_path / "my_study.py").write_text(blocks[0][1])
+    names: dict = {}
+    try:
+        for kind, block in blocks[1:]:
+            if kind == "python":
+                exec(compile(block, "own_study.md", "exec"), names)
+            elif kind == "toml":
+                assert "continuum.studies" in tomllib.loads(block)["project"]["entry-points"]
+            else:
+                for line in block.splitlines():
+                    command, *arguments = shlex.split(line)
+                    assert (command, main(arguments)) == ("continuum", 0), line
+    finally:
+        forget(["mine/gains"])
+        sys.modules.pop("my_study", None)
+    said = capsys.readouterr().out
+    assert "gains=1.0 (> 0, <= 100)" in " ".join(said.split())
+    assert "Of 6 cases 6 were run." in said
+    assert "Of 9 cases 3 were run, 6 were finished before." in said
+    assert "There are no cases of older code." in said
+    sweep, done = names["sweep"], names["done"]
+    assert sweep["error"].dims == ("gains", "layers")
+    assert sweep["output"].sel(gains=1.0, layers=32).shape == (16,)
+    np.testing.assert_allclose(sweep["error"][:, 1] / sweep["error"][:, 2], 2.0, rtol=0.1)
+    assert done.count("skipped") == 2
+    assert (done.folder / "summary.csv").is_file()
+    assert "continuum run my_study.py gains=0.5,1.0 layers=16" in names["page"].read_text()
 
 
 def test_own_network():

@@ -522,8 +522,10 @@ def test_a_theorem_adds_up_its_verdicts():
 def test_bad_input():
     network = WidthDepth(GRID, tanh)
     control = network.control(MESH)
-    with pytest.raises(TypeError, match="network must be"):
-        explain(NeuralODE(3, tanh), control)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="control was made for another network"):
+        explain(NeuralODE(3, tanh), control)
+    with pytest.raises(TypeError, match="network must be a Chain"):
+        explain("network", control)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="initial has shape"):
         explain(network, control, np.ones((3, 1)))
     with pytest.raises(ValueError, match="control was made for another network"):

@@ -2,6 +2,9 @@
 the first.
 """
 
+import re
+import textwrap
+
 import array_api_strict
 import numpy as np
 import pytest
@@ -16,9 +19,12 @@ from continuum import (
     Projection,
     SignedReadout,
     Softmax,
+    SquaredError,
     State,
     TimeMesh,
+    Tracking,
     WidthDepth,
+    check_derivatives,
     gauss_legendre,
     identity,
     sigmoid,
@@ -298,3 +304,19 @@ def test_many_points_at_once(readout, one, rng):
             assert found[1].keys() == expected[1].keys()
             for name, bar in expected[1].items():
                 np.testing.assert_allclose(found[1][name][n], bar, rtol=1e-13, atol=1e-13)
+
+
+def test_a_readout_of_ones_own_as_the_docstring_has_it(rng):
+    code = re.search(r"( +class Mean.*?)\n\n", Readout.__doc__ or "", re.DOTALL)
+    assert code is not None
+    names = {"Readout": Readout, "np": np}
+    exec(textwrap.dedent(code[1]), names)
+    network, target = NeuralODE2(3, tanh), rng.standard_normal((1, 3))
+    mean = names["Mean"]()
+    assert check_derivatives(Tracking(SquaredError(), mean, target), network).ok
+    problem = LearningProblem(
+        network, rng.standard_normal((3, 3)), target, TimeMesh(1.0, 3), readout=mean
+    )
+    start = problem.space.random(rng, 0.1)
+    best = minimize(problem, LBFGS(gtol=1e-4), initial=start)
+    assert best.objective < 1e-6

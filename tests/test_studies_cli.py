@@ -95,6 +95,10 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["portrait", "saddle", "--out", inside + "/p.png"], "cannot be written to"),
         (["verify", "--paper", "paper3"], "unknown paper 'paper3'"),
         (["verify", "--json", inside + "/v.json"], "cannot be written to"),
+        (["verify", "--json", str(tmp_path)], "is a folder; name a file"),
+        (["portrait", "saddle", "--out", str(tmp_path)], "is a folder; name a file"),
+        (["run", "toys/decay", "--max-seconds", "0", *out], "max_seconds must be finite and pos"),
+        (["clean", str(tmp_path)], "sweep.json cannot be read"),
         (["bench", "no-such-benchmark"], "benchmark"),
     ):
         assert message in refused(arguments, capsys), arguments
@@ -166,6 +170,14 @@ def test_info(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
     assert facts["gpu"] == (found if carry is not None else f"no ({found})")
     main(["info"])
     assert "data folder          /somewhere" in capsys.readouterr().out
+
+
+def test_the_portraits_are_listed(capsys: pytest.CaptureFixture[str]):
+    assert main(["portrait", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("saddle_disc ") and "whole plane" in line for line in lines)
+    assert main(["portrait"]) == 2
+    assert "`continuum portrait --list` names them" in capsys.readouterr().err
 
 
 def test_portrait(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -273,6 +273,40 @@ def test_portrait_on_given_axes():
     assert len(axes[0, 0].lines) == 0
 
 
+def texts(ax) -> list[str]:
+    return [text.get_text() for text in ax.texts]
+
+
+def test_a_moving_field_is_frozen_and_legends_stay_inside():
+    """x' = (t, 0): frozen at t = 1/4, its trajectories are the lines x = start + s (1/4, 0)."""
+    network = NeuralODE2(2, tanh)
+    control = network.control(
+        TimeMesh(2.0, 4), weight=np.zeros((2, 2)), bias=lambda t: np.array([t, 0.0])
+    )
+    starts = np.array([[-0.5, 0.0], [0.5, -0.5]])
+    figure, axes = new_figure(1, 2, width=9)
+    moving, still = axes[0]
+    phase_portrait(network, control, (-1, 1, -1, 1), time=0.25, starts=starts, ax=moving)
+    assert texts(moving) == ["field frozen at t = 0.25"]
+    for start, path in zip(starts.T, paths(figure), strict=True):
+        np.testing.assert_allclose(path[:, -1], start + np.array([0.5, 0.0]), atol=1e-12)
+    phase_portrait(*two_nodes([[1.0, 0.0], [0.0, 1.0]]), (-1, 1, -1, 1), ax=still, legend=False)
+    assert texts(still) == []
+    assert still.get_legend() is None
+    figure.draw_without_rendering()
+    inner, legend = moving.get_window_extent(), moving.get_legend().get_window_extent()
+    assert inner.x0 <= legend.x0 < legend.x1 <= inner.x1
+    assert inner.y0 <= legend.y0 < legend.y1 <= inner.y1
+    with pytest.raises(TypeError, match="ax must be an Axes, got 'here'"):
+        phase_portrait(network, control, (-1, 1, -1, 1), ax="here")  # type: ignore[arg-type]
+
+
+def test_a_trajectory_that_does_not_stay_finite():
+    control = NeuralODE2(2, tanh).control(MESH)
+    with pytest.raises(ValueError, match="field frozen at t = 0 does not stay finite"):
+        phase_portrait(Product(), control, (-3, 3, -3, 3), starts=np.array([[2.9], [0.0]]))
+
+
 def test_portrait_refuses():
     network, control = two_nodes([[1.0, 0.0], [0.0, 1.0]])
     wide = WidthDepth(gauss_legendre(Interval(0, 1), 3), tanh)
@@ -442,6 +476,9 @@ def test_convergence_plot():
     assert np.all(corners[:2, 1] < 0.32 / corners[:2, 0])  # under the errors 0.32 / size
     figure.draw_without_rendering()
     assert [t.get_text() for t in ax.get_xticklabels()] == ["8", "16", "32"]
+    far = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert far == ["Euler", "error of the reference: 1e-05"]
+    assert min(line.get_ydata().min() for line in ax.lines if len(line.get_ydata())) == 0.01
     for sizes, errors in (([1], [1]), ([1, 2], [1, 0]), ([1, 2], [1, np.nan]), ([1, 2, 3], [1, 2])):
         with pytest.raises(ValueError, match="sizes and errors must be"):
             convergence_plot(ax, sizes, errors, xlabel="", ylabel="")

@@ -2,15 +2,19 @@
 
 import json
 import math
-from typing import Any
+import re
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
 import xarray as xr
+from annotated_types import Gt, Interval, Le, MultipleOf
+from pydantic import Field
 from studies_toys import decay, empty_registry, register
 
+from studies import catalogue
 from studies.bench.parameters import label, varying
-from studies.bench.registry import check, claim, claims, find_study, studies, study
+from studies.bench.registry import check, claim, claims, entries, find_study, studies, study
 from studies.bench.verify import verify, write_json
 
 
@@ -32,7 +36,8 @@ def test_study_record():
         "method": "euler",
         "noisy": False,
     }
-    assert [s.name for s in studies()] == ["toys/decay", "toys/faulty", "toys/slow", "toys/threads"]
+    names = ["decay", "faulty", "slow", "stubborn", "threads"]
+    assert [s.name for s in studies()] == [f"toys/{name}" for name in names]
 
 
 def test_cases_are_the_union_of_the_grids_without_duplicates():
@@ -96,7 +101,7 @@ def test_parse(assignments: list[str], expected: dict[str, list[object]]):
         ("steps=abc", "parameter 'steps' of study 'toys/decay' must be .*, got 'abc'"),
         ("steps=1.5", "parameter 'steps' .* got '1.5'"),
         ("seed=1.0", "parameter 'seed' of study 'toys/decay' must be an integer, got '1.0'"),
-        ("steps=0", "must be an integer that is greater than or equal to 1, got '0'"),
+        ("steps=0", "must be an integer >= 1, got '0'"),
         ("rate=nan", "parameter 'rate' .* must be a finite number, got 'nan'"),
         ("rate=1,,2", "parameter 'rate' .* got ''"),
         ("method=eulr", "parameter 'method' .* must be 'euler' or 'exact', got 'eulr'"),
@@ -111,6 +116,53 @@ def test_parse(assignments: list[str], expected: dict[str, list[object]]):
 def test_parse_refuses(assignment: str, message: str):
     with pytest.raises(ValueError, match=message):
         find_study("toys/decay").parameters.parse([assignment])
+
+
+def bounded(
+    *,
+    horizon: Annotated[float, Gt(0), Le(100)] = 5.0,
+    layers: Annotated[int, Field(ge=2), MultipleOf(2)] = 8,
+    share: Annotated[float, Interval(ge=0, lt=1)] = 0.5,
+    deep: bool = True,
+) -> xr.Dataset:
+    """Numbers with bounds."""
+    return xr.Dataset({"horizon": horizon})
+
+
+def test_bounds():
+    study("toys/bounded", paper="Toys")(bounded)
+    parameters = find_study("toys/bounded").parameters
+    assert parameters.describe() == (
+        "horizon=5.0 (> 0, <= 100) layers=8 (>= 2, divisible by 2) share=0.5 (>= 0, < 1) deep=true"
+    )
+    for name, value, wanted in (
+        ("horizon", 1e300, r"must be a finite number > 0 and <= 100, got 1e\+300"),
+        ("horizon", 0.0, "must be a finite number > 0 and <= 100, got 0.0"),
+        ("layers", 3, "must be an integer >= 2 and divisible by 2, got 3"),
+        ("share", 1.0, "must be a finite number >= 0 and < 1, got 1.0"),
+    ):
+        with pytest.raises(
+            ValueError, match=f"parameter {name!r} of study 'toys/bounded' {wanted}"
+        ):
+            parameters.expand([{name: [value]}])
+    assert parameters.check("horizon", 100) == 100.0
+
+    def outside(*, gain: Annotated[float, Gt(0)] = 0.0) -> xr.Dataset:
+        """Its own default is out of bounds."""
+        return xr.Dataset({"gain": gain})
+
+    with pytest.raises(ValueError, match=r"'gain' .* a finite number > 0, got 0\.0"):
+        study("toys/outside", paper="Toys")(outside)
+
+
+def test_every_horizon_and_seed_has_bounds(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.undo()
+    catalogue.load()
+    told = [entry.parameters for entry in entries("study") if entry.module.startswith("studies.")]
+    assert len(told) > 50
+    for words in told:
+        for name in ("horizon", "seed", "layers", "strength"):
+            assert not re.search(rf"(^| ){name}=[^ ]+( [a-z]|$)", words), words
 
 
 @pytest.mark.parametrize(

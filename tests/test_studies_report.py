@@ -12,6 +12,9 @@ import xarray as xr
 from studies_toys import decay, empty_registry, register
 
 from studies.bench.errors import StoreError
+from studies.bench.files import write_record
+from studies.bench.formulas import with_formulas
+from studies.bench.plan import SWEEP_FORMAT
 from studies.bench.registry import Picture, find_study, study
 from studies.bench.report import FigureError, write_report
 from studies.bench.sweep import run_sweep
@@ -53,8 +56,8 @@ def test_the_page_is_complete_and_self_contained(tmp_path: Path):
     source, page = path.read_text(), Page(path)
 
     for tag, attributes in page.tags:
-        assert tag not in ("script", "link", "iframe", "object", "a", "base")
-        assert not attributes.keys() & {"href", "srcset", "onload", "style"}
+        assert tag not in ("script", "link", "iframe", "object", "base")
+        assert not attributes.keys() & {"srcset", "onload", "style"}
         if "src" in attributes:
             assert str(attributes["src"]).startswith("data:image/png;base64,")
     assert not re.search(r"https?:|url\(|@import|//", re.sub(r'src="data:[^"]*"', "", source))
@@ -68,7 +71,7 @@ def test_the_page_is_complete_and_self_contained(tmp_path: Path):
     assert "An <unusual> character & another must survive the page." in page.text
     assert "x(1) = x(0) exp(-rate)." in page.text
     assert "Euler's method for x' = -rate x: how wrong is it?" in page.text
-    assert "continuum run toys/decay" in page.text
+    assert re.search("continuum run [^ ]*studies_toys.py:decay --out ", page.text)
     assert "rate = 1.0" in page.text
     plan = json.loads((result.folder / "sweep.json").read_text())
     for part in (
@@ -79,10 +82,70 @@ def test_the_page_is_complete_and_self_contained(tmp_path: Path):
     ):
         assert part in page.text
     head, *rows = page.rows[:5]
-    assert head == ["steps", "error of the factor [percent]", "count", "seconds", "status"]
+    assert head == ["steps", "error of the factor [percent]", "count", "seconds", "file", "status"]
     error = 100 * abs((1 - 1 / 16) ** 16 - 2.718281828459045**-1)
     assert rows[1][:3] == ["16", f"{error:.4g}", "16"]
-    assert rows[1][4] == "Euler made 16 steps."
+    assert rows[1][5] == "Euler made 16 steps."
+
+
+def test_links_lead_to_sections_and_files(tmp_path: Path):
+    result = run_sweep(find_study("toys/decay"), out=tmp_path, progress="none")
+    page = Page(write_report(result.folder))
+    links = [str(attributes["href"]) for tag, attributes in page.tags if tag == "a"]
+    anchors = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    contents = [link[1:] for link in links if link.startswith("#")]
+    assert contents == [
+        "question",
+        "figures",
+        "cases",
+        "variables",
+        "how-to-get-it-again",
+        "environment",
+    ]
+    assert set(contents) <= anchors
+    files = [link for link in links if not link.startswith("#")]
+    assert files == ["error.png", *(path.name for path in result.paths)]
+    assert all((result.folder / file).is_file() for file in files)
+
+
+def test_variables_have_meaning_units_and_dimensions(tmp_path: Path):
+    result = run_sweep(find_study("toys/decay"), out=tmp_path, progress="none")
+    rows = Page(write_report(result.folder)).rows
+    start = rows.index(["variable", "meaning", "unit", "dimensions"])
+    assert rows[start + 1 : start + 4] == [
+        ["final", "final", "1", "row 40, column 40"],
+        ["error", "error of the factor", "percent", "one number"],
+        ["count", "count", "1", "one number"],
+    ]
+
+
+def test_what_was_not_found_is_told_in_words(tmp_path: Path):
+    def searching(*, index: int = 0) -> xr.Dataset:
+        """Where is the start?"""
+        told = {"nan_means": "no such start"}
+        return xr.Dataset({"start": ((), float("nan"), told), "other": ((), float("nan"))})
+
+    study("toys/searching", paper="Toys")(searching)
+    result = run_sweep(find_study("toys/searching"), out=tmp_path, progress="none")
+    page = Page(write_report(result.folder))
+    assert page.rows[1][:2] == ["no such start", "none"]
+    assert "nan" not in page.text
+
+
+def test_formulas_become_mathml():
+    shown = with_formulas(
+        "f_t = a - int_0^T b f, |u|^2 <= 1, depth_error, lambda & kappa", ["kappa"]
+    )
+    assert shown == (
+        "<math><msub><mi>f</mi><mi>t</mi></msub></math> = a - "
+        "<math><msubsup><mo>∫</mo><mn>0</mn><mi>T</mi></msubsup></math> b f, "
+        '|u<math><msup><mo stretchy="false">|</mo><mn>2</mn></msup></math> ≤ 1, '
+        "depth_error, λ &amp; kappa"
+    )
+    assert with_formulas("e^(-rho z_i), the sum of 1e-10 <b>, x_long_name") == (
+        "<math><msup><mi>e</mi><mrow><mo>−</mo><mi>ρ</mi><msub><mi>z</mi><mi>i</mi></msub>"
+        "</mrow></msup></math>, the sum of 1e-10 &lt;b&gt;, x_long_name"
+    )
 
 
 def test_a_title_of_two_lines_is_told_once(tmp_path: Path):
@@ -146,8 +209,12 @@ def test_folders_that_are_not_sweeps(tmp_path: Path):
     with pytest.raises(StoreError, match=r"sweep.json cannot be read"):
         write_report(tmp_path)
     (tmp_path / "sweep.json").write_text('{"format": "other"}')
+    with pytest.raises(StoreError, match="has no checksum"):
+        write_report(tmp_path)
+    write_record(tmp_path / "sweep.json", {"format": "continuum sweep 1"})
     with pytest.raises(StoreError, match="was not written by a continuum sweep"):
         write_report(tmp_path)
-    (tmp_path / "sweep.json").write_text('{"format": "continuum sweep 1", "study": "toys/dekay"}')
+    plan = {"format": SWEEP_FORMAT, "study": "toys/dekay", "cases": []}
+    write_record(tmp_path / "sweep.json", plan)
     with pytest.raises(ValueError, match="Did you mean 'toys/decay'"):
         write_report(tmp_path)

@@ -96,6 +96,8 @@ def test_file_without_its_parameters(path: Path):
     with h5py.File(path, "a") as file:
         del file.attrs["parameters"]
     with pytest.raises(ValueError, match="lacks a valid attribute"):
+        store.read_header(path)
+    with pytest.raises(ValueError, match="is damaged"):
         read_case(path)
 
 
@@ -107,11 +109,11 @@ def test_missing_file(tmp_path: Path):
 def test_a_write_that_fails_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch):
     before = path.read_bytes()
 
-    def half(target: Path, dataset: xr.Dataset) -> None:
-        target.write_bytes(before[:100])
+    def half(target: Path, content: bytes) -> None:
+        target.write_bytes(content[:100])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(store, "_write_netcdf", half)
+    monkeypatch.setattr(files, "_write", half)
     with pytest.raises(StoreError, match=r"case.h5 could not be written: No space left on device"):
         write_case(path, example(), HEADER, 0.0)
     assert path.read_bytes() == before
@@ -119,11 +121,11 @@ def test_a_write_that_fails_leaves_the_old_file(path: Path, monkeypatch: pytest.
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def interrupted(target: Path, dataset: xr.Dataset) -> None:
+    def interrupted(target: Path, content: bytes) -> None:
         target.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(store, "_write_netcdf", interrupted)
+    monkeypatch.setattr(files, "_write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_case(tmp_path / "case.h5", example(), HEADER, 0.0)
     assert list(tmp_path.iterdir()) == []

@@ -19,6 +19,7 @@ from ..compiled import inlined
 from ..doors import checked
 from ..elementary import with_own_functions
 from ..quadrature import Grid
+from ..records import short
 from .format import Kernel, KernelFunction, weighted
 
 _ROWS, _COLUMNS = 128, 512  # a tile of values, which stays in the second cache
@@ -103,6 +104,8 @@ class KernelLaw:
     _reference: Product
     t: float
     threads: int
+
+    __repr__ = short
 
     def __len__(self) -> int:
         return self.points.shape[1]

@@ -12,6 +12,7 @@ from ..checks import check_count, check_name
 from ..doors import checked
 from ..kernels import Kernel, KernelFormat
 from ..quadrature import Grid
+from ..records import short
 from ..time_axes import TimeKind
 from .fixed_maps import Inputs, NormBound
 from .maps import Linear, Map, Offset, Pointwise, Product, Space, describe, measure
@@ -34,6 +35,8 @@ class Rows:
     weights: Array | None
     offset: str | None
     psi: Activation | None
+
+    __repr__ = short
 
     def inputs(self, f: Array) -> Array:
         """r: (N, M), or (L, N, M) for stacked states."""

@@ -10,6 +10,7 @@ from ..arrays import Array, columns, like, namespace
 from ..checks import check_array, check_positive, store
 from ..doors import checked
 from ..quadrature import Grid
+from ..records import short
 from .maps import Map, Space, describe, factor
 from .network import Time, Values
 
@@ -31,6 +32,8 @@ class Inputs(Map):
     time: bool = False
     data: Array | None = None
     units: int = field(default=0, repr=False)
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         if self.data is not None:
@@ -109,6 +112,8 @@ class FixedLinear(Map):
     reads_argument: ClassVar[bool] = False
     matrix: Array
     name: str = "A"
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "matrix", check_array("matrix", self.matrix, ("m", "n")))

@@ -12,6 +12,7 @@ from ..checks import check_number, check_positive
 from ..doors import checked
 from ..meshes import TimeMesh
 from ..quadrature import Grid
+from ..records import short
 from ..time_axes import TimeKind
 from .network import Network, Time, Values
 from .staged import Staged
@@ -135,6 +136,8 @@ class Switched(Staged):
     shared: ClassVar[tuple[str, ...]] = (TIMES,)
     transfers: tuple[Array, ...] = ()
     horizon: float = field(kw_only=True)
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         horizon, count = check_positive("horizon", self.horizon), len(self.stages)

@@ -14,6 +14,7 @@ from continuum.networks import Staged, Switched
 from continuum.networks.switched import TimesOutOfOrder
 from continuum.penalties import Penalty
 from continuum.problem import LearningProblem
+from continuum.records import short
 from continuum.staging import stage_problems
 
 from ..run.solution import Solution, SolveError, Trajectory
@@ -81,6 +82,8 @@ class StagedObjective(ReducedObjective):
     `run`, `costates`, `tangent`, `sweeps` and `recorded`, which give states of one width, raise
     TypeError.
     """
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         if self.memory is not None:

@@ -25,6 +25,7 @@ from continuum.checks import check_number
 from continuum.controls import Control, ControlSpace
 from continuum.long_vectors import products
 from continuum.penalties import Penalty
+from continuum.records import short
 
 from ..flow.chain_loops import ADJOINT, COLUMNS, INSIDE, MATRIX, NOTHING, PRODUCT, ROWS
 from ..run.workspace import Workspace
@@ -45,6 +46,8 @@ class Pair:
     _right: tuple[int, int]
     _wide: int
     _alone: bool
+
+    __repr__ = short
 
     @property
     def left(self) -> Array:
@@ -86,6 +89,8 @@ class Factors:
     space: ControlSpace
     arrays: Mapping[str, Array]
     pairs: Mapping[str, tuple[Pair, ...]]
+
+    __repr__ = short
 
     def gradient(self) -> Control:
         """g, formed."""

@@ -37,6 +37,7 @@ from continuum.functional import RunningCost, Tracking
 from continuum.losses import SquaredError
 from continuum.penalties import Tikhonov, terms_of
 from continuum.readouts import Projection, State
+from continuum.records import short
 
 from ..flow.chain_loops import MATRIX, NOTHING, OFFSET, PRODUCT, WIDTH
 from ..flow.lowering import Lowered
@@ -70,6 +71,8 @@ class LinearQuadratic(NamedTuple):
     q: Array
     r: Array
 
+    __repr__ = short
+
 
 class Borders(NamedTuple):
     """What static blocks s, p coefficients, add to the model:
@@ -90,6 +93,8 @@ class Borders(NamedTuple):
     P: Array
     r: Array
 
+    __repr__ = short
+
 
 class Linearization(NamedTuple):
     """A run with its model, made by `Linearizer`.
@@ -108,6 +113,8 @@ class Linearization(NamedTuple):
     costates: Array
     model: LinearQuadratic
     borders: Borders | None
+
+    __repr__ = short
 
 
 def linearize(objective: ReducedObjective, control: Control) -> Linearization:

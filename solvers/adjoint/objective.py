@@ -22,6 +22,7 @@ from continuum.doors import checked
 from continuum.networks import Chain
 from continuum.penalties import Penalty
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..flow.advance import Steps, only_compiled
 from ..flow.lowering import lower
@@ -71,6 +72,7 @@ class Path:
     remaining: Array
     value: float
     gradient: Control
+    __repr__ = short
 
 
 @checked
@@ -90,6 +92,7 @@ class ReducedObjective:
     memory: int | None = None
     threads: int = 1
     dtype: str = "float64"
+    __repr__ = short
 
     def __post_init__(self) -> None:
         check_name("running_on", self.running_on, ("layers", "steps"))
@@ -97,8 +100,7 @@ class ReducedObjective:
         if not isinstance(self.stepper, RungeKutta | ImplicitRungeKutta | Auto):
             raise TypeError(
                 "stepper must be a Runge-Kutta method, explicit or implicit: only of these the "
-                "adjoint is known; "
-                f"got {self.stepper!r}"
+                f"adjoint is known; got {self.stepper!r}"
             )
         if self.dtype != "float64" and not self._looped:
             raise TypeError(only_compiled(self.dtype))
@@ -161,8 +163,7 @@ class ReducedObjective:
 
     def _cost(self, control: Control, work: Workspace, rounded: Control | None) -> float:
         """The same, of all samples together."""
-        keep = self.memory is None
-        sweeps, tape = self._start(control, keep, derivatives=False, rounded=rounded)
+        sweeps, tape = self._start(control, self.memory is None, derivatives=False, rounded=rounded)
         if tape is not None:
             return sweeps.value(tape)
         most = None

@@ -16,6 +16,7 @@ from continuum.input_maps import InputMap
 from continuum.networks import Staged
 from continuum.penalties import restricted
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..flow.integrate import integrate
 from ..run.workspace import Spares
@@ -68,6 +69,8 @@ class TrainedInputs:
     input_map: InputMap
     stepper: Stepper
     steps_per_layer: int = 1
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         check_type("input_map", self.input_map, InputMap)

@@ -8,6 +8,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_array, check_number, check_positive, check_type
 from continuum.doors import checked
+from continuum.records import short
 
 from ..theory.hypotheses import Hypothesis
 
@@ -89,6 +90,8 @@ class Decomposition:
     mixed: float
     beta: Array
     bounds: HessianBounds
+
+    __repr__ = short
 
     def s(self, x: Array) -> Array:
         """(N,) at points x (n, N)."""

@@ -11,6 +11,7 @@ from continuum.controls import Control
 from continuum.convex_networks import ConvexDifference
 from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..run.iteration import Interrupted
 from ..run.solution import Solution
@@ -51,6 +52,8 @@ class ConvexFit:
     history: Array
     problem: LearningProblem
     controls: tuple[Control, ...]
+
+    __repr__ = short
 
     @property
     def lipschitz(self) -> Array:

@@ -10,6 +10,7 @@ from scipy.linalg import expm
 from continuum.arrays import Array
 from continuum.checks import check_array, check_count, check_number, check_positive
 from continuum.doors import checked
+from continuum.records import short
 
 Map = Callable[[Array], Array]
 BISECTIONS = 64
@@ -25,6 +26,8 @@ class MapPath:
 
     forward: Callable[[float, Array], Array]
     backward: Callable[[float, Array], Array]
+
+    __repr__ = short
 
 
 @checked

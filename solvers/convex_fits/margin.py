@@ -10,6 +10,7 @@ from continuum.arrays import Array
 from continuum.checks import check_array, check_positive, check_type
 from continuum.convex_networks import ConvexDifference, ConvexNetwork
 from continuum.doors import checked
+from continuum.records import plain, short
 
 Scorer = ConvexNetwork | ConvexDifference
 
@@ -39,6 +40,9 @@ class MarginBound:
     width: int
     spectral_norms: Array
     distances: Array
+
+    __repr__ = short
+    to_dict = plain
 
 
 @checked

@@ -10,6 +10,7 @@ from continuum.checks import check_type
 from continuum.controls import Control
 from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import plain, short
 from continuum.sets import Box
 
 from ..adjoint.discretize import discretize
@@ -35,6 +36,9 @@ class Stationarity:
     free: Mapping[str, float]
     wrong_sign: Mapping[str, float]
     outside: float
+
+    __repr__ = short
+    to_dict = plain
 
     def __str__(self) -> str:
         lines = [f"residual {self.residual:.3e}"]

@@ -10,6 +10,7 @@ from continuum.checks import check_count, check_positive, store
 from continuum.controls import Control
 from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..run.status import Status
 
@@ -69,6 +70,8 @@ class Event:
     after: int
     tangent: Array = field(repr=False)
 
+    __repr__ = short
+
 
 @dataclass(frozen=True, eq=False)
 class Branch:
@@ -98,6 +101,8 @@ class Branch:
     detail: str
     problem: LearningProblem = field(repr=False)
     method: Arclength = field(repr=False)
+
+    __repr__ = short
 
     def __len__(self) -> int:
         return len(self.values)

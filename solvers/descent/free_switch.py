@@ -14,6 +14,7 @@ from continuum.functional import rests
 from continuum.meshes import TimeMesh
 from continuum.penalties import terms_of
 from continuum.problem import LearningProblem
+from continuum.records import short
 from continuum.rescaling import degree_in_control
 from continuum.sets import Amplitude
 from continuum.sparsity import L1
@@ -57,6 +58,8 @@ class FreeSwitch:
     times: tuple[float, float, float]
     problem: LearningProblem
     control: Control
+
+    __repr__ = short
 
 
 @checked

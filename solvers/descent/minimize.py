@@ -36,8 +36,10 @@ def minimize(
     minimizer : GradientDescent, Nesterov, Adam, LBFGS, NewtonCG, RiccatiNewton,
         ProximalNewton, FrankWolfe, or FixedStep, which searches no step; Adam alone for an
         objective that gives semi-gradients
-    initial : where to start, projected on the admissible set; zero unless said otherwise, which can
-        be a trap (LM-55)
+    initial : where to start, a point of problem.space projected on the admissible set; zero unless
+        said otherwise, which can be a trap (LM-55: where W2 = W1 = 0 every gradient of both is 0).
+        problem.space.random(rng, 0.1); problem.space.sample(weight1=array, bias1=0.5), blocks not
+        named being 0; a control of another depth by change_depth; solution.control goes on
     monitors : see a Snapshot with values "objective" and "gradient_norm" ("gap" for FrankWolfe) at
         every iteration
     device : where the states of a problem are computed, as in `discretize`; the control stays where

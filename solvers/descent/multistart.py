@@ -12,6 +12,7 @@ from continuum.checks import check_count, check_positive, check_rng
 from continuum.controls import Control, ControlSpace
 from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..run.iteration import Interrupted
 from ..run.solution import Solution
@@ -37,6 +38,8 @@ class Cluster:
     starts: tuple[int, ...]
     spread: float
 
+    __repr__ = short
+
     @property
     def count(self) -> int:
         """How many starts led there."""
@@ -53,6 +56,8 @@ class Multistart:
 
     clusters: tuple[Cluster, ...]
     failed: dict[int, Solution[Control]] = field(default_factory=dict)
+
+    __repr__ = short
 
     @property
     def best(self) -> Solution[Control]:

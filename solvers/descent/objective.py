@@ -14,6 +14,7 @@ from continuum.controls import Control, ControlSpace
 from continuum.doors import OPTIONAL, checked
 from continuum.penalties import Penalty, PenaltySum, counted
 from continuum.problem import LearningProblem
+from continuum.records import short
 from continuum.sparsity import obstructing
 
 
@@ -160,6 +161,8 @@ class Composite:
     objective: Objective
     penalty: Penalty | None = None
     admissible: AdmissibleSet | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         space = self.space

@@ -23,6 +23,7 @@ from continuum.doors import checked
 from continuum.networks import FieldAt
 from continuum.problem import LearningProblem
 from continuum.readouts import OFFSET, WEIGHT, Affine, Projection, State
+from continuum.records import plain
 
 from ..adjoint.discretize import ReducedObjective
 from ..steps.tableaux import Euler
@@ -51,6 +52,8 @@ class SettlingBound:
     lambda_min: float | None
     objective: float
     printed: float | None
+
+    to_dict = plain
 
     def __str__(self) -> str:
         said = f"no settling time: {self.reason}"

@@ -17,6 +17,7 @@ from continuum.arrays import Array, is_array
 from continuum.checks import check_array, check_name, check_number, check_positive, store
 from continuum.controls import ControlSpace
 from continuum.doors import checked
+from continuum.records import short
 
 from ..steps.tableaux import StepFailed
 from .plants import AffinePlant, Plant
@@ -137,6 +138,8 @@ class PowerLaw(Law):
     beta: float
     gain: Gain = 1.0
 
+    __repr__ = short
+
     def __post_init__(self) -> None:
         store(self, check_positive, "alpha")
         store(self, check_number, "beta")
@@ -238,6 +241,8 @@ class SignLaw(Law):
     alpha: float = 0.5
     floor: float = 0.0
     layer: float = 0.0
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         store(self, check_positive, "alpha")

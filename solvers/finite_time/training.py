@@ -23,6 +23,8 @@ from .laws import Closed, Law, Moment
 from .plants import AffinePlant, Plant, least_eigenvalue, model_of, plant_of
 
 Scheme: TypeAlias = Literal["exact", "implicit", "semi-implicit", "explicit"]
+"""How one step of a law is made; `train_in_time` says what each is."""
+
 Disturbance: TypeAlias = Control | Callable[[float], Control]
 
 _LOOK_BACK = 6

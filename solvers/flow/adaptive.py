@@ -9,6 +9,7 @@ import numpy as np
 from continuum.arrays import Array, namespace
 from continuum.controls import ControlPath
 from continuum.networks.network import Values
+from continuum.records import short
 
 from ..run.status import Status
 from ..steps.embedded import AdaptiveRungeKutta, mean_square, worst
@@ -48,6 +49,8 @@ class Attempt:
     control: ControlPath
     method: AdaptiveRungeKutta | EmbeddedImplicit
     status: Status | None = None
+
+    __repr__ = short
 
 
 class VectorField(Protocol):

@@ -28,6 +28,7 @@ from continuum.controls import ControlPath
 from continuum.doors import checked
 from continuum.networks import Network
 from continuum.networks.maps import factor
+from continuum.records import short
 from continuum.sublayers import Frozen, Sublayer, apply, apply_tangent, carried
 
 from ..steps.implicit import ImplicitRungeKutta
@@ -72,6 +73,8 @@ class Architecture:
     layers: tuple[Layer, ...]
     units: int
     newton: Newton = field(default_factory=Newton)
+
+    __repr__ = short
 
     @checked
     def __call__(self, initial: Array) -> Array:

@@ -204,7 +204,7 @@ def integrate_stages(
     initial: Array,
     stepper: Stepper,
     *,
-    save: Save = "final",
+    save: Save | Array | Sequence[float] = "final",
     steps_per_layer: int = 1,
     max_steps: int = 1_000_000,
     raise_on_failure: bool = True,
@@ -217,20 +217,30 @@ def integrate_stages(
     The times of a run are those of the whole; its states are of the width of its stage.  The run of
     stage s starts at R_s times the last state of the one before it.  Stages behind one that failed
     are left out.
+    save : with increasing times in [0, T], the run of a stage has the states at those that lie in
+        it, none if none does; a time at which stages change belongs to the later one
     raises as `integrate`
     """
     network.check_control("control", control)
-    check_name("save", save, ("final", "layers", "steps"))
+    wanted = None if isinstance(save, str) else _save_times(save, control.mesh)
+    if isinstance(save, str):
+        check_name("save", save, ("final", "layers", "steps"))
     runs: list[Solution[Trajectory]] = []
     f, cuts = network.check_state("initial", initial), network.cuts(control.mesh)
     for s, stage in enumerate(network.stages):
         f = network.transfer(s, f) if s else f
+        part, start = network.part(control, s), float(control.mesh.nodes[cuts[s]])
+        own_times = np.empty(0)
+        if wanted is not None:
+            end = np.inf if s == len(network.stages) - 1 else control.mesh.nodes[cuts[s + 1]]
+            own_times = wanted[(wanted >= start) & (wanted < end)]
+            own_times = np.minimum(own_times - start, part.mesh.horizon)
         run = integrate(
             stage,
-            network.part(control, s),
+            part,
             f,
             stepper,
-            save=save,
+            save=save if wanted is None else np.union1d(own_times, part.mesh.horizon),
             steps_per_layer=steps_per_layer,
             max_steps=max_steps,
             raise_on_failure=False,
@@ -238,8 +248,9 @@ def integrate_stages(
             threads=threads,
             dtype=dtype,
         )
-        start, own = float(control.mesh.nodes[cuts[s]]), run.trajectory
-        moved = Trajectory(own.times + start, own.states)
+        own = run.trajectory
+        count = len(own.times) if wanted is None else min(len(own_times), len(own.times))
+        moved = Trajectory(own.times[:count] + start, own.states[:count])
         detail = f"stage {s}, from t = {start:g}: {run.detail}" if run.detail else ""
         run = replace(run, value=moved, detail=detail).raise_if_failed(raise_on_failure)
         runs.append(run)

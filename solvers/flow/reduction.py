@@ -11,6 +11,7 @@ from continuum.checks import check_array, check_positive
 from continuum.controls import Control, FunctionControl
 from continuum.doors import checked
 from continuum.networks import Bottleneck, WidthDepth
+from continuum.records import short
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,8 @@ class Reduction:
     right: Array
     bias: Array
     weights: Array
+
+    __repr__ = short
 
     @property
     def rank(self) -> int:

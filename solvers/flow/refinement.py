@@ -13,6 +13,7 @@ from continuum.controls import ControlPath
 from continuum.doors import checked
 from continuum.networks import Network
 from continuum.quadrature import Grid
+from continuum.records import short
 
 from ..steps.tableaux import Stepper
 from .integrate import integrate
@@ -35,6 +36,8 @@ class Refinement:
     errors: Array
     orders: Array
     values: Sequence[Result]
+
+    __repr__ = short
 
     @property
     def order(self) -> float:

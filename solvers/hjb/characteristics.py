@@ -30,6 +30,7 @@ from continuum.arrays import Array
 from continuum.checks import check_array, check_count, check_type
 from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..pontryagin.extremals import Extremal
 from ..pontryagin.hamiltonian import Hamiltonian
@@ -63,6 +64,8 @@ class Characteristics:
     values: Array
     switches: Array
     chattering: Array
+
+    __repr__ = short
 
     @property
     def drift(self) -> Array:

@@ -24,6 +24,7 @@ from continuum.checks import check_positive, check_type
 from continuum.controls import Control
 from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..adjoint.discretize import discretize
 from ..pontryagin.hamiltonian import Hamiltonian
@@ -57,6 +58,8 @@ class ClosedLoop(Solution[Control]):
     partials: Array = field(default_factory=lambda: np.empty((0, 0)))
     ridges: Array = field(default_factory=lambda: np.empty((0, 0), dtype=bool))
     switches: Array = field(default_factory=lambda: np.empty(0, dtype=int))
+
+    __repr__ = short
 
     @property
     def trajectory(self) -> Trajectory:

@@ -11,6 +11,7 @@ from continuum.compiled import FROM_VALUE
 from continuum.controls import Control
 from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..descent.multistart import multistart
 from ..descent.riccati_newton import RiccatiNewton
@@ -44,6 +45,8 @@ class DescendedValues:
     polished: Array = field(default_factory=lambda: np.empty(0))
     _thetas: Array | None = field(default=None, repr=False)
     _controls: tuple[Control, ...] = field(default=(), repr=False)
+
+    __repr__ = short
 
     def control(self, number: int) -> Control:
         """The control of the problem, constant on layers, of the lowest cost from state `number`.

@@ -26,6 +26,7 @@ from continuum.functional import RunningCost, Tracking
 from continuum.losses import CrossEntropy, SquaredError
 from continuum.networks import Chain, Rows
 from continuum.problem import LearningProblem
+from continuum.records import plain, short
 
 from .enclosures import ROUNDING, affine_outputs, unknown_cost
 
@@ -41,6 +42,9 @@ class ProvedCost:
     value: float
     lower: float
     control: Control = field(repr=False)
+
+    __repr__ = short
+    to_dict = plain
 
     def __str__(self) -> str:
         return (
@@ -113,6 +117,8 @@ class Interval:
 
     low: Array
     high: Array
+
+    __repr__ = short
 
     @classmethod
     def of(cls, x: Array) -> "Interval":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from continuum.controls import Control
 from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import plain
 
 from ..evaluation import evaluate
 from .enclosed_run import ProvedCost
@@ -28,6 +29,8 @@ class OptimalityGap:
     verified: bool
     proved: bool
     per_sample: bool
+
+    to_dict = plain
 
     @property
     def difference(self) -> float:

@@ -58,6 +58,7 @@ from continuum.arrays import Array
 from continuum.checks import check_count
 from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import plain, short
 
 from .bernstein import Cells, Law, Piece, Search, Tables, first_bounds, least, tables, time_pieces
 from .enclosed_run import ProvedCost
@@ -105,6 +106,9 @@ class LowerBound:
     reached: tuple[Array, Array] = field(repr=False)
     hull: bool = False
 
+    __repr__ = short
+    to_dict = plain
+
     @property
     def kept(self) -> Array:
         """(S,): on how many cells each defect was taken."""
@@ -132,6 +136,9 @@ class PerSampleBound:
     value: float
     bounds: tuple[LowerBound, ...]
     weights: Array
+
+    __repr__ = short
+    to_dict = plain
 
     def __str__(self) -> str:
         return (

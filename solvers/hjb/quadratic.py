@@ -27,6 +27,7 @@ from continuum.checks import check_array, check_positive
 from continuum.controls import Control
 from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..pontryagin.minimisers import quadratic
 from .separable import separable, squared_error
@@ -48,6 +49,8 @@ class QuadraticData:
     terminal_target: Array
     scale: Array
 
+    __repr__ = short
+
 
 @dataclass(frozen=True, eq=False)
 class QuadraticValue:
@@ -56,6 +59,8 @@ class QuadraticValue:
     problem: LearningProblem
     data: QuadraticData = field(repr=False)
     _solution: OdeSolution = field(repr=False)
+
+    __repr__ = short
 
     def __call__(self, f: Array, t: float) -> Array:
         """(L,): V at states (N, L)."""

@@ -36,6 +36,7 @@ from continuum.losses import SquaredError
 from continuum.networks import Chain, Rows
 from continuum.problem import LearningProblem
 from continuum.readouts import State
+from continuum.records import short
 from continuum.sets import FiniteSet
 
 from ..pontryagin.minimisers import (
@@ -69,6 +70,8 @@ class Features:
     high: Array
     strength: Array
 
+    __repr__ = short
+
 
 @dataclass(frozen=True, eq=False)
 class SeparableHamiltonian:
@@ -86,6 +89,8 @@ class SeparableHamiltonian:
     rows: Rows
     weights: Array
     autonomous: bool
+
+    __repr__ = short
 
     # -- costs
 

@@ -14,6 +14,7 @@ from continuum.arrays import Array
 from continuum.checks import check_array, check_count, check_name, check_positive, check_type
 from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..run.solution import Solution
 from ..run.status import Status
@@ -52,6 +53,8 @@ class ValueFunction:
     steps: int
     gibibytes: float
     detail: str = ""
+
+    __repr__ = short
 
     def __call__(self, f: Array, t: float) -> Array:
         """(L,): V at states (N, L) and time t, by cubic interpolation along every axis and in time.

@@ -9,6 +9,7 @@ from continuum.arrays import Array, to_host
 from continuum.checks import check_array, check_count
 from continuum.controls import Control, ControlSpace
 from continuum.doors import checked
+from continuum.records import short
 
 from ..adjoint.discretize import ReducedObjective
 from ..adjoint.linearised import Linearised
@@ -68,6 +69,8 @@ class Grouped:
 
     objective: ReducedObjective
     size: int
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", check_count("size", self.size))

@@ -9,6 +9,7 @@ from continuum.arrays import Array, to_host
 from continuum.controls import Control, ControlSpace
 from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..run.solution import Solution, SolveError
 from ..run.status import Status
@@ -36,6 +37,8 @@ class ProductObjective:
     _inputs: Array = field(init=False, repr=False)
     _target: Array = field(init=False, repr=False)  # transposed
     _constant: float = field(init=False, repr=False)
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         a, b = weighted_points(self.problem)

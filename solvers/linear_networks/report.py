@@ -10,6 +10,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_count, check_name, check_positive
 from continuum.doors import checked
+from continuum.records import plain, short
 
 from ..theory.explain import Explanation, Theorem
 from ..theory.hypotheses import Hypothesis, judged
@@ -46,6 +47,9 @@ class StepReport:
     formulas: Mapping[str, float]
     explanation: Explanation
     verdict: str
+
+    __repr__ = short
+    to_dict = plain
 
     def __getitem__(self, name: str) -> Theorem:
         """The theorem of this name; raises ValueError for another, offering the nearest."""

@@ -18,6 +18,7 @@ from continuum.networks.network import Values
 from continuum.networks.staged import Staged
 from continuum.problem import LearningProblem
 from continuum.readouts import Readout
+from continuum.records import plain, short
 
 from ..adjoint.discretize import discretize
 from ..steps.tableaux import RK4, Stepper
@@ -48,6 +49,9 @@ class Attack:
     radius: Array
     norm: Norm
     gradients: int
+
+    __repr__ = short
+    to_dict = plain
 
     def __str__(self) -> str:
         low, high = np.min(self.radius), np.max(self.radius)

@@ -12,6 +12,7 @@ from continuum.controls import Control
 from continuum.doors import checked
 from continuum.losses import CrossEntropy
 from continuum.problem import LearningProblem
+from continuum.records import plain, short
 
 from ..flow.integrate import integrate
 from ..steps.tableaux import RK4, Stepper
@@ -85,6 +86,9 @@ class Audit:
     bounds: Array
     threshold: float | None
     escaping: Share | None
+
+    __repr__ = short
+    to_dict = plain
 
     @property
     def violation_share(self) -> float:

@@ -18,6 +18,7 @@ from continuum.controls import Control
 from continuum.doors import checked
 from continuum.problem import LearningProblem
 from continuum.readouts import State
+from continuum.records import short
 
 from .objective import DrawnObjective, check_problem
 from .pointwise import Points, Velocities, active, hinged, lyapunov_function
@@ -50,6 +51,8 @@ class BarrierLoss(DrawnObjective):
     _: KW_ONLY
     centred: bool = False
     rng: np.random.Generator | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         check_problem(self.problem)

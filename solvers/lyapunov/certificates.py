@@ -19,6 +19,7 @@ from scipy.optimize import brentq
 
 from continuum.checks import check_name, check_positive
 from continuum.doors import checked
+from continuum.records import plain
 
 ScalarKind = Literal["additive", "multiplicative", "sharp"]
 SCALAR_KINDS: tuple[ScalarKind, ...] = ("additive", "multiplicative", "sharp")
@@ -41,6 +42,8 @@ class ScalarCertificate:
     kappa: float
     start: float
     horizon: float = 1.0
+
+    to_dict = plain
 
     def __post_init__(self) -> None:
         check_name("kind", self.kind, SCALAR_KINDS)

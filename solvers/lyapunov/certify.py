@@ -32,6 +32,7 @@ from continuum.doors import checked
 from continuum.losses import CrossEntropy
 from continuum.problem import LearningProblem
 from continuum.readouts import State
+from continuum.records import plain, short
 
 from .bounds import Enclosed, Layers, Row, estimated_lipschitz, least
 from .certificates import SCALAR_KINDS, ScalarCertificate, ScalarKind
@@ -60,6 +61,9 @@ class Certificates:
     status: tuple[Status, ...]
     reasons: tuple[str, ...]
     kappa: Array | None = None
+
+    __repr__ = short
+    to_dict = plain
 
     @property
     def proved(self) -> Array:

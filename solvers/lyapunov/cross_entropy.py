@@ -21,6 +21,7 @@ from continuum.arrays import Array, like, namespace
 from continuum.checks import check_count, check_number, check_positive, store
 from continuum.doors import checked
 from continuum.networks.network import Values
+from continuum.records import short
 from continuum.time_axes import TimeKind
 
 Numbers = float | Array
@@ -131,6 +132,8 @@ class GradientNorms:
     one: Numbers
     two: Numbers
 
+    __repr__ = short
+
 
 @checked
 def gradient_norms(loss: Numbers) -> GradientNorms:
@@ -171,6 +174,8 @@ class MinimalNormField(Network):
     labels: Array
     classes: int
     kappa: float
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         store(self, check_positive, "kappa")

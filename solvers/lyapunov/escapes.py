@@ -9,6 +9,7 @@ from continuum.checks import check_type
 from continuum.controls import Control
 from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..flow.integrate import integrate
 from ..steps.tableaux import RK4, Stepper
@@ -25,6 +26,8 @@ class Escapes:
 
     share: float
     times: Array
+
+    __repr__ = short
 
 
 @checked

@@ -12,6 +12,7 @@ from continuum.controls import Control
 from continuum.doors import checked
 from continuum.networks import FieldAt
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..adjoint.discretize import discretize
 from ..steps.implicit import ImplicitRungeKutta
@@ -48,6 +49,8 @@ class MonteCarloLyapunov(DrawnObjective):
     stepper: RungeKutta | ImplicitRungeKutta = field(default_factory=RK4)
     steps_per_layer: int = 1
     rng: np.random.Generator | None = None
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         check_problem(self.problem)

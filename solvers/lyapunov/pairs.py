@@ -15,6 +15,7 @@ from continuum.controls import Control
 from continuum.networks import FieldAt, FixedLinear
 from continuum.networks.network import Values
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from . import pair_loops as loops
 from .pointwise import Points, lyapunov_function
@@ -41,6 +42,8 @@ class Pairs:
     slopes: Array
     potential: Array
     weights: Array
+
+    __repr__ = short
 
     @staticmethod
     def of(problem: LearningProblem, control: Control, points: Points, kappa: float) -> "Pairs":

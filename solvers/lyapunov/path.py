@@ -11,6 +11,7 @@ from continuum.checks import check_name, check_positive, store
 from continuum.controls import Control
 from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..adjoint.discretize import discretize
 from ..adjoint.tape import Backward, Seeds, Sweeps, Tape
@@ -55,6 +56,8 @@ class PathLyapunov(LyapunovObjective):
     steps_per_layer: int = 1
     form: Form = "continuous"
     semi: bool = False
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         check_problem(self.problem)

@@ -30,6 +30,7 @@ from continuum.meshes import TimeMesh
 from continuum.networks import Staged
 from continuum.networks.network import Time
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 Cotangents = Mapping[str, Array]
 
@@ -49,6 +50,8 @@ class Points:
     states: Array
     times: Array
     layers: Array
+
+    __repr__ = short
 
     @staticmethod
     def at(states: Array, times: Array, mesh: TimeMesh) -> "Points":

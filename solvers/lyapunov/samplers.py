@@ -14,6 +14,7 @@ from continuum.doors import checked
 from continuum.losses import CrossEntropy
 from continuum.problem import LearningProblem
 from continuum.readouts import State
+from continuum.records import short
 
 from .pointwise import Points, lyapunov_function
 
@@ -209,6 +210,8 @@ class Given(Sampler):
 
     points: Array
     times: Array
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         shape = ("L", "N", "M") if np.ndim(self.points) == 3 else ("L", "N")

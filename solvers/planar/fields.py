@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+from scipy.integrate import solve_ivp
 
 from continuum import Control, FunctionControl, Network
 from continuum.checks import check_count
 from continuum.doors import checked
+from continuum.records import short
 
 Box: TypeAlias = tuple[float, float, float, float]
 """(xmin, xmax, ymin, ymax)"""
@@ -33,6 +35,8 @@ class Equilibrium:
     eigenvalues: np.ndarray
     kind: str
 
+    __repr__ = short
+
 
 @checked
 def equilibria(
@@ -53,6 +57,54 @@ def equilibria(
     check_box(box)
     starts = check_count("starts", starts, 2)
     return deflated_newton(network, control.at(time), time, lattice(box, starts), box)
+
+
+def is_moving(
+    network: Network, control: Control | FunctionControl, states: np.ndarray, time: float
+) -> bool:
+    """True if the velocity at some of the states (2, L) changes along the horizon: at the middle of
+    some layer, or at one of 9 times, it differs from that at `time` by more than rounding.
+    """
+    nodes, horizon = control.mesh.nodes, control.mesh.horizon
+    moments = np.linspace(0.0, horizon, 9)
+    if isinstance(control, Control):
+        middles = 0.5 * (nodes[:-1] + nodes[1:])
+        moments = np.append(moments, middles[:: max(1, len(middles) // 64)])
+    here = network.velocity(states, control.at(time), time)
+    level = 1e-12 * max(float(np.max(np.abs(here))), 1e-300)
+    return any(
+        float(np.max(np.abs(network.velocity(states, control.at(t), t) - here))) > level
+        for t in moments.tolist()
+    )
+
+
+def frozen_paths(
+    network: Network,
+    values: Mapping[str, np.ndarray],
+    time: float,
+    starts: np.ndarray,
+    times: np.ndarray,
+) -> np.ndarray:
+    """The solutions x' = F(x, values, time), in which time stands still, from starts (2, M) at
+    times (S,) that increase from 0: (S, 2, M), by DOP853 with tolerances 1e-9 and 1e-11.
+
+    raises ValueError where one does not stay finite
+    """
+
+    def field(_: float, x: np.ndarray) -> np.ndarray:
+        return network.velocity(x.reshape(starts.shape), values, time).ravel()
+
+    span = (0.0, float(times[-1]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        run = solve_ivp(field, span, starts.ravel(), "DOP853", times, rtol=1e-9, atol=1e-11)
+    if not run.success or not np.all(np.isfinite(run.y)):
+        raise ValueError(
+            f"a trajectory of the field frozen at t = {time:g} does not stay finite up to the "
+            f"horizon {times[-1]:g}: give a shorter horizon or other starts"
+        )
+    paths = run.y.T.reshape(len(times), *starts.shape)
+    paths[0] = starts
+    return paths
 
 
 def deflated_newton(

@@ -17,6 +17,7 @@ from continuum.controls import Control
 from continuum.doors import checked
 from continuum.endpoints import no_endpoint
 from continuum.problem import LearningProblem
+from continuum.records import plain, short
 
 from ..adjoint.discretize import Path, ReducedObjective, discretize
 from ..descent.run import composite, smooth_run
@@ -53,6 +54,9 @@ class Curvature:
     complete: bool
     variables: int
     where: str
+
+    __repr__ = short
+    to_dict = plain
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +103,9 @@ class Certificate:
     curvature_reason: str = ""
     held: tuple[str, ...] = ()
     joint: bool = False
+
+    __repr__ = short
+    to_dict = plain
 
     def __str__(self) -> str:
         errors = f"(states to {self.state_residual:.2g}, costates to {self.costate_residual:.2g})"

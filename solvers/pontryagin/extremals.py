@@ -1,11 +1,14 @@
 """What shooting returns: an extremal, its costates and when its control switches."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from continuum.arrays import Array
+from continuum.checks import check_array
 from continuum.controls import Control
+from continuum.records import short
 
 from ..run.solution import Solution, Trajectory
 
@@ -24,6 +27,29 @@ class Switch:
 
 
 @dataclass(frozen=True, eq=False)
+class ExtremalPoints:
+    """An extremal at L times, which need not be ends of its steps.
+
+    times : (L,)
+    states, costates : (L, N, M); costates are shares of the mean over samples
+    control : by block (L, *block.shape), the minimiser of H, from the right where it switches
+    switching : by block (L, *block.shape), whose signs decide where the control is held: for a box
+        the control is at its upper bound where the function is positive; "joint" (L,): |g| - s.
+        Empty where the control does not switch, as with a Tikhonov term
+    hamiltonian : (L,) the minimised Hamiltonian
+    """
+
+    times: Array
+    states: Array
+    costates: Array
+    control: Mapping[str, Array]
+    switching: Mapping[str, Array]
+    hamiltonian: Array
+
+    __repr__ = short
+
+
+@dataclass(frozen=True, eq=False)
 class Extremal(Solution[Control]):
     """A solution of the two-point problem.
 
@@ -35,6 +61,7 @@ class Extremal(Solution[Control]):
     hamiltonian : (S,) the minimised Hamiltonian at the same times, constant along extremals of
         autonomous problems; the paper's, which is maximised, is its negative.  Empty, like the
         switches, where the answer is the control that started the search
+    dense : the points at given times, which `at` asks; None in the same case
     """
 
     state: Trajectory = field(default_factory=lambda: Trajectory(np.empty(0), np.empty((0, 0, 0))))
@@ -43,6 +70,23 @@ class Extremal(Solution[Control]):
     )
     switches: tuple[Switch, ...] = ()
     hamiltonian: Array = field(default_factory=lambda: np.empty(0))
+    dense: Callable[[Array], ExtremalPoints] | None = field(default=None, repr=False)
+
+    __repr__ = short
+
+    def at(self, times: Sequence[float] | Array) -> ExtremalPoints:
+        """State, costate, control, switching functions and H at these times (L,), by the continuous
+        extension of the steps, of order 7.
+
+        raises ValueError for times outside [0, T], and where the answer is the control that started
+            the search, which is known at the ends of its steps alone
+        """
+        if self.dense is None:
+            raise ValueError(
+                "times: this answer is the control that started the search, not a solution of the "
+                "two-point problem; integrate(..., save=times) gives its states at any times"
+            )
+        return self.dense(check_array("times", times, ("L",)))  # type: ignore[arg-type]
 
     def switching_times(self, block: str = "bias") -> Array:
         """The times at which an entry of `block` switches, in order."""

@@ -22,6 +22,7 @@ from continuum.controls import Control
 from continuum.doors import checked
 from continuum.penalties import PenaltySum, terms_of
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..adjoint.discretize import ReducedObjective
 from ..descent.run import smooth_run
@@ -95,6 +96,8 @@ class Minimum:
     exact: bool
     residual: Array | None = None
 
+    __repr__ = short
+
 
 @checked
 @dataclass(frozen=True, eq=False)
@@ -115,6 +118,8 @@ class Hamiltonian:
     states: Array
     costates: Array
     after: tuple[Array, Array] | None = field(default=None, kw_only=True)
+
+    __repr__ = short
 
     def __post_init__(self) -> None:
         shape = self.problem.initial.shape

@@ -25,6 +25,7 @@ from continuum.functional import Tracking
 from continuum.losses import AbsoluteError, SquaredError
 from continuum.penalties import Tikhonov
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..adjoint.discretize import ReducedObjective, discretize
 from ..descent.first_order import GradientDescent
@@ -53,6 +54,8 @@ class MinimalNorm(Solution[Control]):
     endpoint_error: float = float("nan")
     endpoint_error_before: float = float("nan")
     kkt_residual: float = float("nan")
+
+    __repr__ = short
 
     def __str__(self) -> str:
         return (

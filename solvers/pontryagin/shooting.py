@@ -28,6 +28,7 @@ from ..run.monitors import Monitor
 from ..run.solution import Trajectory
 from ..run.status import Status
 from ..steps.tableaux import RK4
+from .dense import DenseExtremal, controls_along, hamiltonian_along
 from .extremals import Extremal
 from .hamiltonian import Hamiltonian
 from .two_point import Chatter, Exhausted, Overflow, Piece, TwoPoint, Values
@@ -72,7 +73,8 @@ def shoot(
     monitors : see a Snapshot with values "residual" and "evaluations" at every iteration
     returns Extremal with statistics "iterations", "integrations", "evaluations", "seconds" and
         "gap", the largest H - min H met; history "residual", "evaluations", "seconds"; after a
-        failure the control with the lowest J among what it had and the one it started from
+        failure the control with the lowest J among what it had and the one it started from.
+        `at(times)` gives state, costate, control, switching functions and H between the steps
     raises TypeError where the minimiser of the Hamiltonian is not explicit (with convex sets it is
         where the velocity is affine in the control, and for one sample of a network whose units
         read rows, through a monotone activation where some block has no Tikhonov term; penalised
@@ -237,6 +239,7 @@ class _Search:
             costate=Trajectory(times, paths[:, 1]),
             switches=system.switches(pieces),
             hamiltonian=energies,
+            dense=DenseExtremal(system, tuple(pieces)),
         )
 
 
@@ -289,18 +292,13 @@ def _hamiltonians(
     system: TwoPoint, times: Array, ends: Array, pieces: list[Piece]
 ) -> tuple[Array, float]:
     """(S,): H at the ends of the pieces, and the largest H - min H there and in their middles."""
-    problem, count = system.problem, len(pieces)
+    count = len(pieces)
     middles = np.array([0.5 * (p.t0 + p.t1) for p in pieces])
     inside = np.stack([np.asarray(p.z(float(t))) for p, t in zip(pieces, middles, strict=True)])
     moments, points = np.append(times, middles), np.concatenate([ends, inside])
     signs = [p.signs for p in [*pieces, pieces[-1], *pieces]]
-    rows = [
-        system.control(float(t), z, held) for t, z, held in zip(moments, points, signs, strict=True)
-    ]
-    values = {b.name: np.stack([c[b.name] for c in rows]) for b in problem.space.trained}
-    f, p = np.moveaxis(points.reshape(len(points), 2, *problem.initial.shape), 1, 0)
-    weights = np.where(problem.sample_weights > 0.0, problem.sample_weights, 1.0)
-    hamiltonian = Hamiltonian(problem, moments, f, p / weights)
+    values = controls_along(system, moments, points, signs)
+    hamiltonian = hamiltonian_along(system, moments, points)
     return hamiltonian.value(values)[: count + 1], float(np.max(hamiltonian.minimiser(values).gap))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from continuum.arrays import Array
 from continuum.checks import check_count, check_positive, store
 from continuum.doors import checked
+from continuum.records import short
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,8 @@ class Snapshot:
     time: float
     state: Array
     values: dict[str, float] = field(default_factory=dict)
+
+    __repr__ = short
 
 
 @checked

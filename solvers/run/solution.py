@@ -7,6 +7,7 @@ from typing import Generic, Self, TypeAlias, TypeVar
 from continuum.arrays import Array
 from continuum.controls import Control
 from continuum.doors import checked
+from continuum.records import short
 
 from .status import Status
 
@@ -26,6 +27,8 @@ class Trajectory:
 
     times: Array
     states: Array
+
+    __repr__ = short
 
     @property
     def final(self) -> Array:
@@ -61,6 +64,8 @@ class Solution(Generic[T_co]):
     history: History = field(default_factory=dict)
     statistics: Mapping[str, float] = field(default_factory=dict)
     multiplier: Array | None = None
+
+    __repr__ = short
 
     @property
     def trajectory(self) -> Trajectory:

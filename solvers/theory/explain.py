@@ -1,21 +1,26 @@
-"""Which theorems on f_t = sigma(a - Bf) apply to given data, and what follows from them.
+"""Which theorems on f_t = sigma(a - Bf), or on any chain, apply to given data, and what follows.
 
-Statements are those of Liu and Markowich as corrected (docs/errata.md).  A verdict speaks of the
-data at the nodes of the grid; what one grid cannot decide, or one control at one depth, is
-"undecided".
+Statements on the former are those of Liu and Markowich as corrected (docs/errata.md).  A verdict
+speaks of the data at the nodes of the grid; what one grid cannot decide, or one control at one
+depth, is "undecided".
 """
 
 from dataclasses import dataclass, field
 from math import exp, inf, isfinite, sqrt
+
+import numpy as np
 
 from continuum.activations import identity
 from continuum.arrays import Array
 from continuum.checks import check_name
 from continuum.controls import ControlPath
 from continuum.doors import checked
-from continuum.networks import SymmetricLayer, WidthDepth
+from continuum.networks import Chain, Pointwise, SymmetricLayer, WidthDepth
+from continuum.records import plain, short
 
+from .chain_bounds import chain_bound, check_maps, measure
 from .coefficients import CoefficientHypotheses
+from .growth import growth_class
 from .hypotheses import Answer, Hypothesis, SigmaHypotheses, judged
 from .stability import gram_test, zeros_of
 from .stiffness import explicit_step_limit
@@ -51,19 +56,47 @@ class Theorem:
         return tuple(h.name for h in self.hypotheses if h.verdict == self.applies != "yes")
 
 
+_SHOWN = 6
+
+
 @dataclass(frozen=True)
 class Explanation:
     """All theorems, in the order of the paper.
 
-    explanation["3.4"] is one of them, print(explanation) the table.
+    explanation["3.4"] is one of them, print(explanation) the table, print(explanation.summary())
+    ten lines.
     """
 
     theorems: tuple[Theorem, ...]
+
+    __repr__ = short
+    to_dict = plain
 
     def __getitem__(self, name: str) -> Theorem:
         """The theorem of this name; raises ValueError for another, offering the nearest."""
         found = {t.name: t for t in self.theorems}
         return found[check_name("theorem", name, found)]
+
+    def summary(self) -> str:
+        """At most ten lines: how many theorems apply, what follows from the first six of them, and
+        the first hypothesis that each of the others misses.
+        """
+        groups = {
+            verdict: [t for t in self.theorems if t.applies == verdict]
+            for verdict in ("yes", "undecided", "no")
+        }
+        yes, undecided, no = groups.values()
+        lines = [
+            f"{len(yes)} of {len(self.theorems)} theorems apply, {len(undecided)} are undecided, "
+            f"{len(no)} do not apply."
+        ]
+        lines += [f"{t.name}: {t.consequence}" for t in yes[:_SHOWN]]
+        if len(yes) > _SHOWN:
+            lines.append(f"Also: {', '.join(t.name for t in yes[_SHOWN:])}")
+        for word, some in (("Undecided", undecided), ("Not", no)):
+            if some:
+                lines.append(f"{word}: {'; '.join(f'{t.name} ({t.missing[0]})' for t in some)}")
+        return "\n".join(lines)
 
     def __str__(self) -> str:
         width = max(len(h.name) for t in self.theorems for h in t.hypotheses)
@@ -78,10 +111,8 @@ class Explanation:
 
 
 @checked
-def explain(
-    network: WidthDepth | SymmetricLayer, control: ControlPath, initial: Array | None = None
-) -> Explanation:
-    """Which theorems on f_t = sigma(a - Bf) apply to these data, and what follows.
+def explain(network: Chain, control: ControlPath, initial: Array | None = None) -> Explanation:
+    """Which theorems apply to these data, and what follows; of f_t = sigma(a - Bf) the paper's.
 
     Every hypothesis is answered yes, no or undecided, with the number on which that rests.
 
@@ -93,11 +124,15 @@ def explain(
     FractionalLaplacian, that is what the theorems miss, and the phrase gives the longest steps of
     Euler's method (`explicit_step_limit`).
 
+    For any other chain, such as Bottleneck: "Lipschitz", one solution and its dependence on the
+    start, "growth" (`growth_class`), and "Euler's method", from the norms of its maps.
+
     initial : (N, M), for the constants in the consequences; the worst sample is meant
-    raises TypeError for another network, ValueError for a control or states that do not fit
+    raises TypeError for what is no chain of maps with known norms, ValueError for a control or
+        states that do not fit
     """
     if not isinstance(network, WidthDepth | SymmetricLayer):
-        raise TypeError(f"network must be a WidthDepth or a SymmetricLayer, got {network!r}")
+        return _of_chain(check_maps(network), control, initial)
     twin = WidthDepth(network.grid, network.activation, network.kernel)
     data = CoefficientHypotheses(
         twin, control, None if initial is None else network.check_state("initial", initial)
@@ -127,6 +162,53 @@ def explain(
             for t in theorems
         ]
     return Explanation(tuple(theorems))
+
+
+def _of_chain(network: Chain, control: ControlPath, initial: Array | None) -> Explanation:
+    """What follows from the norms of the maps alone: Picard and Lindelof, Gronwall, Euler."""
+    bound, horizon = chain_bound(network, control), control.mesh.horizon
+    activations = {
+        m.activation.name: m.activation for m in network.maps if isinstance(m, Pointwise)
+    }
+    size = measure(network.space)
+    sigmas = [SigmaHypotheses(sigma, size) for sigma in activations.values()]
+    phrase = "operators that are not bounded on L^2(Y)"
+    if bound.unbounded:
+        phrase += f": {', '.join(bound.unbounded)}"
+    operators = judged(
+        "operators bounded", not bound.unbounded, float(len(bound.unbounded)), phrase
+    )
+    norms = Hypothesis(
+        "norms known at all times",
+        "yes" if bound.known else "undecided",
+        bound.lipschitz,
+        "the Lipschitz constant of the velocity"
+        + ("" if bound.known else ", from the ends and middles of layers"),
+    )
+    lipschitz = (*(s.globally for s in sigmas), operators, norms)
+    factor = f"exp(int Lip) <= {_exp(bound.integral):.6g} at T = {horizon:g}"
+    f = np.zeros((network.units, 1)) if initial is None else initial
+    growth = growth_class(network, control, f)
+    start = "" if initial is not None else " (for f_I = 0; give initial= for others)"
+    steep = tuple(s.globally for s in sigmas if s.bounded.verdict == "no")
+    finite = isfinite(bound.rate) and isfinite(bound.speed)
+    linear = judged("|F| <= rate |f| + slope", finite, bound.rate, "rate, from norms of the maps")
+    return Explanation(
+        (
+            Theorem(
+                "Lipschitz",
+                lipschitz,
+                f"one solution for every f_I; |f - g|(t) <= exp(int Lip) |f - g|(0), {factor}",
+            ),
+            Theorem("growth", (*steep, operators, linear, norms), growth.sentence + start),
+            Theorem(
+                "Euler's method",
+                lipschitz,
+                "with this control, states of the layers tend to f as every layer is cut into "
+                "more, like 1/K; whether controls of more layers have a limit, ask `ode_test`",
+            ),
+        )
+    )
 
 
 def _unbounded(data: CoefficientHypotheses, sigma: SigmaHypotheses) -> Hypothesis:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from continuum.arrays import Array, to_host
-from continuum.checks import check_array, check_count
+from continuum.checks import check_array, check_count, check_type
 from continuum.controls import ControlPath
 from continuum.doors import checked
-from continuum.networks import WidthDepth
+from continuum.networks import Chain, WidthDepth
+from continuum.records import short
 
 from ..run.solution import Trajectory
 from ..steps.tableaux import RK4, RungeKutta, combine
@@ -38,6 +39,8 @@ class Lyapunov:
     dissipation: Array
     energy: Array
     power: Array
+
+    __repr__ = short
 
 
 @checked
@@ -140,7 +143,7 @@ def singular_energy(
 
 @checked
 def linearize(
-    network: WidthDepth,
+    network: Chain,
     control: ControlPath,
     trajectory: Trajectory,
     perturbation: Array,
@@ -149,7 +152,8 @@ def linearize(
     stepper: RungeKutta | None = None,
     substeps: int = 1,
 ) -> Trajectory:
-    """w_t = -sigma'(u) B w along a run, from w = perturbation at its first time.
+    """w_t = D_f F(f, t) w along a run, from w = perturbation at its first time; for a WidthDepth,
+    -sigma'(u) B w.
 
     trajectory : (S, N, M); w and f advance together from each of its times to the next, in
         `substeps` steps, f starting anew at every saved state: save="steps" or "layers" of an
@@ -159,8 +163,10 @@ def linearize(
     stepper : an explicit Runge-Kutta method, RK4() by default
     returns Trajectory with states (S, N, K)
     raises ValueError for states that do not fit or a saved interval that a breakpoint of the
-    control cuts Source: Liu and Markowich (3.6).
+        control cuts; TypeError for a network that is no Chain
+    Source: Liu and Markowich (3.6).
     """
+    check_type("network", network, Chain)
     w = check_array("perturbation", perturbation, (len(network.weights), "K"))
     march = _March(network, control, trajectory, sample, stepper or RK4(), substeps)
     states = [w]
@@ -174,7 +180,7 @@ class Propagator:
     """M(t, s): w(s) -> w(t), and M(t, s)*: p(t) -> p(s), each from an integration of its own.
 
     matrix, adjoint : (N, N), acting on nodal values
-    norm, adjoint_norm : in L^2(Y), equal up to the error of the integrations
+    norm, adjoint_norm : in L^2(Y) or R^N, equal up to the error of the integrations
     condition : the largest over the least singular value: by how much a run can spoil relative
         accuracy
     sentence : these in words
@@ -187,10 +193,12 @@ class Propagator:
     condition: float
     sentence: str
 
+    __repr__ = short
+
 
 @checked
 def propagator(
-    network: WidthDepth,
+    network: Chain,
     control: ControlPath,
     trajectory: Trajectory,
     s: float,
@@ -200,13 +208,15 @@ def propagator(
     stepper: RungeKutta | None = None,
     substeps: int = 1,
 ) -> Propagator:
-    """w_t = -sigma'(u) B w from s to t, and p_t = B*(sigma'(u) p) from t back to s.
+    """w_t = D_f F(f, t) w from s to t, and -p_t = (D_f F)* p from t back to s; for a WidthDepth,
+    -sigma'(u) B w and -B*(sigma'(u) p).
 
     trajectory, sample, stepper, substeps : see `linearize`
     s, t : two of the trajectory's times, s < t
     raises ValueError for other times, and what `linearize` raises
     Source: Liu and Markowich section 3.5 and (3.6) with errata E19, E33.
     """
+    check_type("network", network, Chain)
     first, last = _index(trajectory, "s", s), _index(trajectory, "t", t)
     if not first < last:
         raise ValueError(f"s must be before t, got {s} and {t}")
@@ -242,6 +252,8 @@ class EnergyIdentity:
     energy: Array
     rate: Array
 
+    __repr__ = short
+
 
 @checked
 def energy_identity(
@@ -263,7 +275,7 @@ def energy_identity(
     raises ValueError if it is left out and needed, if sigma is not C^2 or sigma'(u) not > 0, or
     times differ Source: Liu and Markowich section 3.5 with erratum E19.
     """
-    sigma = network.activation
+    sigma = check_type("network", network, WidthDepth).activation
     if not sigma.smooth:
         raise ValueError(f"the activation must be C^2 with sigma' > 0, {sigma} is not")
     if control_rate is None:
@@ -297,7 +309,7 @@ class _March:
 
     def __init__(
         self,
-        network: WidthDepth,
+        network: Chain,
         control: ControlPath,
         trajectory: Trajectory,
         sample: int,
@@ -308,7 +320,7 @@ class _March:
             raise TypeError(
                 f"stepper must be an explicit Runge-Kutta method such as RK4(), got {stepper!r}"
             )
-        values_at(network, control, 0.0)
+        network.check_control("control", control)
         sample = _check_sample(sample, _states(network, trajectory))
         times = trajectory.times
         for point in control.breakpoints:
@@ -321,12 +333,8 @@ class _March:
                     f"the control breaks at t = {point:g}, inside a saved interval: save layers "
                     f"or steps"
                 )
-        self.network, self.control, self.trajectory, self.sample = (
-            network,
-            control,
-            trajectory,
-            sample,
-        )
+        self.network, self.control = network.batch([sample]), control
+        self.trajectory, self.sample = trajectory, sample
         self.stepper, self.substeps = stepper, check_count("substeps", substeps)
 
     def interval(self, columns: Array, n: int, adjoint: bool = False) -> Array:
@@ -339,14 +347,12 @@ class _March:
         both = np.hstack([f, columns])
 
         def velocity(t: float, g: Array) -> Array:
-            c, w = self.control.at_layer(layer, t), self.network.weights_like(g)
-            u = self.network.preactivation(g[:, :1], c)
-            slope, x = self.network.activation.derivative(u), g[:, 1:]
+            c, f, x = self.control.at_layer(layer, t), g[:, :1], g[:, 1:]
             if adjoint:
-                dx = self.network.kernel.adjoint(c["kernel"], slope * x, w)
+                dx = -self.network.vjp(f + np.zeros_like(x), c, t, x)[0]
             else:
-                dx = -slope * self.network.kernel.apply(c["kernel"], x, w)
-            return np.hstack([self.network.activation.value(u), dx])
+                dx = self.network.jvp(f, c, t, x, {})
+            return np.hstack([self.network.velocity(f, c, t), dx])
 
         for k in range(self.substeps):
             slopes = self.stepper.stages(velocity, start + k * h, h, both)
@@ -354,7 +360,7 @@ class _March:
         return both[:, 1:]
 
 
-def _states(network: WidthDepth, trajectory: Trajectory) -> Array:
+def _states(network: Chain, trajectory: Trajectory) -> Array:
     if not isinstance(trajectory, Trajectory):
         raise TypeError(f"trajectory must be a Trajectory, got {type(trajectory).__name__}")
     return check_array("trajectory", trajectory.states, ("S", len(network.weights), "M"))
@@ -377,7 +383,7 @@ def _index(trajectory: Trajectory, name: str, time: float) -> int:
     return n
 
 
-def _in_l2(network: WidthDepth, matrix: Array) -> Array:
+def _in_l2(network: Chain, matrix: Array) -> Array:
     """W^1/2 M W^-1/2 over the nodes of positive weight."""
     active = np.flatnonzero(network.weights > 0)
     roots = np.sqrt(network.weights[active])

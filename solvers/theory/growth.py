@@ -11,8 +11,9 @@ from continuum.arrays import Array
 from continuum.checks import check_array
 from continuum.controls import ControlPath, FunctionControl
 from continuum.doors import checked
-from continuum.networks import WidthDepth
+from continuum.networks import Chain, WidthDepth
 
+from .chain_bounds import chain_bound, length, supremum
 from .stability import (
     constant_values,
     coordinates,
@@ -27,7 +28,8 @@ GrowthKind = Literal["bounded", "linear", "exponential", "no theorem applies"]
 
 @dataclass(frozen=True)
 class Growth:
-    """|f(t)| <= start e^(rate t) + slope (e^(rate t) - 1) / rate in L^2(Y), for the worst sample.
+    """|f(t)| <= start e^(rate t) + slope (e^(rate t) - 1) / rate in L^2(Y) or R^N, for the worst
+    sample.
 
     kind : "bounded" (slope = rate = 0), "linear" (rate = 0), "exponential" or "no theorem applies";
         an upper bound, which the solution need not attain.  For functions of time the exponential
@@ -56,9 +58,9 @@ class Growth:
 
 @checked
 def growth_class(
-    network: WidthDepth, control: ControlPath, initial: Array, *, steady: Array | None = None
+    network: Chain, control: ControlPath, initial: Array, *, steady: Array | None = None
 ) -> Growth:
-    """|f(t)| <= the best of these, f_t = sigma(a - Bf), L = sup |sigma'|, norms in L^2(Y):
+    """|f(t)| <= the best of these, L = sup |sigma'|, norms in L^2(Y), for f_t = sigma(a - Bf):
 
     - bounded: sigma(s) = s, B_s >= 0, Bf_e = a:  |f_e| + |f_I - f_e|
     - linear: a, b constant in time, B_s >= 0, sigma nondecreasing with sigma(0) = 0:
@@ -66,15 +68,23 @@ def growth_class(
     - linear: sigma bounded, Y of finite measure: |f_I| + t sup|sigma| |Y|^1/2
     - exponential: L finite, B bounded on L^2(Y): Gronwall with L |B| (Theorem 3.1)
 
+    For any other chain, such as Bottleneck: Gronwall with |F(f, t)| <= rate |f| + slope, carried
+    through its maps (`chain_bounds`); linear where rate = 0, as for W2 sigma(W1 f + b1) + b2 with
+    sigma bounded: slope = |W2| sup |sigma| h^(1/2) + |b2|.
+
     The linear bounds hold on every grid, whether |B| stays bounded as it is refined or not.
     B_s >= 0 is what this grid says of it; monotonicity is checked at 4001 points of [-40, 40].
 
     initial : (N, M)
-    steady : (N, 1) a solution of Bf = a, if there is one (`steady_state`)
+    steady : (N, 1) a solution of Bf = a, if there is one (`steady_state`); of a WidthDepth alone
     raises ValueError for states that do not fit, or `steady` if |B steady - a| > 1e-8 (|a| + |B|
-    |steady|) Source: Liu and Markowich sections 3.1, 3.2, 3.4 with errata E06 and the general form
-    of LM-37.
+        |steady|); TypeError for what is no chain of maps with known norms, or `steady` of another
+    Source: Liu and Markowich sections 3.1, 3.2, 3.4 with errata E06 and the general form of LM-37.
     """
+    if not isinstance(network, WidthDepth):
+        if steady is not None:
+            raise TypeError(f"steady is for a WidthDepth, whose Bf = a it solves, got {network!r}")
+        return _of_chain(network, control, initial)
     first = values_at(network, control, 0.0)
     f = check_array("initial", initial, (len(network.weights), "M"))
     sigma, start = network.activation, _norm(network, f)
@@ -109,7 +119,7 @@ def growth_class(
         found.append(Growth("linear", "Proposition 3.5, general sigma", start, slope, 0.0, text))
     size = network.grid.domain.measure
     if sigma.bounded and isfinite(size):
-        slope = _supremum(sigma) * sqrt(size)
+        slope = supremum(sigma) * sqrt(size)
         text = (
             f"Linear: sigma is bounded and |Y| = {size:.6g} is finite, so |f(t)| <= "
             f"{start:.6g} + {slope:.6g} t."
@@ -118,6 +128,31 @@ def growth_class(
     if found:
         return min(found, key=lambda g: g.slope)
     return _gronwall(network, control, start, constant=values is not None)
+
+
+def _of_chain(network: Chain, control: ControlPath, initial: Array) -> Growth:
+    """Gronwall with |F| <= rate |f| + slope."""
+    bound = chain_bound(network, control)
+    start = length(network.space, network.check_state("initial", initial))
+    rate, slope = bound.rate, bound.speed
+    if not (isfinite(rate) and isfinite(slope)):
+        why = "an activation is not Lipschitz, or does not vanish at 0 where |Y| is infinite"
+        if bound.unbounded:
+            why = f"{', '.join(bound.unbounded)} is not bounded on L^2(Y)"
+        return Growth("no theorem applies", "none", start, inf, inf, f"No theorem applies: {why}.")
+    if rate == 0.0:
+        kind = "linear"
+        text = f"Linear: |F| <= {slope:.6g}, so |f(t)| <= {start:.6g} + {slope:.6g} t."
+    else:
+        kind = "exponential"
+        text = (
+            f"At most exponential: |F| <= {rate:.6g} |f| + {slope:.6g}, so |f(t)| <= {start:.6g} "
+            f"e^({rate:.6g} t) + {slope:.6g} (e^({rate:.6g} t) - 1) / {rate:.6g}, by Gronwall."
+        )
+    if not bound.known:
+        text += " Norms are the largest at the ends and middles of layers; a function of time may "
+        text += "exceed them in between, and then the bound."
+    return Growth(kind, "Gronwall with |F| <= rate |f| + slope", start, slope, rate, text)
 
 
 def _gronwall(network: WidthDepth, control: ControlPath, start: float, constant: bool) -> Growth:
@@ -184,9 +219,3 @@ def _worst(network: WidthDepth, values: Array) -> float:
 
 def _nondecreasing(sigma: Activation) -> bool:
     return bool((sigma.derivative(np.linspace(-40.0, 40.0, 4001)) >= 0.0).all())
-
-
-def _supremum(sigma: Activation) -> float:
-    """sup |sigma| of a bounded activation, from its values on [-40, 40] and far away."""
-    s = np.concatenate([np.linspace(-40.0, 40.0, 4001), [-1e150, 1e150]])
-    return float(np.abs(sigma.value(s)).max())

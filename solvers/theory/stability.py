@@ -13,12 +13,13 @@ import numpy as np
 
 from continuum.activations import Activation
 from continuum.arrays import Array, to_host
-from continuum.checks import check_array, check_count
+from continuum.checks import check_array, check_count, check_type
 from continuum.controls import Control, ControlPath, FunctionControl
 from continuum.doors import checked
-from continuum.networks import WidthDepth
+from continuum.networks import Chain, WidthDepth
 from continuum.networks.network import Values
 from continuum.quadrature import Grid
+from continuum.records import plain, short
 
 Verdict = Literal["converges", "grows", "undecided"]
 ROUNDING = 1e-10
@@ -167,6 +168,8 @@ class SteadyState:
     zeros: str
     sentence: str
 
+    __repr__ = short
+
 
 @checked
 def steady_state(
@@ -278,10 +281,10 @@ FROZEN = (
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """The eigenvalues of w_t = -sigma'(u) Bw.
+    """The eigenvalues of w_t = -sigma'(u) Bw, or of w_t = D_f F w.
 
     eigenvalues : (P,) complex, the largest real part first
-    frozen : taken at a given state, not at u = 0, or of a control that depends on time
+    frozen : taken at a state that is not known to be steady, or of a control that depends on time
     sentence : what follows, and what does not
     """
 
@@ -289,18 +292,27 @@ class Spectrum:
     frozen: bool
     sentence: str
 
+    __repr__ = short
+
 
 @checked
 def linearized_spectrum(
-    network: WidthDepth, control: ControlPath, state: Array | None = None, t: float = 0.0
+    network: Chain, control: ControlPath, state: Array | None = None, t: float = 0.0
 ) -> Spectrum:
     """w_t = -sigma'(0) B w at a steady state Bf = a, or w_t = -sigma'(u) B w at u = a - Bf frozen.
 
-    state : (N, 1), where to freeze; None for a steady state, where u = 0
-    t : the time at which a and b are taken
+    For any other chain, such as Bottleneck: w_t = D_f F(state, t) w, which decides the stability of
+    the state near it (Lyapunov's indirect method) where the control is constant in time and
+    |F| <= 1e-10 |D_f F| |state|, so that the state is steady up to rounding; frozen elsewhere.
+
+    state : (N, 1), where to freeze; None for a steady state of a WidthDepth, where u = 0
+    t : the time at which the blocks are taken
     raises ValueError for a state that does not fit, or without one if sigma has no derivative or no
-    zero at 0 Source: Liu and Markowich sections 3.2 and 3.5 with errata E10, E11 and E19.
+        zero at 0, or the network is no WidthDepth; TypeError for what is no Chain
+    Source: Liu and Markowich sections 3.2 and 3.5 with errata E10, E11 and E19.
     """
+    if not isinstance(network, WidthDepth):
+        return _of_chain(check_type("network", network, Chain), control, state, t)
     s = operator_matrix(network, control, t)
     if state is None:
         slope = np.full(len(s), _slope_at_zero(network.activation))
@@ -321,6 +333,35 @@ def linearized_spectrum(
         eigenvalues, frozen, is_symmetric(s), bounded=network.kernel.bounded
     )
     return Spectrum(eigenvalues, frozen, sentence)
+
+
+def _of_chain(network: Chain, control: ControlPath, state: Array | None, t: float) -> Spectrum:
+    """The eigenvalues of D_f F at a state."""
+    network.check_control("control", control)
+    if state is None:
+        raise ValueError(
+            "state must be given: where a chain that is no WidthDepth is steady is not known"
+        )
+    f = check_array("state", network.check_state("state", state), (len(network.weights), 1))
+    values, network = control.at_layer(control.mesh.layer_of(t), t), network.batch([0])
+    active = np.flatnonzero(network.weights > 0)
+    jacobian = to_host(network.jvp(f, values, t, np.eye(len(f))[:, active], {}))[active]
+    eigenvalues = np.linalg.eigvals(jacobian).astype(np.complex128)
+    eigenvalues = eigenvalues[np.lexsort((eigenvalues.imag, -eigenvalues.real))]
+    speed = float(np.abs(network.velocity(f, values, t)[active]).max())
+    scale = float(np.linalg.norm(jacobian)) * float(np.abs(f).max())
+    moving = not speed <= 1e-10 * scale
+    if moving or network.timed or constant_values(control) is None:
+        sentence = _spectral_sentence(eigenvalues, True, False, bounded=True)
+        return Spectrum(eigenvalues, True, sentence)
+    top, size = float(eigenvalues[0].real), float(np.abs(eigenvalues).max())
+    text = f"The state is steady, and the largest real part is {top:.6g}: "
+    if abs(top) <= ROUNDING * size:
+        text += "the linearised equation does not decide whether it is stable."
+    else:
+        text += f"it is {'unstable' if top > 0 else 'locally exponentially stable'}, where the "
+        text += "velocity is differentiable."
+    return Spectrum(eigenvalues, False, text)
 
 
 def _slope_at_zero(activation: Activation) -> float:
@@ -392,6 +433,9 @@ class GramTest:
     decided: bool
     decreases: bool
     sentence: str
+
+    __repr__ = short
+    to_dict = plain
 
 
 @checked

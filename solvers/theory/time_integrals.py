@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from continuum.arrays import Array
+from continuum.records import short
 
 RTOL = 1e-8
 _SPLITS = 200
@@ -25,6 +26,8 @@ class TimeIntegrals:
 
     values: Array
     settled: Array
+
+    __repr__ = short
 
 
 def time_integrals(

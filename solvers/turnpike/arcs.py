@@ -20,6 +20,7 @@ from continuum.checks import check_positive, check_type
 from continuum.controls import Control
 from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..adjoint.discretize import discretize
 from ..adjoint.objective import Path
@@ -69,6 +70,8 @@ class Turnpike:
     atol: float
     fitted: tuple[Fit, ...]
     exponential: Fit
+
+    __repr__ = short
 
     @cached_property
     def predicted(self) -> Array:

@@ -37,6 +37,7 @@ from continuum.functional import Tracking
 from continuum.losses import AbsoluteError, SquaredError
 from continuum.meshes import TimeMesh
 from continuum.problem import LearningProblem
+from continuum.records import short
 from continuum.rescaling import degree_in_control
 
 from ..adjoint.discretize import discretize
@@ -89,6 +90,8 @@ class Depth:
     guaranteed: bool
     problem: LearningProblem
     control: Control
+
+    __repr__ = short
 
     def __str__(self) -> str:
         if self.law == "terminal":

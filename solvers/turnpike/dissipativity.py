@@ -41,6 +41,7 @@ from continuum.checks import check_positive
 from continuum.controls import Control
 from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import plain, short
 
 from ..adjoint.discretize import discretize
 from ..adjoint.linear_quadratic import has_constant_curvature
@@ -90,6 +91,9 @@ class Dissipativity:
     whose: Literal["minimisers of any horizon", "this run", "none"]
     reason: str = ""
     quadratic: Array | None = None
+
+    __repr__ = short
+    to_dict = plain
 
     def time_outside(self, radius: float) -> float:
         """A bound on the time that the runs in `whose` spend at a distance of `radius` or more.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from continuum.arrays import Array
+from continuum.records import short
 
 _THIRDS = 3
 _LEAST = 4
@@ -37,6 +38,8 @@ class Fit:
     predicted: float
     scheme: float
     note: str = ""
+
+    __repr__ = short
 
     def __str__(self) -> str:
         if self.note:

@@ -26,6 +26,7 @@ from continuum.doors import checked
 from continuum.networks import Chain
 from continuum.networks.maps import Pointwise
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from ..adjoint.linear_quadratic import has_constant_curvature
 from .spectra import HamiltonianSpectrum, spectrum
@@ -52,6 +53,8 @@ class QuadraticSolution:
     stage: Stage = field(repr=False)
     _entry: Array = field(repr=False)
     _exit: Array = field(repr=False)
+
+    __repr__ = short
 
     def states(self, times: Array) -> Array:
         """x at times (S,): states (S, N, M)."""

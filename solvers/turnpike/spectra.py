@@ -31,6 +31,7 @@ from continuum.arrays import Array
 from continuum.checks import check_array, check_name, check_positive, check_type
 from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from .stage import Stage
 from .static import StaticOptimum
@@ -70,6 +71,8 @@ class Linearisation:
     state_map: Array
     costate_map: Array
     driftless: bool
+
+    __repr__ = short
 
     def eliminated(self) -> tuple[Array, Array, Array]:
         """A - B R^-1 S*, B R^-1 B* and Q - S R^-1 S*: (n, n) each."""
@@ -134,6 +137,8 @@ class Modes:
     basis: Array
     matrix: Array
 
+    __repr__ = short
+
     def amplitudes(self, x: Array, p: Array) -> Array:
         """(..., n): the modulus of the amplitude of each mode, of coordinates (..., n)."""
         return np.abs(np.concatenate([x, p], axis=-1) @ self.functionals.T)
@@ -157,6 +162,8 @@ class HamiltonianSpectrum:
     step: float | None
     neutral: int
     linearisation: Linearisation
+
+    __repr__ = short
 
     @property
     def rates(self) -> Array:

@@ -24,6 +24,7 @@ from continuum.arrays import Array
 from continuum.checks import check_array, check_count, check_name, check_positive
 from continuum.doors import checked
 from continuum.problem import LearningProblem
+from continuum.records import short
 
 from .stage import First, Second, Stage
 
@@ -62,6 +63,8 @@ class StaticOptimum:
     kind: Literal["regular", "driftless"]
     inertia: tuple[int, int, int]
     iterations: int
+
+    __repr__ = short
 
 
 @checked

@@ -5,8 +5,32 @@ from typing import TYPE_CHECKING
 from continuum.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from . import benches, environment, listing, loops, registry, report, sweep, verify
+    from . import (
+        benches,
+        cluster,
+        collect,
+        environment,
+        listing,
+        loops,
+        origins,
+        registry,
+        report,
+        sweep,
+        verify,
+    )
 else:
     __getattr__, __dir__ = lazy_names(__name__, __file__)
 
-__all__ = ["benches", "environment", "listing", "loops", "registry", "report", "sweep", "verify"]
+__all__ = [
+    "benches",
+    "cluster",
+    "collect",
+    "environment",
+    "listing",
+    "loops",
+    "origins",
+    "registry",
+    "report",
+    "sweep",
+    "verify",
+]

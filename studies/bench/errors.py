@@ -20,6 +20,14 @@ class SweepInterrupted(KeyboardInterrupt):
         super().__init__(f"{finished} of {total} cases are finished; the same command resumes")
 
 
+class ClusterError(ValueError):
+    """A cluster cannot be used; the message says why."""
+
+
+class SweepStopped(RuntimeError):
+    """What runs the cases is gone; finished cases are intact, and the same sweep resumes."""
+
+
 class FigureError(RuntimeError):
     """The figures of a study could not be drawn; the page, without them, is at `page`."""
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Annotated, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 import numpy as np
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MultipleOf
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from continuum.checks import check_name
@@ -24,9 +25,22 @@ ParameterGrid: TypeAlias = Mapping[str, Value | Sequence[Value]]
 defaults.
 """
 
+Seed: TypeAlias = Annotated[int, Ge(0), Lt(2**32)]
+Count: TypeAlias = Annotated[int, Ge(1), Le(10_000_000)]
+"""How many: layers, samples, iterations."""
+Several: TypeAlias = Annotated[int, Ge(2), Le(10_000_000)]
+Doublings: TypeAlias = Annotated[int, Ge(1), Le(24)]
+"""How often a number is doubled."""
+Horizon: TypeAlias = Annotated[float, Gt(0), Le(10_000)]
+Positive: TypeAlias = Annotated[float, Gt(0), Le(1e6)]
+NonNegative: TypeAlias = Annotated[float, Ge(0), Le(1e6)]
+Exponent: TypeAlias = Annotated[float, Gt(0), Le(1)]
+Fraction: TypeAlias = Annotated[float, Ge(0), Lt(1)]
+
 MOST_CASES = 100_000
 _KINDS = {bool: "true or false", int: "an integer", float: "a finite number", str: "a text"}
 _RANGE = re.compile(r"([+-]?\d+):([+-]?\d+)(?::([+-]?\d+))?")
+_SIGNS = ((Gt, "gt", ">"), (Ge, "ge", ">="), (Lt, "lt", "<"), (Le, "le", "<="))
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
@@ -35,8 +49,8 @@ class Parameters:
     """The parameters of one study, with their types and defaults.
 
     owner : the study's name, for messages
-    hints : name -> bool, int, float, str, a Literal of these, or one of them Annotated with
-        pydantic bounds
+    hints : name -> bool, int, float, str, a Literal of these, or one of them with bounds:
+        Annotated[float, Gt(0), Le(100)], from the package annotated_types
     defaults : name -> value
     """
 
@@ -87,6 +101,29 @@ class Parameters:
         except ValidationError as error:
             raise self._refusal(name, value, error.errors()[0]["msg"]) from None
 
+    def bounds(self, name: str) -> list[str]:
+        """What the values of a parameter are held to, as its type states it: ["> 0", "<= 100"]."""
+        hint = self.hints[name]
+        stated = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+        found = []
+        for one in (part for item in stated for part in _parts(item)):
+            found += [
+                f"{sign} {spell(getattr(one, field))}"
+                for kind, field, sign in _SIGNS
+                if isinstance(one, kind)
+            ]
+            if isinstance(one, MultipleOf):
+                found.append(f"divisible by {one.multiple_of}")
+        return found
+
+    def describe(self) -> str:
+        """Every parameter with its default and its bounds: "horizon=5.0 (> 0, <= 100) seed=0"."""
+        words = []
+        for name, default in self.defaults.items():
+            bounds = ", ".join(self.bounds(name))
+            words.append(f"{name}={spell(default)}" + (f" ({bounds})" if bounds else ""))
+        return " ".join(words)
+
     def fill(self, values: Mapping[str, object]) -> dict[str, Value]:
         """All parameters of one case, sorted by name: `values`, checked, and defaults for the
         rest.
@@ -109,8 +146,7 @@ class Parameters:
                 )
             axes: dict[str, list[Value]] = {}
             for name, given in grid.items():
-                values = [given] if isinstance(given, Value | np.generic) else list(given)
-                axes[name] = [self.check(name, value) for value in values]
+                axes[name] = [self.check(name, value) for value in listed(given)]
                 if not axes[name]:
                     raise ValueError(
                         f"parameter {name!r} of study {self.owner!r} was given no values"
@@ -173,11 +209,18 @@ class Parameters:
     def _refusal(self, name: str, value: object, reason: str) -> ValueError:
         hint = self.hints[name]
         accepted = " or ".join(map(repr, _choices(hint))) or _KINDS[_base(hint)]
-        bound = reason.removeprefix("Input should be ").split(",")[0]
-        detail = f" that is {bound}" if bound.startswith(("greater", "less", "a multiple")) else ""
+        bounds = self.bounds(name)
+        detail = f" {' and '.join(bounds)}" if bounds else ""
+        if not reason.startswith("Input should be"):  # a condition of the study's own
+            detail += f" ({reason})"
         return ValueError(
             f"parameter {name!r} of study {self.owner!r} must be {accepted}{detail}, got {value!r}"
         )
+
+
+def listed(given: Value | Sequence[Value]) -> list[Value]:
+    """The values of a grid for one parameter, of which one alone may stand without a list."""
+    return [given] if isinstance(given, Value | np.generic) else list(given)
 
 
 def varying(cases: Sequence[Mapping[str, Value]]) -> list[str]:
@@ -197,6 +240,13 @@ def label(case: Mapping[str, Value], names: Sequence[str]) -> str:
 def spell(value: Value) -> str:
     """A value as the command line takes it: 4.0 as 4.0, True as true."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _parts(item: object) -> Sequence[object]:
+    """The single bounds in what stands in an Annotated type, as pydantic reads it."""
+    if isinstance(item, GroupedMetadata):
+        return list(item)
+    return getattr(item, "metadata", None) or [item]
 
 
 def _base(hint: object) -> type:

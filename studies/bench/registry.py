@@ -163,7 +163,7 @@ class Entry:
 
     module : that registers it, by its full name
     paper : of a study or a claim
-    title, source, parameters : of a study; its paper and figure; name=value of each
+    title, source, parameters : of a study; its paper and figure; name=value of each, with bounds
     """
 
     kind: Kind
@@ -210,6 +210,9 @@ def study(
                 f"a study named {name!r} is registered already, by "
                 f"{_where(_studies[name].function)}"
             )
+        known = _expected.get(("study", name))
+        if known is not None and known.module != function.__module__:
+            raise ValueError(f"a study named {name!r} is registered already, by {known.module}")
         if name.count("/") != 1 or not all(part.isidentifier() for part in name.split("/")):
             raise ValueError(
                 f"a study is named paper/question, two words of letters, digits and _, got {name!r}"
@@ -382,6 +385,17 @@ def find_study(name: str) -> Study:
     return _found("study", _studies, name)
 
 
+def registered() -> list[Study]:
+    """The studies whose modules are imported, in the order in which they were registered."""
+    return list(_studies.values())
+
+
+def forget(names: Iterable[str]) -> None:
+    """Studies of these names, as of a file that broke half-way, are registered no more."""
+    for name in names:
+        _studies.pop(name, None)
+
+
 def studies() -> list[Study]:
     """All studies, by name."""
     _import_expected("study", {entry.name for entry in entries("study")})
@@ -433,9 +447,8 @@ def _import_expected(kind: Kind, names: Collection[str]) -> None:
 
 def _study_entry(study: Study) -> Entry:
     source = ", ".join(filter(None, (study.paper, study.figure)))
-    defaults = " ".join(f"{name}={value}" for name, value in study.parameters.defaults.items())
-    module = study.function.__module__
-    return Entry("study", study.name, module, study.paper, study.title, source, defaults)
+    module, parameters = study.function.__module__, study.parameters.describe()
+    return Entry("study", study.name, module, study.paper, study.title, source, parameters)
 
 
 def documentation(function: Callable[..., object]) -> str:

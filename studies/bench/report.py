@@ -6,48 +6,55 @@ import base64
 import html
 import inspect
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
 from continuum.doors import checked
 
-from .errors import FigureError, StoreError
-from .files import read_json, write_atomically, write_text
+from .errors import FigureError
+from .files import write_atomically, write_text
+from .formulas import with_formulas
+from .origins import of_sweep
 from .parameters import Value, spell, varying
-from .registry import Picture, describe, find_study
-from .store import case_parameters, read_case, read_header
-from .sweep import SWEEP_FORMAT
+from .plan import case_file, failure_file, planned_case, read_plan
+from .registry import Picture, describe
+from .summary import summary, write_summary
 
 
 @dataclass(frozen=True, eq=False)
 class _Case:
-    """A planned case: its answer if there is one, else why not."""
+    """A planned case: its answer if there is one, else why not; `file` beside the page has either,
+    it is empty if none has.
+    """
 
     parameters: Mapping[str, Value]
     answer: xr.Dataset | None
     status: str
+    file: str
 
 
 @checked
 def write_report(folder: str | Path) -> Path:
-    """Draws the figures of a sweep as PNG files, GIF where they move, and writes report.html
-    beside its case files.
+    """Draws the figures of a sweep as PNG files, GIF where they move, and writes report.html and
+    summary.csv (`summary.summary`) beside its case files.
 
-    The study must be registered, for its figures; everything else comes from the files.
-    returns the path of the page, which refers to nothing outside itself
+    The study must be registered, or be found where it was, for its figures; everything else comes
+    from the files.
+    returns the path of the page, which shows nothing from outside itself, and links to the files
+        beside it
+    Damaged files are moved to `folder`/damaged; a sweep.json that is lost is made again.
     raises StoreError if `folder` holds no sweep or cannot be written to, ValueError if the study is
         unknown, FigureError, after writing the page without figures, if they cannot be drawn
     """
     folder = Path(folder)
-    plan = read_json(folder / "sweep.json")
-    if plan.get("format") != SWEEP_FORMAT:
-        raise StoreError(
-            f"{folder / 'sweep.json'} was not written by a continuum sweep of this version"
-        )
-    study = find_study(str(plan["study"]))
+    plan = read_plan(folder)
+    study = of_sweep(plan)
     cases = _cases(folder, plan)
     answers = [case.answer for case in cases if case.answer is not None]
     pictures: list[Picture] = []
@@ -60,6 +67,9 @@ def write_report(folder: str | Path) -> Path:
             refusal = error
     for picture in pictures:
         write_atomically(folder / picture.file, picture.save)
+    files = [str(entry["file"]) for entry in plan["cases"]]  # type: ignore[attr-defined]
+    rows = [(c.parameters, c.answer, c.status, f) for c, f in zip(cases, files, strict=True)]
+    write_summary(folder, summary(rows))
     page = folder / "report.html"
     note = describe(refusal) if refusal else ""
     write_text(page, _page(plan, cases, [(p, folder / p.file) for p in pictures], note))
@@ -68,28 +78,13 @@ def write_report(folder: str | Path) -> Path:
     return page
 
 
-def _cases(folder: Path, plan: Mapping[str, object]) -> list[_Case]:
-    planned = plan["cases"]
-    if not isinstance(planned, list):
-        raise StoreError(f"{folder / 'sweep.json'} lists no cases")
+def _cases(folder: Path, plan: Mapping[str, Any]) -> list[_Case]:
     cases = []
-    for entry in planned:
-        path = folder / entry["file"]
-        failure = folder / "failed" / f"{entry['case_hash'][:12]}.json"
-        if path.is_file():
-            try:
-                if read_header(path).case_hash != entry["case_hash"]:
-                    raise StoreError(f"{path.name} belongs to another case")
-                answer = read_case(path)
-                cases.append(_Case(case_parameters(answer), answer, str(answer.attrs["status"])))
-            except StoreError as error:
-                cases.append(_Case(entry["parameters"], None, str(error)))
-        elif failure.is_file():
-            cases.append(
-                _Case(entry["parameters"], None, f"failed: {read_json(failure)['sentence']}")
-            )
-        else:
-            cases.append(_Case(entry["parameters"], None, "not run yet"))
+    for entry in plan["cases"]:
+        answer, status = planned_case(folder, entry)
+        beside = (case_file(entry["case_hash"]), failure_file(entry["case_hash"]))
+        file = next((name for name in beside if (folder / name).is_file()), "")
+        cases.append(_Case(entry["parameters"], answer, status, file))
     return cases
 
 
@@ -103,26 +98,72 @@ def _page(
     text = inspect.cleandoc(str(plan["question"])).partition("\n\n")[2].strip()
     source = ", ".join(str(plan[key]) for key in ("paper", "figure") if plan[key])
     finished = sum(case.answer is not None for case in cases)
+    names = {name for case in cases for name in case.parameters}
+    sections: list[tuple[str, str]] = []
+    if text:
+        sections.append(("Question", _paragraphs(text, names)))
+    if note:
+        sections.append(("Figures", f"<p class=bad>The figures could not be drawn: {_e(note)}</p>"))
+    if figures:
+        shown = "".join(_figure(picture, path, names) for picture, path in figures)
+        sections.append(("Figures", shown))
+    sections.append(("Cases", _case_table(cases)))
+    variables = _variable_table(cases)
+    if variables:
+        sections.append(("Variables", variables))
+    sections.append(("How to get it again", f"<pre>{_e(plan['command'])}</pre>"))
+    sections.append(("Environment", _environment(plan)))
+    contents = "".join(f'<li><a href="#{_anchor(head)}">{head}</a></li>' for head, _ in sections)
     parts = [
         f"<header><p "
         f"class=quiet>{_e(plan['study'])}{_e(' · ' + source) if source else ''}</p>"
-        f"<h1>{_e(title)}</h1>",
+        f"<h1>{with_formulas(title, names)}</h1>",
         f"<p>{finished} of {len(cases)} cases are finished; the sweep was started "
         f"{_e(plan['created'])}.</p></header>",
-        f"<section><h2>Question</h2>{_paragraphs(text)}</section>" if text else "",
+        f'<nav aria-label="Contents"><ul>{contents}</ul></nav>',
+        *(
+            f"<section id={_anchor(head)}><h2>{head}</h2>{body}</section>"
+            for head, body in sections
+        ),
     ]
-    if note:
-        parts.append(f"<p class=bad>The figures could not be drawn: {_e(note)}</p>")
-    for picture, path in figures:
-        data = base64.b64encode(path.read_bytes()).decode("ascii")
-        parts.append(
-            f'<figure><img alt="{_e(picture.caption)}" src="data:{picture.mime};base64,{data}">'
-            f"<figcaption>{_e(picture.caption)}</figcaption></figure>"
-        )
-    parts.append(f"<section><h2>Cases</h2>{_case_table(cases)}</section>")
-    parts.append(f"<section><h2>How to get it again</h2><pre>{_e(plan['command'])}</pre></section>")
-    parts.append(f"<section><h2>Environment</h2>{_environment(plan)}</section>")
     return _PAGE.format(title=_e(title), style=_STYLE, body="\n".join(parts))
+
+
+def _anchor(head: str) -> str:
+    return head.lower().replace(" ", "-")
+
+
+def _figure(picture: Picture, path: Path, names: Collection[str]) -> str:
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    return (
+        f'<figure id="figure-{_e(picture.name)}"><img alt="{_e(picture.caption)}" '
+        f'src="data:{picture.mime};base64,{data}"><figcaption>'
+        f"{with_formulas(picture.caption, names)} "
+        f'<a href="{_e(picture.file)}">{_e(picture.file)}</a></figcaption></figure>'
+    )
+
+
+def _variable_table(cases: Sequence[_Case]) -> str:
+    """What the files hold: name, meaning, unit and dimensions of every variable and coordinate."""
+    found: dict[str, xr.Variable] = {}
+    for case in cases:
+        for name, variable in (case.answer.variables if case.answer is not None else {}).items():
+            found.setdefault(str(name), variable)
+    if not found:
+        return ""
+    rows = []
+    for name, variable in found.items():
+        meaning = str(variable.attrs.get("long_name", name.replace("_", " ")))
+        unit = str(variable.attrs.get("units", "1"))
+        sizes = ", ".join(f"{d} {n}" for d, n in zip(variable.dims, variable.shape, strict=True))
+        cells = (_e(name), with_formulas(meaning), _e(unit), _e(sizes or "one number"))
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    head = "".join(f"<th>{h}</th>" for h in ("variable", "meaning", "unit", "dimensions"))
+    return (
+        "<p>Units are 1 for pure numbers; dimensions are those of the first case.</p>"
+        f"<div class=wide><table class=plain><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
 
 
 def _case_table(cases: Sequence[_Case]) -> str:
@@ -146,7 +187,7 @@ def _case_table(cases: Sequence[_Case]) -> str:
     alike = (
         len(cases) > 1 and len({case.status for case in cases}) == 1 and cases[0].answer is not None
     )
-    head = [*shown, *scalars.values(), "seconds", *([] if alike else ["status"])]
+    head = [*shown, *scalars.values(), "seconds", "file", *([] if alike else ["status"])]
     rows = []
     for case in cases:
         cells = [spell(case.parameters[name]) for name in shown]
@@ -154,7 +195,7 @@ def _case_table(cases: Sequence[_Case]) -> str:
         cells.append(
             f"{float(case.answer.attrs['seconds']):.2f}" if case.answer is not None else ""
         )
-        rows.append((cells, case.status, case.answer is None))
+        rows.append((cells, case))
     lines = (
         [f"<p>In all cases: {_e(', '.join(f'{n} = {spell(v)}' for n, v in shared.items()))}.</p>"]
         if shared
@@ -167,21 +208,35 @@ def _case_table(cases: Sequence[_Case]) -> str:
         + "".join(f"<th>{_e(h)}</th>" for h in head)
         + "</tr></thead><tbody>"
     )
-    for cells, status, bad in rows:
+    for cells, case in rows:
+        bad = " bad" if case.answer is None else ""
         lines.append(
             "<tr>"
             + "".join(f"<td>{_e(cell)}</td>" for cell in cells)
-            + ("" if alike else f'<td class="status{" bad" if bad else ""}">{_e(status)}</td>')
+            + f"<td>{_link(case.file)}</td>"
+            + ("" if alike else f'<td class="status{bad}">{_e(case.status)}</td>')
             + "</tr>"
         )
     lines.append("</tbody></table></div>")
     return "\n".join(lines)
 
 
+def _link(file: str) -> str:
+    """A link to a file beside the page, by the first letters of its hash."""
+    if not file:
+        return ""
+    return f'<a href="{_e(file)}">{_e(Path(file).stem.removeprefix("case-")[:8])}</a>'
+
+
 def _scalar(answer: xr.Dataset | None, name: str) -> str:
+    """A number; where it is NaN, what that stands for: the variable's attribute `nan_means`, or
+    "none".
+    """
     if answer is None or name not in answer.data_vars:
         return ""
     value = answer[name].item()
+    if isinstance(value, float) and math.isnan(value):
+        return str(answer[name].attrs.get("nan_means", "none"))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
@@ -195,28 +250,36 @@ def _environment(plan: Mapping[str, object]) -> str:
     return f"<div class=wide><table class=plain>{cells}</table></div>"
 
 
-def _paragraphs(text: str) -> str:
-    """A docstring as HTML: blank lines part paragraphs; indented ones keep their line breaks."""
-    blocks: Iterable[str] = (block for block in text.split("\n\n") if block.strip())
-    return "".join(
-        f"<pre>{_e(block)}</pre>"
-        if any(line.startswith("    ") for line in block.splitlines())
-        else f"<p>{_e(block)}</p>"
-        for block in blocks
-    )
+def _paragraphs(text: str, names: Collection[str]) -> str:
+    """A docstring as HTML: blank lines part paragraphs; in indented ones, formulas, lines stay
+    lines, and where lines begin with "name : ", each such line is a paragraph of its own.
+    """
+    found = []
+    for block in (block for block in text.split("\n\n") if block.strip()):
+        if _ENTRY.match(block):
+            entries = re.split(rf"\n(?={_ENTRY.pattern})", block)
+            found += [f"<p class=entry>{with_formulas(entry, names)}</p>" for entry in entries]
+        elif any(line.startswith("    ") for line in block.splitlines()):
+            found.append(f"<p class=formula>{with_formulas(inspect.cleandoc(block), names)}</p>")
+        else:
+            found.append(f"<p>{with_formulas(block, names)}</p>")
+    return "".join(found)
 
 
 def _e(value: object) -> str:
     return html.escape(value if isinstance(value, str) else json.dumps(value))
 
 
+_ENTRY = re.compile(r"\w[\w ,]* : ")
+"""How a line begins that says what a variable is."""
+
 _STYLE = """
 :root { color-scheme: light dark; --text: #1b1b1b; --quiet: #5c5c5c;
   --back: #ffffff; --line: #d4d4d4; --soft: #f4f4f4;
-  --bad: #a63a00; }
+  --bad: #a63a00; --link: #0b5cad; }
 @media (prefers-color-scheme: dark) { :root {
   --text: #ececec; --quiet: #a9a9a9; --back: #17181a; --line: #43464a;
-  --soft: #232528; --bad: #ff9d66; } }
+  --soft: #232528; --bad: #ff9d66; --link: #8ab8ff; } }
 * { box-sizing: border-box; }
 body { margin: 0 auto; padding: 1.2rem 1rem 3rem; max-width: 56rem;
   color: var(--text); background: var(--back);
@@ -225,6 +288,11 @@ h1 { font-size: 1.6rem; line-height: 1.25; margin: 0.2rem 0 0.6rem; }
 h2 { font-size: 1.15rem; margin: 2rem 0 0.5rem; }
 .quiet { color: var(--quiet); margin: 0; }
 .bad { color: var(--bad); }
+nav ul { display: flex; flex-wrap: wrap; gap: 0.3rem 1.2rem; padding: 0.5rem 0; margin: 0.8rem 0;
+  list-style: none; border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); }
+a { color: var(--link); }
+.formula { white-space: pre-line; padding-left: 1.6rem; font-size: 1.05rem; }
+.entry { margin: 0.25rem 0; padding-left: 1.6rem; text-indent: -1.6rem; }
 figure { margin: 1.6rem 0; break-inside: avoid; }
 img { display: block; max-width: 100%; height: auto;
   background: #ffffff; border: 1px solid var(--line);
@@ -243,7 +311,8 @@ td.status { min-width: 34em; }
 .status { min-width: 12rem; }
 .plain td { overflow-wrap: anywhere; }
 @media print { :root {
-  --text: #000; --quiet: #444; --back: #fff; --line: #bbb; --soft: #f4f4f4; --bad: #a63a00; }
+  --text: #000; --quiet: #444; --back: #fff; --line: #bbb; --soft: #f4f4f4; --bad: #a63a00;
+  --link: #000; }
   body { max-width: none; padding: 0; font-size: 10pt; }
   .wide { overflow: visible; } h2 { break-after: avoid; } tr { break-inside: avoid; } }
 """

@@ -34,12 +34,28 @@ def local_imports(source: Path, apart: Collection[str] = ()) -> dict[str, Path]:
     while waiting:
         file = waiting.pop()
         for imported in _imported(file, apart):
-            if imported in found or (_installed(imported) and _top(imported) != own):
+            if imported in found or (is_installed(imported) and _top(imported) != own):
                 continue
             found[imported] = imported.relative_to(_top(imported).parent).as_posix()
             if imported.suffix == ".py":
                 waiting.append(imported)
     return {name: path for path, name in found.items() if name}
+
+
+def module_of(file: Path) -> tuple[str, Path]:
+    """The name under which a Python file is imported, and the folder in which Python must look."""
+    names = _dotted(file.parent) if _is_package(file.parent) else []
+    if file.name != "__init__.py":
+        names = [*names, file.stem]
+    return ".".join(names), _top(file).parent
+
+
+def is_installed(file: Path) -> bool:
+    """True for the standard library and for what is installed beside it."""
+    if {"site-packages", "dist-packages"} & set(file.parts):
+        return True
+    roots = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
+    return any(file.is_relative_to(Path(root).resolve()) for root in roots if root)
 
 
 def add_package(digest: "hashlib._Hash", package: str) -> None:
@@ -129,11 +145,3 @@ def _top(file: Path) -> Path:
     while _is_package(top.parent):
         top = top.parent
     return top
-
-
-def _installed(file: Path) -> bool:
-    """True for the standard library and for what is installed beside it."""
-    if {"site-packages", "dist-packages"} & set(file.parts):
-        return True
-    roots = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
-    return any(file.is_relative_to(Path(root).resolve()) for root in roots if root)

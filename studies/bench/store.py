@@ -1,10 +1,10 @@
 """One HDF5 file per case, readable by xarray and by h5py; no finished file is ever half-written."""
 
+import contextlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import h5netcdf
@@ -14,11 +14,12 @@ from xarray.backends import H5NetCDFStore
 
 from continuum.doors import checked
 
+from .digest import DIGEST, content_digest
 from .errors import StoreError
-from .files import write_atomically
+from .files import check_inside, now, write_bytes
 from .parameters import Value
 
-FORMAT = "continuum case 1"
+FORMAT = "continuum case 2"
 DONE = "The case finished."
 
 
@@ -46,6 +47,17 @@ def write_case(path: Path, dataset: xr.Dataset, header: CaseHeader, seconds: flo
     raises StoreError if the file system refuses, ValueError if an attribute of the Dataset has a
     name used here
     """
+    write_bytes(path, case_image(dataset, header, seconds))
+
+
+def case_image(dataset: xr.Dataset, header: CaseHeader, seconds: float) -> bytes:
+    """The bytes of the file that `write_case` writes.
+
+    They are made in memory: a disk that is full when HDF5 closes its file ends the whole process,
+    not only the write.  The root's attribute "sha256" is the checksum of all else
+    (`digest.content_digest`).
+    raises ValueError if an attribute of the Dataset has a name used here
+    """
     attributes = {
         "format": FORMAT,
         "study": header.study,
@@ -56,13 +68,18 @@ def write_case(path: Path, dataset: xr.Dataset, header: CaseHeader, seconds: flo
         "seconds": seconds,
         "created": now(),
     }
-    taken = attributes.keys() & dataset.attrs.keys()
+    taken = (attributes.keys() | {DIGEST}) & dataset.attrs.keys()
     if taken:
         raise ValueError(
             f"the Dataset's attributes {sorted(taken)} have names that the store uses; rename them"
         )
     complete = dataset.assign_attrs(**{"status": DONE, **dataset.attrs, **attributes})
-    write_atomically(path, lambda temporary: _write_netcdf(temporary, complete))
+    image = io.BytesIO()
+    with h5py.File(image, "w", track_order=True) as file:
+        with h5netcdf.File(file, "w") as netcdf:
+            complete.dump_to_store(H5NetCDFStore(netcdf))
+        file.attrs[DIGEST] = content_digest(file)
+    return image.getvalue()
 
 
 @checked
@@ -70,34 +87,78 @@ def read_case(path: Path) -> xr.Dataset:
     """The Dataset of one case, in memory.
 
     raises StoreError, a ValueError, if the file is missing, cut short, not HDF5, or not written by
-    `write_case`
+    `write_case`; if a name, a number, a type or an attribute in it is not what was written, by the
+    file's checksum; if it was written by an older version; and if it is a link that leads out of
+    its folder, or holds one
     """
-    read_header(path)
-    try:
-        with xr.open_dataset(path, engine="h5netcdf") as opened:
-            return opened.load()
-    except OSError as error:
-        raise StoreError(f"{path} is damaged: {error}") from error
+    with _opened(path) as file:
+        _check_content(path, file)
+        with h5netcdf.File(file, "r", decode_vlen_strings=True) as netcdf:
+            return xr.open_dataset(H5NetCDFStore(netcdf)).load()
+
+
+def verify_case(path: Path) -> CaseHeader:
+    """What a case file says of itself, all of its content checked.  Raises StoreError as
+    `read_case` does.
+    """
+    with _opened(path) as file:
+        _check_content(path, file)
+        return _header(path, file)
 
 
 def read_header(path: Path) -> CaseHeader:
-    """What a case file says of itself, without its arrays.  Raises StoreError as `read_case`
-    does.
+    """What a case file says of itself; its arrays are not looked at.  Raises StoreError if the file
+    is missing, no HDF5 file, or not one of a study.
     """
+    with _opened(path) as file:
+        return _header(path, file)
+
+
+def case_parameters(case: xr.Dataset) -> dict[str, Value]:
+    """All parameters of a case that `read_case` gave."""
+    return json.loads(case.attrs["parameters"])
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """The file, which is one of a case by its format; what HDF5 raises inside is StoreError."""
     if not path.is_file():
         raise StoreError(f"there is no file {path}")
+    check_inside(path.parent, path)
     if not h5py.is_hdf5(path):
         raise StoreError(f"{path} is not an HDF5 file (or was cut short)")
     try:
         with h5py.File(path, "r") as file:
-            attributes = dict(file.attrs)
-    except OSError as error:
+            written = file.attrs.get("format", "missing")
+            if written != FORMAT and str(written).startswith("continuum case "):
+                raise StoreError(
+                    f"{path} was written by another version ({written!r}, this one reads "
+                    f"{FORMAT!r}): run its case again"
+                )
+            if written != FORMAT:
+                raise StoreError(
+                    f"{path} is an HDF5 file, but not one of a continuum study: its attribute "
+                    f"'format' is {written!r}, expected {FORMAT!r}"
+                )
+            yield file
+    except StoreError:
+        raise
+    # a flipped bit is a wrong length, name or address somewhere: HDF5 and h5py raise anything
+    except Exception as error:
         raise StoreError(f"{path} is a damaged HDF5 file, perhaps cut short: {error}") from error
-    if attributes.get("format") != FORMAT:
-        raise StoreError(
-            f"{path} is an HDF5 file, but not one of a continuum study: its attribute 'format' is "
-            f"{attributes.get('format', 'missing')!r}, expected {FORMAT!r}"
-        )
+
+
+def _check_content(path: Path, file: h5py.File) -> None:
+    try:
+        found = content_digest(file)
+    except StoreError as error:
+        raise StoreError(f"{path} is refused: {error}") from error
+    if file.attrs.get(DIGEST) != found:
+        raise StoreError(f"{path} is damaged: its content is not what its checksum was taken of")
+
+
+def _header(path: Path, file: h5py.File) -> CaseHeader:
+    attributes = dict(file.attrs)
     try:
         return CaseHeader(
             str(attributes["study"]),
@@ -108,23 +169,3 @@ def read_header(path: Path) -> CaseHeader:
         )
     except (KeyError, json.JSONDecodeError) as error:
         raise StoreError(f"{path} lacks a valid attribute of a continuum case: {error}") from error
-
-
-def case_parameters(case: xr.Dataset) -> dict[str, Value]:
-    """All parameters of a case that `read_case` gave."""
-    return json.loads(case.attrs["parameters"])
-
-
-def now() -> str:
-    """The time, to the second, in UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _write_netcdf(path: Path, dataset: xr.Dataset) -> None:
-    """Through memory: a disk that is full when h5netcdf closes its file ends the whole process, not
-    only the write.
-    """
-    image = io.BytesIO()
-    with h5netcdf.File(image, "w") as file:
-        dataset.dump_to_store(H5NetCDFStore(file))
-    path.write_bytes(image.getbuffer())

@@ -6,31 +6,41 @@ import contextlib
 import hashlib
 import json
 import os
-import shlex
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, as_completed
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
-from continuum.checks import check_count
+from continuum.checks import check_count, check_positive
 from continuum.doors import checked
 
-from .environment import code_hash, cores, thread_pools, versions
-from .errors import StoreError, SweepInterrupted
-from .files import check_writable, remove_leftovers, write_text
-from .parameters import ParameterGrid, Value, label, spell, varying
+from .commands import command_line
+from .crew import in_processes
+from .environment import code_hash, cores, versions
+from .errors import StoreError, SweepInterrupted, SweepStopped
+from .files import DAMAGED, check_writable, now, remove_leftovers, write_bytes, write_record
+from .parameters import ParameterGrid, Value, label, varying
+from .plan import (
+    FAILED,
+    PLAN,
+    case_file,
+    failure_file,
+    set_aside_damaged,
+    sweep_plan,
+)
 from .progress import ProgressKind, reporter
-from .registry import Study, describe, documentation
-from .store import DONE, CaseHeader, now, read_header, write_case
-from .workers import in_processes, settled, submit
+from .registry import Study, describe
+from .store import DONE, CaseHeader, case_image, verify_case
+from .workers import one_thread, settled, submit
 
-SWEEP_FORMAT = "continuum sweep 1"
+IN_HAND = 1024
+"""Cases that an executor is given at once: their answers wait in this process's memory."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +62,15 @@ class CaseRow:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What became of a sweep; rows in the order of the cases."""
+    """What became of a sweep; rows in the order of the cases.
+
+    damaged : how many files could not be read and were moved to the folder damaged/
+    """
 
     study: str
     folder: Path
     rows: tuple[CaseRow, ...]
+    damaged: int = 0
 
     @property
     def paths(self) -> list[Path]:
@@ -78,7 +92,9 @@ class SweepResult:
         done, skipped, failed = self.count("done"), self.count("skipped"), self.count("failed")
         before = f", {skipped} were finished before" if skipped else ""
         bad = f", {failed} failed" if failed else ""
-        return f"Of {len(self.rows)} cases {done} were run{before}{bad}."
+        files = "1 damaged file was" if self.damaged == 1 else f"{self.damaged} damaged files were"
+        aside = f" {files} set aside, in {self.folder / DAMAGED}." if self.damaged else ""
+        return f"Of {len(self.rows)} cases {done} were run{before}{bad}.{aside}"
 
 
 @dataclass(frozen=True)
@@ -88,15 +104,17 @@ class _Job:
     function: Callable[..., xr.Dataset]
     header: CaseHeader
     path: Path
-    threads: int | None
 
 
 @dataclass(frozen=True)
 class _Outcome:
+    """What became of a case; `image` is the content of its file as long as that is not written."""
+
     sentence: str
     seconds: float
     failed: bool
     details: str = ""
+    image: bytes = b""
 
 
 @checked
@@ -108,6 +126,7 @@ def run_sweep(
     executor: Executor | None = None,
     workers: int = 1,
     progress: ProgressKind = "auto",
+    max_seconds: float | None = None,
     command: str | None = None,
 ) -> SweepResult:
     """Runs every case of a study that has no file yet, in `out`/paper-question/case-HASH.h5.
@@ -117,74 +136,64 @@ def run_sweep(
     versions are in sweep.json before the first case runs.  A case that raises is a row, and a file
     failed/HASH.json; the others go on. So is one whose answer cannot be written, and, with workers
     > 1, one that ends its process: the cases in hand when a process dies run once more, each alone.
-    Temporary files of a killed sweep are removed.
+    Temporary files of a killed sweep are removed.  A file whose content is not what its checksum
+    was taken of, or that leads out of the folder, is moved to the folder damaged/ with the reason
+    beside it, and its case runs again.  BLAS and OpenMP are held to one thread, so that an answer
+    does not depend on how many workers there are.
 
     grids : the cases, a union of grids; None for the study's own
-    executor : any concurrent.futures.Executor, left running; how many threads its workers use is
-        its own affair
-    workers : processes to start if no executor is given, each with cores // workers threads; 1 runs
-        here
+    executor : any concurrent.futures.Executor, left running, of processes here or elsewhere: they
+        need not see the folder, the files are written by this process
+    workers : processes to start if no executor is given; 1 runs here
+    max_seconds : a case that runs longer is stopped, whatever code it is in, and has failed; cases
+        then run in processes of their own, with workers = 1 too
     progress : "auto" (a bar on a terminal, else lines), "bar", "lines", "none", on standard error
     command : how to run the same sweep again, for the report; None composes it
     raises ValueError for bad parameters or workers, StoreError if the folder cannot be written to,
-        both before any case runs; SweepInterrupted on Ctrl-C
+        both before any case runs; SweepInterrupted on Ctrl-C; SweepStopped if the executor gives
+        its cases up
     """
     cases = study.expand(grids)
     check_count("workers", workers)
+    if max_seconds is not None:
+        check_positive("max_seconds", max_seconds)
+        if executor is not None:
+            raise ValueError(
+                "max_seconds is for processes on this machine, and not for an executor or a cluster"
+            )
     if workers > cores():
         raise ValueError(
             f"workers must be at most {cores()}, the cores of this machine, got {workers}"
         )
     folder = check_writable(Path(out) / study.name.replace("/", "-"))
-    check_writable(folder / "failed")
-    remove_leftovers(folder, folder / "failed")
+    check_writable(folder / FAILED)
+    remove_leftovers(folder, folder / FAILED)
     code, found = code_hash(study.function), versions()
     headers = [
         CaseHeader(study.name, case, case_hash(study, case, code), code, found) for case in cases
     ]
-    paths = [folder / f"case-{header.case_hash[:12]}.h5" for header in headers]
-    plan = {
-        "format": SWEEP_FORMAT,
-        "study": study.name,
-        "title": study.title,
-        "question": documentation(study.function),
-        "paper": study.paper,
-        "figure": study.figure,
-        "command": command or _command(study, grids, cases),
-        "code_hash": code,
-        "created": now(),
-        "versions": found,
-        "cores": cores(),
-        "workers": workers if executor is None else type(executor).__name__,
-        "thread_pools": thread_pools(),
-        "cases": [
-            {"case_hash": h.case_hash, "file": path.name, "parameters": h.parameters}
-            for h, path in zip(headers, paths, strict=True)
-        ],
-    }
-    write_text(folder / "sweep.json", json.dumps(plan, indent=1))
+    finished, damaged = set_aside_damaged(folder, headers)
+    told = workers if executor is None else type(executor).__name__
+    line = command or command_line(study, grids, cases, out, workers, max_seconds)
+    write_record(folder / PLAN, sweep_plan(study, headers, line, told))
 
-    threads = None if executor is not None or workers == 1 else cores() // workers
-    jobs = [
-        _Job(study.function, header, path, threads)
-        for header, path in zip(headers, paths, strict=True)
-    ]
-    rows: dict[str, CaseRow] = {}
-    for job in jobs:
-        if is_finished(job.path, job.header.case_hash):
-            rows[job.header.case_hash] = _row(
-                job, _Outcome("It was finished before.", 0.0, False), "skipped"
-            )
+    jobs = [_Job(study.function, h, folder / case_file(h.case_hash)) for h in headers]
+    before = _Outcome("It was finished before.", 0.0, False)
+    rows = {
+        job.header.case_hash: _row(job, before, "skipped")
+        for job in jobs
+        if job.header.case_hash in finished
+    }
     todo = [job for job in jobs if job.header.case_hash not in rows]
     shown = varying(cases)
     try:
         with (
             reporter(progress, len(jobs)) as report,
-            _outcomes(todo, executor, workers) as outcomes,
+            _outcomes(todo, executor, workers, max_seconds) as outcomes,
         ):
             for job, outcome in outcomes:
                 row = _row(job, outcome, "failed" if outcome.failed else "done")
-                _keep_failure(folder, row, outcome.details)
+                _keep_failure(folder, row, code, outcome.details)
                 rows[row.case_hash] = row
                 ending = f"failed: {row.sentence}" if outcome.failed else f"{row.seconds:.1f} s"
                 with contextlib.suppress(OSError):  # standard error may be a file on the full disk
@@ -192,11 +201,15 @@ def run_sweep(
                         len(rows), f"{label(row.parameters, shown)} {ending}", outcome.failed
                     )
     except KeyboardInterrupt:
-        finished = sum(is_finished(job.path, job.header.case_hash) for job in jobs)
-        raise SweepInterrupted(finished, len(jobs)) from None
+        raise SweepInterrupted(sum(job.path.is_file() for job in jobs), len(jobs)) from None
+    except SweepStopped as error:
+        count = sum(job.path.is_file() for job in jobs)
+        raise SweepStopped(
+            f"{error}: {count} of {len(jobs)} cases are finished; the same command resumes"
+        ) from None
     finally:
-        remove_leftovers(folder, folder / "failed")
-    return SweepResult(study.name, folder, tuple(rows[h.case_hash] for h in headers))
+        remove_leftovers(folder, folder / FAILED)
+    return SweepResult(study.name, folder, tuple(rows[h.case_hash] for h in headers), damaged)
 
 
 def case_hash(study: Study, case: Mapping[str, Value], code: str) -> str:
@@ -210,19 +223,16 @@ def case_hash(study: Study, case: Mapping[str, Value], code: str) -> str:
 def is_finished(path: Path, case_hash: str) -> bool:
     """True if `path` is an intact case file with that hash."""
     try:
-        return read_header(path).case_hash == case_hash
+        return verify_case(path).case_hash == case_hash
     except StoreError:
         return False
 
 
-def _run_case(job: _Job) -> _Outcome:
-    """Runs one case and writes its file; called here or in a worker."""
+def _answer(job: _Job) -> _Outcome:
+    """Answers one case, here or in a worker; its file is not written."""
     start = time.perf_counter()
-    limits = (
-        contextlib.nullcontext() if job.threads is None else threadpool_limits(limits=job.threads)
-    )
     try:
-        with limits:
+        with one_thread():
             answer = job.function(**job.header.parameters)
         if not isinstance(answer, xr.Dataset):
             raise TypeError(
@@ -230,37 +240,67 @@ def _run_case(job: _Job) -> _Outcome:
                 f"{type(answer).__name__}"
             )
         seconds = time.perf_counter() - start
-        write_case(job.path, answer, job.header, seconds)
-        return _Outcome(str(answer.attrs.get("status", DONE)), seconds, False)
-    except (
-        Exception
-    ) as error:  # whatever a study raises is the row of its own case: the others must go on
+        image = case_image(answer, job.header, seconds)
+        return _Outcome(str(answer.attrs.get("status", DONE)), seconds, False, image=image)
+    # whatever a study raises is the row of its own case: the others must go on
+    except Exception as error:
         return _Outcome(describe(error), time.perf_counter() - start, True, traceback.format_exc())
+
+
+def _kept(job: _Job, result: _Outcome | Exception) -> _Outcome:
+    """The outcome of a case, its file written if it has an answer."""
+    outcome = _told(result)
+    if outcome.failed:
+        return outcome
+    try:
+        write_bytes(job.path, outcome.image)
+    except StoreError as error:
+        return _Outcome(describe(error), outcome.seconds, True, traceback.format_exc())
+    return replace(outcome, image=b"")
+
+
+def _run_case(job: _Job) -> _Outcome:
+    """Answers one case and writes its file, in this process or in one started for the purpose."""
+    return _kept(job, _answer(job))
 
 
 @contextlib.contextmanager
 def _outcomes(
-    jobs: Sequence[_Job], executor: Executor | None, workers: int
+    jobs: Sequence[_Job], executor: Executor | None, workers: int, max_seconds: float | None
 ) -> Iterator[Iterator[tuple[_Job, _Outcome]]]:
     """The outcomes as they come, from this process, from `executor`, or from processes started for
     the purpose.
     """
     if executor is not None:
-        futures: dict[Future[_Outcome], _Job] = {}
-        try:
-            for job in jobs:
-                futures[submit(executor, _run_case, job)] = job
-            yield ((futures[future], _told(settled(future))) for future in as_completed(futures))
-        finally:
-            for future in futures:
-                future.cancel()
-    elif workers == 1:
+        with contextlib.closing(_from_executor(jobs, executor)) as results:
+            yield results
+    elif workers == 1 and max_seconds is None:
         yield ((job, _run_case(job)) for job in jobs)
     else:
         with contextlib.closing(
-            in_processes(_run_case, jobs, workers, cores() // workers, _found)
+            in_processes(_run_case, jobs, workers, _found, max_seconds)
         ) as results:
             yield ((job, _told(result)) for job, result in results)
+
+
+def _from_executor(
+    jobs: Sequence[_Job], executor: Executor
+) -> Generator[tuple[_Job, _Outcome], None, None]:
+    waiting = deque(jobs)
+    futures: dict[Future[_Outcome], _Job] = {}
+    try:
+        while waiting or futures:
+            while waiting and len(futures) < IN_HAND:
+                futures[submit(executor, _answer, waiting[0])] = waiting[0]
+                waiting.popleft()
+            for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                job, result = futures.pop(future), settled(future)
+                if isinstance(result, CancelledError):
+                    raise SweepStopped("what ran the cases is gone")
+                yield job, _kept(job, result)
+    finally:
+        for future in futures:
+            future.cancel()
 
 
 def _told(result: _Outcome | Exception) -> _Outcome:
@@ -280,38 +320,22 @@ def _row(job: _Job, outcome: _Outcome, kind: Literal["done", "skipped", "failed"
     )
 
 
-def _keep_failure(folder: Path, row: CaseRow, details: str) -> None:
+def _keep_failure(folder: Path, row: CaseRow, code: str, details: str) -> None:
     """failed/HASH.json for a case that failed, if the disk takes it; nothing there for one that did
     not.
     """
-    path = folder / "failed" / f"{row.case_hash[:12]}.json"
+    path = folder / failure_file(row.case_hash)
     if row.outcome == "failed":
         kept = {
             "case_hash": row.case_hash,
-            "parameters": row.parameters,
+            "code_hash": code,
+            "parameters": dict(row.parameters),
             "sentence": row.sentence,
             "details": details,
+            "created": now(),
         }
-        with contextlib.suppress(
-            StoreError
-        ):  # the row has the sentence, and the other cases must go on
-            write_text(path, json.dumps(kept, indent=1))
+        # the row has the sentence, and the other cases must go on
+        with contextlib.suppress(StoreError):
+            write_record(path, kept)
     else:
         path.unlink(missing_ok=True)
-
-
-def _command(
-    study: Study, grids: Sequence[ParameterGrid] | None, cases: Sequence[Mapping[str, Value]]
-) -> str:
-    """The `continuum run` line for these cases, or the Python call where no such line gives
-    them.
-    """
-    if grids is None:
-        return f"continuum run {study.name}"
-    if len(grids) == 1:
-        axes = {name: dict.fromkeys(case[name] for case in cases) for name in cases[0]}
-        given = [
-            shlex.quote(f"{name}={','.join(map(spell, values))}") for name, values in axes.items()
-        ]
-        return " ".join(["continuum run", study.name, *given])
-    return f"run_sweep(find_study({study.name!r}), {[dict(grid) for grid in grids]!r})"

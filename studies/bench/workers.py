@@ -6,61 +6,27 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import (
-    FIRST_COMPLETED,
     BrokenExecutor,
     Executor,
     Future,
-    ProcessPoolExecutor,
-    wait,
 )
 from typing import TypeVar
 
 import numba
+from threadpoolctl import ThreadpoolController
 
 J = TypeVar("J")
 R = TypeVar("R")
 
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+
 
 class WorkerError(RuntimeError):
     """A process did not live to answer, or could not be started."""
-
-
-def in_processes(
-    call: Callable[[J], R],
-    jobs: Sequence[J],
-    workers: int,
-    threads: int,
-    found: Callable[[J], R | None],
-) -> Generator[tuple[J, R | Exception], None, None]:
-    """Each job with what `call` returned or raised, as they come, from processes started for the
-    purpose.
-
-    A process that dies breaks its pool: the jobs in hand run once more, each alone, the others in a
-    new pool; one that ends its process a second time has the result WorkerError.  Closing the
-    generator ends the processes.
-
-    threads : how many each process may use
-    found : the result of a job that a dead process had completed, else None
-    """
-    waiting = deque(jobs)
-    while waiting:
-        lost: list[J] = []
-        with _pool(workers, threads) as pool:
-            yield from _until_broken(pool, call, waiting, workers, lost)
-        for job in lost:
-            result = found(job)
-            started = True
-            if result is None:
-                started, result = _alone(call, job, threads, found)
-            yield job, result
-            if not started:  # not this job's fault, and the next ones would fare no better
-                waiting.extendleft(reversed(lost[lost.index(job) + 1 :]))
-                yield from ((other, result) for other in waiting)
-                return
 
 
 def submit(executor: Executor, call: Callable[[J], R], job: J) -> Future[R]:
@@ -82,97 +48,56 @@ def settled(future: Future[R]) -> R | Exception:
         return error
 
 
-def _until_broken(
-    pool: ProcessPoolExecutor,
-    call: Callable[[J], R],
-    waiting: deque[J],
-    workers: int,
-    lost: list[J],
-) -> Iterator[tuple[J, R | Exception]]:
-    """The results of `waiting`, until it is empty or the pool breaks; the jobs then in hand are
-    added to `lost`.
+class _OneThread:
+    """BLAS, OpenMP and loops of Numba, held to one thread as long as somebody wants that.
 
-    No more jobs are handed out than there are workers, so the one that broke it is among them.
+    The libraries that are loaded are looked up again when modules were imported since: that takes
+    milliseconds.  Those that are loaded meanwhile read the variables of the environment.
     """
-    futures: dict[Future[R], J] = {}
-    results: list[tuple[J, R | Exception]] = []
-    broken = False
-    while True:
-        while waiting and len(futures) < workers and not broken:
-            job = waiting.popleft()
-            futures[submit(pool, call, job)] = job
-        yield from results
-        if not futures:
-            return
-        results = []
-        for future in wait(futures, return_when=FIRST_COMPLETED).done:
-            job, result = futures.pop(future), settled(future)
-            if isinstance(result, BrokenExecutor):
-                broken = True
-                lost.append(job)
+
+    def __init__(self) -> None:
+        self._lock, self._holders, self._modules = threading.Lock(), 0, 0
+        self._controller = ThreadpoolController()
+        self._before = contextlib.ExitStack()
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        before = numba.get_num_threads()  # this may load OpenMP, with threads of its own
+        numba.set_num_threads(1)  # of this thread of Python
+        with self._lock:
+            self._holders += 1
+            if self._holders == 1:
+                self._hold()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holders -= 1
+                if self._holders == 0:
+                    self._before.close()
+            numba.set_num_threads(before)
+
+    def _hold(self) -> None:
+        if self._modules != len(sys.modules):
+            self._controller, self._modules = ThreadpoolController(), len(sys.modules)
+        self._before.enter_context(self._controller.limit(limits=1))
+        for variable in _THREADS:
+            old = os.environ.get(variable)
+            os.environ[variable] = "1"
+            if old is None:
+                self._before.callback(os.environ.pop, variable, None)
             else:
-                results.append((job, result))
+                self._before.callback(os.environ.__setitem__, variable, old)
 
 
-def _alone(
-    call: Callable[[J], R], job: J, threads: int, found: Callable[[J], R | None]
-) -> tuple[bool, R | Exception]:
-    """Whether a process could be started, in two attempts, and the result of the job in a process
-    of its own.
-    """
-    for _ in range(2):
-        with _pool(1, threads) as pool:
-            if isinstance(settled(submit(pool, _answer, None)), BrokenExecutor):
-                continue
-            result = settled(submit(pool, call, job))
-        if not isinstance(result, BrokenExecutor):
-            return True, result
-        twice = (
-            "its process ended abruptly, and again when it ran alone: killed, out of memory, "
-            "or a crash"
-        )
-        return True, WorkerError(twice) if (late := found(job)) is None else late
-    return False, WorkerError(
-        "no process could be started (in a script, call it under if __name__ == '__main__')"
-    )
+one_thread = _OneThread()
+"""A context in which libraries compute with one thread: sums are added in one order."""
 
 
-def _answer(nothing: None) -> None:
-    """What a process that has started can do."""
-
-
-@contextlib.contextmanager
-def _pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
-    """New processes; ended at once if the body is left by an exception."""
-    before = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start, initargs=(threads,))
-    try:
-        yield pool
-    except (
-        BaseException
-    ):  # the jobs in hand are given up; cancelling them as well would confuse the pool
-        for process in set(multiprocessing.active_children()) - before:
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown()
-
-
-def _start(threads: int) -> None:
-    """In a new process: Ctrl-C is the parent's affair, and libraries loaded from now on use
-    `threads` threads.
-    """
+def start() -> None:
+    """In a new process: Ctrl-C is the parent's affair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    for variable in (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "BLIS_NUM_THREADS",
-    ):
-        os.environ[variable] = str(threads)
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
 
 
 def _end_with_parent() -> None:

@@ -9,8 +9,14 @@ from matplotlib.figure import Figure
 from continuum import Control, FunctionControl, Network
 from continuum.checks import check_array, check_positive
 from continuum.doors import checked
-from solvers import DormandPrince, integrate
-from solvers.planar.fields import Box, check_planar, check_times, deflated_newton
+from solvers.planar.fields import (
+    Box,
+    check_planar,
+    check_times,
+    deflated_newton,
+    frozen_paths,
+    is_moving,
+)
 from solvers.planar.infinity import (
     PointAtInfinity,
     even_directions,
@@ -22,8 +28,8 @@ from solvers.planar.infinity import (
 )
 from solvers.planar.separatrices import manifold_from_infinity, manifolds
 
-from .figures import BLACK, BLUE, VERMILION, new_figure, styled
-from .portrait_layers import draw_points
+from .figures import BLACK, BLUE, VERMILION, axes_for, draw_legend, styled
+from .portrait_layers import draw_points, say_frozen
 
 # in units of the scale: where equilibria are looked for, how far separatrices go
 _WINDOW, _WIDE = 30.0, 1000.0
@@ -41,26 +47,28 @@ def poincare_disc(
     radius: float | None = None,
     separatrices: bool = False,
     ax: Axes | None = None,
+    legend: bool = True,
 ) -> Figure:
     """The whole plane as the unit disc, xi = z / sqrt(1 + |z|^2), z = x / scale; its circle is
     infinity.
 
     The stream is that of V - (xi . V) xi, the pushed-forward field over sqrt(1 - |xi|^2) / scale,
-    tangent to the circle.  Stream, points and separatrices belong to the field frozen at `time`;
-    trajectories run from t = 0 under the control itself.  Finite equilibria are looked for in |x_i|
-    <= 30 scale, from starts that are even on the disc.
+    tangent to the circle.  All of it belongs to the field frozen at `time`, which the picture says
+    where the field moves.  Finite equilibria are looked for in |x_i| <= 30 scale, from starts that
+    are even on the disc.
 
     scale : |x| that is drawn at 1/sqrt(2) of the radius
     starts : (2, M), one column per trajectory, in the plane; None for eight on the circle |x| = 0.6
         scale
-    horizon : how far trajectories are drawn, at most and by default control.mesh.horizon
+    horizon : for how long trajectories are drawn, at most and by default control.mesh.horizon
     radius : as in `points_at_infinity`, which see for wide networks
     separatrices : also the stable and unstable manifolds of the saddles, finite and at infinity
-    ax : where to draw; None for a new figure
+    ax : where to draw, the legend inside it; None for a new figure, with the legend below
+    legend : False leaves it out
     returns the figure drawn on
     raises ValueError for a network that is not planar, scale <= 0, starts of another shape, a time
-        or horizon outside the control's, and what points_at_infinity refuses; SolveError if a
-        trajectory cannot be computed
+        or horizon outside the control's, what points_at_infinity refuses, and a trajectory that
+        does not stay finite; TypeError for an ax that is none
     """
     check_planar("a Poincare disc", network, control)
     check_positive("scale", scale)
@@ -71,16 +79,13 @@ def poincare_disc(
     starts = check_array("starts", starts, (2, "M"))
     far = points_at_infinity(network, control, time=time, radius=radius)
     values = control.at(time)
-    target: Axes = new_figure(width=6.4, height=6.6)[1][0, 0] if ax is None else ax
-    figure = target.get_figure(root=True)
-    if not isinstance(figure, Figure):
-        raise ValueError("ax must belong to a figure")
+    figure, target = axes_for(ax, width=6.4, height=6.6)
 
     with styled():
         _draw_stream(target, lambda x: network.velocity(x, values, time), scale)
         times = np.linspace(0.0, horizon, 801)
-        flow = integrate(network, control, starts, DormandPrince(rtol=1e-8, atol=1e-10), save=times)
-        for m, path in enumerate(np.moveaxis(flow.trajectory.states, 2, 0)):
+        paths = frozen_paths(network, values, time, starts, times)
+        for m, path in enumerate(np.moveaxis(paths, 2, 0)):
             label = "trajectories" if m == 0 else None
             target.plot(
                 *to_disc(path.T, scale), color=BLACK, linewidth=1.3, label=label, gid="trajectory"
@@ -109,6 +114,9 @@ def poincare_disc(
             points + [(np.array([np.cos(p.angle), np.sin(p.angle)]), p.kind) for p in isolated],
         )
         _finish(target, scale)
+        if is_moving(network, control, starts, time):
+            say_frozen(target, time)
+        draw_legend(target, legend, ax is not None)
     return figure
 
 
@@ -209,4 +217,3 @@ def _finish(ax: Axes, scale: float) -> None:
     for axis, label in ((ax.xaxis, 1), (ax.yaxis, 2)):
         axis.set_ticks([-1.0, -0.5, 0.0, 0.5, 1.0])
         axis.set_label_text(rf"$\xi_{label} = x_{label}\,/\,\sqrt{{{scale**2:g} + |x|^2}}$")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)

@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFormatter
 
+from continuum.checks import check_type
+
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
     "#000000",
     "#E69F00",
@@ -116,6 +118,35 @@ def save_gif(
         path.write_bytes(file.read_bytes())
 
 
+def axes_for(ax: Axes | None, *, width: float = 6.4, height: float = 4.2) -> tuple[Figure, Axes]:
+    """`ax` and its figure, or new ones in the style if it is None.
+
+    raises TypeError for what is no axes, ValueError for axes without a figure
+    """
+    if ax is None:
+        figure, axes = new_figure(width=width, height=height)
+        return figure, axes[0, 0]
+    found = check_type("ax", ax, Axes).get_figure(root=True)
+    if not isinstance(found, Figure):
+        raise ValueError("ax must belong to a figure")
+    return found, ax
+
+
+def draw_legend(ax: Axes, wanted: bool, given: bool) -> None:
+    """The legend of a plot: below axes of our own, inside those that were `given`; none if none is
+    wanted or nothing has a name.
+    """
+    entries = len(ax.get_legend_handles_labels()[1])
+    if not wanted or not entries:
+        return
+    if given:
+        ax.legend(loc="best", fontsize="small", frameon=True, framealpha=0.85)
+        return
+    columns = 4 if entries <= 4 else 3
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12)}
+    ax.legend(**below, ncols=columns, columnspacing=1.4)
+
+
 def order_triangle(
     axes: Axes,
     x: tuple[float, float],
@@ -181,12 +212,15 @@ def convergence_plot(
     label: str = "",
     order: float | None = None,
     floor: float | None = None,
+    legend: bool = True,
 ) -> None:
     """Errors against sizes (depth, width), both logarithmic, with the triangle of the declared
     order.
 
     order : draws the triangle under the last points
-    floor : the error of the reference itself, as a dashed line: below it errors mean nothing
+    floor : the error of the reference itself, below which errors mean nothing: a dashed line, or,
+        where it is so far below that the line would take half of the axis, a line of the legend
+    legend : False leaves it out
     raises ValueError unless sizes and errors are positive, finite and equally many, at least two
     """
     x, y = np.asarray(sizes, dtype=float), np.asarray(errors, dtype=float)
@@ -199,13 +233,18 @@ def convergence_plot(
     ranked = np.argsort(x)
     x, y = x[ranked], y[ranked]
     axes.loglog(x, y, "o-", label=label or None)
-    if floor is not None and floor > 0:
+    floor = floor or 0.0
+    if floor > 0 and y.min() / floor <= max(10.0, y.max() / y.min()):
         axes.axhline(
             floor, color=BLACK, linestyle="--", linewidth=1.0, label="error of the reference"
         )
+    elif floor > 0:  # a line as far below as this would take most of the axis
+        axes.plot([], [], " ", label=f"error of the reference: {floor:.0e}")
     if order is not None:
         middle = max(0, len(x) - 3)
         order_triangle(axes, (float(x[middle]), float(x[-1])), float(y[middle]) / 2.5, order)
+        low, high = axes.get_ylim()
+        axes.set_ylim(low * (low / high) ** 0.06, high)  # room for the number below the triangle
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.xaxis.set_major_locator(FixedLocator([float(size) for size in x]))
@@ -213,5 +252,5 @@ def convergence_plot(
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(True, which="major")
-    if label or floor is not None:
+    if legend and (label or floor > 0):
         axes.legend(loc="upper right", frameon=False)

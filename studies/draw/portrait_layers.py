@@ -54,6 +54,21 @@ def draw_points(ax: Axes, points: Sequence[tuple[np.ndarray, str]]) -> None:
         named.add(kind)
 
 
+def say_frozen(ax: Axes, time: float) -> None:
+    """Says in a corner at which time the field stands still."""
+    ax.text(
+        0.02,
+        0.98,
+        f"field frozen at t = {time:.4g}",
+        transform=ax.transAxes,
+        ha="left",
+        va="top",
+        fontsize=9,
+        zorder=7,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2.0},
+    )
+
+
 def draw_nullclines(ax: Axes, velocity: Callable[[np.ndarray], np.ndarray], box: Box) -> None:
     """The curves on which a component of the velocity (2, M) -> (2, M) is 0."""
     for i, (values, color) in enumerate(

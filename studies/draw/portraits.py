@@ -15,11 +15,25 @@ from continuum import (
 )
 from continuum.checks import check_array
 from continuum.doors import checked
-from solvers import DormandPrince, integrate
-from solvers.planar.fields import Box, check_box, check_planar, check_times, equilibria
+from solvers.planar.fields import (
+    Box,
+    check_box,
+    check_planar,
+    check_times,
+    equilibria,
+    frozen_paths,
+    is_moving,
+    lattice,
+)
 
-from .figures import BLACK, new_figure, styled
-from .portrait_layers import draw_level_sets, draw_nullclines, draw_points, draw_separatrices
+from .figures import BLACK, axes_for, draw_legend, styled
+from .portrait_layers import (
+    draw_level_sets,
+    draw_nullclines,
+    draw_points,
+    draw_separatrices,
+    say_frozen,
+)
 
 
 @checked
@@ -35,26 +49,28 @@ def phase_portrait(
     separatrices: bool = False,
     level_sets: Callable[[np.ndarray], np.ndarray] | None = None,
     ax: Axes | None = None,
+    legend: bool = True,
 ) -> Figure:
     """The phase portrait of a network with two units: stream plot, trajectories from `starts`,
     equilibria by kind.
 
-    Stream, equilibria and all layers belong to the field frozen at `time`; trajectories run from t
-    = 0 under the control itself.
+    All of it belongs to the field frozen at `time`, which the picture says where the field moves:
+    `integrate` gives the runs under the control itself.
 
     box : (xmin, xmax, ymin, ymax)
     starts : (2, M), one column per trajectory; None for eight on an ellipse in the box
-    horizon : how far trajectories are drawn, at most and by default control.mesh.horizon
+    horizon : for how long trajectories are drawn, at most and by default control.mesh.horizon
     nullclines : also the curves where one unit is at rest
     separatrices : also the stable and unstable manifolds of the saddles, as far as the box shows
         them
     level_sets : a function of the state, (2, M) -> (M,), a Lyapunov function for one: its level
         sets through `starts`
-    ax : where to draw; None for a new figure
+    ax : where to draw, the legend inside it; None for a new figure, with the legend below
+    legend : False leaves it out
     returns the figure drawn on
     raises ValueError for a network that is not planar, an empty box, starts of another shape, a
-        time or horizon outside the control's, level_sets without a finite number per state;
-        SolveError if a trajectory cannot be computed
+        time or horizon outside the control's, level_sets without a finite number per state, a
+        trajectory that does not stay finite; TypeError for an ax that is none
     """
     check_planar("a phase portrait", network, control)
     left, right, low, high = check_box(box)
@@ -68,13 +84,15 @@ def phase_portrait(
             ]
         )
     starts = check_array("starts", starts, (2, "M"))
-    target: Axes = new_figure(width=6.4, height=5.8)[1][0, 0] if ax is None else ax
+    figure, target = axes_for(ax, width=6.4, height=5.8)
     with styled():
         if level_sets is not None:
             draw_level_sets(target, level_sets, starts, box)
         if nullclines:
             draw_nullclines(target, lambda x: network.velocity(x, control.at(time), time), box)
-        return _draw(network, control, box, time, starts, horizon, separatrices, target)
+        _draw(network, control, box, time, starts, horizon, separatrices, target)
+        draw_legend(target, legend, ax is not None)
+    return figure
 
 
 def _draw(
@@ -86,20 +104,15 @@ def _draw(
     horizon: float,
     separatrices: bool,
     ax: Axes,
-) -> Figure:
+) -> None:
     left, right, low, high = box
-    figure = ax.get_figure(root=True)
-    if not isinstance(figure, Figure):
-        raise ValueError("ax must belong to a figure")
-
     x, y = np.linspace(left, right, 41), np.linspace(low, high, 41)
     states = np.stack([np.tile(x, len(y)), np.repeat(y, len(x))])
     u, v = network.velocity(states, control.at(time), time).reshape(2, len(y), len(x))
     ax.streamplot(x, y, u, v, color="#B0B0B0", linewidth=0.7, density=1.2, arrowsize=0.8)
 
     times = np.linspace(0.0, horizon, 401)
-    flow = integrate(network, control, starts, DormandPrince(rtol=1e-8, atol=1e-10), save=times)
-    paths = flow.trajectory.states
+    paths = frozen_paths(network, control.at(time), time, starts, times)
     for m in range(starts.shape[1]):
         ax.plot(
             paths[:, 0, m],
@@ -121,11 +134,5 @@ def _draw(
     ax.set_ylabel("state of unit 2")
     if 0.5 <= (right - left) / (high - low) <= 2.0:
         ax.set_aspect("equal")  # angles are seen as they are
-    entries = len(ax.get_legend_handles_labels()[1])
-    ax.legend(
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.12),
-        ncols=4 if entries <= 4 else 3,
-        columnspacing=1.4,
-    )
-    return figure
+    if is_moving(network, control, lattice(box, 3), time):
+        say_frozen(ax, time)

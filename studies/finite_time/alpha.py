@@ -18,6 +18,7 @@ from solvers.finite_time import (
     train_in_time,
 )
 
+from ..bench.parameters import Exponent, Fraction, Horizon, Positive, Several
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure
@@ -123,12 +124,12 @@ def _map(figure: Figure, ax: Axes, case: xr.Dataset) -> None:
 
 @study("finite_time/alpha", paper=PAPER, figure="Figure 5, Appendix A.1", plot=_plot)
 def alpha(
-    alpha: float = 0.5,
-    beta: float = 0.25,
-    step: float = 0.1,
-    horizon: float = 8.0,
-    start: float = 0.7137,
-    resolution: int = 20,
+    alpha: Exponent = 0.5,
+    beta: Fraction = 0.25,
+    step: Positive = 0.1,
+    horizon: Horizon = 8.0,
+    start: Positive = 0.7137,
+    resolution: Several = 20,
 ) -> xr.Dataset:
     """When does law (13) chatter, and for which exponents is there a settling time?
 

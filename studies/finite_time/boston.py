@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import xarray as xr
 
+from ..bench.parameters import Count, Exponent, Fraction, Positive, Seed
 from ..bench.registry import Picture, study
 from ..datasets import boston_housing
 from .housing import learned, picture
@@ -29,13 +30,13 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     cases=[{"seed": [0, 1, 2]}],
 )
 def boston(
-    epochs: int = 4000,
-    hidden: int = 20,
-    gain: float = 0.02,
-    alpha: float = 0.68,
-    beta: float = 0.1,
-    second_beta: float = 0.3,
-    seed: int = 0,
+    epochs: Count = 4000,
+    hidden: Count = 20,
+    gain: Positive = 0.02,
+    alpha: Exponent = 0.68,
+    beta: Fraction = 0.1,
+    second_beta: Fraction = 0.3,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Does law (13) learn house values in fewer epochs than plain descent, and does the test gain?
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import xarray as xr
 
+from ..bench.parameters import Count, Exponent, Fraction, Positive, Seed
 from ..bench.registry import Picture, study
 from ..datasets import california_housing
 from .housing import learned, picture
@@ -23,13 +24,13 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 
 @study("finite_time/california", paper=PAPER, figure="Figure 4, Table 3", plot=_plot)
 def california(
-    epochs: int = 500,
-    hidden: int = 20,
-    gain: float = 0.02,
-    alpha: float = 0.7,
-    beta: float = 0.1,
-    second_beta: float = 0.25,
-    seed: int = 0,
+    epochs: Count = 500,
+    hidden: Count = 20,
+    gain: Positive = 0.02,
+    alpha: Exponent = 0.7,
+    beta: Fraction = 0.1,
+    second_beta: Fraction = 0.25,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Law (13) and plain descents on twenty thousand houses.
 

@@ -11,6 +11,7 @@ from continuum.checks import check_positive
 from solvers.finite_time import neuron
 from solvers.finite_time.plants import plant_of
 
+from ..bench.parameters import Exponent, Fraction, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import held_out, z_scored
@@ -135,11 +136,11 @@ def _against_gain(cases: Sequence[xr.Dataset]) -> Picture:
 )
 def iris(
     data: Flowers = "setosa, z-scored",
-    gain: float = 0.01,
-    travel: float = 21.0,
-    alpha: float = 0.8,
-    share: float = 0.2,
-    seed: int = 1,
+    gain: Positive = 0.01,
+    travel: Positive = 21.0,
+    alpha: Exponent = 0.8,
+    share: Fraction = 0.2,
+    seed: Seed = 1,
 ) -> xr.Dataset:
     """How many epochs does one neuron need to tell two species of irises apart?
 

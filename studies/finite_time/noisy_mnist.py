@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 from continuum.checks import check_count
 from solvers.finite_time import Law
 
+from ..bench.parameters import Count, Exponent, Fraction, NonNegative, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import averaged, held_out, mnist_sample
@@ -92,15 +93,15 @@ def _amplitude(case: xr.Dataset) -> float:
     cases=[{"amplitude": [0.1, 0.2, 0.3, 0.4, 0.5, 1.2]}],
 )
 def noisy_mnist(
-    amplitude: float = 0.1,
-    side: int = 14,
-    hidden: int = 32,
-    epochs: int = 300,
-    gain: float = 0.02,
-    alpha: float = 0.8,
-    beta: float = 0.1,
-    samples: int = MOST,
-    seed: int = 0,
+    amplitude: NonNegative = 0.1,
+    side: Count = 14,
+    hidden: Count = 32,
+    epochs: Count = 300,
+    gain: Positive = 0.02,
+    alpha: Exponent = 0.8,
+    beta: Fraction = 0.1,
+    samples: Count = MOST,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Does training by law (13) survive noise on the pixels better than plain descent?
 

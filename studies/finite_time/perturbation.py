@@ -8,6 +8,7 @@ import xarray as xr
 from continuum.checks import check_count, check_positive
 from solvers.finite_time import SignLaw, neuron, train_in_time
 
+from ..bench.parameters import Count, Exponent, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, new_figure
@@ -120,12 +121,12 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     plot=_plot,
 )
 def perturbation(
-    draws: int = 40,
-    steps: int = 400,
-    power: float = 0.5,
-    alpha: float = 0.8,
-    gain: float = 10.0,
-    seed: int = 0,
+    draws: Count = 40,
+    steps: Count = 400,
+    power: Positive = 0.5,
+    alpha: Exponent = 0.8,
+    gain: Positive = 10.0,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """How large may perturbations of the inputs be that law (3) does not know of?
 

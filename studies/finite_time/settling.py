@@ -19,6 +19,7 @@ from solvers.finite_time import (
     train_in_time,
 )
 
+from ..bench.parameters import Count, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, new_figure
@@ -131,10 +132,10 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def settling(
     kind: Kind = "law (13), linear",
-    problems: int = 40,
-    steps: int = 1000,
-    level: float = 1e-3,
-    seed: int = 0,
+    problems: Count = 40,
+    steps: Count = 1000,
+    level: Positive = 1e-3,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Does training settle within the time that is known before the run?
 

@@ -10,6 +10,7 @@ from continuum.checks import check_count, check_positive
 from solvers.finite_time import neuron
 from solvers.finite_time.plants import plant_of
 
+from ..bench.parameters import Count, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import Dataset, boston_housing
@@ -147,7 +148,7 @@ def _row(k: int, found: np.ndarray) -> str:
 
 
 @study("finite_time/tables", paper=PAPER, figure="Tables 1 to 4", plot=_plot)
-def tables(epochs: int = 1000, seed: int = 1) -> xr.Dataset:
+def tables(epochs: Count = 1000, seed: Seed = 1) -> xr.Dataset:
     """What do the printed times mean, and what are those of the same tasks here?
 
     Iris: setosa and versicolor, z-scored, 80 for the training, until the mean of |e| is 0.1.

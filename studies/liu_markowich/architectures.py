@@ -12,6 +12,7 @@ from continuum.networks import Values
 from solvers import DOP853, DormandPrince, architecture, integrate
 from solvers.steps.tableaux import Stepper
 
+from ..bench.parameters import Count, Doublings
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import new_figure
@@ -92,8 +93,8 @@ def architectures(
     method: Literal[
         "Euler", "Heun", "RK4", "implicit midpoint", "Radau IIA", "Dormand-Prince", "DOP853"
     ] = "Euler",
-    coarsest: int = 4,
-    doublings: int = 6,
+    coarsest: Count = 4,
+    doublings: Doublings = 6,
 ) -> xr.Dataset:
     """What accuracy costs when each stepper is read as an architecture.
 

@@ -18,6 +18,7 @@ from solvers import (
     shoot,
 )
 
+from ..bench.parameters import Count, Horizon
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, new_figure
@@ -177,8 +178,8 @@ def bang_bang(
     initial_2: float = 0.5,
     target_1: float = 4.0,
     target_2: float = 0.0,
-    horizon: float = 1.0,
-    layers: int = 60,
+    horizon: Horizon = 1.0,
+    layers: Count = 60,
 ) -> xr.Dataset:
     """The full switching problem: an optimal control that jumps between the corners of a box
     (LM-54).

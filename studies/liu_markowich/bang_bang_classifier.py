@@ -12,6 +12,7 @@ from continuum import Control, LearningProblem
 from solvers import RK4, Certificate, Euler, discretize, pontryagin_certificate
 from solvers.steps.tableaux import RungeKutta
 
+from ..bench.parameters import Count, Horizon, NonNegative, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import load_digits, split
@@ -146,14 +147,14 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     cases=[{"strength": [0.0, 1e-4, 1e-3]}],
 )
 def bang_bang_classifier(
-    strength: float = 0.0,
-    bound: float = 1.0,
-    readout_bound: float = 10.0,
-    layers: int = 8,
-    horizon: float = 8.0,
-    effort: float = 4.0,
-    samples: int = 1797,
-    seed: int = 0,
+    strength: NonNegative = 0.0,
+    bound: Positive = 1.0,
+    readout_bound: Positive = 10.0,
+    layers: Count = 8,
+    horizon: Horizon = 8.0,
+    effort: Positive = 4.0,
+    samples: Count = 1797,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Is the control of a classifier without penalty bang-bang, as one for a single sample can be?
 

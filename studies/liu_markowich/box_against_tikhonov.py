@@ -10,6 +10,7 @@ import xarray as xr
 from continuum import Tikhonov
 from solvers import LBFGS, RK4, discretize, integrate, minimize
 
+from ..bench.parameters import Count, NonNegative
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure
@@ -108,12 +109,12 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def box_against_tikhonov(
     constraint: Constraint = "box",
-    strength: float = 0.02,
+    strength: NonNegative = 0.02,
     initial_1: float = 0.5,
     initial_2: float = 0.5,
     target_1: float = 4.0,
     target_2: float = 0.0,
-    layers: int = 60,
+    layers: Count = 60,
 ) -> xr.Dataset:
     """Box or Tikhonov: the same target with bounded, with penalised, and with bounded and penalised
     controls.

@@ -4,15 +4,18 @@ discrepancy principle, on noisy data.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import xarray as xr
+from annotated_types import Gt
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from continuum import Control, LearningProblem, NeuralODE2, Projection, Tikhonov, TimeMesh, tanh
 from solvers import LBFGS, Euler, discretize, integrate, minimize
 
+from ..bench.parameters import Count, NonNegative, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure
@@ -243,15 +246,15 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     cases=[{"seed": [0, 1]}],
 )
 def choice_of_lambda(
-    samples: int = 30,
-    noise: float = 0.3,
-    seed: int = 0,
-    layers: int = 3,
-    folds: int = 3,
-    strengths: int = 11,
-    weakest: float = 1e-4,
-    strongest: float = 1.0,
-    eta: float = 1.1,
+    samples: Count = 30,
+    noise: NonNegative = 0.3,
+    seed: Seed = 0,
+    layers: Count = 3,
+    folds: Count = 3,
+    strengths: Count = 11,
+    weakest: Positive = 1e-4,
+    strongest: Positive = 1.0,
+    eta: Annotated[float, Gt(1)] = 1.1,
 ) -> xr.Dataset:
     """How strong a penalty for noisy data: the corner of the L-curve, cross-validation, and the
     discrepancy principle.

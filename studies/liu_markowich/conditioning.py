@@ -22,6 +22,7 @@ from continuum import (
 )
 from solvers import RK4, integrate, linearize, propagator
 
+from ..bench.parameters import Count, Horizon
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, SKY, VERMILION, new_figure
@@ -194,8 +195,8 @@ def _propagators(cases: Sequence[xr.Dataset]) -> Picture:
 def conditioning(
     problem: Literal["decay", "moving", "shear"] = "shear",
     shear: float = 20.0,
-    horizon: float = 3.0,
-    layers: int = 60,
+    horizon: Horizon = 3.0,
+    layers: Count = 60,
 ) -> xr.Dataset:
     """Norm and condition of the propagator along the network, and the gradients of its layers.
 

@@ -1,13 +1,16 @@
 """The layer that contracts, and the Euler steps that do not."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import xarray as xr
+from annotated_types import Gt, Le
 
 from continuum import SymmetricLayer, TimeMesh, gauss_legendre, tanh
 from solvers import DormandPrince, Euler, integrate
 
+from ..bench.parameters import Horizon, NonNegative
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import new_figure
@@ -58,7 +61,9 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     plot=_plot,
     cases=[{"share": [0.0, 0.4, 0.9, 1.0, 1.2]}],
 )
-def contractive(share: float = 0.0, apart: float = 0.01, horizon: float = 6.0) -> xr.Dataset:
+def contractive(
+    share: NonNegative = 0.0, apart: Annotated[float, Gt(0), Le(2)] = 0.01, horizon: Horizon = 6.0
+) -> xr.Dataset:
     """The symmetric layer contracts, and Euler's method with it up to a step of 2 / (Lip |B|^2).
 
     What becomes of the distance of two solutions of f_t = B* sigma(a - Bf)? Here b = 2, a = 1 and

@@ -25,6 +25,7 @@ from continuum.sublayers import apply, apply_tangent
 from solvers import LBFGS, Adam, discretize, minimize
 from solvers.descent.run import Minimizer
 
+from ..bench.parameters import Count, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import Samples, averaged, load_digits, split
@@ -193,14 +194,14 @@ def _against_depth(name: str, cases: Sequence[xr.Dataset]) -> Picture:
 )
 def degradation(
     network: Literal["ResNet", "plain"] = "ResNet",
-    depth: int = 10,
-    seed: int = 0,
+    depth: Count = 10,
+    seed: Seed = 0,
     method: Literal["Adam", "L-BFGS"] = "Adam",
-    epochs: int = 30,
-    step: float = 0.005,
-    gain: float = 1.0,
-    samples: int = 1000,
-    side: int = 4,
+    epochs: Count = 30,
+    step: Positive = 0.005,
+    gain: Positive = 1.0,
+    samples: Count = 1000,
+    side: Count = 4,
 ) -> xr.Dataset:
     """Training error against depth, of ResNets and of chains without skips of the same size.
 

@@ -9,6 +9,7 @@ import xarray as xr
 from continuum import Control, FunctionControl, WidthDepth, exact, gauss_legendre
 from solvers import integrate
 
+from ..bench.parameters import Count, Doublings
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import convergence_plot, new_figure
@@ -99,8 +100,8 @@ def depth_convergence(
     problem: Literal["moving bias", "scalar decay"] = "moving bias",
     method: Literal["Euler", "Heun", "RK4", "implicit midpoint", "Radau IIA"] = "Euler",
     coefficients: Literal["moving", "left", "middle"] = "moving",
-    coarsest: int = 8,
-    doublings: int = 5,
+    coarsest: Count = 8,
+    doublings: Doublings = 5,
 ) -> xr.Dataset:
     """Errors of networks against their depth, for steppers of orders 1 to 5.
 

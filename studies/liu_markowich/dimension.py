@@ -11,6 +11,7 @@ from continuum import Grid, LearningProblem, midpoint
 from solvers import RK4, discretize
 from solvers.hjb import StateGrid, closed_loop, descend_values, merge_units, solve_hjb
 
+from ..bench.parameters import Count
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLUE, GREEN, ORANGE, SKY, VERMILION, new_figure
@@ -118,13 +119,13 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 
 @study("liu_markowich/dimension", paper=PAPER, figure="Section 4.3", plot=_plot)
 def dimension(
-    most: int = 5,
-    nodes: int = 17,
-    merged_nodes: int = 161,
-    most_units: int = 200,
-    layers: int = 100,
-    starts: int = 16,
-    repeats: int = 1,
+    most: Count = 5,
+    nodes: Count = 17,
+    merged_nodes: Count = 161,
+    most_units: Count = 200,
+    layers: Count = 100,
+    starts: Count = 16,
+    repeats: Count = 1,
 ) -> xr.Dataset:
     """What the value at one start costs, against the number N of units, and how far it is from J*.
 

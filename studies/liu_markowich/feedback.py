@@ -11,6 +11,7 @@ from continuum import Control, LearningProblem, TimeMesh
 from solvers import RK4, discretize
 from solvers.hjb import StateGrid, ValueFunction, closed_loop, solve_hjb
 
+from ..bench.parameters import Count, Doublings, Positive
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, new_figure
@@ -134,10 +135,10 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def feedback(
     example: Example = "mirror images",
-    coarsest: int = 40,
-    doublings: int = 2,
-    fewest: int = 25,
-    nudge: float = 1e-5,
+    coarsest: Count = 40,
+    doublings: Doublings = 2,
+    fewest: Count = 25,
+    nudge: Positive = 1e-5,
 ) -> xr.Dataset:
     """The closed loop of a value function against the feedback of its gradient.
 

@@ -20,6 +20,7 @@ from solvers.hjb import (
     solve_hjb,
 )
 
+from ..bench.parameters import Count, Doublings
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, new_figure, order_triangle
@@ -110,10 +111,10 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def gap(
     example: Example = "mirror images",
-    coarsest: int = 40,
-    doublings: int = 3,
-    layers: int = 200,
-    plain_most: int = 161,
+    coarsest: Count = 40,
+    doublings: Doublings = 3,
+    layers: Count = 200,
+    plain_most: Count = 161,
 ) -> xr.Dataset:
     """Proved bounds of the least cost, from below and from above, against the spacing of the grid.
 

@@ -22,6 +22,7 @@ from continuum import (
 )
 from solvers import LBFGS, ReducedObjective, continuous_adjoint, discretize, minimize
 
+from ..bench.parameters import Count, Doublings, NonNegative
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLUE, GREEN, ORANGE, VERMILION, new_figure
@@ -198,10 +199,10 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 def gradient_accuracy(
     problem: Problem = "scalar",
     method: Method = "Euler",
-    coarsest: int = 10,
-    doublings: int = 4,
-    strength: float = 0.01,
-    iterations: int = 60,
+    coarsest: Count = 10,
+    doublings: Doublings = 4,
+    strength: NonNegative = 0.01,
+    iterations: Count = 60,
 ) -> xr.Dataset:
     """Discretise then optimise, or optimise then discretise: how far are the gradients off, and
     does it matter?

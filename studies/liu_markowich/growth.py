@@ -19,6 +19,7 @@ from continuum import (
 )
 from solvers import DormandPrince, growth_class, integrate
 
+from ..bench.parameters import Count, Horizon
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, new_figure
@@ -105,8 +106,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def growth(
     problem: Literal["bounded", "decay", "linear", "exponential"] = "linear",
-    horizon: float = 10.0,
-    times: int = 101,
+    horizon: Horizon = 10.0,
+    times: Count = 101,
 ) -> xr.Dataset:
     """Growth of states with depth: bounded, linear, exponential.
 

@@ -1,9 +1,11 @@
 """A classifier with one control for all samples, against what each sample could have alone."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import xarray as xr
+from annotated_types import Ge, Le
 from matplotlib.axes import Axes
 
 from continuum import Box, Control, LearningProblem, TimeMesh, WidthDepth, midpoint, tanh
@@ -17,6 +19,7 @@ from solvers.hjb import (
     solve_hjb,
 )
 
+from ..bench.parameters import Count, Horizon, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import iris
@@ -138,13 +141,13 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 def hjb_classifier(
     far: float = 2.0,
     size: float = 2.0,
-    horizon: float = 2.0,
-    layers: int = 20,
-    nodes: int = 81,
-    times: int = 41,
-    starts: int = 6,
-    per_class: int = 50,
-    seed: int = 0,
+    horizon: Horizon = 2.0,
+    layers: Count = 20,
+    nodes: Count = 81,
+    times: Count = 41,
+    starts: Count = 6,
+    per_class: Annotated[int, Ge(1), Le(50)] = 50,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """The value functions of a classifier's two classes, its data on them, and the bound that they
     prove for a control that all samples share.

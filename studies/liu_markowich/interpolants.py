@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from continuum import ResNet, exact, gauss_legendre
 
+from ..bench.parameters import Count, Doublings
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, VERMILION, new_figure, order_triangle
@@ -107,8 +108,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def interpolants(
     problem: Literal["scalar decay", "moving bias"] = "moving bias",
-    coarsest: int = 4,
-    doublings: int = 7,
+    coarsest: Count = 4,
+    doublings: Doublings = 7,
 ) -> xr.Dataset:
     """What a ResNet is between its layers, and how fast that approaches the differential equation.
 

@@ -10,6 +10,7 @@ import xarray as xr
 from continuum import Control, LearningProblem
 from solvers import LBFGS, RK4, Extremal, Multistart, discretize, multistart, shoot, symmetries
 
+from ..bench.parameters import Count, Seed
 from ..bench.registry import Picture, study
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, new_figure
 from ..shared import described
@@ -70,28 +71,30 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         handles, labels = ax.get_legend_handles_labels()
         ax = axes[0, 2]
         plain, folded = case["clusters"].values, case["folded_clusters"].values
-        for values, counts, x, color in (
-            (plain, case["counts"].values, 0, BLUE),
-            (folded, case["folded_counts"].values, 1, GREEN),
+        for k, (value, color) in enumerate(zip(case["objective"].values, COLORS, strict=True)):
+            # dashes in the gaps of each other: two extremals have the same J
+            ax.axhline(value, color=color, linewidth=1.4, linestyle=(2.0 * k, (4.0, 4.0)))
+        for values, counts, x in (
+            (plain, case["counts"].values, 0),
+            (folded, case["folded_counts"].values, 1),
         ):
             for rank, (value, count) in enumerate(zip(values, counts, strict=True)):
                 twins = np.flatnonzero(np.abs(values[:rank] - value) < 1e-6)
                 at = x + 0.18 * len(twins)
-                ax.plot(at, value, "o", color=color, markersize=9)
+                ax.plot(at, value, "o", color=BLACK, markersize=8)
                 ax.annotate(
                     f"{int(count)}",
                     (at, value),
                     xytext=(0, 8),
                     textcoords="offset points",
                     ha="center",
-                    color=color,
                 )
         ax.set_xticks([0, 1], ["as they are", "up to\nsign flips"])
         ax.set_xlim(-0.5, 1.5)
         ax.set_xlabel("ends counted")
         ax.set_ylabel("objective $J$")
         ax.margins(y=0.2)
-        ax.set_title("ends of descents and their starts")
+        ax.set_title("ends of descents; numbers count starts")
         ax.grid(True, axis="y")
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
         rows = "; ".join(
@@ -110,7 +113,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             f"{case.attrs['layers']} "
             f"layers, ranked, up to the sign of block 2: {rows}. Without that symmetry there are "
             f"{len(plain)} ends. "
-            "The zero control never leaves the singular arc, which is no minimum. "
+            "The zero control never leaves the singular arc, which is no minimum. Dashed lines are "
+            "at J of the extremals. "
             f"{int(case['failed'])} starts did not converge."
         )
         pictures.append(
@@ -121,7 +125,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 
 @study("liu_markowich/many_extremals", paper=PAPER, figure="Section 4.2", plot=_plot)
 def many_extremals(
-    target: float = 6.0, layers: int = 40, starts: int = 10, seed: int = 0, points: int = 41
+    target: float = 6.0, layers: Count = 40, starts: Count = 10, seed: Seed = 0, points: Count = 41
 ) -> xr.Dataset:
     """The maximum principle has several solutions, and only some are minima (LM-55).
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
+from ..bench.parameters import Count, Horizon, NonNegative, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import averaged, split
@@ -54,13 +55,13 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def mnist_sample(
     method: MethodName = "L-BFGS",
-    side: int = 7,
-    layers: int = 8,
-    horizon: float = 8.0,
-    strength: float = 3e-4,
-    effort: float = 0.5,
-    samples: int = MOST,
-    seed: int = 0,
+    side: Count = 7,
+    layers: Count = 8,
+    horizon: Horizon = 8.0,
+    strength: NonNegative = 3e-4,
+    effort: Positive = 0.5,
+    samples: Count = MOST,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """A sample of MNIST learned by a ResNet: accuracy against seconds.
 

@@ -10,6 +10,7 @@ import xarray as xr
 from continuum import Box, LearningProblem, TimeMesh, WidthDepth, gauss_legendre, identity
 from solvers import LBFGS, Solution, minimize, successive_approximation
 
+from ..bench.parameters import Count, NonNegative
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import OKABE_ITO, new_figure
@@ -113,7 +114,9 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     caption = (
         "Successive approximation from zero. "
         + ". ".join(texts)
-        + (f". Dotted: two-cycles, continued. Values below {LEAST:g} are drawn there.")
+        + ". rho is the weight of rho/2 times the squared changes of f' and p', by which the "
+        + f"Hamiltonian is augmented. Dotted: two-cycles, continued. Values below {LEAST:g} are "
+        + "drawn there."
     )
     return [Picture("objective", caption, figure)]
 
@@ -142,9 +145,9 @@ def cycle_text(case: xr.Dataset) -> str:
 def msa_cycle(
     problem: Problem = "two blocks",
     remedy: Remedy = "none",
-    strength: float = 1.0,
-    layers: int = 100,
-    iterations: int = 24,
+    strength: NonNegative = 1.0,
+    layers: Count = 100,
+    iterations: Count = 24,
 ) -> xr.Dataset:
     """Successive approximation need not converge: two-cycles (LM-64), and which remedies break them
     (LM-65).

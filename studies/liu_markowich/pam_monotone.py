@@ -9,6 +9,7 @@ import xarray as xr
 from continuum import LearningProblem, TimeMesh, WidthDepth, gauss_legendre, identity
 from solvers import RK4, NewtonCG, discretize, proximal_alternating
 
+from ..bench.parameters import Count, Horizon, Positive
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, OKABE_ITO, new_figure
@@ -100,10 +101,10 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def pam_monotone(
     problem: Problem = "bias and kernel",
-    step: float = 1.0,
-    horizon: float = 1.0,
-    layers: int = 16,
-    iterations: int = 12,
+    step: Positive = 1.0,
+    horizon: Horizon = 1.0,
+    layers: Count = 16,
+    iterations: Count = 12,
 ) -> xr.Dataset:
     """Algorithm 1 decreases J by |x - x_k|^2 / (2 tau) at least, for every tau; how much more?
     (LM-62, LM-63)

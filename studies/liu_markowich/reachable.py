@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from solvers.hjb import StateGrid, characteristics, solve_hjb
 
+from ..bench.parameters import Count, Horizon, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, SKY, VERMILION, new_figure
@@ -133,12 +134,12 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 def reachable(
     start_1: float = 0.5,
     start_2: float = 0.5,
-    horizon: float = 1.0,
-    radius: float = 0.25,
-    nodes: int = 241,
-    samples: int = 1500,
-    rays: int = 4000,
-    seed: int = 0,
+    horizon: Horizon = 1.0,
+    radius: Positive = 0.25,
+    nodes: Count = 241,
+    samples: Count = 1500,
+    rays: Count = 4000,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """The states that two blocks reach from a disc, as level sets of a value function.
 

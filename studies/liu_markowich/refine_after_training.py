@@ -15,6 +15,7 @@ from continuum import Control, LearningProblem, WidthDepth, change_depth, change
 from continuum.transfers import prolongation
 from solvers import RK4, discretize
 
+from ..bench.parameters import Count, Horizon, NonNegative, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import Samples, averaged, load_digits, split
@@ -143,13 +144,13 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def refine_after_training(
     strategy: Literal["fine at once", "piecewise constant", "bilinear"] = "piecewise constant",
-    coarse_layers: int = 4,
-    layers: int = 8,
-    horizon: float = 4.0,
-    strength: float = 3e-4,
-    effort: float = 1.0,
-    samples: int = 1797,
-    seed: int = 0,
+    coarse_layers: Count = 4,
+    layers: Count = 8,
+    horizon: Horizon = 4.0,
+    strength: NonNegative = 3e-4,
+    effort: Positive = 1.0,
+    samples: Count = 1797,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Training coarse, refining in width and depth, and training on, against training fine at once.
 

@@ -11,6 +11,7 @@ from continuum import Grid, Interval, TimeMesh, WidthDepth, gauss_legendre, midp
 from solvers import DormandPrince, Euler, integrate, observed_orders
 from solvers.steps.tableaux import Stepper
 
+from ..bench.parameters import Count, Horizon, Positive
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import Dataset, load_digits
@@ -124,16 +125,27 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         pictures.append(_digit(by_depth))
     if len(by_depth) >= 2:
         figure, axes = new_figure(1, 1, width=6.4, height=3.6)
+        images = int(case_parameters(next(iter(by_depth.values())))["images"])
         changed = [100 * float(case["labels_changed"]) for case in by_depth.values()]
         axes[0, 0].plot(list(by_depth), changed, "o-")
+        for depth, share in zip(by_depth, changed, strict=True):
+            axes[0, 0].annotate(
+                f"{round(share / 100 * images)} images",
+                (depth, share),
+                xytext=(0, 6),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
+            )
+        axes[0, 0].margins(y=0.15)
         axes[0, 0].set_xscale("log", base=2)
         axes[0, 0].set_xticks(list(by_depth), [str(depth) for depth in by_depth])
         axes[0, 0].set_xlabel("depth [layers]")
-        axes[0, 0].set_ylabel("labels changed [% of images]")
+        axes[0, 0].set_ylabel(f"labels changed [% of {images} images]")
         axes[0, 0].grid(True)
         caption = (
-            "Share of images whose nearest class mean the ResNet changes against its limit "
-            "in depth."
+            f"Share of the {images} images whose nearest class mean the ResNet changes against its "
+            "limit in depth, and how many these are."
         )
         pictures.append(Picture("labels", caption, figure))
     return pictures
@@ -190,7 +202,11 @@ def _digit(by_depth: dict[int, xr.Dataset]) -> Picture:
     ],
 )
 def resnet_limit(
-    depth: int = 64, width: int = 16, images: int = 800, horizon: float = 2.0, length: float = 0.15
+    depth: Count = 64,
+    width: Count = 16,
+    images: Count = 800,
+    horizon: Horizon = 2.0,
+    length: Positive = 0.15,
 ) -> xr.Dataset:
     """ResNets on images of digits, against their limits in depth and in width.
 

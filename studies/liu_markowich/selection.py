@@ -4,9 +4,11 @@ infinity.
 
 from collections.abc import Sequence
 from itertools import cycle
+from typing import Annotated
 
 import numpy as np
 import xarray as xr
+from annotated_types import Ge, Le
 from matplotlib.axes import Axes
 from scipy.integrate import OdeSolution, solve_ivp
 from scipy.optimize import brentq
@@ -15,6 +17,7 @@ from continuum import Circle, Convolution, LowRank, TimeMesh, WidthDepth, period
 from continuum.exact import TwoModeRing
 from solvers import DormandPrince, exact_reduction, integrate, velocity_jump
 
+from ..bench.parameters import Count, Horizon, Positive, Several
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILION, new_figure
@@ -28,7 +31,7 @@ UNRESOLVED = 0.25
 """The grid no longer resolves a front across which two neighbours lie further apart than this share
 of the range.
 """
-NAMES = ("first", "mixed", "second")
+WINNERS = ("first mode wins", "a mixture wins", "second mode wins")
 COLORS = (BLUE, GREEN, VERMILION)
 
 
@@ -118,7 +121,7 @@ def _plane(ax: Axes, case: xr.Dataset) -> str:
     x, y = case["x"].values, case["y"].values
     named: set[int] = set()
     for m, who in enumerate(case["winner"].values.astype(int)):
-        label = None if who in named else f"{NAMES[who]} wins"
+        label = None if who in named else WINNERS[who]
         named.add(who)
         ax.plot(x[:, m], y[:, m], color=COLORS[who], linewidth=1.1, label=label)
     ax.plot(x[0], y[0], ".", color=BLACK, markersize=4, label="starts")
@@ -136,9 +139,10 @@ def _plane(ax: Axes, case: xr.Dataset) -> str:
     ax.set_aspect("equal")
     ax.set_xlabel("first mode $(f, \\cos y)$")
     ax.set_ylabel("second mode $(f, \\cos 2y)$")
-    ax.set_title(f"$\\rho$ = {ring.ratio:g}")
+    ax.set_title(f"gain of mode 2 over mode 1: $\\rho$ = {ring.ratio:g}")
     share = float(np.mean(case["winner"].values == 2))
-    return f"rho = {ring.ratio:g}: the second mode wins from {share:.0%} of the starts"
+    count = f"{np.sum(case['winner'].values == 2)} of {case['winner'].size}"
+    return f"{ring.ratio:g}: the second mode wins from {count} starts ({share:.0%})"
 
 
 def _diagram(ax: Axes, cases: Sequence[xr.Dataset]) -> None:
@@ -162,37 +166,61 @@ def _diagram(ax: Axes, cases: Sequence[xr.Dataset]) -> None:
             label=label,
             linewidth=2.2 if attracts else 1.4,
         )
-    for n, case in enumerate(cases):
+    seen: set[int] = set()
+    for case in cases:
         ratio = float(case_parameters(case)["ratio"])
         speed = case["growth_angle"].values
         who = case["winner"].values.astype(int)
         for m in range(len(speed)):
-            label = "angle at $T$" if n == 0 and m == 0 else None
-            ax.plot(
-                ratio, speed[m], "o", color=COLORS[who[m]], markersize=4, alpha=0.7, label=label
-            )
+            ax.plot(ratio, speed[m], "o", color=COLORS[who[m]], markersize=4, alpha=0.7)
+        seen |= set(who.tolist())
+    for k in sorted(seen):
+        ax.plot([], [], "o", color=COLORS[k], markersize=4, label=f"at $T$, {WINNERS[k]}")
     ax.set_xlabel("ratio $\\rho$ of the gains, second over first")
     ax.set_ylabel("direction of $u$ [degrees]")
     ax.set_title("invariant rays at infinity")
-    ax.legend(loc="center right", fontsize=9, frameon=True)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=9, ncols=2)
     ax.grid(True)
+
+
+def _while_resolved(
+    ax: Axes, case: xr.Dataset, name: str, marker: str, color: str, label: str
+) -> None:
+    """A variable along the time, with markers as long as the grid resolves the fronts, a faint line
+    after that.
+    """
+    t, values, lost = case["time"].values[1:], case[name].values[1:], float(case["lost_at"])
+    last = len(t) if np.isnan(lost) else int(np.searchsorted(t, lost))
+    kept = slice(None, max(last, 1))
+    style = {"color": color, "marker": marker, "markersize": 4.5, "markevery": 12}
+    ax.loglog(t[kept], values[kept], label=label, **style)
+    if last < len(t):
+        ax.loglog(t[last - 1 :], values[last - 1 :], color=color, linewidth=1.0, alpha=0.5)
+        ax.plot(t[last], values[last], "x", color=color, markersize=7, markeredgewidth=1.8)
+
+
+def _name_unresolved(ax: Axes) -> None:
+    """A line of the legend for the crosses."""
+    ax.plot([], [], "x-", color="#777777", linewidth=1.0, label="fronts unresolved from here on")
 
 
 def _gaps(ax: Axes, cases: Sequence[xr.Dataset]) -> None:
     for case, marker, color in zip(
         cases, cycle("osD^v"), cycle((BLUE, GREEN, SKY, VERMILION, BLACK)), strict=False
     ):
-        t, gap = case["time"].values[1:], case["infinity_gap"].values[1:]
         label = f"$\\rho$ = {float(case_parameters(case)['ratio']):g}"
-        ax.loglog(t, gap, marker=marker, markevery=12, markersize=4.5, color=color, label=label)
-    end, level = float(cases[0]["time"][-1]), float(cases[0]["infinity_gap"][-1])
-    t = np.array([end / 8, end])
-    ax.loglog(t, 0.3 * level * (end / t) ** 2, color=BLACK, linestyle=":", label="slope −2")
+        _while_resolved(ax, case, "infinity_gap", marker, color, label)
+    _name_unresolved(ax)
+    end, lost = float(cases[0]["time"][-1]), float(cases[0]["lost_at"])
+    last = end if np.isnan(lost) else lost
+    level = 0.4 * float(np.interp(last, cases[0]["time"], cases[0]["infinity_gap"]))
+    t = np.array([last / 3, last])
+    ax.loglog(t, level * (last / t) ** 2, color=BLACK, linestyle=":", label="slope −2")
     ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
     ax.set_ylabel("velocity of the modes, gap to infinity's")
     ax.set_xlim(left=end / 300)
     ax.set_title("the flow tends to the one at infinity")
-    ax.legend(loc="lower left", fontsize=9)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=9, ncols=3)
     ax.grid(True)
 
 
@@ -204,45 +232,44 @@ def _fronts(axes: Sequence[Axes], cases: Sequence[xr.Dataset]) -> list[str]:
     ):
         nodes = int(case_parameters(case)["nodes"])
         label = f"{nodes} nodes"
-        jumps.loglog(
-            case["time"][1:],
-            case["jump"][1:],
-            marker=marker,
-            markevery=12,
-            markersize=4.5,
-            color=color,
-            label=label,
-        )
-        final = case["profile"].values
-        for m in range(final.shape[1]):
-            profile.plot(
-                case["position"],
-                final[:, m] / float(case["time"][-1]),
-                color=color,
-                marker=marker,
-                markersize=3,
-                linewidth=1.0,
-                linestyle="-" if m == 0 else "--",
-                markevery=max(1, nodes // 64),
-                label=label if m == 0 else None,
-            )
+        _while_resolved(jumps, case, "jump", marker, color, label)
         lost = float(case["lost_at"])
         notes.append(
             f"{nodes} nodes: "
             + ("resolved throughout" if np.isnan(lost) else f"unresolved from t = {lost:.3g} on")
         )
-    jumps.axhline(UNRESOLVED, color=BLACK, linestyle=":", label="no longer resolved")
+    _name_unresolved(jumps)
+    jumps.axhline(UNRESOLVED, color=BLACK, linestyle=":", linewidth=1.0)
     jumps.set_xlim(left=float(cases[0]["time"][-1]) / 300)
     jumps.set_xlabel("time $t$ [layers $\\times \\tau$]")
     jumps.set_ylabel("share of $f_t$'s range crossed between nodes")
     jumps.set_title("fronts against the grid")
-    jumps.legend(loc="lower right", fontsize=9)
+    jumps.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=9, ncols=2)
     jumps.grid(True)
-    profile.set_xlabel("position $y$ [rad]")
-    profile.set_ylabel("$f(y, T) / T$")
-    profile.set_title("winners: first mode (solid), second (dashed)")
-    profile.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=9, ncols=3)
+    _profiles(profile, cases)
     return notes
+
+
+def _profiles(ax: Axes, cases: Sequence[xr.Dataset]) -> None:
+    """The final states of two starts on half of the ring: on the finest grid as lines, on the
+    others as the values at the nodes.
+    """
+    finest, grey = len(cases) - 1, "#777777"
+    for n, (case, marker) in enumerate(zip(cases, cycle("osD^v"), strict=False)):
+        look = {"linewidth": 1.6} if n == finest else {"linestyle": "none", "marker": marker}
+        look |= {"markersize": 5, "markerfacecolor": "none"}
+        y, final = case["position"].values, case["profile"].values / float(case["time"][-1])
+        shown = y <= np.pi
+        for m, color in enumerate((BLUE, VERMILION)):
+            ax.plot(y[shown], final[shown, m], color=color, **look)
+        ax.plot([], [], color=grey, label=f"{int(case_parameters(case)['nodes'])} nodes", **look)
+    for color, name in ((BLUE, WINNERS[0]), (VERMILION, WINNERS[2])):
+        ax.plot([], [], color=color, linewidth=4.0, label=name)
+    ax.set_xlabel("position $y$ [rad]")
+    ax.set_ylabel("$f(y, T) / T$")
+    ax.set_title("final states on half of the ring")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), fontsize=9, ncols=3)
+    ax.grid(True)
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
@@ -261,15 +288,16 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     }
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     caption = (
-        "Which mode wins from which start, in the plane of the two even modes, and the "
-        "separatrix that runs in "
+        "Which mode wins from which start, in the plane of the two even modes, and the separatrix "
+        "that runs in from infinity, for some rho, the gain of the second mode over that of the "
+        "first. "
     )
-    pictures = [Picture("fates", caption + "from infinity. " + "; ".join(notes) + ".", figure)]
+    pictures = [Picture("fates", caption + "rho = " + "; rho = ".join(notes) + ".", figure)]
     figure, axes = new_figure(1, 2, width=10.4, height=4.4)
     _diagram(axes[0, 0], main)
     _gaps(axes[0, 1], main)
     located = [
-        f"rho = {float(case_parameters(case)['ratio']):g}: {float(case['boundary']):.6f} found "
+        f"for rho = {float(case_parameters(case)['ratio']):g} {float(case['boundary']):.6f} found "
         f"by bisection, "
         f"{float(case['boundary_from_infinity']):.6f} from infinity"
         for case in main
@@ -278,9 +306,9 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     caption = (
         "Left: the invariant rays at infinity in closed form, and the direction in which u grows "
         "at T from each start. "
-        "Right: the largest gap between the velocity of the modes and that at infinity; it rises "
-        "again once the grid "
-        "no longer resolves the fronts. Starts that no mode wins, as angles: "
+        "Right: the largest gap between the velocity of the modes and that at infinity; crosses "
+        "mark where the grid stops to resolve the fronts. rho is the gain of the second mode over "
+        "that of the first. Starts that no mode wins, as angles: "
     )
     pictures.append(Picture("infinity", caption + ("; ".join(located) or "none") + ".", figure))
     pick = float(case_parameters(main[len(main) // 2])["ratio"]) if len(main) < 2 else None
@@ -312,13 +340,13 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     cases=[{"ratio": [0.4, 0.8, 1.5, 2.5]}, {"ratio": [0.8], "nodes": [64, 128]}],
 )
 def selection(
-    ratio: float = 0.8,
-    nodes: int = 512,
-    first: float = 0.5,
-    amplitude: float = 0.5,
-    starts: int = 16,
-    horizon: float = 60.0,
-    times: int = 121,
+    ratio: Annotated[float, Ge(0.05), Le(20)] = 0.8,
+    nodes: Count = 512,
+    first: Positive = 0.5,
+    amplitude: Positive = 0.5,
+    starts: Several = 16,
+    horizon: Horizon = 60.0,
+    times: Several = 121,
 ) -> xr.Dataset:
     """Two modes on a ring compete: which one wins, from which start, and what is left at infinity.
 
@@ -391,13 +419,13 @@ def selection(
             ),
             "boundary": described(
                 "boundary", boundary(ring, amplitude), "rad", "start that no mode wins"
-            ),
+            ).assign_attrs(nan_means="no such start"),
             "boundary_from_infinity": described(
                 "boundary_from_infinity",
                 crossing(separatrix(ring), np.pi * amplitude),
                 "rad",
                 "the same from infinity",
-            ),
+            ).assign_attrs(nan_means="no such start"),
             "infinity_gap": described(
                 "infinity_gap",
                 np.abs(speeds - ahead).max(axis=(1, 2)),
@@ -410,7 +438,7 @@ def selection(
             ),
             "lost_at": described(
                 "lost_at", at[lost[0]] if len(lost) else np.nan, "time", "fronts no longer resolved"
-            ),
+            ).assign_attrs(nan_means="never"),
             "profile": described(
                 "profile", f[-1][:, shown], "1", "final states of two starts", ("position", "shown")
             ),

@@ -11,6 +11,7 @@ from scipy.integrate import solve_ivp
 from continuum import Circle, TimeMesh, WidthDepth, periodic, tanh
 from solvers import DormandPrince, integrate
 
+from ..bench.parameters import Count, Horizon, Positive, Several
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, new_figure
@@ -47,15 +48,18 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     notes = []
     longest = max(cases, key=lambda case: float(case["time"][-1]))
     slopes.loglog(longest["time"][1:], longest["true_slope"][1:], "--", color=BLACK, label="limit")
-    for case, marker in zip(cases, cycle("osD^v")):
+    ranked = sorted(cases, key=lambda case: int(case_parameters(case)["nodes"]))
+    for n, (case, marker) in enumerate(zip(ranked, cycle("osD^v"))):
         nodes = int(case_parameters(case)["nodes"])
+        size = 3.0 + 3.0 * (len(ranked) - 1 - n)  # markers at one place are seen inside each other
         slopes.loglog(
             case["time"][1:],
             case["slope"][1:],
             label=f"{nodes} nodes",
             marker=marker,
-            markersize=4.5,
-            markevery=12,
+            markersize=5.5,
+            markerfacecolor="none",
+            markevery=(4 * n, 12),
             linewidth=1.4,
         )
         fronts.plot(
@@ -64,7 +68,8 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             label=f"{nodes} nodes",
             marker=marker,
             linewidth=1.0,
-            markersize=3.5,
+            markersize=size,
+            markerfacecolor="none",
         )
         lost = float(case["lost_at"])
         notes.append(
@@ -99,7 +104,11 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     cases=[{"nodes": [32, 64, 128]}],
 )
 def sharp_fronts(
-    nodes: int = 64, gain: float = 1.0, start: float = 0.1, horizon: float = 60.0, times: int = 241
+    nodes: Count = 64,
+    gain: Positive = 1.0,
+    start: Positive = 0.1,
+    horizon: Horizon = 60.0,
+    times: Several = 241,
 ) -> xr.Dataset:
     """Fronts that sharpen until the grid does not resolve them.
 

@@ -3,10 +3,11 @@ methods.
 """
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias, get_args
 
 import numpy as np
 import xarray as xr
+from annotated_types import Ge, Le
 from threadpoolctl import threadpool_limits
 
 from continuum import (
@@ -32,6 +33,7 @@ from solvers import (
     successive_approximation,
 )
 
+from ..bench.parameters import Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import OKABE_ITO, new_figure
@@ -143,11 +145,11 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 def sine_toy(
     method: Method = "E-MSA",
     start: Literal["zero", "random"] = "zero",
-    units: int = 5,
-    effort: float = 1.0,
-    augmentation: float = 0.1,
-    strength: float = 1e-6,
-    seed: int = 0,
+    units: Annotated[int, Ge(1), Le(50)] = 5,
+    effort: Positive = 1.0,
+    augmentation: Positive = 0.1,
+    strength: Positive = 1e-6,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """The sine toy of Li, Chen, Tai and E (2018): five methods from the zero and from a random
     start.

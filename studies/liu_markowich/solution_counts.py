@@ -4,10 +4,12 @@ by continuation, stationary points from random starts, and the differential equa
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
 import scipy.optimize
 import xarray as xr
+from annotated_types import Ge, Le
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
@@ -27,6 +29,7 @@ from solvers.adjoint.linear_quadratic import linearize
 from solvers.descent.families import ByHorizon
 from solvers.descent.riccati import sweep
 
+from ..bench.parameters import Count, Positive, Seed
 from ..bench.registry import Picture, study
 from ..draw.figures import (
     BLACK,
@@ -383,12 +386,12 @@ def _expected_table(equation: Extremals, first: float, last: float) -> dict[str,
     cases=[{"layers": 20}, {"layers": [10, 40], "starts": 0}],
 )
 def solution_counts(
-    layers: int = 20,
+    layers: Count = 20,
     target: float = 6.0,
-    first: float = 0.45,
-    last: float = 2.5,
-    starts: int = 8,
-    seed: int = 0,
+    first: Positive = 0.45,
+    last: Positive = 2.5,
+    starts: Annotated[int, Ge(0), Le(10000)] = 8,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """How many extremals there are at each horizon, and by which bifurcations they appear.
 

@@ -10,6 +10,7 @@ import xarray as xr
 from continuum import FunctionControl, Grid, TimeMesh, WidthDepth, midpoint, tanh
 from solvers import steady_state
 
+from ..bench.parameters import Count
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import new_figure
@@ -102,7 +103,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     cases=[{"bias": ["parabola", "ramp", "constant", "orthogonal"]}],
 )
 def steady_states(
-    bias: Literal["parabola", "ramp", "constant", "orthogonal"] = "ramp", points: int = 50
+    bias: Literal["parabola", "ramp", "constant", "orthogonal"] = "ramp", points: Count = 50
 ) -> xr.Dataset:
     """Steady states, which one grid always has and the limit need not.
 

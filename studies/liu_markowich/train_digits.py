@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from threadpoolctl import threadpool_limits
 
+from ..bench.parameters import Count, Horizon, NonNegative, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import load_digits, split
@@ -200,12 +201,12 @@ def _weights(cases: Sequence[xr.Dataset]) -> Picture:
 def train_digits(
     method: MethodName = "L-BFGS",
     weights: WeightsName = "free",
-    layers: int = 8,
-    horizon: float = 8.0,
-    strength: float = 3e-4,
-    effort: float = 1.0,
-    samples: int = 1797,
-    seed: int = 0,
+    layers: Count = 8,
+    horizon: Horizon = 8.0,
+    strength: NonNegative = 3e-4,
+    effort: Positive = 1.0,
+    samples: Count = 1797,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Digits learned by every method, and with weights of few values: accuracy against seconds.
 

@@ -9,6 +9,7 @@ from matplotlib.colors import ListedColormap
 
 from solvers.hjb import LowerBound, StateGrid, closed_loop, lower_bound, proved_cost, solve_hjb
 
+from ..bench.parameters import Count
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, ORANGE, VERMILION, new_figure
@@ -87,7 +88,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     cases=[{"example": list(EXAMPLES)}],
 )
 def tube(
-    example: Example = "mirror images", nodes: int = 161, times: int = 161, layers: int = 200
+    example: Example = "mirror images", nodes: Count = 161, times: Count = 161, layers: Count = 200
 ) -> xr.Dataset:
     """The cells of states that a lower bound of J* needs, with and without a control at hand.
 

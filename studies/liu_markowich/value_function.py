@@ -18,6 +18,7 @@ from solvers.hjb import (
     solve_hjb,
 )
 
+from ..bench.parameters import Count
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, ORANGE, SKY, VERMILION, new_figure
@@ -169,7 +170,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     cases=[{"example": list(EXAMPLES)}],
 )
 def value_function(
-    example: Example = "one switch", nodes: int = 241, times: int = 61, fan: int = 360
+    example: Example = "one switch", nodes: Count = 241, times: Count = 61, fan: Count = 360
 ) -> xr.Dataset:
     """The value function of LM-54 or LM-55 by the Hamilton-Jacobi-Bellman equation, its
     characteristics, and its ridge.

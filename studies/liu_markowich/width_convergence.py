@@ -20,6 +20,7 @@ from continuum import (
 )
 from solvers import DormandPrince, integrate
 
+from ..bench.parameters import Count, Doublings
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import convergence_plot, new_figure
@@ -124,8 +125,8 @@ def width_convergence(
     problem: Literal["line", "square", "jump"] = "line",
     rule: Literal["midpoint", "trapezoid", "Simpson", "Gauss"] = "midpoint",
     diagonal: float = 0.5,
-    coarsest: int = 2,
-    doublings: int = 4,
+    coarsest: Count = 2,
+    doublings: Doublings = 4,
 ) -> xr.Dataset:
     """Errors of networks against their width, for four quadrature rules.
 

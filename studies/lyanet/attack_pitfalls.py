@@ -12,6 +12,7 @@ from continuum.checks import check_count
 from solvers.lyapunov import attack
 from solvers.lyapunov.attack import Norm
 
+from ..bench.parameters import Count, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import Samples
@@ -166,9 +167,9 @@ def _note(case: xr.Dataset) -> str:
 def attack_pitfalls(
     contender: Attacked = "NODE",
     scaling: Scaling = "normalised",
-    epochs: int = 12,
-    points: int = 120,
-    seed: int = 0,
+    epochs: Count = 12,
+    points: Count = 120,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """What does an attack measure that takes normalised images for pixels, or steps that are short?
 

@@ -12,6 +12,7 @@ from continuum.checks import check_count
 from solvers.lyapunov import breaking_radius, certify, estimated_radii
 from solvers.lyapunov.bounds import Layers
 
+from ..bench.parameters import Count, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, ORANGE, VERMILION, new_figure
@@ -80,13 +81,13 @@ def _note(case: xr.Dataset) -> str:
 def certificate(
     contender: Certified = "MC s=3",
     data: Name = "rings",
-    samples: int = 400,
-    epochs: int = 143,
-    width: int = 32,
-    kappa: float = 3.0,
-    points: int = 150,
-    rounds: int = 8,
-    seed: int = 0,
+    samples: Count = 400,
+    epochs: Count = 143,
+    width: Count = 32,
+    kappa: Positive = 3.0,
+    points: Count = 150,
+    rounds: Count = 8,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """How far does a proof of robustness reach, and how far the estimates that pass for one?
 

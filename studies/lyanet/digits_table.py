@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 from threadpoolctl import threadpool_limits
 
+from ..bench.parameters import Count, NonNegative, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import Samples
@@ -259,12 +260,12 @@ def least(errors: np.ndarray, losses: np.ndarray) -> int:
 )
 def digits_table(
     name: ContenderName = "NODE",
-    step: float = 5e-3,
-    epochs: int = 40,
-    strength: float = 1e-4,
-    train: int = 1437,
-    test: int = TEST_POINTS,
-    seed: int = 0,
+    step: Positive = 5e-3,
+    epochs: Count = 40,
+    strength: NonNegative = 1e-4,
+    train: Count = 1437,
+    test: Count = TEST_POINTS,
+    seed: Seed = 0,
     search: bool = False,
 ) -> xr.Dataset:
     """Do networks trained by Lyapunov losses err less on digits, with and without attacks?

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias, get_args
 
 import numpy as np
 import xarray as xr
+from annotated_types import Ge, Le
 from threadpoolctl import threadpool_limits
 
 from continuum.checks import check_count
 from solvers.lyapunov import exact_loss
 
+from ..bench.parameters import Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, new_figure
@@ -109,7 +111,9 @@ def _verdict(loss: dict[str, np.ndarray], error: dict[str, np.ndarray]) -> str:
     plot=_plot,
     cases=[{"name": get_args(Stopped), "seed": [0, 1, 2]}],
 )
-def inference_speed(name: Stopped = "MC s=5", epochs: int = 0, seed: int = 0) -> xr.Dataset:
+def inference_speed(
+    name: Stopped = "MC s=5", epochs: Annotated[int, Ge(0), Le(1000)] = 0, seed: Seed = 0
+) -> xr.Dataset:
     """Does a Lyapunov loss let a neural ODE be stopped early?
 
     eta' = f(eta, x, t), eta(0) = 0 in R^10, on scikit-learn's digits, trained as in `digits_table`:

@@ -13,6 +13,7 @@ from continuum.checks import check_positive
 from solvers.lyapunov import MonteCarloLyapunov, escape_time, exact_loss
 from solvers.lyapunov.samplers import SetSampler
 
+from ..bench.parameters import Count, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, VERMILION, new_figure
@@ -113,12 +114,12 @@ def _note(case: xr.Dataset) -> str:
 def kappa(
     contender: Sampled = "MC s=3",
     data: Name = "rings",
-    samples: int = 400,
-    epochs: int = 143,
-    width: int = 32,
+    samples: Count = 400,
+    epochs: Count = 143,
+    width: Count = 32,
     centred: bool = False,
-    largest: float = 8.0,
-    seed: int = 0,
+    largest: Positive = 8.0,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """What does the rate kappa do that a Lyapunov loss asks for?
 

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from threadpoolctl import threadpool_limits
 
+from ..bench.parameters import Count, NonNegative, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import averaged
@@ -82,10 +83,10 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 def mnist_sample(
     name: ContenderName = "tube",
     side: Literal[7, 14, 28] = 7,
-    step: float = 5e-3,
-    epochs: int = 40,
-    strength: float = 1e-4,
-    seed: int = 0,
+    step: Positive = 5e-3,
+    epochs: Count = 40,
+    strength: NonNegative = 1e-4,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Do Lyapunov losses change errors on a sample of MNIST?
 

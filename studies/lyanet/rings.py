@@ -4,6 +4,7 @@ from functools import partial
 
 import xarray as xr
 
+from ..bench.parameters import Count, Positive, Seed
 from ..bench.registry import study
 from .paper import PAPER
 from .planar import Contender
@@ -19,13 +20,13 @@ from .planar_pictures import CASES, answer, plot
 )
 def rings(
     contender: Contender = "MC s=3",
-    samples: int = 400,
-    epochs: int = 286,
-    kappa: float = 3.0,
-    width: int = 32,
+    samples: Count = 400,
+    epochs: Count = 286,
+    kappa: Positive = 3.0,
+    width: Count = 32,
     centred: bool = False,
-    steps: int = 20,
-    seed: int = 0,
+    steps: Count = 20,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Does a Lyapunov loss make one basin of all states, and the boundary between classes wide?
 

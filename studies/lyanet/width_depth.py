@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
+from annotated_types import Ge, Le
 from threadpoolctl import threadpool_limits
 
 from continuum import (
@@ -29,6 +30,7 @@ from solvers.lyapunov import (
     exact_loss,
 )
 
+from ..bench.parameters import Count, Horizon, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import averaged, load_digits, split
@@ -128,14 +130,14 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def width_depth(
     loss: LossName = "path, continuous",
-    kappa: float = 1.0,
-    horizon: float = 4.0,
-    side: int = 8,
-    layers: int = 8,
-    epochs: int = 40,
-    step: float = 0.1,
-    samples: int = 1797,
-    seed: int = 0,
+    kappa: Positive = 1.0,
+    horizon: Horizon = 4.0,
+    side: Count = 8,
+    layers: Annotated[int, Ge(1), Le(100)] = 8,
+    epochs: Annotated[int, Ge(1), Le(1000)] = 40,
+    step: Positive = 0.1,
+    samples: Count = 1797,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Can a continuum in width and depth be trained to let its loss decay at a given rate?
 

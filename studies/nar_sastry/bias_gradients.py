@@ -9,6 +9,7 @@ from continuum.checks import check_count
 from solvers import discretize
 from solvers.convex_fits import convex_problem, convex_start
 
+from ..bench.parameters import Count
 from ..bench.registry import Picture, study
 from ..draw.figures import BLACK, BLUE, GREEN, VERMILION, new_figure
 from ..shared import described
@@ -80,7 +81,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     figure="Section 4, below (12)",
     plot=_plot,
 )
-def bias_gradients(seeds: int = 20) -> xr.Dataset:
+def bias_gradients(seeds: Count = 20) -> xr.Dataset:
     """How much smaller are the gradients of biases than those of weights?
 
     dJ / db_l is the derivative in what the unit puts out times w_l, so it is of the order of w.

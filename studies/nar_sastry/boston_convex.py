@@ -13,6 +13,7 @@ from continuum.convex_networks import ConvexDifference, ConvexNetwork
 from solvers import LBFGS, minimize
 from solvers.convex_fits import convex_problem, convex_start
 
+from ..bench.parameters import Count, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import boston_housing, held_out, min_max_scaled
@@ -181,11 +182,11 @@ def _caption(cases: Sequence[xr.Dataset]) -> str:
     cases=[{"seed": [0, 1, 2]}],
 )
 def boston_convex(
-    layers: int = 5,
-    hidden: int = 4,
-    iterations: int = 300,
-    starts: int = 2,
-    seed: int = 0,
+    layers: Count = 5,
+    hidden: Count = 4,
+    iterations: Count = 300,
+    starts: Count = 2,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """What does the difference of two convex residual networks gain over one, on house values?
 

@@ -8,6 +8,7 @@ import xarray as xr
 from continuum.checks import check_count
 from continuum.convex_networks import ConvexDifference, ConvexNetwork
 
+from ..bench.parameters import Count
 from ..bench.registry import Picture, study
 from ..draw.figures import BLACK, BLUE, VERMILION, new_figure
 from ..shared import described
@@ -67,7 +68,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 
 
 @study("nar_sastry/bowl", paper=PAPER, figure="Figure 2", plot=_plot)
-def bowl(first: float = 0.35, second: float = 0.55, points: int = 201) -> xr.Dataset:
+def bowl(first: float = 0.35, second: float = 0.55, points: Count = 201) -> xr.Dataset:
     """What do the level curves of a convex residual network look like?
 
     One layer on [0, 1]^2: (8a) and (8b) of the paper, V = W = I; the same with V^T = [[1, 0.4],

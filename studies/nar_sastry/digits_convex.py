@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from threadpoolctl import threadpool_limits
 
+from ..bench.parameters import Count, Fraction, NonNegative, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import load_digits, mnist_sample
@@ -158,17 +159,17 @@ def _against(found: np.ndarray, base: np.ndarray) -> str:
 def digits_convex(
     variant: Model = "convex",
     data: Literal["digits", "mnist_sample"] = "digits",
-    filters: int = 16,
-    hidden: int = 16,
-    layers: int = 3,
-    step: float = 0.01,
-    momentum: float = 0.9,
-    adam_step: float = 2e-3,
-    batch: int = 32,
-    epochs: int = 12,
-    linear_strength: float = 1e-3,
-    samples: int = 1797,
-    seed: int = 0,
+    filters: Count = 16,
+    hidden: Count = 16,
+    layers: Count = 3,
+    step: Positive = 0.01,
+    momentum: Fraction = 0.9,
+    adam_step: Positive = 2e-3,
+    batch: Count = 32,
+    epochs: Count = 12,
+    linear_strength: NonNegative = 1e-3,
+    samples: Count = 1797,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Do pairs of convex residual networks generalise because they are convex?
 

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from solvers.linear_networks import ProductObjective, deep_linear, sharpness, step_bound
 
+from ..bench.parameters import Count, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, VERMILION, new_figure
@@ -239,7 +240,7 @@ def _those(which: np.ndarray, ratios: np.ndarray) -> str:
     ],
 )
 def double_network(
-    kind: Kind = "non-normal", seed: int = 0, step: float = 1e-4, steps: int = 1000
+    kind: Kind = "non-normal", seed: Seed = 0, step: Positive = 1e-4, steps: Count = 1000
 ) -> xr.Dataset:
     """Is a double network faster, and stable where a single one is not (NS-15, NS-16)?
 

@@ -10,6 +10,7 @@ from continuum.checks import check_count, check_positive
 from solvers import FixedStep, Monitor, Record, Snapshot, Status, minimize
 from solvers.linear_networks import as_control, critical_step, deep_linear, disproportionate_factors
 
+from ..bench.parameters import Count, NonNegative, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, VERMILION, new_figure
@@ -116,14 +117,14 @@ def _caption(cases: Sequence[xr.Dataset]) -> str:
     ],
 )
 def lyapunov_stability(
-    kappa: float = 1.0,
-    share: float = 0.95,
+    kappa: Positive = 1.0,
+    share: NonNegative = 0.95,
     eigenvalue: float = 2.0,
-    layers: int = 5,
+    layers: Count = 5,
     offset: float = 1e-7,
     angle: float = 45.0,
-    iterations: int = 1000,
-    seed: int = 0,
+    iterations: Count = 1000,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """What does a run near an equilibrium of a product of numbers do, on both sides of its critical
     step?

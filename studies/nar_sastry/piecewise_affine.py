@@ -14,6 +14,7 @@ from continuum.convex_networks import ConvexNetwork
 from solvers import FixedStep, minimize
 from solvers.convex_fits import ConvexFit, convex_problem, fit_convex
 
+from ..bench.parameters import Count, Positive
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, new_figure
@@ -182,9 +183,9 @@ def _caption(case: xr.Dataset, offset: bool) -> str:
 )
 def piecewise_affine(
     offset: bool = False,
-    seeds: int = 20,
-    step: float = 0.02,
-    iterations: int = 40_000,
+    seeds: Count = 20,
+    step: Positive = 0.02,
+    iterations: Count = 40_000,
 ) -> xr.Dataset:
     """Do biases decide whether the data of Figure 4 are fitted, and with which slopes?
 

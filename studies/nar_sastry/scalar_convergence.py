@@ -17,6 +17,7 @@ from solvers.linear_networks import (
     vanishing_step,
 )
 
+from ..bench.parameters import Count, NonNegative
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, new_figure
@@ -147,9 +148,9 @@ def _caption(cases: Sequence[xr.Dataset]) -> str:
 )
 def scalar_convergence(
     eigenvalue: float = 3.0,
-    layers: int = 4,
-    share: float = 0.5,
-    iterations: int = 1000,
+    layers: Count = 4,
+    share: NonNegative = 0.5,
+    iterations: Count = 1000,
 ) -> xr.Dataset:
     """How fast does a product of L numbers, all 1 at the start, go to lambda, or where else?
 

@@ -25,6 +25,7 @@ from solvers.linear_networks import (
     step_bound,
 )
 
+from ..bench.parameters import Count, Doublings, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, ORANGE, PURPLE, SKY, VERMILION, YELLOW, new_figure
@@ -240,10 +241,10 @@ def _caption(cases: Sequence[xr.Dataset]) -> str:
 def step_map(
     axis: Axis = "depth",
     target: Target = "scalar",
-    steps: int = 60,
-    iterations: int = 4000,
-    halvings: int = 12,
-    seed: int = 0,
+    steps: Count = 60,
+    iterations: Count = 4000,
+    halvings: Doublings = 12,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Which steps converge, and is the critical step that of the sharpness (NS-01, NS-02)?
 

@@ -17,6 +17,7 @@ from solvers.convex_fits import (
     straight_seminorms,
 )
 
+from ..bench.parameters import Count, Doublings, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure
@@ -178,7 +179,7 @@ def _caption(cases: Sequence[xr.Dataset], words: Sequence[str]) -> str:
     cases=[{"kind": list(Kind.__args__)}],
 )
 def theorem3(
-    kind: Kind = "x + x^3, straight", doublings: int = 8, points: int = 1001, seed: int = 0
+    kind: Kind = "x + x^3, straight", doublings: Doublings = 8, points: Count = 1001, seed: Seed = 0
 ) -> xr.Dataset:
     """How near to the identity are L factors of a map, against L?
 

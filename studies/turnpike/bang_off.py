@@ -12,6 +12,7 @@ from continuum.blocks import joint_norm
 from solvers import RK4, Euler, ProximalNewton, SolveError, discretize, free_switch, minimize
 from solvers.steps.tableaux import RungeKutta
 
+from ..bench.parameters import Count, Horizon, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, OKABE_ITO, new_figure
@@ -109,11 +110,11 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def bang_off(
     data: Data = "line",
-    bound: float = 2.0,
-    horizon: float = 4.0,
-    per_unit: int = 20,
-    scale: float = 0.5,
-    seed: int = 0,
+    bound: Positive = 2.0,
+    horizon: Horizon = 4.0,
+    per_unit: Count = 20,
+    scale: Positive = 0.5,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """When is a network under an L1 price switched off?
 

@@ -23,6 +23,7 @@ from solvers import (
     minimize,
 )
 
+from ..bench.parameters import Count, Horizon, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure
@@ -283,9 +284,9 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def bifurcation(
     parameter: Literal["penalty", "horizon"] = "penalty",
-    starts: int = 12,
-    seed: int = 0,
-    longest: float = 8.0,
+    starts: Count = 12,
+    seed: Seed = 0,
+    longest: Horizon = 8.0,
 ) -> xr.Dataset:
     """Where minimisers of XOR turn, lose stability and change places, as the penalty weakens and as
     the horizon grows.

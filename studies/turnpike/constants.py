@@ -26,6 +26,7 @@ from continuum import (
 from solvers import RK4, GradientDescent, RiccatiNewton, discretize, minimize
 from solvers.turnpike import depth_for, spectrum, static_optimum
 
+from ..bench.parameters import Count, NonNegative, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILION, new_figure
@@ -377,7 +378,11 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     cases=[{"data": ["affine", "two points", "plane"]}],
 )
 def constants(
-    data: Data = "affine", strength: float = 1.0, layers: int = 32, count: int = 6, seed: int = 0
+    data: Data = "affine",
+    strength: NonNegative = 1.0,
+    layers: Count = 32,
+    count: Count = 6,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """How good are the proofs' constants, and what is the control of least norm?
 

@@ -1,9 +1,11 @@
 """Local controllability: two points moved by one weight, and the flow that does it, checked."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import xarray as xr
+from annotated_types import Ge, Gt, Le
 
 from continuum import TimeMesh, tanh
 from solvers import DOP853, RK4, NewtonCG, discretize, integrate, minimize
@@ -63,7 +65,11 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 
 
 @study("turnpike/controllability", paper=PAPER, figure="controllability", plot=_plot)
-def controllability(largest: float = 0.4, halvings: int = 4, layers: int = 16) -> xr.Dataset:
+def controllability(
+    largest: Annotated[float, Gt(0), Le(0.5)] = 0.4,
+    halvings: Annotated[int, Ge(1), Le(10)] = 4,
+    layers: Annotated[int, Ge(2), Le(256)] = 16,
+) -> xr.Dataset:
     """What does it cost to move two points a distance r, and does the control do it?
 
     min int_0^1 |w|^2 dt with x_i(1) = x_i^1, x' = w tanh(x) in R^2 without bias, by an augmented

@@ -17,6 +17,7 @@ from continuum import (
 from solvers import Hamiltonian, RiccatiNewton, discretize, minimize
 from solvers.turnpike import spectrum, static_optimum
 
+from ..bench.parameters import Count, Horizon, Positive
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure
@@ -150,7 +151,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     cases=[{"horizon": [1.0, 2.0, 4.0, 8.0]}],
 )
 def costate_portrait(
-    horizon: float = 8.0, step: float = 0.01, initial: float = -0.4, points: int = 61
+    horizon: Horizon = 8.0, step: Positive = 0.01, initial: float = -0.4, points: Count = 61
 ) -> xr.Dataset:
     """The turnpike is a saddle in the plane of state and costate.
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Annotated
 
 import numpy as np
 import xarray as xr
+from annotated_types import Ge, Le
 from matplotlib.axes import Axes
 
 from solvers import Euler, integrate
 
+from ..bench.parameters import Count, Positive, Seed
 from ..bench.registry import Animation, Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, ORANGE, SKY, VERMILION, new_figure
@@ -85,11 +88,11 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 @study("turnpike/flow", paper=PAPER, figure="trajectories", plot=_plot)
 def flow(
     data: Data = "spirals",
-    horizon: float = 16.0,
-    strength: float = 0.1,
-    starts: int = 3,
-    frames: int = 51,
-    seed: int = 0,
+    horizon: Annotated[float, Ge(1), Le(100)] = 16.0,
+    strength: Positive = 0.1,
+    starts: Count = 3,
+    frames: Annotated[int, Ge(6), Le(60)] = 51,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """What does a trained deep network do to the plane that its data lie in?
 

@@ -27,6 +27,7 @@ from continuum import (
 )
 from solvers import Euler, RiccatiNewton, Solution, discretize, integrate, minimize
 
+from ..bench.parameters import Count, Horizon, NonNegative, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, ORANGE, VERMILION, new_figure
@@ -199,14 +200,14 @@ def _decay(cases: Sequence[xr.Dataset]) -> Picture:
     ],
 )
 def horizon(
-    horizon: float = 16.0,
+    horizon: Horizon = 16.0,
     network: Net = "NeuralODE2",
     readout: Output = "first coordinate",
     data: Data = "rings",
-    units: int = 3,
-    strength: float = 0.1,
-    starts: int = 3,
-    seed: int = 0,
+    units: Count = 3,
+    strength: NonNegative = 0.1,
+    starts: Count = 3,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """What do very deep networks do with the data, and how does the error fall with the horizon?
 

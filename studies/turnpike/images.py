@@ -1,10 +1,11 @@
 """Digits classified by convolutions on the image, and on the image times a label domain."""
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
+from annotated_types import Ge, Le
 
 from continuum import (
     Affine,
@@ -24,6 +25,7 @@ from continuum import (
 )
 from solvers import LBFGS, Euler, Status, integrate, minimize
 
+from ..bench.parameters import Count, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import load_digits
@@ -142,11 +144,11 @@ def _kernels(case: xr.Dataset) -> Picture:
 )
 def images(
     method: Method = "image",
-    labels: int = 4,
-    samples: int = 300,
-    strength: float = 1e-4,
-    max_iterations: int = 200,
-    seed: int = 0,
+    labels: Annotated[int, Ge(1), Le(16)] = 4,
+    samples: Annotated[int, Ge(10), Le(1700)] = 300,
+    strength: Positive = 1e-4,
+    max_iterations: Count = 200,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Is a field of convolutions on the image better than a linear classifier?
 

@@ -20,6 +20,7 @@ from continuum import (
 )
 from solvers import LBFGS, Adam, ExplicitMidpoint, discretize, minimize
 
+from ..bench.parameters import Count, Horizon, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import OKABE_ITO, new_figure
@@ -152,13 +153,13 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def leia(
     method: Method = "L-BFGS",
-    iterations: int = 600,
-    samples: int = 500,
-    hidden: int = 50,
-    layers: int = 16,
-    horizon: float = 5.0,
-    resolution: int = 61,
-    seed: int = 0,
+    iterations: Count = 600,
+    samples: Count = 500,
+    hidden: Count = 50,
+    layers: Count = 16,
+    horizon: Horizon = 5.0,
+    resolution: Count = 61,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Does the authors' functional need the authors' method?
 

@@ -1,10 +1,11 @@
 """What any control must cost that spreads two points: the bound, and what is needed."""
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
+from annotated_types import Ge, Gt, Le
 
 from continuum import (
     Activation,
@@ -61,7 +62,10 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     cases=[{"activation": ["identity", "arctan", "tanh"]}],
 )
 def lower_bound(
-    activation: Name = "tanh", largest: float = 4.0, count: int = 5, layers: int = 32
+    activation: Name = "tanh",
+    largest: Annotated[float, Gt(1), Le(16)] = 4.0,
+    count: Annotated[int, Ge(1), Le(20)] = 5,
+    layers: Annotated[int, Ge(2), Le(256)] = 32,
 ) -> xr.Dataset:
     """How much must a control cost at least that spreads two points?
 

@@ -24,6 +24,7 @@ from continuum import (
 )
 from solvers import Euler, RiccatiNewton, integrate, minimize
 
+from ..bench.parameters import Count, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, ORANGE, VERMILION, new_figure
@@ -318,10 +319,10 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def margin(
     data: Data = "clouds",
-    decades: int = 30,
-    layers: int = 32,
-    iterations: int = 1_000_000,
-    seed: int = 8,
+    decades: Count = 30,
+    layers: Count = 32,
+    iterations: Count = 1_000_000,
+    seed: Seed = 8,
 ) -> xr.Dataset:
     """Does the logistic loss find the separator of largest margin, and how fast?
 

@@ -14,6 +14,7 @@ from continuum import Control, LearningProblem, TimeMesh
 from solvers import discretize
 from solvers.turnpike import turnpike
 
+from ..bench.parameters import Count, Horizon, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, VERMILION, new_figure
@@ -205,10 +206,10 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def rank(
     data: Data = "two points",
-    longest: float = 256.0,
-    per_unit: int = 32,
-    starts: int = 8,
-    seed: int = 0,
+    longest: Horizon = 256.0,
+    per_unit: Count = 32,
+    starts: Count = 8,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Does the error decay exponentially, or stop at a plateau, where samples outnumber the rank?
 

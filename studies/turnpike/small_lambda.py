@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
+from annotated_types import Ge, Le
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from continuum import Control, LearningProblem, TerminalEquality, Tikhonov, TimeMesh
 from solvers import RiccatiNewton, discretize, minimize
 
+from ..bench.parameters import Count, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, new_figure
@@ -211,11 +213,11 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def small_lambda(
     data: Data = "two points",
-    horizon: float = 1.0,
-    layers: int = 48,
-    strengths: int = 7,
-    starts: int = 12,
-    seed: int = 0,
+    horizon: Annotated[float, Ge(0.1), Le(1000)] = 1.0,
+    layers: Annotated[int, Ge(2), Le(1000)] = 48,
+    strengths: Annotated[int, Ge(3), Le(12)] = 7,
+    starts: Count = 12,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Is a long horizon the same as a weak penalty?
 

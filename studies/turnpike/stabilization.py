@@ -1,10 +1,11 @@
 """The training error along the depth where its integral is the cost: exponential decay or not."""
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
+from annotated_types import Ge, Le
 
 from continuum import (
     LearningProblem,
@@ -14,6 +15,7 @@ from continuum.blocks import joint_norm
 from solvers import RiccatiNewton, discretize, minimize
 from solvers.turnpike import turnpike
 
+from ..bench.parameters import Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, ORANGE, VERMILION, new_figure
@@ -112,10 +114,10 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def stabilization(
     data: Data = "two points",
-    horizon: float = 8.0,
-    per_unit: int = 64,
-    scale: float = 0.5,
-    seed: int = 0,
+    horizon: Annotated[float, Ge(1), Le(256)] = 8.0,
+    per_unit: Annotated[int, Ge(4), Le(1024)] = 64,
+    scale: Positive = 0.5,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Does the training error decay exponentially along the depth?
 

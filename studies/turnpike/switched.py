@@ -10,6 +10,7 @@ from continuum import Box, LearningProblem, TimeMesh
 from continuum.controls import Control
 from solvers import LBFGS, RK4, Solution, discretize, minimize
 
+from ..bench.parameters import Count, Horizon, NonNegative, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, BLUE, GREEN, ORANGE, VERMILION, new_figure
@@ -71,14 +72,14 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def switched(
     data: Data = "cells",
-    first: int = 2,
-    then: int = 4,
-    layers: int = 16,
-    horizon: float = 4.0,
-    strength: float = 0.02,
-    starts: int = 2,
-    points: int = 4,
-    seed: int = 0,
+    first: Count = 2,
+    then: Count = 4,
+    layers: Count = 16,
+    horizon: Horizon = 4.0,
+    strength: NonNegative = 0.02,
+    starts: Count = 2,
+    points: Count = 4,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Is there a best time at which to change the width?
 

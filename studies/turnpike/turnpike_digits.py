@@ -1,10 +1,11 @@
 """Digits learned all along the depth: where a network may be cut off."""
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
+from annotated_types import Ge, Le
 from threadpoolctl import threadpool_limits
 
 from continuum import (
@@ -18,6 +19,7 @@ from continuum import (
 )
 from solvers import LBFGS, discretize, minimize
 
+from ..bench.parameters import Count, Horizon, NonNegative, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..datasets import averaged, load_digits, split
@@ -117,14 +119,14 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
 )
 def turnpike_digits(
     cost: Cost = "along the way",
-    horizon: float = 5.0,
-    layers: int = 20,
-    side: int = 4,
-    samples: int = 600,
-    strength: float = 1e-3,
-    linear_strength: float = 1e-3,
-    iterations: int = 300,
-    seed: int = 0,
+    horizon: Horizon = 5.0,
+    layers: Annotated[int, Ge(1), Le(200)] = 20,
+    side: Count = 4,
+    samples: Count = 600,
+    strength: Positive = 1e-3,
+    linear_strength: NonNegative = 1e-3,
+    iterations: Count = 300,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """After how many layers may a network be cut off that was trained all along its depth?
 

@@ -17,6 +17,7 @@ from continuum import (
 from solvers import RiccatiNewton, minimize
 from solvers.turnpike import Turnpike, dissipativity, solve_quadratic, turnpike
 
+from ..bench.parameters import Count, Horizon, Positive
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, OKABE_ITO, new_figure
@@ -139,7 +140,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     cases=[{"horizon": [3.0, 6.0, 12.0, 24.0]}],
 )
 def two_arcs(
-    horizon: float = 12.0, step: float = 0.03, points: int = 16, radius: float = 0.1
+    horizon: Horizon = 12.0, step: Positive = 0.03, points: Count = 16, radius: Positive = 0.1
 ) -> xr.Dataset:
     """Two arcs: minimisers of a long horizon enter the turnpike, stay, and leave it.
 

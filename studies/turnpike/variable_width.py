@@ -6,10 +6,11 @@ over each other, which makes narrow networks look better than they are.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
+from annotated_types import Ge, Gt, Le
 
 from continuum import (
     Control,
@@ -31,6 +32,7 @@ from continuum import (
 from continuum.transfers import nearest
 from solvers import LBFGS, RK4, Solution, discretize, integrate_stages, minimize
 
+from ..bench.parameters import Count, NonNegative, Positive, Seed
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
 from ..draw.figures import BLACK, OKABE_ITO, new_figure
@@ -222,14 +224,14 @@ def _picture(data: str, cases: Sequence[xr.Dataset]) -> Picture:
 )
 def variable_width(
     data: Data = "xor",
-    first: int = 2,
-    then: int = 3,
-    change: float = 0.5,
-    layers: int = 32,
-    horizon: float = 4.0,
-    strength: float = 0.02,
-    starts: int = 4,
-    seed: int = 0,
+    first: Count = 2,
+    then: Count = 3,
+    change: Positive = 0.5,
+    layers: Annotated[int, Ge(2), Le(4096)] = 32,
+    horizon: Annotated[float, Gt(0), Le(64)] = 4.0,
+    strength: NonNegative = 0.02,
+    starts: Annotated[int, Ge(1), Le(64)] = 4,
+    seed: Seed = 0,
 ) -> xr.Dataset:
     """Does it pay to begin narrow and to become wide on the way?
 

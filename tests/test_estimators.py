@@ -1,0 +1,96 @@
+"""The estimators keep scikit-learn's conventions, and learn."""
+
+import runpy
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import make_moons
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+from solvers import Euler, integrate
+from studies import ContinuumClassifier, ContinuumRegressor
+
+SMALL = {"hidden": 8, "layers": 4, "random_state": 0}
+SCRIPT = Path(__file__).parent.parent / "examples" / "own_csv.py"
+
+
+def test_two_moons_with_names():
+    x, y = make_moons(120, noise=0.1, random_state=0)
+    names = np.where(y == 1, "upper", "lower")
+    model = make_pipeline(StandardScaler(), ContinuumClassifier(**SMALL, horizon=3.0, tol=1e-2))
+    model.fit(x[:90], names[:90])
+    assert model.score(x[90:], names[90:]) >= 0.95
+    assert list(model.classes_) == ["lower", "upper"]
+    p = model.predict_proba(x)
+    np.testing.assert_allclose(p.sum(axis=1), 1.0, rtol=1e-14)
+    assert set(model.predict(x)) == {"lower", "upper"}
+    np.testing.assert_array_equal(model.predict(x) == "upper", p[:, 1] > 0.5)
+    odds = model.decision_function(x)
+    np.testing.assert_allclose(odds, np.log(p[:, 1] / p[:, 0]), rtol=1e-6, atol=1e-9)
+
+
+def test_regression_of_two_targets(rng):
+    x = rng.uniform(-1, 1, (80, 2))
+    y = np.stack([100 + 30 * np.sin(2 * x[:, 0]), x[:, 0] * x[:, 1]], axis=1)
+    both = ContinuumRegressor(**SMALL, alpha=1e-7, tol=1e-5, max_iter=150)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        both.fit(x[:60], y[:60])
+        one = clone(both).fit(x[:60], y[:60, 0])
+    assert both.predict(x).shape == (80, 2)
+    assert one.predict(x).shape == (80,)
+    assert one.score(x[60:], y[60:, 0]) > 0.98
+    f = np.vstack([x.T, np.zeros(80)])
+    final = integrate(one.network_, one.control_, f, Euler()).trajectory.final
+    wanted = one.control_["readout.W"] @ final + one.control_["readout.mu"][:, None]
+    np.testing.assert_allclose(one.predict(x), wanted[0], rtol=1e-13)
+
+
+def test_what_is_refused(rng):
+    x, y = rng.standard_normal((6, 2)), np.array(["a", "b"] * 3)
+    with pytest.raises(ValueError, match=r"unknown activation .tanhh."):
+        ContinuumClassifier(activation="tanhh").fit(x, y)
+    with pytest.raises(ValueError, match="y must have two classes at least"):
+        ContinuumClassifier().fit(x, ["a"] * 6)
+    with pytest.raises(NotFittedError):
+        ContinuumRegressor().predict(x)
+    with pytest.raises(ValueError, match="layers must be at least 1, got 0"):
+        ContinuumRegressor(layers=0).fit(x, x[:, 0])
+    with pytest.warns(ConvergenceWarning, match="max_iter=1"):
+        ContinuumRegressor(max_iter=1).fit(x, x[:, 0])
+    assert ContinuumClassifier(hidden=3).get_params()["hidden"] == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [ContinuumClassifier, ContinuumRegressor])
+@pytest.mark.filterwarnings("ignore")
+def test_conventions(kind):
+    with np.errstate(all="warn"):
+        check_estimator(kind(hidden=6, layers=3, max_iter=60, random_state=0))
+
+
+def test_a_csv_file_of_ones_own(tmp_path, monkeypatch, capsys, rng):
+    x = rng.standard_normal((90, 3))
+    table = pd.DataFrame(x, columns=["length", "width", "height"])
+    table["kind"] = np.where(x[:, 0] + x[:, 1] > 0, "large", "small")
+    path = tmp_path / "own.csv"
+    table.to_csv(path, index=False)
+    monkeypatch.setattr(sys, "argv", ["own_csv.py", str(path), "kind"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    said = capsys.readouterr().out
+    assert float(said.split()[1]) > 0.8
+    assert "on 23 rows held out" in said
+    assert "sum of squares" in said
+    monkeypatch.setattr(sys, "argv", ["own_csv.py", str(path), "kid"])
+    with pytest.raises(SystemExit, match="has no column 'kid'; it has length"):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
