@@ -138,27 +138,26 @@ def _take(kinds: list[_Kind]) -> Take | None:
     """The check of an annotation with these alternatives, None where it asks for nothing."""
     if not kinds:
         return None
-    if len(kinds) == 1:
-        words, fits, then = kinds[0]
-
-        def one(name: str, value: Any) -> object:
-            if fits(value):
-                return value if then is None else then(name, value)
-            raise _refusal(name, words, value)
-
-        return one
+    known: set[type] = set()  # what fits by its class alone and goes on as it is
 
     def any_of(name: str, value: Any) -> object:
+        if type(value) in known:
+            return value
         entries: TypeError | None = None
-        for kind, fits, take in kinds:
-            if fits(value):
-                try:
-                    return value if take is None else take(name, value)
-                except UnknownName as error:
-                    also = [k.words for k in kinds if k.words not in (kind, "None")]
-                    raise UnknownName(" ".join([str(error), *(f"Or {w}." for w in also)])) from None
-                except TypeError as error:  # another alternative may take it
-                    entries = entries or error
+        for words, fits, take in kinds:
+            if not fits(value):
+                continue
+            if take is None:
+                if not isinstance(value, type):
+                    known.add(type(value))
+                return value
+            try:
+                return take(name, value)
+            except UnknownName as error:
+                also = [kind.words for kind in kinds if kind.words not in (words, "None")]
+                raise UnknownName(" ".join([str(error), *(f"Or {w}." for w in also)])) from None
+            except TypeError as error:  # another alternative may take it
+                entries = entries or error
         if entries is not None:
             raise entries
         wanted = list(dict.fromkeys(kind.words for kind in kinds))
@@ -235,10 +234,9 @@ def _called(parts: tuple[Any, ...]) -> _Kind:
 
 
 def _function(value: Any) -> bool:
-    """True for what can be called; Python's and the package's classes are given by mistake."""
+    """True for what can be called; the package's classes are given by mistake."""
     if isinstance(value, type):
-        own = ("builtins", "continuum", "solvers", "studies")
-        return value.__module__.split(".")[0] not in own
+        return value.__module__.split(".")[0] not in ("continuum", "solvers", "studies")
     return callable(value)
 
 

@@ -270,10 +270,11 @@ def split(domain: Interval, at: Sequence[float], rule: Callable[[Interval], Grid
         raise ValueError(
             f"at must be increasing points inside ({domain.left}, {domain.right}), got {list(at)}"
         )
-    grids = [
-        check_type("what `rule` returns", rule(Interval(low, high)), Grid)
-        for low, high in itertools.pairwise(edges)
-    ]
+    parts = [Interval(low, high) for low, high in itertools.pairwise(edges)]
+    try:
+        grids = [check_type("what `rule` returns", rule(part), Grid) for part in parts]
+    except TypeError as error:
+        raise TypeError(f"rule must make a Grid of an Interval: {error}") from error
     return Grid(
         domain, np.concatenate([g.nodes for g in grids]), np.concatenate([g.weights for g in grids])
     )

@@ -126,7 +126,7 @@ class FiniteSet(AdmissibleSet):
                 raise ValueError(
                     f"values of {name} must be a few finite numbers, got {shown(given)}"
                 )
-            self.values[name] = np.unique(np.asarray(given, dtype=np.float64))
+            self.values[name] = np.unique(np.asarray(list(given), dtype=np.float64))
 
     def __repr__(self) -> str:
         inner = (

@@ -22,6 +22,7 @@ from types import ModuleType
 import platformdirs
 
 import studies
+from continuum.doors import checked
 
 from .bench.files import check_writable, read_json, write_text
 from .bench.origins import find
@@ -72,6 +73,7 @@ def load() -> None:
             write_text(kept, json.dumps({"code": code, "entries": rows}, indent=1))
 
 
+@checked
 def find_study(where: str) -> Study:
     """A study: of this package, of one that is installed, or of your own.
 

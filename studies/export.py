@@ -16,7 +16,7 @@ import xarray as xr
 from continuum import Control, ControlSpace, FunctionControl
 from continuum.arrays import Array, is_array, to_host
 from continuum.blocks import Block
-from continuum.checks import check_array
+from continuum.checks import check_array, shown
 from continuum.records import field_names
 from solvers import (
     Certificate,
@@ -257,6 +257,8 @@ def to_dataframe(table: object) -> pd.DataFrame:
         columns of one length
     raises TypeError for what is no table
     """
+    if isinstance(table, type):
+        raise TypeError(f"table must be what a solver returned, got {shown(table)}")
     return _frame(table)
 
 

@@ -111,7 +111,9 @@ def lines(count: int, seed: int = 0) -> Iterator[list[str]]:
 
     for _ in range(count):
         name = any_of([*commands, "run", "run", "report"])
-        options = [p for p in commands[name].params if p.param_type_name == "option"]
+        options = [
+            p for p in commands[name].params if p.param_type_name == "option" and not p.is_flag
+        ]
         kind = int(rng.integers(6))
         if kind == 0:
             line = [any_of(["runn", "", "-", "--", "--spam", "Run", "spam", name + "s", "0"])]
@@ -135,7 +137,7 @@ def lines(count: int, seed: int = 0) -> Iterator[list[str]]:
         if options and kind > 2:
             option = options[int(rng.integers(len(options)))]
             line += [max(option.opts, key=len)]
-            line += [] if option.is_flag else [any_of([*WORDS, *FILES])]
+            line += [any_of([*WORDS, *FILES])]
         yield line
 
 

@@ -125,7 +125,6 @@ class ReducedObjective:
         """How many samples J is a mean over."""
         return self.problem.initial.shape[1]
 
-    @checked
     def batch(
         self, indices: Sequence[int] | Array, rng: np.random.Generator | None = None
     ) -> "ReducedObjective":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from continuum.arrays import Array, namespace
-from continuum.checks import check_array, check_count, check_type
+from continuum.checks import check_array, check_count, check_type, shown
 from continuum.controls import ControlPath
 from continuum.doors import checked
 from continuum.networks import Network
@@ -105,6 +105,11 @@ def refine(
     if exact is None and order is None:
         raise ValueError("give the exact result, or the expected order to extrapolate with")
     values = [compute(check_count("size", n)) for n in sizes]
+    wanted = [] if exact is None else [exact]
+    for name, given in (("compute must return", values), ("exact must be", wanted)):
+        for one in given:
+            if not (np.size(one) and np.asarray(one).dtype.kind in "fiu"):
+                raise TypeError(f"{name} a number or an array that is not empty, got {shown(one)}")
     if exact is None and order is not None:
         exact = richardson(values[-2], values[-1], order, sizes[-1] / sizes[-2])[0]
     errors = np.array([distance(v, exact) for v in values])  # type: ignore[arg-type]

@@ -58,7 +58,7 @@ def merge_units(problem: LearningProblem) -> tuple[LearningProblem, Lift]:
     rows = np.column_stack([signs * x for x in (start, *targets)])
     _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
     if len(first) == len(start):
-        raise ValueError("units cannot be merged: no two have the same start and target")
+        raise ValueError("problem: units cannot be merged, no two have the same start and target")
     order = np.argsort(first)  # as they come in the large problem
     first, group = first[order], np.argsort(order)[group.ravel()]
     weights = np.bincount(group, grid.weights)

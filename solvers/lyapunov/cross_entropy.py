@@ -151,7 +151,8 @@ def euler_loss_bound(loss: Numbers, slope: Numbers, speed: Numbers, step: float)
     loss : V >= 0;  slope : (g, f);  speed : |f|_2 >= 0;  step : h > 0
     """
     h, v = check_positive("step", step), _sizes("speed", speed)
-    return _sizes("loss", loss) + h * np.asarray(slope)[()] + 0.25 * h * h * v * v
+    with np.errstate(over="ignore"):  # a bound that is infinite is one
+        return _sizes("loss", loss) + h * np.asarray(slope)[()] + 0.25 * h * h * v * v
 
 
 @checked
@@ -181,8 +182,8 @@ class MinimalNormField(Network):
         store(self, check_positive, "kappa")
         _classes(self.classes)
         labels = np.asarray(self.labels)
-        if labels.ndim != 1:
-            raise ValueError(f"labels must have shape (M,), got {labels.shape}")
+        if labels.ndim != 1 or labels.size == 0:
+            raise ValueError(f"labels must have shape (M,), M >= 1, got {labels.shape}")
         CrossEntropy().check_target(labels, self.classes, len(labels))
         object.__setattr__(self, "labels", labels.astype(int))
 
@@ -312,7 +313,8 @@ def _position(exponent: Numbers, classes: int) -> Numbers:
 def _exponent(half_width: Numbers, classes: int) -> Numbers:
     """log(log(m) / V(s)) for s >= 0, the inverse of `_position`."""
     s, whole = np.asarray(half_width), np.log(classes)
-    lost = -np.log1p((classes - 1.0) / classes * np.expm1(-2.0 * s)) / whole  # 1 - V / log m
+    with np.errstate(over="ignore"):  # exp(-inf) is the 0 that it should be
+        lost = -np.log1p((classes - 1.0) / classes * np.expm1(-2.0 * s)) / whole  # 1 - V / log m
     near = -np.log1p(-np.minimum(lost, 0.5))
     odds = (classes - 1.0) * np.exp(-2.0 * s)
     far = np.log(whole / np.log1p(np.maximum(odds, TINY)))

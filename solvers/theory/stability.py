@@ -191,7 +191,7 @@ def steady_state(
     sizes = (points, 2 * points, 4 * points)
     sums, root_sums, outside, clear, error = np.zeros(3), np.zeros(3), 0.0, True, 1e-8
     for k, n in enumerate(sizes):
-        network, control = case(rule(n))
+        network, control = case(check_type("what `rule` returns", rule(n), Grid))
         bias = steady_values(network, control)["bias"]
         a = coordinates(network, to_host(bias)[:, None])
         left, mu, right = np.linalg.svd(operator_matrix(network, control))

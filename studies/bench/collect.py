@@ -11,6 +11,8 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from continuum.doors import checked
+
 from .environment import code_hash
 from .errors import StoreError
 from .files import read_record
@@ -37,6 +39,7 @@ class _Case:
     like: xr.Dataset
 
 
+@checked
 def open_sweep(folder: str | Path, *, code: str | None = None, grid: bool = True) -> xr.Dataset:
     """The finished cases of a sweep as one Dataset: the parameters that vary are its first
     dimensions.

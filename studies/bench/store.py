@@ -127,6 +127,8 @@ def read_header(path: Path) -> CaseHeader:
 
 def case_parameters(case: xr.Dataset) -> dict[str, Value]:
     """All parameters of a case that `read_case` gave."""
+    if "parameters" not in getattr(case, "attrs", {}):
+        raise TypeError(f"case must be a Dataset that read_case gave, got {type(case).__name__}")
     return json.loads(case.attrs["parameters"])
 
 
