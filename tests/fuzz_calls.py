@@ -737,6 +737,11 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
         "tolerance": 0.1,
         "reason": "r",
     },
+    "plot_extremal": lambda: {"extremal": W.extremal},
+    "plot_solution": lambda: {"solution": W.solution},
+    "to_xarray": lambda: {"result": W.solution},
+    "to_dataframe": lambda: {"table": W.solution},
+    "case_parameters": lambda: {"case": studies.read_case(_saved("case"))},
     # methods, after the thing whose they are
     "layer_of": lambda: {"t": 0.4},
     "stretched": lambda: {"horizon": 2.0},

@@ -71,8 +71,8 @@ class BarrierLoss(DrawnObjective):
         outside = np.sum(labels * start, axis=0) < np.max(start, axis=0)
         if outside.any():
             raise ValueError(
-                f"initial of sample {int(np.flatnonzero(outside)[0])} lies outside the cone of its "
-                "class: no barrier can keep its path inside"
+                f"problem.initial of sample {int(np.flatnonzero(outside)[0])} lies outside the "
+                "cone of its class: no barrier can keep its path inside"
             )
         self.sampler.check_starts(self.problem)
 
