@@ -19,6 +19,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 import scipy
 
+from .callers import callers_level
+
 Array: TypeAlias = np.ndarray
 """A float64 array of any library that follows the array API standard (NumPy's, for type checkers).
 """
@@ -122,7 +124,8 @@ def on_device(array: Array, device: Device | None) -> Array:
         return to_host(array)
     carry, found = find_gpu()
     if carry is None:
-        warnings.warn(f"device='gpu': {found}; the CPU is used", RuntimeWarning, stacklevel=3)
+        text = f"device='gpu': {found}; the CPU is used"
+        warnings.warn(text, RuntimeWarning, stacklevel=callers_level())
         return to_host(array)
     return carry(to_host(array))
 

@@ -11,7 +11,17 @@ import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from inspect import Parameter, signature
 from numbers import Complex, Integral, Real
-from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Literal,
+    NamedTuple,
+    TextIO,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 
@@ -83,7 +93,7 @@ class _Arguments(NamedTuple):
     others: Take | None
 
     @classmethod
-    def of(cls, function: Callable[..., Any]) -> "_Arguments":
+    def of(cls, function: Callable[..., object]) -> "_Arguments":
         hints, named = _annotations(function), signature(function).parameters.values()
         takes: dict[str, Take | None] = {}
         for parameter in named:
@@ -177,7 +187,12 @@ def _refusal(name: str, words: str, value: object) -> TypeError:
 def _kinds(hint: object) -> list[_Kind]:
     """The alternatives of an annotation, none if everything is accepted."""
     if get_origin(hint) in (Union, types.UnionType):
-        each = [_kinds(alternative) for alternative in get_args(hint)]
+        given = get_args(hint)
+        names = [one for other in given if get_origin(other) is Literal for one in get_args(other)]
+        each = [
+            _kinds(alternative) for alternative in given if get_origin(alternative) is not Literal
+        ]
+        each += [[_literal(tuple(names))]] if names else []
         if not all(each):
             return []
         found = [kind for kinds in each for kind in kinds]
@@ -329,7 +344,7 @@ def _listed(origin: Any, entries: tuple[Any, ...]) -> _Kind:
     """A sequence; its entries are checked.  Arrays of one axis are lists of numbers."""
     fixed = origin is tuple and Ellipsis not in entries and bool(entries)
     takes = [_take(_kinds(entry)) for entry in (entries if fixed else entries[:1])]
-    numbers = bool(entries) and all(e in (float, int) for e in entries if e is not Ellipsis)
+    numbers = bool(entries) and all(_of_numbers(e) for e in entries if e is not Ellipsis)
     strict = origin in (Sequence, list, tuple)
 
     def fits(value: Any) -> bool:
@@ -363,6 +378,12 @@ def _listed(origin: Any, entries: tuple[Any, ...]) -> _Kind:
     return _Kind(f"a sequence{what}", fits, take)
 
 
+def _of_numbers(entry: object) -> bool:
+    """Whether an annotation is of numbers, or of them among others."""
+    union = get_origin(entry) in (Union, types.UnionType)
+    return any(one in (float, int) for one in (get_args(entry) if union else (entry,)))
+
+
 def _mapping(entries: tuple[Any, ...]) -> _Kind:
     keys, values = (_take(_kinds(entry)) for entry in entries or (object, object))
 
@@ -380,6 +401,7 @@ def _mapping(entries: tuple[Any, ...]) -> _Kind:
 
 
 _PLAIN: dict[object, _Kind] = {
+    TextIO: _Kind("a text stream", lambda v: hasattr(v, "write") and not isinstance(v, type)),
     float: _Kind("a real number", _scalar, _real),
     int: _Kind("an integer", _whole, _integer),
     complex: _Kind("a number", lambda v: isinstance(v, Complex) and not isinstance(v, bool)),

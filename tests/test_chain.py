@@ -323,7 +323,7 @@ def test_what_the_package_declares():
         (lambda: Chain(0, (Linear("w", 3),)), ValueError, "units must be at least 1"),
         (lambda: Chain(3, (Linear("w", 2),)), ValueError, r"lead back to R\^3, they end in R\^2"),
         (lambda: Chain(GRID, (Linear("w", 4),)), ValueError, "functions on 4 nodes.*R\\^4"),
-        (lambda: Chain(3, (tanh,)), TypeError, "maps must be Linear, Offset"),
+        (lambda: Chain(3, (tanh,)), TypeError, "must be a Map, got tanh"),
         (lambda: Chain(3, (Linear("b", Dense()),)), TypeError, "kernel Dense.* needs a grid"),
         (lambda: Chain(3, (Adjoint("w"),)), ValueError, "needs a Linear of that block before"),
         (
@@ -346,8 +346,12 @@ def test_what_the_package_declares():
         (lambda: Linear("w", 0), ValueError, "into must be at least 1"),
         (lambda: Linear("w", 3, sign=2), ValueError, "sign must be 1 or -1"),
         (lambda: Linear("", 3), TypeError, "block must be a name"),
-        (lambda: WidthDepth(3, tanh), TypeError, "grid must be a Grid, got 3"),
-        (lambda: WidthDepth(GRID, tanh, "dense"), TypeError, "kernel must be a Kernel, got"),
+        (lambda: WidthDepth(3, tanh), TypeError, "grid must be a Grid such as .*, got 3"),
+        (
+            lambda: WidthDepth(GRID, tanh, "dense"),
+            TypeError,
+            "kernel must be a Kernel such as .*, got",
+        ),
         (lambda: NeuralODE(2, tanh).kernel, AttributeError, "has no kernel"),
         (
             lambda: Chain(1, (Pointwise(tanh), Linear("w", 1), Pointwise(sigmoid))).activation,

@@ -136,5 +136,5 @@ def test_grids_of_states() -> None:
         StateGrid([(0, 1), (0, 1)], (16,))
     with pytest.raises(ValueError, match="nodes must be at least 8"):
         StateGrid([(0, 1)], 4)
-    with pytest.raises(ValueError, match="walls must be among"):
+    with pytest.raises(ValueError, match="unknown walls 'shut'"):
         StateGrid([(0, 1)], 16, "shut")  # type: ignore[arg-type]

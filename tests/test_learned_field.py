@@ -298,7 +298,7 @@ def test_it_is_initialised_in_its_own_spaces(rng):
         field.initialise(other, rng)
     with pytest.raises(TypeError, match="space must be a ControlSpace"):
         field.initialise(mesh, rng)
-    with pytest.raises(TypeError, match="rng must be a Generator"):
+    with pytest.raises(TypeError, match="rng must be a numpy random Generator"):
         field.initialise(space, 0)
 
 

@@ -297,7 +297,7 @@ def test_a_moving_field_is_frozen_and_legends_stay_inside():
     inner, legend = moving.get_window_extent(), moving.get_legend().get_window_extent()
     assert inner.x0 <= legend.x0 < legend.x1 <= inner.x1
     assert inner.y0 <= legend.y0 < legend.y1 <= inner.y1
-    with pytest.raises(TypeError, match="ax must be an Axes, got 'here'"):
+    with pytest.raises(TypeError, match="ax must be an Axes or None, got 'here'"):
         phase_portrait(network, control, (-1, 1, -1, 1), ax="here")  # type: ignore[arg-type]
 
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from continuum.arrays import Array, like, namespace, to_host
+from continuum.callers import callers_level
 from continuum.checks import check_array, check_count, check_positive, store
 from continuum.doors import checked
 from continuum.losses import CrossEntropy
@@ -105,7 +106,7 @@ class SetSampler(Sampler):
                 f"{self!r}: a loss of {needed.min():.3g}, which decay at the rate {kappa:g} asks "
                 f"for at the end, is less than anywhere in the set, {best.max():.3g}",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=callers_level(),
             )
 
 

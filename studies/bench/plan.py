@@ -182,4 +182,6 @@ def _rebuilt(folder: Path) -> dict[str, object] | None:
     else:
         grids = list(cases)
     when = f"at a time not known (sweep.json was made again from the case files, {now()})"
-    return sweep_plan(study, listed, command_line(study, grids, cases), "not known", when)
+    return sweep_plan(
+        study, listed, command_line(study, grids, cases, folder.parent), "not known", when
+    )
