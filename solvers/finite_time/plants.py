@@ -151,7 +151,7 @@ def plant_of(regression: LearningProblem | ReducedObjective) -> Plant:
     raises TypeError, ValueError for problems with more than a terminal cost, for sample weights
     that differ, and for outputs with weights other than 1, since the laws count every error once
     """
-    objective = checked(regression)
+    objective = objective_of(regression)
     problem = objective.problem
     if problem.target is None:
         raise ValueError("the regression has no target")
@@ -201,7 +201,7 @@ def output_jacobian(regression: LearningProblem | ReducedObjective, control: Con
     entries.  Costs, penalty, sample weights and conditions of the problem are not read.
     raises TypeError for other arguments, ValueError for a control of another space
     """
-    objective = checked(regression)
+    objective = objective_of(regression)
     control = objective.space.check("control", control)
     return NetworkPlant(objective).jacobian(objective.space.flatten(control))
 
@@ -225,7 +225,7 @@ def final_outputs(objective: ReducedObjective, control: Control) -> Array:
     return problem.readout.output(problem.network, final, values)
 
 
-def checked(regression: LearningProblem | ReducedObjective) -> ReducedObjective:
+def objective_of(regression: LearningProblem | ReducedObjective) -> ReducedObjective:
     """The discretized problem.  Raises TypeError, ValueError for what no plant can be made of."""
     if isinstance(regression, LearningProblem):
         if isinstance(regression.network, Staged):

@@ -104,7 +104,11 @@ def successive_approximation(
 
 
 def _check(
-    problem: LearningProblem, relaxation: object, augmentation: object, batch: object, rng: object
+    problem: LearningProblem,
+    relaxation: object,
+    augmentation: object,
+    batch: Minibatch | None,
+    rng: object,
 ) -> None:
     reason = obstacle(problem)
     if not reason and any(b.time != "layers" for b in problem.space.trained):
