@@ -6,7 +6,8 @@ LOOPS  := $(wildcard solvers/flow/*_loops.py solvers/adjoint/chain_*.py solvers/
 .PHONY: demo test test-all checked lint bench crosscheck mutants fuzz clean
 
 demo: $(VENV)/.compiled
-	$(VENV)/bin/continuum run liu_markowich/resnet_limit --out results
+	$(VENV)/bin/continuum run liu_markowich/resnet_limit --out results \
+	  --workers $$($(VENV)/bin/python -c "from studies.bench.environment import cores; print(min(2, cores()))")
 
 test: checked
 	$(VENV)/bin/pytest -n 2 -m "not slow"

@@ -41,7 +41,7 @@ def test_separator_agrees_with_sequential_quadratic_programming(data, seed):
         constraints={"type": "ineq", "fun": lambda w: w @ z - 1.0, "jac": lambda w: z.T},
         options={"ftol": 1e-14, "maxiter": 500},
     )
-    assert other.success
+    assert other.status in (0, 8)  # 8: no descent that rounding would not hide
     np.testing.assert_allclose(other.x, best.weight, rtol=0, atol=1e-6 / best.margin)
 
 
