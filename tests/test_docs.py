@@ -251,6 +251,7 @@ def test_hjb(capsys):
 
 
 def test_the_guide_to_long_horizons_names_every_study():
+    catalogue.load()
     found = {s.name.split("/")[1] for s in studies() if s.name.startswith("turnpike/")}
     page = (DOCS / "turnpike.md").read_text().split("## Studies")[1]
     assert set(re.findall(r"\*(\w+)\*", page)) == found

@@ -130,14 +130,13 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         axes[0, 0].plot(list(by_depth), changed, "o-")
         for depth, share in zip(by_depth, changed, strict=True):
             axes[0, 0].annotate(
-                f"{round(share / 100 * images)} images",
+                f"{round(share / 100 * images)}",
                 (depth, share),
-                xytext=(0, 6),
+                xytext=(5, 5),
                 textcoords="offset points",
-                ha="center",
                 fontsize=9,
             )
-        axes[0, 0].margins(y=0.15)
+        axes[0, 0].margins(x=0.08, y=0.15)
         axes[0, 0].set_xscale("log", base=2)
         axes[0, 0].set_xticks(list(by_depth), [str(depth) for depth in by_depth])
         axes[0, 0].set_xlabel("depth [layers]")
