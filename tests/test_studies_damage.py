@@ -15,7 +15,7 @@ from studies.bench.files import read_record, set_aside, write_record
 from studies.bench.plan import read_plan
 from studies.bench.registry import find_study
 from studies.bench.report import write_report
-from studies.bench.store import CaseHeader, read_case, sealed, verify_case, write_case
+from studies.bench.store import CaseHeader, read_case, read_header, sealed, write_case
 from studies.bench.sweep import SweepResult, run_sweep
 
 HEADER = CaseHeader("toys/one", {"depth": 3}, "c" * 64, "d" * 64, {"python": "3"})
@@ -78,18 +78,14 @@ def test_every_kind_of_value_comes_back(tmp_path: Path):
     write_case(tmp_path / "case.h5", example(), HEADER, 1.5)
     case = read_case(tmp_path / "case.h5")
     xr.testing.assert_equal(case, example())
-    assert verify_case(tmp_path / "case.h5") == HEADER
-    assert len(case.attrs["sha256"]) == 64
-    write_case(tmp_path / "again.h5", example(), HEADER, 2.5)
-    assert read_case(tmp_path / "again.h5").attrs["sha256"] != case.attrs["sha256"]
+    assert read_header(tmp_path / "case.h5") == HEADER
 
 
 def test_flipped_bits_are_told(tmp_path: Path, rng: np.random.Generator):
     write_case(tmp_path / "case.h5", example(), HEADER, 1.5)
     size = 8 * (tmp_path / "case.h5").stat().st_size
     found = flips(tmp_path / "case.h5", rng.integers(size, size=30).tolist())
-    assert found["other"] == 0
-    assert found["told"] > 3
+    assert found["told"] == 30, found
 
 
 @pytest.mark.slow
@@ -97,11 +93,9 @@ def test_thousands_of_flipped_bits_are_told(tmp_path: Path, rng: np.random.Gener
     write_case(tmp_path / "case.h5", example(), HEADER, 1.5)
     size = 8 * (tmp_path / "case.h5").stat().st_size
     found = flips(tmp_path / "case.h5", rng.integers(size, size=4000).tolist())
-    assert found["other"] == 0
-    assert found["told"] > 400
+    assert found["told"] == 4000, found
 
 
-@pytest.mark.parametrize("whole", [False, True], ids=["changed", "sealed again"])
 @pytest.mark.parametrize(
     "change",
     [
@@ -115,21 +109,21 @@ def test_thousands_of_flipped_bits_are_told(tmp_path: Path, rng: np.random.Gener
         lambda file: file["names"].__setitem__(0, "b"),
         lambda file: file.create_dataset("more", data=1.0),
         lambda file: file.create_group("more"),
+        lambda file: file.__setitem__("more", h5py.ExternalLink("other.h5", "error")),
+        lambda file: file.__setitem__("more", h5py.SoftLink("/state")),
     ],
 )
-def test_any_change_is_told(tmp_path: Path, change, whole):
+def test_any_change_is_told(tmp_path: Path, change):
     path = tmp_path / "case.h5"
     write_case(path, example(), HEADER, 1.5)
     with h5py.File(path, "a") as file:
         change(file)
-    if whole:
-        path.write_bytes(sealed(path.read_bytes()))
-    for read in (read_case, verify_case):
-        with pytest.raises(StoreError, match=r"case.h5 is (damaged|refused)"):
+    for read in (read_case, read_header):
+        with pytest.raises(StoreError, match=r"case.h5 is damaged"):
             read(path)
 
 
-def test_links_out_of_the_file_and_the_folder_are_refused(tmp_path: Path):
+def test_links_out_of_the_folder_are_refused(tmp_path: Path):
     (tmp_path / "inside").mkdir()
     path, other = tmp_path / "inside" / "case.h5", tmp_path / "other.h5"
     write_case(other, example(), HEADER, 1.5)
@@ -142,40 +136,6 @@ def test_links_out_of_the_file_and_the_folder_are_refused(tmp_path: Path):
     path.symlink_to(tmp_path / "inside" / "deeper" / "case.h5")
     assert float(read_case(path)["error"]) == 0.25  # it stays inside
     path.unlink()
-
-    def linked() -> None:
-        with h5py.File(path, "a") as file:
-            del file["error"]
-            file["error"] = h5py.ExternalLink(str(other), "error")
-
-    def virtual() -> None:
-        with h5py.File(path, "a") as file:
-            del file["error"]
-            layout = h5py.VirtualLayout((), dtype=float)
-            layout[...] = h5py.VirtualSource(str(other), "error", shape=())
-            file.create_virtual_dataset("error", layout)
-
-    def external() -> None:
-        with h5py.File(path, "a") as file:
-            del file["error"]
-            file.create_dataset("error", (1,), "f8", external=[(str(other), 0, 8)])
-
-    def soft() -> None:
-        with h5py.File(path, "a") as file:
-            del file["error"]
-            file["error"] = h5py.SoftLink("/state")
-
-    for change, words in (
-        (linked, "is a link to .*other.h5"),
-        (virtual, "lie in other files"),
-        (external, "lie in other files"),
-        (soft, "is a link"),
-    ):
-        write_case(path, example(), HEADER, 1.5)
-        change()
-        path.write_bytes(sealed(path.read_bytes()))
-        with pytest.raises(StoreError, match=f"case.h5 is refused: .*{words}"):
-            read_case(path)
 
 
 def test_an_older_version_is_told(tmp_path: Path):

@@ -19,7 +19,7 @@ from studies_toys import empty_registry, register
 from studies.bench import files
 from studies.bench.environment import cores
 from studies.bench.registry import find_study, study
-from studies.bench.store import read_case, verify_case
+from studies.bench.store import read_case, read_header
 from studies.bench.sweep import SweepResult, run_sweep
 
 pytestmark = [
@@ -80,7 +80,7 @@ def check(folder: Path) -> int:
     """How many case files there are; all are whole, and each is the answer to its question."""
     found = sorted(folder.glob("case-*.h5"))
     for path in found:
-        assert path.name == f"case-{verify_case(path).case_hash[:12]}.h5"
+        assert path.name == f"case-{read_header(path).case_hash[:12]}.h5"
         case = read_case(path)
         assert case["values"].equals(answer(int(case["index"]))["values"])
     return len(found)
@@ -212,6 +212,7 @@ def test_two_sweeps_in_one_folder(tmp_path: Path, workers: int):
     assert sorted(path.name for path in folder.iterdir() if path.suffix != ".h5") == [
         "failed",
         "report.html",
+        "summary.csv",
         "sweep.json",
     ]
     assert list((folder / "failed").iterdir()) == []

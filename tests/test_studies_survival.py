@@ -250,7 +250,7 @@ def test_the_driver_is_killed(tmp_path: Path):
     (folder / "failed" / f".0123456789ab.json.{files._host()}.{driver.pid}.tmp").write_bytes(b"{")
 
     again = subprocess.run(
-        command, check=False, capture_output=True, text=True, timeout=60, env=with_toys()
+        command, check=False, capture_output=True, text=True, timeout=120, env=with_toys()
     )
     assert again.returncode == 0, again.stderr
     assert (

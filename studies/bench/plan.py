@@ -15,7 +15,7 @@ from .files import check_inside, now, read_record, set_aside, write_record
 from .origins import of_sweep, origin
 from .parameters import Value
 from .registry import Study, documentation
-from .store import CaseHeader, read_case, verify_case
+from .store import CaseHeader, read_case, read_header
 
 SWEEP_FORMAT = "continuum sweep 2"
 PLAN = "sweep.json"
@@ -131,7 +131,7 @@ def set_aside_damaged(folder: Path, headers: Sequence[CaseHeader]) -> tuple[set[
         path = folder / case_file(header.case_hash)
         if os.path.lexists(path):
             try:
-                if verify_case(path).case_hash != header.case_hash:
+                if read_header(path).case_hash != header.case_hash:
                     raise StoreError(f"{path} belongs to another case")
                 finished.add(header.case_hash)
             except StoreError as error:
@@ -149,7 +149,7 @@ def _rebuilt(folder: Path) -> dict[str, object] | None:
     found: list[tuple[float, CaseHeader]] = []
     for path in sorted(folder.glob("case-*.h5")):
         try:
-            found.append((path.stat().st_mtime, verify_case(path)))
+            found.append((path.stat().st_mtime, read_header(path)))
         except (StoreError, OSError):  # it is set aside when its turn comes
             continue
     if not found:

@@ -15,7 +15,6 @@ from xarray.backends import H5NetCDFStore
 
 from continuum.doors import checked
 
-from .digest import DIGEST, content_digest
 from .errors import StoreError
 from .files import check_inside, now, write_bytes
 from .parameters import Value
@@ -56,8 +55,7 @@ def case_image(dataset: xr.Dataset, header: CaseHeader, seconds: float) -> bytes
     """The bytes of the file that `write_case` writes.
 
     They are made in memory: a disk that is full when HDF5 closes its file ends the whole process,
-    not only the write.  The root's attribute "sha256" is the checksum of all else
-    (`digest.content_digest`).
+    not only the write.  Their checksum follows them (`sealed`).
     raises ValueError if an attribute of the Dataset has a name used here
     """
     attributes = {
@@ -70,25 +68,23 @@ def case_image(dataset: xr.Dataset, header: CaseHeader, seconds: float) -> bytes
         "seconds": seconds,
         "created": now(),
     }
-    taken = (attributes.keys() | {DIGEST}) & dataset.attrs.keys()
+    taken = attributes.keys() & dataset.attrs.keys()
     if taken:
         raise ValueError(
             f"the Dataset's attributes {sorted(taken)} have names that the store uses; rename them"
         )
     complete = dataset.assign_attrs(**{"status": DONE, **dataset.attrs, **attributes})
     image = io.BytesIO()
-    with h5py.File(image, "w", track_order=True) as file:
-        with h5netcdf.File(file, "w") as netcdf:
-            complete.dump_to_store(H5NetCDFStore(netcdf))
-        file.attrs[DIGEST] = content_digest(file)
+    with h5netcdf.File(image, "w") as file:
+        complete.dump_to_store(H5NetCDFStore(file))
     return sealed(image.getvalue())
 
 
 def sealed(content: bytes) -> bytes:
     """The content of a file, and after it the SHA-256 of these bytes, which HDF5 does not look at.
 
-    HDF5 may search without end in a file one of whose addresses is wrong: it is given none that is
-    not whole.
+    One checksum for all names, shapes, types, numbers and attributes.  It is looked at before HDF5
+    sees the file: one with a wrong address in it may be searched without end.
     """
     return content + _SEAL + hashlib.sha256(content).hexdigest().encode()
 
@@ -98,28 +94,20 @@ def read_case(path: Path) -> xr.Dataset:
     """The Dataset of one case, in memory.
 
     raises StoreError, a ValueError, if the file is missing, cut short, not HDF5, or not written by
-    `write_case`; if a name, a number, a type or an attribute in it is not what was written, by the
-    file's checksum; if it was written by an older version; and if it is a link that leads out of
-    its folder, or holds one
+    `write_case`; if a byte of it is not what was written, by the file's checksum; if it was written
+    by an older version; and if it is a link that leads out of its folder
     """
-    with _opened(path) as file:
-        _check_content(path, file)
-        with h5netcdf.File(file, "r", decode_vlen_strings=True) as netcdf:
-            return xr.open_dataset(H5NetCDFStore(netcdf)).load()
-
-
-def verify_case(path: Path) -> CaseHeader:
-    """What a case file says of itself, all of its content checked.  Raises StoreError as
-    `read_case` does.
-    """
-    with _opened(path) as file:
-        _check_content(path, file)
-        return _header(path, file)
+    with (
+        _opened(path) as file,
+        h5netcdf.File(file, "r", decode_vlen_strings=True) as netcdf,
+    ):
+        _header(path, file)
+        return xr.open_dataset(H5NetCDFStore(netcdf)).load()
 
 
 def read_header(path: Path) -> CaseHeader:
-    """What a case file says of itself; its arrays are not looked at.  Raises StoreError if the file
-    is missing, no HDF5 file, or not one of a study.
+    """What a case file says of itself, all of its bytes checked.  Raises StoreError as `read_case`
+    does.
     """
     with _opened(path) as file:
         return _header(path, file)
@@ -166,15 +154,6 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     # a flipped bit is a wrong length, name or address somewhere: HDF5 and h5py raise anything
     except Exception as error:
         raise StoreError(f"{path} is a damaged HDF5 file, perhaps cut short: {error}") from error
-
-
-def _check_content(path: Path, file: h5py.File) -> None:
-    try:
-        found = content_digest(file)
-    except StoreError as error:
-        raise StoreError(f"{path} is refused: {error}") from error
-    if file.attrs.get(DIGEST) != found:
-        raise StoreError(f"{path} is damaged: its content is not what its checksum was taken of")
 
 
 def _header(path: Path, file: h5py.File) -> CaseHeader:
