@@ -79,7 +79,7 @@ if TYPE_CHECKING:
         split,
         trapezoid,
     )
-    from .readouts import Affine, Integral, Projection, SignedReadout, Softmax, State
+    from .readouts import Affine, Integral, Projection, Readout, SignedReadout, Softmax, State
     from .rescaling import rescale
     from .resnet import ResNet
     from .sets import Amplitude, Ball, Box, FiniteSet, L1Ball, NormBall
@@ -148,6 +148,7 @@ __all__ = [
     "PowerError",
     "Product",
     "Projection",
+    "Readout",
     "ResNet",
     "RunningCost",
     "SignedReadout",

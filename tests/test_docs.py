@@ -177,6 +177,8 @@ def test_learning(capsys):
     along, space = names["along"], names["space"]
     gradient = names["objective"].gradient(names["found"].control)
     assert along.value == pytest.approx(space.inner(gradient, names["direction"]), rel=1e-12)
+    assert names["further"].objective <= names["trained"].objective < 0.05
+    assert names["further"].history["objective"][0] == names["trained"].objective
 
 
 def test_stiff():

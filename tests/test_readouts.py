@@ -17,6 +17,7 @@ from continuum import (
     LearningProblem,
     NeuralODE2,
     Projection,
+    Readout,
     SignedReadout,
     Softmax,
     SquaredError,
@@ -31,7 +32,6 @@ from continuum import (
     tanh,
 )
 from continuum.arrays import to_host
-from continuum.readouts import Readout
 from solvers import LBFGS, minimize
 
 GRID = gauss_legendre(Interval(0, 2), 4)
