@@ -212,6 +212,10 @@ def test_stages_at_requested_times():
     np.testing.assert_allclose(found, expected, atol=1e-8)
     first, second = integrate_stages(network, control, start, method, save=[0.7])
     assert (len(first.trajectory.times), len(second.trajectory.times)) == (0, 1)
+    with pytest.raises(ValueError, match="^this trajectory has no states: none of the times that"):
+        _ = first.trajectory.final
+    assert to_xarray(first)["state"].shape == (0, *start.shape)
+    np.testing.assert_array_equal(second.trajectory.final, second.trajectory.states[0])
 
 
 @pytest.fixture(scope="module")
