@@ -1,10 +1,10 @@
-"""Every test: floating-point errors raise, and randomness has a seed."""
+"""Every test and fixture: floating-point errors raise, and randomness has a seed."""
 
 import numpy as np
 import pytest
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _floating_point_errors_raise():
     with np.errstate(all="raise", under="ignore"):
         yield

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import xarray as xr
+from halving import halving
 from matplotlib.figure import Figure
 
 from continuum import (
@@ -48,22 +49,18 @@ from studies.liu_markowich.paper import boxed
 
 GRID = gauss_legendre(Interval(0, 1), 3)
 INITIAL = GRID.sample(lambda y: y, lambda y: 1.0 - y)
-PROBLEM = LearningProblem(
-    WidthDepth(GRID, tanh), INITIAL, 0.5 * INITIAL, TimeMesh(1.0, 4), penalty=Tikhonov(0.1)
-)
+PROBLEM = halving(GRID, INITIAL, layers=4)
 
 
 @pytest.fixture(scope="module")
 def switching():
     """LM-54, whose control switches."""
-    with np.errstate(all="raise", under="ignore"):
-        return shoot(boxed([0.5, 0.5], [4.0, 0.0], layers=10), atol=1e-11)
+    return shoot(boxed([0.5, 0.5], [4.0, 0.0], layers=10), atol=1e-11)
 
 
 @pytest.fixture(scope="module")
 def trained():
-    with np.errstate(all="raise", under="ignore"):
-        return minimize(discretize(PROBLEM, RK4()), LBFGS(gtol=1e-6))
+    return minimize(discretize(PROBLEM, RK4()), LBFGS(gtol=1e-6))
 
 
 def there_and_back(data: xr.Dataset, tmp_path) -> xr.Dataset:
@@ -212,13 +209,16 @@ def test_stages_at_requested_times():
     np.testing.assert_allclose(found, expected, atol=1e-8)
     first, second = integrate_stages(network, control, start, method, save=[0.7])
     assert (len(first.trajectory.times), len(second.trajectory.times)) == (0, 1)
+    with pytest.raises(ValueError, match=r"^this trajectory has no states: none of the times that"):
+        _ = first.trajectory.final
+    assert to_xarray(first)["state"].shape == (0, *start.shape)
+    np.testing.assert_array_equal(second.trajectory.final, second.trajectory.states[0])
 
 
 @pytest.fixture(scope="module")
 def value():
     problem = boxed([0.5], [2.0], grid=gauss_legendre(Interval(0, 1), 1), layers=8)
-    with np.errstate(all="raise", under="ignore"):
-        return problem, solve_hjb(problem, StateGrid([(-1.0, 4.0)], 41))
+    return problem, solve_hjb(problem, StateGrid([(-1.0, 4.0)], 41))
 
 
 def test_a_value_function_and_its_feedback(value, tmp_path):

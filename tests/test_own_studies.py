@@ -110,6 +110,34 @@ def test_a_file_in_another_folder_that_moves(folder: Path, capsys: pytest.Captur
     said(["report", "results/mine-gains", "--study", "moved/my_study.py"], capsys)
 
 
+@pytest.mark.parametrize("values", [[], ["tone=b", "gains=0.5,2.0"]])
+def test_a_lost_plan_of_a_file(folder: Path, capsys: pytest.CaptureFixture[str], values: list[str]):
+    """sweep.json knew the file; without it the file must be told."""
+    text = (folder / "my_study.py").read_text()
+    (folder / "my_study.py").write_text(text.replace("*, gains", "*, tone: str = 'a', gains"))
+    said(["run", "my_study.py", *values], capsys)
+    results = folder / "results" / "mine-gains"
+    before = json.loads((results / "sweep.json").read_text())
+    (results / "sweep.json").unlink()
+    forget_imports()
+    for command in ("report", "clean"):
+        line = said([command, "results/mine-gains"], capsys, 2)
+        assert line == (
+            "results/mine-gains/sweep.json is lost or damaged, and with it where the study "
+            "'mine/gains' is: continuum report results/mine-gains --study FILE.py makes it again"
+        )
+    assert not (results / "sweep.json").exists()
+    said(["report", "results/mine-gains", "--study", "my_study.py"], capsys)
+    after = json.loads((results / "sweep.json").read_text())
+    for key in ("study", "title", "origin", "code_hash", "versions"):
+        assert after[key] == before[key], key
+    assert sorted(after["cases"], key=str) == sorted(before["cases"], key=str)
+    forget_imports()
+    assert "2 were finished before" in said(command_in(results / "report.html"), capsys)
+    forget_imports()
+    assert "no cases of older code" in said(["clean", "results/mine-gains"], capsys)
+
+
 def test_bounds_are_kept_before_a_case_runs(folder: Path, capsys: pytest.CaptureFixture[str]):
     line = said(["run", "my_study.py", "gains=1e300"], capsys, 2)
     assert line == (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from halving import halving
 
 import continuum
 import solvers
@@ -24,7 +25,6 @@ from continuum import (
     State,
     Tikhonov,
     TimeMesh,
-    WidthDepth,
     gauss_legendre,
     tanh,
 )
@@ -56,9 +56,7 @@ from studies.liu_markowich.paper import boxed
 
 GRID = gauss_legendre(Interval(0, 1), 30)
 INITIAL = np.linspace(0.0, 1.0, 30 * 50).reshape(30, 50)
-PROBLEM = LearningProblem(
-    WidthDepth(GRID, tanh), INITIAL, 0.5 * INITIAL, TimeMesh(1.0, 20), penalty=Tikhonov(0.1)
-)
+PROBLEM = halving(GRID, INITIAL, layers=20)
 
 
 @dataclass(frozen=True, eq=False)

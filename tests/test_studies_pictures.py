@@ -17,8 +17,10 @@ from continuum import (
     midpoint,
     tanh,
 )
+from solvers import DormandPrince, integrate
 from solvers.planar import fields as planar
 from solvers.planar.fields import classify, deflated_step, equilibria
+from studies.draw.disc import poincare_disc
 from studies.draw.figures import OKABE_ITO, convergence_plot, new_figure, order_triangle, save_png
 from studies.draw.portraits import phase_portrait
 from studies.gallery.two_nodes import centre, saddle
@@ -299,6 +301,42 @@ def test_a_moving_field_is_frozen_and_legends_stay_inside():
     assert inner.y0 <= legend.y0 < legend.y1 <= inner.y1
     with pytest.raises(TypeError, match="ax must be an Axes or None, got 'here'"):
         phase_portrait(network, control, (-1, 1, -1, 1), ax="here")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("time", [0.0, 1.5])
+@pytest.mark.parametrize("draw", ["portrait", "disc"])
+def test_drawn_lines_are_runs_under_the_control_at_that_time(draw: str, time: float):
+    """A kernel that turns and a bias that moves, held still: `integrate` draws the same lines."""
+    network, mesh = WidthDepth(midpoint(Interval(0, 1), 2), tanh), TimeMesh(2.0, 1)
+
+    def bias(y: np.ndarray, t: float) -> np.ndarray:
+        return 0.3 * (1.0 + t) * np.cos(3.0 * y)
+
+    def kernel(y: np.ndarray, z: np.ndarray, t: float) -> np.ndarray:
+        return 2.0 * np.cos(t + 3.0 * (y - z))
+
+    control = network.control(mesh, bias=bias, kernel=kernel)
+    held = network.control(
+        mesh, bias=lambda y: bias(y, time), kernel=lambda y, z: kernel(y, z, time)
+    )
+    starts = np.array([[0.4, -0.5, 0.1], [0.2, 0.3, -0.6]])
+    if draw == "portrait":
+        figure = phase_portrait(network, control, (-2, 2, -2, 2), time=time, starts=starts)
+        lines, count = paths(figure), 401
+    else:
+        figure = poincare_disc(network, control, time=time, starts=starts)
+        lines, count = drawn(figure, "trajectory"), 801
+    assert texts(figure.axes[0]) == [f"field frozen at t = {time:g}"]
+    method, times = DormandPrince(rtol=1e-10, atol=1e-12), np.linspace(0.0, 2.0, count)
+    expected, unlike = (
+        integrate(network, c, starts, method, save=times).trajectory.states for c in (held, control)
+    )
+    if draw == "disc":
+        expected, unlike = (x / np.sqrt(1.0 + (x**2).sum(1))[:, None] for x in (expected, unlike))
+    np.testing.assert_allclose(
+        np.array(lines), np.moveaxis(expected, 0, 2).swapaxes(0, 1), atol=1e-7
+    )
+    assert np.abs(np.array(lines) - np.moveaxis(unlike, 0, 2).swapaxes(0, 1)).max() > 0.02
 
 
 def test_a_trajectory_that_does_not_stay_finite():

@@ -148,6 +148,72 @@ def test_formulas_become_mathml():
     )
 
 
+def test_words_in_backticks_are_code():
+    shown = with_formulas("`depth` steps, f_t, `x_1 <= 2`")
+    assert shown.startswith("<code>depth</code> steps, <math>")
+    assert shown.endswith(", <code>x_1 &lt;= 2</code>")
+
+
+LONG = "The iterations ended at their largest number, although the objective still fell by {}."
+
+
+@pytest.mark.parametrize(
+    ("scalars", "statuses", "kind", "below"),
+    [
+        (0, ["Done."] * 3, "small", False),
+        (0, ["Done.", "Ended.", "Done."], "small", False),
+        (0, [LONG.format(k) for k in range(3)], "small", True),
+        (6, [LONG.format(k) for k in range(3)], "medium", True),
+        (12, [LONG.format(k) for k in range(3)], "large", True),
+    ],
+)
+def test_a_long_status_stands_below_its_row(
+    tmp_path: Path, scalars: int, statuses: list[str], kind: str, below: bool
+):
+    def wide(*, index: int = 0) -> xr.Dataset:
+        """How many columns?"""
+        return xr.Dataset(
+            {f"quantity_{k}": 1.25e-10 * (k + 1) for k in range(scalars)},
+            attrs={"status": statuses[index]},
+        )
+
+    study("toys/wide", paper="Toys")(wide)
+    result = run_sweep(find_study("toys/wide"), [{"index": range(3)}], tmp_path, progress="none")
+    page = Page(write_report(result.folder))
+    assert next(a["class"] for t, a in page.tags if t == "table") == f"cases {kind}"
+    columns = ["index", *(f"quantity {k}" for k in range(scalars)), "seconds", "file"]
+    told = len(set(statuses)) > 1
+    assert page.rows[0] == [*columns, *(["status"] if told and not below else [])]
+    spans = [a["colspan"] for t, a in page.tags if t == "td" and "status" in str(a.get("class"))]
+    assert spans == [str(len(columns)) if below else "1"] * (3 * told)
+    if below:
+        assert [row[0] for row in page.rows[1:7]] == [
+            "0",
+            statuses[0],
+            "1",
+            statuses[1],
+            "2",
+            statuses[2],
+        ]
+    elif told:
+        assert [row[-1] for row in page.rows[1:4]] == statuses
+    # a card has no head: each of its cells says what it is
+    named = [a["data-name"] for t, a in page.tags if t == "td" and "data-name" in a]
+    assert named == columns * 3
+
+
+def test_results_of_one_title_keep_their_columns(tmp_path: Path):
+    def twins(*, index: int = 0) -> xr.Dataset:
+        """Two results that are called alike?"""
+        told = {"long_name": "index"}
+        return xr.Dataset({"a": ((), 10 + index, told), "b": ((), 20 + index, told)})
+
+    study("toys/twins", paper="Toys")(twins)
+    result = run_sweep(find_study("toys/twins"), [{"index": [0, 1]}], tmp_path, progress="none")
+    rows = Page(write_report(result.folder)).rows
+    assert [row[:3] for row in rows[:3]] == [["index"] * 3, ["0", "10", "20"], ["1", "11", "21"]]
+
+
 def test_a_title_of_two_lines_is_told_once(tmp_path: Path):
     def long(*, index: int = 0) -> xr.Dataset:
         """A question that is too long for one line of code, and therefore is written on two
@@ -183,7 +249,8 @@ def test_failed_missing_and_damaged_cases_are_told(tmp_path: Path):
     damaged.write_bytes(damaged.read_bytes()[:500])
     page = Page(write_report(result.folder))
     assert "2 of 5 cases are finished" in page.text
-    states = {row[0]: row[-1] for row in page.rows[1:6]}
+    pairs = zip(page.rows[1:11:2], page.rows[2:11:2], strict=True)
+    states = {row[0]: told[0] for row, told in pairs}
     assert states["0"] == "The case finished."
     assert states["1"] == "failed: ArithmeticError: one is not allowed"
     assert states["2"] == "not run yet"

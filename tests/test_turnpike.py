@@ -68,8 +68,7 @@ def two_arcs(horizon=12.0, layers=400, points=16):
 @pytest.fixture(scope="module")
 def solved():
     problem = two_arcs()
-    with np.errstate(all="raise", under="ignore"):
-        return problem, minimize(problem, RiccatiNewton(gtol=1e-12)).control
+    return problem, minimize(problem, RiccatiNewton(gtol=1e-12)).control
 
 
 def regular(rng, samples=3):

@@ -19,8 +19,7 @@ from studies.turnpike.interpolants import (
 
 @pytest.fixture(scope="module")
 def case():
-    with np.errstate(all="raise", under="ignore"):
-        return constants(data="two points", layers=16, count=6)
+    return constants(data="two points", layers=16, count=6)
 
 
 def test_the_ledger(case):

@@ -32,7 +32,16 @@ class Trajectory:
 
     @property
     def final(self) -> Array:
-        """The last state: (N, M)."""
+        """The last state: (N, M).
+
+        raises ValueError if there is none, as in a run of `integrate_stages` for a stage in which
+            none of the times to save lies
+        """
+        if not len(self.times):
+            raise ValueError(
+                "this trajectory has no states: none of the times that were to be saved lies in "
+                "its stage"
+            )
         return self.states[-1, ...]
 
 

@@ -1,5 +1,5 @@
 """Formulas of docstrings, written in plain letters, as HTML: f_t, |u|^2 and int_0^T become MathML,
-<=, -> and the like the signs they stand for.
+<=, -> and the like the signs they stand for; what stands in backticks is code.
 """
 
 import html
@@ -23,7 +23,8 @@ _SIGNS = {"<=": "≤", ">=": "≥", "!=": "≠", "|->": "↦", "->": "→", "+-"
 _BASE = "|".join(sorted((*_GREEK, *_LARGE, "max", "min"), key=len, reverse=True))
 _SCRIPT = r"(?:-?[A-Za-z0-9]{1,3}(?![A-Za-z0-9_])|\([^()\n]{1,40}\)|\*)"
 _SCRIPTED = re.compile(
-    rf"(?<![A-Za-z0-9_^])(?P<base>{_BASE}|[A-Za-z])(?P<scripts>(?:[_^]{_SCRIPT})+)"
+    rf"`(?P<code>[^`\n]+)`"
+    rf"|(?<![A-Za-z0-9_^])(?P<base>{_BASE}|[A-Za-z])(?P<scripts>(?:[_^]{_SCRIPT})+)"
     rf"|(?P<close>[)|\]])\^(?P<power>{_SCRIPT})"
     rf"|(?<![A-Za-z0-9_.^])(?<![A-Za-z0-9]-)(?P<word>{_BASE})(?![A-Za-z0-9_.-])"
     rf"|(?P<sign>{'|'.join(map(re.escape, _SIGNS))})"
@@ -50,6 +51,8 @@ def with_formulas(text: str, names: Collection[str] = ()) -> str:
 
 def _shown(found: re.Match[str], names: Collection[str]) -> str:
     """The HTML of one match; empty if it stays as it is."""
+    if found["code"]:
+        return f"<code>{html.escape(found['code'])}</code>"
     if found["sign"]:
         return _SIGNS[found["sign"]]
     if found["word"]:

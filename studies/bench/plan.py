@@ -73,7 +73,8 @@ def read_plan(folder: Path) -> dict[str, object]:
 
     It then lists the cases of the code of the newest file, finished or failed; those that were
     never run are not known any more.
-    raises StoreError if there is no sweep in the folder, or one of another version
+    raises StoreError if there is no sweep in the folder, or one of another version; ValueError if
+        it is to be made again and its study, of a file, is not known in this process
     """
     path = folder / PLAN
     try:
@@ -172,7 +173,13 @@ def _rebuilt(folder: Path) -> dict[str, object] | None:
             )
             headers.setdefault(case_hash, failed)
     listed = sorted(headers.values(), key=lambda one: tuple(one.parameters.values()))
-    study = of_sweep({"study": newest.study})
+    try:
+        study = of_sweep({"study": newest.study})
+    except ValueError:
+        raise ValueError(
+            f"{folder / PLAN} is lost or damaged, and with it where the study {newest.study!r} is: "
+            f"continuum report {folder} --study FILE.py makes it again"
+        ) from None
     cases = [dict(header.parameters) for header in listed]
     known = [json.dumps(case, sort_keys=True) for case in cases]
     if sorted(known) == sorted(json.dumps(case, sort_keys=True) for case in study.expand()):

@@ -6,10 +6,8 @@ import base64
 import html
 import inspect
 import json
-import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +15,14 @@ import xarray as xr
 
 from continuum.doors import checked
 
+from .case_table import STYLE, Case, case_table
 from .errors import FigureError
 from .files import write_atomically, write_text
 from .formulas import with_formulas
 from .origins import of_sweep
-from .parameters import Value, spell, varying
 from .plan import case_file, failure_file, planned_case, read_plan
 from .registry import Picture, describe
 from .summary import summary, write_summary
-
-
-@dataclass(frozen=True, eq=False)
-class _Case:
-    """A planned case: its answer if there is one, else why not; `file` beside the page has either,
-    it is empty if none has.
-    """
-
-    parameters: Mapping[str, Value]
-    answer: xr.Dataset | None
-    status: str
-    file: str
 
 
 @checked
@@ -78,19 +64,19 @@ def write_report(folder: str | Path) -> Path:
     return page
 
 
-def _cases(folder: Path, plan: Mapping[str, Any]) -> list[_Case]:
+def _cases(folder: Path, plan: Mapping[str, Any]) -> list[Case]:
     cases = []
     for entry in plan["cases"]:
         answer, status = planned_case(folder, entry)
         beside = (case_file(entry["case_hash"]), failure_file(entry["case_hash"]))
         file = next((name for name in beside if (folder / name).is_file()), "")
-        cases.append(_Case(entry["parameters"], answer, status, file))
+        cases.append(Case(entry["parameters"], answer, status, file))
     return cases
 
 
 def _page(
     plan: Mapping[str, object],
-    cases: Sequence[_Case],
+    cases: Sequence[Case],
     figures: Sequence[tuple[Picture, Path]],
     note: str,
 ) -> str:
@@ -107,7 +93,7 @@ def _page(
     if figures:
         shown = "".join(_figure(picture, path, names) for picture, path in figures)
         sections.append(("Figures", shown))
-    sections.append(("Cases", _case_table(cases)))
+    sections.append(("Cases", case_table(cases)))
     variables = _variable_table(cases)
     if variables:
         sections.append(("Variables", variables))
@@ -126,7 +112,7 @@ def _page(
             for head, body in sections
         ),
     ]
-    return _PAGE.format(title=_e(title), style=_STYLE, body="\n".join(parts))
+    return _PAGE.format(title=_e(title), style=_STYLE + STYLE, body="\n".join(parts))
 
 
 def _anchor(head: str) -> str:
@@ -143,7 +129,7 @@ def _figure(picture: Picture, path: Path, names: Collection[str]) -> str:
     )
 
 
-def _variable_table(cases: Sequence[_Case]) -> str:
+def _variable_table(cases: Sequence[Case]) -> str:
     """What the files hold: name, meaning, unit and dimensions of every variable and coordinate."""
     found: dict[str, xr.Variable] = {}
     for case in cases:
@@ -164,80 +150,6 @@ def _variable_table(cases: Sequence[_Case]) -> str:
         f"<div class=wide><table class=plain><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
-
-
-def _case_table(cases: Sequence[_Case]) -> str:
-    """What all cases share, then a row for each: what differs, its scalar results and, unless
-    shared, its status.
-    """
-    parameters = [case.parameters for case in cases]
-    shown = varying(parameters)
-    shared = (
-        {name: value for name, value in parameters[0].items() if name not in shown}
-        if parameters
-        else {}
-    )
-    scalars: dict[str, str] = {}
-    for case in cases:
-        for name, variable in (case.answer.data_vars if case.answer is not None else {}).items():
-            if variable.ndim == 0:
-                unit = variable.attrs.get("units", "")
-                title = variable.attrs.get("long_name", str(name).replace("_", " "))
-                scalars[str(name)] = f"{title} [{unit}]" if unit not in ("", "1") else str(title)
-    alike = (
-        len(cases) > 1 and len({case.status for case in cases}) == 1 and cases[0].answer is not None
-    )
-    head = [*shown, *scalars.values(), "seconds", "file", *([] if alike else ["status"])]
-    rows = []
-    for case in cases:
-        cells = [spell(case.parameters[name]) for name in shown]
-        cells += [_scalar(case.answer, name) for name in scalars]
-        cells.append(
-            f"{float(case.answer.attrs['seconds']):.2f}" if case.answer is not None else ""
-        )
-        rows.append((cells, case))
-    lines = (
-        [f"<p>In all cases: {_e(', '.join(f'{n} = {spell(v)}' for n, v in shared.items()))}.</p>"]
-        if shared
-        else []
-    )
-    if alike:
-        lines.append(f"<p>Status of every case: {_e(cases[0].status)}</p>")
-    lines.append(
-        "<div class=wide><table><thead><tr>"
-        + "".join(f"<th>{_e(h)}</th>" for h in head)
-        + "</tr></thead><tbody>"
-    )
-    for cells, case in rows:
-        bad = " bad" if case.answer is None else ""
-        lines.append(
-            "<tr>"
-            + "".join(f"<td>{_e(cell)}</td>" for cell in cells)
-            + f"<td>{_link(case.file)}</td>"
-            + ("" if alike else f'<td class="status{bad}">{_e(case.status)}</td>')
-            + "</tr>"
-        )
-    lines.append("</tbody></table></div>")
-    return "\n".join(lines)
-
-
-def _link(file: str) -> str:
-    """A link to a file beside the page, by the first letters of its hash."""
-    if not file:
-        return ""
-    return f'<a href="{_e(file)}">{_e(Path(file).stem.removeprefix("case-")[:8])}</a>'
-
-
-def _scalar(answer: xr.Dataset | None, name: str) -> str:
-    """A number; where it is NaN, what that stands for: the variable's attribute `nan_means`, or
-    "none".
-    """
-    if answer is None or name not in answer.data_vars:
-        return ""
-    value = answer[name].item()
-    if isinstance(value, float) and math.isnan(value):
-        return str(answer[name].attrs.get("nan_means", "none"))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _environment(plan: Mapping[str, object]) -> str:
@@ -305,10 +217,6 @@ th, td { padding: 0.25rem 0.55rem; text-align: right;
   border-bottom: 1px solid var(--line); vertical-align: top; }
 thead th { border-bottom: 2px solid var(--line); }
 .status, .plain th, .plain td { text-align: left; }
-td { white-space: nowrap; }
-.plain td, td.status { white-space: normal; }
-td.status { min-width: 34em; }
-.status { min-width: 12rem; }
 .plain td { overflow-wrap: anywhere; }
 @media print { :root {
   --text: #000; --quiet: #444; --back: #fff; --line: #bbb; --soft: #f4f4f4; --bad: #a63a00;

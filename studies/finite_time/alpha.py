@@ -113,7 +113,8 @@ def _map(figure: Figure, ax: Axes, case: xr.Dataset) -> None:
         line, line / (1 + line), "--", color=VERMILION, label="$\\beta = \\alpha / (\\alpha + 1)$"
     )
     printed = np.array(PRINTED)
-    ax.plot(printed, printed / (1 + printed), "x", color=VERMILION, markersize=8, markeredgewidth=2)
+    crosses = {"color": VERMILION, "markersize": 8, "markeredgewidth": 2}
+    ax.plot(printed, printed / (1 + printed), "x", **crosses, label="$\\alpha$ of the experiments")
     ax.text(0.7, 0.64, "no settling time", ha="center")
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)

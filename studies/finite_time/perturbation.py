@@ -71,10 +71,11 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     parameters = case_parameters(case)
     figure, axes = new_figure(1, 3, width=13.2, height=4.3)
     left, middle, right = axes[0]
-    colors = (BLACK, BLUE, GREEN, ORANGE, VERMILION)
-    for k, (share, color) in enumerate(zip(SHARES, colors, strict=True)):
-        left.plot(case["time"], case["worst"][k], color=color, label=f"$M = {share:g}$")
-        left.plot(case["bound"][k], 0.0, "o", color=color, clip_on=False, markersize=5)
+    looks = zip(SHARES, (BLACK, BLUE, GREEN, ORANGE, VERMILION), "osD^v", strict=True)
+    for k, (share, color, marker) in enumerate(looks):
+        left.plot(case["time"], case["worst"][k], color=color)
+        left.plot(case["bound"][k], 0.0, marker, color=color, clip_on=False, markersize=6)
+        left.plot([], [], marker=marker, color=color, label=f"$M = {share:g}$")
         drawn = case["drawn"].values[k]
         middle.semilogy(np.full(len(drawn), share), drawn, ".", color="#888888", markersize=4)
     left.set_ylim(0.0)
@@ -87,10 +88,10 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     middle.set_yticks([], minor=True)
     middle.set_xlabel("$M$ in $|\\Delta_i| \\leq M |x_i|$")
     middle.set_ylabel("time until $e = 0$ [pseudo-time]")
-    for k, (size, color) in enumerate(zip(SIZES, (PURPLE, VERMILION, BLUE, BLACK), strict=True)):
-        right.semilogy(
-            case["late"], np.maximum(case["power"][k], 1e-4), color=color, label=f"$x = {size:g}$"
-        )
+    kinds = zip(SIZES, (PURPLE, VERMILION, BLUE, BLACK), ("-.", "--", "-", ":"), strict=True)
+    for k, (size, color, line) in enumerate(kinds):
+        error = np.maximum(case["power"][k], 1e-4)
+        right.semilogy(case["late"], error, line, color=color, label=f"$x = {size:g}$")
     right.set_xlabel("pseudo-time")
     right.set_ylabel("$|e|$, cut off at $10^{-4}$")
     power, alpha, gain = (float(parameters[name]) for name in ("power", "alpha", "gain"))
@@ -102,7 +103,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     grown = [f"{size:g}" for size, e in zip(SIZES, case["power"], strict=True) if e[-1] > e[0]]
     caption = (
         "One sigmoid neuron whose inputs are x + Delta while law (3) takes the signs of x. Left: "
-        "Delta = -M x, with dots at |e_0| / ((1 - M) sum k |x|): every run ends there (largest "
+        "Delta = -M x, with marks at |e_0| / ((1 - M) sum k |x|): every run ends there (largest "
         f"relative difference {float(case['difference']):.0e}). Middle: these times, and those of "
         f"{case.sizes['draw']} random Delta for each M; bound over time is from "
         f"{np.min(ratio):.3f} to {np.max(ratio):.1f}. The gain is no part of the "

@@ -162,10 +162,10 @@ def _propagators(cases: Sequence[xr.Dataset]) -> Picture:
         ax.set_ylabel("factor [1]")
         ax.set_title(title)
         ax.grid(True)
-        ax.legend(loc="best", frameon=False)
+        ax.legend(loc="upper left", frameon=False)
         if float(case["condition"].max()) < 10:
             ax.set_yscale("linear")
-            ax.set_ylim(bottom=0.0)
+            ax.set_ylim(0.0, 1.35 * float(case["condition"].max()))  # room for the legend
         norms = case["norm"].values
         peak = int(np.flatnonzero(norms >= (1 - 1e-9) * norms.max())[0])
         text = (

@@ -65,8 +65,12 @@ def _errors(ax: Axes, case: xr.Dataset) -> None:
     order_triangle(ax, (float(step[-1]), float(step[-3])), low / 2.5, 1.0, against="step")
     ax.set_xlabel("length $\\tau$ of a layer [time]")
     ax.set_ylabel("largest over $t$ and $y$ [1]")
+    shown = step[:: 1 + len(step) // 5]
+    ax.set_xticks(shown, [f"{tau:.2g}" for tau in shown])
+    ax.set_xticks([], minor=True)
+    ax.set_ylim(top=4.0 * float(case["jump"].max()))  # room for the legend
     ax.grid(True)
-    ax.legend(frameon=False)
+    ax.legend(loc="upper left", frameon=False)
 
 
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:

@@ -18,6 +18,7 @@ from .paper import PAPER, boxed, pushed
 
 NAMES = ("switching", "singular arc", "mirror image")
 COLORS = (BLUE, ORANGE, GREEN)
+LINES, MARKERS = ("-", "--", "-."), "osD"
 
 
 def extremals(problem: LearningProblem) -> list[Extremal]:
@@ -51,18 +52,20 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         figure, axes = new_figure(1, 3, width=12.6, height=4.3)
         ax = axes[0, 0]
         ax.plot(case["along"], case["landscape"], color=BLACK)
-        for x, name, color, y in zip(
-            (0, 1, 2), NAMES, COLORS, case["landscape_at"].values, strict=True
+        for x, (marker, color, y) in enumerate(
+            zip(MARKERS, COLORS, case["landscape_at"].values, strict=True)
         ):
-            ax.plot(x, y, "o", color=color, markersize=8, label=name)
+            ax.plot(x, y, marker, color=color, markersize=8)
         ax.set_xticks([0, 1, 2], ["switching", "singular", "mirror"])
+        ax.margins(x=0.12)
         ax.set_xlabel("along the segments of controls")
         ax.set_ylabel("objective $J$")
         ax.set_title("a ridge between two minima")
         ax.grid(True)
         ax = axes[0, 1]
         for k, (name, color) in enumerate(zip(NAMES, COLORS, strict=True)):
-            ax.plot(*case["path"].values[k].T, color=color, label=name)
+            style = {"linestyle": LINES[k], "marker": MARKERS[k], "markevery": [-1]}
+            ax.plot(*case["path"].values[k].T, color=color, label=name, **style)
         ax.plot(*case.attrs["target"], "*", color=VERMILION, markersize=13, label="target")
         ax.set_xlabel("block 1, $f_1$")
         ax.set_ylabel("block 2, $f_2$")

@@ -13,7 +13,7 @@ from solvers import LBFGS, Solution, minimize, successive_approximation
 from ..bench.parameters import Count, NonNegative
 from ..bench.registry import Picture, study
 from ..bench.store import case_parameters
-from ..draw.figures import OKABE_ITO, new_figure
+from ..draw.figures import BLACK, OKABE_ITO, new_figure
 from ..shared import UNIT, described
 from .paper import PAPER, boxed
 
@@ -78,7 +78,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         notes = []
         styles = zip(cycle(OKABE_ITO[:7]), cycle("osD^vP*X"), strict=False)
         mine = [case for case in cases if case_parameters(case)["problem"] == name]
-        for case, (color, marker) in zip(mine, styles, strict=False):
+        for k, (case, (color, marker)) in enumerate(zip(mine, styles, strict=False)):
             values = case_parameters(case)
             text = label(str(values["remedy"]), float(values["strength"]))
             best = float(case["best"])
@@ -87,11 +87,11 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             ax.semilogy(
                 shown,
                 marker=marker,
-                markersize=4,
+                markersize=10 - k,  # those drawn later are smaller: none hides another
+                markerfacecolor="none",
                 linewidth=1.2,
                 color=color,
                 label=text,
-                alpha=0.85,
             )
             rest = np.arange(len(found) - 1, case.sizes["iteration"])
             if case.attrs["ended"] == "two cycle":
@@ -101,10 +101,16 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
                     ":",
                     color=color,
                     linewidth=1.2,
-                    alpha=0.85,
                 )
             plain = text.replace("$\\rho$", "rho")
             notes.append(f"{plain}: {case.attrs['ended']}, J from {cycle_text(case)}")
+        if any(case.attrs["ended"] == "two cycle" for case in mine):
+            ax.semilogy([], [], ":", color=BLACK, linewidth=1.2, label="two-cycle, continued")
+        ax.axhline(LEAST, color="#777777", linestyle="--", linewidth=1.0)
+        note = {"xytext": (-4, -9), "textcoords": "offset points", "ha": "right", "va": "top"}
+        told = "what is smaller is drawn here"
+        ax.annotate(told, (1.0, LEAST), xycoords=("axes fraction", "data"), fontsize=9, **note)
+        ax.set_ylim(bottom=LEAST / 6.0)
         ax.set_xlabel("iteration")
         ax.set_ylabel("$J - \\min J$")
         ax.set_title(name)

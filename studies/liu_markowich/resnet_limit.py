@@ -114,7 +114,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             )
             orders = ", ".join(f"{order:.2f}" for order in observed_orders(list(sizes), errors))
             fitted = -np.polyfit(np.log(list(sizes)), np.log(errors), 1)[0]
-            notes.append(f"observed orders in {along}: {orders} (fitted line: {fitted:.2f})")
+            notes.append(f"Observed orders in {along}: {orders} (fitted line: {fitted:.2f})")
         caption = (
             "Errors of ResNets against the limit. "
             + "; ".join(notes)

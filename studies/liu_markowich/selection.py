@@ -34,6 +34,7 @@ of the range.
 """
 WINNERS = ("first mode wins", "a mixture wins", "second mode wins")
 COLORS = (BLUE, GREEN, VERMILION)
+MARKERS = "o^s"  # at their starts
 
 
 def winner(ring: TwoModeRing, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -124,8 +125,8 @@ def _plane(ax: Axes, case: xr.Dataset) -> str:
     for m, who in enumerate(case["winner"].values.astype(int)):
         label = None if who in named else WINNERS[who]
         named.add(who)
-        ax.plot(x[:, m], y[:, m], color=COLORS[who], linewidth=1.1, label=label)
-    ax.plot(x[0], y[0], ".", color=BLACK, markersize=4, label="starts")
+        start = {"marker": MARKERS[who], "markevery": [0], "markersize": 4.5}
+        ax.plot(x[:, m], y[:, m], color=COLORS[who], linewidth=1.1, label=label, **start)
     path = separatrix(ring)
     if path is not None:
         ax.plot(
@@ -173,10 +174,10 @@ def _diagram(ax: Axes, cases: Sequence[xr.Dataset]) -> None:
         speed = case["growth_angle"].values
         who = case["winner"].values.astype(int)
         for m in range(len(speed)):
-            ax.plot(ratio, speed[m], "o", color=COLORS[who[m]], markersize=4, alpha=0.7)
+            ax.plot(ratio, speed[m], MARKERS[who[m]], color=COLORS[who[m]], markersize=4, alpha=0.7)
         seen |= set(who.tolist())
     for k in sorted(seen):
-        ax.plot([], [], "o", color=COLORS[k], markersize=4, label=f"at $T$, {WINNERS[k]}")
+        ax.plot([], [], MARKERS[k], color=COLORS[k], markersize=4, label=f"at $T$, {WINNERS[k]}")
     ax.set_xlabel("ratio $\\rho$ of the gains, second over first")
     ax.set_ylabel("direction of $u$ [degrees]")
     ax.set_title("invariant rays at infinity")
@@ -298,7 +299,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     caption = (
         "Which mode wins from which start, in the plane of the two even modes, and the separatrix "
         "that runs in from infinity, for some rho, the gain of the second mode over that of the "
-        "first. "
+        "first. Markers are at the starts. "
     )
     pictures = [Picture("fates", caption + "rho = " + "; rho = ".join(notes) + ".", figure)]
     figure, axes = new_figure(1, 2, width=10.4, height=4.4)

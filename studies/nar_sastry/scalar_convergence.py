@@ -1,6 +1,7 @@
 """How fast products of numbers converge from w_i = 1: Propositions 2 and 3."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 import xarray as xr
@@ -48,12 +49,15 @@ def trained(
 def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     figure, axes = new_figure(2, 2, width=11.0, height=8.4)
     depths = sorted({int(case_parameters(case)["layers"]) for case in cases})
-    colors = dict(zip(depths, COLORS, strict=False))
+    looks = {
+        depth: {"color": color, "marker": marker, "markersize": 4.5}
+        for depth, color, marker in zip(depths, cycle(COLORS), cycle("osD^v"), strict=False)
+    }
     positive = sorted({_eigenvalue(case) for case in cases if _eigenvalue(case) > 0}, reverse=True)
     for ax, lam in zip(axes[0], positive, strict=False):
         for case in (case for case in cases if _eigenvalue(case) == lam):
-            color = colors.get(int(case_parameters(case)["layers"]), BLACK)
-            _with_bound(ax, case, color)
+            layers = int(case_parameters(case)["layers"])
+            _with_bound(ax, case, looks[layers] | {"markevery": (3 * depths.index(layers), 15)})
         ax.plot([], [], "--", color=BLACK, label="bound of Proposition 2")
         ax.set_yscale("log")
         ax.set(xlim=(0, 120), ylim=(1e-14, 3.0), xlabel="iteration k")
@@ -64,18 +68,21 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     negative = [case for case in cases if _eigenvalue(case) < 0]
     for case in negative:
         layers = int(case_parameters(case)["layers"])
-        color = colors.get(layers, BLACK)
+        look, color = looks[layers], looks[layers]["color"]
         k = case["iteration"]
-        left.loglog(k[1:], case["weight"][1:], color=color, label=f"L = {layers}")
+        label, apart = f"L = {layers}", 0.03 * depths.index(layers)
+        left.loglog(k[1:], case["weight"][1:], **look, markevery=(apart, 0.15), label=label)
         left.loglog(k[1:], case["law"][1:], "--", color=color, linewidth=0.9)
         loss = np.maximum(case["signed_loss"], 1e-32)
-        right.semilogy(k, loss, color=color, label=f"L = {layers}")
+        right.semilogy(k, loss, color=color)
         mirror = np.maximum(case["mirror_loss"], 1e-32)
-        right.semilogy(k[::6], mirror[::6], "o", color=color, markersize=4, fillstyle="none")
+        places = slice(2 * depths.index(layers), None, 12)
+        hollow = look | {"fillstyle": "none", "linestyle": "none", "label": label}
+        right.semilogy(k[places], mirror[places], **hollow)
     left.plot([], [], "--", color=BLACK, label="law of decay")
     left.set(xlabel="iteration k", ylabel="$|w[k]|$", ylim=(1e-8, 2.0))
     left.legend(fontsize=8, loc="lower left")
-    right.plot([], [], "o", color=BLACK, fillstyle="none", label="from the identity, $|\\lambda|$")
+    right.plot([], [], color=BLACK, label="one $w_i = -1$; marks: $|\\lambda|$, identity")
     right.set(xlim=(0, 120), ylim=(1e-32, 10.0), xlabel="iteration k", ylabel="loss")
     right.legend(fontsize=8, loc="upper right")
     if negative:
@@ -93,12 +100,12 @@ def _share(case: xr.Dataset) -> float:
     return float(case_parameters(case)["share"])
 
 
-def _with_bound(ax: Axes, case: xr.Dataset, color: str) -> None:
+def _with_bound(ax: Axes, case: xr.Dataset, look: dict) -> None:
     away = np.maximum(np.abs(case["weight"] - float(case["limit"])), 1e-17)
     layers = int(case_parameters(case)["layers"])
     label = f"L = {layers}: $\\rho$ = {float(case['rate']):.3f}, late {float(case['late']):.3f}"
-    ax.plot(case["iteration"], away, color=color, label=label)
-    ax.plot(case["iteration"], case["law"], "--", color=color, linewidth=0.9)
+    ax.plot(case["iteration"], away, **look, label=label)
+    ax.plot(case["iteration"], case["law"], "--", color=look["color"], linewidth=0.9)
 
 
 def _caption(cases: Sequence[xr.Dataset]) -> str:
@@ -110,7 +117,8 @@ def _caption(cases: Sequence[xr.Dataset]) -> str:
         "from lambda^(1/L), all w_i = 1 at the start, and the bound rho^k |1 - lambda^(1/L)|, "
         f"which no iterate exceeds by more than {max(above, 0.0):.1e} of it while it is above "
         "1e-12. The late factor is 1 - delta sigma L lambda^(2(L-1)/L): that of the bound for "
-        "lambda < 1, better for lambda > 1, where rho is the first step's."
+        "lambda < 1, better for lambda > 1, where rho is the first step's, 1 - delta sigma "
+        "(lambda - 1) / (lambda^(1/L) - 1)."
     ]
     if negative:
         signs = ", ".join(
@@ -133,7 +141,7 @@ def _caption(cases: Sequence[xr.Dataset]) -> str:
             f"Below left: for a negative lambda w_i goes to 0, geometrically for L = 2{again}, for "
             "L > 2 like ((L-2) delta |lambda| k)^(-1/(L-2)): |w| over that law at the end is "
             f"{laws}. Below right: with an odd number of w_i = -1 at the start the losses (lines) "
-            "are those of |lambda| from the identity (circles); the largest difference of |w_i| in "
+            "are those of |lambda| from the identity (marks); the largest difference of |w_i| in "
             f"all iterations: {signs}."
         )
     return " ".join(words)

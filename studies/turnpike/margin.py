@@ -253,16 +253,18 @@ def _curves(axes: np.ndarray, case: xr.Dataset, of: str, title: str) -> None:
         law_of = {"color": COLORS[way], "linewidth": 1.2, "label": f"{way}, law"}
         ax.loglog(case[x], limit / case[f"{way}_predicted"], "--", **law_of)
         scaled.semilogx(norms, norms * values, markersize=4, label=way, **style)
-    for limit in sorted({round(float(case[f"{way}_limit"].sel(of=of)), 12) for way in COLORS}):
-        scaled.axhline(limit, color=BLACK, linestyle="--", linewidth=1.0, label=f"law: {limit:.4g}")
+    limits = sorted({round(float(case[f"{way}_limit"].sel(of=of)), 12) for way in COLORS})
+    for limit, line in zip(limits, ("--", ":", "-."), strict=False):
+        scaled.axhline(limit, color=BLACK, linestyle=line, linewidth=1.2, label=f"law: {limit:.4g}")
     descended.sharey(weak)
     weak.invert_xaxis()
     weak.set(xlabel=r"strength $\lambda$ of the penalty", ylabel=title)
     descended.set(xlabel=r"iterations of descent at $\lambda = 0$", ylabel=title)
     scaled.set(xlabel="$|W|$", ylabel=f"$|W|$ times {short}", xlim=(1.0, None), ylim=(0.0, None))
+    scaled.set_ylim(top=1.5 * scaled.get_ylim()[1])  # room for the legend
     for ax in axes:
         ax.grid(True)
-        ax.legend(loc="best")
+        ax.legend(loc="upper right", ncols=2 if ax is scaled else 1)
 
 
 def _note(case: xr.Dataset, way: str) -> str:
