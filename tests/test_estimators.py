@@ -60,7 +60,7 @@ def test_weights_are_repetitions(kind, rng):
     x = rng.uniform(-1, 1, (30, 2))
     y = (x[:, 0] > x[:, 1]).astype(float)
     weight = rng.integers(0, 4, 30)
-    model = kind(**SMALL, max_iter=40)
+    model = kind(**SMALL, max_iter=10)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         weighted = clone(model).fit(x, y, sample_weight=weight)
@@ -68,7 +68,7 @@ def test_weights_are_repetitions(kind, rng):
         plain = clone(model).fit(x, y)
     read = "predict" if kind is ContinuumRegressor else "decision_function"
     found, wanted, other = (getattr(m, read)(x) for m in (weighted, repeated, plain))
-    np.testing.assert_allclose(found, wanted, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)  # 10 iterations grow rounding
     assert np.abs(other - wanted).max() > 1e-2 * np.abs(wanted).max()
     for wrong in (np.ones(29), -np.ones(30), np.zeros(30), np.ones((30, 2)), np.full(30, np.nan)):
         with pytest.raises(ValueError, match=r"sample_weight (must|has)"):
