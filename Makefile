@@ -40,7 +40,7 @@ bench: $(BENCH)/.made
 
 # derivatives against PyTorch's and JAX's, in the environment of the peers
 crosscheck: $(BENCH)/.made
-	$(BENCH)/bin/python -m pytest -m crosscheck tests/test_crosscheck.py tests/test_crosscheck_lyapunov.py tests/test_crosscheck_nar_sastry.py tests/test_adjoint_steppers.py
+	$(BENCH)/bin/python -m pytest -m crosscheck tests/test_crosscheck.py tests/test_crosscheck_lyapunov.py tests/test_crosscheck_nar_sastry.py tests/test_adjoint_steppers.py tests/test_onnx_files.py
 
 $(VENV)/.made: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Python >= 3.11 is needed: make PYTHON=python3.12 ...')"

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         WidthDepth,
         padding,
     )
+    from .onnx_files import save_onnx
     from .pair_sets import ConvexHull, Pairs
     from .penalties import SobolevPenalty, Tikhonov
     from .problem import LearningProblem
@@ -192,6 +193,7 @@ __all__ = [
     "point_cloud",
     "relu",
     "rescale",
+    "save_onnx",
     "sigmoid",
     "simpson",
     "singular_values",

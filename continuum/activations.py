@@ -34,6 +34,7 @@ class Activation:
     monotone : sigma never decreases
     odd : sigma(-s) = -sigma(s);  homogeneous : sigma(a s) = a sigma(s) for every a > 0
     slope_extrema : the points between which sigma' is monotone; None if they are not known
+    supremum : sup |sigma| of a bounded one; None if it is not known: no bound is then built on it
     code, parameter : which branch of the compiled loops evaluates it, and with which number (the
         slope of leaky_relu, the alpha of elu); code None if none does
     recipe : the function that makes it and its arguments, for pickle; None if it has a name of its
@@ -55,6 +56,7 @@ class Activation:
     odd: bool = False
     homogeneous: bool = False
     slope_extrema: tuple[float, ...] | None = None
+    supremum: float | None = None
     recipe: "tuple[Callable[..., Activation], tuple[float, ...]] | None" = None
 
     def __reduce__(self) -> object:
@@ -218,6 +220,7 @@ tanh = Activation(
     odd=True,
     code=compiled.TANH,
     slope_extrema=(0.0,),
+    supremum=1.0,
 )
 """tanh s; Sigma = log cosh s."""
 
@@ -266,6 +269,7 @@ sigmoid = Activation(
     vanishes_at_zero=False,
     code=compiled.SIGMOID,
     slope_extrema=(0.0,),
+    supremum=1.0,
 )
 """1 / (1 + exp(-s)); sigma(0) = 1/2, so it has no steady states."""
 
@@ -282,6 +286,7 @@ arctan = Activation(
     odd=True,
     code=compiled.ARCTAN,
     slope_extrema=(0.0,),
+    supremum=math.pi / 2,
 )
 """arctan s; Sigma = s arctan s - log(1 + s^2) / 2."""
 
@@ -398,6 +403,7 @@ def user_activation(
     lipschitz: float,
     smooth: bool = True,
     bounded: bool = False,
+    supremum: float | None = None,
     odd: bool = False,
     homogeneous: bool = False,
 ) -> Activation:
@@ -405,7 +411,8 @@ def user_activation(
 
     At points of [-5, 5], away from 0 unless smooth, sigma', sigma'' and sigma must be the
     derivatives of sigma, sigma' and Sigma to 1e-5, Sigma(0) = 0 and |sigma'| <= lipschitz.  It runs
-    in the generic loop.  odd, homogeneous: see Activation; what is claimed must hold at the points.
+    in the generic loop.  odd, homogeneous, supremum: see Activation; what is claimed must hold at
+    the points.  A supremum says that it is bounded, too.
     raises ValueError naming the function that does not fit
     """
     s = np.linspace(-5.0, 5.0, 64)  # an even number: 0 is not among them
@@ -427,6 +434,10 @@ def user_activation(
     steepest = float(np.max(np.abs(derivative(s))))
     if steepest > lipschitz * (1 + 1e-12):
         raise ValueError(f"lipschitz is {lipschitz:g}, but |derivative| reaches {steepest:.6g}")
+    if supremum is not None:
+        largest = float(np.max(np.abs(value(s))))
+        if not largest <= check_positive("supremum", supremum) * (1 + 1e-12):
+            raise ValueError(f"supremum is {supremum:g}, but |value| reaches {largest:.6g}")
     size = 1e-12 * (1.0 + np.abs(value(s)))
     if odd and np.any(np.abs(value(s) + value(-s)) > size):
         raise ValueError("odd is claimed, but value(-s) is not -value(s)")
@@ -441,9 +452,10 @@ def user_activation(
         antiderivative,
         lipschitz,
         smooth,
-        bounded,
+        bounded or supremum is not None,
         vanishes,
         monotone=bool(np.all(derivative(s) >= 0.0)),
         odd=odd,
         homogeneous=homogeneous,
+        supremum=supremum,
     )

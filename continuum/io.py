@@ -32,6 +32,8 @@ from .checks import check_type
 from .controls import Control, ControlSpace
 from .doors import checked
 
+__all__ = ["load_control", "load_states", "save_control", "save_states"]
+
 _KIND, _VERSION, _TEXT = "continuum_kind", "continuum_version", "continuum"
 _LATEST = 1
 
@@ -125,11 +127,14 @@ def _write(
                 for name, array in arrays.items():
                     file.create_dataset(name, data=array).attrs.update(blocks.get(name, {}))
 
-    return _renamed(path, fill)
+    return write_whole(path, fill)
 
 
-def _renamed(path: Path, fill: Callable[[str], None]) -> Path:
-    """Fills a file of a temporary name in the same folder and gives it its own."""
+def write_whole(path: Path, fill: Callable[[str], None]) -> Path:
+    """Fills a file of a temporary name in the same folder and gives it its own.
+
+    raises ValueError for the path of a folder, OSError if the folder cannot be written
+    """
     if not path.name or path.is_dir():
         raise ValueError(f"path must be that of a file, got {str(path)!r}")
     try:

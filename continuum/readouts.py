@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from .activations import Activation, identity
-from .arrays import Array, like, namespace
+from .arrays import Array, like, namespace, to_host
 from .blocks import Block, Coefficient
 from .checks import check_array, check_count, check_name, store
 from .doors import checked
@@ -88,6 +88,13 @@ class Readout(ABC):
     def formula(self) -> str:
         """How `print(problem)` writes the output."""
 
+    def affine(self, network: Network, c: Values) -> tuple[Array, Array]:
+        """W (P, N), quadrature weights inside, and mu (P,) of output = h(W f + mu).
+
+        raises TypeError for a readout that is not of this form, such as one of your own
+        """
+        raise TypeError(f"readout must be an affine map of the state, with a link, got {self!r}")
+
 
 @checked
 @dataclass(frozen=True)
@@ -117,6 +124,9 @@ class State(Readout):
 
     def formula(self) -> str:
         return "f"
+
+    def affine(self, network: Network, c: Values) -> tuple[Array, Array]:
+        return np.eye(len(network.weights)), np.zeros(len(network.weights))
 
 
 @checked
@@ -158,6 +168,10 @@ class Projection(Readout):
 
     def formula(self) -> str:
         return "sum_j w_j P_j f_j"
+
+    def affine(self, network: Network, c: Values) -> tuple[Array, Array]:
+        matrix = to_host(self.matrix) * network.weights
+        return matrix, np.zeros(len(matrix))
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,6 +256,9 @@ class TrainableReadout(Readout):
         """int W(y, .) r(y) dy."""
         weight = self._masked(weight)
         return _transposed(weight) @ (like(self.measure(network), r)[:, None] * r)
+
+    def affine(self, network: Network, c: Values) -> tuple[Array, Array]:
+        return to_host(self._masked(c[WEIGHT])) * network.weights, to_host(c[OFFSET])
 
     def formula(self) -> str:
         inner = "mu + sum_j w_j W_j f_j"

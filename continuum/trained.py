@@ -9,7 +9,7 @@ so W2 and b2 are multiplied by L, the depth, and W1 and b1 stay.  PyTorch is nev
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,7 +84,11 @@ def from_residual_mlp(
 
 @checked
 def from_torch(
-    module: object, activation: Activation | None = None, *, prefix: str = ""
+    module: object,
+    activation: Activation | None = None,
+    *,
+    prefix: str = "",
+    maps: tuple[str, str] | None = None,
 ) -> Imported:
     """The network and the control of a PyTorch module of layers f <- f + W2 sigma(W1 f + b1) + b2.
 
@@ -94,33 +98,46 @@ def from_torch(
     What is read: `state_dict()`, where every linear map is a "NAME.weight" (m, n) with or without a
     "NAME.bias" (m,), and the two of one layer have the same name but for its last part, such as
     "blocks.3.fc1" and "blocks.3.fc2"; and `named_modules()`, by the names of the classes, for the
-    activation.  Layers that differ by numbers in their names are put in the order of the numbers;
-    in other things the order is that of the state dict.  A module that can be called is compared
-    with the layers on three inputs (three rows), in the mode in which it is.
+    activation.  Layers that differ by numbers in their names are put in the order of the numbers,
+    others in that of the state dict.  A module that can be called is compared with the layers on
+    three inputs (three rows), in the mode in which it is.  Which map of a layer comes first is told
+    by `maps`, by these outputs, or by numbers in the names (fc1 and fc2, 0 and 2), never by the
+    order of a state dict, which may be that of the alphabet.
 
     module : anything with `state_dict()`, or a mapping from names to arrays or tensors; a mapping,
         or a module that cannot be called, does not say whether its layers are residual
     activation : needed where no submodule says it (a mapping, or functions in `forward`).  The
         Softplus of PyTorch is s for s > 20, by 2e-9 less than `softplus`
     prefix : read only names that begin so, "blocks." for the layers between an embedding and a head
+    maps : how the names of the first and of the second map of a layer end, ("up", "down") for
+        "blocks.3.up.weight" and "blocks.3.down.weight"; needed where neither outputs nor numbers
+        say which comes first
     raises TypeError for what has no state dict; ValueError, with the name, for what is no linear
-        map, layers of unequal width, an unknown activation, and a module that is not residual
+        map, layers of unequal width, an unknown activation, a module that is not residual, and maps
+        of which nothing says which comes first
     """
     state = _state(module, prefix)
     modules = _submodules(module, prefix)
-    layers = _layers(state)
+    layers, told = _layers(state, maps)
     if activation is None:
         activation = _activation(modules)
-    first, second = ([pair[n] for pair in layers] for n in (0, 1))
-    _check_widths(state, layers)
-    weights = [[state[f"{name}.weight"] for name in names] for names in (first, second)]
-    biases = [
-        [state.get(f"{name}.bias", np.zeros(len(w))) for name, w in zip(*pair, strict=True)]
-        for pair in ((first, weights[0]), (second, weights[1]))
-    ]
-    found = from_residual_mlp(weights[0], biases[0], weights[1], biases[1], activation)
     caller = module if not prefix else modules.get("")
-    return Imported(found.network, found.control, _compared(caller, found))
+    orders = [layers] if maps is not None else [layers, [(b, a) for a, b in layers]]
+    found = [_imported(state, order, activation) for order in orders]
+    compared = [_compared(caller, one) for one in found]
+    agreeing = [n for n, distance in enumerate(compared) if isinstance(distance, float)]
+    for why in compared:
+        if isinstance(why, str) and not agreeing:
+            raise ValueError(why)
+    if not told and len(agreeing) != 1:
+        first, second = (name.rpartition(".")[2] for name in layers[0])
+        raise ValueError(
+            f"nothing says which of {first!r} and {second!r} comes first in a layer, neither "
+            f"numbers nor outputs: give maps={(first, second)} or maps={(second, first)}"
+        )
+    chosen = agreeing[0] if agreeing else 0
+    distance = compared[chosen]
+    return replace(found[chosen], compared=distance if isinstance(distance, float) else None)
 
 
 @checked
@@ -220,8 +237,14 @@ def _submodules(module: object, prefix: str) -> dict[str, object]:
     }
 
 
-def _layers(state: Mapping[str, Array]) -> list[tuple[str, str]]:
-    """The names of the two linear maps of every layer, in order."""
+def _layers(
+    state: Mapping[str, Array], maps: tuple[str, str] | None
+) -> tuple[list[tuple[str, str]], bool]:
+    """The names of the two linear maps of every layer, in order, and whether `maps` or numbers in
+    the names tell which comes first.
+    """
+    if maps is not None and (len(set(maps)) != 2 or not all(maps)):
+        raise ValueError(f"maps must be two names, of the first and the second map, got {maps!r}")
     layers: dict[str, list[str]] = {}
     for name, x in state.items():
         stem, _, kind = name.rpartition(".")
@@ -231,7 +254,7 @@ def _layers(state: Mapping[str, Array]) -> list[tuple[str, str]]:
                 f"must be {FORM}"
             )
         if kind == "weight":
-            layers.setdefault(stem.rpartition(".")[0], []).append(stem)
+            layers.setdefault(_parent(stem, maps), []).append(stem)
     for parent, stems in layers.items():
         if len(stems) != 2:
             raise ValueError(
@@ -239,10 +262,56 @@ def _layers(state: Mapping[str, Array]) -> list[tuple[str, str]]:
                 f"linear maps ({', '.join(stems)}), a layer {FORM} has two; choose the layers with "
                 "prefix="
             )
-    parents = list(layers)
-    if len({re.sub(r"\d+", "#", p) for p in parents}) == 1:
-        parents.sort(key=lambda p: [int(n) for n in re.findall(r"\d+", p)])
-    return [(layers[p][0], layers[p][1]) for p in parents]
+    parents, told = list(layers), True
+    if _numbered(parents):
+        parents.sort(key=_counted)
+    for stems in layers.values():
+        if maps is not None:
+            stems.sort(key=lambda stem: _ends(stem, maps[1]))
+        elif _numbered([stem.rpartition(".")[2] for stem in stems]):
+            stems.sort(key=lambda stem: _counted(stem.rpartition(".")[2]))
+        else:
+            told = False
+    return [(layers[p][0], layers[p][1]) for p in parents], told
+
+
+def _parent(stem: str, maps: tuple[str, str] | None) -> str:
+    """The name of the layer of a linear map."""
+    if maps is None:
+        return stem.rpartition(".")[0]
+    for end in maps:
+        if _ends(stem, end):
+            return stem.removesuffix(end).removesuffix(".")
+    raise ValueError(
+        f"{stem} ends in none of maps, {maps[0]!r}, {maps[1]!r}; choose the layers with prefix="
+    )
+
+
+def _ends(stem: str, end: str) -> bool:
+    return f".{stem}".endswith(f".{end}")
+
+
+def _numbered(names: Sequence[str]) -> bool:
+    """Whether names differ by numbers only."""
+    return len({re.sub(r"\d+", "#", name) for name in names}) == 1
+
+
+def _counted(name: str) -> list[int]:
+    return [int(n) for n in re.findall(r"\d+", name)]
+
+
+def _imported(
+    state: Mapping[str, Array], layers: Sequence[tuple[str, str]], activation: Activation
+) -> Imported:
+    """The layers with the first and the second map of each."""
+    first, second = ([pair[n] for pair in layers] for n in (0, 1))
+    _check_widths(state, layers)
+    weights = [[state[f"{name}.weight"] for name in names] for names in (first, second)]
+    biases = [
+        [state.get(f"{name}.bias", np.zeros(len(w))) for name, w in zip(*pair, strict=True)]
+        for pair in ((first, weights[0]), (second, weights[1]))
+    ]
+    return from_residual_mlp(weights[0], biases[0], weights[1], biases[1], activation)
 
 
 def _check_widths(state: Mapping[str, Array], layers: Sequence[tuple[str, str]]) -> None:
@@ -293,9 +362,9 @@ def _known(one: object) -> Activation | None:
     return named.get(kind) if plain else None
 
 
-def _compared(module: object, found: Imported) -> float | None:
+def _compared(module: object, found: Imported) -> float | str | None:
     """The distance of the module's outputs from those of the layers, on three inputs, relative to
-    the largest; None if it cannot be called so.  Raises ValueError if they are not the same.
+    the largest; why they are not the same; None if the module cannot be called so.
     """
     if not callable(module):
         return None
@@ -305,8 +374,8 @@ def _compared(module: object, found: Imported) -> float | None:
     try:
         given = weight.new_tensor(rows) if hasattr(weight, "new_tensor") else np.array(rows)
         output = _numbers(module(given)).T
-    except (NotImplementedError, RuntimeError, TypeError, ValueError):
-        return None  # it takes something else, or has no forward of its own
+    except Exception:  # it takes something else, or has no forward of its own
+        return None
     resnet = found.resnet
     own = resnet(x)
     if output.shape != own.shape:
@@ -325,7 +394,7 @@ def _compared(module: object, found: Imported) -> float | None:
         if bare
         else f"its outputs differ from those of {FORM} by up to {distance:.3g}, of {scale:.3g}"
     )
-    raise ValueError(
+    return (
         f"module is not residual: {why}; a scaled sum, a normalisation without weights, an "
         "activation at the end or dropout in training mode does this"
     )

@@ -3,8 +3,9 @@
     d/dt x = W2(t) sigma(W1(t) x + b1(t)) + b2(t),    x(0) = (features, 0, ..., 0),
 
 on `layers` layers of [0, horizon] by Euler's method, with a trained affine readout of x(T).  W1,
-b1, W2, b2 are constant on layers and, with the readout, trained by L-BFGS on all samples at once.
-Features should be of order one: put a StandardScaler before it.
+b1, W2, b2 are constant on layers and, with the readout, trained by L-BFGS on all samples at once,
+or by another minimizer, such as Adam on batches of them.  Features should be of order one: put a
+StandardScaler before it.
 """
 
 import warnings
@@ -30,9 +31,17 @@ from continuum import (
     activations,
 )
 from continuum.arrays import Array
-from continuum.checks import check_count, check_name, check_number, check_positive
+from continuum.checks import (
+    check_array,
+    check_count,
+    check_name,
+    check_number,
+    check_positive,
+    check_type,
+)
 from continuum.losses import Loss
 from solvers import LBFGS, Euler, integrate, minimize
+from solvers.descent.run import Minimizer
 
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "softplus", "gelu", "arctan", "identity")
 
@@ -51,6 +60,7 @@ class _Continuum(BaseEstimator):
         max_iter: int = 300,
         tol: float = 1e-3,
         random_state: int | np.random.RandomState | None = None,
+        minimizer: Minimizer | None = None,
     ) -> None:
         self.hidden = hidden
         self.layers = layers
@@ -61,11 +71,15 @@ class _Continuum(BaseEstimator):
         self.max_iter = max_iter
         self.tol = tol
         self.random_state = random_state
+        self.minimizer = minimizer
 
-    def _train(self, x: Array, target: Array, outputs: int, loss: Loss) -> None:
+    def _train(
+        self, x: Array, target: Array, weights: Array | None, outputs: int, loss: Loss
+    ) -> None:
         """Sets network_, readout_, control_, loss_ and n_iter_.
 
         x : (samples, features);  target : (outputs, samples), or labels (samples,)
+        weights : (samples,), or None
         """
         check_name("activation", self.activation, ACTIVATIONS)
         if check_number("alpha", self.alpha) < 0.0:
@@ -84,6 +98,7 @@ class _Continuum(BaseEstimator):
             readout=Affine(outputs),
             terminal=loss,
             penalty=Tikhonov(self.alpha, penalised) if self.alpha else None,
+            sample_weights=weights,  # type: ignore[arg-type]  # None is for equal ones
         )
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         rng = np.random.default_rng(seed)
@@ -91,26 +106,40 @@ class _Continuum(BaseEstimator):
             weight1=rng.standard_normal((hidden, units)) / np.sqrt(units),
             weight2=rng.standard_normal((units, hidden)) / np.sqrt(hidden),
         )  # the same on all layers, so that the trained control varies slowly in depth
-        minimizer = LBFGS(
-            gtol=check_positive("tol", self.tol),
-            max_iterations=check_count("max_iter", self.max_iter),
-            relative=True,
-        )
+        minimizer = self._minimizer()
         solution = minimize(problem, minimizer, initial=start, raise_on_failure=False)
         if not solution.status.ok:
-            text = (
-                f"L-BFGS ended before the gradient had fallen by the factor tol={self.tol}, with "
-                f"max_iter={self.max_iter}: {solution.status.name}"
-            )
+            how = f"{minimizer!r}"
+            if self.minimizer is None:
+                how = f"L-BFGS with max_iter={self.max_iter}, tol={self.tol}"
+            text = f"{how} ended before the gradient had fallen enough: {solution.status.name}"
             warnings.warn(text, ConvergenceWarning, stacklevel=3)
         self.network_, self.readout_, self.control_ = network, problem.readout, solution.control
         self.loss_ = solution.objective
         self.n_iter_ = max(1, int(solution.statistics["iterations"]))
 
-    def _samples(self, X: ArrayLike, y: ArrayLike, **how: bool) -> tuple[Array, Array]:
-        """X as (samples, features) of float64, and y, as scikit-learn checks both."""
-        x, t = validate_data(self, X, y, dtype=np.float64, **how)  # type: ignore[arg-type]
-        return np.asarray(x), np.asarray(t)
+    def _minimizer(self) -> Minimizer:
+        if self.minimizer is not None:
+            return check_type("minimizer", self.minimizer, Minimizer)
+        return LBFGS(
+            gtol=check_positive("tol", self.tol),
+            max_iterations=check_count("max_iter", self.max_iter),
+            relative=True,
+        )
+
+    def _samples(
+        self, X: ArrayLike, y: ArrayLike, weights: ArrayLike | None, **how: bool
+    ) -> tuple[Array, Array, Array | None]:
+        """X as (samples, features) of float64, y, and weights, without samples of weight 0; X and y
+        as scikit-learn checks them.
+        """
+        x, t = map(np.asarray, validate_data(self, X, y, dtype=np.float64, **how))  # type: ignore[arg-type]
+        if weights is None:
+            return x, t, None
+        w = check_array("sample_weight", np.asarray(weights, dtype=np.float64), (len(x),))
+        if w.min() < 0.0 or w.max() == 0.0:
+            raise ValueError("sample_weight must be >= 0 and not all zero")
+        return x[w > 0.0], t[w > 0.0], w[w > 0.0]
 
     def _initial(self, x: Array) -> Array:
         """(features + extra, samples)."""
@@ -138,19 +167,25 @@ class ContinuumRegressor(RegressorMixin, _Continuum):
     max_iter, tol : L-BFGS ends when the gradient has fallen by the factor tol; a ConvergenceWarning
         says so if it ends otherwise
     random_state : a seed or a numpy RandomState, for the weights at the start
+    minimizer : in place of L-BFGS, with its own numbers instead of max_iter and tol:
+        Adam(step=1e-2, batch=64, max_iterations=20) for 20 passes over many samples
 
     Fitted: network_ (a Bottleneck), control_ (weights in time, and those of the readout), readout_,
     loss_ (with the penalty), n_iter_, n_features_in_, and feature_names_in_ where features have
     names.
     """
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Trains on X (samples, features), y (samples,) or (samples, targets); returns itself."""
-        x, t = self._samples(X, y, multi_output=True, y_numeric=True)
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Trains on X (samples, features), y (samples,) or (samples, targets); returns itself.
+
+        sample_weight : (samples,), of the errors in the mean: 2 is what two such samples are
+        raises ValueError for weights below 0, or all 0
+        """
+        x, t, w = self._samples(X, y, sample_weight, multi_output=True, y_numeric=True)
         t = t.astype(np.float64)
         self._one = t.ndim == 1
         target = t[None] if self._one else t.T
-        self._train(x, target, len(target), SquaredError())
+        self._train(x, target, w, len(target), SquaredError())
         return self
 
     def predict(self, X: ArrayLike) -> Array:
@@ -172,17 +207,19 @@ class ContinuumClassifier(ClassifierMixin, _Continuum):
 
     classes_: Array
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Trains on X (samples, features), labels y (samples,), and returns itself.
 
-        raises ValueError for fewer than two classes
+        sample_weight : (samples,), of the losses in the mean: 2 is what two such samples are
+        raises ValueError for fewer than two classes among samples whose weight is not 0, and
+            weights below 0
         """
-        x, t = self._samples(X, y)
+        x, t, w = self._samples(X, y, sample_weight)
         check_classification_targets(t)
         self.classes_, labels = np.unique(t, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y must have two classes at least, got one class: {self.classes_[0]}")
-        self._train(x, labels, len(self.classes_), CrossEntropy())
+        self._train(x, labels, w, len(self.classes_), CrossEntropy())
         return self
 
     def decision_function(self, X: ArrayLike) -> Array:

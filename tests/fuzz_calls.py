@@ -6,6 +6,7 @@ first thing of `World` that their annotation takes.
 
 import functools
 import importlib
+import importlib.util
 import inspect
 import types
 import typing
@@ -459,6 +460,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     },
     "load_states": lambda: {"path": _saved("states")},
     "save_control": lambda: {"path": "control.h5"},
+    "save_onnx": lambda: {"path": "network.onnx"},
     "load_control": lambda: {"path": _saved("control"), "space": W.space},
     # solvers
     "StagedObjective": lambda: {
@@ -937,6 +939,8 @@ def doors() -> dict[str, Callable[..., Any]]:
                 continue
             if isinstance(door, type) and issubclass(door, Enum | BaseException):
                 continue
+            if key == "save_onnx" and importlib.util.find_spec("onnx") is None:
+                continue  # its good call needs an extra
             if door not in found.values():
                 found[f"{name}.{key}"] = door
     for thing, names in METHODS.items():

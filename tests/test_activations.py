@@ -203,7 +203,10 @@ SINE = {
 
 
 def test_an_activation_of_ones_own():
-    mine = user_activation("sine", **SINE, bounded=True)
+    mine = user_activation("sine", **SINE, supremum=1.0)
+    assert mine.bounded
+    assert mine.supremum == 1.0
+    assert user_activation("sine", **SINE, bounded=True).supremum is None
     assert mine.vanishes_at_zero
     assert mine.code is None
     np.testing.assert_array_equal(mine(POINTS), np.sin(POINTS))
@@ -217,11 +220,24 @@ def test_an_activation_of_ones_own():
         ({"antiderivative": lambda s: np.sin(s)}, "value is not the derivative of antiderivative"),
         ({"antiderivative": lambda s: -np.cos(s)}, "must vanish at 0"),
         ({"lipschitz": 0.5}, "lipschitz is 0.5"),
+        ({"supremum": 0.9}, "supremum is 0.9, but .value. reaches 0.99"),
+        ({"supremum": -1.0}, "supremum must be"),
     ],
 )
 def test_functions_that_do_not_belong_together(change, words):
     with pytest.raises(ValueError, match=words):
         user_activation("sine", **{**SINE, **change})
+
+
+@pytest.mark.parametrize("sigma", [tanh, sigmoid, arctan, relu, softplus, gelu, identity, elu(2.0)])
+def test_the_supremum_is_stated_where_there_is_one(sigma):
+    """And it is the least bound: it is reached, or nearly, far away."""
+    assert (sigma.supremum is not None) == sigma.bounded
+    if sigma.supremum is not None:
+        s = np.concatenate([np.linspace(-40.0, 40.0, 4001), [-1e150, 1e150]])
+        largest = np.abs(sigma.value(s)).max()
+        assert largest == pytest.approx(sigma.supremum, rel=1e-15)
+        assert largest <= sigma.supremum
 
 
 def test_bad_parameters():

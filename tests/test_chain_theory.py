@@ -1,5 +1,7 @@
 """Theorems on any chain: propagators, growth, spectra and `explain` for a Bottleneck and others."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,7 @@ from continuum import (
     relu,
     sigmoid,
     tanh,
+    user_activation,
 )
 from solvers import (
     RK4,
@@ -95,6 +98,37 @@ def test_bounds_that_are_attained():
     assert bound.kind == "linear"
     assert bound.slope == pytest.approx(2.0 * 2.0 + 0.5, rel=1e-12)  # |W2| h^(1/2) + |b2|
     assert "Linear: |F| <= 4.5" in bound.sentence
+
+
+SINE = (lambda s: np.sin(s), lambda s: np.cos(s), lambda s: -np.sin(s), lambda s: 1 - np.cos(s))
+
+
+def test_no_bound_rests_on_sampled_values_of_an_activation():
+    """The largest of 4001 values of the sine lies below 1, so it is no bound: Lip is used instead,
+    and the sentence says why; where sup |sigma| is stated, x' = sin(9 x) grows like t at most.
+    """
+    known = user_activation("sine", *SINE, lipschitz=1.0, supremum=1.0)
+    sampled = user_activation("sine", *SINE, lipschitz=1.0, bounded=True)
+    initial = np.full((1, 1), 0.1)
+    for make in (
+        lambda sigma: Bottleneck(1, sigma, 1),
+        lambda sigma: WidthDepth(gauss_legendre(Interval(0, 1), 1), sigma),
+    ):
+        blocks = {"weight1": 9.0, "weight2": 1.0} if make(tanh).grid is None else {"kernel": -9.0}
+        stated, unstated = (make(sigma) for sigma in (known, sampled))
+        found = growth_class(stated, stated.control(MESH, **blocks), initial)
+        assert (found.kind, found.slope) == ("linear", 1.0)
+        control = unstated.control(MESH, **blocks)
+        found = growth_class(unstated, control, initial)
+        assert found.kind == "exponential"
+        assert found.rate == pytest.approx(9.0, rel=1e-14)
+        assert "sine is bounded, but sup |sigma| is not stated" in found.sentence
+        assert "not stated" in str(explain(unstated, control, initial))
+    never = replace(sampled, lipschitz=np.inf)
+    network = Bottleneck(1, never, 1)
+    found = growth_class(network, network.control(MESH, weight1=9.0, weight2=1.0), initial)
+    assert found.kind == "no theorem applies"
+    assert "not stated" in found.sentence
 
 
 def test_norms_are_taken_at_both_ends_of_layers():

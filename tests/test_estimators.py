@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
-from solvers import Euler, integrate
+from solvers import Adam, Euler, GradientDescent, integrate
 from studies import ContinuumClassifier, ContinuumRegressor
 
 SMALL = {"hidden": 8, "layers": 4, "random_state": 0}
@@ -54,12 +54,50 @@ def test_regression_of_two_targets(rng):
     np.testing.assert_allclose(one.predict(x), wanted[0], rtol=1e-13)
 
 
+@pytest.mark.parametrize("kind", [ContinuumClassifier, ContinuumRegressor])
+def test_weights_are_repetitions(kind, rng):
+    """A weight of 3 is three samples of weight 1, a weight of 0 none."""
+    x = rng.uniform(-1, 1, (30, 2))
+    y = (x[:, 0] > x[:, 1]).astype(float)
+    weight = rng.integers(0, 4, 30)
+    model = kind(**SMALL, max_iter=10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        weighted = clone(model).fit(x, y, sample_weight=weight)
+        repeated = clone(model).fit(x.repeat(weight, axis=0), y.repeat(weight))
+        plain = clone(model).fit(x, y)
+    read = "predict" if kind is ContinuumRegressor else "decision_function"
+    found, wanted, other = (getattr(m, read)(x) for m in (weighted, repeated, plain))
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)  # 10 iterations grow rounding
+    assert np.abs(other - wanted).max() > 1e-2 * np.abs(wanted).max()
+    for wrong in (np.ones(29), -np.ones(30), np.zeros(30), np.ones((30, 2)), np.full(30, np.nan)):
+        with pytest.raises(ValueError, match=r"sample_weight (must|has)"):
+            model.fit(x, y, sample_weight=wrong)
+
+
+def test_batches_by_another_minimizer():
+    x, y = make_moons(400, noise=0.1, random_state=0)
+    adam = Adam(step=0.03, batch=32, max_iterations=15)
+    model = ContinuumClassifier(**SMALL, horizon=3.0, minimizer=adam)
+    assert clone(model).get_params()["minimizer"].batch == 32
+    model = make_pipeline(StandardScaler(), model).fit(x[:300], y[:300])
+    assert model.score(x[300:], y[300:]) >= 0.95
+    again = clone(model).fit(x[:300], y[:300])
+    np.testing.assert_array_equal(again.decision_function(x), model.decision_function(x))
+    with pytest.raises(TypeError, match="minimizer must be a Minimizer"):
+        ContinuumClassifier(minimizer="adam").fit(x, y)
+    with pytest.warns(ConvergenceWarning, match=r"GradientDescent.* ended before"):
+        ContinuumRegressor(**SMALL, minimizer=GradientDescent(max_iterations=2)).fit(x, y)
+
+
 def test_what_is_refused(rng):
     x, y = rng.standard_normal((6, 2)), np.array(["a", "b"] * 3)
     with pytest.raises(ValueError, match=r"unknown activation .tanhh."):
         ContinuumClassifier(activation="tanhh").fit(x, y)
     with pytest.raises(ValueError, match="y must have two classes at least"):
         ContinuumClassifier().fit(x, ["a"] * 6)
+    with pytest.raises(ValueError, match="y must have two classes at least"):
+        ContinuumClassifier().fit(x, y, sample_weight=y == "a")
     with pytest.raises(NotFittedError):
         ContinuumRegressor().predict(x)
     with pytest.raises(ValueError, match="layers must be at least 1, got 0"):

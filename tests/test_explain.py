@@ -2,6 +2,7 @@
 pass.
 """
 
+from dataclasses import replace
 from math import cosh, e, exp, inf, log, pi, sqrt
 
 import numpy as np
@@ -14,6 +15,7 @@ from continuum import (
     SymmetricLayer,
     TimeMesh,
     WidthDepth,
+    arctan,
     elu,
     gauss_hermite,
     gauss_legendre,
@@ -318,6 +320,22 @@ def test_the_line_has_infinite_measure():
     assert SigmaHypotheses(softplus, 2.0).integrable.verdict == "yes"
     assert told(tanh, 0.0, 0.0, grid)["3.1"].applies == "yes"
     assert told(tanh, 0.0, 0.0, grid)["bounded activation"].missing == ("|Y| finite",)
+
+
+def test_a_supremum_is_stated_or_not_used():
+    """The bound has a number where sup |sigma| is stated, and none where it is sampled."""
+    for sigma, number in ((tanh, 1.0), (sigmoid, 1.0), (arctan, np.pi / 2)):
+        theorem = told(sigma, 0.0, 1.0, initial=np.zeros((12, 1)))["bounded activation"]
+        assert theorem["sigma bounded"].number == number
+        assert theorem.consequence == f"|f(t)| <= 0 + {number:.6g} t"
+    theorem = told(replace(tanh, supremum=None), 0.0, 1.0)["bounded activation"]
+    assert theorem.applies == "yes"
+    assert theorem["sigma bounded"].phrase.endswith(
+        "which sup |sigma| may exceed: it is not stated"
+    )
+    assert theorem.consequence == "|f(t)| <= |f_I| + sup |sigma| |Y|^1/2 t"
+    theorem = told(replace(tanh, supremum=0.5), 0.0, 1.0)["bounded activation"]
+    assert theorem.missing == ("sigma bounded",)
 
 
 def test_a_square_is_not_almost_linear():

@@ -128,6 +128,58 @@ def test_a_module_and_its_state_dict(rng):
     np.testing.assert_allclose(found.resnet(x), outputs(arrays, x), rtol=1e-14, atol=1e-14)
 
 
+@pytest.mark.parametrize("hidden", [UNITS, HIDDEN])
+@pytest.mark.parametrize("pair", [("up", "down"), ("c_fc", "c_proj"), ("in", "out")])
+def test_the_order_of_maps_is_told_or_refused(hidden, pair, rng):
+    """Sorted by name, "down" comes before "up": only `maps`, numbers or outputs tell."""
+    arrays = tuple(
+        a[:, :hidden] if n < 2 else a[..., :hidden] for n, a in enumerate(weights(rng)[:3])
+    )
+    arrays = (*arrays, weights(rng)[3])
+    x = rng.standard_normal((UNITS, 5))
+    wanted = outputs(arrays, x)
+    state = dict(sorted(state_of(arrays, *(f"blocks.{{}}.{name}" for name in pair)).items()))
+    found = from_torch(state, tanh, maps=pair)
+    np.testing.assert_allclose(found.resnet(x), wanted, rtol=1e-14, atol=1e-14)
+    names = ", ".join(sorted(map(repr, pair)))
+    with pytest.raises(ValueError, match=rf"which of .* comes first.*maps=\({names}\)"):
+        from_torch(state, tanh)
+    modules = {"act": of_class("Tanh")}
+    with pytest.raises(ValueError, match=r"give maps="):
+        from_torch(Module(state, modules))  # nothing that can be called
+    called = Module(state, modules, lambda rows: outputs(arrays, rows.T).T)
+    for maps in (None, pair):
+        np.testing.assert_allclose(from_torch(called, maps=maps).resnet(x), wanted, atol=1e-13)
+    numbered = dict(reversed(state_of(arrays).items()))
+    found = from_torch(numbered, tanh)
+    np.testing.assert_allclose(found.resnet(x), wanted, rtol=1e-14, atol=1e-14)
+
+
+def test_outputs_that_do_not_tell_the_order(rng):
+    """Layers that are 0 at the start, by a second map of zeros, are so in either order."""
+    w1, _, w2, _ = weights(rng, 3)
+    zeros = np.zeros((3, HIDDEN)), np.zeros((3, UNITS))
+    arrays = (w1, zeros[0], 0 * w2, zeros[1])
+    state = state_of(arrays, "blocks.{}.up", "blocks.{}.down")
+    module = Module(state, {"act": of_class("Tanh")}, lambda rows: rows)
+    with pytest.raises(ValueError, match="which of 'up' and 'down' comes first"):
+        from_torch(module)
+    assert from_torch(module, maps=("up", "down")).compared == 0.0
+
+
+def test_maps_by_names_with_dots_and_names_that_are_not_there(rng):
+    arrays = weights(rng, 3)
+    x = rng.standard_normal((UNITS, 2))
+    state = state_of(arrays, "blocks.{}.up.linear", "blocks.{}.down.linear")
+    found = from_torch(dict(sorted(state.items())), tanh, maps=("up.linear", "down.linear"))
+    np.testing.assert_allclose(found.resnet(x), outputs(arrays, x), rtol=1e-14, atol=1e-14)
+    with pytest.raises(ValueError, match=r"blocks.0.up.linear ends in none of maps, 'fc1', 'fc2'"):
+        from_torch(state, tanh, maps=("fc1", "fc2"))
+    for wrong in (("up",), ("up", "up"), ("up", 2), "ud", ("", "up")):
+        with pytest.raises((TypeError, ValueError), match=r"maps.* must"):
+            from_torch(state, tanh, maps=wrong)
+
+
 def test_activations_by_the_names_of_their_classes(rng):
     state = state_of(weights(rng, 2))
     for one, wanted in (
@@ -186,7 +238,7 @@ def test_out_and_in_again(rng):
     found = from_residual_mlp(*weights(rng), tanh)
     state = to_torch_state(found.network, found.control, ("b.{}.up", "b.{}.down"))
     assert list(state)[:2] == ["b.0.up.weight", "b.0.up.bias"]
-    again = from_torch(state, tanh)
+    again = from_torch(state, tanh, maps=("up", "down"))
     for name, x in found.control.items():
         np.testing.assert_allclose(again.control[name], x, rtol=1e-15)
     mesh = TimeMesh(3.0, 5, grading=2.0)  # steps of other lengths are in the state

@@ -5,7 +5,7 @@ Through the maps x_0 = f, x_(l+1) = map_l(x_l), the constants of |x_l| <= a_l |f
 
     B x                 a |B|,  b |B|,  c |B|
     x + o               a,  b + |o|,  c
-    sigma(x), bounded   0,  sup |sigma| m^(1/2),  c Lip
+    sigma(x), bounded   0,  sup |sigma| m^(1/2),  c Lip, where sup |sigma| is stated
     sigma(x), not so    a Lip,  b Lip + |sigma(0)| m^(1/2),  c Lip
     (x, r)              a,  b + |r|,  c
     NormBound(r)        0,  r,  c
@@ -52,6 +52,8 @@ class ChainBound:
     known : False where the control is made of functions of time, whose norms are taken at the ends
         and middles of layers alone
     unbounded : the names of operators that are not bounded on L^2(Y)
+    unstated : the bounded activations of which `supremum` is not stated, so that `rate` and `speed`
+        rest on their Lipschitz constants
     """
 
     lipschitz: float
@@ -60,6 +62,7 @@ class ChainBound:
     integral: float
     known: bool
     unbounded: tuple[str, ...]
+    unstated: tuple[str, ...]
 
 
 def check_maps(network: object) -> Chain:
@@ -89,6 +92,7 @@ def chain_bound(network: Chain, control: ControlPath) -> ChainBound:
     chain.check_control("control", control)
     layers, steps, known = _values(control)
     unbounded = [m for m in chain.maps if isinstance(m, Linear) and not m.operator.bounded]
+    sigmas = [m.activation for m in chain.maps if isinstance(m, Pointwise)]
     a, b, c = np.ones(len(layers)), np.zeros(len(layers)), np.ones(len(layers))
     space: Space = chain.space
     for one in chain.maps:
@@ -113,6 +117,7 @@ def chain_bound(network: Chain, control: ControlPath) -> ChainBound:
         float(np.sum(_times(steps, c))),
         known,
         tuple(m.block for m in unbounded),
+        tuple(dict.fromkeys(s.name for s in sigmas if s.bounded and s.supremum is None)),
     )
 
 
@@ -121,8 +126,8 @@ def _bent(
 ) -> tuple[Array, Array, Array]:
     """The constants behind an activation; root : m^(1/2)."""
     c = _times(sigma.lipschitz, c)
-    if sigma.bounded and isfinite(root):
-        return np.zeros_like(a), np.full_like(b, supremum(sigma) * root), c
+    if sigma.supremum is not None and isfinite(root):
+        return np.zeros_like(a), np.full_like(b, sigma.supremum * root), c
     zero = abs(float(sigma.value(np.zeros(1))[0]))
     shift = root * zero if zero else 0.0
     return _times(sigma.lipschitz, a), _times(sigma.lipschitz, b) + shift, c
@@ -138,12 +143,6 @@ def length(space: Space, f: Array) -> float:
 def measure(space: Space) -> float:
     """|Y|, or n."""
     return space.domain.measure if isinstance(space, Grid) else float(space)
-
-
-def supremum(sigma: Activation) -> float:
-    """sup |sigma| of a bounded activation, from its values on [-40, 40] and far away."""
-    s = np.concatenate([np.linspace(-40.0, 40.0, 4001), [-1e150, 1e150]])
-    return float(np.abs(sigma.value(s)).max())
 
 
 def _values(control: ControlPath) -> tuple[list[list[Values]], Array, bool]:

@@ -190,7 +190,7 @@ def _of_chain(network: Chain, control: ControlPath, initial: Array | None) -> Ex
     f = np.zeros((network.units, 1)) if initial is None else initial
     growth = growth_class(network, control, f)
     start = "" if initial is not None else " (for f_I = 0; give initial= for others)"
-    steep = tuple(s.globally for s in sigmas if s.bounded.verdict == "no")
+    steep = tuple(s.globally for s in sigmas if s.supremum is None)
     finite = isfinite(bound.rate) and isfinite(bound.speed)
     linear = judged("|F| <= rate |f| + slope", finite, bound.rate, "rate, from norms of the maps")
     return Explanation(
@@ -360,8 +360,8 @@ def _growth(data: CoefficientHypotheses, sigma: SigmaHypotheses) -> list[Theorem
     )
     unit = judged("Lip(sigma) <= 1", sigma.lipschitz <= 1.0, sigma.lipschitz, "sup |sigma'|")
     bounded, steep = sigma.bounded, "sup |sigma| |Y|^1/2"
-    if bounded.verdict == "yes":
-        steep = f"{bounded.number * sqrt(sigma.measure):.6g}"
+    if sigma.supremum is not None:
+        steep = f"{sigma.supremum * sqrt(sigma.measure):.6g}"
     return [
         Theorem(
             "L1 bound",

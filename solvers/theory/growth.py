@@ -13,7 +13,7 @@ from continuum.controls import ControlPath, FunctionControl
 from continuum.doors import checked
 from continuum.networks import Chain, WidthDepth
 
-from .chain_bounds import chain_bound, length, supremum
+from .chain_bounds import chain_bound, length
 from .stability import (
     constant_values,
     coordinates,
@@ -65,12 +65,13 @@ def growth_class(
     - bounded: sigma(s) = s, B_s >= 0, Bf_e = a:  |f_e| + |f_I - f_e|
     - linear: a, b constant in time, B_s >= 0, sigma nondecreasing with sigma(0) = 0:
       |f_I| + t (2 L int Sigma(u_I))^1/2 (Proposition 3.5 for any such sigma)
-    - linear: sigma bounded, Y of finite measure: |f_I| + t sup|sigma| |Y|^1/2
+    - linear: sup |sigma| known (`Activation.supremum`), Y of finite measure: |f_I| + t sup|sigma|
+      |Y|^1/2
     - exponential: L finite, B bounded on L^2(Y): Gronwall with L |B| (Theorem 3.1)
 
     For any other chain, such as Bottleneck: Gronwall with |F(f, t)| <= rate |f| + slope, carried
     through its maps (`chain_bounds`); linear where rate = 0, as for W2 sigma(W1 f + b1) + b2 with
-    sigma bounded: slope = |W2| sup |sigma| h^(1/2) + |b2|.
+    sup |sigma| known: slope = |W2| sup |sigma| h^(1/2) + |b2|.
 
     The linear bounds hold on every grid, whether |B| stays bounded as it is refined or not.
     B_s >= 0 is what this grid says of it; monotonicity is checked at 4001 points of [-40, 40].
@@ -118,8 +119,8 @@ def growth_class(
         )
         found.append(Growth("linear", "Proposition 3.5, general sigma", start, slope, 0.0, text))
     size = network.grid.domain.measure
-    if sigma.bounded and isfinite(size):
-        slope = supremum(sigma) * sqrt(size)
+    if sigma.supremum is not None and isfinite(size):
+        slope = sigma.supremum * sqrt(size)
         text = (
             f"Linear: sigma is bounded and |Y| = {size:.6g} is finite, so |f(t)| <= "
             f"{start:.6g} + {slope:.6g} t."
@@ -139,6 +140,7 @@ def _of_chain(network: Chain, control: ControlPath, initial: Array) -> Growth:
         why = "an activation is not Lipschitz, or does not vanish at 0 where |Y| is infinite"
         if bound.unbounded:
             why = f"{', '.join(bound.unbounded)} is not bounded on L^2(Y)"
+        why += _unstated(bound.unstated)
         return Growth("no theorem applies", "none", start, inf, inf, f"No theorem applies: {why}.")
     if rate == 0.0:
         kind = "linear"
@@ -152,6 +154,8 @@ def _of_chain(network: Chain, control: ControlPath, initial: Array) -> Growth:
     if not bound.known:
         text += " Norms are the largest at the ends and middles of layers; a function of time may "
         text += "exceed them in between, and then the bound."
+    if bound.unstated:
+        text = f"{text.removesuffix('.')}{_unstated(bound.unstated)}."
     return Growth(kind, "Gronwall with |F| <= rate |f| + slope", start, slope, rate, text)
 
 
@@ -159,8 +163,11 @@ def _gronwall(network: WidthDepth, control: ControlPath, start: float, constant:
     sigma, size = network.activation, network.grid.domain.measure
     at_zero = 0.0 if sigma.vanishes_at_zero else abs(float(sigma.value(np.zeros(1))[0]))
     bounded = network.kernel.bounded
+    bent = sigma.bounded and sigma.supremum is None and isfinite(size)
+    unstated = _unstated((sigma.name,)) if bent else ""
     if not (isfinite(sigma.lipschitz) and bounded):
         why = "sigma is not Lipschitz" if bounded else "B is not bounded on L^2(Y)"
+        why += unstated
         return Growth("no theorem applies", "none", start, inf, inf, f"No theorem applies: {why}.")
     nodes = control.mesh.nodes
     times = (
@@ -175,6 +182,8 @@ def _gronwall(network: WidthDepth, control: ControlPath, start: float, constant:
         text += " Norms are the largest at the ends and middles of layers"
         between = "; a function of time may exceed them in between, and then the bound."
         text += between if isinstance(control, FunctionControl) else "."
+    if unstated:
+        text = f"{text.removesuffix('.')}{unstated}."
     return Growth(
         "exponential", "Theorem 3.1 with exp(Lip(sigma) int |B|)", start, slope, rate, text
     )
@@ -215,6 +224,13 @@ def _norm(network: WidthDepth, f: Array) -> float:
 
 def _worst(network: WidthDepth, values: Array) -> float:
     return float(np.max(network.grid.integrate(values)))
+
+
+def _unstated(names: tuple[str, ...]) -> str:
+    """What to say of bounded activations whose supremum is not known."""
+    if not names:
+        return ""
+    return f"; {', '.join(names)} is bounded, but sup |sigma| is not stated, so nothing rests on it"
 
 
 def _nondecreasing(sigma: Activation) -> bool:

@@ -90,12 +90,17 @@ class SigmaHypotheses:
         self.signed = judged("s sigma(s) >= 0", product >= 0.0, product, "least s sigma(s)")
         self.below = self._bounded_below()
         bound = float(np.nanmax([np.abs(values).max(), farthest if sigma.bounded else 0.0]))
-        phrase = (
-            "sup |sigma|"
-            if sigma.bounded
-            else "sup |sigma| on [-10, 10]; sigma is stated to be unbounded"
-        )
-        self.bounded = judged("sigma bounded", sigma.bounded, bound, phrase)
+        self.supremum, holds = sigma.supremum, sigma.bounded
+        phrase = "the largest |sigma| found"
+        if not holds:
+            phrase += " on [-10, 10]; sigma is stated to be unbounded"
+        elif self.supremum is None:
+            phrase += ", which sup |sigma| may exceed: it is not stated"
+        elif bound > self.supremum * (1.0 + 1e-12):
+            self.supremum, holds, phrase = None, False, f"{phrase}, above the stated sup |sigma|"
+        else:
+            bound, phrase = self.supremum, "sup |sigma|"
+        self.bounded = judged("sigma bounded", holds, bound, phrase)
         slopes = [
             float(sigma.value(np.array([s]))[0] - zero) / s for s in (-1e-5, -1e-7, 1e-7, 1e-5)
         ]

@@ -41,7 +41,7 @@ HARD_TANH = user_activation(
     lambda s: np.where(np.abs(s) < 1.0, 0.5 * s * s, np.abs(s) - 0.5),
     lipschitz=1.0,
     smooth=False,
-    bounded=True,
+    supremum=1.0,
     odd=True,
 )
 

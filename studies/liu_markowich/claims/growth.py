@@ -225,7 +225,7 @@ def contraction() -> dict[str, float]:
         lambda s: -tanh.second(s),
         lambda s: -tanh.antiderivative(s),
         lipschitz=1.0,
-        bounded=True,
+        supremum=1.0,
     )
 
     def final(sigma: Activation, horizon: float, stepper: Stepper) -> Array:
