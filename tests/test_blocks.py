@@ -1,13 +1,16 @@
 """Samples in blocks: sums over them are those of all samples together, whoever computes them."""
 
+import os
 import signal
 import threading
 import time
 from dataclasses import replace
 from itertools import pairwise, product
 
+import numba
 import numpy as np
 import pytest
+import scipy.linalg.cython_blas  # noqa: F401  # a BLAS of its own
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from continuum import (
@@ -36,7 +39,7 @@ from continuum import (
 from solvers import RK4, DormandPrince, Euler, Heun, SolveError, discretize, integrate
 from solvers.adjoint.objective import ReducedObjective
 from solvers.flow import samples
-from solvers.run.threads import go_through
+from solvers.run.threads import go_through, one_thread
 
 GRID = trapezoid(Interval(0, 1), 5)
 MESH = TimeMesh(1.3, 3, 1.5)
@@ -302,6 +305,35 @@ def test_blas_has_one_thread_inside_and_what_it_had_before_outside():
         go_through([task(), task(), task()], 2)
         assert blas_threads() == before
     assert seen == [1] * 12
+
+
+def test_one_thread_until_the_last_leaves_and_as_before_after_that(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    held, release = threading.Event(), threading.Event()
+
+    def hold():
+        with one_thread():
+            held.set()
+            assert release.wait(60)
+
+    def state():
+        environ = os.environ.get("OMP_NUM_THREADS"), os.environ.get("MKL_NUM_THREADS")
+        return max(blas_threads()), numba.get_num_threads(), *environ
+
+    with threadpool_limits(2, user_api="blas"):
+        before = state()
+        assert before[0] == 2
+        assert before[2:] == ("7", None)
+        other = threading.Thread(target=hold)
+        with one_thread():
+            other.start()
+            assert held.wait(60)
+            assert state() == (1, 1, "1", "1")
+        assert state() == (1, before[1], "1", "1")  # the other holds them still
+        release.set()
+        other.join(60)
+        assert state() == before
 
 
 class Wrong(Exception):

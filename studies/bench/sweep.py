@@ -19,6 +19,7 @@ import xarray as xr
 
 from continuum.checks import check_count, check_positive
 from continuum.doors import checked
+from solvers.run.threads import one_thread
 
 from .commands import command_line
 from .crew import in_processes
@@ -37,7 +38,7 @@ from .plan import (
 from .progress import ProgressKind, reporter
 from .registry import Study, describe
 from .store import DONE, CaseHeader, case_image, read_header
-from .workers import one_thread, settled, submit
+from .workers import settled, submit
 
 IN_HAND = 1024
 """Cases that an executor is given at once: their answers wait in this process's memory."""
