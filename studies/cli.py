@@ -17,7 +17,7 @@ import studies
 
 from . import bench, draw
 from .bench.errors import FigureError, SweepInterrupted, SweepStopped
-from .bench.files import check_file, write_atomically
+from .bench.files import DAMAGED, check_file, damaged_files, write_atomically
 
 _UsageError = (
     typer.BadParameter.__base__
@@ -46,6 +46,13 @@ JsonFile = Annotated[
 
 SweepFolder = Annotated[
     Path, typer.Argument(help="A folder that `continuum run` made, such as results/paper-question.")
+]
+
+MovedStudy = Annotated[
+    str | None,
+    typer.Option(
+        "--study", help="Where its study is now, if it has moved: my_study.py.", metavar="WHERE"
+    ),
 ]
 
 
@@ -84,18 +91,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def list_studies(
     where: Annotated[
         str | None,
-        typer.Argument(help="Only those of a file, my_study.py, or module, my_package.my_study."),
+        typer.Argument(
+            help="Only those of a paper, of a file, my_study.py, or of a module, mine.study."
+        ),
     ] = None,
 ) -> None:
     """The studies, with paper, figure or table, and parameters with their bounds, and how many
     claims each paper has.
     """
     studies.catalogue.load()
-    if where is not None:
+    if where is None or bench.origins.is_name(where):
+        bench.origins.load_entry_points()
+        bench.listing.print_listing(studies.catalogue.PAPERS, where)
+    else:
         bench.listing.print_studies(bench.origins.studies_of(where))
-        return
-    bench.origins.load_entry_points()
-    bench.listing.print_listing(studies.catalogue.PAPERS)
 
 
 @app.command()
@@ -169,25 +178,30 @@ def run(
 @app.command()
 def report(
     folder: SweepFolder,
-    study: Annotated[
-        str | None,
-        typer.Option(help="Where its study is now, if it has moved: my_study.py.", metavar="WHERE"),
-    ] = None,
+    study: MovedStudy = None,
 ) -> None:
     """Write the HTML page, the figures and the table of a sweep again, from its files alone."""
     studies.catalogue.load()
     if study is not None:
         studies.find_study(study)
-    typer.echo(f"report: {studies.write_report(folder)}")
+    before = damaged_files(folder)
+    page = studies.write_report(folder)
+    if damaged := len(damaged_files(folder)) - len(before):
+        files = "1 damaged file was" if damaged == 1 else f"{damaged} damaged files were"
+        _say(f"{files} set aside, in {folder / DAMAGED}: run the sweep again")
+    typer.echo(f"report: {page}")
 
 
 @app.command()
 def clean(
     folder: SweepFolder,
     yes: Annotated[bool, typer.Option("--yes", help="Remove them.")] = False,
+    study: MovedStudy = None,
 ) -> None:
     """Say which cases of a sweep come from older code, and, with --yes, remove them."""
     studies.catalogue.load()
+    if study is not None:
+        studies.find_study(study)
     found = bench.collect.older_cases(folder)
     for path, parameters in found.items():
         typer.echo(f"{path.relative_to(folder)}  {parameters}")

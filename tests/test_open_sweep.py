@@ -143,7 +143,9 @@ def test_older_code_is_apart(
     ran(tmp_path, {"rate": [0.5, 1.0, 9.0]})
     other_code(monkeypatch, "2")
     folder = tmp_path / "toys-course"
-    with pytest.raises(ValueError, match=r"no case of the code .*; 2 are of other code: 1111"):
+    with pytest.raises(
+        ValueError, match=r"no case of the code .*; 2 are of other code, 1111.*code='1111"
+    ):
         open_sweep(folder)
     ran(tmp_path, {"rate": [1.0, 2.0, 9.0]})
     found = open_sweep(folder)

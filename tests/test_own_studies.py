@@ -248,7 +248,7 @@ def test_what_is_not_there(folder: Path, capsys: pytest.CaptureFixture[str]):
         ("mine/gains", "unknown study 'mine/gains'"),
     ):
         assert said(["run", where], capsys, 2).startswith(sentence)
-    assert said(["list", "mine/gains"], capsys, 2).startswith("studies are listed of a file")
+    assert said(["list", "mine/gainz"], capsys, 2).startswith("unknown paper or study 'mine/gainz'")
 
 
 def test_a_file_counts_in_the_code_hash_with_what_it_imports(folder: Path):
@@ -329,3 +329,31 @@ def test_a_script_and_the_command_share_cases(folder: Path, workers: int):
     values = ("gains=0.5,1.5,3,6", "--workers", "2")
     assert "2 were run, 2 were finished" in run("-m", "studies.cli", "run", "my_study.py", *values)
     assert answers(folder / "results" / "mine-gains") == [1.0, 3.0, 6.0, 12.0]
+
+
+def test_a_study_that_has_moved(folder: Path, capsys: pytest.CaptureFixture[str]):
+    said(["run", "my_study.py", "gains=0.5,1.0"], capsys)
+    for name in ("my_study.py", "my_helper.py"):
+        (folder / "elsewhere").mkdir(exist_ok=True)
+        (folder / name).rename(folder / "elsewhere" / name)
+    forget_imports()
+    refused = said(["clean", "results/mine-gains"], capsys, 2)
+    assert "--study FILE.py on the command line" in refused
+    moved = ["--study", "elsewhere/my_study.py"]
+    assert "no cases of older code" in said(["clean", "results/mine-gains", *moved], capsys)
+    (folder / "elsewhere" / "my_helper.py").write_text("factor = 3.0\n")
+    forget_imports()
+    assert "2 files of older code" in said(["clean", "results/mine-gains", *moved], capsys)
+
+
+def test_the_report_says_that_files_were_damaged(folder: Path, capsys: pytest.CaptureFixture[str]):
+    said(["run", "my_study.py", "gains=0.5,1.0"], capsys)
+    first = sorted((folder / "results/mine-gains").glob("case-*.h5"))[0]
+    first.write_bytes(first.read_bytes()[:-1])
+    assert main(["report", "results/mine-gains"]) == 0
+    told = capsys.readouterr()
+    assert "continuum: 1 damaged file was set aside, in results/mine-gains/damaged" in told.err
+    page = (folder / "results/mine-gains/report.html").read_text()
+    assert "Without an answer, 1: gains=" in page
+    assert main(["report", "results/mine-gains"]) == 0
+    assert capsys.readouterr().err == ""

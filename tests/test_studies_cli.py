@@ -154,6 +154,22 @@ def test_list(capsys: pytest.CaptureFixture[str]):
         assert part in out
 
 
+def test_list_of_one_paper_or_study(capsys: pytest.CaptureFixture[str]):
+    assert main(["list", "paper1"]) == 0
+    out = capsys.readouterr().out
+    assert "paper1: 1 claims TOY-1" in out
+    assert "toys/" not in out
+    assert main(["list", "toys"]) == 0
+    out = capsys.readouterr().out
+    assert "toys/decay" in out
+    assert "toys/slow" in out
+    assert "paper1" not in out
+    assert main(["list", "toys/decay"]) == 0
+    assert "toys/slow" not in capsys.readouterr().out
+    assert main(["list", "toy"]) == 2
+    assert "unknown paper or study 'toy'. Did you mean 'toys'?" in capsys.readouterr().err
+
+
 def test_info(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CONTINUUM_DATA", "/somewhere")
     assert main(["info"]) == 0

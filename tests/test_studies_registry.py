@@ -234,6 +234,10 @@ def test_functions_that_cannot_be_studies():
         """A title."""
         return xr.Dataset({"depth": depth})
 
+    def wrong_bound(*, depth: Annotated[int, "> 0"] = 1) -> xr.Dataset:
+        """A title."""
+        return xr.Dataset({"depth": depth})
+
     def many(*depth: int) -> xr.Dataset:
         """A title."""
         return xr.Dataset({"depth": depth})
@@ -245,6 +249,7 @@ def test_functions_that_cannot_be_studies():
         (no_default, TypeError, "must have a type hint and a default"),
         (no_hint, TypeError, "must have a type hint and a default"),
         (wrong_default, ValueError, "must be an integer, got 'deep'"),
+        (wrong_bound, TypeError, "must have bounds of annotated_types, such as Gt"),
         (wrong_type, TypeError, "must be bool, int, float, str or a Literal"),
         (many, TypeError, "must be a keyword parameter"),
         (no_title, TypeError, "needs a docstring"),

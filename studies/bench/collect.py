@@ -71,10 +71,13 @@ def open_sweep(folder: str | Path, *, code: str | None = None, grid: bool = True
                 unreadable.append(path.name)
     if not cases:
         others = [h.code_hash[:12] for h in headers.values() if h.code_hash != wanted]
-        told = f"; {len(others)} are of other code: {', '.join(sorted(set(others)))}"
-        raise ValueError(
-            f"no case of the code as it is now is finished in {folder}{told if others else ''}"
+        told = (
+            f"; {len(others)} are of other code, {', '.join(sorted(set(others)))}: run the sweep "
+            f"again, or open_sweep(folder, code={min(others)!r})"
+            if others
+            else ""
         )
+        raise ValueError(f"no case of the code as it is now is finished in {folder}{told}")
     dataset, left_out = _joined(cases, grid)
     return dataset.assign_attrs(
         study=cases[0].like.attrs["study"],

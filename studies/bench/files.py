@@ -138,6 +138,11 @@ def set_aside(folder: Path, path: Path, reason: str) -> bool:
     return True
 
 
+def damaged_files(folder: Path) -> list[str]:
+    """The names of the files of `folder` that were set aside."""
+    return sorted(path.name[: -len(".txt")] for path in (folder / DAMAGED).glob("*.txt"))
+
+
 def check_inside(folder: Path, path: Path) -> None:
     """Raises StoreError if `path` is a symbolic link to something that is not in `folder`."""
     if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):

@@ -57,14 +57,16 @@ def find(where: str) -> Study:
     return found[0]
 
 
+def is_name(where: str) -> bool:
+    """True for words that are no file and no module, but the name of a study or a paper."""
+    return _split(where) is None
+
+
 def studies_of(where: str) -> list[str]:
     """The names of the studies that a file or a module registers.  Raises ValueError as `find`."""
     split = _split(where)
     if split is None:
-        raise ValueError(
-            f"studies are listed of a file, such as my_study.py, or of a module, such as "
-            f"my_package.my_study, got {where!r}"
-        )
+        raise ValueError(f"where must be a file or a module, got {where!r}")
     source, choice = split
     return [find(where).name] if choice else [study.name for study in _registered_by(source)]
 
@@ -116,7 +118,7 @@ def of_sweep(plan: Mapping[str, object]) -> Study:
     except ValueError as error:
         raise ValueError(
             f"the study {name!r} of this sweep is not found: {error} (if it is in another file "
-            f"now: continuum report FOLDER --study FILE.py)"
+            f'now: --study FILE.py on the command line, find_study("FILE.py") in a script)'
         ) from error
     if study.name != name:
         raise ValueError(f"the sweep is of the study {name!r}, but {study.name!r} was found")

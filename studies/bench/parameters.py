@@ -82,6 +82,11 @@ class Parameters:
                     f"{what} must be bool, int, float, str or a Literal of these, got "
                     f"{hints[name]!r}"
                 )
+            for one in _stated(hints[name]):
+                if isinstance(one, str | int | float):
+                    raise TypeError(
+                        f"{what} must have bounds of annotated_types, such as Gt(0), got {one!r}"
+                    )
             kept[name], defaults[name] = hints[name], parameter.default
         self = cls(owner, MappingProxyType(kept), MappingProxyType({}))
         checked = {name: self.check(name, value) for name, value in defaults.items()}
@@ -103,10 +108,8 @@ class Parameters:
 
     def bounds(self, name: str) -> list[str]:
         """What the values of a parameter are held to, as its type states it: ["> 0", "<= 100"]."""
-        hint = self.hints[name]
-        stated = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
         found = []
-        for one in (part for item in stated for part in _parts(item)):
+        for one in (part for item in _stated(self.hints[name]) for part in _parts(item)):
             found += [
                 f"{sign} {spell(getattr(one, field))}"
                 for kind, field, sign in _SIGNS
@@ -240,6 +243,11 @@ def label(case: Mapping[str, Value], names: Sequence[str]) -> str:
 def spell(value: Value) -> str:
     """A value as the command line takes it: 4.0 as 4.0, True as true."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _stated(hint: object) -> tuple[object, ...]:
+    """What stands beside the type in Annotated."""
+    return get_args(hint)[1:] if get_origin(hint) is Annotated else ()
 
 
 def _parts(item: object) -> Sequence[object]:

@@ -20,6 +20,7 @@ from .errors import FigureError
 from .files import write_atomically, write_text
 from .formulas import with_formulas
 from .origins import of_sweep
+from .parameters import label, varying
 from .plan import case_file, failure_file, planned_case, read_plan
 from .registry import Picture, describe
 from .summary import summary, write_summary
@@ -105,7 +106,7 @@ def _page(
         f"class=quiet>{_e(plan['study'])}{_e(' · ' + source) if source else ''}</p>"
         f"<h1>{with_formulas(title, names)}</h1>",
         f"<p>{finished} of {len(cases)} cases are finished; the sweep was started "
-        f"{_e(plan['created'])}.</p></header>",
+        f"{_e(plan['created'])}.</p>{_without_answer(cases)}</header>",
         f'<nav aria-label="Contents"><ul>{contents}</ul></nav>',
         *(
             f"<section id={_anchor(head)}><h2>{head}</h2>{body}</section>"
@@ -113,6 +114,22 @@ def _page(
         ),
     ]
     return _PAGE.format(title=_e(title), style=_STYLE + STYLE, body="\n".join(parts))
+
+
+def _without_answer(cases: Sequence[Case]) -> str:
+    """Which cases have none, the first ten of them, with links to what is known of them."""
+    bad = [case for case in cases if case.answer is None]
+    if not bad:
+        return ""
+    names = varying([case.parameters for case in cases])
+    shown = [
+        f'<a href="{_e(c.file)}">{_e(label(c.parameters, names))}</a>'
+        if c.file
+        else _e(label(c.parameters, names))
+        for c in bad[:_SHOWN]
+    ]
+    more = f", and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    return f"<p class=bad>Without an answer, {len(bad)}: {'; '.join(shown)}{more}.</p>"
 
 
 def _anchor(head: str) -> str:
@@ -181,6 +198,9 @@ def _paragraphs(text: str, names: Collection[str]) -> str:
 def _e(value: object) -> str:
     return html.escape(value if isinstance(value, str) else json.dumps(value))
 
+
+_SHOWN = 10
+"""How many cases without an answer are listed above the table."""
 
 _ENTRY = re.compile(r"\w[\w ,]* : ")
 """How a line begins that says what a variable is."""
