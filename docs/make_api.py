@@ -17,7 +17,7 @@ PACKAGES = ("continuum", "solvers", "studies")
 
 def rooms() -> list[str]:
     """The packages, and the folders in them that publish names of their own."""
-    found: list[str] = list(PACKAGES)
+    found: list[str] = [*PACKAGES, "studies.datasets"]
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("__init__.py")):
             name = ".".join(path.parent.relative_to(ROOT).parts)

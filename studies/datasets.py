@@ -27,6 +27,26 @@ FOLDER_VARIABLE = "CONTINUUM_DATA"
 Part: TypeAlias = Literal["train", "test"]
 """The two parts that the authors of FashionMNIST and CIFAR made of their images."""
 
+__all__ = [
+    "DataError",
+    "Dataset",
+    "boston_housing",
+    "california_housing",
+    "cifar10",
+    "cifar100",
+    "diabetes",
+    "fashion_mnist",
+    "held_out",
+    "iris",
+    "load_digits",
+    "min_max_scaled",
+    "mnist_sample",
+    "moons",
+    "rings",
+    "split",
+    "z_scored",
+]
+
 CALIFORNIA_COLUMNS = (
     "MedInc",
     "HouseAge",

@@ -177,7 +177,8 @@ def linearize(
 
 @dataclass(frozen=True, eq=False)
 class Propagator:
-    """M(t, s): w(s) -> w(t), and M(t, s)*: p(t) -> p(s), each from an integration of its own.
+    """M(t, s): w(s) -> w(t), the Jacobian of the run from f(s) to f(t), and M(t, s)*: p(t) -> p(s),
+    each from an integration of its own.
 
     matrix, adjoint : (N, N), acting on nodal values
     norm, adjoint_norm : in L^2(Y) or R^N, equal up to the error of the integrations
@@ -210,6 +211,9 @@ def propagator(
 ) -> Propagator:
     """w_t = D_f F(f, t) w from s to t, and -p_t = (D_f F)* p from t back to s; for a WidthDepth,
     -sigma'(u) B w and -B*(sigma'(u) p).
+
+    .matrix is the Jacobian of f(t) in f(s), of one sample; that of a ResNet's output in its input
+    for Euler(), a run by Euler() with save="layers", s = 0 and t = horizon.
 
     trajectory, sample, stepper, substeps : see `linearize`
     s, t : two of the trajectory's times, s < t
