@@ -20,10 +20,19 @@ from studies import ContinuumClassifier, ContinuumRegressor
 
 def main(path: str, column: str) -> None:
     """Prints the score on a quarter of the rows, and whether the trained ResNet is an ODE."""
-    table = pd.read_csv(path)
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{path} cannot be read as a table: {error}") from None
     if column not in table:
         raise SystemExit(f"{path} has no column {column!r}; it has {', '.join(table)}")
     features, target = table.drop(columns=column), table[column]
+    texts = features.columns.difference(features.select_dtypes("number").columns)
+    if len(texts) or table.isna().to_numpy().any():
+        gaps = table.columns[table.isna().any()]
+        raise SystemExit(
+            f"features must be numbers without gaps: text in {list(texts)}, gaps in {list(gaps)}"
+        )
     numeric = pd.api.types.is_numeric_dtype(target)
     estimator = ContinuumRegressor if numeric else ContinuumClassifier
     trained = estimator(layers=16, random_state=0)

@@ -132,3 +132,11 @@ def test_a_csv_file_of_ones_own(tmp_path, monkeypatch, capsys, rng):
     monkeypatch.setattr(sys, "argv", ["own_csv.py", str(path), "kid"])
     with pytest.raises(SystemExit, match="has no column 'kid'; it has length"):
         runpy.run_path(str(SCRIPT), run_name="__main__")
+    table.assign(text="x", gap=np.nan).to_csv(tmp_path / "bad.csv", index=False)
+    for name, words in (
+        ("none.csv", "none.csv cannot be read as a table: .*No such file"),
+        ("bad.csv", r"must be numbers without gaps: text in \['text'\], gaps in \['gap'\]"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["own_csv.py", str(tmp_path / name), "kind"])
+        with pytest.raises(SystemExit, match=words):
+            runpy.run_path(str(SCRIPT), run_name="__main__")
