@@ -10,6 +10,7 @@ from continuum import (
     Tikhonov,
     TimeMesh,
     from_residual_mlp,
+    relu,
     tanh,
 )
 from solvers import LBFGS, minimize, ode_test
@@ -99,6 +100,76 @@ def test_what_cannot_be_told(rng):
     between = ode_test(independent(rng, 24, 0.85))
     assert between.limit == "undecided", between
     assert "between averaging and a diffusion" in between.sentence
+
+
+def drawn(rng):
+    return rng.standard_normal((HIDDEN, UNITS)) / 2, rng.standard_normal((UNITS, HIDDEN)) / 3
+
+
+def of(layers, factors):
+    w1, w2 = (np.stack(x) for x in zip(*layers, strict=True))
+    return from_residual_mlp(w1, None, np.reshape(factors, (-1, 1, 1)) * w2, None, tanh).resnet
+
+
+def bent(rng, layers):
+    """One smooth family of layers."""
+    a, b = drawn(rng), drawn(rng)
+    t = (np.arange(layers) + 0.5) / layers
+    return [tuple(x + np.cos(3.0 * s) * y for x, y in zip(a, b, strict=True)) for s in t]
+
+
+@pytest.mark.parametrize("layers", [16, 64])
+@pytest.mark.parametrize("power", [0.5, 1.0])
+def test_alternating_signs_are_no_diffusion(layers, power, rng):
+    """What neighbours add cancels: z -> z - DF F / L^(2 power) from two of them, without noise."""
+    factors = (-1.0) ** np.arange(layers) / layers**power
+    found = ode_test(of([drawn(rng)] * layers, factors))
+    assert found.limit == "undecided", found
+    assert found.turns == 2
+    assert "they come in turns of 2" in found.sentence
+    assert found.averaging == pytest.approx(1.0, rel=1e-12)  # two at once do nothing at all
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_families_in_turn_average_out(count, rng):
+    """F_k = A(k/L), B(k/L), A, B, ...: z' = (A + B)/2, and no noise, however large |A - B| is."""
+    families, layers = [bent(rng, 60) for _ in range(count)], 60
+    found = ode_test(of([families[k % count][k] for k in range(layers)], np.full(60, 2.0 / 60)))
+    assert found.limit == "averaged ODE", found
+    assert found.turns == count
+    assert f"turns of {count}; their means vary continuously" in found.sentence
+    assert found.noise > 0.01
+    assert found.averaging < 0.1
+
+
+@pytest.mark.parametrize("place", [2, 20, 37])
+def test_a_jump_in_depth_is_named(place, rng):
+    both = bent(rng, 40)[:place] + bent(rng, 40)[place:]
+    found = ode_test(of(both, np.full(40, 1 / 40)))
+    assert found.limit == "ODE", found
+    assert found.jumps == (place,)
+    assert f"but for a jump before layer {place};" in found.sentence
+    assert found.regularity > 0.9
+    assert found.noise < 1e-4
+    constant = ode_test(of([drawn(rng)] * 20 + [drawn(rng)] * 12, np.full(32, 1 / 32)))
+    assert constant.jumps == (20,)
+    assert "all layers are the same, but for a jump before layer 20" in constant.sentence
+
+
+@pytest.mark.parametrize("place", [0, 17, 39])
+def test_one_layer_that_differs_is_no_noise(place, rng):
+    factors = np.full(40, 1 / 40)
+    factors[place] = 1.0
+    found = ode_test(of(bent(rng, 40), factors))
+    assert found.limit == "undecided", found
+    assert f"layer {place} differs from all others, which vary continuously" in found.sentence
+    assert found.noise < 1e-4
+
+
+def test_outputs_that_overflow():
+    w = np.full((12, 2, 2), 1e60)
+    with pytest.raises(ValueError, match="resnet has outputs that overflow"):
+        ode_test(from_residual_mlp(w, None, w, None, relu).resnet)
 
 
 def test_layers_that_are_all_the_same(rng):
