@@ -75,7 +75,8 @@ def test_orders_along_depth():
 @pytest.mark.parametrize("seed", range(3))
 def test_independent_layers(layers, seed):
     rng = np.random.default_rng(seed)
-    assert ode_test(independent(rng, layers, 0.5)).limit == "diffusion"
+    assert ode_test(independent(rng, layers, 0.5)).limit == "noise"
+    assert ode_test(independent(rng, layers, 0.0)).limit == "noise"  # one depth does not tell
     found = ode_test(independent(rng, layers, 1.0))
     assert found.limit == "averaged ODE", found
     assert "none with weights that are functions of depth" in found.sentence
@@ -99,7 +100,7 @@ def test_what_cannot_be_told(rng):
     assert ode_test(smooth(rng, 16, horizon=40.0)).limit == "undecided"  # too long for Euler
     between = ode_test(independent(rng, 24, 0.85))
     assert between.limit == "undecided", between
-    assert "between averaging and a diffusion" in between.sentence
+    assert "between averaging and noise" in between.sentence
 
 
 def drawn(rng):
@@ -206,8 +207,8 @@ def test_a_trained_network_that_stays_continuous_in_depth():
 def test_trained_networks_that_stay_rough():
     """One depth does not tell large layers of size 1/L from layers of size L^(-1/2); two do."""
     (small, x), (large, _) = (trained(n, 0.7, rough=True) for n in (24, 96))
-    assert ode_test(small, x).limit == "diffusion"
-    assert "At this depth" in ode_test(small, x).sentence
+    assert ode_test(small, x).limit == "noise"
+    assert "a shallower network of the same kind tells" in ode_test(small, x).sentence
     found = ode_test(large, x, shallower=small)
     assert found.limit == "averaged ODE", found
     assert 0.7 < found.decay < 2.0  # training changes the noise, too
@@ -220,7 +221,7 @@ def test_two_depths_tell_the_scaling_of_independent_layers(rng):
             found = ode_test(large, shallower=small)
             assert found.limit == limit, found
             assert found.decay == pytest.approx(2 * power - 1, abs=0.3)
-            assert "decay of the noise" in str(found)
+            assert f"decay of the noise   L^{-found.decay:.2f} (-3 smooth" in str(found)
     with pytest.raises(ValueError, match="shallower must have fewer layers than resnet"):
         ode_test(small, shallower=large)
 

@@ -38,7 +38,7 @@ from continuum.checks import check_array, check_rng, check_type
 from continuum.doors import checked
 from continuum.sublayers import apply
 
-Limit = Literal["ODE", "averaged ODE", "diffusion", "none", "undecided"]
+Limit = Literal["ODE", "averaged ODE", "diffusion", "none", "noise", "undecided"]
 
 _ORDERS = 999
 """Random orders of the layers that are tried."""
@@ -65,9 +65,9 @@ class OdeTest:
     """What the layers of one network say; print(test) is the table.  |.| are root mean squares.
 
     limit : "ODE": layers are a continuous function of depth, and Euler's method follows it;
-        "averaged ODE": they are not, but so small that they average out; "diffusion": they are
-        not, and leave noise in the output that does not; "none": they are not, and leave the more
-        noise the more there are; "undecided": these numbers do not tell
+        "averaged ODE": they are not, but so small that they average out; "noise": they are not, and
+        leave noise in the output; with a shallower network, "diffusion": it stays as L grows, or
+        "none": it grows; "undecided": these numbers do not tell
     sentence : the limit, and the evidence
     layers : L
     size : |v_k| / |z|, one layer's step; of an ODE, L size is of order 1 for every L, of a
@@ -130,7 +130,7 @@ class OdeTest:
                 "merging",
                 f"by {self.merging:.3g}, order {self.merging_order:.2f} (1 ODE, 1/2 noise)",
             ),
-            ("decay of the noise", f"L^-{self.decay:.2f} (3 smooth, 1 averaged, 0 diffusion)"),
+            ("decay of the noise", f"L^{-self.decay:.2f} (-3 smooth, -1 averaged, 0 diffusion)"),
         )
         without = {
             "decay of the noise": isnan(self.decay),
@@ -156,17 +156,17 @@ def ode_test(
         splitting every layer moves the output by at most a quarter of its way
     "averaged ODE" : also layers in turns of m whose means do the same, if m layers at once move the
         output by at most a quarter of its way
-    "diffusion", "averaged ODE" : D(m) does not grow (H <= 0.15) or the order of the layers does not
-        matter (more than 5 of 100 are as good); and the noise is at least 0.1, or at most 0.03.
-        With a shallower network: the noise is within L^0.3 and L^-0.3, or falls like L^-0.7 at
-        least
-    "none" : the same, and the noise grows, by L^0.7 at least
+    "noise", "averaged ODE" : D(m) does not grow (H <= 0.15) or the order of the layers does not
+        matter (more than 5 of 100 are as good); and the noise is at least 0.1, or at most 0.03
+    "diffusion", "averaged ODE", "none" : the same, with a shallower network: the noise is within
+        L^0.3 and L^-0.3, falls like L^-0.7 at least, or grows like L^0.7 at least
     "undecided" : everything else: fewer than 8 layers, one layer that differs from all others, and
         neighbours that are opposed: D(m) <= D(1) / 2 and fewer than 1 of 10 random orders vary as
         much, or fewer than 1 of 100 and H <= -0.15
 
     One depth does not tell a constant from a power of L: without a shallower network the verdict on
-    independent layers is what they do at this depth, and says so.
+    independent layers is what they do at this depth, and says so.  Layers of PyTorch's own start,
+    which do not shrink as L grows, are "noise" at one depth and "none" at two.
 
     resnet : `ResNet.from_control(network, control)`, or `from_torch(model).resnet`
     initial : (N, M) inputs, as the network sees them; 16 standard normal ones if None
@@ -266,15 +266,19 @@ def _verdict(
         left += f", which goes like L^{-decay:.2f}"
     if decay <= -_FALLS:
         return "none", f"No limit, layers are too large for so many: {rough}, and {left}."
+    if diffuses and where:
+        return "noise", (
+            f"No ODE, but noise: {rough}, and {left}; {splitting}. A diffusion if it stays as L "
+            "grows, no limit if it grows: a shallower network of the same kind tells (shallower=)."
+        )
     if diffuses:
-        other = "; whether it stays as L grows, another depth tells (shallower=)" if where else ""
-        return "diffusion", f"{where}a diffusion, no ODE: {rough}, and {left}; {splitting}{other}."
+        return "diffusion", f"A diffusion, no ODE: {rough}, and {left}; {splitting}."
     if averages:
         return "averaged ODE", (
             f"{where}an ODE on average, none with weights that are functions of depth: {rough}; "
             f"{left}; {splitting}, {merging}."
         )
-    return "undecided", f"Undecided between averaging and a diffusion: {rough}, and {left}."
+    return "undecided", f"Undecided between averaging and noise: {rough}, and {left}."
 
 
 def _of_opposed(found: dict[str, float], together: bool, order: str) -> tuple[Limit, str]:
