@@ -52,7 +52,7 @@ _STAYS, _FALLS = 0.3, 0.7
 """Powers of 1/L of the noise between two depths: up to the first it stays, from the second on it
 averages out."""
 _UNRESOLVED = 0.25
-"""By how much splitting may move the output, of its way, for an ODE to be seen."""
+"""By how much splitting may move the path, of its way, for an ODE to be seen."""
 _JUMP, _ISOLATED, _JUMPS = 25.0, 10.0, 4
 """D(1) at one place is a jump if it is so many times the median, and so many times that beside it;
 and there are no more of them.
@@ -84,10 +84,11 @@ class OdeTest:
         five times as large as the median of such differences, and three times those beside it; at
         most four, else none
     turns : 1, or m = 2, 3, 4 where layers come in turns of m: D(m) is at most half of D(1)
-    averaging : by how much the output moves, of its way, if every m layers, or 2, act at once
-    splitting : by how much the output moves, of its way |z_L - z_0|, if every layer becomes two
-        layers of half its length
-    merging : the same, if every second layer takes the place of two
+    averaging : by how much the output moves, of the way max_k |z_k - z_0|, if every m layers, or 2,
+        act at once
+    splitting : by how much the path moves at most, of the way, if every layer becomes two layers of
+        half its length
+    merging : by how much the output moves, of the way, if every second layer takes the place of two
     merging_order : log2 of the ratio of the changes from L/2 to L/4 layers and from L to L/2: 1 for
         an ODE, 1/2 for independent layers
     decay : q of noise ~ L^-q, from this network and a shallower one; 3 for smooth F, 1 and 0 for
@@ -125,7 +126,7 @@ class OdeTest:
             ("regularity", f"{self.regularity:.2f} (1 smooth, 1/2 Brownian, 0 independent)"),
             ("jumps", f"before layers {', '.join(map(str, self.jumps))}"),
             ("turns", f"of {self.turns}; at once they move it by {self.averaging:.3g} of its way"),
-            ("splitting", f"moves the output by {self.splitting:.3g} of its way"),
+            ("splitting", f"moves the path by {self.splitting:.3g} of its way"),
             (
                 "merging",
                 f"by {self.merging:.3g}, order {self.merging_order:.2f} (1 ODE, 1/2 noise)",
@@ -153,7 +154,7 @@ def ode_test(
 
     "ODE" : neighbouring layers are more alike than in random orders (at most 1 of 100 is as good)
         and D(m) grows (H >= 0.3), or all are the same, but for a few jumps between pieces; and
-        splitting every layer moves the output by at most a quarter of its way
+        splitting every layer moves the path by at most a quarter of its way
     "averaged ODE" : also layers in turns of m whose means do the same, if m layers at once move the
         output by at most a quarter of its way
     "noise", "averaged ODE" : D(m) does not grow (H <= 0.15) or the order of the layers does not
@@ -195,7 +196,8 @@ def ode_test(
     turns, alone = _turns(d), _alone(d, jumps)
     at_once = _at_once(resnet, z, max(2, turns))
     half, quarter = _merged(resnet, 2)(z), _merged(resnet, 4)(z)
-    way = sqrt(_mean_square(states[-1] - states[0]))
+    way = _farthest(states - states[0])
+    halves = np.stack(_split(resnet).outputs(z)[::2])
     first, second = (sqrt(_mean_square(x)) for x in (half - states[-1], quarter - half))
     found = {
         "layers": len(steps),
@@ -208,7 +210,7 @@ def ode_test(
         "regularity": _regularity(d, speed, jumps),
         "turns": turns,
         "averaging": _ratio(sqrt(_mean_square(at_once - states[-1])), way),
-        "splitting": _ratio(sqrt(_mean_square(_split(resnet)(z) - states[-1])), way),
+        "splitting": _ratio(_farthest(halves - states), way),
         "merging": _ratio(first, way),
         "merging_order": log2(second / first) if first > 0.0 < second else nan,
         "decay": nan,
@@ -235,8 +237,8 @@ def _verdict(
     """
     chance, h, noise = found["chance"], found["regularity"], found["noise"]
     order = f"{chance:.3g} of random orders vary as little, regularity in depth {h:.2f}"
-    splitting = f"splitting layers moves the output by {found['splitting']:.2g} of its way"
-    merging = f"merging pairs by {found['merging']:.2g}"
+    splitting = f"splitting layers moves the path by {found['splitting']:.2g} of its way"
+    merging = f"merging pairs the output by {found['merging']:.2g}"
     if found["layers"] < _FEWEST:
         return "undecided", f"Undecided: it takes {_FEWEST} layers, here are {found['layers']:g}."
     places = ", ".join(map(str, alone or jumps))
@@ -426,6 +428,11 @@ def _merged(resnet: ResNet, count: int) -> ResNet:
     nodes = resnet.mesh.nodes
     ends = np.append(nodes[:-1][::count], nodes[-1])
     return ResNet(TimeMesh.through(ends), list(resnet.layers)[::count], resnet.units)
+
+
+def _farthest(paths: Array) -> float:
+    """The largest root mean square along paths (K + 1, N, M)."""
+    return sqrt(float(np.mean(paths * paths, axis=(1, 2)).max()))
 
 
 def _mean_square(x: Array) -> float:
