@@ -153,6 +153,18 @@ def test_families_in_turn_average_out(count, rng):
     assert found.averaging < 0.1
 
 
+def test_two_turns_show_no_limit():
+    """Eight layers in turns of 4: their two means may be anything."""
+    rng = np.random.default_rng(2)
+    layers = [drawn(rng) for _ in range(4)]
+    others = [tuple(1.1 * x for x in one) for one in layers]
+    found = ode_test(of(layers + others, np.full(8, 1 / 80)))
+    assert found.turns == 4
+    assert found.chance > 0.9
+    assert found.averaging < 0.25
+    assert found.limit == "undecided"
+
+
 @pytest.mark.parametrize("place", [2, 20, 37])
 def test_a_jump_in_depth_is_named(place, rng):
     both = bent(rng, 40)[:place] + bent(rng, 40)[place:]

@@ -218,7 +218,7 @@ def ode_test(
     if shallower is not None:
         found["decay"] = _decay(resnet, shallower, z)
     means = _means(velocities, turns)
-    together = _continuous(_chance(means, rng), _regularity(means, speed, ()))
+    together = len(means) > 2 and _continuous(_chance(means, rng), _regularity(means, speed, ()))
     limit, why = _verdict(found, jumps, alone, together)
     return OdeTest(limit, why[0].upper() + why[1:], jumps=jumps, **found)  # type: ignore[arg-type]
 
