@@ -347,6 +347,8 @@ def _regularity(d: Array, speed: float, jumps: tuple[int, ...]) -> float:
     """H from D(1) and D(2) of layers without a jump between them; nan where they differ by rounding
     only, or there are fewer than 3.
     """
+    if len(d) < 3:
+        return nan
     pieces = np.searchsorted(jumps, np.arange(len(d)), side="right")
     found = []
     for m in (1, 2):
