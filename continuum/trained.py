@@ -36,12 +36,15 @@ class Imported:
     network : in R^d, with h hidden units
     control : constant on the L layers of the horizon 1; "weight2" and "bias2" are L times those of
         the layers
+    names : of the two linear maps of a layer, with {} for its number, as `to_torch_state` takes
+        them; None where there was no state dict, or layers are not numbered 0, 1, ...
     compared : the largest distance between the module's own outputs and those of `resnet`, relative
         to the largest output, on three inputs; None where there was nothing that could be called
     """
 
     network: Bottleneck
     control: Control
+    names: tuple[str, str] | None = None
     compared: float | None = None
 
     __repr__ = short
@@ -94,6 +97,7 @@ def from_torch(
 
         found = from_torch(model.blocks)
         found.resnet(x)     # x (d, M), samples in columns: what model.blocks gives, to rounding
+        to_torch_state(found.network, control, found.names)     # back, after training it further
 
     What is read: `state_dict()`, where every linear map is a "NAME.weight" (m, n) with or without a
     "NAME.bias" (m,), and the two of one layer have the same name but for its last part, such as
@@ -137,7 +141,11 @@ def from_torch(
         )
     chosen = agreeing[0] if agreeing else 0
     distance = compared[chosen]
-    return replace(found[chosen], compared=distance if isinstance(distance, float) else None)
+    return replace(
+        found[chosen],
+        names=_pattern(prefix, orders[chosen]),
+        compared=distance if isinstance(distance, float) else None,
+    )
 
 
 @checked
@@ -298,6 +306,16 @@ def _numbered(names: Sequence[str]) -> bool:
 
 def _counted(name: str) -> list[int]:
     return [int(n) for n in re.findall(r"\d+", name)]
+
+
+def _pattern(prefix: str, layers: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
+    """The names of the maps with {} for the number of the layer, if that is all they differ by."""
+    first, second = layers[0]
+    for one in re.finditer(r"(?<!\d)0(?!\d)", first):
+        names = [n[: one.start()] + "{}" + n[one.end() :] for n in (first, second)]
+        if layers == [tuple(n.replace("{}", str(k)) for n in names) for k in range(len(layers))]:
+            return prefix + names[0], prefix + names[1]
+    return None
 
 
 def _imported(

@@ -172,7 +172,8 @@ class ContinuumRegressor(RegressorMixin, _Continuum):
 
     Fitted: network_ (a Bottleneck), control_ (weights in time, and those of the readout), readout_,
     loss_ (with the penalty), n_iter_, n_features_in_, and feature_names_in_ where features have
-    names.
+    names.  save_onnx("model.onnx", model.network_, model.control_, readout=model.readout_) writes
+    it; its input is the features and `extra` zeros.
     """
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:

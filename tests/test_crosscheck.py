@@ -2,6 +2,10 @@
 crosscheck`.
 """
 
+import re
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -147,6 +151,20 @@ def test_residual_modules_of_pytorch(kind, rng):
     single = from_torch(blocks.float())
     assert single.compared is not None
     assert 0.0 < single.compared < 1e-5
+
+
+@pytest.mark.crosscheck
+def test_a_network_of_pytorch_in_looked_at_and_out_again(capsys):
+    """The script: the module that takes the trained weights has the loss that was reached."""
+    pytest.importorskip("torch")
+    script = Path(__file__).parent.parent / "examples" / "pytorch_residual.py"
+    runpy.run_path(str(script), run_name="__main__")
+    said = capsys.readouterr().out
+    start, reached, own = map(float, re.findall(r"(?:loss|L-BFGS|weights) (\d\.\d+)", said))
+    assert reached < 0.5 * start
+    assert own == reached
+    assert "No limit, layers are too large for so many" in said
+    assert float(said.rsplit("before, ", 1)[1].split()[0]) > 0.85
 
 
 @pytest.mark.crosscheck

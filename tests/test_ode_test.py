@@ -10,6 +10,8 @@ from continuum import (
     Tikhonov,
     TimeMesh,
     from_residual_mlp,
+    identity,
+    relu,
     tanh,
 )
 from solvers import LBFGS, minimize, ode_test
@@ -74,7 +76,8 @@ def test_orders_along_depth():
 @pytest.mark.parametrize("seed", range(3))
 def test_independent_layers(layers, seed):
     rng = np.random.default_rng(seed)
-    assert ode_test(independent(rng, layers, 0.5)).limit == "diffusion"
+    assert ode_test(independent(rng, layers, 0.5)).limit == "noise"
+    assert ode_test(independent(rng, layers, 0.0)).limit == "noise"  # one depth does not tell
     found = ode_test(independent(rng, layers, 1.0))
     assert found.limit == "averaged ODE", found
     assert "none with weights that are functions of depth" in found.sentence
@@ -93,12 +96,103 @@ def test_the_order_of_hidden_units_does_not_matter(rng):
     assert shuffled.regularity == pytest.approx(plain.regularity, rel=1e-9)
 
 
+def test_a_path_that_euler_does_not_follow_though_it_ends_well():
+    """x' = -1.9 L x: every layer changes the sign, x_k = (-.9)^k x_0, and both end at 0."""
+    w = np.stack([np.eye(3)] * 32)
+    found = ode_test(from_residual_mlp(w, None, -1.9 * w, None, identity).resnet)
+    assert found.limit == "undecided", found
+    assert "too long for Euler's method" in found.sentence
+    assert found.splitting == pytest.approx((0.9 + 0.05**2) / 1.9, rel=1e-12)
+
+
 def test_what_cannot_be_told(rng):
     assert ode_test(smooth(rng, 7)).limit == "undecided"
     assert ode_test(smooth(rng, 16, horizon=40.0)).limit == "undecided"  # too long for Euler
     between = ode_test(independent(rng, 24, 0.85))
     assert between.limit == "undecided", between
-    assert "between averaging and a diffusion" in between.sentence
+    assert "between averaging and noise" in between.sentence
+
+
+def drawn(rng):
+    return rng.standard_normal((HIDDEN, UNITS)) / 2, rng.standard_normal((UNITS, HIDDEN)) / 3
+
+
+def of(layers, factors):
+    w1, w2 = (np.stack(x) for x in zip(*layers, strict=True))
+    return from_residual_mlp(w1, None, np.reshape(factors, (-1, 1, 1)) * w2, None, tanh).resnet
+
+
+def bent(rng, layers):
+    """One smooth family of layers."""
+    a, b = drawn(rng), drawn(rng)
+    t = (np.arange(layers) + 0.5) / layers
+    return [tuple(x + np.cos(3.0 * s) * y for x, y in zip(a, b, strict=True)) for s in t]
+
+
+@pytest.mark.parametrize("layers", [16, 64])
+@pytest.mark.parametrize("power", [0.5, 1.0])
+def test_alternating_signs_are_no_diffusion(layers, power, rng):
+    """What neighbours add cancels: z -> z - DF F / L^(2 power) from two of them, without noise."""
+    factors = (-1.0) ** np.arange(layers) / layers**power
+    found = ode_test(of([drawn(rng)] * layers, factors))
+    assert found.limit == "undecided", found
+    assert found.turns == 2
+    assert "they come in turns of 2" in found.sentence
+    assert found.averaging > 0.25  # two at once do nothing at all
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_families_in_turn_average_out(count, rng):
+    """F_k = A(k/L), B(k/L), A, B, ...: z' = (A + B)/2, and no noise, however large |A - B| is."""
+    families, layers = [bent(rng, 60) for _ in range(count)], 60
+    found = ode_test(of([families[k % count][k] for k in range(layers)], np.full(60, 2.0 / 60)))
+    assert found.limit == "averaged ODE", found
+    assert found.turns == count
+    assert f"turns of {count}; their means vary continuously" in found.sentence
+    assert found.noise > 0.01
+    assert found.averaging < 0.1
+
+
+def test_two_turns_show_no_limit():
+    """Eight layers in turns of 4: their two means may be anything."""
+    rng = np.random.default_rng(2)
+    layers = [drawn(rng) for _ in range(4)]
+    others = [tuple(1.1 * x for x in one) for one in layers]
+    found = ode_test(of(layers + others, np.full(8, 1 / 80)))
+    assert found.turns == 4
+    assert found.chance > 0.9
+    assert found.averaging < 0.25
+    assert found.limit == "undecided"
+
+
+@pytest.mark.parametrize("place", [2, 20, 37])
+def test_a_jump_in_depth_is_named(place, rng):
+    both = bent(rng, 40)[:place] + bent(rng, 40)[place:]
+    found = ode_test(of(both, np.full(40, 1 / 40)))
+    assert found.limit == "ODE", found
+    assert found.jumps == (place,)
+    assert f"but for a jump before layer {place};" in found.sentence
+    assert found.regularity > 0.9
+    assert found.noise < 1e-4
+    constant = ode_test(of([drawn(rng)] * 20 + [drawn(rng)] * 12, np.full(32, 1 / 32)))
+    assert constant.jumps == (20,)
+    assert "all layers are the same, but for a jump before layer 20" in constant.sentence
+
+
+@pytest.mark.parametrize("place", [0, 17, 39])
+def test_one_layer_that_differs_is_no_noise(place, rng):
+    factors = np.full(40, 1 / 40)
+    factors[place] = 1.0
+    found = ode_test(of(bent(rng, 40), factors))
+    assert found.limit == "undecided", found
+    assert f"layer {place} differs from all others, which vary continuously" in found.sentence
+    assert found.noise < 1e-4
+
+
+def test_outputs_that_overflow():
+    w = np.full((12, 2, 2), 1e60)
+    with pytest.raises(ValueError, match="resnet has outputs that overflow"):
+        ode_test(from_residual_mlp(w, None, w, None, relu).resnet)
 
 
 def test_layers_that_are_all_the_same(rng):
@@ -135,8 +229,8 @@ def test_a_trained_network_that_stays_continuous_in_depth():
 def test_trained_networks_that_stay_rough():
     """One depth does not tell large layers of size 1/L from layers of size L^(-1/2); two do."""
     (small, x), (large, _) = (trained(n, 0.7, rough=True) for n in (24, 96))
-    assert ode_test(small, x).limit == "diffusion"
-    assert "At this depth" in ode_test(small, x).sentence
+    assert ode_test(small, x).limit == "noise"
+    assert "a shallower network of the same kind tells" in ode_test(small, x).sentence
     found = ode_test(large, x, shallower=small)
     assert found.limit == "averaged ODE", found
     assert 0.7 < found.decay < 2.0  # training changes the noise, too
@@ -149,7 +243,7 @@ def test_two_depths_tell_the_scaling_of_independent_layers(rng):
             found = ode_test(large, shallower=small)
             assert found.limit == limit, found
             assert found.decay == pytest.approx(2 * power - 1, abs=0.3)
-            assert "decay of the noise" in str(found)
+            assert f"decay of the noise   L^{-found.decay:.2f} (-3 smooth" in str(found)
     with pytest.raises(ValueError, match="shallower must have fewer layers than resnet"):
         ode_test(small, shallower=large)
 

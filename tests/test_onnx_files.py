@@ -35,6 +35,7 @@ from continuum import (
 )
 from continuum.networks import Chain, Inputs, Linear, NormBound, Offset, Pointwise
 from continuum.readouts import Readout
+from studies import ContinuumClassifier
 
 GRID = gauss_legendre(Interval(0, 2), 5)
 MESH = TimeMesh(1.5, 4, grading=2.0)
@@ -147,3 +148,17 @@ def test_without_onnx(tmp_path, monkeypatch, rng):
     network = Bottleneck(3, tanh, 4)
     with pytest.raises(ImportError, match="save_onnx needs onnx: pip install onnx"):
         save_onnx(tmp_path / "network.onnx", network, control_of(network, rng))
+
+
+@pytest.mark.crosscheck
+def test_an_estimator(tmp_path, rng):
+    pytest.importorskip("onnx")
+    x = rng.uniform(-1, 1, (40, 2))
+    model = ContinuumClassifier(hidden=4, layers=3, tol=1e-1, random_state=0)
+    model.fit(x, np.where(x[:, 0] > x[:, 1], "right", "left"))
+    readout = Softmax(2)
+    path = save_onnx(
+        tmp_path / "m.onnx", model.network_, model.control_, readout=readout, dtype="float64"
+    )
+    inputs = np.concatenate([x, np.zeros((40, 1))], axis=1)
+    np.testing.assert_allclose(evaluated(path, inputs.T).T, model.predict_proba(x), rtol=1e-12)

@@ -123,8 +123,15 @@ def test_a_module_and_its_state_dict(rng):
     assert compared is not None
     assert compared < 1e-14
     assert from_torch(shuffled, tanh).compared is None
+    assert from_torch(module).names == ("blocks.{}.fc1", "blocks.{}.fc2")
     embedded = {"embed.weight": np.ones((UNITS, 9)), **state, "head.weight": np.ones((2, UNITS))}
     found = from_torch(Module(embedded, modules), prefix="blocks.")
+    assert found.names == ("blocks.{}.fc1", "blocks.{}.fc2")
+    assert set(to_torch_state(found.network, found.control, found.names)) == set(state)
+    sequence = state_of(arrays, "0.{}.0.inner.0", "0.{}.0.inner.2")  # zeros that are no number
+    assert from_torch(sequence, tanh).names == ("0.{}.0.inner.0", "0.{}.0.inner.2")
+    lettered = {name.replace("blocks.1.", "blocks.b."): one for name, one in state.items()}
+    assert from_torch(lettered, tanh).names is None
     np.testing.assert_allclose(found.resnet(x), outputs(arrays, x), rtol=1e-14, atol=1e-14)
 
 

@@ -18,14 +18,16 @@ averages over states z and over k,
 and for independent layers D(1) is what any other order of the layers gives: the test of von
 Neumann, with random permutations.  The sum of squares of the part of v_k that is not continuous in
 depth is estimated by half of the quadratic variation, 1/2 sum |v_(k+1) - v_k|^2, which has no bias
-for independent layers and is of order L^-3 for smooth F.
+for independent layers and is of order L^-3 for smooth F.  Of layers that are opposed to their
+neighbours, or come in turns of m, it says nothing: what they add cancels.  Those in turns are
+compared with m layers that act at once.  A few jumps in depth are set aside before all this.
 Source: Cohen, Cont, Rossier and Xu, Scaling properties of deep residual networks (2021); Marion,
 Fermanian, Biau and Vert, Scaling ResNets in the large-depth regime (2022); von Neumann (1941) for
 the ratio of mean square differences.
 """
 
 from dataclasses import dataclass
-from math import inf, isnan, log2, nan, sqrt
+from math import inf, isfinite, isnan, log2, nan, sqrt
 from typing import Literal
 
 import numpy as np
@@ -36,7 +38,7 @@ from continuum.checks import check_array, check_rng, check_type
 from continuum.doors import checked
 from continuum.sublayers import apply
 
-Limit = Literal["ODE", "averaged ODE", "diffusion", "none", "undecided"]
+Limit = Literal["ODE", "averaged ODE", "diffusion", "none", "noise", "undecided"]
 
 _ORDERS = 999
 """Random orders of the layers that are tried."""
@@ -50,7 +52,12 @@ _STAYS, _FALLS = 0.3, 0.7
 """Powers of 1/L of the noise between two depths: up to the first it stays, from the second on it
 averages out."""
 _UNRESOLVED = 0.25
-"""By how much splitting may move the output, of its way, for an ODE to be seen."""
+"""By how much splitting may move the path, of its way, for an ODE to be seen."""
+_JUMP, _ISOLATED, _JUMPS = 25.0, 10.0, 4
+"""D(1) at one place is a jump if it is so many times the median, and so many times that beside it;
+and there are no more of them.
+"""
+_TURNS = (2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -58,23 +65,30 @@ class OdeTest:
     """What the layers of one network say; print(test) is the table.  |.| are root mean squares.
 
     limit : "ODE": layers are a continuous function of depth, and Euler's method follows it;
-        "averaged ODE": they are not, but so small that they average out; "diffusion": they are
-        not, and leave noise in the output that does not; "none": they are not, and leave the more
-        noise the more there are; "undecided": these numbers do not tell
+        "averaged ODE": they are not, but so small that they average out; "noise": they are not, and
+        leave noise in the output; with a shallower network, "diffusion": it stays as L grows, or
+        "none": it grows; "undecided": these numbers do not tell
     sentence : the limit, and the evidence
     layers : L
     size : |v_k| / |z|, one layer's step; of an ODE, L size is of order 1 for every L, of a
         diffusion L^(1/2) size
     total_variation, quadratic_variation : sum |F_(k+1) - F_k| / |F| and the same with squares
     sum_of_squares : sum |v_k|^2 / |z|^2, of order 1/L for an ODE, 1 for a diffusion
-    noise : 1/2 sum |v_(k+1) - v_k|^2 / |z|^2: the share of `sum_of_squares` that would be left by
-        layers independent of each other
-    chance : the share of random orders of the layers of which the quadratic variation is as small
-    regularity : H of D(m) ~ m^(2 H) at m = 1, 2; nan for layers that are all the same, or fewer
-        than three
-    splitting : by how much the output moves, of its way |z_L - z_0|, if every layer becomes two
-        layers of half its length
-    merging : the same, if every second layer takes the place of two
+    noise : 1/2 sum |v_(k+1) - v_k|^2 / |z|^2 without jumps: the share of `sum_of_squares` that
+        would be left by layers independent of each other
+    chance : the share of random orders of the layers of which the quadratic variation is as small;
+        without layers between two jumps
+    regularity : H of D(m) ~ m^(2 H) at m = 1, 2, between jumps; nan for layers that are all the
+        same there, or fewer than three
+    jumps : the numbers k = 1, 2, ... of the layers at which the velocity jumps: F_k - F_(k-1) is
+        five times as large as the median of such differences, and three times those beside it; at
+        most four, else none
+    turns : 1, or m = 2, 3, 4 where layers come in turns of m: D(m) is at most half of D(1)
+    averaging : by how much the output moves, of the way max_k |z_k - z_0|, if every m layers, or 2,
+        act at once
+    splitting : by how much the path moves at most, of the way, if every layer becomes two layers of
+        half its length
+    merging : by how much the output moves, of the way, if every second layer takes the place of two
     merging_order : log2 of the ratio of the changes from L/2 to L/4 layers and from L to L/2: 1 for
         an ODE, 1/2 for independent layers
     decay : q of noise ~ L^-q, from this network and a shallower one; 3 for smooth F, 1 and 0 for
@@ -91,6 +105,9 @@ class OdeTest:
     noise: float
     chance: float
     regularity: float
+    jumps: tuple[int, ...]
+    turns: int
+    averaging: float
     splitting: float
     merging: float
     merging_order: float
@@ -107,14 +124,21 @@ class OdeTest:
             ("sum of squares", f"{self.sum_of_squares:.3g}, of it noise {self.noise:.3g}"),
             ("chance", f"{self.chance:.3g} of random orders vary as little"),
             ("regularity", f"{self.regularity:.2f} (1 smooth, 1/2 Brownian, 0 independent)"),
-            ("splitting", f"moves the output by {self.splitting:.3g} of its way"),
+            ("jumps", f"before layers {', '.join(map(str, self.jumps))}"),
+            ("turns", f"of {self.turns}; at once they move it by {self.averaging:.3g} of its way"),
+            ("splitting", f"moves the path by {self.splitting:.3g} of its way"),
             (
                 "merging",
                 f"by {self.merging:.3g}, order {self.merging_order:.2f} (1 ODE, 1/2 noise)",
             ),
-            ("decay of the noise", f"L^-{self.decay:.2f} (3 smooth, 1 averaged, 0 diffusion)"),
+            ("decay of the noise", f"L^{-self.decay:.2f} (-3 smooth, -1 averaged, 0 diffusion)"),
         )
-        rows = rows[:-1] if isnan(self.decay) else rows
+        without = {
+            "decay of the noise": isnan(self.decay),
+            "jumps": not self.jumps,
+            "turns": self.turns == 1,
+        }
+        rows = [row for row in rows if not without.get(row[0], False)]
         return "\n".join([f"{name:<20} {text}" for name, text in rows] + [self.sentence])
 
 
@@ -129,24 +153,28 @@ def ode_test(
     """Which limit in depth, if any, the layers of a network point to, and with which evidence.
 
     "ODE" : neighbouring layers are more alike than in random orders (at most 1 of 100 is as good)
-        and D(m) grows (H >= 0.3), or all are the same; and splitting every layer moves the output
-        by at most a quarter of its way
-    "diffusion", "averaged ODE" : D(m) does not grow (H <= 0.15) or the order of the layers does not
-        matter (more than 5 of 100 are as good); and the noise is at least 0.1, or at most 0.03.
-        With a shallower network: the noise is within L^0.3 and L^-0.3, or falls like L^-0.7 at
-        least
-    "none" : the same, and the noise grows, by L^0.7 at least
-    "undecided" : everything else, and fewer than 8 layers
+        and D(m) grows (H >= 0.3), or all are the same, but for a few jumps between pieces; and
+        splitting every layer moves the path by at most a quarter of its way
+    "averaged ODE" : also layers in turns of m whose means do the same, if m layers at once move the
+        output by at most a quarter of its way
+    "noise", "averaged ODE" : D(m) does not grow (H <= 0.15) or the order of the layers does not
+        matter (more than 5 of 100 are as good); and the noise is at least 0.1, or at most 0.03
+    "diffusion", "averaged ODE", "none" : the same, with a shallower network: the noise is within
+        L^0.3 and L^-0.3, falls like L^-0.7 at least, or grows like L^0.7 at least
+    "undecided" : everything else: fewer than 8 layers, one layer that differs from all others, and
+        neighbours that are opposed: D(m) <= D(1) / 2 and fewer than 1 of 10 random orders vary as
+        much, or fewer than 1 of 100 and H <= -0.15
 
     One depth does not tell a constant from a power of L: without a shallower network the verdict on
-    independent layers is what they do at this depth, and says so.
+    independent layers is what they do at this depth, and says so.  Layers of PyTorch's own start,
+    which do not shrink as L grows, are "noise" at one depth and "none" at two.
 
     resnet : `ResNet.from_control(network, control)`, or `from_torch(model).resnet`
     initial : (N, M) inputs, as the network sees them; 16 standard normal ones if None
     shallower : a network of the same kind (trained, or drawn, in the same way) with fewer layers
     rng : for these inputs and the random orders; the Generator of seed 0 if None
-    raises TypeError for what is no ResNet, ValueError for inputs that do not fit, and a network
-        that is not shallower
+    raises TypeError for what is no ResNet, ValueError for inputs that do not fit, outputs that are
+        not finite, and a network that is not shallower
     """
     check_type("resnet", resnet, ResNet)
     rng = check_rng("rng", rng)
@@ -154,14 +182,22 @@ def ode_test(
         z = rng.standard_normal((resnet.units, _STATES))
     else:
         z = to_host(check_array("initial", initial, (resnet.units, "M")))
-    states, steps = np.stack(resnet.outputs(z)), resnet.mesh.steps
-    scale = _mean_square(states)
+    with np.errstate(over="ignore", invalid="ignore"):
+        states, steps = np.stack(resnet.outputs(z)), resnet.mesh.steps
+        scale = _mean_square(states)
+    if not isfinite(scale):
+        raise ValueError(
+            "resnet has outputs that overflow for these inputs: initial must be as it sees them"
+        )
     moved = np.diff(states, axis=0)
     velocities = _velocities(resnet, states)
     speed, d = _mean_square(velocities), _distances(velocities)
-    neighbours = np.diagonal(d, 1)
+    neighbours, jumps = np.diagonal(d, 1), _jumps(d, speed)
+    turns, alone = _turns(d), _alone(d, jumps)
+    at_once = _at_once(resnet, z, max(2, turns))
     half, quarter = _merged(resnet, 2)(z), _merged(resnet, 4)(z)
-    way = sqrt(_mean_square(states[-1] - states[0]))
+    way = _farthest(states - states[0])
+    halves = np.stack(_split(resnet).outputs(z)[::2])
     first, second = (sqrt(_mean_square(x)) for x in (half - states[-1], quarter - half))
     found = {
         "layers": len(steps),
@@ -169,34 +205,57 @@ def ode_test(
         "total_variation": _ratio(float(np.sum(np.sqrt(neighbours))), sqrt(speed)),
         "quadratic_variation": _ratio(float(np.sum(neighbours)), speed),
         "sum_of_squares": _ratio(len(steps) * _mean_square(moved), scale),
-        "noise": _ratio(_noise(resnet, neighbours), scale),
-        "chance": _chance(d, rng),
-        "regularity": _regularity(d, speed),
-        "splitting": _ratio(sqrt(_mean_square(_split(resnet)(z) - states[-1])), way),
+        "noise": _ratio(_noise(resnet, d, jumps), scale),
+        "chance": _chance(np.delete(np.delete(d, alone, 0), alone, 1), rng),
+        "regularity": _regularity(d, speed, jumps),
+        "turns": turns,
+        "averaging": _ratio(sqrt(_mean_square(at_once - states[-1])), way),
+        "splitting": _ratio(_farthest(halves - states), way),
         "merging": _ratio(first, way),
         "merging_order": log2(second / first) if first > 0.0 < second else nan,
         "decay": nan,
     }
     if shallower is not None:
         found["decay"] = _decay(resnet, shallower, z)
-    limit, why = _verdict(found)
-    return OdeTest(limit, why[0].upper() + why[1:], **found)
+    means = _means(velocities, turns)
+    together = len(means) > 2 and _continuous(_chance(means, rng), _regularity(means, speed, ()))
+    limit, why = _verdict(found, jumps, alone, together)
+    return OdeTest(limit, why[0].upper() + why[1:], jumps=jumps, **found)  # type: ignore[arg-type]
 
 
-def _verdict(found: dict[str, float]) -> tuple[Limit, str]:
-    """The limit, and the sentence with what it rests on."""
+def _continuous(chance: float, h: float) -> bool:
+    """Whether layers vary continuously with depth, or are the same."""
+    return isnan(h) or (chance <= 0.01 and h >= 0.3)
+
+
+def _verdict(
+    found: dict[str, float], jumps: tuple[int, ...], alone: tuple[int, ...], together: bool
+) -> tuple[Limit, str]:
+    """The limit, and the sentence with what it rests on.
+
+    alone : layers between two jumps;  together : whether means of layers in turns vary continuously
+    """
     chance, h, noise = found["chance"], found["regularity"], found["noise"]
     order = f"{chance:.3g} of random orders vary as little, regularity in depth {h:.2f}"
-    splitting = f"splitting layers moves the output by {found['splitting']:.2g} of its way"
-    merging = f"merging pairs by {found['merging']:.2g}"
+    splitting = f"splitting layers moves the path by {found['splitting']:.2g} of its way"
+    merging = f"merging pairs the output by {found['merging']:.2g}"
     if found["layers"] < _FEWEST:
         return "undecided", f"Undecided: it takes {_FEWEST} layers, here are {found['layers']:g}."
-    constant = isnan(h)
-    if constant or (chance <= 0.01 and h >= 0.3):
-        how = "all layers are the same" if constant else f"layers vary continuously ({order})"
+    places = ", ".join(map(str, alone or jumps))
+    if alone:
+        others = "vary continuously" if _continuous(chance, h) else "do not vary continuously"
+        which = f"layer {places} differs" if len(alone) == 1 else f"layers {places} differ"
+        return "undecided", f"Undecided: {which} from all others, which {others} ({order})."
+    if _continuous(chance, h):
+        how = "all layers are the same" if isnan(h) else f"layers vary continuously ({order})"
+        if jumps:
+            how += f", but for a jump before layer{'s' * (len(jumps) > 1)} {places}"
         if found["splitting"] <= _UNRESOLVED:
-            return "ODE", f"An ODE: {how}; {splitting}, {merging}."
+            what = "An ODE whose velocity jumps" if jumps else "An ODE"
+            return "ODE", f"{what}: {how}; {splitting}, {merging}."
         return "undecided", f"Undecided: {how}, but are too long for Euler's method: {splitting}."
+    if (chance >= 0.9 and found["turns"] > 1) or (chance >= 0.99 and h <= -0.15):
+        return _of_opposed(found, together, order)
     if not (h <= 0.15 or chance > 0.05):
         return "undecided", f"Undecided whether layers vary continuously: {order}."
     rough = f"layers do not vary continuously ({order})"
@@ -209,14 +268,33 @@ def _verdict(found: dict[str, float]) -> tuple[Limit, str]:
         left += f", which goes like L^{-decay:.2f}"
     if decay <= -_FALLS:
         return "none", f"No limit, layers are too large for so many: {rough}, and {left}."
+    if diffuses and where:
+        return "noise", (
+            f"No ODE, but noise: {rough}, and {left}; {splitting}. A diffusion if it stays as L "
+            "grows, no limit if it grows: a shallower network of the same kind tells (shallower=)."
+        )
     if diffuses:
-        return "diffusion", f"{where}a diffusion, no ODE: {rough}, and {left}; {splitting}."
+        return "diffusion", f"A diffusion, no ODE: {rough}, and {left}; {splitting}."
     if averages:
         return "averaged ODE", (
             f"{where}an ODE on average, none with weights that are functions of depth: {rough}; "
             f"{left}; {splitting}, {merging}."
         )
-    return "undecided", f"Undecided between averaging and a diffusion: {rough}, and {left}."
+    return "undecided", f"Undecided between averaging and noise: {rough}, and {left}."
+
+
+def _of_opposed(found: dict[str, float], together: bool, order: str) -> tuple[Limit, str]:
+    """The verdict on layers that differ more from their neighbours than in random orders."""
+    turns, averaging = found["turns"], found["averaging"]
+    opposed = f"neighbouring layers differ more than in random orders ({order})"
+    if turns == 1:
+        return "undecided", f"Undecided: {opposed}, so that what they add may cancel."
+    opposed += f", since they come in turns of {turns}"
+    means = f"their means {'' if together else 'do not '}vary continuously"
+    moves = f"{turns} at once move the output by {averaging:.2g} of its way"
+    if together and averaging <= _UNRESOLVED:
+        return "averaged ODE", f"At this depth an ODE on average: {opposed}; {means}, and {moves}."
+    return "undecided", f"Undecided: {opposed}; {means}, and {moves}."
 
 
 def _decay(resnet: ResNet, shallower: ResNet, z: Array) -> float:
@@ -227,15 +305,17 @@ def _decay(resnet: ResNet, shallower: ResNet, z: Array) -> float:
     check_array("initial", z, (shallower.units, "M"))
     sums = []
     for one in (shallower, resnet):
-        neighbours = np.diagonal(_distances(_velocities(one, z[None])), 1)
-        sums.append(_noise(one, neighbours))
+        velocities = _velocities(one, z[None])
+        d = _distances(velocities)
+        sums.append(_noise(one, d, _jumps(d, _mean_square(velocities))))
     return float(np.log(sums[0] / sums[1]) / np.log(layers / fewer)) if min(sums) > 0.0 else nan
 
 
-def _noise(resnet: ResNet, neighbours: Array) -> float:
-    """1/2 sum |v_(k+1) - v_k|^2."""
+def _noise(resnet: ResNet, d: Array, jumps: tuple[int, ...]) -> float:
+    """1/2 sum |v_(k+1) - v_k|^2 without jumps."""
     steps = resnet.mesh.steps
-    return 0.5 * float(np.sum(steps[1:] * steps[:-1] * neighbours))
+    squares = steps[1:] * steps[:-1] * np.diagonal(d, 1)
+    return 0.5 * float(np.sum(np.delete(squares, np.array(jumps, dtype=int) - 1)))
 
 
 def _velocities(resnet: ResNet, states: Array) -> Array:
@@ -263,14 +343,78 @@ def _chance(d: Array, rng: np.random.Generator) -> float:
     return (1 + int(np.count_nonzero(sums <= given))) / (1 + _ORDERS)
 
 
-def _regularity(d: Array, speed: float) -> float:
-    """H from D(1) and D(2); nan where layers differ by rounding only, or there are fewer than 3."""
-    if len(d) < 3 or float(d.max()) <= 1e-20 * speed:
+def _regularity(d: Array, speed: float, jumps: tuple[int, ...]) -> float:
+    """H from D(1) and D(2) of layers without a jump between them; nan where they differ by rounding
+    only, or there are fewer than 3.
+    """
+    if len(d) < 3:
         return nan
-    near, far = (float(np.mean(np.diagonal(d, m))) for m in (1, 2))
-    if far == 0.0:
-        return -inf
-    return 0.5 * log2(far / near) if near > 0.0 else 1.0
+    pieces = np.searchsorted(jumps, np.arange(len(d)), side="right")
+    found = []
+    for m in (1, 2):
+        same = pieces[m:] == pieces[:-m]
+        found.append(float(np.mean(np.diagonal(d, m)[same])) if same.any() else 0.0)
+    near, far = (x if x > _rounding(d, speed) else 0.0 for x in found)
+    if near == 0.0:
+        return nan if far == 0.0 else 1.0
+    return 0.5 * log2(far / near) if far > 0.0 else -inf
+
+
+def _rounding(d: Array, speed: float) -> float:
+    """Up to where distances are rounding."""
+    return max(1e-20 * speed, 1e-14 * float(d.max()))
+
+
+def _jumps(d: Array, speed: float) -> tuple[int, ...]:
+    """The k at which F_k is far from F_(k-1), if they are few."""
+    neighbours = np.diagonal(d, 1)
+    if not len(neighbours):
+        return ()
+    least = max(_JUMP * float(np.median(neighbours)), _rounding(d, speed))
+    large = np.flatnonzero(neighbours > least).tolist()
+    jumps: list[int] = []
+    for k in large:
+        alone = [n for n in (k - 1, k, k + 1) if n in large]  # two jumps around one layer, at most
+        beside = [n for n in (alone[0] - 1, alone[-1] + 1) if 0 <= n < len(neighbours)]
+        near = max((float(neighbours[n]) for n in beside), default=0.0)
+        if _ISOLATED * near <= float(neighbours[alone].min()):
+            jumps.append(k + 1)
+    return tuple(jumps) if len(jumps) <= min(_JUMPS, len(d) // 4) else ()
+
+
+def _alone(d: Array, jumps: tuple[int, ...]) -> tuple[int, ...]:
+    """Layers with a jump on both sides, whose neighbours are closer to each other than to them."""
+    last, found = len(d) - 1, []
+    ends = {0: 1 in jumps, last: last in jumps}
+    for k in range(last + 1):
+        if 0 < k < last:
+            beside = min(d[k - 1, k], d[k, k + 1])
+            if k in jumps and k + 1 in jumps and d[k - 1, k + 1] <= 0.5 * beside:
+                found.append(k)
+        elif ends[k]:
+            found.append(k)
+    return tuple(found)
+
+
+def _turns(d: Array) -> int:
+    """The least m with D(m) <= D(1) / 2; 1 if there is none."""
+    near, *others = (float(np.mean(np.diagonal(d, m))) for m in (1, *_TURNS) if m < len(d))
+    return next((m for m, far in zip(_TURNS, others, strict=False) if far <= 0.5 * near > 0.0), 1)
+
+
+def _means(velocities: Array, turns: int) -> Array:
+    """The distances of the means of every `turns` layers."""
+    whole = len(velocities) // turns * turns
+    return _distances(velocities[:whole].reshape(-1, turns, velocities.shape[1]).mean(axis=1))
+
+
+def _at_once(resnet: ResNet, z: Array, count: int) -> Array:
+    """The output if every `count` layers act on the same state."""
+    steps = resnet.mesh.steps.tolist()
+    for k in range(0, len(steps), count):
+        pairs = zip(resnet.layers[k : k + count], steps[k : k + count], strict=True)
+        z = z + sum(tau * to_host(apply(layer, z)) for layer, tau in pairs)
+    return z
 
 
 def _split(resnet: ResNet) -> ResNet:
@@ -286,6 +430,11 @@ def _merged(resnet: ResNet, count: int) -> ResNet:
     nodes = resnet.mesh.nodes
     ends = np.append(nodes[:-1][::count], nodes[-1])
     return ResNet(TimeMesh.through(ends), list(resnet.layers)[::count], resnet.units)
+
+
+def _farthest(paths: Array) -> float:
+    """The largest root mean square along paths (K + 1, N, M)."""
+    return sqrt(float(np.mean(paths * paths, axis=(1, 2)).max()))
 
 
 def _mean_square(x: Array) -> float:
