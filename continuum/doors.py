@@ -6,6 +6,7 @@ ranges and whether arguments belong together are checked inside, with `continuum
 """
 
 import functools
+import re
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -47,6 +48,7 @@ _EXAMPLES = {
     "RungeKutta": "RK4()",
     "Sampler": "Cube(1.0)",
     "Stepper": "RK4()",
+    "Study": "find_study('paper/question')",
     "TimeMesh": "TimeMesh(1.0, 16)",
 }
 """Of what is asked for by the name of a base class, one that can be had."""
@@ -85,12 +87,15 @@ def checked(door: Door) -> Door:
 
 
 class _Arguments(NamedTuple):
-    """The checks of a function's arguments: by position, by name, of *rest and of **others."""
+    """The checks of a function's arguments: by position, by name, of *rest and of **others; and
+    whether there are **others.
+    """
 
     positions: list[tuple[str, Take | None]]
     names: dict[str, Take | None]
     rest: tuple[str, Take | None]
     others: Take | None
+    free: bool
 
     @classmethod
     def of(cls, function: Callable[..., object]) -> "_Arguments":
@@ -109,7 +114,13 @@ class _Arguments(NamedTuple):
             for p in named
             if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
         ]
-        return cls(positions, takes, rest[0] if rest else ("", None), others[0] if others else None)
+        return cls(
+            positions,
+            takes,
+            rest[0] if rest else ("", None),
+            others[0] if others else None,
+            bool(others),
+        )
 
 
 def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -119,7 +130,7 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     def door(*given: Any, **named: Any) -> Any:
         if not known:
             known.append(_Arguments.of(function))
-        positions, names, (more, each), others = known[0]
+        positions, names, (more, each), others, free = known[0]
         taken = [
             value if take is None else take(name, value)
             for (name, take), value in zip(positions, given, strict=False)
@@ -127,12 +138,23 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         for value in given[len(taken) :]:
             taken.append(value if each is None else each(more, value))
         for name, value in named.items():
+            if name not in names and not free:
+                raise _unknown(function, name, names)
             take = names.get(name, others)
             if take is not None:
                 named[name] = take(name, value)
         return function(*taken, **named)
 
     return door
+
+
+def _unknown(function: Callable[..., Any], name: str, names: Collection[str]) -> TypeError:
+    what = function.__qualname__.removesuffix(".__init__")
+    try:
+        check_name(f"argument of {what},", name, [one for one in names if one != "self"])
+    except UnknownName as error:
+        return TypeError(str(error))
+    return TypeError(f"{what} is given {name} twice")
 
 
 def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
@@ -164,8 +186,9 @@ def _take(kinds: list[_Kind]) -> Take | None:
             try:
                 return take(name, value)
             except UnknownName as error:
-                also = [kind.words for kind in kinds if kind.words not in (words, "None")]
-                raise UnknownName(" ".join([str(error), *(f"Or {w}." for w in also)])) from None
+                others = [kind.words for kind in kinds if kind.words not in (words, "None")]
+                also = " or ".join(dict.fromkeys(others))
+                raise UnknownName(f"{error} Or {also}." if also else str(error)) from None
             except TypeError as error:  # another alternative may take it
                 entries = entries or error
         if entries is not None:
@@ -179,7 +202,9 @@ def _take(kinds: list[_Kind]) -> Take | None:
 
 def _refusal(name: str, words: str, value: object) -> TypeError:
     remedies = [
-        text for (kind, wanted), text in REMEDIES.items() if type(value) is kind and wanted in words
+        text
+        for (kind, wanted), text in REMEDIES.items()
+        if type(value) is kind and re.search(rf"{wanted}\b", words)
     ]
     return TypeError(f"{name} must be {words}, got {shown(value)}{''.join(remedies)}")
 
@@ -360,6 +385,9 @@ def _listed(origin: Any, entries: tuple[Any, ...]) -> _Kind:
         if is_array(value):
             value = [value[i].item() for i in range(value.shape[0])]
         if not isinstance(value, Sequence):
+            for entry in value if takes and isinstance(value, Collection) else ():
+                if takes[0] is not None:
+                    takes[0](f"each entry of {name}", entry)
             return value
         if fixed and len(value) != len(takes):
             raise ValueError(f"{name} must have {len(takes)} entries, got {len(value)}")
@@ -374,8 +402,15 @@ def _listed(origin: Any, entries: tuple[Any, ...]) -> _Kind:
             return value
         return tuple(new) if origin is tuple or isinstance(value, tuple) else new
 
-    what = " of numbers" if numbers else " of names" if str in entries else ""
+    what = " of numbers" if numbers else " of names" if str in entries else _of(entries)
     return _Kind(f"a sequence{what}", fits, take)
+
+
+def _of(entries: tuple[Any, ...]) -> str:
+    """ " of Monitors", for a sequence of entries of one class."""
+    kind = get_origin(entries[0]) or entries[0] if entries else object
+    named = isinstance(kind, type) and kind not in (object, *_LISTS) and len(set(entries)) == 1
+    return f" of {'arrays' if kind is np.ndarray else kind.__name__ + 's'}" if named else ""
 
 
 def _of_numbers(entry: object) -> bool:

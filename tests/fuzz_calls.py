@@ -108,6 +108,8 @@ class World:
             self.network, self.initial, self.target, self.space, penalty=c.Tikhonov(0.1)
         )
 
+    bottleneck = functools.cached_property(lambda self: c.Bottleneck(2, c.tanh, 4))
+
     # other spaces
     vector = functools.cached_property(lambda self: c.NeuralODE2(2, c.tanh))
     other_space = functools.cached_property(lambda self: self.vector.controls(c.TimeMesh(2.0, 2)))
@@ -354,6 +356,16 @@ def _filtered() -> c.LearningProblem:
     return c.LearningProblem(network, start, start, W.mesh)
 
 
+def _layers(*names: str, one: bool = False) -> dict[str, Array]:
+    """W1, b1, W2, b2 of layers in R^2 with 4 hidden units, by these names: three, or `one`."""
+    shapes = ((4, 2), (4,), (2, 4), (2,))
+    layers = () if one else (3,)
+    return {
+        name: W.rng.standard_normal((*layers, *shape))
+        for name, shape in zip(names, shapes, strict=True)
+    }
+
+
 def _any_values(input_map: c.InputMap) -> dict[str, Array]:
     return {block.name: np.zeros(block.shape) for block in input_map.blocks()}
 
@@ -460,6 +472,15 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     "load_states": lambda: {"path": _saved("states")},
     "save_control": lambda: {"path": "control.h5"},
     "load_control": lambda: {"path": _saved("control"), "space": W.space},
+    "from_residual_mlp": lambda: _layers("W1", "b1", "W2", "b2"),
+    "from_torch": lambda: {
+        "module": _layers(*(f"{n}.{part}" for n in "01" for part in ("weight", "bias")), one=True),
+        "activation": c.tanh,
+    },
+    "to_torch_state": lambda: {
+        "network": W.bottleneck,
+        "control": W.bottleneck.controls(W.mesh).random(W.rng),
+    },
     # solvers
     "StagedObjective": lambda: {
         "problem": c.LearningProblem(W.staged, np.ones((2, 1)), np.ones((3, 1)), c.TimeMesh(1.0, 2))
@@ -741,6 +762,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     "plot_solution": lambda: {"solution": W.solution},
     "to_xarray": lambda: {"result": W.solution},
     "to_dataframe": lambda: {"table": W.solution},
+    "open_sweep": lambda: {"folder": _saved("sweep")},
     "case_parameters": lambda: {"case": studies.read_case(_saved("case"))},
     # methods, after the thing whose they are
     "layer_of": lambda: {"t": 0.4},

@@ -32,7 +32,7 @@ import numpy as np
 
 from continuum import ResNet, TimeMesh
 from continuum.arrays import Array, to_host
-from continuum.checks import check_array, check_rng, check_type
+from continuum.checks import check_array, check_rng, check_squares, check_type
 from continuum.doors import checked
 from continuum.sublayers import apply
 
@@ -155,6 +155,7 @@ def ode_test(
     else:
         z = to_host(check_array("initial", initial, (resnet.units, "M")))
     states, steps = np.stack(resnet.outputs(z)), resnet.mesh.steps
+    check_squares("initial, or the states that it gives,", states)
     scale = _mean_square(states)
     moved = np.diff(states, axis=0)
     velocities = _velocities(resnet, states)
