@@ -91,16 +91,16 @@ class _Arguments(NamedTuple):
     whether there are **others.
     """
 
-    positions: list[tuple[str, Take | None]]
-    names: dict[str, Take | None]
-    rest: tuple[str, Take | None]
-    others: Take | None
+    positions: list[tuple[str, Collection[type], Take]]
+    names: "dict[str, _Check | None]"
+    rest: "tuple[str, _Check | None]"
+    others: "_Check | None"
     free: bool
 
     @classmethod
     def of(cls, function: Callable[..., object]) -> "_Arguments":
         hints, named = _annotations(function), signature(function).parameters.values()
-        takes: dict[str, Take | None] = {}
+        takes: dict[str, _Check | None] = {}
         for parameter in named:
             hint = hints.get(parameter.name, object)
             kinds = _kinds(hint)
@@ -109,11 +109,13 @@ class _Arguments(NamedTuple):
             takes[parameter.name] = _take(kinds)
         rest = [(p.name, takes.pop(p.name)) for p in named if p.kind is Parameter.VAR_POSITIONAL]
         others = [takes.pop(p.name) for p in named if p.kind is Parameter.VAR_KEYWORD]
-        positions = [
-            (p.name, takes[p.name])
-            for p in named
-            if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-        ]
+        positions: list[tuple[str, Collection[type], Take]] = []
+        for p in named:
+            if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD):
+                check = takes[p.name]
+                positions.append(
+                    (p.name, (), _same) if check is None else (p.name, check.known, check)
+                )
         return cls(
             positions,
             takes,
@@ -124,16 +126,16 @@ class _Arguments(NamedTuple):
 
 
 def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    known: list[_Arguments] = []
+    asked: list[_Arguments] = []
 
     @functools.wraps(function)
     def door(*given: Any, **named: Any) -> Any:
-        if not known:
-            known.append(_Arguments.of(function))
-        positions, names, (more, each), others, free = known[0]
+        if not asked:
+            asked.append(_Arguments.of(function))
+        positions, names, (more, each), others, free = asked[0]
         taken = [
-            value if take is None else take(name, value)
-            for (name, take), value in zip(positions, given, strict=False)
+            value if type(value) in known else take(name, value)
+            for (name, known, take), value in zip(positions, given, strict=False)
         ]
         for value in given[len(taken) :]:
             taken.append(value if each is None else each(more, value))
@@ -166,38 +168,46 @@ def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
         return {name: hint for name, hint in given if not isinstance(hint, str)}
 
 
-def _take(kinds: list[_Kind]) -> Take | None:
+def _take(kinds: list[_Kind]) -> "_Check | None":
     """The check of an annotation with these alternatives, None where it asks for nothing."""
-    if not kinds:
-        return None
-    known: set[type] = set()  # what fits by its class alone and goes on as it is
+    return _Check(kinds) if kinds else None
 
-    def any_of(name: str, value: Any) -> object:
-        if type(value) in known:
+
+class _Check:
+    """The check of an argument by alternatives, tried in turn."""
+
+    __slots__ = ("kinds", "known")
+
+    def __init__(self, kinds: list[_Kind]) -> None:
+        self.kinds = kinds
+        self.known: set[type] = set()  # what fits by its class alone and goes on as it is
+        if _PLAIN[float] in kinds:
+            self.known.add(float)
+
+    def __call__(self, name: str, value: Any) -> object:
+        if type(value) in self.known:
             return value
         entries: TypeError | None = None
-        for words, fits, take in kinds:
+        for words, fits, take in self.kinds:
             if not fits(value):
                 continue
             if take is None:
                 if not isinstance(value, type):
-                    known.add(type(value))
+                    self.known.add(type(value))
                 return value
             try:
                 return take(name, value)
             except UnknownName as error:
-                others = [kind.words for kind in kinds if kind.words not in (words, "None")]
+                others = [kind.words for kind in self.kinds if kind.words not in (words, "None")]
                 also = " or ".join(dict.fromkeys(others))
                 raise UnknownName(f"{error} Or {also}." if also else str(error)) from None
             except TypeError as error:  # another alternative may take it
                 entries = entries or error
         if entries is not None:
             raise entries
-        wanted = list(dict.fromkeys(kind.words for kind in kinds))
+        wanted = list(dict.fromkeys(kind.words for kind in self.kinds))
         listed = ", ".join(wanted[:-1]) + " or " + wanted[-1] if wanted[1:] else wanted[0]
         raise _refusal(name, listed, value)
-
-    return any_of
 
 
 def _refusal(name: str, words: str, value: object) -> TypeError:
@@ -299,8 +309,12 @@ def _real(name: str, value: Any) -> float:
     return check_real(name, float(value) if is_array(value) else value)
 
 
+def _same(_: str, value: Any) -> Any:
+    return value
+
+
 def _whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))
 
 
 def _integer(name: str, value: Any) -> Any:
@@ -370,9 +384,12 @@ def _listed(origin: Any, entries: tuple[Any, ...]) -> _Kind:
     fixed = origin is tuple and Ellipsis not in entries and bool(entries)
     takes = [_take(_kinds(entry)) for entry in (entries if fixed else entries[:1])]
     numbers = bool(entries) and all(_of_numbers(e) for e in entries if e is not Ellipsis)
+    one = None if fixed or not takes else takes[0]
     strict = origin in (Sequence, list, tuple)
 
     def fits(value: Any) -> bool:
+        if type(value) is list or type(value) is tuple:
+            return origin not in (set, frozenset)
         if isinstance(value, str | bytes | type):
             return False
         if is_array(value):
@@ -385,17 +402,17 @@ def _listed(origin: Any, entries: tuple[Any, ...]) -> _Kind:
         if is_array(value):
             value = [value[i].item() for i in range(value.shape[0])]
         if not isinstance(value, Sequence):
-            for entry in value if takes and isinstance(value, Collection) else ():
-                if takes[0] is not None:
-                    takes[0](f"each entry of {name}", entry)
+            if one is not None and isinstance(value, Collection):
+                for entry in value:
+                    one(f"each entry of {name}", entry)
             return value
         if fixed and len(value) != len(takes):
             raise ValueError(f"{name} must have {len(takes)} entries, got {len(value)}")
-        if not any(takes):
+        if not any(takes) or (one is not None and set(map(type, value)) <= one.known):
             return value
         each = takes if fixed else takes * len(value)
         new = [
-            entry if check is None else check(f"{name}[{i}]", entry)
+            entry if check is None or type(entry) in check.known else check(f"{name}[{i}]", entry)
             for i, (check, entry) in enumerate(zip(each, value, strict=True))
         ]
         if all(a is b for a, b in zip(new, value, strict=True)):

@@ -35,9 +35,9 @@ import solvers
 import studies
 
 OWN = tuple(os.path.dirname(package.__file__) + os.sep for package in (continuum, solvers, studies))
-SECONDS = 2.0
+SECONDS = 3.0
 RETURNED, NAMED, FAILED = "returned", "named the argument", "failed as a run"
-SLOW, MEMORY = "not done in 2 s of computing", "out of memory"
+SLOW, MEMORY = f"not done in {SECONDS:g} s of computing", "out of memory"
 GOOD = {RETURNED, NAMED, FAILED}
 
 

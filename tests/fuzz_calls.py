@@ -337,9 +337,13 @@ BY_NAME: dict[str, Callable[[], Any]] = {
 }
 
 
-@functools.cache
 def _saved(kind: str) -> Path:
     """A file, or the folder of a sweep, in the working folder."""
+    return _saved_in(Path.cwd(), kind)
+
+
+@functools.cache
+def _saved_in(_: Path, kind: str) -> Path:
     if kind == "states":
         return c_io.save_states("kept", np.arange(3.0), np.ones((3, 2, 1)))
     if kind == "control":
@@ -635,7 +639,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     "closed_loop": lambda: {"problem": W.boxed, "value": W.values, "rtol": 1e-2},
     "descend_values": lambda: {
         "problem": W.boxed,
-        "states": np.ones((2, 2)),
+        "states": np.array([[0.5], [0.2]]),
         "starts": 2,
         "max_iterations": 3,
     },
