@@ -15,7 +15,7 @@ from numpy.polynomial.legendre import leggauss
 
 from . import compiled
 from .arrays import Array, namespace, special
-from .checks import check_positive
+from .checks import check_array, check_call, check_positive
 from .doors import checked
 from .pickling import check_importable
 
@@ -422,8 +422,10 @@ def user_activation(
         ("second", second, "derivative", derivative),
         ("value", value, "antiderivative", antiderivative),
     ):
-        slope = (its(s + h) - its(s - h)) / (2 * h)
-        worst = float(np.max(np.abs(function(s) - slope)))
+        ahead, behind = (check_call(of, its, x) for x in (s + h, s - h))
+        slope = (check_array(of, ahead, s.shape) - check_array(of, behind, s.shape)) / (2 * h)
+        given = check_array(what, check_call(what, function, s), s.shape)
+        worst = float(np.max(np.abs(given - slope)))
         if not worst <= 1e-5 * (1.0 + float(np.max(np.abs(slope)))):
             raise ValueError(
                 f"{what} is not the derivative of {of}: they differ by {worst:.3g} on [-5, 5]"

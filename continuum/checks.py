@@ -17,6 +17,9 @@ Kind = TypeVar("Kind")
 LARGEST = 2**63 - 1
 """The largest integer that arrays hold."""
 
+_FEW, _MANY = 8, 20
+"""So many accepted names are listed beside the nearest one, and where none is near."""
+
 
 class UnknownName(ValueError, KeyError):
     """A name that is not among those accepted; a KeyError too, so that mappings keep their
@@ -40,19 +43,26 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:60]}... ({type(value).__name__})"
 
 
-def check_name(kind: str, name: str, accepted: Collection[str]) -> str:
+def check_name(kind: str, name: str, accepted: Collection[str], listed: str = "") -> str:
     """`name` if it is among the accepted ones, else an UnknownName, a ValueError, that offers the
-    nearest.  Raises TypeError for what is no string.
+    nearest, or lists some.  Raises TypeError for what is no string.
+
+    listed : what prints all of them, where they are many
     """
     if not isinstance(name, str):
         raise TypeError(f"{kind} must be a name, got {shown(name)}")
     if name in accepted:
         return name
     near = difflib.get_close_matches(name[:80], list(accepted), n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UnknownName(
-        f"unknown {kind} {shown(name)}.{hint} Accepted: {', '.join(map(repr, accepted))}."
-    )
+    names = [repr(one) for one in accepted]
+    count, place = len(names), f": {listed} lists them" if listed else ""
+    told = f"Accepted: {', '.join(names[:_MANY])}."
+    if near:
+        rest = told if count <= _FEW else f"There are {count}{place}."
+        told = f"Did you mean {near[0]!r}? {rest}"
+    elif count > _MANY:
+        told = f"{told[:-1]}, and {count - _MANY} more{place}."
+    raise UnknownName(f"unknown {kind} {shown(name)}. {told}")
 
 
 def check_type(name: str, value: object, kind: type[Kind]) -> Kind:
@@ -61,6 +71,16 @@ def check_type(name: str, value: object, kind: type[Kind]) -> Kind:
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
         raise TypeError(f"{name} must be {article} {kind.__name__}, got {shown(value)}")
     return value
+
+
+def check_call(name: str, function: Callable[..., Kind], *arguments: object) -> Kind:
+    """function(*arguments), of a function that the user gave as `name`; raises TypeError, with what
+    went wrong, where it does not take them.
+    """
+    try:
+        return function(*arguments)
+    except (AttributeError, TypeError) as error:
+        raise TypeError(f"{name} failed on {', '.join(map(shown, arguments))}: {error}") from error
 
 
 def check_listed(name: str, value: object) -> None:
@@ -135,6 +155,9 @@ def as_array(name: str, value: object) -> Array:
             raise ValueError(f"{name} is not an array of numbers: {error}") from None
     dtype = value.dtype  # type: ignore[attr-defined]
     if isinstance(dtype, np.dtype) and dtype.kind not in "fiub":
+        if dtype.kind == "O" and value.size:  # type: ignore[attr-defined]
+            numbers = [check_real(f"each entry of {name}", x) for x in value.flat]  # type: ignore[attr-defined]
+            return np.reshape(numbers, value.shape)  # type: ignore[attr-defined]
         raise TypeError(f"{name} must be real numbers, got dtype {dtype}")
     return value  # type: ignore[return-value]
 
@@ -155,12 +178,20 @@ def check_array(name: str, array: Array, shape: Sequence[int | str]) -> Array:
         hint = ""
         if len(array.shape) >= 2 and _fits(array.shape[:-2] + array.shape[:-3:-1], shape):
             hint = "; its transpose would fit"
-        elif array.shape and _fits((*array.shape, 1), shape):
+        elif len(array.shape) == 1 and _fits((*array.shape, 1), shape):
             hint = f"; for a single sample write {name}[:, None]"
+        elif array.shape and _fits((1, *array.shape), shape):
+            hint = f"; for a single one write {name}[None]"
         raise ValueError(f"{name} has shape {tuple(array.shape)}, expected {wanted}{hint}")
     if not bool(xp.all(xp.isfinite(array))):
         raise ValueError(f"{name} has entries that are NaN or infinite")
     return array
+
+
+def check_squares(name: str, array: Array) -> None:
+    """Raises ValueError for entries beyond 1e150 in size, whose squares overflow."""
+    if np.abs(to_host(array)).max() > 1e150:
+        raise ValueError(f"{name} must be at most 1e150 in size: squares of more overflow")
 
 
 def check_indices(name: str, indices: Sequence[int] | Array, count: int) -> Array:

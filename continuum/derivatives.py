@@ -11,7 +11,7 @@ from .blocks import Block
 from .checks import check_array, check_name, check_number
 from .doors import checked
 from .functional import RunningCost
-from .networks import Network, Values
+from .networks import Network, Staged, Values
 from .readouts import State
 from .records import short
 
@@ -92,6 +92,8 @@ def check_derivatives(
     rng = np.random.default_rng(0) if rng is None else rng
     if isinstance(subject, Network):
         network = subject
+        if isinstance(network, Staged):
+            raise TypeError(f"subject must have a velocity; check each stage of {subject!r}")
     elif not isinstance(subject, RunningCost):
         raise TypeError(f"subject must be a Network or a RunningCost, got {subject!r}")
     elif not isinstance(network, Network):

@@ -6,6 +6,7 @@ ranges and whether arguments belong together are checked inside, with `continuum
 """
 
 import functools
+import re
 import types
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -47,6 +48,7 @@ _EXAMPLES = {
     "RungeKutta": "RK4()",
     "Sampler": "Cube(1.0)",
     "Stepper": "RK4()",
+    "Study": "find_study('paper/question')",
     "TimeMesh": "TimeMesh(1.0, 16)",
 }
 """Of what is asked for by the name of a base class, one that can be had."""
@@ -85,17 +87,20 @@ def checked(door: Door) -> Door:
 
 
 class _Arguments(NamedTuple):
-    """The checks of a function's arguments: by position, by name, of *rest and of **others."""
+    """The checks of a function's arguments: by position, by name, of *rest and of **others; and
+    whether there are **others.
+    """
 
-    positions: list[tuple[str, Take | None]]
-    names: dict[str, Take | None]
-    rest: tuple[str, Take | None]
-    others: Take | None
+    positions: list[tuple[str, Collection[type], Take]]
+    names: "dict[str, _Check | None]"
+    rest: "tuple[str, _Check | None]"
+    others: "_Check | None"
+    free: bool
 
     @classmethod
     def of(cls, function: Callable[..., object]) -> "_Arguments":
         hints, named = _annotations(function), signature(function).parameters.values()
-        takes: dict[str, Take | None] = {}
+        takes: dict[str, _Check | None] = {}
         for parameter in named:
             hint = hints.get(parameter.name, object)
             kinds = _kinds(hint)
@@ -104,35 +109,54 @@ class _Arguments(NamedTuple):
             takes[parameter.name] = _take(kinds)
         rest = [(p.name, takes.pop(p.name)) for p in named if p.kind is Parameter.VAR_POSITIONAL]
         others = [takes.pop(p.name) for p in named if p.kind is Parameter.VAR_KEYWORD]
-        positions = [
-            (p.name, takes[p.name])
-            for p in named
-            if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-        ]
-        return cls(positions, takes, rest[0] if rest else ("", None), others[0] if others else None)
+        positions: list[tuple[str, Collection[type], Take]] = []
+        for p in named:
+            if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD):
+                check = takes[p.name]
+                positions.append(
+                    (p.name, (), _same) if check is None else (p.name, check.known, check)
+                )
+        return cls(
+            positions,
+            takes,
+            rest[0] if rest else ("", None),
+            others[0] if others else None,
+            bool(others),
+        )
 
 
 def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    known: list[_Arguments] = []
+    asked: list[_Arguments] = []
 
     @functools.wraps(function)
     def door(*given: Any, **named: Any) -> Any:
-        if not known:
-            known.append(_Arguments.of(function))
-        positions, names, (more, each), others = known[0]
+        if not asked:
+            asked.append(_Arguments.of(function))
+        positions, names, (more, each), others, free = asked[0]
         taken = [
-            value if take is None else take(name, value)
-            for (name, take), value in zip(positions, given, strict=False)
+            value if type(value) in known else take(name, value)
+            for (name, known, take), value in zip(positions, given, strict=False)
         ]
         for value in given[len(taken) :]:
             taken.append(value if each is None else each(more, value))
         for name, value in named.items():
+            if name not in names and not free:
+                raise _unknown(function, name, names)
             take = names.get(name, others)
             if take is not None:
                 named[name] = take(name, value)
         return function(*taken, **named)
 
     return door
+
+
+def _unknown(function: Callable[..., Any], name: str, names: Collection[str]) -> TypeError:
+    what = function.__qualname__.removesuffix(".__init__")
+    try:
+        check_name(f"argument of {what},", name, [one for one in names if one != "self"])
+    except UnknownName as error:
+        return TypeError(str(error))
+    return TypeError(f"{what} is given {name} twice")
 
 
 def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
@@ -144,42 +168,53 @@ def _annotations(function: Callable[..., Any]) -> dict[str, Any]:
         return {name: hint for name, hint in given if not isinstance(hint, str)}
 
 
-def _take(kinds: list[_Kind]) -> Take | None:
+def _take(kinds: list[_Kind]) -> "_Check | None":
     """The check of an annotation with these alternatives, None where it asks for nothing."""
-    if not kinds:
-        return None
-    known: set[type] = set()  # what fits by its class alone and goes on as it is
+    return _Check(kinds) if kinds else None
 
-    def any_of(name: str, value: Any) -> object:
-        if type(value) in known:
+
+class _Check:
+    """The check of an argument by alternatives, tried in turn."""
+
+    __slots__ = ("kinds", "known")
+
+    def __init__(self, kinds: list[_Kind]) -> None:
+        self.kinds = kinds
+        self.known: set[type] = set()  # what fits by its class alone and goes on as it is
+        if _PLAIN[float] in kinds:
+            self.known.add(float)
+
+    def __call__(self, name: str, value: Any) -> object:
+        if type(value) in self.known:
             return value
         entries: TypeError | None = None
-        for words, fits, take in kinds:
+        for words, fits, take in self.kinds:
             if not fits(value):
                 continue
             if take is None:
                 if not isinstance(value, type):
-                    known.add(type(value))
+                    self.known.add(type(value))
                 return value
             try:
                 return take(name, value)
             except UnknownName as error:
-                also = [kind.words for kind in kinds if kind.words not in (words, "None")]
-                raise UnknownName(" ".join([str(error), *(f"Or {w}." for w in also)])) from None
+                others = [kind.words for kind in self.kinds if kind.words not in (words, "None")]
+                also = " or ".join(dict.fromkeys(others))
+                raise UnknownName(f"{error} Or {also}." if also else str(error)) from None
             except TypeError as error:  # another alternative may take it
                 entries = entries or error
         if entries is not None:
             raise entries
-        wanted = list(dict.fromkeys(kind.words for kind in kinds))
+        wanted = list(dict.fromkeys(kind.words for kind in self.kinds))
         listed = ", ".join(wanted[:-1]) + " or " + wanted[-1] if wanted[1:] else wanted[0]
         raise _refusal(name, listed, value)
-
-    return any_of
 
 
 def _refusal(name: str, words: str, value: object) -> TypeError:
     remedies = [
-        text for (kind, wanted), text in REMEDIES.items() if type(value) is kind and wanted in words
+        text
+        for (kind, wanted), text in REMEDIES.items()
+        if type(value) is kind and re.search(rf"{wanted}\b", words)
     ]
     return TypeError(f"{name} must be {words}, got {shown(value)}{''.join(remedies)}")
 
@@ -274,8 +309,12 @@ def _real(name: str, value: Any) -> float:
     return check_real(name, float(value) if is_array(value) else value)
 
 
+def _same(_: str, value: Any) -> Any:
+    return value
+
+
 def _whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))
 
 
 def _integer(name: str, value: Any) -> Any:
@@ -345,9 +384,12 @@ def _listed(origin: Any, entries: tuple[Any, ...]) -> _Kind:
     fixed = origin is tuple and Ellipsis not in entries and bool(entries)
     takes = [_take(_kinds(entry)) for entry in (entries if fixed else entries[:1])]
     numbers = bool(entries) and all(_of_numbers(e) for e in entries if e is not Ellipsis)
+    one = None if fixed or not takes else takes[0]
     strict = origin in (Sequence, list, tuple)
 
     def fits(value: Any) -> bool:
+        if type(value) is list or type(value) is tuple:
+            return origin not in (set, frozenset)
         if isinstance(value, str | bytes | type):
             return False
         if is_array(value):
@@ -360,22 +402,32 @@ def _listed(origin: Any, entries: tuple[Any, ...]) -> _Kind:
         if is_array(value):
             value = [value[i].item() for i in range(value.shape[0])]
         if not isinstance(value, Sequence):
+            if one is not None and isinstance(value, Collection):
+                for entry in value:
+                    one(f"each entry of {name}", entry)
             return value
         if fixed and len(value) != len(takes):
             raise ValueError(f"{name} must have {len(takes)} entries, got {len(value)}")
-        if not any(takes):
+        if not any(takes) or (one is not None and set(map(type, value)) <= one.known):
             return value
         each = takes if fixed else takes * len(value)
         new = [
-            entry if check is None else check(f"{name}[{i}]", entry)
+            entry if check is None or type(entry) in check.known else check(f"{name}[{i}]", entry)
             for i, (check, entry) in enumerate(zip(each, value, strict=True))
         ]
         if all(a is b for a, b in zip(new, value, strict=True)):
             return value
         return tuple(new) if origin is tuple or isinstance(value, tuple) else new
 
-    what = " of numbers" if numbers else " of names" if str in entries else ""
+    what = " of numbers" if numbers else " of names" if str in entries else _of(entries)
     return _Kind(f"a sequence{what}", fits, take)
+
+
+def _of(entries: tuple[Any, ...]) -> str:
+    """ " of Monitors", for a sequence of entries of one class."""
+    kind = get_origin(entries[0]) or entries[0] if entries else object
+    named = isinstance(kind, type) and kind not in (object, *_LISTS) and len(set(entries)) == 1
+    return f" of {'arrays' if kind is np.ndarray else kind.__name__ + 's'}" if named else ""
 
 
 def _of_numbers(entry: object) -> bool:

@@ -13,7 +13,7 @@ import scipy.special
 
 from .activations import Activation, identity, tanh
 from .arrays import Array
-from .checks import check_number, check_positive, store
+from .checks import check_array, check_number, check_positive, store
 from .controls import FunctionControl
 from .domains import Circle, Domain, Interval
 from .doors import checked
@@ -99,7 +99,13 @@ def rank_one_costate(y: Array, t: float, horizon: float = 1.0) -> Array:
 
     p = f(T) - (1 - e^-(T - t)) e^-y q with q = int e^y f(T) dy; the bias's gradient is p, the
     kernel's -p(y) f(z).
+    y : of any shape, in [0, 1];  t : in [0, horizon]
     """
+    y, horizon = check_array("y", y, np.shape(y)), check_positive("horizon", horizon)
+    if not 0.0 <= t <= horizon:
+        raise ValueError(f"t must be in [0, {horizon:g}], got {t!r}")
+    if np.any((y < 0.0) | (y > 1.0)):
+        raise ValueError("y must be in [0, 1]")
     share = (1 - 1 / e) * horizon - (1 - exp(-horizon)) / e
     q = 1 + horizon * (e - 1) - share * (e**2 - 1) / 2
     return rank_one.solution(y, horizon) - (1 - exp(-(horizon - t))) * np.exp(-y) * q
@@ -182,7 +188,7 @@ turning_circle = ExactCase(
 def below(y: Array, z: Array) -> Array:
     """1 where z < y, 1/2 where y = z to 12 digits, else 0: the kernel of a Volterra equation."""
     try:
-        difference = y - z
+        difference = np.clip(y - z, -1.0, 1.0)  # rounding multiplies by 1e12
     except ValueError as error:
         raise ValueError(f"y and z do not fit: {error}") from None
     return np.heaviside(np.round(difference, 12), 0.5)

@@ -140,7 +140,7 @@ def write_whole(path: Path, fill: Callable[[str], None]) -> Path:
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
     except OSError as error:
-        raise OSError(f"cannot write in {path.parent}: {error.strerror}") from error
+        raise OSError(f"path: cannot write in {path.parent}: {error.strerror}") from error
     os.close(handle)
     try:
         fill(temporary)

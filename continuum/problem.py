@@ -9,7 +9,7 @@ import numpy as np
 
 from .admissible import AdmissibleSet
 from .arrays import Array, Device, columns, like, on_device, to_host
-from .checks import check_array, check_indices, check_name, check_positive
+from .checks import check_array, check_indices, check_name, check_positive, check_type
 from .controls import Control, ControlSpace
 from .doors import checked
 from .endpoints import CostSum, TerminalEquality
@@ -273,7 +273,7 @@ class LearningProblem:
         """
         space = self.space
         for name in names:
-            check_name("block", name, [b.name for b in space.trained])
+            check_name("block", check_type("names", name, str), [b.name for b in space.trained])
         free = [b.name for b in space.trained if b.name not in names]
         held = replace(space, fixed={**space.fixed, **{name: control[name] for name in names}})
         rest = replace(

@@ -8,7 +8,7 @@ from functools import reduce
 import numpy as np
 
 from .arrays import Array, like, namespace, to_host
-from .checks import check_array, check_count, check_positive, check_type
+from .checks import check_array, check_call, check_count, check_positive, check_type
 from .domains import Circle, Domain, Interval, Line, factors, outside
 from .doors import checked
 from .records import short
@@ -271,10 +271,7 @@ def split(domain: Interval, at: Sequence[float], rule: Callable[[Interval], Grid
             f"at must be increasing points inside ({domain.left}, {domain.right}), got {list(at)}"
         )
     parts = [Interval(low, high) for low, high in itertools.pairwise(edges)]
-    try:
-        grids = [check_type("what `rule` returns", rule(part), Grid) for part in parts]
-    except TypeError as error:
-        raise TypeError(f"rule must make a Grid of an Interval: {error}") from error
+    grids = [check_type("what `rule` returns", check_call("rule", rule, p), Grid) for p in parts]
     return Grid(
         domain, np.concatenate([g.nodes for g in grids]), np.concatenate([g.weights for g in grids])
     )

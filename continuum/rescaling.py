@@ -94,7 +94,8 @@ def degree_in_control(problem: LearningProblem) -> int:
     network, space = problem.network, problem.space
     if not isinstance(network, Chain) or not network.derived:
         raise TypeError(
-            f"homogeneity is read off the maps of a Chain, {network!r} says nothing of it"
+            f"problem.network: homogeneity is read off the maps of a Chain, {network!r} says "
+            "nothing of it"
         )
     trained = {b.name for b in space.trained}
     zero = {n for n, x in space.fixed.items() if not np.any(to_host(x))}
@@ -102,7 +103,7 @@ def degree_in_control(problem: LearningProblem) -> int:
     for one in network.maps:
         if isinstance(one, Inputs):
             if one.time:
-                raise TypeError("the velocity depends on time: Inputs(time=True)")
+                raise TypeError("problem.network: the velocity depends on time, Inputs(time=True)")
         elif isinstance(one, Product):
             degree = None if one.block in zero or degree is None else degree
             if degree is not None and one.block in trained:

@@ -6,7 +6,7 @@ from numbers import Real
 import numpy as np
 
 from .admissible import AdmissibleSet, Blocks
-from .arrays import Array, like, namespace, to_host
+from .arrays import Array, is_array, like, namespace, to_host
 from .blocks import Block, joint_norm, scaled
 from .checks import check_positive, check_type, shown
 from .controls import Control, ControlSpace
@@ -37,6 +37,7 @@ class Box(AdmissibleSet):
             raise ValueError(f"bounds of {', '.join(twice)} are given twice")
         pairs = {**given, **named}
         for name, pair in pairs.items():
+            pair = pair.tolist() if is_array(pair) else pair
             numbers = (
                 isinstance(pair, tuple | list)
                 and len(pair) == 2

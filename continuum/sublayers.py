@@ -122,8 +122,8 @@ class Sublayer:
             if r.shape[1] not in (1, x.shape[1]):
                 raise ValueError(
                     f"the state has {x.shape[1]} columns, but this layer holds data of "
-                    f"{r.shape[1]} samples: implicit methods, which take other columns, need "
-                    "data that all samples share"
+                    f"{r.shape[1]} samples: a stepper that is implicit takes other "
+                    "columns, and data that all samples share"
                 )
             x = xp.concat([x, xp.broadcast_to(r, (r.shape[0], x.shape[1]))], axis=0)
         if self.matrix is not None:

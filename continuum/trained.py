@@ -15,7 +15,7 @@ import numpy as np
 
 from .activations import Activation, elu, gelu, leaky_relu, relu, sigmoid, softplus, tanh
 from .arrays import Array, to_host
-from .checks import check_array, check_listed, check_type
+from .checks import check_array, check_listed, check_squares, check_type, shown
 from .controls import Control, ControlPath
 from .doors import checked
 from .meshes import TimeMesh
@@ -74,13 +74,16 @@ def from_residual_mlp(
     layers, hidden, units = first.shape
     second = check_array("W2", _stacked("W2", W2), (layers, units, hidden))
     network = Bottleneck(units, activation, hidden)
+    check_squares("W2", second)
     blocks = {"weight1": first, "weight2": layers * second}
     for name, given, block, width, factor in (
         ("b1", b1, "bias1", hidden, 1),
         ("b2", b2, "bias2", units, layers),
     ):
         bias = np.zeros((layers, width)) if given is None else _stacked(name, given)
-        blocks[block] = factor * check_array(name, bias, (layers, width))
+        bias = check_array(name, bias, (layers, width))
+        check_squares(name, bias)
+        blocks[block] = factor * bias
     space = network.controls(TimeMesh(1.0, layers))
     return Imported(network, Control(space, blocks))
 
@@ -214,7 +217,8 @@ def _state(module: object, prefix: str) -> dict[str, Array]:
     given = read() if callable(read) else module
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
         raise TypeError(
-            f"module must have state_dict(), or be a mapping from names to arrays, got {module!r}"
+            "module must have state_dict(), or be a mapping from names to arrays, got "
+            f"{shown(module)}"
         )
     check_type("prefix", prefix, str)
     found = {n.removeprefix(prefix): x for n, x in given.items() if n.startswith(prefix)}

@@ -100,7 +100,10 @@ class _Continuum(BaseEstimator):
             penalty=Tikhonov(self.alpha, penalised) if self.alpha else None,
             sample_weights=weights,  # type: ignore[arg-type]  # None is for equal ones
         )
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        try:
+            seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        except ValueError as error:
+            raise ValueError(f"random_state: {error}") from None
         rng = np.random.default_rng(seed)
         start = problem.space.sample(
             weight1=rng.standard_normal((hidden, units)) / np.sqrt(units),

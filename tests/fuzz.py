@@ -35,9 +35,9 @@ import solvers
 import studies
 
 OWN = tuple(os.path.dirname(package.__file__) + os.sep for package in (continuum, solvers, studies))
-SECONDS = 2.0
+SECONDS = 3.0
 RETURNED, NAMED, FAILED = "returned", "named the argument", "failed as a run"
-SLOW, MEMORY = "not done in 2 s of computing", "out of memory"
+SLOW, MEMORY = f"not done in {SECONDS:g} s of computing", "out of memory"
 GOOD = {RETURNED, NAMED, FAILED}
 
 
@@ -83,7 +83,7 @@ def fuzz(calls: int, seed: int = 0, only: str = "", warm: bool = False) -> Itera
             good[name] = good_arguments(name, chosen[name])
             if warm:
                 outcome, *rest = attempt(chosen[name], good[name], limited=False)
-                if outcome not in (RETURNED, FAILED):
+                if outcome != RETURNED:
                     yield Call(name, (), f"good call: {outcome}", *rest)
         parameters = [p.name for p in parameters_of(chosen[name])]
         size = min(len(parameters), 1 + int(rng.random() < 0.3))
@@ -109,7 +109,8 @@ def attempt(
         return MEMORY, str(error), ""
     except (Exception, KeyboardInterrupt) as error:
         mappings = [value for value in arguments.values() if isinstance(value, Mapping)]
-        return _judged(error, [*arguments, *(str(key) for m in mappings for key in m)])
+        names = [p.name for p in parameters_of(door)]
+        return _judged(error, [*names, *(str(key) for m in mappings for key in m)])
     return RETURNED, "", ""
 
 
@@ -117,9 +118,10 @@ def _judged(error: BaseException, names: Sequence[str]) -> tuple[str, str, str]:
     kind, sentence = type(error), str(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{frame.filename.split(os.sep)[-1]}:{frame.lineno}"
-    if isinstance(error, Warning):
+    own = "warn(" in (frame.line or "") if isinstance(error, Warning) else None
+    if own is False:
         return f"warning {kind.__name__}", sentence, where
-    if not _raised_here(error.__traceback__):
+    if not own and not _raised_here(error.__traceback__):
         return f"raw {kind.__name__}", sentence, where
     if any(_says(sentence, name) for name in names):
         return NAMED, sentence, where

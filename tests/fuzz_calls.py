@@ -109,6 +109,8 @@ class World:
             self.network, self.initial, self.target, self.space, penalty=c.Tikhonov(0.1)
         )
 
+    bottleneck = functools.cached_property(lambda self: c.Bottleneck(2, c.tanh, 4))
+
     # other spaces
     vector = functools.cached_property(lambda self: c.NeuralODE2(2, c.tanh))
     other_space = functools.cached_property(lambda self: self.vector.controls(c.TimeMesh(2.0, 2)))
@@ -336,9 +338,13 @@ BY_NAME: dict[str, Callable[[], Any]] = {
 }
 
 
-@functools.cache
 def _saved(kind: str) -> Path:
     """A file, or the folder of a sweep, in the working folder."""
+    return _saved_in(Path.cwd(), kind)
+
+
+@functools.cache
+def _saved_in(_: Path, kind: str) -> Path:
     if kind == "states":
         return c_io.save_states("kept", np.arange(3.0), np.ones((3, 2, 1)))
     if kind == "control":
@@ -353,6 +359,16 @@ def _filtered() -> c.LearningProblem:
     network = c.NeuralODE2(units, c.tanh)
     start = np.zeros((units, samples))
     return c.LearningProblem(network, start, start, W.mesh)
+
+
+def _layers(*names: str, one: bool = False) -> dict[str, Array]:
+    """W1, b1, W2, b2 of layers in R^2 with 4 hidden units, by these names: three, or `one`."""
+    shapes = ((4, 2), (4,), (2, 4), (2,))
+    layers = () if one else (3,)
+    return {
+        name: W.rng.standard_normal((*layers, *shape))
+        for name, shape in zip(names, shapes, strict=True)
+    }
 
 
 def _any_values(input_map: c.InputMap) -> dict[str, Array]:
@@ -462,6 +478,15 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     "save_control": lambda: {"path": "control.h5"},
     "save_onnx": lambda: {"path": "network.onnx"},
     "load_control": lambda: {"path": _saved("control"), "space": W.space},
+    "from_residual_mlp": lambda: _layers("W1", "b1", "W2", "b2"),
+    "from_torch": lambda: {
+        "module": _layers(*(f"{n}.{part}" for n in "01" for part in ("weight", "bias")), one=True),
+        "activation": c.tanh,
+    },
+    "to_torch_state": lambda: {
+        "network": W.bottleneck,
+        "control": W.bottleneck.controls(W.mesh).random(W.rng),
+    },
     # solvers
     "StagedObjective": lambda: {
         "problem": c.LearningProblem(W.staged, np.ones((2, 1)), np.ones((3, 1)), c.TimeMesh(1.0, 2))
@@ -616,7 +641,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     "closed_loop": lambda: {"problem": W.boxed, "value": W.values, "rtol": 1e-2},
     "descend_values": lambda: {
         "problem": W.boxed,
-        "states": np.ones((2, 2)),
+        "states": np.array([[0.5], [0.2]]),
         "starts": 2,
         "max_iterations": 3,
     },
@@ -743,6 +768,7 @@ CALLS: dict[str, Callable[[], dict[str, Any]]] = {
     "plot_solution": lambda: {"solution": W.solution},
     "to_xarray": lambda: {"result": W.solution},
     "to_dataframe": lambda: {"table": W.solution},
+    "open_sweep": lambda: {"folder": _saved("sweep")},
     "case_parameters": lambda: {"case": studies.read_case(_saved("case"))},
     # methods, after the thing whose they are
     "layer_of": lambda: {"t": 0.4},

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from continuum import ConvexDifference, ConvexNetwork, Tikhonov
-from solvers import discretize
+from solvers import GradientDescent, discretize, minimize
 from solvers.convex_fits import (
     Decomposition,
     HessianBounds,
@@ -50,6 +50,32 @@ def test_the_problem_is_the_mean_of_squares_of_a_difference(rng):
             outputs[p] += sign * read @ h
     value = 0.5 * np.sum(np.mean((outputs - y) ** 2, axis=1))
     assert discretize(problem).value(c) == pytest.approx(value, rel=1e-14)
+
+
+@pytest.mark.parametrize("identity_inputs", [True, False])
+@pytest.mark.parametrize("offset", [True, False])
+@pytest.mark.parametrize("difference", [True, False])
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_every_form_is_trained(outputs, difference, offset, identity_inputs):
+    """Sums of parts and one network alone, offsets and inputs trained or held."""
+    x = np.linspace(0.0, 1.0, 9)
+    problem = convex_problem(
+        x,
+        np.stack([x**2, x])[:outputs],
+        2,
+        difference=difference,
+        offset=offset,
+        identity_inputs=identity_inputs,
+    )
+    start = convex_start(problem)
+    found = minimize(
+        problem, GradientDescent(max_iterations=3), initial=start, raise_on_failure=False
+    )
+    assert found.objective < 0.9 * discretize(problem).value(start)
+    assert problem.admissible.contains(found.control)
+    again = problem.network.controls(problem.mesh)  # of the parts, wherever the readout comes from
+    own = [b for b in problem.space.blocks if not b.name.startswith("readout.")]
+    assert [b.name for b in again.blocks] == [b.name for b in own]
 
 
 def test_starts_draw_biases_first_and_numbers_draw_nothing(rng):

@@ -136,6 +136,9 @@ def test_blocks_depend_on_time_as_in_the_parts():
     assert blocks["timed.weight1"] == "static"
     assert blocks["wide.kernel"] == "layers"
     assert {b.time for b in MIXED.controls(MESH, in_time="nodes").blocks} == {"nodes"}
+    assert {b.name: b.time for b in MIXED.controls(MESH, in_time=None).blocks} == blocks
+    with pytest.raises(TypeError, match="in_time must be a name, got None"):
+        PARTS["wide"].controls(MESH, in_time=None)  # only a sum has parts to leave it to
     for space, part in ((MIXED.controls(MESH), FIELD.at(X).controls(MESH)),):
         own = {b.name: b for b in part.blocks}
         for block in space.blocks:

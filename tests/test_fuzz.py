@@ -1,26 +1,33 @@
 """Bad arguments are refused in the package's own words, which name them."""
 
 import numpy as np
+import pandas as pd
 import pytest
-from fuzz import SLOW, bounded, fuzz, table
+from fuzz import RETURNED, SLOW, attempt, bounded, fuzz, table
+from fuzz_calls import doors, good_arguments
 from fuzz_commands import fuzz as fuzz_commands
 from fuzz_commands import table as table_of_lines
 
 from continuum import (
+    Box,
     Interval,
     LearningProblem,
     NeuralODE2,
     Tikhonov,
     TimeMesh,
     WidthDepth,
+    from_residual_mlp,
     gauss_legendre,
     tanh,
 )
+from continuum.checks import check_name
 from continuum.doors import checked
-from solvers import LBFGS, Euler, integrate, minimize
+from solvers import LBFGS, RK4, Euler, integrate, minimize
+from studies import find_study
 
 NETWORK = NeuralODE2(2, tanh)
 MESH = TimeMesh(1.0, 3)
+PROBLEM = LearningProblem(NETWORK, np.ones((2, 1)), np.ones((2, 1)), MESH)
 
 
 @pytest.mark.filterwarnings("default")
@@ -73,12 +80,84 @@ def test_command_lines_that_are_wrong():
         ),
         (lambda: minimize(NETWORK, LBFGS()), TypeError, "objective must be a LearningProblem"),
         (lambda: Tikhonov("0.1"), TypeError, "got '0.1'"),
+        (
+            lambda: minimize(PROBLEM, LBFGS(), initial=np.zeros(18)),
+            TypeError,
+            "initial must be a Control or None, got an array of shape (18,) and dtype float64: "
+            "space.unflatten(...) makes one of a vector",
+        ),
+        (
+            lambda: LearningProblem(NETWORK, np.ones((2, 1)), np.ones((2, 1)), MESH, penality=None),
+            TypeError,
+            "unknown argument of LearningProblem, 'penality'. Did you mean 'penalty'? There are",
+        ),
+        (
+            lambda: integrate(NETWORK, NETWORK.control(MESH), np.ones((2, 1)), RK4(), save="layer"),
+            ValueError,
+            "Did you mean 'layers'? Accepted: 'final', 'layers', 'steps'. Or an array or a "
+            "sequence of numbers.",
+        ),
+        (
+            lambda: integrate(NETWORK, NETWORK.control(MESH), np.ones((2, 1)), RK4(), monitors=1),
+            TypeError,
+            "monitors must be a sequence of Monitors, got 1",
+        ),
+        (
+            lambda: LearningProblem(NETWORK, np.ones((2, 3)), np.ones(3), MESH),
+            ValueError,
+            "target has shape (3,), expected (2, 3)",
+        ),
+        (
+            lambda: from_residual_mlp(np.ones((3, 2)), None, np.ones((2, 3)), None, tanh),
+            ValueError,
+            "W1 has shape (3, 2), expected (L, h, d); for a single one write W1[None]",
+        ),
+        (lambda: find_study("liu_markowich/resnet_limti"), ValueError, "There are "),
+        (lambda: PROBLEM.holding(PROBLEM.space.zeros(), {1.0}), TypeError, "names must be a str"),
     ],
 )
 def test_the_argument_is_named(door, error, words):
     with pytest.raises(error) as caught:
         door()
     assert words in str(caught.value)
+
+
+def test_what_holds_numbers_is_taken():
+    """Tables of pandas, with its own kinds of integers too, lists, integers of NumPy."""
+    numbers = [[0, 1, 2], [3, 4, 5]]
+    whole = LearningProblem(NETWORK, np.array(numbers, float), np.ones((2, 3)), MESH)
+    table = pd.DataFrame(numbers)
+    for given in (numbers, np.array(numbers), table, table.convert_dtypes(), table.astype(object)):
+        problem = LearningProblem(NETWORK, given, np.ones((2, 3)), MESH)
+        assert problem.initial.dtype == np.float64
+        np.testing.assert_array_equal(problem.initial, whole.initial)
+    assert Box(bias=np.array([-1, 1])).bounds == {"bias": (-1.0, 1.0)}
+    assert TimeMesh(np.float32(1.0), np.int16(3)) == MESH
+    for wrong in (table.replace(5, pd.NA), table.replace(5, "x"), [[True, False, None]] * 2):
+        with pytest.raises(TypeError, match="each entry of initial must be a real number"):
+            LearningProblem(NETWORK, wrong, np.ones((2, 3)), MESH)
+
+
+def test_names_near_and_far():
+    names = [f"name{i}" for i in range(30)]
+    with pytest.raises(
+        ValueError, match=r"^unknown thing 'nme3'. Did you mean 'name3'\? There are 30"
+    ) as few:
+        check_name("thing", "nme3", names, "`continuum list`")
+    assert str(few.value).endswith("There are 30: `continuum list` lists them.")
+    with pytest.raises(ValueError, match=r"'name19', and 10 more: `continuum list` lists them\.$"):
+        check_name("thing", "spam", names, "`continuum list`")
+    with pytest.raises(ValueError, match=r"Did you mean 'ab'\? Accepted: 'ab', 'cd'\.$"):
+        check_name("thing", "a", ["ab", "cd"])
+
+
+def test_good_calls_return():
+    """Of doors added lately; `make fuzz` calls all of them."""
+    for name in ("from_torch", "from_residual_mlp", "to_torch_state", "open_sweep", "ode_test"):
+        with bounded():
+            (found,) = [full for full in doors() if full.endswith(f".{name}")]
+            outcome = attempt(doors()[found], good_arguments(found, doors()[found]), limited=False)
+        assert outcome[0] == RETURNED, (name, outcome)
 
 
 def test_checked_functions():

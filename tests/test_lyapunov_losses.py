@@ -593,7 +593,7 @@ def test_barriers_need_cones(rng):
         BarrierLoss(replace(problem, initial=-start), 1.0, Cube(1.0))
     with pytest.raises(ValueError, match="cannot hold the path"):
         BarrierLoss(replace(problem, initial=20.0 * start), 1.0, Cube(1.0))
-    with pytest.raises(TypeError, match="readout must be State"):
+    with pytest.raises(TypeError, match="problem must have the readout State"):
         BarrierLoss(learned(rng, readout=Affine(3))[0], 1.0, Cube(1.0))
     with pytest.raises(TypeError, match="sampler"):
         BarrierLoss(problem, 1.0, Tube())  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from continuum import (
 from continuum.io import load_control, load_states, save_control, save_states
 from solvers import (
     RK4,
+    DormandPrince,
     Euler,
     Heun,
     depth_error,
@@ -34,6 +35,36 @@ def test_orders_of_a_known_sequence():
     np.testing.assert_allclose(
         observed_orders([10, 20, 60], [3.0, 3.0 / 8, 3.0 / 216]), 3.0, rtol=1e-14
     )
+
+
+def test_results_that_extrapolation_and_estimates_refuse():
+    network = WidthDepth(midpoint(Interval(0, 1), 4), tanh)
+    run = network, network.control(TimeMesh(1.0, 2), kernel=1.0), np.ones((4, 1))
+    case = lambda grid: (network, run[1])  # noqa: E731
+    for door, error, words in (
+        (lambda: richardson(1.0, 1.7e308, 1.0), ValueError, "what coarse and fine extrapolate to"),
+        (lambda: richardson(np.ones(2), np.ones(3), 1.0), ValueError, "must have one shape, got"),
+        (lambda: richardson(1.0, np.inf, 1.0), ValueError, "coarse and fine"),
+        (lambda: depth_error(*run, DormandPrince(rtol=1e-3, atol=1e-3)), TypeError, "equal steps"),
+        (
+            lambda: width_error(case, lambda n: midpoint(Interval(0, 1), n), 2, RK4()),  # type: ignore[arg-type]
+            TypeError,
+            "case must return",
+        ),
+        (
+            lambda: width_error(lambda g: g.spam, lambda n: midpoint(Interval(0, 1), n), 2, RK4()),  # type: ignore[attr-defined]
+            TypeError,
+            "case failed on Grid.*no attribute 'spam'",
+        ),
+        (
+            lambda: refine(lambda n: 1.0 / n, [2, 4], exact=0.0, distance=lambda x, y: "far"),  # type: ignore[arg-type]
+            TypeError,
+            "distance must be a real number, got 'far'",
+        ),
+    ):
+        with pytest.raises(error, match=words):
+            door()
+    np.testing.assert_array_equal(richardson(np.array([1, 2]), np.array([2, 4]), 1.0)[0], [3, 6])
 
 
 def test_richardson_removes_the_leading_error():

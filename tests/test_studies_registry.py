@@ -339,8 +339,8 @@ def test_claims_that_cannot_be_registered():
     for changes, message in (
         ({}, "'TOY-1' is registered already"),
         ({"reason": " "}, "needs a statement and a reason"),
-        ({"references": {}}, "finite reference values"),
-        ({"references": {"x": math.nan}}, "finite reference values"),
+        ({"references": {}}, "references of claim .* must be finite"),
+        ({"references": {"x": math.nan}}, "references of claim .* must be finite"),
         ({"tolerance": None}, "either tolerance or relative_tolerance"),
         ({"relative_tolerance": 0.1}, "either tolerance or relative_tolerance"),
         ({"tolerance": {"y": 0.1}}, r"references \['x'\] but tolerances \['y'\]"),

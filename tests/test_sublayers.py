@@ -213,7 +213,7 @@ def test_further_inputs_are_rows_below_the_state(rng):
     close(resnet(initial), run(network, control, initial, Euler()).final, 1e-13)
     with pytest.raises(ValueError, match="the state has 2 columns, but this layer holds data of 4"):
         resnet(initial[:, :2])
-    with pytest.raises(ValueError, match="implicit methods, which take other columns"):
+    with pytest.raises(ValueError, match="a stepper that is implicit takes other columns"):
         architecture(ImplicitMidpoint(), network, control)(initial)
 
 

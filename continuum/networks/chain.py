@@ -74,7 +74,7 @@ class Chain(Network):
 
     def __post_init__(self) -> None:
         if not isinstance(self.space, Grid):
-            object.__setattr__(self, "space", check_count("units", self.space))
+            object.__setattr__(self, "space", check_count("space", self.space))
         space, bound = self.space, ()
         for given in self.maps:
             if not isinstance(given, Map):

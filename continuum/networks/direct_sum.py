@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from itertools import pairwise
-from typing import Self
+from typing import Self, get_args
 
 import numpy as np
 
 from ..arrays import Array, namespace
 from ..blocks import Block, Coefficient
-from ..checks import check_type
+from ..checks import check_name, check_type
 from ..controls import ControlSpace
 from ..doors import checked
 from ..meshes import TimeMesh
@@ -117,7 +117,9 @@ class DirectSum(Network):
         fixed: Mapping[str, Coefficient] | None = None,
     ) -> ControlSpace:
         """As of any network; in_time=None leaves to each part how its own depend on time."""
-        return super().controls(mesh, in_time, norm, fixed)  # type: ignore[arg-type]  # see blocks
+        if in_time is not None:
+            check_name("in_time", in_time, get_args(TimeKind))
+        return self._space(mesh, self.blocks(in_time), norm, fixed)
 
     def own(self, name: str, values: Values) -> dict[str, Array]:
         """The values of the blocks of one part, by their names there, without those missing."""

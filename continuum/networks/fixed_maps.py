@@ -81,8 +81,8 @@ class Inputs(Map):
         if samples not in (1, x.shape[-1]):
             what = "the time is that of" if self.data is None else "this network holds data of"
             raise ValueError(
-                f"the state has {x.shape[-1]} columns, but {what} {samples} samples: implicit "
-                "methods, which take other columns, need data that all samples share"
+                f"the state has {x.shape[-1]} columns, but {what} {samples} samples: a "
+                "stepper that is implicit takes other columns, and data that all samples share"
             )
         xp, shape = namespace(x), (*x.shape[:-2], rows.shape[-2], x.shape[-1])
         return xp.concat([x, xp.broadcast_to(like(rows, x), shape)], axis=-2)

@@ -109,14 +109,22 @@ class Network(ABC):
         raises ValueError for unknown names, or values that do not fit or depend on time; TypeError
             if a block is never stored as numbers (OnTheFly kernels)
         """
+        check_name("in_time", in_time, get_args(TimeKind))
+        return self._space(mesh, self.blocks(in_time), norm, fixed)
+
+    def _space(
+        self,
+        mesh: TimeMesh,
+        given: tuple[Block, ...],
+        norm: Norm,
+        fixed: Mapping[str, Coefficient] | None,
+    ) -> ControlSpace:
+        """The space of controls with these blocks."""
         check_type("mesh", mesh, TimeMesh)
-        if in_time is not None:  # a DirectSum leaves it to its parts
-            check_name("in_time", in_time, get_args(TimeKind))
         check_name("norm", norm, get_args(Norm))
         if fixed is not None:
             check_type("fixed", fixed, Mapping)
-        names = [b.name for b in self.blocks()]
-        for block in self.blocks():
+        for block in given:
             if block.prepare is not None:
                 raise TypeError(
                     f"block {block.name!r} of this network is a function that is never stored, "
@@ -127,8 +135,8 @@ class Network(ABC):
         values = {}
         blocks = []
         for name in fixed or {}:
-            check_name("block", name, names)
-        for block in self.blocks(in_time):
+            check_name("block", name, [b.name for b in given])
+        for block in given:
             if fixed and block.name in fixed:
                 constant, value = block.function(fixed[block.name])
                 if not constant:

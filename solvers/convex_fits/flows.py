@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import expm
 
 from continuum.arrays import Array
-from continuum.checks import check_array, check_count, check_number, check_positive
+from continuum.checks import check_array, check_call, check_count, check_number, check_positive
 from continuum.doors import checked
 from continuum.records import short
 
@@ -78,8 +78,9 @@ def straight_path(h: Map, low: float, high: float) -> MapPath:
     raises ValueError unless low < high and h(low) < h(high), see `increasing_path`
     """
     ends = np.array([low, high])
-    if not np.diff(h(ends))[0] > 0:
-        raise ValueError(f"h must increase on low < high, got {h(ends)} at {ends}")
+    found = check_array("h", check_call("h", h, ends), (2,))
+    if not found[0] < found[1]:
+        raise ValueError(f"h must increase on low < high, got {found} at {ends}")
     return increasing_path(lambda t, x: (1.0 - t) * x + t * h(x), low, high)
 
 

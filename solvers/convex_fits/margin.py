@@ -80,6 +80,8 @@ def spectral_margin_bound(
     samples = data.shape[1]
     if len(scores) < 2:
         raise ValueError(f"scores must be of at least 2 classes, got {len(scores)}")
+    if reference is not None and len(reference) != len(scores):
+        raise ValueError("reference must be networks of the same shapes as scores, one for each")
     for name, given in (("scores", scores), ("reference", reference or ())):
         for i, one in enumerate(given):
             if not isinstance(one, Scorer):

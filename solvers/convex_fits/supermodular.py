@@ -80,7 +80,7 @@ def nearest_representable(values: Array) -> tuple[float, Array]:
         method="highs",
     )
     if found.status != 0:
-        raise RuntimeError(f"the linear programme was not solved: {found.message}")
+        raise ValueError(f"values give a linear programme that was not solved: {found.message}")
     return float(found.fun), found.x[:-1].reshape(shape)
 
 

@@ -12,6 +12,7 @@ from continuum.doors import checked
 @checked
 def spow(x: Array, power: float) -> Array:
     """sign(x) |x|^power, 0 at 0, also for power 0."""
+    x = np.asarray(x, dtype=np.float64)
     return np.sign(x) * np.where(x == 0.0, 0.0, np.abs(x) ** power)
 
 

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from continuum.arrays import Array, namespace
-from continuum.checks import check_array, check_count, check_type, shown
+from continuum.checks import (
+    check_array,
+    check_call,
+    check_count,
+    check_positive,
+    check_real,
+    check_type,
+    shown,
+)
 from continuum.controls import ControlPath
 from continuum.doors import checked
 from continuum.networks import Network
@@ -68,12 +76,22 @@ def richardson(
     = ratio n_coarse.
 
     The estimate is extrapolated - fine, with its sign.  raises ValueError unless order > 0 and
-    ratio > 1
+    ratio > 1, for results of different shapes, and where the extrapolated one is not finite
     """
     if not order > 0 or not ratio > 1:
         raise ValueError(f"order must be > 0 and ratio > 1, got {order} and {ratio}")
-    correction = (fine - coarse) / (ratio**order - 1.0)
-    return fine + correction, correction
+    coarse, fine = (
+        float(x) if isinstance(x, float | int) else check_array(name, x, x.shape)
+        for name, x in (("coarse", coarse), ("fine", fine))
+    )
+    shapes = np.shape(coarse), np.shape(fine)
+    if () not in shapes and shapes[0] != shapes[1]:
+        raise ValueError(f"coarse and fine must have one shape, got {shapes[0]} and {shapes[1]}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        correction = (fine - coarse) / (ratio**order - 1.0)
+        extrapolated = fine + correction
+    check_array("what coarse and fine extrapolate to", extrapolated, np.shape(extrapolated))
+    return extrapolated, correction
 
 
 def largest_difference(x: Result, y: Result) -> float:
@@ -112,7 +130,8 @@ def refine(
                 raise TypeError(f"{name} a number or an array that is not empty, got {shown(one)}")
     if exact is None and order is not None:
         exact = richardson(values[-2], values[-1], order, sizes[-1] / sizes[-2])[0]
-    errors = np.array([distance(v, exact) for v in values])  # type: ignore[arg-type]
+    given = [check_call("distance", distance, v, exact) for v in values]  # type: ignore[arg-type]
+    errors = np.array([check_real("distance", e) for e in given])
     if not np.all(np.isfinite(errors)):
         raise ValueError(f"compute and exact give differences that are not finite: {errors}")
     return Refinement(
@@ -132,8 +151,10 @@ def depth_error(
 
     The estimate is |f_2n - f_n| 2^p / (2^p - 1), p the stepper's order: the error of the coarser
     run, whose state this is.  For adaptive methods compare two tolerances instead.
-    raises SolveError if a run fails
+    raises SolveError if a run fails, TypeError for an adaptive method
     """
+    if stepper.adaptive:
+        raise TypeError(f"stepper must take equal steps, got {stepper!r}")
     coarse, fine = (
         integrate(network, control, initial, stepper, steps_per_layer=s).trajectory.final
         for s in (steps_per_layer, 2 * steps_per_layer)
@@ -161,10 +182,20 @@ def width_error(
     raises SolveError if a run fails
     """
     coarse_grid, fine_grid = (
-        check_type("what `rule` returns", rule(n), Grid)
+        check_type("what `rule` returns", check_call("rule", rule, n), Grid)
         for n in (check_count("points", points), 2 * points)
     )
-    coarse = integrate(*case(coarse_grid), stepper).trajectory.final
-    fine = integrate(*case(fine_grid.observed_at(coarse_grid.nodes)), stepper).trajectory.final
+    if order is not None:
+        check_positive("order", order)
+
+    def final(grid: Grid) -> Array:
+        given = check_call("case", case, grid)
+        if not isinstance(given, tuple) or len(given) != 3:
+            raise TypeError(
+                f"case must return (network, control, initial) on a grid, got {shown(given)}"
+            )
+        return integrate(*given, stepper).trajectory.final
+
+    coarse, fine = final(coarse_grid), final(fine_grid.observed_at(coarse_grid.nodes))
     factor = 1.0 if order is None else 2.0**order / (2.0**order - 1.0)
     return coarse, factor * largest_difference(coarse, fine[len(fine_grid) :, :])

@@ -62,7 +62,8 @@ class BarrierLoss(DrawnObjective):
         cost, weights = lyapunov_function(self.problem), self.problem.network.weights
         if not isinstance(cost.readout, State) or np.any(weights != 1.0) or len(weights) < 2:
             raise TypeError(
-                "readout must be State(), on a state in R^k, k >= 2: the faces are those of states"
+                "problem must have the readout State(), on a state in R^k, k >= 2: the faces are "
+                "those of states"
             )
         labels = _labels(self.problem)
         if not np.all((labels == 0.0) | (labels == 1.0)):

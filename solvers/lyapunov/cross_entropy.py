@@ -18,7 +18,7 @@ import numpy as np
 
 from continuum import Block, CrossEntropy, Network
 from continuum.arrays import Array, like, namespace
-from continuum.checks import check_count, check_number, check_positive, store
+from continuum.checks import check_array, check_count, check_number, check_positive, shown, store
 from continuum.doors import checked
 from continuum.networks.network import Values
 from continuum.records import short
@@ -27,6 +27,7 @@ from continuum.time_axes import TimeKind
 Numbers = float | Array
 
 TINY = 1e-16
+_LARGEST = 1e300
 """Below it log(expm1(V) / V) is V / 2, which no sum with a number of order 1 shows."""
 
 
@@ -184,6 +185,7 @@ class MinimalNormField(Network):
         labels = np.asarray(self.labels)
         if labels.ndim != 1 or labels.size == 0:
             raise ValueError(f"labels must have shape (M,), M >= 1, got {labels.shape}")
+        check_array("labels", labels, ("M",))
         CrossEntropy().check_target(labels, self.classes, len(labels))
         object.__setattr__(self, "labels", labels.astype(int))
 
@@ -332,8 +334,8 @@ def _classes(classes: int) -> int:
 
 
 def _sizes(name: str, values: Numbers) -> Numbers:
-    """`values` as finite numbers >= 0."""
+    """`values` as numbers >= 0, not so large that twice as much overflows."""
     array = np.asarray(values, dtype=float)
-    if not np.all(np.isfinite(array)) or np.any(array < 0.0):
-        raise ValueError(f"{name} must be finite and >= 0, got {values!r}")
+    if not np.all((array >= 0.0) & (array <= _LARGEST)):
+        raise ValueError(f"{name} must be >= 0 and at most {_LARGEST:g}, got {shown(values)}")
     return array[()]

@@ -103,8 +103,9 @@ class SetSampler(Sampler):
         needed = start * np.exp(-kappa * problem.mesh.horizon)
         if np.any(needed < best):
             warnings.warn(
-                f"{self!r}: a loss of {needed.min():.3g}, which decay at the rate {kappa:g} asks "
-                f"for at the end, is less than anywhere in the set, {best.max():.3g}",
+                f"{self!r}: a loss of {needed.min():.3g}, which decay at the rate "
+                f"kappa = {kappa:g} asks for at the end, is less than anywhere in the set, "
+                f"{best.max():.3g}",
                 RuntimeWarning,
                 stacklevel=callers_level(),
             )

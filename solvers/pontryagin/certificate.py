@@ -197,6 +197,8 @@ def pontryagin_certificate(
             f"control is not admissible: it exceeds {problem.admissible!r} by {violation:.3g}"
         )
     method = RK4() if stepper is None else stepper
+    if method.adaptive:
+        raise TypeError(f"stepper must take equal steps, got {method!r}")
     held = tuple(b.name for b in problem.space.trained if b.time == "static")
     if held and len(held) < len(problem.space.trained):
         rest = pontryagin_certificate(

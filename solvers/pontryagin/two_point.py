@@ -89,7 +89,7 @@ class TwoPoint:
         self.units, self.samples = problem.initial.shape
         wrong = obstacle(problem)
         if wrong:
-            raise ValueError(f"shoot needs Pontryagin's principle, but {wrong}")
+            raise ValueError(f"shoot needs a problem with Pontryagin's principle, but {wrong}")
         strengths, form = quadratic(problem), closed_form(problem)
         penalised = any(strengths.values())
         convex = problem.admissible is None or problem.admissible.convex
@@ -101,11 +101,12 @@ class TwoPoint:
         if form == "local" or not convex or (switching and not self.joint):
             wrong = "" if convex else f"; {problem.admissible!r} is not convex"
             raise TypeError(
-                "shoot needs an explicit minimiser of the Hamiltonian: a velocity that is affine "
-                "in the control, or one sample and units that each read a row through a known "
-                "activation, as in WidthDepth and NeuralODE; a convex set or a Tikhonov term for "
-                "every trained block; L1, if at all, with a Tikhonov term, or as groups='joint' "
-                f"with an Amplitude; and a running cost that does not read the control{wrong}"
+                "shoot needs a problem with an explicit minimiser of the Hamiltonian: a velocity "
+                "that is affine in the control, or one sample and units that each read a row "
+                "through a known activation, as in WidthDepth and NeuralODE; a convex set or a "
+                "Tikhonov term for every trained block; L1, if at all, with a Tikhonov term, or "
+                "as groups='joint' with an Amplitude; and a running cost that does not read the "
+                f"control{wrong}"
             )
         self.rows = rows_of(problem) if form == "rows" else None
         self.scalar = form == "rows" and penalised

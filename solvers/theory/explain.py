@@ -12,7 +12,7 @@ import numpy as np
 
 from continuum.activations import identity
 from continuum.arrays import Array
-from continuum.checks import check_name
+from continuum.checks import check_name, check_squares
 from continuum.controls import ControlPath
 from continuum.doors import checked
 from continuum.networks import Chain, Pointwise, SymmetricLayer, WidthDepth
@@ -133,6 +133,8 @@ def explain(network: Chain, control: ControlPath, initial: Array | None = None) 
     """
     if not isinstance(network, WidthDepth | SymmetricLayer):
         return _of_chain(check_maps(network), control, initial)
+    if initial is not None:
+        check_squares("initial", network.check_state("initial", initial))
     twin = WidthDepth(network.grid, network.activation, network.kernel)
     data = CoefficientHypotheses(
         twin, control, None if initial is None else network.check_state("initial", initial)

@@ -8,7 +8,7 @@ import numpy as np
 
 from continuum.activations import Activation, identity
 from continuum.arrays import Array
-from continuum.checks import check_array
+from continuum.checks import check_array, check_squares
 from continuum.controls import ControlPath, FunctionControl
 from continuum.doors import checked
 from continuum.networks import Chain, WidthDepth
@@ -88,6 +88,7 @@ def growth_class(
         return _of_chain(network, control, initial)
     first = values_at(network, control, 0.0)
     f = check_array("initial", initial, (len(network.weights), "M"))
+    check_squares("initial", f)
     sigma, start = network.activation, _norm(network, f)
     values = constant_values(control)
     monotone = values is not None and least_eigenvalue(operator_matrix(network, control)) >= 0

@@ -13,7 +13,7 @@ import numpy as np
 
 from continuum.activations import Activation
 from continuum.arrays import Array, to_host
-from continuum.checks import check_array, check_count, check_type
+from continuum.checks import check_array, check_call, check_count, check_type, shown
 from continuum.controls import Control, ControlPath, FunctionControl
 from continuum.doors import checked
 from continuum.networks import Chain, WidthDepth
@@ -191,7 +191,11 @@ def steady_state(
     sizes = (points, 2 * points, 4 * points)
     sums, root_sums, outside, clear, error = np.zeros(3), np.zeros(3), 0.0, True, 1e-8
     for k, n in enumerate(sizes):
-        network, control = case(check_type("what `rule` returns", rule(n), Grid))
+        grid = check_type("what `rule` returns", check_call("rule", rule, n), Grid)
+        given = check_call("case", case, grid)
+        if not isinstance(given, tuple) or len(given) != 2:
+            raise TypeError(f"case must return (network, control) on a grid, got {shown(given)}")
+        network, control = given
         bias = steady_values(network, control)["bias"]
         a = coordinates(network, to_host(bias)[:, None])
         left, mu, right = np.linalg.svd(operator_matrix(network, control))

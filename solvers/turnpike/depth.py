@@ -207,30 +207,31 @@ def _check_homogeneous(problem: LearningProblem) -> None:
     degree = degree_in_control(problem)
     if degree != 1:
         raise TypeError(
-            f"the velocity {problem.network.formula()} is homogeneous of degree {degree} in its "
-            "trained blocks, not 1: longer horizons are not cheaper by 1/T"
+            f"problem.network: the velocity {problem.network.formula()} is homogeneous of degree "
+            f"{degree} in its trained blocks, not 1: longer horizons are not cheaper by 1/T"
         )
     held = [b.name for b in problem.space.trained if b.time == "static"]
     if held:
         raise TypeError(
-            f"blocks {', '.join(held)} are trained and constant in time, so their price does not "
-            f"fall with T: hold them with problem.holding(control, {held})"
+            f"problem: blocks {', '.join(held)} are trained and constant in time, so their price "
+            f"does not fall with T: hold them with problem.holding(control, {held})"
         )
     if problem.admissible is not None:
         raise TypeError(
-            f"admissible must be None for the law lambda V / eps, got {problem.admissible!r}"
+            f"problem.admissible must be None for the law lambda V / eps, got "
+            f"{problem.admissible!r}"
         )
     strengths = problem.functional.quadratic
     if strengths is None:
         raise TypeError(
-            "penalty must be lambda_b |c_b|^2 at each time (Tikhonov) for the law lambda V / eps, "
-            f"got {problem.penalty!r}: the price of others does not fall like 1/T"
+            "problem.penalty must be lambda_b |c_b|^2 at each time (Tikhonov) for the law lambda V "
+            f"/ eps, got {problem.penalty!r}: the price of others does not fall like 1/T"
         )
     for name, strength in strengths.items():
         if strength <= 0.0:
             raise ValueError(
-                f"penalty has strength {strength:g} on block {name!r}: with lambda <= 0 the "
-                "training error does not depend on the horizon, as soon as it can be made 0"
+                f"problem.penalty has strength {strength:g} on block {name!r}: with lambda <= 0 "
+                "the training error does not depend on the horizon, as soon as it can be made 0"
             )
 
 

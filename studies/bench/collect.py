@@ -60,6 +60,8 @@ def open_sweep(folder: str | Path, *, code: str | None = None, grid: bool = True
         code is finished, or if the cases are few places of a grid that is too large
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise StoreError(f"folder must be that of a sweep, there is none at {folder}")
     headers, unreadable = _headers(folder)
     wanted = _present_code(folder) if code is None else _told_code(code, headers)
     cases: list[_Case] = []

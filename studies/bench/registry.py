@@ -258,7 +258,7 @@ def claim(
             raise ValueError(f"claim {id!r} needs a statement and a reason for its tolerance")
         if not references or not all(math.isfinite(value) for value in references.values()):
             raise ValueError(
-                f"claim {id!r} needs finite reference values, got {dict(references)!r}"
+                f"references of claim {id!r} must be finite numbers, got {dict(references)!r}"
             )
         given = relative_tolerance if tolerance is None else tolerance
         if given is None or (tolerance is not None and relative_tolerance is not None):
@@ -429,7 +429,8 @@ def portraits() -> "Mapping[str, Callable[[], Figure]]":
 
 
 def _found(kind: Kind, registered: Mapping[str, T], name: str) -> T:
-    check_name(kind, name, [entry.name for entry in entries(kind)])
+    listed = "`continuum portrait --list`" if kind == "portrait" else "`continuum list`"
+    check_name(kind, name, [entry.name for entry in entries(kind)], listed)
     module = _expected[kind, name].module if name not in registered else ""
     _import_expected(kind, {name})
     if name not in registered:

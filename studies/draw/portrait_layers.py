@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from continuum import Network
-from continuum.checks import check_array
+from continuum.checks import check_array, check_call
 from solvers.planar.fields import Box, lattice
 from solvers.planar.separatrices import manifolds
 
@@ -109,8 +109,11 @@ def draw_level_sets(
     raises ValueError if it does not return one finite number per state
     """
     nodes = lattice(box, _FINE)
-    values = check_array("level_sets(state)", function(nodes), (nodes.shape[1],))
-    wanted = np.sort(check_array("level_sets(state)", function(starts), (starts.shape[1],)))
+    values, wanted = (
+        check_array("level_sets(state)", check_call("level_sets", function, x), (x.shape[1],))
+        for x in (nodes, starts)
+    )
+    wanted = np.sort(wanted)
     apart = np.diff(wanted, prepend=-np.inf) > 1e-6 * np.ptp(values)
     _contours(ax, box, values, wanted[apart].tolist(), "level sets", SKY, 5.0, "solid")
 

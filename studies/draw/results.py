@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from continuum.arrays import Array, to_host
 from continuum.checks import check_count, check_type
+from continuum.doors import checked
 from solvers import Extremal, ExtremalPoints, Solution, Trajectory
 
 from .figures import BLACK, axes_for, draw_legend, new_figure, styled
@@ -20,6 +21,7 @@ _FINE = 401
 """Times at which an extremal is drawn."""
 
 
+@checked
 def plot_solution(
     solution: Solution, ax: Axes | None = None, *, sample: int = 0, legend: bool = True
 ) -> Figure:
@@ -34,7 +36,6 @@ def plot_solution(
     raises TypeError for what is no Solution, ValueError for a sample that it does not have or one
         without anything to draw
     """
-    solution = check_type("solution", solution, Solution)
     with styled():
         figure, target = axes_for(ax)
         if isinstance(solution.value, Trajectory):
@@ -66,6 +67,7 @@ def plot_extremal(
         search
     """
     extremal = check_type("extremal", extremal, Extremal)
+    check_type("legend", legend, bool)
     switches = sorted({s.time for s in extremal.switches})
     if times is None:
         even = np.linspace(0.0, float(extremal.state.times[-1]), _FINE)
