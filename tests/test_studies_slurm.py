@@ -31,8 +31,6 @@ import os, subprocess, sys
 from pathlib import Path
 
 jobs, script = Path({jobs!r}), Path(sys.argv[1]).read_text()
-if (jobs / "full").exists():
-    sys.exit("sbatch: error: QOSMaxSubmitJobPerUserLimit")
 number = 1
 while True:
     try:
@@ -40,6 +38,8 @@ while True:
         break
     except FileExistsError:
         number += 1
+if (jobs / "limit").exists() and number > int((jobs / "limit").read_text()):
+    sys.exit("sbatch: error: QOSMaxSubmitJobPerUserLimit")
 lines = [line for line in script.splitlines() if line.startswith(("#SBATCH -o ", "#SBATCH -e "))]
 said = dict(line.split(maxsplit=2)[1:] for line in lines)
 files = [Path(said[key].replace("%J", str(number))).open("wb") for key in ("-o", "-e")]
@@ -226,13 +226,15 @@ def test_the_command_ends_and_its_jobs_with_it(slurm: Slurm, how: int):
 
 
 def test_a_job_that_is_not_accepted_is_told_in_one_sentence(slurm: Slurm):
-    (slurm.jobs / "full").touch()
-    with slurm.run("--workers", "2") as driver:
+    (slurm.jobs / "limit").write_text("2")
+    with slurm.run("--workers", "3") as driver:
         _, errors = driver.communicate(timeout=START)
     assert driver.returncode == 2
     assert errors.startswith("continuum: slurm did not accept a job: ")
     assert "QOSMaxSubmitJobPerUserLimit" in errors
     assert errors.count("\n") == 1
+    assert {path.name for path in slurm.jobs.glob("*.cancelled")} == {"1.cancelled", "2.cancelled"}
+    slurm.wait_for_the_end()
     (slurm.folder / "bin" / "sbatch").unlink()
     with slurm.run() as driver:
         _, errors = driver.communicate(timeout=START)
