@@ -27,7 +27,7 @@ from continuum.doors import checked
 from .bench.files import check_writable, read_json, write_text
 from .bench.origins import find
 from .bench.registry import FAILED, Entry, Study, entries, expect, imported
-from .bench.sources import add_package
+from .bench.sources import add_files, package_files
 
 __all__ = ["FAILED", "GALLERY", "PAPERS", "TOOLS", "find_study", "found", "index_file", "load"]
 
@@ -105,5 +105,5 @@ def _code() -> str:
     """SHA-256 of the version of Python and of every Python file of the packages."""
     digest = hashlib.sha256(sys.version.encode())
     for package in ("continuum", "solvers", "studies"):
-        add_package(digest, package)
+        add_files(digest, package_files(package))
     return digest.hexdigest()

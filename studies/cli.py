@@ -17,7 +17,13 @@ import studies
 
 from . import bench, draw
 from .bench.errors import FigureError, SweepInterrupted, SweepStopped
-from .bench.files import DAMAGED, check_file, damaged_files, write_atomically
+from .bench.files import (
+    DAMAGED,
+    check_file,
+    check_writable,
+    damaged_files,
+    write_atomically,
+)
 
 _UsageError = (
     typer.BadParameter.__base__
@@ -124,11 +130,13 @@ def run(
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the study's folder is made.")] = Path("results"),
     workers: Annotated[
-        int,
+        int | None,
         typer.Option(
-            help="Processes on this machine, or jobs of --cluster.", parser=_count, metavar="N"
+            help="Processes on this machine, or jobs of --cluster; 1 if left out.",
+            parser=_count,
+            metavar="N",
         ),
-    ] = 1,
+    ] = None,
     max_seconds: Annotated[
         float | None,
         typer.Option(help="A case that takes longer is stopped, and failed.", metavar="S"),
@@ -147,19 +155,29 @@ def run(
     """
     study = studies.find_study(name)
     given = study.parameters.parse(values or [])
-    options = ["--out", str(out), "--workers", str(workers)]
+    options = ["--out", str(out)]
+    options += [] if workers is None else ["--workers", str(workers)]
     options += [] if max_seconds is None else ["--max-seconds", f"{max_seconds:g}"]
     options += [f"--{k}={v}" for k, v in (("scheduler", scheduler), ("cluster", cluster)) if v]
+    count = 1 if workers is None else workers
     command = shlex.join(["continuum", "run", name, *(values or []), *options])
     grids = study.overlay(given) if given else None
     sweep = partial(studies.run_sweep, study, grids, out, max_seconds=max_seconds, command=command)
     try:
-        if scheduler or cluster:
-            with bench.cluster.cluster_executor(study, scheduler, cluster, workers) as executor:
-                _say(executor.about)
-                result = sweep(executor=executor)
+        if scheduler is None and cluster is None:
+            result = sweep(workers=count)
         else:
-            result = sweep(workers=workers)
+            if max_seconds is not None:
+                raise typer.BadParameter("--max-seconds is for processes on this machine alone")
+            if scheduler is not None and workers is not None:
+                raise typer.BadParameter(
+                    "--workers is for processes on this machine, or jobs of --cluster; the workers "
+                    "of a --scheduler are started beside it"
+                )
+            study.expand(grids)  # what is wrong with the cases or the folder is told before
+            check_writable(out)
+            with bench.cluster.cluster_executor(study, scheduler, cluster, count, _say) as executor:
+                result = sweep(executor=executor)
     except SweepInterrupted as interrupt:
         raise typer.Exit(_refuse(str(interrupt), _INTERRUPTED)) from None
     except SweepStopped as stop:

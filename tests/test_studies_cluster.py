@@ -21,8 +21,13 @@ from studies.bench.errors import ClusterError
 from studies.bench.registry import find_study, study
 from studies.bench.store import read_case, read_header
 
+try:
+    import distributed
+except ModuleNotFoundError:  # it is an extra
+    distributed = None
+
 TESTS = Path(__file__).parent
-START = 60.0  # seconds that a process may take to start, or to be missed
+START = 180.0  # seconds that a process may take to start, or to be missed
 
 
 @pytest.fixture(autouse=True)
@@ -43,9 +48,35 @@ def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert cli.main(["run", "toys/slow", "--scheduler", "tcp://127.0.0.1:1"]) == 2
     said = capsys.readouterr().err
     assert "a cluster needs the package distributed: pip install 'continuum-networks[" in said
-    assert cli.main(["run", "toys/slow", "--scheduler", "x", "--cluster", "slurm"]) == 2
-    assert "either --scheduler or --cluster" in capsys.readouterr().err
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("--scheduler tcp://x:1 --cluster slurm", "give either --scheduler or --cluster"),
+        ("--scheduler tcp://x:1 --workers 1", "--workers is for processes on this machine, or"),
+        ("--scheduler tcp://x:1 --max-seconds 9", "--max-seconds is for processes on this"),
+        ("--cluster slurm --max-seconds 9", "--max-seconds is for processes on this machine"),
+        ("--cluster slurp", "unknown cluster 'slurp'"),
+        *(
+            (f"--scheduler={wrong}", f"such as tcp://head:8786, got '{wrong}'")
+            for wrong in ("", "head", "tcp//head:8786", "tcp://head", "tcp://head:x", "head:65536")
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_told_before_anybody_is_called(
+    options: str,
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+):
+    monkeypatch.setattr(cluster, "_needed", lambda package: pytest.fail(f"{package} was loaded"))
+    assert cli.main(["run", "toys/slow", "--out", str(tmp_path), *options.split()]) == 2
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
 
 
 def test_a_worker_with_other_code_is_told():
@@ -64,8 +95,11 @@ def test_a_study_of_the_script_itself_is_refused():
 
     local.__module__ = "__main__"
     study("toys/local", paper="Toys")(local)
-    with pytest.raises(ClusterError, match="workers cannot import: put it into a module"):
-        cluster._check_workers(None, find_study("toys/local"))
+    with (
+        pytest.raises(ClusterError, match="workers cannot import: put it into a module"),
+        cluster.cluster_executor(find_study("toys/local"), "tcp://127.0.0.1:1"),
+    ):
+        pass
 
 
 SCRIPT = """
@@ -82,13 +116,12 @@ if __name__ == "__main__":
 """
 
 
-def greedy(*, index: int = 0, hungry: int = 3, megabytes: int = 3000) -> xr.Dataset:
-    """One case asks for more memory than its worker may have."""
+def greedy(*, index: int = 0, hungry: int = 3, megabytes: int = 1000) -> xr.Dataset:
+    """One case asks for more memory than its worker may have, and waits to be ended for it."""
     if index == hungry:
         held = [np.ones((125, 1000)) for _ in range(megabytes)]
-        time.sleep(5.0)
+        time.sleep(START)
         return xr.Dataset({"square": float(held[0].sum())})
-    time.sleep(0.2)
     return xr.Dataset({"square": index**2})
 
 
@@ -143,6 +176,14 @@ class Cluster:
         options += ["--nanny" if nanny else "--no-nanny", "--host", "127.0.0.1"]
         return self.spawn("dask_worker", self.address, *options)
 
+    def wait_until_idle(self) -> None:
+        """Until no worker has anything in hand."""
+        limit = time.monotonic() + START
+        with distributed.Client(self.address, set_as_default=False) as client:
+            while any(client.processing().values()):
+                assert time.monotonic() < limit, "a worker does not come to an end"
+                time.sleep(0.05)
+
     def end(self) -> None:
         for process in self.processes:
             with contextlib.suppress(ProcessLookupError):
@@ -152,7 +193,8 @@ class Cluster:
 
 @pytest.fixture
 def dask(tmp_path: Path) -> Iterator[Cluster]:
-    pytest.importorskip("distributed")
+    if distributed is None:
+        pytest.skip("distributed is not installed")
     found = Cluster(tmp_path)
     try:
         found.start_scheduler()
@@ -165,13 +207,20 @@ def drive(dask: Cluster, name: str, *values: str) -> subprocess.Popen[str]:
     """`continuum run NAME --scheduler ADDRESS`."""
     script = dask.folder / "command.py"
     script.write_text(SCRIPT)
-    options = ["--out", str(dask.folder), "--scheduler", dask.address]
+    return command(dask.folder, environ(), name, *values, "--scheduler", dask.address)
+
+
+def command(folder: Path, env: dict[str, str], name: str, *words: str) -> subprocess.Popen[str]:
+    """`continuum run NAME --out FOLDER`, started in that folder; with toys if they are there."""
+    script = folder / "command.py"
+    start = [str(script)] if script.exists() else ["-m", "studies.cli"]
     return subprocess.Popen(
-        [sys.executable, str(script), "run", name, *values, *options],
+        [sys.executable, *start, "run", name, *words, "--out", str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environ(),
+        env=env,
+        cwd=folder,
         start_new_session=True,
     )
 
@@ -205,7 +254,7 @@ def test_a_sweep_on_a_cluster(dask: Cluster):
         said, errors = driver.communicate(timeout=START)
     assert driver.returncode == 0, errors
     assert "Of 6 cases 6 were run." in said
-    assert "1 workers with 1 threads at tcp://127.0.0.1" in errors
+    assert "1 worker with 1 thread at tcp://127.0.0.1" in errors
     assert "the files are written by this process" in errors
     assert [line for line in errors.splitlines() if line.startswith("[6/6] index=")]
     assert len(whole(dask.folder / "toys-slow")) == 6
@@ -263,7 +312,7 @@ def test_the_driver_ends(dask: Cluster, how: int):
         assert driver.returncode == 130
         assert f"{len(before)} of 12 cases are finished; the same command resumes" in errors
         assert "Traceback" not in errors
-    time.sleep(1.0)  # the worker finishes its case; nobody writes it
+    dask.wait_until_idle()  # the worker finishes its case; nobody writes it
     assert len(list(folder.glob("case-*.h5"))) == len(before)
     with drive(dask, "toys/slow", "index=0:12") as driver:
         said, errors = driver.communicate(timeout=START)
@@ -296,6 +345,86 @@ def test_a_worker_of_other_code_is_refused_before_the_first_case(
     monkeypatch.setattr(cluster, "code_hash", lambda function: "0" * 64)
     with (
         pytest.raises(ClusterError, match=r"has other code: its hash is .* there and 000000000000"),
+        cluster.cluster_executor(find_study("toys/slow"), dask.address),
+    ):
+        pass
+
+
+@pytest.mark.slow
+def test_nobody_answers(dask: Cluster, capsys: pytest.CaptureFixture):
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        for _ in range(2):  # it refuses calls, and then takes them and says nothing
+            address = f"tcp://127.0.0.1:{mute.getsockname()[1]}"
+            start = time.monotonic()
+            assert cli.main(["run", "toys/slow", "--scheduler", address]) == 2
+            assert time.monotonic() - start < 6 * cluster._CONNECT_SECONDS
+            said = capsys.readouterr().err
+            assert f"no Dask scheduler answers at {address} within 5 s" in said
+            assert said.count("\n") == 1
+            mute.listen()
+
+
+@pytest.mark.slow
+def test_workers_are_waited_for(dask: Cluster):
+    with drive(dask, "toys/slow", "index=0:12") as driver:
+        until(driver, "continuum: there is no worker at tcp://127.0.0.1")
+        worker = dask.start_worker()
+        until(driver, "[2/12]")
+        worker.kill()
+        until(driver, "continuum: there is no worker at tcp://127.0.0.1")
+        dask.start_worker()
+        said, errors = driver.communicate(timeout=START)
+    assert driver.returncode == 0, errors
+    assert "Of 12 cases 12 were run." in said
+    assert len(whole(dask.folder / "toys-slow")) == 12
+
+
+OWN = """
+import xarray as xr
+from helper import {helper}
+from studies import study
+
+@study("mine/{name}", paper="Mine", cases=[{{"index": [0, 1, 2]}}])
+def {name}(index: int = 0) -> xr.Dataset:
+    "A number and its square."
+    return xr.Dataset({{"square": {helper}(index)}})
+"""
+
+
+@pytest.mark.slow
+def test_a_file_of_the_users_own_and_what_becomes_of_it_when_it_changes(
+    dask: Cluster, monkeypatch: pytest.MonkeyPatch
+):
+    dask.start_worker()
+    folder = dask.folder / "own"
+    folder.mkdir()
+    (folder / "helper.py").write_text("def square(x):\n    return x**2\n")
+    for name in ("first_study", "second_study"):
+        (folder / f"{name}.py").write_text(OWN.format(name=name, helper="square"))
+
+    def run(name: str) -> tuple[int, str]:
+        words = [f"own/{name}.py", "--scheduler", dask.address]
+        with command(dask.folder, environ(), *words) as driver:
+            _, errors = driver.communicate(timeout=START)
+        return driver.returncode, errors
+
+    code, errors = run("first_study")
+    assert code == 0, errors
+    assert len(whole(dask.folder / "mine-first_study")) == 3
+    (folder / "helper.py").write_text("def square(x):\n    return x * x\n")
+    code, errors = run("first_study")
+    assert code == 2
+    assert "has other code: its hash is " in errors
+    assert "start them again after a change" in errors
+    code, errors = run("second_study")  # new to the worker, but not what it imports
+    assert code == 2
+    assert "had loaded helper.py when it was changed: start it again" in errors
+    assert errors.count("\n") == 1
+
+    monkeypatch.setattr(cluster, "_place", lambda of: cluster._Place("no_such", "one", "/no/where"))
+    with (
+        pytest.raises(ClusterError, match=r"cannot load the study .* for in /no/where there, and"),
         cluster.cluster_executor(find_study("toys/slow"), dask.address),
     ):
         pass

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info
 
 from continuum.arrays import find_gpu
 
-from .sources import add_file, add_package, local_imports
+from .sources import add_files, local_imports, package_files
 
 PACKAGES = (
     "continuum-networks",
@@ -66,9 +66,16 @@ def thread_pools() -> list[str]:
 
 
 def code_hash(function: Callable[..., object]) -> str:
-    """SHA-256 of the source that a study's answer comes from.
+    """SHA-256 of the source that a study's answer comes from, `code_files`."""
+    digest = hashlib.sha256()
+    add_files(digest, code_files(function))
+    return digest.hexdigest()
 
-    It covers every Python file of `continuum` and `solvers`, the file of `function`, and what that
+
+def code_files(function: Callable[..., object]) -> list[tuple[str, Path]]:
+    """The files that a study's answer comes from, with names that do not depend on the machine.
+
+    They are every Python file of `continuum` and `solvers`, the file of `function`, and what that
     file imports, directly or through others, that is neither of the standard library nor an
     installed package (those are told by their versions).  What runs and draws studies
     (`studies.bench`, `studies.draw`) is left out.
@@ -80,11 +87,6 @@ def code_hash(function: Callable[..., object]) -> str:
             f"study function {function.__qualname__} must be defined in a file, for its code to "
             f"be hashed"
         )
-    digest = hashlib.sha256()
-    for package in ("continuum", "solvers"):
-        add_package(digest, package)
     file = Path(source).resolve()
-    add_file(digest, "study", file)
-    for name, path in sorted(local_imports(file, _APART).items()):
-        add_file(digest, name, path)
-    return digest.hexdigest()
+    packages = [*package_files("continuum"), *package_files("solvers")]
+    return [*packages, ("study", file), *sorted(local_imports(file, _APART).items())]

@@ -9,7 +9,7 @@ import importlib.util
 import os
 import sys
 import sysconfig
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 Search = list[str] | None
@@ -58,19 +58,22 @@ def is_installed(file: Path) -> bool:
     return any(file.is_relative_to(Path(root).resolve()) for root in roots if root)
 
 
-def add_package(digest: "hashlib._Hash", package: str) -> None:
-    """Adds every Python file of a package to a hash, by name, length and content; imports none."""
+def package_files(package: str) -> Iterator[tuple[str, Path]]:
+    """Every Python file of a package, with a name that does not depend on where it lies; imports
+    none.
+    """
     spec = importlib.util.find_spec(package)
     for folder in spec.submodule_search_locations or () if spec is not None else ():
         root = Path(folder)
         for path in sorted(root.rglob("*.py")):
-            add_file(digest, f"{package}/{path.relative_to(root).as_posix()}", path)
+            yield f"{package}/{path.relative_to(root).as_posix()}", path
 
 
-def add_file(digest: "hashlib._Hash", name: str, path: Path) -> None:
-    """Adds a file to a hash: its name, length and content."""
-    content = path.read_bytes()
-    digest.update(f"{name}\0{len(content)}\0".encode() + content)
+def add_files(digest: "hashlib._Hash", files: Iterable[tuple[str, Path]]) -> None:
+    """Adds files to a hash: their names, lengths and contents."""
+    for name, path in files:
+        content = path.read_bytes()
+        digest.update(f"{name}\0{len(content)}\0".encode() + content)
 
 
 def _imported(file: Path, apart: Collection[str]) -> Iterator[Path]:
