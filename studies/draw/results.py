@@ -104,7 +104,7 @@ def _draw_states(ax: Axes, run: Trajectory, sample: int, what: str = "state") ->
 
 def _draw_lines(ax: Axes, times: Array, values: Array, ylabel: str, name: str) -> None:
     """Columns (S, n) along the time: lines if they are few, else a map."""
-    ax.set_xlabel("time $t$")
+    ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
     if values.shape[1] <= _LINES and len(times) > 1:
         for i, column in enumerate(values.T):
             ax.plot(times, column, label=name.format(i + 1), linewidth=_width(i))
@@ -138,7 +138,7 @@ def _draw_entries(ax: Axes, times: Array, blocks: Mapping[str, Array], ylabel: s
         label = f"{block} {place}".rstrip()
         values = blocks[block][(slice(None), *index)]
         ax.plot(times, values, label=label, linewidth=_width(i))
-    ax.set_xlabel("time $t$")
+    ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
     ax.set_ylabel(ylabel)
     ax.set_title(
         ylabel if len(entries) <= _LINES else f"{ylabel}: {_LINES} of {len(entries)} entries"
