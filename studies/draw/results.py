@@ -1,7 +1,7 @@
 """Pictures of what solvers return: runs, the course of an optimisation, extremals."""
 
 from collections.abc import Mapping, Sequence
-from itertools import product
+from itertools import cycle, product
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -58,7 +58,8 @@ def plot_extremal(
 
     times : (S,), where it is drawn; None for 401 even ones and the switching times
     sample : of which input states and costates are shown
-    ax : four axes, in any array, the legends inside them; None for a new figure
+    ax : four axes, in any array, the legends inside them; None for a new figure, with the legends
+        below
     legend : False leaves them out
     returns the figure drawn on
     raises TypeError for what is no Extremal, ValueError for other than four axes, a sample that it
@@ -74,7 +75,7 @@ def plot_extremal(
     points = extremal.at(times)
     with styled():
         if ax is None:
-            figure, axes = new_figure(2, 2, width=9.6, height=6.8)
+            figure, axes = new_figure(2, 2, width=9.6, height=8.4)
             panels = list(axes.flat)
         else:
             panels = [check_type("ax", one, Axes) for one in np.ravel(np.asarray(ax, dtype=object))]
@@ -88,12 +89,14 @@ def plot_extremal(
         for panel in panels:
             for t in switches:
                 panel.axvline(t, color=BLACK, linestyle=":", linewidth=0.9)
-            draw_legend(panel, legend, True)
+            draw_legend(panel, legend, ax is not None)
     return figure
 
 
 def _draw_states(ax: Axes, run: Trajectory, sample: int, what: str = "state") -> None:
     states = to_host(run.states)
+    if not len(states):
+        raise ValueError("solution has no states at any time: there is nothing to draw")
     sample = check_count("sample", sample, 0)
     if sample >= states.shape[2]:
         raise ValueError(f"sample must be below {states.shape[2]}, got {sample}")
@@ -176,8 +179,8 @@ def _draw_history(ax: Axes, solution: Solution) -> None:
         raise ValueError("solution has no states and recorded nothing: there is nothing to draw")
     finite = [x[np.isfinite(x)] for x in columns.values()]
     positive = all(len(x) and np.all(x > 0.0) for x in finite)
-    for name, numbers in columns.items():
-        ax.plot(np.arange(rows), numbers, label=name.replace("_", " "))
+    for (name, numbers), line in zip(columns.items(), cycle(("-", "--", "-.", ":")), strict=False):
+        ax.plot(np.arange(rows), numbers, line, label=name.replace("_", " "))
     if positive:
         ax.set_yscale("log")
     ax.set_xlabel("iteration")
