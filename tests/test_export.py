@@ -212,6 +212,8 @@ def test_stages_at_requested_times():
     with pytest.raises(ValueError, match=r"^this trajectory has no states: none of the times that"):
         _ = first.trajectory.final
     assert to_xarray(first)["state"].shape == (0, *start.shape)
+    with pytest.raises(ValueError, match="solution has no states at any time"):
+        plot_solution(first)
     np.testing.assert_array_equal(second.trajectory.final, second.trajectory.states[0])
 
 
@@ -306,6 +308,10 @@ def test_pictures_of_results(trained, switching):
     shown = plot_extremal(switching)
     assert isinstance(shown, Figure)
     assert len(shown.axes) == 4
+    for picture in (shown, figure):  # the legends of our own figures are below the labels
+        picture.draw_without_rendering()
+        for ax in picture.axes:
+            assert ax.get_legend().get_window_extent().y1 < ax.xaxis.label.get_window_extent().y0
     ts = switching.switching_times()[0]
     dotted = [line for line in shown.axes[2].lines if line.get_linestyle() == ":"]
     np.testing.assert_allclose(dotted[0].get_xdata(), ts, atol=1e-9)

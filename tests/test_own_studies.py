@@ -138,6 +138,21 @@ def test_a_lost_plan_of_a_file(folder: Path, capsys: pytest.CaptureFixture[str],
     assert "no cases of older code" in said(["clean", "results/mine-gains"], capsys)
 
 
+def test_a_lost_plan_of_a_study_that_has_changed(folder: Path, capsys: pytest.CaptureFixture[str]):
+    said(["run", "my_study.py"], capsys)
+    results = folder / "results" / "mine-gains"
+    (results / "sweep.json").unlink()
+    forget_imports()
+    text = (folder / "my_study.py").read_text()
+    (folder / "my_study.py").write_text(
+        text.replace("gains:", "level:").replace("* gains", "* level").replace('"gains"', '"level"')
+    )
+    said(["report", "results/mine-gains", "--study", "my_study.py"], capsys)
+    page = (results / "report.html").read_text()
+    assert "2 of 2 cases are finished" in page
+    assert "not with the study as it is now: unknown parameter" in page
+
+
 def test_bounds_are_kept_before_a_case_runs(folder: Path, capsys: pytest.CaptureFixture[str]):
     line = said(["run", "my_study.py", "gains=1e300"], capsys, 2)
     assert line == (

@@ -326,7 +326,10 @@ def test_drawn_lines_are_runs_under_the_control_at_that_time(draw: str, time: fl
     else:
         figure = poincare_disc(network, control, time=time, starts=starts)
         lines, count = drawn(figure, "trajectory"), 801
-    assert texts(figure.axes[0]) == [f"field frozen at t = {time:g}"]
+    ax = figure.axes[0]
+    assert texts(ax) == [f"field frozen at t = {time:g}"]
+    figure.draw_without_rendering()
+    assert ax.get_legend().get_window_extent().y1 < ax.xaxis.label.get_window_extent().y0
     method, times = DormandPrince(rtol=1e-10, atol=1e-12), np.linspace(0.0, 2.0, count)
     expected, unlike = (
         integrate(network, c, starts, method, save=times).trajectory.states for c in (held, control)

@@ -131,9 +131,11 @@ TABLE td.status { grid-column: 1 / -1; }
 """
 
 STYLE = f"""
+.cases {{ font-size: 0.85rem; }}
+.cases th, .cases td {{ padding: 0.25rem 0.4rem; }}
 .cases tbody {{ break-inside: avoid; }}
 .cases .told td {{ border-bottom: 0; padding-bottom: 0; }}
 {_CARD.replace("TABLE", ".cases.large")}
-@media screen and (max-width: 54rem) {{ {_CARD.replace("TABLE", ".cases.medium")} }}
+@media screen and (max-width: 58rem) {{ {_CARD.replace("TABLE", ".cases.medium")} }}
 """
 """The style of the table, after that of its page."""

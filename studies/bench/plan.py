@@ -188,7 +188,9 @@ def _rebuilt(folder: Path) -> dict[str, object] | None:
         grids = [_axes(cases)]
     else:
         grids = list(cases)
+    try:
+        command = command_line(study, grids, cases, folder.parent)
+    except ValueError as error:  # answers of older code are shown all the same
+        command = f"# not with the study as it is now: {error}"
     when = f"at a time not known (sweep.json was made again from the case files, {now()})"
-    return sweep_plan(
-        study, listed, command_line(study, grids, cases, folder.parent), "not known", when
-    )
+    return sweep_plan(study, listed, command, "not known", when)

@@ -146,7 +146,8 @@ def draw_legend(ax: Axes, wanted: bool, given: bool) -> None:
         ax.legend(loc="best", fontsize="small", frameon=True, framealpha=0.85)
         return
     columns = 4 if entries <= 4 else 3
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.12)}
+    # by letters, not by the height of the axes: below the label, however small they are
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "borderaxespad": 4.6}
     ax.legend(**below, ncols=columns, columnspacing=1.4)
 
 

@@ -1,7 +1,7 @@
 """Pictures of what solvers return: runs, the course of an optimisation, extremals."""
 
 from collections.abc import Mapping, Sequence
-from itertools import product
+from itertools import cycle, product
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -59,7 +59,8 @@ def plot_extremal(
 
     times : (S,), where it is drawn; None for 401 even ones and the switching times
     sample : of which input states and costates are shown
-    ax : four axes, in any array, the legends inside them; None for a new figure
+    ax : four axes, in any array, the legends inside them; None for a new figure, with the legends
+        below
     legend : False leaves them out
     returns the figure drawn on
     raises TypeError for what is no Extremal, ValueError for other than four axes, a sample that it
@@ -76,7 +77,7 @@ def plot_extremal(
     points = extremal.at(times)
     with styled():
         if ax is None:
-            figure, axes = new_figure(2, 2, width=9.6, height=6.8)
+            figure, axes = new_figure(2, 2, width=9.6, height=8.4)
             panels = list(axes.flat)
         else:
             panels = [check_type("ax", one, Axes) for one in np.ravel(np.asarray(ax, dtype=object))]
@@ -90,12 +91,14 @@ def plot_extremal(
         for panel in panels:
             for t in switches:
                 panel.axvline(t, color=BLACK, linestyle=":", linewidth=0.9)
-            draw_legend(panel, legend, True)
+            draw_legend(panel, legend, ax is not None)
     return figure
 
 
 def _draw_states(ax: Axes, run: Trajectory, sample: int, what: str = "state") -> None:
     states = to_host(run.states)
+    if not len(states):
+        raise ValueError("solution has no states at any time: there is nothing to draw")
     sample = check_count("sample", sample, 0)
     if sample >= states.shape[2]:
         raise ValueError(f"sample must be below {states.shape[2]}, got {sample}")
@@ -106,7 +109,7 @@ def _draw_states(ax: Axes, run: Trajectory, sample: int, what: str = "state") ->
 
 def _draw_lines(ax: Axes, times: Array, values: Array, ylabel: str, name: str) -> None:
     """Columns (S, n) along the time: lines if they are few, else a map."""
-    ax.set_xlabel("time $t$")
+    ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
     if values.shape[1] <= _LINES and len(times) > 1:
         for i, column in enumerate(values.T):
             ax.plot(times, column, label=name.format(i + 1), linewidth=_width(i))
@@ -140,7 +143,7 @@ def _draw_entries(ax: Axes, times: Array, blocks: Mapping[str, Array], ylabel: s
         label = f"{block} {place}".rstrip()
         values = blocks[block][(slice(None), *index)]
         ax.plot(times, values, label=label, linewidth=_width(i))
-    ax.set_xlabel("time $t$")
+    ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
     ax.set_ylabel(ylabel)
     ax.set_title(
         ylabel if len(entries) <= _LINES else f"{ylabel}: {_LINES} of {len(entries)} entries"
@@ -178,8 +181,8 @@ def _draw_history(ax: Axes, solution: Solution) -> None:
         raise ValueError("solution has no states and recorded nothing: there is nothing to draw")
     finite = [x[np.isfinite(x)] for x in columns.values()]
     positive = all(len(x) and np.all(x > 0.0) for x in finite)
-    for name, numbers in columns.items():
-        ax.plot(np.arange(rows), numbers, label=name.replace("_", " "))
+    for (name, numbers), line in zip(columns.items(), cycle(("-", "--", "-.", ":")), strict=False):
+        ax.plot(np.arange(rows), numbers, line, label=name.replace("_", " "))
     if positive:
         ax.set_yscale("log")
     ax.set_xlabel("iteration")

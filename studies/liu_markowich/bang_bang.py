@@ -82,7 +82,7 @@ def _controls(ax: Axes, case: xr.Dataset) -> None:
         )
     ax.set_yticks(np.arange(len(ENTRIES), 0, -1), ENTRIES)
     ax.set_ylabel("control, each from −1 to 1")
-    ax.set_xlabel("time $t$")
+    ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
     ax.set_title("controls")
     ax.legend(
         loc="upper center", bbox_to_anchor=(0.5, -0.15), frameon=False, ncols=2, markerscale=3
@@ -132,7 +132,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         ax.axhline(0.0, color=BLACK, linewidth=0.8)
         for t in switches:
             ax.axvline(t, color=BLACK, linestyle=":", linewidth=1.0)
-        ax.set_xlabel("time $t$")
+        ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
         ax.set_ylabel("switching functions $r_i = -p_i$")
         ax.set_title("$a_i$ and row $i$ of $b$ switch where $r_i = 0$")
         ax.grid(True)
@@ -150,7 +150,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         )
         for t in switches:
             ax.axvline(t, color=BLACK, linestyle=":", linewidth=1.0)
-        ax.set_xlabel("time $t$")
+        ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
         ax.set_ylabel("Hamiltonian $H$, maximised")
         ax.set_title("constant along the extremal")
         ax.grid(True)

@@ -49,7 +49,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             )
         for bound in (-1.0, 1.0):
             ax.axhline(bound, color=BLACK, linewidth=0.6)
-        ax.set_xlabel("time $t$")
+        ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
         ax.set_ylabel(entry)
         ax.grid(True)
     handles, labels = axes[0, 0].get_legend_handles_labels()

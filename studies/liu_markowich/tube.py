@@ -59,7 +59,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         counts = [np.sum(case[name].values, axis=(1, 2)) for name in ("reached", "kept")]
         for count, color, label in zip(counts, (REACHED, BLUE), ("reached", "kept"), strict=True):
             ax.semilogy(case["slab"], np.maximum(count, 0.5), color=color, label=label)
-        ax.set_xlabel("time $t$")
+        ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
         ax.set_ylabel("cells")
         ax.set_title("cells that count")
         ax.grid(True)

@@ -134,7 +134,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         excess = float(case["optimum"]) - case["characteristic_value"].values
         ax.plot(case["instant"], excess, color="#999999", linewidth=0.6)
         ax.axhline(0.0, color=BLACK, linewidth=0.8)
-        ax.set_xlabel("time $t$")
+        ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
         ax.set_ylabel("value carried minus $V$ there")
         ax.set_title("characteristics, backwards in time")
         ax.grid(True)

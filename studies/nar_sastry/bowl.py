@@ -47,9 +47,13 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
             else:
                 ax.plot((distance - normal[1] * x) / normal[0], x, "--", color=VERMILION)
         row, column = case["lowest"].values[k]
-        ax.plot(row, column, "o", color=BLACK, clip_on=False, zorder=5)
+        ax.plot(row, column, "o", color=BLACK, clip_on=False, zorder=5, label="lowest point")
         ax.set(xlim=(0.0, SIDE), ylim=(0.0, SIDE), xlabel="$x_1$", ylabel="$x_2$", title=name)
         ax.set_aspect("equal")
+    axes[0, 0].plot([], [], color=BLUE, label="level curves of $f$")
+    axes[0, 0].plot([], [], "--", color=VERMILION, label="kinks, $V_j^T x = b_j$")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     gradients = "; ".join(
         ", ".join(f"({g[0]:.3g}, {g[1]:.3g})" for g in case["gradient"].values[k])
         for k in range(len(PANELS))

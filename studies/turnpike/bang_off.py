@@ -76,7 +76,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
                 ax.set_xlim(0.0, min(2.0 * float(np.max(times[known])), float(t[-1])))
         speed.set_title(data)
         for ax in (speed, error):
-            ax.set_xlabel("time $t$")
+            ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
         for ax in (speed, error, switch):
             ax.grid(True)
         speed.legend()

@@ -219,7 +219,7 @@ def _bounds(cases: Sequence[xr.Dataset]) -> Picture:
         below.semilogy(time[seen], along[seen], color=BLUE, label="$\\varphi(x(t))$")
         below.set_ylim(1e-13, 1e8 * along[0])  # room for the legend
         below.set_title(f"{name}: cost along the way")
-        below.set_xlabel("time $t$")
+        below.set_xlabel("time $t$ [layers $\\times \\tau$]")
         for ax in (above, below):
             ax.set_ylabel("training error")
             ax.grid(True)

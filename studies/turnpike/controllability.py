@@ -41,7 +41,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         weights.stairs(w[:, i, j], t, color=color, baseline=None, label=f"$w_{{{i + 1}{j + 1}}}$")
     norm = np.sqrt(np.sum(w**2, axis=(1, 2)))
     weights.stairs(norm, t, color=BLACK, baseline=None, linestyle="--", label="$|w(t)|$")
-    weights.set_xlabel("time $t$")
+    weights.set_xlabel("time $t$ [layers $\\times \\tau$]")
     weights.set_ylabel("weights")
     weights.legend(ncols=2, loc="upper center", bbox_to_anchor=(0.5, 0.55))
     ratio, first = case["ratio"].values, float(case["first_order"])

@@ -123,7 +123,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     left.set_ylabel("costate $p$")
     left.set_title("from $x(0)$ (dashed) to $p = 0$ (dotted)")
     right.axhline(saddle[0], color=BLACK, linestyle="--", linewidth=1.0, label="turnpike")
-    right.set_xlabel("time $t$")
+    right.set_xlabel("time $t$ [layers $\\times \\tau$]")
     right.set_ylabel("state $x(t)$")
     right.set_title("the longer, the nearer to the saddle")
     for ax in axes[0]:

@@ -92,7 +92,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     for case, name, (color, style) in zip(ranked, names, styles, strict=False):
         if case.sizes["time"] > 1:
             along.plot(case["time"], 100.0 * case["accuracy"], style, color=color, label=name)
-    along.set_xlabel("time $t$")
+    along.set_xlabel("time $t$ [layers $\\times \\tau$]")
     along.set_ylabel("training accuracy of the last readout [%]")
     along.grid(True)
     along.legend()

@@ -126,7 +126,7 @@ def _pair(left: Axes, right: Axes, cases: Sequence[xr.Dataset]) -> None:
         else:
             line = middle[-1] * (horizons[-1] / horizons) ** 2
             right.loglog(horizons, line, "--", color=BLACK, label="slope $-2$")
-    left.set(xlim=(0.0, 2.0 * SHORT), xlabel="time $t$")
+    left.set(xlim=(0.0, 2.0 * SHORT), xlabel="time $t$ [layers $\\times \\tau$]")
     left.set_ylabel("training error $\\varphi(x(t))$")
     right.set_xlabel("horizon $T$ [time]")
     right.set_ylabel("training error $\\varphi(x(T/2))$")

@@ -88,7 +88,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
         below.set_ylabel("energy identity")
         below.legend(loc="upper right")
         for ax in (above, below):
-            ax.set_xlabel("time $t$")
+            ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
             ax.grid(True)
         notes.append(f"{text}; energy identity to {float(case['identity_error']):.2g} of phi(0)")
     caption = (

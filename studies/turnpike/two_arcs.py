@@ -1,6 +1,7 @@
 """A linear-quadratic problem whose minimisers enter the turnpike and leave it."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 import xarray as xr
@@ -70,10 +71,11 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     ranked = sorted(cases, key=lambda case: float(case_parameters(case)["horizon"]))
     figure, axes = new_figure(2, 2, width=10.4, height=7.4)
     left, right = axes[0]
-    for case, color in zip(ranked, OKABE_ITO, strict=False):
+    for case, color, marker in zip(ranked, cycle(OKABE_ITO), cycle("osD^vP"), strict=False):
         horizon = float(case_parameters(case)["horizon"])
-        left.plot(case["time"], case["norm"], color=color, label=f"$T = {horizon:g}$")
-        right.semilogy(case["time"], case["distance"], color=color)
+        look = {"color": color, "marker": marker, "markevery": [-1]}
+        left.plot(case["time"], case["norm"], **look, label=f"$T = {horizon:g}$")
+        right.semilogy(case["time"], case["distance"], **look)
     static = float(ranked[-1]["static_norm"])
     left.axhline(static, color=BLACK, linestyle="--", linewidth=1.0, label="static optimum")
     left.set_ylabel("$|f(t)|$")
@@ -82,7 +84,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
     right.set_ylabel("$|f(t) - f^*|$")
     right.set_title("distance from the turnpike")
     for ax in axes[0]:
-        ax.set_xlabel("time $t$")
+        ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
         ax.grid(True)
     chosen = next((c for c in ranked if float(case_parameters(c)["horizon"]) == 12.0), ranked[-1])
     horizon = float(case_parameters(chosen)["horizon"])
@@ -97,6 +99,7 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
                 since,
                 amplitude,
                 color=OKABE_ITO[j],
+                linestyle=("-", "--", "-.", ":")[j % 4],
                 label=f"{j + 1}: fitted {fit[0]:.5f}, scheme {rate:.5f}, equation {own:.5f}",
             )
             ends = fit[3:] if side == "entry" else horizon - fit[3:]
@@ -105,7 +108,9 @@ def _plot(cases: Sequence[xr.Dataset]) -> list[Picture]:
                 ax.semilogy(
                     since[inside], amplitude[inside], color=OKABE_ITO[j], linewidth=4.5, alpha=0.35
                 )
-        ax.set_xlabel("time $t$" if side == "entry" else "time left $T - t$")
+        ax.set_xlabel(
+            "time $t$ [layers $\\times \\tau$]" if side == "entry" else "time left $T - t$"
+        )
         ax.set_ylabel(f"amplitude, $T = {horizon:g}$")
         ax.set_title(f"{'stable' if side == 'entry' else 'unstable'} modes ({side})")
         ax.set_ylim(bottom=3e-4 * float(np.min(chosen[f"{side}_amplitude"])))

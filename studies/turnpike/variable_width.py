@@ -5,7 +5,7 @@ over each other, which makes narrow networks look better than they are.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
@@ -158,20 +158,21 @@ def _picture(data: str, cases: Sequence[xr.Dataset]) -> Picture:
     figure, axes = new_figure(1, 3, width=13.6, height=4.4)
     along, rank, costs = axes[0]
     notes, unbeaten = [], []
-    for (label, members), color in zip(sorted(families.items()), OKABE_ITO, strict=False):
+    looks = zip(sorted(families.items()), cycle(OKABE_ITO), cycle("osD^vP*X"), strict=False)
+    for k, ((label, members), color, marker) in enumerate(looks):
         deepest, p = members[-1], case_parameters(members[-1])
         t = deepest["time"].values
-        along.semilogy(t, deepest["error"], color=color, label=label)
-        rank.semilogy(t, np.maximum(deepest["least"], 1e-17), color=color, label=label)
+        look = {"color": color, "marker": marker, "markersize": 4.5, "label": label}
+        every = {"markevery": (k % 4, 4)}
+        along.semilogy(t, deepest["error"], **look, **every)
+        rank.semilogy(t, np.maximum(deepest["least"], 1e-17), **look, **every)
         if p["first"] != p["then"]:
             for ax in (along, rank):
                 ax.axvline(float(p["change"]), color=color, linestyle=":", linewidth=1.0)  # type: ignore[arg-type]
         costs.semilogx(
             [float(c["work"]) for c in members],
             [float(c["objective"]) for c in members],
-            "o-",
-            color=color,
-            label=label,
+            **look,
         )
         values = ", ".join(
             f"{float(c['objective']):.6f} at {int(c['work'])} ({int(c['hits'])} of "
@@ -192,7 +193,7 @@ def _picture(data: str, cases: Sequence[xr.Dataset]) -> Picture:
     along.set_title("the deepest network of each kind")
     rank.set_title("rank: values on the floor are 0")
     for ax in (along, rank):
-        ax.set_xlabel("time $t$")
+        ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
     for ax in (along, rank, costs):
         ax.grid(True)
     along.legend()
