@@ -17,7 +17,7 @@ from .activations import Activation, elu, gelu, leaky_relu, relu, sigmoid, softp
 from .arrays import Array, to_host
 from .checks import check_array, check_listed, check_squares, check_type, shown
 from .controls import Control, ControlPath
-from .doors import checked
+from .doors import REMEDIES, checked
 from .meshes import TimeMesh
 from .networks import Bottleneck, Network
 from .records import short
@@ -259,8 +259,8 @@ def _layers(
         raise ValueError(f"maps must be two names, of the first and the second map, got {maps!r}")
     layers: dict[str, list[str]] = {}
     for name, x in state.items():
-        stem, _, kind = name.rpartition(".")
-        if (kind, x.ndim) not in (("weight", 2), ("bias", 1)) or f"{stem}.weight" not in state:
+        stem, dot, kind = name.rpartition(".")
+        if (kind, x.ndim) not in (("weight", 2), ("bias", 1)) or f"{stem}{dot}weight" not in state:
             raise ValueError(
                 f"{name} of the module has shape {x.shape} and is no part of a linear map: layers "
                 f"must be {FORM}"
@@ -271,8 +271,8 @@ def _layers(
         if len(stems) != 2:
             raise ValueError(
                 f"module is not residual: {parent or 'its outermost level'!r} has {len(stems)} "
-                f"linear maps ({', '.join(stems)}), a layer {FORM} has two; choose the layers with "
-                "prefix="
+                f"linear maps ({', '.join(filter(None, stems)) or 'itself'}), a layer {FORM} has "
+                "two; choose the layers with prefix="
             )
     parents, told = list(layers), True
     if _numbered(parents):
@@ -411,12 +411,19 @@ def _compared(module: object, found: Imported) -> float | str | None:
         inner = layer[0](plain)
         plain = tau * layer[1](inner)
     bare = np.abs(output - plain).max() <= 1e-3 * scale
-    why = (
-        "its layers do not add their input"
-        if bare
-        else f"its outputs differ from those of {FORM} by up to {distance:.3g}, of {scale:.3g}"
-    )
+    if bare:
+        return "module is not residual: its layers do not add their input"
     return (
-        f"module is not residual: {why}; a scaled sum, a normalisation without weights, an "
-        "activation at the end or dropout in training mode does this"
+        f"module is not residual, or has another activation than {found.network.activation.name}: "
+        f"its outputs differ from those of {FORM} by up to {distance:.3g}, of {scale:.3g}; a "
+        "scaled sum, a normalisation without weights, an activation at the end or dropout in "
+        "training mode does this, too"
     )
+
+
+for _wanted, _parts in (
+    ("a Network", ".network, beside .control"),
+    ("a Chain", ".network, beside .control"),
+    ("a ResNet", ".resnet"),
+):
+    REMEDIES[Imported, _wanted] = f": take its {_parts}"

@@ -46,7 +46,7 @@ from solvers.descent.run import Minimizer
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "softplus", "gelu", "arctan", "identity")
 
 
-class _Continuum(BaseEstimator):
+class ContinuumEstimator(BaseEstimator):
     """What both estimators share: parameters, training, the run to the outputs."""
 
     def __init__(
@@ -158,7 +158,7 @@ class _Continuum(BaseEstimator):
         return self.readout_.output(self.network_, run.trajectory.final, values).T
 
 
-class ContinuumRegressor(RegressorMixin, _Continuum):
+class ContinuumRegressor(RegressorMixin, ContinuumEstimator):
     """Regression by a network in depth, mean squared error; one target or several.
 
     hidden : h, the width of sigma's argument
@@ -203,7 +203,7 @@ class ContinuumRegressor(RegressorMixin, _Continuum):
         return tags
 
 
-class ContinuumClassifier(ClassifierMixin, _Continuum):
+class ContinuumClassifier(ClassifierMixin, ContinuumEstimator):
     """Classification by a network in depth, cross-entropy of an affine readout; labels of any kind.
 
     Parameters and what is fitted: see `ContinuumRegressor`; classes_ are the labels, sorted.

@@ -23,7 +23,7 @@ from continuum import (
     to_torch_state,
 )
 from continuum.io import load_control, load_states, save_control, save_states
-from solvers import LBFGS, Euler, integrate, minimize
+from solvers import LBFGS, Euler, integrate, minimize, ode_test
 
 LAYERS, UNITS, HIDDEN = 11, 4, 6
 
@@ -220,7 +220,7 @@ def test_modules_that_are_not_residual(rng):
 
     with pytest.raises(ValueError, match="not residual: its layers do not add their input"):
         from_torch(Module(state, modules, plain))
-    with pytest.raises(ValueError, match="not residual: its outputs differ"):
+    with pytest.raises(ValueError, match="or has another activation than tanh: its outputs differ"):
         from_torch(Module(state, modules, lambda rows: np.tanh(outputs(arrays, rows.T).T)))
     with pytest.raises(ValueError, match="'its outermost level' has 3 linear maps") as error:
         from_torch({f"{n}.weight": np.eye(3) for n in range(3)}, tanh)
@@ -326,3 +326,11 @@ def test_files_of_other_versions(tmp_path, rng):
         file.attrs["continuum_version"] = 2
     with pytest.raises(ValueError, match="of version 2 of the schema, this package reads up to 1"):
         load_control(path, space)
+
+
+def test_an_imported_network_where_its_parts_are_wanted():
+    found = from_residual_mlp(np.ones((3, 2, 2)), None, np.ones((3, 2, 2)), None, tanh)
+    with pytest.raises(TypeError, match=r"take its \.resnet$"):
+        ode_test(found)
+    with pytest.raises(TypeError, match=r"take its \.network, beside \.control$"):
+        integrate(found, found.control, np.ones((2, 1)), Euler())

@@ -84,6 +84,8 @@ def read_plan(folder: Path) -> dict[str, object]:
         raise StoreError(f"{path} was not written by a continuum sweep of this version")
     except StoreError as error:
         plan = _rebuilt(folder)
+        if plan is None and not os.path.lexists(path):
+            raise StoreError(f"there is no sweep in {folder}: no {PLAN}, no case files") from None
         if plan is None:
             raise
         if os.path.lexists(path):
