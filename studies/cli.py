@@ -16,7 +16,7 @@ import typer
 import studies
 
 from . import bench, draw
-from .bench.errors import FigureError, SweepInterrupted, SweepStopped
+from .bench.errors import FigureError, SweepStopped
 from .bench.files import (
     DAMAGED,
     check_file,
@@ -178,8 +178,8 @@ def run(
             check_writable(out)
             with bench.cluster.cluster_executor(study, scheduler, cluster, count, _say) as executor:
                 result = sweep(executor=executor)
-    except SweepInterrupted as interrupt:
-        raise typer.Exit(_refuse(str(interrupt), _INTERRUPTED)) from None
+    except KeyboardInterrupt as interrupt:  # SweepInterrupted, or before the first case
+        raise typer.Exit(_refuse(str(interrupt) or "interrupted", _INTERRUPTED)) from None
     except SweepStopped as stop:
         raise typer.Exit(_refuse(str(stop), 1)) from None
     for row in result.rows:

@@ -225,6 +225,18 @@ def test_the_command_ends_and_its_jobs_with_it(slurm: Slurm, how: int):
     assert before.items() <= after.items()
 
 
+def test_ctrl_c_while_a_worker_is_waited_for(slurm: Slurm):
+    config = slurm.folder / "config" / "jobqueue.yaml"
+    config.write_text(config.read_text().replace(sys.executable, "/no/python"))
+    with slurm.run() as driver:
+        until(driver, "continuum: there is no worker at tcp://127.0.0.1")
+        os.killpg(driver.pid, signal.SIGINT)
+        _, errors = driver.communicate(timeout=START)
+    assert driver.returncode == 130
+    assert errors == "continuum: interrupted\n"
+    assert (slurm.jobs / "1.cancelled").exists()
+
+
 def test_a_job_that_is_not_accepted_is_told_in_one_sentence(slurm: Slurm):
     (slurm.jobs / "limit").write_text("2")
     with slurm.run("--workers", "3") as driver:
