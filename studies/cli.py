@@ -62,6 +62,10 @@ MovedStudy = Annotated[
 ]
 
 
+class _Interrupted(Exception):
+    """Ctrl-C, with what there is to say of it."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command with these arguments, or the process's own, and returns its exit code.
 
@@ -73,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             standalone_mode=False,
             prog_name="continuum",
         )
+    except _Interrupted as interrupt:
+        return _refuse(str(interrupt), _INTERRUPTED)
     except (KeyboardInterrupt, typer.Abort):
         return _refuse("interrupted", _INTERRUPTED)
     except FigureError as error:
@@ -90,6 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         for module, reason in _failed().items():
             _say(f"{module} could not be loaded: {reason}")
+    if code == _INTERRUPTED:  # newer releases of typer make an exit of Ctrl-C
+        return _refuse("interrupted", _INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
@@ -179,7 +187,7 @@ def run(
             with bench.cluster.cluster_executor(study, scheduler, cluster, count, _say) as executor:
                 result = sweep(executor=executor)
     except KeyboardInterrupt as interrupt:  # SweepInterrupted, or before the first case
-        raise typer.Exit(_refuse(str(interrupt) or "interrupted", _INTERRUPTED)) from None
+        raise _Interrupted(str(interrupt) or "interrupted") from None
     except SweepStopped as stop:
         raise typer.Exit(_refuse(str(stop), 1)) from None
     for row in result.rows:

@@ -310,3 +310,17 @@ def test_without_docstrings_and_assertions(arguments: list[str], said: str, tmp_
     if arguments[0] == "run":
         page = (tmp_path / "toys-decay" / "report.html").read_text()
         assert "The state is compared with the exact one" in page
+
+
+@pytest.mark.parametrize("command", [["verify"], ["list"], ["bench", "imports"]])
+def test_ctrl_c_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
+):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("studies.bench.verify.verify", interrupt)
+    monkeypatch.setattr("studies.bench.listing.print_listing", interrupt)
+    monkeypatch.setattr("studies.bench.benches.run_benchmarks", interrupt)
+    assert main(command) == 130
+    assert capsys.readouterr().err == "continuum: interrupted\n"
