@@ -396,11 +396,16 @@ def _listed(origin: Any, entries: tuple[Any, ...]) -> _Kind:
             return numbers and len(value.shape) == 1 and _numbers(value)
         if strict and isinstance(value, Sequence):
             return True
+        if numbers and hasattr(value, "__array__"):  # a column of a table
+            column = np.asarray(value)
+            return column.ndim == 1 and _numbers(column)
         return not strict and isinstance(value, origin)
 
     def take(name: str, value: Any) -> object:
         if is_array(value):
             value = [value[i].item() for i in range(value.shape[0])]
+        elif numbers and hasattr(value, "__array__"):
+            value = np.asarray(value).tolist()
         if not isinstance(value, Sequence):
             if one is not None and isinstance(value, Collection):
                 for entry in value:

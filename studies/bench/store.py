@@ -90,13 +90,14 @@ def sealed(content: bytes) -> bytes:
 
 
 @checked
-def read_case(path: Path) -> xr.Dataset:
+def read_case(path: str | Path) -> xr.Dataset:
     """The Dataset of one case, in memory.
 
     raises StoreError, a ValueError, if the file is missing, cut short, not HDF5, or not written by
     `write_case`; if a byte of it is not what was written, by the file's checksum; if it was written
     by an older version; and if it is a link that leads out of its folder
     """
+    path = Path(path)
     with (
         _opened(path) as file,
         h5netcdf.File(file, "r", decode_vlen_strings=True) as netcdf,
