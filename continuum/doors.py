@@ -320,7 +320,7 @@ def _whole(value: Any) -> bool:
 def _integer(name: str, value: Any) -> Any:
     if not -LARGEST <= value <= LARGEST:
         raise ValueError(f"{name} must be less than 2^63 in size, got a larger number")
-    return value
+    return value if type(value) is int else int(value)  # NumPy's are no int to others
 
 
 def _array(name: str, value: Any) -> object:

@@ -185,6 +185,7 @@ def test_checked_functions():
     assert door(1, 2, 3, 4.5, c="x") == (1.0, 2, (3.0, 4.5), None, {"c": "x"})
     np.testing.assert_array_equal(door(1.0, numbers=[1, 2])[3], [1, 2])  # type: ignore[index]
     assert door.__doc__ == "A door."
+    assert type(door(1.0, np.int64(2))[1]) is int  # type: ignore[index]
     for call, words in (
         (lambda: door(1j), "a must be a real number"),  # type: ignore[arg-type]
         (lambda: door(10**400), "a must be at most 1.8e308"),
