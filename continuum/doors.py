@@ -53,7 +53,10 @@ _EXAMPLES = {
 }
 """Of what is asked for by the name of a base class, one that can be had."""
 
-REMEDIES: dict[tuple[type, str], str] = {}
+REMEDIES: dict[tuple[type, str], str] = {
+    (np.ndarray, "a Control"): ": space.unflatten(...) makes one of a vector",
+    (dict, "a Control"): ": space.sample(**...) makes one of values by name",
+}
 """(what is given, what is wanted) -> what else the message says, where the two are often confused.
 """
 
