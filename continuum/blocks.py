@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from .arrays import Array, is_array, like, namespace
-from .checks import check_array
+from .arrays import Array, like, namespace
+from .checks import as_array, check_array, check_real
 from .doors import checked
 from .pickling import check_importable
 from .records import short
@@ -73,11 +73,10 @@ class Block:
         if callable(given) or (isinstance(given, tuple | list) and _leaf_callable(given)):
             constant, timed = self._with_time(given)
             return constant, _Evaluated(self.name, self.shape, self.evaluate, timed)
-        array = given if is_array(given) else np.asarray(given)
-        if array.shape == ():  # type: ignore[union-attr]
-            array = np.full(self.shape, float(array))  # type: ignore[arg-type]
-        checked = check_array(self.name, array, self.shape)  # type: ignore[arg-type]
-        return True, _Held(checked)
+        array = as_array(self.name, given)
+        if array.shape == ():
+            array = np.full(self.shape, check_real(self.name, array.item()))
+        return True, _Held(check_array(self.name, array, self.shape))
 
     def _with_time(self, given: Coefficient) -> tuple[bool, Coefficient]:
         """The same function(s), each taking t as last argument, and whether none of them looks at

@@ -590,8 +590,6 @@ def check_control(name: str, control: object) -> Control:
     raise TypeError(f"{name} must be a Control, got {type(control).__name__}{remedy}")
 
 
-REMEDIES[np.ndarray, "a Control"] = ": space.unflatten(...) makes one of a vector"
-REMEDIES[dict, "a Control"] = ": space.sample(**...) makes one of values by name"
 REMEDIES[FunctionControl, "a Control"] = (
     ": functions cannot be trained, space.sample(...) makes a control that can"
 )

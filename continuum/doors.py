@@ -53,7 +53,10 @@ _EXAMPLES = {
 }
 """Of what is asked for by the name of a base class, one that can be had."""
 
-REMEDIES: dict[tuple[type, str], str] = {}
+REMEDIES: dict[tuple[type, str], str] = {
+    (np.ndarray, "a Control"): ": space.unflatten(...) makes one of a vector",
+    (dict, "a Control"): ": space.sample(**...) makes one of values by name",
+}
 """(what is given, what is wanted) -> what else the message says, where the two are often confused.
 """
 
@@ -320,7 +323,7 @@ def _whole(value: Any) -> bool:
 def _integer(name: str, value: Any) -> Any:
     if not -LARGEST <= value <= LARGEST:
         raise ValueError(f"{name} must be less than 2^63 in size, got a larger number")
-    return value
+    return value if type(value) is int else int(value)  # NumPy's are no int to others
 
 
 def _array(name: str, value: Any) -> object:
@@ -396,11 +399,16 @@ def _listed(origin: Any, entries: tuple[Any, ...]) -> _Kind:
             return numbers and len(value.shape) == 1 and _numbers(value)
         if strict and isinstance(value, Sequence):
             return True
+        if numbers and hasattr(value, "__array__"):  # a column of a table
+            column = np.asarray(value)
+            return column.ndim == 1 and _numbers(column)
         return not strict and isinstance(value, origin)
 
     def take(name: str, value: Any) -> object:
         if is_array(value):
             value = [value[i].item() for i in range(value.shape[0])]
+        elif numbers and hasattr(value, "__array__"):
+            value = np.asarray(value).tolist()
         if not isinstance(value, Sequence):
             if one is not None and isinstance(value, Collection):
                 for entry in value:

@@ -8,7 +8,7 @@ from functools import reduce
 import numpy as np
 
 from .arrays import Array, like, namespace, to_host
-from .checks import check_array, check_call, check_count, check_positive, check_type
+from .checks import check_array, check_call, check_count, check_number, check_positive, check_type
 from .domains import Circle, Domain, Interval, Line, factors, outside
 from .doors import checked
 from .records import short
@@ -115,7 +115,9 @@ class Grid:
         if not functions:
             raise ValueError("sample needs at least one function of position")
         columns = [
-            self.evaluate(f, name=f"function {m}") if callable(f) else np.full(len(self), float(f))
+            self.evaluate(f, name=f"function {m}")
+            if callable(f)
+            else np.full(len(self), check_number(f"function {m}", f))
             for m, f in enumerate(functions)
         ]
         return np.stack(columns, axis=1)

@@ -74,7 +74,7 @@ def load() -> None:
 
 
 @checked
-def find_study(where: str) -> Study:
+def find_study(where: str | Path) -> Study:
     """A study: of this package, of one that is installed, or of your own.
 
     where : "paper/question", as `continuum list` names it; a file, "my_study.py", or a module,
@@ -83,7 +83,7 @@ def find_study(where: str) -> Study:
         several and none is chosen
     """
     load()
-    return find(where)
+    return find(str(where))
 
 
 def index_file() -> Path:

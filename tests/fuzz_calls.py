@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 import continuum as c
@@ -846,6 +847,10 @@ BAD: dict[str, Callable[[], Any]] = {
     "-10**400": lambda: -(10**400),
     "NumPy's nan": lambda: np.float64("nan"),
     "NumPy's True": lambda: np.bool_(True),
+    "NumPy's 2": lambda: np.int64(2),
+    "NumPy's 0.5": lambda: np.float32(0.5),
+    "a column": lambda: pd.Series([0.5, 1.0, 2.0]),
+    "a table": lambda: pd.DataFrame(np.ones((3, 2), int)).convert_dtypes(),
     "bytes": lambda: b"spam",
     "a path": lambda: Path("nowhere/file.h5"),
     "an object": object,

@@ -11,6 +11,7 @@ from fuzz_commands import table as table_of_lines
 from continuum import (
     Box,
     Interval,
+    LearnedField,
     LearningProblem,
     NeuralODE2,
     Tikhonov,
@@ -22,7 +23,7 @@ from continuum import (
 )
 from continuum.checks import check_name
 from continuum.doors import checked
-from solvers import LBFGS, RK4, Euler, integrate, minimize
+from solvers import LBFGS, RK4, Euler, integrate, minimize, observed_orders
 from studies import find_study
 
 NETWORK = NeuralODE2(2, tanh)
@@ -113,6 +114,14 @@ def test_command_lines_that_are_wrong():
             "W1 has shape (3, 2), expected (L, h, d); for a single one write W1[None]",
         ),
         (lambda: find_study("liu_markowich/resnet_limti"), ValueError, "There are "),
+        (lambda: PROBLEM.space.sample(bias="0"), TypeError, "bias must be real numbers"),
+        (lambda: PROBLEM.space.sample(bias=True), TypeError, "bias must be a real number, got Tr"),
+        (lambda: NETWORK.control(MESH, bias=1j), TypeError, "bias must be"),
+        (
+            lambda: gauss_legendre(Interval(0, 1), 4).sample(np.ones(4)),
+            TypeError,
+            "function 0 must be a real number, got an array of shape (4,)",
+        ),
         (lambda: PROBLEM.holding(PROBLEM.space.zeros(), {1.0}), TypeError, "names must be a str"),
     ],
 )
@@ -131,6 +140,11 @@ def test_what_holds_numbers_is_taken():
         problem = LearningProblem(NETWORK, given, np.ones((2, 3)), MESH)
         assert problem.initial.dtype == np.float64
         np.testing.assert_array_equal(problem.initial, whole.initial)
+    column = pd.Series([1.0, 2.0])
+    space = NETWORK.controls(MESH)
+    np.testing.assert_array_equal(space.sample(bias=column)["bias"], [[1.0, 2.0]] * 3)
+    assert observed_orders(pd.Series([2, 4]), column[::-1]) == [1.0]
+    assert LearnedField(2, 2, pd.Series([3]), tanh).hidden == (3,)
     assert Box(bias=np.array([-1, 1])).bounds == {"bias": (-1.0, 1.0)}
     assert TimeMesh(np.float32(1.0), np.int16(3)) == MESH
     for wrong in (table.replace(5, pd.NA), table.replace(5, "x"), [[True, False, None]] * 2):
@@ -171,6 +185,7 @@ def test_checked_functions():
     assert door(1, 2, 3, 4.5, c="x") == (1.0, 2, (3.0, 4.5), None, {"c": "x"})
     np.testing.assert_array_equal(door(1.0, numbers=[1, 2])[3], [1, 2])  # type: ignore[index]
     assert door.__doc__ == "A door."
+    assert type(door(1.0, np.int64(2))[1]) is int  # type: ignore[index]
     for call, words in (
         (lambda: door(1j), "a must be a real number"),  # type: ignore[arg-type]
         (lambda: door(10**400), "a must be at most 1.8e308"),

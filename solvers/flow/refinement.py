@@ -134,6 +134,8 @@ def refine(
     errors = np.array([check_real("distance", e) for e in given])
     if not np.all(np.isfinite(errors)):
         raise ValueError(f"compute and exact give differences that are not finite: {errors}")
+    if not np.all(errors > 0.0):
+        raise ValueError(f"compute and exact must differ for orders to exist, got {errors}")
     return Refinement(
         np.array(sizes, dtype=np.float64), errors, observed_orders(sizes, errors), values
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from continuum.activations import identity
 from continuum.arrays import Array
-from continuum.checks import check_array, check_count, check_positive, check_rng
+from continuum.checks import check_array, check_count, check_positive
 from continuum.compiled import FROM_VALUE
 from continuum.controls import Control
 from continuum.doors import checked
@@ -91,7 +91,8 @@ def descend_values(
     states = check_array("states", states, (len(h.weights), "L"))
     starts = check_count("starts", starts)
     most, rtol = check_count("max_iterations", max_iterations), check_positive("rtol", rtol)
-    rng = np.random.default_rng(rng) if isinstance(rng, int) else check_rng("rng", rng)
+    if not isinstance(rng, np.random.Generator):
+        rng = np.random.default_rng(check_count("rng", rng, 0))
     if h.kind == "interval" and None not in h.bounds.values():
         found = _by_speeds(h, states, starts, rng, most, rtol)
     else:

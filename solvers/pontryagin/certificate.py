@@ -183,7 +183,8 @@ def pontryagin_certificate(
     rng : a numpy random Generator, for the start of Lanczos' method; seed 0 if not given
     returns Certificate; where `applies` is False it says why, and nothing is certified
     raises SolveError if the state does not stay finite; ValueError for a control that is not
-    admissible Source: Liu and Markowich section 4.2, with E26-E29 of its errata.
+        admissible, TypeError for an adaptive method
+    Source: Liu and Markowich section 4.2, with E26-E29 of its errata.
     """
     no_endpoint(problem.endpoint, "pontryagin_certificate")
     steps_per_layer = check_count("steps_per_layer", steps_per_layer)
