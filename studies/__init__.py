@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from . import catalogue as catalogue
     from . import datasets as datasets
     from .bench.collect import open_sweep
-    from .bench.registry import Animation, Picture, check, claim, study
+    from .bench.registry import Animation, Picture, claim, study
     from .bench.report import write_report
     from .bench.store import case_parameters, read_case
     from .bench.sweep import run_sweep
+    from .bench.verify import check
     from .catalogue import find_study
     from .draw.disc import poincare_disc
     from .draw.portraits import phase_portrait

@@ -5,7 +5,8 @@ import pytest
 
 from continuum import Ball, Tikhonov, arctan
 from solvers import Heun, shoot
-from studies.bench.registry import check, claims
+from studies.bench.registry import claims
+from studies.bench.verify import check
 from studies.liu_markowich.claims import algorithms, gradients, optima, pontryagin
 from studies.liu_markowich.claims.augmented import exact_objectives, objectives, on_the_box
 from studies.liu_markowich.paper import boxed

@@ -10,7 +10,8 @@ from scipy.optimize import brentq
 from continuum import TimeMesh, gauss_legendre
 from solvers import Euler, discretize
 from studies import catalogue
-from studies.bench.registry import check, claims
+from studies.bench.registry import claims
+from studies.bench.verify import check
 from studies.liu_markowich.bang_bang import bang_bang
 from studies.liu_markowich.box_against_tikhonov import box_against_tikhonov
 from studies.liu_markowich.choice_of_lambda import choice_of_lambda, curvature, regression

@@ -11,11 +11,12 @@ import xarray as xr
 from annotated_types import Gt, Interval, Le, MultipleOf
 from pydantic import Field
 from studies_toys import decay, empty_registry, register
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from studies import catalogue
 from studies.bench.parameters import label, varying
-from studies.bench.registry import check, claim, claims, entries, find_study, studies, study
-from studies.bench.verify import verify, write_json
+from studies.bench.registry import claim, claims, entries, find_study, studies, study
+from studies.bench.verify import check, verify, write_json
 
 
 @pytest.fixture(autouse=True)
@@ -414,3 +415,21 @@ def registry_json(path) -> list[dict[str, Any]]:
         raise ValueError(f"{name} is not JSON")
 
     return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def test_claims_compute_with_one_thread():
+    def threads() -> dict[str, float]:
+        blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+        return {"most threads": float(max(blas))}
+
+    claim(
+        "TOY-1T",
+        statement="BLAS has one thread.",
+        paper="Toys",
+        references={"most threads": 1.0},
+        tolerance=0.0,
+        reason="It is a count.",
+    )(threads)
+    with threadpool_limits(2):
+        (row,) = check(claims("Toys")[0])
+    assert row.passed, row

@@ -11,9 +11,8 @@ import inspect
 import math
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, ClassVar, Literal, ParamSpec, TypeAlias, TypeVar
@@ -134,27 +133,6 @@ class Claim:
     relative: bool
     reason: str
     slow: bool
-
-
-@dataclass(frozen=True)
-class ClaimResult:
-    """One case of a claim, judged: passed means error <= tolerance, so never for NaN.
-
-    seconds : for the whole claim, all its cases together
-    note : what went wrong, if the claim could not be computed; else empty
-    """
-
-    id: str
-    case: str
-    statement: str
-    reference: float
-    computed: float
-    error: float
-    tolerance: float
-    relative: bool
-    passed: bool
-    seconds: float
-    note: str = field(default="")
 
 
 @dataclass(frozen=True)
@@ -304,46 +282,6 @@ def portrait(function: "Callable[[], Figure]") -> "Callable[[], Figure]":
         )
     _portraits[name] = function
     return function
-
-
-@checked
-def check(claim: Claim) -> list[ClaimResult]:
-    """Computes a claim and judges every case.
-
-    A claim that raises, or returns other keys than its references, fails with a note in every row.
-    """
-    start = time.perf_counter()
-    computed: Mapping[str, float] = {}
-    note = ""
-    try:
-        computed = claim.function()
-        if computed.keys() != claim.references.keys():
-            note = f"computed {list(computed)} but the references are {list(claim.references)}"
-    # a claim may run any solver: one that breaks must not hide the verdict on the others
-    except Exception as error:
-        note = describe(error)
-    seconds = time.perf_counter() - start
-    rows = []
-    for case, reference in claim.references.items():
-        value = float(computed.get(case, math.nan)) if not note else math.nan
-        error = abs(value - reference) / (abs(reference) if claim.relative else 1.0)
-        tolerance = claim.tolerances[case]
-        passed = error <= tolerance
-        row = ClaimResult(
-            claim.id,
-            case,
-            claim.statement,
-            reference,
-            value,
-            error,
-            tolerance,
-            claim.relative,
-            passed,
-            seconds,
-            note,
-        )
-        rows.append(row)
-    return rows
 
 
 def describe(error: BaseException) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
 from continuum.checks import check_count
 
@@ -43,8 +42,7 @@ def learned(
     unseen = perceptron(z_scored(houses.inputs[test], houses.inputs[train]), targets[test], hidden)
     start = starting(known, seed)
     laws = five_laws(len(train), gain, alpha, betas)
-    with threadpool_limits(limits=1):
-        answer, _ = compared(known, unseen, start, laws, epochs, level, alpha)
+    answer, _ = compared(known, unseen, start, laws, epochs, level, alpha)
     answer.attrs["bound"] = why_no_bound(known, start, next(iter(laws.values())))
     middle = np.mean(targets[train])
     guesses = {

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
 from continuum.checks import check_count
 from solvers.finite_time import Law
@@ -133,8 +132,7 @@ def noisy_mnist(
         "E": law_of("E", len(train), gain, alpha),
     }
     start = starting(known, seed)
-    with threadpool_limits(limits=1):
-        answer, controls = compared(known, unseen, start, laws, epochs, LEVEL, alpha)
+    answer, controls = compared(known, unseen, start, laws, epochs, LEVEL, alpha)
     truth = images.labels[:samples][test]
     accuracy = [np.mean(np.argmax(outputs(unseen, u), axis=0) == truth) for u in controls]
     guess = np.sqrt(np.mean((targets[test] - targets[train].mean(axis=0)) ** 2))

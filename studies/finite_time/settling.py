@@ -5,7 +5,6 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
 from continuum import Control, LearnedField, LearningProblem, TimeMesh, identity, tanh
 from solvers.finite_time import (
@@ -155,20 +154,19 @@ def settling(
         )
     rng = np.random.default_rng([seed, list(Kind.__args__).index(kind)])
     rows = []
-    with threadpool_limits(limits=1):
-        for _ in range(problems):
-            (problem, start, law), bound = drawn(kind, rng)
-            time = bound.time or np.nan
-            exact = bound.kind == "exact"
-            closes = exact and kind != "law (13), network"
-            scheme = "exact" if closes else "semi-implicit"
-            run = train_in_time(problem, law, time, time / steps, scheme, start)
-            e, t = run.history["error"], run.history["pseudo_time"]
-            reached = np.flatnonzero(e <= level * e[0])
-            measured = t[reached[0]] if len(reached) else np.inf
-            known = np.nan if bound.lambda_min is None else bound.lambda_min
-            printed = np.nan if bound.printed is None else bound.printed
-            rows.append((time, measured, e[-1] / e[0], printed, float(exact), known))
+    for _ in range(problems):
+        (problem, start, law), bound = drawn(kind, rng)
+        time = bound.time or np.nan
+        exact = bound.kind == "exact"
+        closes = exact and kind != "law (13), network"
+        scheme = "exact" if closes else "semi-implicit"
+        run = train_in_time(problem, law, time, time / steps, scheme, start)
+        e, t = run.history["error"], run.history["pseudo_time"]
+        reached = np.flatnonzero(e <= level * e[0])
+        measured = t[reached[0]] if len(reached) else np.inf
+        known = np.nan if bound.lambda_min is None else bound.lambda_min
+        printed = np.nan if bound.printed is None else bound.printed
+        rows.append((time, measured, e[-1] / e[0], printed, float(exact), known))
     columns = np.array(rows).T
     names = {
         "bound": ("pseudo-time", "time known before the run"),

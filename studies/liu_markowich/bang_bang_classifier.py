@@ -6,7 +6,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
-from threadpoolctl import threadpool_limits
 
 from continuum import Control, LearningProblem
 from solvers import RK4, Certificate, Euler, discretize, pontryagin_certificate
@@ -176,20 +175,19 @@ def bang_bang_classifier(
     data = split(digits.inputs, digits.labels, samples, seed)
     bounds = {**dict.fromkeys(INNER, bound), **dict.fromkeys(READOUT, readout_bound)}
     problem = classifier(PIXELS, layers, horizon, strength, data.train, data.train_labels, bounds)
-    with threadpool_limits(limits=1):
-        start = inside(problem, bound, seed)
-        trained = train(problem, "L-BFGS", start, effort=effort, seed=seed)
-        answer = history(problem, trained, data)
-        nearest = rounded(trained.control, bound)
-        flow, resnet = _certificates(problem, trained.control)
-        numbers = {
-            "rounded_objective": discretize(problem).value(nearest),
-            "rounded_test_accuracy": accuracy(problem, nearest, data.test, data.test_labels),
-            "at_bound_at_start": np.mean(at_bounds(start, bounds)["kernel"]),
-            "gap": flow.total_gap,
-            "gap_resnet": resnet.total_gap,
-            "projected_gradient": resnet.projected_gradient,
-        }
+    start = inside(problem, bound, seed)
+    trained = train(problem, "L-BFGS", start, effort=effort, seed=seed)
+    answer = history(problem, trained, data)
+    nearest = rounded(trained.control, bound)
+    flow, resnet = _certificates(problem, trained.control)
+    numbers = {
+        "rounded_objective": discretize(problem).value(nearest),
+        "rounded_test_accuracy": accuracy(problem, nearest, data.test, data.test_labels),
+        "at_bound_at_start": np.mean(at_bounds(start, bounds)["kernel"]),
+        "gap": flow.total_gap,
+        "gap_resnet": resnet.total_gap,
+        "projected_gradient": resnet.projected_gradient,
+    }
     held = at_bounds(trained.control, bounds)
     heights, edges = np.histogram(trained.control["kernel"] / bound, BINS, (-1.0, 1.0))
     for name, value in numbers.items():

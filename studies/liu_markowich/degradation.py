@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 from matplotlib.ticker import FixedLocator, NullLocator
-from threadpoolctl import threadpool_limits
 
 from continuum import (
     Affine,
@@ -231,9 +230,8 @@ def degradation(
         if method == "Adam"
         else LBFGS(max_iterations=epochs)
     )
-    with threadpool_limits(1):
-        slope = discretize(problem).gradient(start)["weight"]
-        found = minimize(problem, chosen, initial=start, raise_on_failure=False)
+    slope = discretize(problem).gradient(start)["weight"]
+    found = minimize(problem, chosen, initial=start, raise_on_failure=False)
     made = FeedForward if network == "plain" else ResNet
     inner = problem.network.controls(problem.mesh)
 

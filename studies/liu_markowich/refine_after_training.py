@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
 from continuum import Control, LearningProblem, WidthDepth, change_depth, change_width
 from continuum.transfers import prolongation
@@ -172,38 +171,31 @@ def refine_after_training(
     digits = load_digits()
     data = split(digits.inputs, digits.labels, samples, seed)
     fine = classifier(FINE, layers, horizon, strength, data.train, data.train_labels)
-    with threadpool_limits(
-        limits=1
-    ):  # small matrices: one thread is faster, and its sums have one order
-        if strategy == STRATEGIES[0]:
-            trained = train(fine, "L-BFGS", starting_control(fine, seed), effort=effort, seed=seed)
-            answer = history(fine, trained, data)
-            answer.attrs["status"] = trained.status
-            numbers = {name: float("nan") for name in NUMBERS}
-            return _with(answer, 0, numbers, _linear(data, strength))
-        rough = split(averaged(digits.inputs, COARSE), digits.labels, samples, seed)
-        coarse = classifier(
-            COARSE, coarse_layers, horizon, strength, rough.train, rough.train_labels
-        )
-        first = train(
-            coarse, "L-BFGS", starting_control(coarse, seed), effort=effort / 2, seed=seed
-        )
-        began = time.perf_counter()
-        start = refined(first.control, coarse, fine, strategy)
-        moving = time.perf_counter() - began
-        second = train(fine, "L-BFGS", start, effort=effort / 2, seed=seed)
-        second = replace(second, seconds=second.seconds + moving)
-        ratio = layers // coarse_layers
-        per_layer = max(1, 4 // ratio)
-        numbers = {
-            "before": discretize(coarse, RK4(), per_layer * ratio).value(first.control),
-            "after": discretize(fine, RK4(), per_layer).value(start),
-            "resnet_before": discretize(coarse).value(first.control),
-            "resnet_after": discretize(fine).value(start),
-        }
-        linear = _linear(data, strength)
-        answer = history(fine, second, data)
-        before = history(coarse, first, rough)
+    if strategy == STRATEGIES[0]:
+        trained = train(fine, "L-BFGS", starting_control(fine, seed), effort=effort, seed=seed)
+        answer = history(fine, trained, data)
+        answer.attrs["status"] = trained.status
+        numbers = {name: float("nan") for name in NUMBERS}
+        return _with(answer, 0, numbers, _linear(data, strength))
+    rough = split(averaged(digits.inputs, COARSE), digits.labels, samples, seed)
+    coarse = classifier(COARSE, coarse_layers, horizon, strength, rough.train, rough.train_labels)
+    first = train(coarse, "L-BFGS", starting_control(coarse, seed), effort=effort / 2, seed=seed)
+    began = time.perf_counter()
+    start = refined(first.control, coarse, fine, strategy)
+    moving = time.perf_counter() - began
+    second = train(fine, "L-BFGS", start, effort=effort / 2, seed=seed)
+    second = replace(second, seconds=second.seconds + moving)
+    ratio = layers // coarse_layers
+    per_layer = max(1, 4 // ratio)
+    numbers = {
+        "before": discretize(coarse, RK4(), per_layer * ratio).value(first.control),
+        "after": discretize(fine, RK4(), per_layer).value(start),
+        "resnet_before": discretize(coarse).value(first.control),
+        "resnet_after": discretize(fine).value(start),
+    }
+    linear = _linear(data, strength)
+    answer = history(fine, second, data)
+    before = history(coarse, first, rough)
     both = first.then(second)
     for name in ("seconds", "objective"):
         answer = answer.drop_vars(name)

@@ -8,7 +8,6 @@ from typing import Annotated, Literal, TypeAlias, get_args
 import numpy as np
 import xarray as xr
 from annotated_types import Ge, Le
-from threadpoolctl import threadpool_limits
 
 from continuum import (
     Control,
@@ -179,13 +178,8 @@ def sine_toy(
     problem = sine_problem(units, strength)
     space = problem.space
     begin = space.zeros() if start == "zero" else space.random(np.random.default_rng(seed), 0.3)
-    with threadpool_limits(limits=1):  # tiny matrices
-        found = _solve(
-            problem, method, begin, max(1, round(effort * ITERATIONS[method])), augmentation
-        )
-        certificate = pontryagin_certificate(
-            problem, found.control, eigenvalues=0, inner_iterations=20
-        )
+    found = _solve(problem, method, begin, max(1, round(effort * ITERATIONS[method])), augmentation)
+    certificate = pontryagin_certificate(problem, found.control, eigenvalues=0, inner_iterations=20)
     final = _final(problem, found.control)
     output = final.mean(axis=0)
     x = problem.initial[0]

@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
-from threadpoolctl import threadpool_limits
 
 from ..bench.parameters import Count, Horizon, NonNegative, Positive, Seed
 from ..bench.registry import Picture, study
@@ -238,33 +237,30 @@ def train_digits(
     digits = load_digits()
     data = split(digits.inputs, digits.labels, samples, seed)
     problem = classifier(PIXELS, layers, horizon, strength, data.train, data.train_labels)
-    with threadpool_limits(
-        limits=1
-    ):  # the matrices are small: one thread is faster, and its sums have one order
-        bounded = problem if weights == "free" else boxed_kernel(problem)
-        start = starting_control(problem, seed)
-        if bounded.admissible is not None:
-            start = bounded.admissible.project(start)
-        trained = train(bounded, method, start, effort=effort, seed=seed)
-        if weights in LEVELS:
-            bounded = discrete_kernel(problem, LEVELS[weights])
-            trained = train_discrete(bounded, trained, effort)
-        answer = history(problem, trained, data)
-        kernel = np.abs(trained.control["kernel"])
-        answer["at_bound"] = described(
-            "at_bound", np.mean(kernel >= 1 - 1e-6), "1", "share of |kernel| >= 1"
+    bounded = problem if weights == "free" else boxed_kernel(problem)
+    start = starting_control(problem, seed)
+    if bounded.admissible is not None:
+        start = bounded.admissible.project(start)
+    trained = train(bounded, method, start, effort=effort, seed=seed)
+    if weights in LEVELS:
+        bounded = discrete_kernel(problem, LEVELS[weights])
+        trained = train_discrete(bounded, trained, effort)
+    answer = history(problem, trained, data)
+    kernel = np.abs(trained.control["kernel"])
+    answer["at_bound"] = described(
+        "at_bound", np.mean(kernel >= 1 - 1e-6), "1", "share of |kernel| >= 1"
+    )
+    if weights in LEVELS:
+        answer["kernel"] = described(
+            "kernel", trained.control["kernel"], "1", "b", ("layer", "unit", "source")
         )
-        if weights in LEVELS:
-            answer["kernel"] = described(
-                "kernel", trained.control["kernel"], "1", "b", ("layer", "unit", "source")
-            )
-        answer.attrs["status"] = trained.status
-        if method in LINEAR:
-            answer.attrs["certificate"] = (
-                "no certificate: only the readout was trained, which is constant in time"
-            )
-            return answer
-        numbers, texts = certificates(bounded, trained.control)
+    answer.attrs["status"] = trained.status
+    if method in LINEAR:
+        answer.attrs["certificate"] = (
+            "no certificate: only the readout was trained, which is constant in time"
+        )
+        return answer
+    numbers, texts = certificates(bounded, trained.control)
     for name, value in numbers.items():
         answer[name] = described(name, value, "1", name.replace("_", " "))
     answer.attrs.update(texts)

@@ -6,7 +6,6 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
 from continuum.checks import check_count
 from solvers.lyapunov import attack
@@ -184,21 +183,20 @@ def attack_pitfalls(
     short steps go.
     """
     check_count("points", points)
-    with threadpool_limits(limits=1):
-        fit = fitted(contender, digits_data(seed), scaling, epochs, points, seed)
-        attacks = {
-            "none": fit.x,
-            "clamped": clamped(fit.x),
-            "script": clamped(fit.perturbed(0.5 * SMALL, "inf", bounded=False)),
-            "units": fit.perturbed(0.5 * SMALL, "inf"),
-            "right": fit.perturbed(SMALL, "inf"),
-            "short": fit.perturbed(RADIUS, "two", short=True),
-            "long": fit.perturbed(RADIUS, "two"),
-        }
-        short = [fit.perturbed(r, "two", short=True) for r in RADII]
-        long = [fit.perturbed(r, "two") for r in RADII]
-        errors, by = [fit.error(at) for at in attacks.values()], ("condition",)
-        against = [[fit.error(at) for at in found] for found in (short, long)]
+    fit = fitted(contender, digits_data(seed), scaling, epochs, points, seed)
+    attacks = {
+        "none": fit.x,
+        "clamped": clamped(fit.x),
+        "script": clamped(fit.perturbed(0.5 * SMALL, "inf", bounded=False)),
+        "units": fit.perturbed(0.5 * SMALL, "inf"),
+        "right": fit.perturbed(SMALL, "inf"),
+        "short": fit.perturbed(RADIUS, "two", short=True),
+        "long": fit.perturbed(RADIUS, "two"),
+    }
+    short = [fit.perturbed(r, "two", short=True) for r in RADII]
+    long = [fit.perturbed(r, "two") for r in RADII]
+    errors, by = [fit.error(at) for at in attacks.values()], ("condition",)
+    against = [[fit.error(at) for at in found] for found in (short, long)]
     moved = [at - fit.x for at in attacks.values()]
     two = [np.mean(np.sqrt(np.sum(d**2, axis=0))) for d in moved]
     reach = [np.max(np.sqrt(np.sum((at - fit.x) ** 2, axis=0))) for at in short]

@@ -5,7 +5,6 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
 from continuum import Control, LearningProblem
 from continuum.checks import check_count
@@ -106,12 +105,11 @@ def certificate(
     check_count("points", points)
     sets = plane(data, samples, seed)
     x, labels = sets.test[:, :points], sets.test_labels[:points]
-    with threadpool_limits(limits=1):
-        trained = train(
-            contender, sets, epochs=epochs, kappa=kappa, width=width, centred=True, seed=seed
-        )
-        problem = trained.problem(x, labels, np.zeros_like(x))
-        found = radii(problem, trained.control, rounds)
+    trained = train(
+        contender, sets, epochs=epochs, kappa=kappa, width=width, centred=True, seed=seed
+    )
+    problem = trained.problem(x, labels, np.zeros_like(x))
+    found = radii(problem, trained.control, rounds)
     layers = Layers.of(problem, trained.control)
     values = {
         **{name: described(name, found[name], "1", CURVES[name][0], ("point",)) for name in CURVES},

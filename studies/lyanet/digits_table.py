@@ -7,7 +7,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
-from threadpoolctl import threadpool_limits
 
 from ..bench.parameters import Count, NonNegative, Positive, Seed
 from ..bench.registry import Picture, study
@@ -293,11 +292,10 @@ def digits_table(
         if not 20 <= count <= most:
             raise ValueError(f"{part} must be from 20 to {most}, got {count}")
     x, labels = whole.train[:, :train], whole.train_labels[:train]
-    with threadpool_limits(limits=1):  # the matrices are small: one thread is faster
-        if search:
-            return _searched(name, x, labels, seed)
-        data = Samples(x, labels, whole.test[:, :test], whole.test_labels[:test])
-        return measured(contender(name, data, seed, Settings(step, epochs, strength)), data)
+    if search:
+        return _searched(name, x, labels, seed)
+    data = Samples(x, labels, whole.test[:, :test], whole.test_labels[:test])
+    return measured(contender(name, data, seed, Settings(step, epochs, strength)), data)
 
 
 def _searched(name: ContenderName, x: np.ndarray, labels: np.ndarray, seed: int) -> xr.Dataset:

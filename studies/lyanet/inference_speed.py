@@ -7,7 +7,6 @@ from typing import Annotated, Literal, TypeAlias, get_args
 import numpy as np
 import xarray as xr
 from annotated_types import Ge, Le
-from threadpoolctl import threadpool_limits
 
 from continuum.checks import check_count
 from solvers.lyapunov import exact_loss
@@ -126,9 +125,8 @@ def inference_speed(
     check_count("epochs", epochs, 0)
     settings = replace(chosen(name), epochs=epochs) if epochs else chosen(name)
     data = digits_data(seed)
-    with threadpool_limits(limits=1):
-        trained = contender(name, data, seed, settings)
-        times, loss, right = trained.along(data.test, data.test_labels)
+    trained = contender(name, data, seed, settings)
+    times, loss, right = trained.along(data.test, data.test_labels)
     return xr.Dataset(
         {
             "loss": described("loss", np.mean(loss, axis=1), "1", "test loss", ("time",)),

@@ -7,7 +7,6 @@ from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
 from continuum.checks import check_positive
 from solvers.lyapunov import MonteCarloLyapunov, escape_time, exact_loss
@@ -140,24 +139,21 @@ def kappa(
         raise ValueError(f"largest must be at least {RATES[0]:g}, got {largest:g}")
     rows: dict[str, list[float]] = {name: [] for name in CURVES}
     endings = []
-    with threadpool_limits(limits=1):
-        for rate in rates:
-            trained = train(
-                contender,
-                points,
-                epochs=epochs,
-                kappa=float(rate),
-                width=width,
-                centred=centred,
-                seed=seed,
-            )
-            found = measures(trained, points, float(rate), seed)
-            found["objective"], found["active"] = anew(
-                trained, points, contender, float(rate), seed
-            )
-            for name, row in rows.items():
-                row.append(found[name])
-            endings.append(trained.status)
+    for rate in rates:
+        trained = train(
+            contender,
+            points,
+            epochs=epochs,
+            kappa=float(rate),
+            width=width,
+            centred=centred,
+            seed=seed,
+        )
+        found = measures(trained, points, float(rate), seed)
+        found["objective"], found["active"] = anew(trained, points, contender, float(rate), seed)
+        for name, row in rows.items():
+            row.append(found[name])
+        endings.append(trained.status)
     return xr.Dataset(
         {name: described(name, row, "1", CURVES[name], ("kappa",)) for name, row in rows.items()},
         coords={"kappa": ("kappa", rates, {"units": "1/time", "long_name": "rate"})},

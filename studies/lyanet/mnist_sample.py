@@ -5,7 +5,6 @@ from typing import Literal
 
 import numpy as np
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
 from ..bench.parameters import Count, NonNegative, Positive, Seed
 from ..bench.registry import Picture, study
@@ -100,5 +99,4 @@ def mnist_sample(
     images = load()
     inputs = averaged(images.inputs, side).reshape(len(images.labels), -1)
     data = drawn(inputs, images.labels, TEST, seed)
-    with threadpool_limits(limits=1):  # the matrices are small: one thread is faster
-        return measured(contender(name, data, seed, Settings(step, epochs, strength)), data)
+    return measured(contender(name, data, seed, Settings(step, epochs, strength)), data)

@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from scipy.special import expit
-from threadpoolctl import threadpool_limits
 
 from solvers.lyapunov import violation
 
@@ -147,19 +146,18 @@ def answer(
     """One contender trained on rings or moons: its portrait and its numbers."""
     check_planar(samples, epochs, kappa, width, steps, seed)
     data = plane(name, samples, seed)
-    with threadpool_limits(limits=1):
-        trained = train(
-            contender,
-            data,
-            epochs=epochs,
-            kappa=kappa,
-            width=width,
-            centred=centred,
-            seed=seed,
-        )
-        found = measures(trained, data, kappa, seed)
-        broken = attacked(trained, data, steps)
-        drawn = portrait(trained, name, kappa)
+    trained = train(
+        contender,
+        data,
+        epochs=epochs,
+        kappa=kappa,
+        width=width,
+        centred=centred,
+        seed=seed,
+    )
+    found = measures(trained, data, kappa, seed)
+    broken = attacked(trained, data, steps)
+    drawn = portrait(trained, name, kappa)
     return drawn.merge(table(found, broken, data)).assign_attrs(status=trained.status)
 
 

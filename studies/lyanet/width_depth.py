@@ -7,7 +7,6 @@ from typing import Annotated, Literal, TypeAlias
 import numpy as np
 import xarray as xr
 from annotated_types import Ge, Le
-from threadpoolctl import threadpool_limits
 
 from continuum import (
     Affine,
@@ -165,15 +164,14 @@ def width_depth(
     )
     kernel = problem.space.zeros()["kernel"]
     initial = problem.space.sample(kernel=SPREAD * start.standard_normal(kernel.shape))
-    with threadpool_limits(limits=1):  # the matrices are small: one thread is faster
-        began = time.process_time()
-        best = minimize(objective(loss, problem, kappa, states), method, initial=initial).control
-        seconds = time.process_time() - began
-        held = posed(data.test, data.test_labels, side, mesh)
-        found = audit(held, best, kappa, steps_per_layer=FINE)
-        path = integrate(
-            held.network, best, held.initial, RK4(), save="steps", steps_per_layer=FINE
-        ).trajectory
+    began = time.process_time()
+    best = minimize(objective(loss, problem, kappa, states), method, initial=initial).control
+    seconds = time.process_time() - began
+    held = posed(data.test, data.test_labels, side, mesh)
+    found = audit(held, best, kappa, steps_per_layer=FINE)
+    path = integrate(
+        held.network, best, held.initial, RK4(), save="steps", steps_per_layer=FINE
+    ).trajectory
     end = best.at(horizon)
     outputs = [held.readout.output(held.network, f, end) for f in path.states]
     value = found.values

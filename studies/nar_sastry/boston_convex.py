@@ -6,7 +6,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.lines import Line2D
 from scipy.optimize import nnls
-from threadpoolctl import threadpool_limits
 
 from continuum.checks import check_count
 from continuum.convex_networks import ConvexDifference, ConvexNetwork
@@ -213,35 +212,34 @@ def boston_convex(
     rmse = np.zeros((*shape, len(SETS)))
     lipschitz, steepest, slack = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     curve, pieces = np.zeros((len(MODELS), len(GRID))), np.ones(len(MODELS), dtype=int)
-    with threadpool_limits(limits=1):
-        for i, rows in enumerate(([rooms], range(len(inputs)))):
-            x, y = inputs[list(rows)], values[train]
-            by = np.array([np.cov(row, y)[0, 1] for row in x[:, train]])
-            design = np.vstack([x, np.ones(x.shape[1])]).T
-            solution = np.linalg.lstsq(design[train], y, rcond=None)[0]
-            predicted = {"linear": design @ solution}
-            lipschitz[i, 0] = steepest[i, 0] = np.linalg.norm(solution[:-1])
-            curve[0] = GRID * solution[0] + solution[-1] if i == 0 else curve[0]
-            for k, model in enumerate(MODELS[1:], start=1):
-                points = turned(x, by) if model == TURNED else x
-                function, slack[i, k] = fitted(
-                    points[:, train],
-                    y,
-                    layers,
-                    hidden,
-                    difference=model == "difference",
-                    starts=starts,
-                    iterations=iterations,
-                    seed=seed,
-                )
-                predicted[model], lipschitz[i, k] = function.value(points), function.lipschitz
-                slopes = function.gradient(points[:, train])
-                steepest[i, k] = np.linalg.norm(slopes, axis=0).max()
-                if i == 0:
-                    curve[k], pieces[k] = function.value(GRID), len(function.slopes)
-            for k, model in enumerate(MODELS):
-                error = predicted[model] - values
-                rmse[i, k] = [np.sqrt(np.mean(error[part] ** 2)) for part in (train, test)]
+    for i, rows in enumerate(([rooms], range(len(inputs)))):
+        x, y = inputs[list(rows)], values[train]
+        by = np.array([np.cov(row, y)[0, 1] for row in x[:, train]])
+        design = np.vstack([x, np.ones(x.shape[1])]).T
+        solution = np.linalg.lstsq(design[train], y, rcond=None)[0]
+        predicted = {"linear": design @ solution}
+        lipschitz[i, 0] = steepest[i, 0] = np.linalg.norm(solution[:-1])
+        curve[0] = GRID * solution[0] + solution[-1] if i == 0 else curve[0]
+        for k, model in enumerate(MODELS[1:], start=1):
+            points = turned(x, by) if model == TURNED else x
+            function, slack[i, k] = fitted(
+                points[:, train],
+                y,
+                layers,
+                hidden,
+                difference=model == "difference",
+                starts=starts,
+                iterations=iterations,
+                seed=seed,
+            )
+            predicted[model], lipschitz[i, k] = function.value(points), function.lipschitz
+            slopes = function.gradient(points[:, train])
+            steepest[i, k] = np.linalg.norm(slopes, axis=0).max()
+            if i == 0:
+                curve[k], pieces[k] = function.value(GRID), len(function.slopes)
+        for k, model in enumerate(MODELS):
+            error = predicted[model] - values
+            rmse[i, k] = [np.sqrt(np.mean(error[part] ** 2)) for part in (train, test)]
     floor = convex_floor(inputs[rooms, train], values[train])
     pairs = ("inputs", "model")
     return xr.Dataset(

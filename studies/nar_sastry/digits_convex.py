@@ -9,7 +9,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from threadpoolctl import threadpool_limits
 
 from ..bench.parameters import Count, Fraction, NonNegative, Positive, Seed
 from ..bench.registry import Picture, study
@@ -187,28 +186,27 @@ def digits_convex(
     split = stratified(images, seed, samples)
     size, pool = (3, 2) if data == "digits" else (6, 4)
     status = "computed"
-    with threadpool_limits(limits=1):
-        if variant == LINEAR:
-            known, unseen = (part.reshape(len(part), -1).T for part in (split.train, split.test))
-            found = linear_classifier(known, split.train_labels, linear_strength)
-            ends = (
-                found.accuracy(known, split.train_labels),
-                found.accuracy(unseen, split.test_labels),
-            )
-            train, test = (np.full(epochs + 1, end) for end in ends)
-        else:
-            run = trained(
-                split,
-                variant,
-                Shape(filters, size, pool, layers, hidden),
-                step=step,
-                momentum=momentum,
-                adam_step=adam_step,
-                batch=batch,
-                epochs=epochs,
-                seed=seed,
-            )
-            train, test, status = run.history["train"], run.history["test"], run.status.name.lower()
+    if variant == LINEAR:
+        known, unseen = (part.reshape(len(part), -1).T for part in (split.train, split.test))
+        found = linear_classifier(known, split.train_labels, linear_strength)
+        ends = (
+            found.accuracy(known, split.train_labels),
+            found.accuracy(unseen, split.test_labels),
+        )
+        train, test = (np.full(epochs + 1, end) for end in ends)
+    else:
+        run = trained(
+            split,
+            variant,
+            Shape(filters, size, pool, layers, hidden),
+            step=step,
+            momentum=momentum,
+            adam_step=adam_step,
+            batch=batch,
+            epochs=epochs,
+            seed=seed,
+        )
+        train, test, status = run.history["train"], run.history["test"], run.status.name.lower()
     return xr.Dataset(
         {
             "train": described("train", train, "1", "training accuracy", ("epoch",)),

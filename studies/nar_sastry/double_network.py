@@ -7,7 +7,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from threadpoolctl import threadpool_limits
 
 from solvers.linear_networks import ProductObjective, deep_linear, sharpness, step_bound
 
@@ -258,12 +257,11 @@ def double_network(
     """
     if not step > 0.0 or steps <= LATE:
         raise ValueError(f"step must be > 0 and steps > {LATE}, got {step} and {steps}")
-    with threadpool_limits(limits=1):
-        r, values = target(kind, seed)
-        bound, ratios = step_bound(r, LAYERS), np.array(RATIOS)
-        loss = np.array([losses(r, double, step, 10 * steps) for double in (False, True)])
-        runs = [[losses(r, double, x * bound, steps) for x in ratios] for double in (False, True)]
-        critical = critical_ratio(r, 3 * steps)
+    r, values = target(kind, seed)
+    bound, ratios = step_bound(r, LAYERS), np.array(RATIOS)
+    loss = np.array([losses(r, double, step, 10 * steps) for double in (False, True)])
+    runs = [[losses(r, double, x * bound, steps) for x in ratios] for double in (False, True)]
+    critical = critical_ratio(r, 3 * steps)
     last = [[run[-1] / run[0] for run in row] for row in runs]
     calm = [[int(settled(run)) for run in row] for row in runs]
     printed = 2.0 / (LAYERS * float(np.abs(values).max()) ** (2.0 - 2.0 / LAYERS))

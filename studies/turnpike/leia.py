@@ -5,7 +5,6 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
 from continuum import (
     Affine,
@@ -189,15 +188,14 @@ def leia(
         minimizer = LBFGS(gtol=1e-5, max_iterations=iterations)
     side = np.linspace(-EDGE, EDGE, resolution)
     lattice = np.stack(np.meshgrid(side, side, indexing="ij")).reshape(2, -1)
-    with threadpool_limits(limits=1):
-        objective = discretize(problem, ExplicitMidpoint())
-        best = minimize(objective, minimizer, initial=start, raise_on_failure=False)
+    objective = discretize(problem, ExplicitMidpoint())
+    best = minimize(objective, minimizer, initial=start, raise_on_failure=False)
 
-        def along(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-            return scores(posed(x, y, layers, horizon, hidden), best.control)
+    def along(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return scores(posed(x, y, layers, horizon, hidden), best.control)
 
-        known, held = along(points[:, :cut], colours[:cut]), along(points[:, cut:], colours[cut:])
-        field = along(lattice, np.ones(lattice.shape[1]))[-1].reshape(resolution, resolution)
+    known, held = along(points[:, :cut], colours[:cut]), along(points[:, cut:], colours[cut:])
+    field = along(lattice, np.ones(lattice.shape[1]))[-1].reshape(resolution, resolution)
 
     def right(outputs: np.ndarray, y: np.ndarray) -> float:
         return float(np.mean(outputs[-1] * y > 0.0))

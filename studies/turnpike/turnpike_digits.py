@@ -6,7 +6,6 @@ from typing import Annotated, Literal, TypeAlias
 import numpy as np
 import xarray as xr
 from annotated_types import Ge, Le
-from threadpoolctl import threadpool_limits
 
 from continuum import (
     LearningProblem,
@@ -147,35 +146,32 @@ def turnpike_digits(
     data = split(averaged(digits.inputs, side), digits.labels, samples, seed)
     mesh = TimeMesh(horizon, layers)
     problem = posed(data.train, data.train_labels, cost, mesh, strength)
-    with threadpool_limits(limits=1):
-        method = LBFGS(gtol=1e-5, max_iterations=iterations)
-        start = problem.space.random(np.random.default_rng(seed), 1e-2)
-        best = minimize(problem, method, initial=start, raise_on_failure=False)
-        held = posed(data.test, data.test_labels, cost, mesh, strength)
-        curves = {}
-        for name, posing, labels in (
-            ("", problem, data.train_labels),
-            ("test_", held, data.test_labels),
-        ):
-            outputs = discretize(posing).run(best.control).states[:, -CLASSES:]
-            error = np.mean(np.sum((outputs - posing.target) ** 2, axis=1), axis=1)
-            accuracy = np.mean(np.argmax(outputs, axis=1) == labels, axis=1)
-            curves[f"{name}error"] = described(f"{name}error", error, "1", "phi", ("time",))
-            curves[f"{name}accuracy"] = described(
-                f"{name}accuracy", accuracy, "1", "share of samples", ("time",)
-            )
-        linear = np.array(
-            [
-                [
-                    found.accuracy(data.train, data.train_labels),
-                    found.accuracy(data.test, data.test_labels),
-                ]
-                for power in (1, 2)
-                for found in [
-                    linear_classifier(data.train, data.train_labels, linear_strength, power)
-                ]
-            ]
+    method = LBFGS(gtol=1e-5, max_iterations=iterations)
+    start = problem.space.random(np.random.default_rng(seed), 1e-2)
+    best = minimize(problem, method, initial=start, raise_on_failure=False)
+    held = posed(data.test, data.test_labels, cost, mesh, strength)
+    curves = {}
+    for name, posing, labels in (
+        ("", problem, data.train_labels),
+        ("test_", held, data.test_labels),
+    ):
+        outputs = discretize(posing).run(best.control).states[:, -CLASSES:]
+        error = np.mean(np.sum((outputs - posing.target) ** 2, axis=1), axis=1)
+        accuracy = np.mean(np.argmax(outputs, axis=1) == labels, axis=1)
+        curves[f"{name}error"] = described(f"{name}error", error, "1", "phi", ("time",))
+        curves[f"{name}accuracy"] = described(
+            f"{name}accuracy", accuracy, "1", "share of samples", ("time",)
         )
+    linear = np.array(
+        [
+            [
+                found.accuracy(data.train, data.train_labels),
+                found.accuracy(data.test, data.test_labels),
+            ]
+            for power in (1, 2)
+            for found in [linear_classifier(data.train, data.train_labels, linear_strength, power)]
+        ]
+    )
     return xr.Dataset(
         {
             **curves,

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from continuum import CrossEntropy, LearnedField, LearningProblem, TimeMesh, identity
 from solvers.lyapunov import ScalarCertificate, attack, certify, least_kappa
@@ -132,33 +131,32 @@ def bounds_of_certificates() -> dict[str, float]:
 def certified_but_broken() -> dict[str, float]:
     """2002 steps of Adam; five starts of 20 steps on four steps of RK4 per layer."""
     found: dict[str, float] = {}
-    with threadpool_limits(limits=1):
-        data = plane("rings", 400, 0)
-        x, labels = data.test[:, :400], data.test_labels[:400]
-        for centred in (False, True):
-            fit = train("MC s=3", data, epochs=286, kappa=3.0, width=32, centred=centred, seed=0)
-            problem = fit.problem(x, labels, np.zeros_like(x))
-            layers = Layers.of(problem, fit.control)
-            radii = certify(problem, fit.control).radii if centred else grid_radii(layers, problem)
-            held = radii > 0.0
-            tried = attack(
-                problem,
-                fit.control,
-                np.where(held, radii, 1e-9),
-                steps=20,
-                restarts=5,
-                steps_per_layer=4,
-            )
-            broken = float(np.sum(tried.broken & held))
-            if centred:
-                found["centred: share not proved"] = float(np.mean(~held))
-                found["proved: certified but broken"] = broken
-                continue
-            found["grid: Lipschitz constant"] = grid_slope(layers, data.train)
-            found["grid: least radius"] = float(np.min(radii))
-            found["grid: median radius"] = float(np.median(radii))
-            found["grid: largest radius"] = float(np.max(radii))
-            found["grid: certified but broken"] = broken
+    data = plane("rings", 400, 0)
+    x, labels = data.test[:, :400], data.test_labels[:400]
+    for centred in (False, True):
+        fit = train("MC s=3", data, epochs=286, kappa=3.0, width=32, centred=centred, seed=0)
+        problem = fit.problem(x, labels, np.zeros_like(x))
+        layers = Layers.of(problem, fit.control)
+        radii = certify(problem, fit.control).radii if centred else grid_radii(layers, problem)
+        held = radii > 0.0
+        tried = attack(
+            problem,
+            fit.control,
+            np.where(held, radii, 1e-9),
+            steps=20,
+            restarts=5,
+            steps_per_layer=4,
+        )
+        broken = float(np.sum(tried.broken & held))
+        if centred:
+            found["centred: share not proved"] = float(np.mean(~held))
+            found["proved: certified but broken"] = broken
+            continue
+        found["grid: Lipschitz constant"] = grid_slope(layers, data.train)
+        found["grid: least radius"] = float(np.min(radii))
+        found["grid: median radius"] = float(np.median(radii))
+        found["grid: largest radius"] = float(np.max(radii))
+        found["grid: certified but broken"] = broken
     return found
 
 
@@ -202,9 +200,8 @@ def attack_pitfalls() -> dict[str, float]:
     shift = clamped(data.test) - data.test
     found["mean l_2 shift"] = float(np.mean(np.sqrt(np.sum(shift**2, axis=0))))
     found["l_inf shift"] = float(np.max(np.abs(shift)))
-    with threadpool_limits(limits=1):
-        for label, name in TRAINED.items():
-            fit = trained(name, data, 0, EPOCHS[name])
-            *_, right = fit.along(clamped(data.test), data.test_labels)
-            found[f"{label}: error when clamped [%]"] = 100.0 * float(np.mean(~right[-1]))
+    for label, name in TRAINED.items():
+        fit = trained(name, data, 0, EPOCHS[name])
+        *_, right = fit.along(clamped(data.test), data.test_labels)
+        found[f"{label}: error when clamped [%]"] = 100.0 * float(np.mean(~right[-1]))
     return found

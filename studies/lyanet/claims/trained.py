@@ -1,7 +1,6 @@
 """What trained fields do: rings (LY-21) and where a network may be stopped (LY-23)."""
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from ...bench.registry import claim
 from ..digits import ContenderName, digits_data
@@ -43,14 +42,11 @@ STOPPED = {
 def basins_of_rings() -> dict[str, float]:
     """Errors and basins of all five contenders of the ledger's table, 2000 steps each."""
     found: dict[Contender, list[dict[str, float]]] = {name: [] for name in (*SAMPLED, *LOCAL)}
-    with threadpool_limits(limits=1):
-        for seed in SEEDS:
-            data = plane("rings", 400, seed)
-            for name, rows in found.items():
-                fitted = train(
-                    name, data, epochs=LENGTH, kappa=3.0, width=32, centred=False, seed=seed
-                )
-                rows.append(measures(fitted, data, 3.0, seed))
+    for seed in SEEDS:
+        data = plane("rings", 400, seed)
+        for name, rows in found.items():
+            fitted = train(name, data, epochs=LENGTH, kappa=3.0, width=32, centred=False, seed=seed)
+            rows.append(measures(fitted, data, 3.0, seed))
     ratios = [
         narrow["width"] / wide["width"]
         for name in SAMPLED
@@ -77,18 +73,15 @@ def basins_of_rings() -> dict[str, float]:
 def losses_along_the_way() -> dict[str, float]:
     """Trained with the ledger's settings."""
     rows: dict[str, list[float]] = {name: [] for name in STOPPED}
-    with threadpool_limits(limits=1):
-        for seed in SEEDS:
-            data = digits_data(seed)
-            curves = {
-                str(name): trained(name, data, seed, EPOCHS[name]).along(
-                    data.test, data.test_labels
-                )
-                for name in STOPPED_NAMES
-            }
-            for what, row in rows.items():
-                name, rest = what.split(": ")
-                times, loss, right = curves[name]
-                node = int(np.argmin(np.abs(times - float(rest.split()[-1]))))
-                row.append(float(np.mean((loss if "loss" in rest else ~right)[node])))
+    for seed in SEEDS:
+        data = digits_data(seed)
+        curves = {
+            str(name): trained(name, data, seed, EPOCHS[name]).along(data.test, data.test_labels)
+            for name in STOPPED_NAMES
+        }
+        for what, row in rows.items():
+            name, rest = what.split(": ")
+            times, loss, right = curves[name]
+            node = int(np.argmin(np.abs(times - float(rest.split()[-1]))))
+            row.append(float(np.mean((loss if "loss" in rest else ~right)[node])))
     return {what: float(np.mean(row)) for what, row in rows.items()}
