@@ -43,10 +43,10 @@ def planar(target, layers=40, **given):
     return LearningProblem(NeuralODE2(2, tanh), START, goal, TimeMesh(1.0, layers), **changes)
 
 
-def trained(problem, gtol=1e-6):
-    """By RK4, one step per layer: stationary for the differential equation up to tau^2."""
+def trained(problem, gtol=1e-6, steps=1):
+    """By RK4, with so many steps per layer, at whose ends running costs count."""
     return minimize(
-        discretize(problem, RK4()),
+        discretize(problem, RK4(), steps, "steps"),
         LBFGS(gtol=gtol, max_iterations=3000),
         raise_on_failure=False,
     ).control
@@ -89,22 +89,42 @@ def test_controls_without_arcs():
         assert pontryagin_certificate(problem, inside, eigenvalues=0).singular_arcs == ()
 
 
-def test_the_whole_horizon_can_be_an_arc():
-    """x' = u, |u| <= 1, follows sin(t) / 2: u = cos(t) / 2 is between its bounds throughout."""
-    network = NeuralODE2(1, identity)
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_the_whole_horizon_can_be_an_arc(weight):
+    """x' = w tanh(x) + u, |u| <= 1, follows sin(t) / 2: u = cos(t) / 2 - w tanh(sin(t) / 2) is
+    between its bounds throughout, and p, of which no value is large, crosses zero on the layers.
+    """
+    network = NeuralODE2(1, tanh)
     problem = LearningProblem(
         network,
         np.zeros((1, 1)),
         None,
-        network.controls(TimeMesh(1.0, 20), fixed={"weight": 0.0}),
+        network.controls(TimeMesh(1.0, 20), fixed={"weight": weight}),
         terminal=None,
         running=Tracking(SquaredError(), target=lambda t: np.full((1, 1), np.sin(t) / 2)),
         admissible=Box(bias=(-1, 1)),
     )
-    found = pontryagin_certificate(problem, trained(problem, 1e-9), eigenvalues=0)
+    found = pontryagin_certificate(problem, trained(problem, 1e-9, 4), eigenvalues=0)
     assert [(a.block, a.index) for a in found.singular_arcs] == [("bias", (0,))]
     assert found.singular_arcs[0].start <= 0.05
     assert found.singular_arcs[0].end >= 0.85
+
+
+def test_a_steep_function_makes_no_arc():
+    """x' = 5 x + u at u = 0: p = -e^(5 (1 - t)), which changes by 40 on half of the first layer,
+    while it is far from 0 on those where it is smaller.
+    """
+    network = NeuralODE2(1, identity)
+    problem = LearningProblem(
+        network,
+        np.zeros((1, 1)),
+        np.ones((1, 1)),
+        network.controls(TimeMesh(1.0, 8), fixed={"weight": 5.0}),
+        admissible=Box(bias=(-1, 1)),
+    )
+    found = pontryagin_certificate(problem, problem.space.zeros(), eigenvalues=0)
+    assert found.hamiltonian.max() == 0.0
+    assert found.singular_arcs == ()
 
 
 @pytest.mark.parametrize("start", ["none", "Euler", "RK4"])
