@@ -111,8 +111,8 @@ def test_the_whole_horizon_can_be_an_arc(weight):
 
 
 def test_a_steep_function_makes_no_arc():
-    """x' = 5 x + u at u = 0: p = -e^(5 (1 - t)), which changes by 40 on half of the first layer,
-    while it is far from 0 on those where it is smaller.
+    """x' = 5 x + u at u = 0: p = -e^(5 (1 - t)), which changes by 69 on the first layer, and is
+    below a tenth of that, but not near 0, on the last four.
     """
     network = NeuralODE2(1, identity)
     problem = LearningProblem(
@@ -125,6 +125,23 @@ def test_a_steep_function_makes_no_arc():
     found = pontryagin_certificate(problem, problem.space.zeros(), eigenvalues=0)
     assert found.hamiltonian.max() == 0.0
     assert found.singular_arcs == ()
+
+
+@pytest.mark.parametrize("layers", [400, 401, 410])
+def test_a_crossing_on_fine_layers_makes_no_arc(layers):
+    """LM-54, with block 2 between its bounds on seven layers about its switch, as a descent may
+    leave it: its function is small on all of them, but crosses zero on one.
+    """
+    problem = boxed([0.5, 0.5], [4.0, 0.0], layers=layers)
+    late = (np.arange(layers) - int(0.5364562503929055 * layers)) / 4
+    side = -np.clip(late, -1.0, 1.0)
+    bias = np.stack([np.ones(layers), side], axis=1)
+    kernel = -np.ones((layers, 2, 2))
+    kernel[:, 1] *= side[:, None]
+    control = problem.space.sample(bias=bias, kernel=kernel)
+    found = pontryagin_certificate(problem, control, eigenvalues=0)
+    assert found.singular_arcs == ()
+    assert len(found.switches) == 3
 
 
 @pytest.mark.parametrize("start", ["none", "Euler", "RK4"])

@@ -77,8 +77,9 @@ class Certificate:
         control where the penalty is s |c|.  Empty where the minimiser moves continuously or is not
         known in closed form
     singular_arcs : where such a function rests at zero for a layer or more, or the entry strictly
-        between its bounds on three layers or more, with the function near zero: smaller than what
-        it may change on half a layer and 1e-2 of its largest value, or crossing zero on each
+        between its bounds on three layers or more, with the function near zero: crossing it on
+        each, or below 0.1 of what it changes on a layer at most and 0.01 of its largest value, or
+        so on Euler's layers
     projected_gradient : |P(c - g) - c|, g the gradient of the objective of this run
     layer_gradient : the same of Euler's method with one step per layer, the ResNet
     held : trained blocks that are constant in time, such as those of a readout: the principle is

@@ -30,6 +30,11 @@ _LEAST = 3
 two that fall on neighbouring layers leave two.
 """
 
+_CHANGE = 0.1
+"""Share of what a switching function changes on a layer at most, above which it is not near zero:
+one that crosses zero is there for less than a layer, unless it does so ten times more slowly.
+"""
+
 _SMALL = 1e-2
 """Share of its largest value above which a switching function is not near zero."""
 
@@ -73,17 +78,18 @@ class Course:
         and the function near zero on them.
 
         Near zero: it crosses zero on the layer, as for controls that are optimal on layers; or it
-        is smaller than what it may change on half a layer, so that it would have crossed zero and
-        left on the next, and than `_SMALL` of its largest value; or the slope of the objective on
-        Euler's layers is, since a control trained on those is stationary there.
+        is small by `_CHANGE` and `_SMALL`; or the slope of the objective on Euler's layers is,
+        since a control trained on those is stationary there.
         """
         steps = mesh.steps.reshape((-1,) + (1,) * (self.low.ndim - 1))
         steep = np.max((self.high - self.low) / steps, axis=0)
-        small = np.minimum(0.5 * steps * steep, _SMALL * np.max(self.peak, axis=0))
+        small = np.minimum(_CHANGE * steps * steep, _SMALL * np.max(self.peak, axis=0))
         near = ((self.low <= 0.0) & (self.high >= 0.0)) | (self.peak <= np.maximum(small, level))
+        rest = _in_a_row(self.inside & near)
         if slopes is not None and slopes.shape == self.low.shape:
-            near |= np.abs(slopes) <= small
-        return _in_a_row(self.inside & near)
+            # on its own: the two cross zero on neighbouring layers
+            rest |= _in_a_row(self.inside & (np.abs(slopes) <= small))
+        return rest
 
 
 def courses(
