@@ -152,6 +152,10 @@ class FiniteSet(AdmissibleSet):
             for n, v in self.values.items()
         }
 
+    def switching(self, gradient: Blocks, space: ControlSpace) -> dict[str, Array]:
+        """See AdmissibleSet."""
+        return {name: gradient[name] for name in self.values}
+
     def excess(self, x: Blocks, space: ControlSpace) -> float:
         near = self.nearest(x, space)
         return max((_highest(namespace(y).abs(y - x[n])) for n, y in near.items()), default=0.0)

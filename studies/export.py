@@ -33,6 +33,7 @@ from solvers import (
 )
 from solvers.hjb import ClosedLoop, ValueFunction
 from solvers.linear_networks import StepReport
+from solvers.pontryagin.extremals import entry_name
 
 Exportable: TypeAlias = (
     Solution | Trajectory | Control | FunctionControl | ExtremalPoints | Path | ValueFunction
@@ -251,7 +252,9 @@ def to_dataframe(table: object) -> pd.DataFrame:
     """A table that a solver returned, one row per entry.
 
     table : a Solution, for the history of its iterations; a Refinement, Comparison, Multistart,
-        Branch, Explanation, StepReport, Certificate (H and its gap at the ends of steps), or any
+        Branch, Explanation, StepReport, Certificate (H and its gap at the ends of steps), the
+        points of an extremal (a column for each entry: "state[0, 0]" of unit and sample, "bias[1]",
+        "switching_bias[1]"), or any
         other record with one number per row, such as Certificates, Attack or ConvexFit; a sequence
         of records, such as `extremal.switches` or what `equilibria` returns; a mapping of names to
         columns of one length
@@ -386,6 +389,17 @@ def _hypothesis(record: object) -> Row:
 @_frame.register
 def _(table: StepReport) -> pd.DataFrame:
     return _frame(table.explanation)
+
+
+@_frame.register
+def _(table: ExtremalPoints) -> pd.DataFrame:
+    variables, _ = _points(table)
+    columns = {"time": table.times}
+    for name, (_, values, _) in variables.items():
+        flat = np.reshape(values, (len(table.times), -1))
+        places = np.ndindex(*values.shape[1:])
+        columns |= {entry_name(name, i): x for i, x in zip(places, flat.T, strict=True)}
+    return pd.DataFrame(columns)
 
 
 @_frame.register

@@ -284,9 +284,9 @@ MUTANTS = [
     ),
     (
         "switching times by the wrong share",
-        "solvers/pontryagin/certificate.py",
-        "share = x[i] / (x[i] - x[j])",
-        "share = x[j] / (x[j] - x[i])",
+        "solvers/pontryagin/switching.py",
+        "share = last[i] / (last[i] - x[i])",
+        "share = x[i] / (x[i] - last[i])",
     ),
 ]
 

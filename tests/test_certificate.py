@@ -75,8 +75,13 @@ def test_an_extremal_that_switches(data, objective, energy):
     np.testing.assert_allclose(found.hamiltonian, -energy, rtol=0, atol=1e-8)
     assert found.drift < 1e-8
     assert 0 <= found.total_gap < 1e-9
-    assert found.switching_times[0] == ()
-    assert found.switching_times[1] == pytest.approx((data[3],), abs=1e-8)
+    assert [(s.block, s.index) for s in found.switches] == [
+        ("bias", (1,)),
+        ("kernel", (1, 0)),
+        ("kernel", (1, 1)),
+    ]
+    assert [s.time for s in found.switches] == pytest.approx([data[3]] * 3, abs=1e-8)
+    assert f"{data[3]:.6g}: bias[1], kernel[1, 0], kernel[1, 1]" in str(found)
     assert found.singular_arcs == ()
     assert found.state_residual < 2e-9
     assert found.costate_residual < 1e-8
@@ -93,7 +98,7 @@ def test_switching_at_the_wrong_time_is_seen():
     found = pontryagin_certificate(problem, control, steps_per_layer=50)
     assert found.total_gap > 1e-3
     assert found.drift > 0.01
-    assert abs(found.switching_times[1][0] - 0.5864562503929055) > 0.01
+    assert abs(found.switching_times()[0] - 0.5864562503929055) > 0.01
 
 
 def test_switching_times_between_the_ends_of_steps():
@@ -112,8 +117,8 @@ def test_switching_times_between_the_ends_of_steps():
     kernel = start["kernel"].copy()
     kernel[20:, 1, :] = 1.0
     start = problem.space.sample(bias=start["bias"], kernel=kernel)
-    (time,) = pontryagin_certificate(problem, start, steps_per_layer=2).switching_times[1]
-    (finer,) = pontryagin_certificate(problem, start, steps_per_layer=32).switching_times[1]
+    (time,) = pontryagin_certificate(problem, start, steps_per_layer=2).switching_times()
+    (finer,) = pontryagin_certificate(problem, start, steps_per_layer=32).switching_times()
     assert time == pytest.approx(finer, abs=1e-4)
 
 
@@ -183,14 +188,15 @@ def test_a_singular_arc_that_is_a_saddle():
     assert found.objective == pytest.approx(1.642801471258288, abs=1e-9)
     assert found.total_gap == pytest.approx(0.0, abs=1e-12)
     assert found.drift < 1e-8
-    assert found.singular_arcs == ((1, 0.0, 2.0),)
+    still = ("bias", (1,)), ("kernel", (0, 1)), ("kernel", (1, 0)), ("kernel", (1, 1))
+    assert found.singular_arcs == tuple((*entry, 0.0, 2.0) for entry in still)
     assert found.curvature.morse_index == 3
     assert not found.curvature.complete
     assert found.curvature.variables == 32
     assert found.curvature.tolerance < 1e-4 * -found.curvature.eigenvalues[0]
     assert "Morse index at least 3, counted below -" in str(found)
     assert "in the 32 of 48 unknowns between their bounds" in str(found)
-    assert "unit 1 on (0, 2)" in str(found)
+    assert "bias[1], kernel[0, 1], kernel[1, 0], kernel[1, 1] on (0, 2)" in str(found)
 
 
 def test_the_eigenvalues_are_those_of_the_hessian(rng):
@@ -278,7 +284,7 @@ def test_an_inexact_gap_is_called_a_lower_bound(rng):
     found = pontryagin_certificate(problem, problem.space.random(rng), eigenvalues=0)
     assert not found.gap_exact
     assert "a lower bound of the true gap" in str(found)
-    assert found.switching_times == ()
+    assert found.switches == ()
     assert np.all(found.gap >= 0)
 
 

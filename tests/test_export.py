@@ -161,6 +161,19 @@ def test_an_extremal_at_any_time(switching, tmp_path):
     assert [*to_dataframe(switching.switches).columns] == ["time", "block", "index"]
 
 
+def test_an_extremal_as_a_table(switching):
+    """Every number of the arrays, in columns named as entries are in Python."""
+    points = switching.at(np.linspace(0.0, 1.0, 5))
+    table = to_dataframe(points)
+    assert len(table) == 5
+    assert [*table.columns[:4]] == ["time", "state[0, 0]", "state[1, 0]", "costate[0, 0]"]
+    assert table.shape[1] == 1 + 2 + 2 + 2 * (2 + 4) + 1
+    np.testing.assert_array_equal(table["kernel[1, 0]"], points.control["kernel"][:, 1, 0])
+    np.testing.assert_array_equal(table["switching_bias[1]"], points.switching["bias"][:, 1])
+    np.testing.assert_array_equal(table["costate[1, 0]"], points.costates[:, 1, 0])
+    np.testing.assert_array_equal(table["hamiltonian"], points.hamiltonian)
+
+
 def test_an_extremal_without_switches():
     problem = LearningProblem(
         WidthDepth(GRID, identity),
@@ -313,6 +326,9 @@ def test_pictures_of_results(trained, switching):
         for ax in picture.axes:
             assert ax.get_legend().get_window_extent().y1 < ax.xaxis.label.get_window_extent().y0
     ts = switching.switching_times()[0]
+    entries = {text.get_text() for text in shown.axes[2].get_legend().get_texts()}
+    assert entries == {"bias[0]", "bias[1]", *(f"kernel[{i}, {j}]" for i in (0, 1) for j in (0, 1))}
+    assert shown.axes[0].get_legend().get_texts()[0].get_text() == "unit 0"
     dotted = [line for line in shown.axes[2].lines if line.get_linestyle() == ":"]
     np.testing.assert_allclose(dotted[0].get_xdata(), ts, atol=1e-9)
     _, four = new_figure(2, 2)

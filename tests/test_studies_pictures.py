@@ -342,6 +342,28 @@ def test_drawn_lines_are_runs_under_the_control_at_that_time(draw: str, time: fl
     assert np.abs(np.array(lines) - np.moveaxis(unlike, 0, 2).swapaxes(0, 1)).max() > 0.02
 
 
+def test_the_legend_of_a_portrait_leaves_the_middle_free():
+    """Eight trajectories and the nullclines of a spiral source: it is in a corner, beside the
+    equilibrium and beside the words on the frozen field.
+    """
+    network = NeuralODE2(2, tanh)
+    figure, axes = new_figure(1, 2, width=11, height=5)
+    weight, bias = np.array([[1.5, -1.0], [1.0, 1.5]]), np.array([0.2, -0.1])
+    still = network.control(TimeMesh(1.0, 10), weight=weight, bias=bias)
+    moving = network.control(TimeMesh(1.0, 10), weight=weight, bias=lambda t: (1 + t) * bias)
+    for control, ax in zip((still, moving), axes[0], strict=True):
+        phase_portrait(network, control, (-3, 3, -3, 3), nullclines=True, ax=ax)
+        figure.draw_without_rendering()
+        frame, legend = ax.get_window_extent(), ax.get_legend().get_window_extent()
+        middle = 0.5 * (frame.x0 + frame.x1), 0.5 * (frame.y0 + frame.y1)
+        assert not legend.contains(*middle)
+        assert not any(legend.overlaps(text.get_window_extent()) for text in ax.texts)
+        marks = [line for line in ax.lines if line.get_gid() == "spiral source"]
+        assert marks
+        at = ax.transData.transform(marks[0].get_xydata())[0]
+        assert not legend.contains(*at)
+
+
 def test_a_trajectory_that_does_not_stay_finite():
     control = NeuralODE2(2, tanh).control(MESH)
     with pytest.raises(ValueError, match="field frozen at t = 0 does not stay finite"):
@@ -429,7 +451,7 @@ def test_nullclines_solve_their_equation():
     figure = phase_portrait(network, control, (-2, 2, -2, 2), nullclines=True)
     bias = control.at(0.0)["bias"]
     for unit in range(2):
-        (curve,) = drawn(figure, f"nullcline of unit {unit + 1}")
+        (curve,) = drawn(figure, f"nullcline of unit {unit}")
         other = 1 - unit  # solved for the other unit's state, which has the larger weight
         solved = np.arctanh(
             -(weight[unit, unit] * np.tanh(curve[unit]) + bias[unit]) / weight[unit, other]
@@ -441,7 +463,7 @@ def test_nullclines_solve_their_equation():
 def test_no_nullcline_in_the_box():
     network, control, _ = spiral()
     figure = phase_portrait(network, control, (1.5, 2, 1.5, 2), nullclines=True)
-    assert drawn(figure, "nullcline of unit 1") == []
+    assert drawn(figure, "nullcline of unit 0") == []
     names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert names == ["trajectories", "their starts"]
 
@@ -466,7 +488,7 @@ def test_layers_of_the_saddle():
         assert len(drawn(figure, name)) == 2
         for path in drawn(figure, name):
             np.testing.assert_allclose(normal @ path, 0.0, atol=1e-5)
-    for name, normal in (("nullcline of unit 1", [0.5, 1.0]), ("nullcline of unit 2", [1.0, 0.5])):
+    for name, normal in (("nullcline of unit 0", [0.5, 1.0]), ("nullcline of unit 1", [1.0, 0.5])):
         (line,) = drawn(figure, name)
         np.testing.assert_allclose(normal @ line, 0.0, atol=1e-3)
 

@@ -4,14 +4,11 @@ problem.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import scipy
 
 from continuum.arrays import Array
-from continuum.blocks import joint_norm
 from continuum.checks import check_count, check_positive, check_rng
 from continuum.controls import Control
 from continuum.doors import checked
@@ -21,19 +18,19 @@ from continuum.records import plain, short
 
 from ..adjoint.discretize import Path, ReducedObjective, discretize
 from ..descent.run import composite, smooth_run
+from ..run.solution import SolveError
 from ..steps.tableaux import RK4, RungeKutta
-from .hamiltonian import Hamiltonian
-from .minimisers import joint_threshold, obstacle, unbounded
+from .extremals import SingularArc, Switch
+from .minimisers import obstacle, unbounded
+from .switching import points_of_layer, switches_and_arcs, told_arcs, told_switches
 
+_ELSEWHERE = 0.1
+"""Share of the projected gradient of the certificate's run below which that on Euler's layers says
+that the control was trained on those.
+"""
 
-class SingularArc(NamedTuple):
-    """The switching function of a unit, or of the whole control (unit 0), rests at zero from
-    `start` to `end`: H does not determine the control there.
-    """
-
-    unit: int
-    start: float
-    end: float
+_LINES = 8
+"""Times and intervals that are printed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +71,17 @@ class Certificate:
         bound of the true gap
     total_gap : int_0^T gap dt, 0 on extremals; drift : max H - min H over time, 0 on extremals of
         such problems
-    switching_times : of every unit, where its switching function sum_m s_m p_im crosses zero; empty
-        where controls need not switch (several samples and a velocity that is not affine).  Where
-        `joint`, of the whole control alone, which is on where |g| > s and off where |g| < s, g the
-        derivative of H without the term s |c|
-    singular_arcs : where that function rests at zero for a layer or more
+    switches : in order, where the switching function of an entry crosses zero, by linear
+        interpolation between the ends of steps; the same functions as of `Extremal`: of blocks that
+        no penalty counts, in sets at whose corners the minimiser of H then is, and of the whole
+        control where the penalty is s |c|.  Empty where the minimiser moves continuously or is not
+        known in closed form
+    singular_arcs : where such a function rests at zero for a layer or more, or the entry strictly
+        between its bounds on three layers or more, with the function near zero: crossing it on
+        each, or below 0.1 of what it changes on a layer at most and 0.01 of its largest value, or
+        so on Euler's layers
     projected_gradient : |P(c - g) - c|, g the gradient of the objective of this run
+    layer_gradient : the same of Euler's method with one step per layer, the ResNet
     held : trained blocks that are constant in time, such as those of a readout: the principle is
         asked of the others, with these as they are; `projected_gradient` counts them
     curvature : None where no second-order statement is made, and `curvature_reason` says why
@@ -96,16 +98,20 @@ class Certificate:
     gap_exact: bool = False
     total_gap: float = float("nan")
     drift: float = float("nan")
-    switching_times: tuple[tuple[float, ...], ...] = ()
+    switches: tuple[Switch, ...] = ()
     singular_arcs: tuple[SingularArc, ...] = ()
     projected_gradient: float = float("nan")
+    layer_gradient: float = float("nan")
     curvature: Curvature | None = None
     curvature_reason: str = ""
     held: tuple[str, ...] = ()
-    joint: bool = False
 
     __repr__ = short
     to_dict = plain
+
+    def switching_times(self, block: str = "bias") -> Array:
+        """The times at which an entry of `block` switches, in order."""
+        return np.array([s.time for s in self.switches if s.block == block])
 
     def __str__(self) -> str:
         errors = f"(states to {self.state_residual:.2g}, costates to {self.costate_residual:.2g})"
@@ -126,22 +132,19 @@ class Certificate:
             f"H is -H)",
             f"projected gradient {self.projected_gradient:.3g}",
         ]
-        switches = [
-            ("|g| - s: " if self.joint else f"unit {i}: ") + ", ".join(f"{t:.8g}" for t in ts)
-            for i, ts in enumerate(self.switching_times)
-            if ts
-        ]
-        lines.append("switching times  " + ("; ".join(switches[:8]) or "none"))
-        if len(switches) > 8:
-            lines[-1] += f"; and {len(switches) - 8} units more"
-        arcs = [
-            f"{'|g| = s' if self.joint else f'unit {a.unit}'} on ({a.start:.6g}, {a.end:.6g})"
-            for a in self.singular_arcs
-        ]
-        if arcs:
+        if self.layer_gradient < _ELSEWHERE * self.projected_gradient:
             lines.append(
-                "singular arcs    " + "; ".join(arcs[:8]) + (" ..." if len(arcs) > 8 else "")
+                f"  {self.layer_gradient:.3g} on Euler's layers, but this is of the differential "
+                "equation, where that is good to the layer length: train discretize(problem, RK4())"
             )
+        together = 0.01 * float(np.min(self.times[:, -1] - self.times[:, 0]))
+        for title, told in (
+            ("switching times  ", told_switches(self.switches, together) or ["none"]),
+            ("singular arcs    ", told_arcs(self.singular_arcs)),
+        ):
+            if told:
+                more = f"; and {len(told) - _LINES} more" if len(told) > _LINES else ""
+                lines.append(title + "; ".join(told[:_LINES]) + more)
         if self.curvature is None:
             lines.append(f"second order     not judged: {self.curvature_reason}")
         else:
@@ -178,7 +181,7 @@ def pontryagin_certificate(
         space where the control lies inside the set, of the entries strictly between their bounds
         where the set is a Box
     rtol : costates below this share of 1 + sqrt(2 J) count as zero; so do switching functions,
-        relative to their largest value
+        relative to the largest value in their block
     inner_iterations : of the local search where the minimiser of H has no closed form
     rng : a numpy random Generator, for the start of Lanczos' method; seed 0 if not given
     returns Certificate; where `applies` is False it says why, and nothing is certified
@@ -213,7 +216,15 @@ def pontryagin_certificate(
         )
         whole = discretize(problem, method, steps_per_layer, "steps")
         gradient = smooth_run(whole, control).gradient
-        return replace(rest, held=held, projected_gradient=_step(whole, control, gradient))
+        layered = _on_layers(problem, control)
+        return replace(
+            rest,
+            held=held,
+            projected_gradient=_step(whole, control, gradient),
+            layer_gradient=float("nan")
+            if layered is None
+            else _step(whole, control, layered.gradient),
+        )
     reason = obstacle(problem)
     if reason:
         return Certificate(False, reason)
@@ -230,18 +241,12 @@ def pontryagin_certificate(
         return Certificate(False, silent, path.value, *residuals)
     grid, energies, gaps, exact = _hamiltonians(objective, control, path, inner_iterations)
     total = float(np.sum(0.5 * np.diff(grid, axis=1) * (gaps[:, 1:] + gaps[:, :-1])))
-    switches: tuple[tuple[float, ...], ...] = ()
+    layered = _on_layers(problem, control)
+    switches: tuple[Switch, ...] = ()
     arcs: tuple[SingularArc, ...] = ()
-    joint = joint_threshold(problem) > 0.0
     if exact:
-        functions, level = _switching(objective, control, path, rtol)
-        units = range(functions.shape[1])
-        switches = tuple(_crossings(path.times, functions[:, i], level) for i in units)
-        arcs = tuple(
-            arc
-            for i in units
-            for arc in _rests(i, path.times, functions[:, i], level, steps_per_layer)
-        )
+        slopes = None if layered is None else layered.gradient
+        switches, arcs = switches_and_arcs(objective, control, path, rtol, slopes)
     curvature, why = _curvature(objective, control, eigenvalues, rng)
     return Certificate(
         True,
@@ -257,9 +262,9 @@ def pontryagin_certificate(
         switches,
         arcs,
         _step(objective, control, path.gradient),
+        float("nan") if layered is None else _step(objective, control, layered.gradient),
         curvature,
         why,
-        joint=joint,
     )
 
 
@@ -284,31 +289,18 @@ def _silence(problem: LearningProblem, control: Control, path: Path, rtol: float
     return unbounded(problem)
 
 
+def _on_layers(problem: LearningProblem, control: Control) -> Path | None:
+    """The run of Euler's method, one step per layer; None where it does not stay finite."""
+    try:
+        return smooth_run(discretize(problem), control)
+    except SolveError:
+        return None
+
+
 def _step(objective: ReducedObjective, control: Control, gradient: Control) -> float:
     """|prox_1(c - g) - c|, the projection where every penalty has a gradient."""
     moved = composite(objective).prox(control - gradient, 1.0)
     return objective.space.norm(moved - control)
-
-
-def _switching(
-    objective: ReducedObjective, control: Control, path: Path, rtol: float
-) -> tuple[Array, float]:
-    """(S + 1, functions) at the ends of the steps, and what counts as zero: the mean costate of
-    every unit, or |g| - s alone where the control is on or off as a whole.
-    """
-    problem = objective.problem
-    threshold = joint_threshold(problem)
-    if not threshold > 0.0:
-        mean = path.remaining @ problem.sample_weights
-        return mean, rtol * float(np.max(np.abs(mean)))
-    layers = np.minimum(
-        np.arange(len(path.times)) // objective.steps_per_layer, problem.mesh.layers - 1
-    )
-    values = {n: x[layers] for n, x in control.items()}
-    bare = replace(problem, penalty=None)
-    slopes = Hamiltonian(bare, path.times, path.states, path.remaining).gradient(values)
-    size = joint_norm(problem.space.trained, slopes)
-    return (size - threshold)[:, None], rtol * max(threshold, float(np.max(size)))
 
 
 def _hamiltonians(
@@ -317,15 +309,11 @@ def _hamiltonians(
     """Times, H and gap, (K, n + 1) each, at the ends of the steps of every layer; whether the gap
     is exact.
     """
-    problem, size = objective.problem, objective.steps_per_layer
     grid, energies, gaps, exact = [], [], [], True
-    for layer in range(problem.mesh.layers):
-        ends = slice(layer * size, (layer + 1) * size + 1)
-        values = [control.variation(layer, float(t)) for t in path.times[ends]]
-        stacked = {n: np.stack([v[n] for v in values]) for n in values[0]}
-        found = Hamiltonian(problem, path.times[ends], path.states[ends], path.remaining[ends])
-        best = found.minimiser(stacked, inner)
-        grid.append(path.times[ends])
+    for layer in range(objective.problem.mesh.layers):
+        found, values = points_of_layer(objective, control, path, layer)
+        best = found.minimiser(values, inner)
+        grid.append(np.asarray(found.times))
         energies.append(best.value + best.gap)
         gaps.append(best.gap)
         exact = exact and best.exact
@@ -334,32 +322,6 @@ def _hamiltonians(
 
 def _distance(difference: Array, weights: Array) -> float:
     return float(np.sqrt(np.max(np.sum(weights[:, None] * difference**2, axis=1))))
-
-
-def _crossings(times: Array, x: Array, level: float) -> tuple[float, ...]:
-    """Where x changes sign, by linear interpolation; the middle of a rest between two signs."""
-    seen = np.flatnonzero(np.abs(x) > level)
-    found = []
-    for i, j in pairwise(seen):
-        if x[i] * x[j] < 0.0:
-            share = x[i] / (x[i] - x[j])
-            found.append(
-                times[i] + (times[j] - times[i]) * share
-                if j == i + 1
-                else 0.5 * (times[i + 1] + times[j - 1])
-            )
-    return tuple(float(t) for t in found)
-
-
-def _rests(unit: int, times: Array, x: Array, level: float, least: int) -> list[SingularArc]:
-    """The intervals of at least `least` steps on which |x| is at most the level."""
-    rest = np.concatenate([[False], np.abs(x) <= level, [False]])
-    starts, ends = np.flatnonzero(~rest[:-1] & rest[1:]), np.flatnonzero(rest[:-1] & ~rest[1:]) - 1
-    return [
-        SingularArc(unit, float(times[i]), float(times[j]))
-        for i, j in zip(starts, ends, strict=True)
-        if j - i >= least
-    ]
 
 
 def _curvature(

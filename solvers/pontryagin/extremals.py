@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,11 +20,28 @@ class Switch:
 
     block : "joint", with the index (), where the control is on or off as a whole: |g| - s, see
         two_point
+    index : Python's, from 0; of the bias of a ConvexHull also the number of the edge
     """
 
     time: float
     block: str
     index: tuple[int, ...]
+
+
+class SingularArc(NamedTuple):
+    """From `start` to `end` the switching function of `block` at `index` rests at zero, or the
+    entry rests strictly between its bounds: H does not determine it there.
+    """
+
+    block: str
+    index: tuple[int, ...]
+    start: float
+    end: float
+
+
+def entry_name(block: str, index: Sequence[int]) -> str:
+    """weight[0, 1], as in Python; the block alone where it is one number."""
+    return f"{block}[{', '.join(str(int(i)) for i in index)}]" if len(index) else block
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +51,9 @@ class ExtremalPoints:
     times : (L,)
     states, costates : (L, N, M); costates are shares of the mean over samples
     control : by block (L, *block.shape), the minimiser of H, from the right where it switches
-    switching : by block (L, *block.shape), whose signs decide where the control is held: for a box
-        the control is at its upper bound where the function is positive; "joint" (L,): |g| - s.
-        Empty where the control does not switch, as with a Tikhonov term
+    switching : by block (L, *block.shape), of the blocks that switch: for a box they are at their
+        upper bound where the function is positive; "joint" (L,): |g| - s.  Without the blocks that
+        move continuously, as those of a Tikhonov term
     hamiltonian : (L,) the minimised Hamiltonian
     """
 
@@ -57,7 +75,7 @@ class Extremal(Solution[Control]):
     objective : of the extremal itself, whose control switches between the ends of layers
     state, costate : Trajectories at the ends of the steps; costates are shares of the mean over
         samples
-    switches : when which entry of the control changes sign
+    switches : when which entry of the control changes from bound to bound
     hamiltonian : (S,) the minimised Hamiltonian at the same times, constant along extremals of
         autonomous problems; the paper's, which is maximised, is its negative.  Empty, like the
         switches, where the answer is the control that started the search

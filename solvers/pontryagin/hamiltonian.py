@@ -31,8 +31,10 @@ from .minimisers import (
     Values,
     affine_minimiser,
     closed_form,
+    row_gradient,
     row_minimiser,
     rows_of,
+    switching,
     unbounded,
 )
 
@@ -144,6 +146,19 @@ class Hamiltonian:
         found = self._pulled_back(values, self._shared)[1]
         bars = [self._running_gradient(values), self._smooth_gradient(values)]
         return {n: sum((b[n] for b in bars if n in b), x) for n, x in found.items()}
+
+    def switching(self, values: Values) -> dict[str, Array]:
+        """The switching functions (L, ...), by block, see minimisers.switching; none where the
+        minimiser has no closed form.
+        """
+        form, rows = closed_form(self.problem), rows_of(self.problem)
+        if form == "local":
+            return {}
+        if form == "rows" and rows is not None:
+            slopes = row_gradient(self.problem, rows, self.states, self._shared)
+        else:
+            slopes = self._pulled_back(values, self._shared)[1]
+        return switching(self.problem, slopes)
 
     def minimiser(self, values: Values, iterations: int = 50) -> Minimum:
         """A minimiser of H over the admissible set.

@@ -34,6 +34,7 @@ import numpy as np
 
 from continuum.activations import identity
 from continuum.arrays import Array, is_numpy
+from continuum.blocks import joint_norm
 from continuum.networks import Chain, Rows
 from continuum.penalties import PenaltySum, counted, squared, terms_of
 from continuum.problem import LearningProblem
@@ -46,6 +47,9 @@ Values = Mapping[str, Array]
 """One value of every trained block for each of L points: (L, *block.shape)."""
 
 Form = Literal["affine", "rows", "local"]
+
+JOINT = "joint"
+"""The name of the switching function of a control that is off or on as a whole."""
 
 _CHUNK = 4_000_000
 """Entries of rows of the control that are formed at once while their slopes are sought."""
@@ -116,6 +120,44 @@ def sets(problem: LearningProblem) -> tuple[AdmissibleSet, ...]:
     return () if problem.admissible is None else problem.admissible.parts
 
 
+def switching_sets(problem: LearningProblem) -> tuple[AdmissibleSet, ...]:
+    """The sets, as far as they bound blocks in whose entries H is affine: those that no term of the
+    penalty counts.
+    """
+    space, strengths, rough = problem.space, quadratic(problem), degree_one(problem)
+    taken = {n for n, strength in strengths.items() if strength > 0.0}
+    for term in () if rough is None else rough.terms:
+        taken.update(counted(term, space))
+    found = []
+    for part in sets(problem):
+        names = part.named(space)
+        free = [n for n in names if n not in taken]
+        kept = part.only(free, space) if part.by_entries or len(free) == len(names) else None
+        if kept is not None:
+            found.append(kept)
+    return tuple(found)
+
+
+def switching(problem: LearningProblem, slopes: Values) -> dict[str, Array]:
+    """The switching functions, by block: where they are not zero, their signs say where the
+    minimiser of H is.
+
+    Those of the set (see AdmissibleSet.switching) at minus the slopes, of blocks in which H is
+    affine: a control moves continuously where a penalty is strictly convex, or the set round.
+    Under the key JOINT |g| - s, g the slopes of all blocks, where the penalty is s |c|.
+    slopes : (..., *block.shape), the derivative of H in the control without penalties; for rows
+        that of sum_i w_i p_i u_i
+    """
+    threshold = joint_threshold(problem)
+    if threshold > 0.0:
+        return {JOINT: joint_norm(problem.space.trained, slopes) - threshold}
+    found: dict[str, Array] = {}
+    for part in switching_sets(problem):
+        down = {n: -slopes[n] for n in part.named(problem.space)}
+        found.update(part.switching(down, problem.space) or {})
+    return found
+
+
 def closed_form(problem: LearningProblem) -> Form:
     """Which closed form the minimiser of H has, "rows" where both hold and nothing is penalised
     (they agree); "local" for none.
@@ -176,7 +218,7 @@ def _scalar(problem: LearningProblem, rows: Rows, strengths: Mapping[str, float]
 
 
 def affine_minimiser(
-    problem: LearningProblem, gradient: Values, values: Values
+    problem: LearningProblem, gradient: Values, values: Values, signs: Values | None = None
 ) -> dict[str, Array]:
     """argmin_c (g, c) + f(c) + sum_b lambda_b |c_b|^2 over the set, for a g that does not depend on
     c, and f the terms of degree one.
@@ -184,6 +226,7 @@ def affine_minimiser(
     Exact for convex sets, and for a FiniteSet, without f, because its entries are apart; where
     entries of g vanish and lambda = 0, the control stays what it was in `values`, and where f
     outweighs g it is the point nearest to 0.  All arrays (L, *block.shape).
+    signs : of the switching functions, for blocks that are held where these say
     """
     space, strengths, rough = problem.space, quadratic(problem), degree_one(problem)
     down, tie = {n: -g for n, g in gradient.items()}, dict(values)
@@ -197,7 +240,11 @@ def affine_minimiser(
         penalised = part.only([n for n in names if strengths[n] > 0.0], space)
         if penalised is not None:
             found.update(penalised.nearest(found, space))
-        plain = part.only([n for n in names if strengths[n] == 0.0], space)
+        held = part.only([n for n in names if n in signs], space) if signs else None
+        if held is not None and signs is not None:
+            found.update(held.at_signs(signs, tie, space))
+        rest = [n for n in names if strengths[n] == 0.0 and n not in (signs or ())]
+        plain = part.only(rest, space)
         if plain is not None:
             near = tie if rough is None else {**tie, **plain.nearest(tie, space)}
             found.update(plain.support(down, near, space))
@@ -229,17 +276,19 @@ def row_minimiser(
     points: tuple[Array, Array],
     values: Values,
     held: Values,
+    signs: Values | None = None,
 ) -> tuple[dict[str, Array], Array]:
     """(argmin of H, (L,) how much lower the minimum may be at most, by the bounds of row_problems).
 
     points : states and costates, (L, N, 1) each
     values : the control where H does not depend on it
     held : the values of blocks that are not trained, (L, *block.shape) or (*block.shape)
+    signs : see affine_minimiser
     """
     (states, costates), space = points, problem.space
     strengths = quadratic(problem)
     gradient = row_gradient(problem, rows, states, costates)
-    best = affine_minimiser(problem, gradient, values)
+    best = affine_minimiser(problem, gradient, values, signs)
     if not any(strengths.values()):
         return best, np.zeros(len(states))
     penalised = [n for n in gradient if strengths[n] > 0.0]

@@ -25,12 +25,13 @@ from ..descent.minimize import minimize
 from ..descent.run import Minimizer, composite, smooth_run
 from ..run.iteration import Run
 from ..run.monitors import Monitor
-from ..run.solution import Trajectory
+from ..run.solution import SolveError, Trajectory
 from ..run.status import Status
 from ..steps.tableaux import RK4
 from .dense import DenseExtremal, controls_along, hamiltonian_along
 from .extremals import Extremal
 from .hamiltonian import Hamiltonian
+from .switching import resting_entries
 from .two_point import Chatter, Exhausted, Overflow, Piece, TwoPoint, Values
 
 _DESCENTS = 100
@@ -41,6 +42,9 @@ _STUCK = 1e-2
 
 _GAP = 1e-6
 """H - min H, relative to 1 + |H|, above which the control found is no minimiser."""
+
+_SEARCHED = (Status.NEWTON_SHOOTING_FAILED, Status.SINGULAR_ARC, Status.MAX_EVALUATIONS)
+"""Failures for which the control that started the search may be the reason."""
 
 
 @checked
@@ -166,6 +170,8 @@ class _Search:
         if not found.status.ok and not found.objective < start.objective:
             detail = f"{found.detail}; the control from which it started is returned"
             found = replace(start, status=found.status, detail=detail)
+        if found.status in _SEARCHED:
+            found = replace(found, detail=f"{found.detail}; {self._advice(start.control)}")
         statistics = {
             **record.statistics(),
             "integrations": float(self.system.integrations),
@@ -173,6 +179,25 @@ class _Search:
         }
         return replace(
             found, history=record.history(), statistics={**found.statistics, **statistics}
+        )
+
+    def _advice(self, control: Control) -> str:
+        """What the control that started the search says of its failure."""
+        objective = discretize(self.problem, RK4())
+        path = smooth_run(objective, control)
+        try:
+            slopes = smooth_run(discretize(self.problem), control).gradient
+        except SolveError:
+            slopes = None
+        count, intervals = resting_entries(objective, control, path, slopes)
+        if not count:
+            return "start from a better control, such as that of minimize, or use more segments"
+        told = " and ".join(f"({a:.6g}, {b:.6g})" for a, b in intervals[:3])
+        more = " and elsewhere" if len(intervals) > 3 else ""
+        return (
+            f"{count} of {self.problem.space.size} entries of the start rest between their bounds "
+            f"on {told}{more}: perhaps a singular arc, which shooting does not follow; a Tikhonov "
+            "term makes the minimiser unique"
         )
 
     def _better(self, unknowns: Array, gap: Array, size: float) -> tuple[Array, Array] | None:

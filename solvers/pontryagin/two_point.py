@@ -6,14 +6,13 @@ paper), summed over samples with their weights,
 
     f' = F(f, c*, t),    p' = -(D_f F)* p - (running cost)_f,
 
-where c*(f, p, t) minimises H over the admissible set.  Where it is a vertex of a box or a corner of
-a polygon, the signs of the switching functions, on which alone it depends, are held during a step,
-and the step is cut where one of them crosses zero.  They are those of the set (`switching`) at -g,
-for a box -g itself: g is the derivative of H in the control where the velocity is affine in it, and
-p_i and p_i r_j where unit i reads a row: not p_i psi'(u_i), which also vanishes where psi is flat.
-With a term s |c| and |c| <= M over all blocks the control
-is -M g / |g| where |g| > s and 0 where |g| < s: the one switching function is |g| - s, named
-"joint".
+where c*(f, p, t) minimises H over the admissible set.  Where blocks of it are at a vertex of a box
+or a corner of a polygon, the signs of the switching functions, on which alone they depend, are held
+during a step, and the step is cut where one of them crosses zero.  They are those of the set
+(`switching`) at -g, for a box -g itself: g is the derivative of H in the control where the velocity
+is affine in it, p_i and p_i r_j where unit i reads a row: not p_i psi'(u_i), which also vanishes
+where psi is flat.  With a term s |c| and |c| <= M over all blocks the control is -M g / |g| where
+|g| > s and 0 where |g| < s: the one switching function is |g| - s, named "joint".
 """
 
 from collections.abc import Callable, Mapping
@@ -24,11 +23,11 @@ import numpy as np
 import scipy
 
 from continuum.arrays import Array
-from continuum.blocks import joint_norm
 from continuum.problem import LearningProblem
 
 from .extremals import Switch
 from .minimisers import (
+    JOINT,
     affine_minimiser,
     closed_form,
     degree_one,
@@ -39,12 +38,10 @@ from .minimisers import (
     row_minimiser,
     rows_of,
     sets,
+    switching,
 )
 
 Values = Mapping[str, Array]
-
-JOINT = "joint"
-"""The name of the switching function of a control that is off or on as a whole."""
 
 _RESTING = 1e-9
 """Switching functions below this share of their largest value are at rest: a singular arc."""
@@ -97,8 +94,8 @@ class TwoPoint:
         rough = degree_one(problem)
         self.threshold = joint_threshold(problem)
         self.joint = self.threshold > 0.0
-        switching = rough is not None and not penalised
-        if form == "local" or not convex or (switching and not self.joint):
+        off = rough is not None and not penalised
+        if form == "local" or not convex or (off and not self.joint):
             wrong = "" if convex else f"; {problem.admissible!r} is not convex"
             raise TypeError(
                 "shoot needs a problem with an explicit minimiser of the Hamiltonian: a velocity "
@@ -110,10 +107,9 @@ class TwoPoint:
             )
         self.rows = rows_of(problem) if form == "rows" else None
         self.scalar = form == "rows" and penalised
-        self.held = self.joint or (
-            not penalised
-            and all(part.switching(self.zero, self.space) is not None for part in sets(problem))
-        )
+        self.still = {n: np.zeros(x.shape) for n, x in switching(problem, self.zero).items()}
+        self.held = bool(self.still)
+        self.moving = not self.joint and any(n not in self.still for n in self.zero)
 
     def split(self, z: Array) -> tuple[Array, Array]:
         """(f, p), each (N, M)."""
@@ -129,19 +125,8 @@ class TwoPoint:
         return self.space.held(self.mesh.layer_of(t), t)
 
     def switching(self, t: float, z: Array) -> dict[str, Array]:
-        """The switching functions, whose signs decide where the control is held: those of the set,
-        or |g| - s.
-        """
-        slopes = self.slopes(t, z)
-        if self.joint:
-            return {JOINT: joint_norm(self.space.trained, slopes) - self.threshold}
-        return self._of_the_set({n: -g for n, g in slopes.items()})
-
-    def _of_the_set(self, down: Values) -> dict[str, Array]:
-        found: dict[str, Array] = {}
-        for part in sets(self.problem):
-            found.update(part.switching(down, self.space) or {})
-        return found
+        """The switching functions, whose signs decide where blocks are held."""
+        return switching(self.problem, self.slopes(t, z))
 
     def slopes(self, t: float, z: Array) -> dict[str, Array]:
         """For each trained block, what H is least at a support point of the negative of."""
@@ -163,7 +148,8 @@ class TwoPoint:
             f, p = self.split(z)
             at = {n: x[None] for n, x in resting.items()}
             held, points = self.fixed_at(t), (f[None], p[None])
-            found = row_minimiser(self.problem, self.rows, points, at, held)[0]
+            apart = {n: x[None] for n, x in signs.items()}
+            found = row_minimiser(self.problem, self.rows, points, at, held, apart)[0]
             return {**held, **{n: x[0] for n, x in found.items()}}
         if self.joint:
             down = {n: -g for n, g in self.slopes(t, z).items()}
@@ -172,13 +158,8 @@ class TwoPoint:
                 for part in sets(self.problem):
                     found.update(part.support(down, resting, self.space))
             return {**self.fixed_at(t), **found}
-        if self.held:
-            found = {}
-            for part in sets(self.problem):
-                found.update(part.at_signs(signs, resting, self.space))
-            return {**self.fixed_at(t), **found}
-        slopes = self.slopes(t, z)
-        return {**self.fixed_at(t), **affine_minimiser(self.problem, slopes, resting)}
+        slopes = self.slopes(t, z) if self.moving else self.zero
+        return {**self.fixed_at(t), **affine_minimiser(self.problem, slopes, resting, signs)}
 
     def slope(self, t: float, z: Array, signs: Values) -> Array:
         """(f', p') as one vector."""
@@ -236,8 +217,7 @@ class TwoPoint:
         """
         if not self.held:
             return {}
-        zero = {JOINT: np.zeros(())} if self.joint else self._of_the_set(self.zero)
-        signs = {n: np.array(held.get(n, zero[n])) for n in zero}
+        signs = {n: np.array(held.get(n, zero)) for n, zero in self.still.items()}
         later = t, z
         for _ in range(2):  # what vanishes at t may be seen a moment later, and what follows from
             # the first such sign at a second look

@@ -105,13 +105,12 @@ class Status(Enum):
         False,
     )
     NEWTON_SHOOTING_FAILED = (
-        "Newton's iteration for the two-point problem did not converge. Start from a better "
-        "control, such as that of minimize, or use more segments.",
+        "Newton's iteration for the two-point problem did not converge.",
         False,
     )
     MAX_EVALUATIONS = (
         "The cap on evaluations of the state-costate equations was reached before they were "
-        "solved. Start from a better control, or raise max_evaluations.",
+        "solved. Raise max_evaluations, or do as the detail says.",
         False,
     )
     COSTATE_VANISHES = (

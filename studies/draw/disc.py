@@ -116,7 +116,7 @@ def poincare_disc(
         _finish(target, scale)
         if is_moving(network, control, starts, time):
             say_frozen(target, time)
-        draw_legend(target, legend, ax is not None)
+        draw_legend(target, legend, ax is not None, corner=True)
     return figure
 
 

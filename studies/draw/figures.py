@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 import matplotlib
 import numpy as np
@@ -14,9 +14,12 @@ from cycler import cycler
 from matplotlib.animation import PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.patches import Polygon
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, ScalarFormatter
+from matplotlib.transforms import Bbox
 
 from continuum.checks import check_type
 
@@ -32,6 +35,8 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
 )
 OKABE_ITO = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, YELLOW)
 """The palette of Okabe and Ito (2008), strongest contrast on white first."""
+
+Corner: TypeAlias = Literal["upper right", "upper left", "lower right", "lower left"]
 
 RATE = 10
 """Frames of an animation in a second."""
@@ -135,20 +140,45 @@ def axes_for(ax: Axes | None, *, width: float = 6.4, height: float = 4.2) -> tup
     return found, ax
 
 
-def draw_legend(ax: Axes, wanted: bool, given: bool) -> None:
+def draw_legend(ax: Axes, wanted: bool, given: bool, corner: bool = False) -> None:
     """The legend of a plot: below axes of our own, inside those that were `given`; none if none is
     wanted or nothing has a name.
+
+    corner : keep it out of the middle, in the corner where it covers the fewest lines and marks
     """
     entries = len(ax.get_legend_handles_labels()[1])
     if not wanted or not entries:
         return
     if given:
-        ax.legend(loc="best", fontsize="small", frameon=True, framealpha=0.85)
+        place = "upper right" if corner else "best"
+        legend = ax.legend(loc=place, fontsize="small", frameon=True, framealpha=0.85)
+        if corner:
+            legend.set_loc(_free_corner(ax, legend))
         return
     columns = 4 if entries <= 4 else 3
     # by letters, not by the height of the axes: below the label, however small they are
     below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "borderaxespad": 4.6}
     ax.legend(**below, ncols=columns, columnspacing=1.4)
+
+
+def _free_corner(ax: Axes, legend: Legend) -> Corner:
+    """The corner in which a legend of this size meets the fewest lines, level lines and texts."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()  # sizes are known from here on
+    box, frame = legend.get_window_extent(), ax.get_window_extent()
+    curves = [line.get_path().transformed(line.get_transform()) for line in ax.lines]
+    for levels in (x for x in ax.collections if isinstance(x, ContourSet)):
+        curves += [path.transformed(levels.get_transform()) for path in levels.get_paths()]
+
+    def met(name: str) -> int:
+        low = frame.y1 - box.height if name.startswith("upper") else frame.y0
+        left = frame.x1 - box.width if name.endswith("right") else frame.x0
+        covered = Bbox.from_bounds(left, low, box.width, box.height)
+        lines = sum(bool(path.intersects_bbox(covered, filled=False)) for path in curves)
+        return lines + sum(covered.overlaps(text.get_window_extent()) for text in ax.texts)
+
+    return min(get_args(Corner), key=met)
 
 
 def order_triangle(

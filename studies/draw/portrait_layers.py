@@ -74,7 +74,7 @@ def draw_nullclines(ax: Axes, velocity: Callable[[np.ndarray], np.ndarray], box:
     for i, (values, color) in enumerate(
         zip(velocity(lattice(box, _FINE)), (GREEN, ORANGE), strict=True)
     ):
-        _contours(ax, box, values, [0.0], f"nullcline of unit {i + 1}", color, 1.6, "dashed")
+        _contours(ax, box, values, [0.0], f"nullcline of unit {i}", color, 1.6, "dashed")
 
 
 def draw_separatrices(

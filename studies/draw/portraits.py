@@ -91,7 +91,7 @@ def phase_portrait(
         if nullclines:
             draw_nullclines(target, lambda x: network.velocity(x, control.at(time), time), box)
         _draw(network, control, box, time, starts, horizon, separatrices, target)
-        draw_legend(target, legend, ax is not None)
+        draw_legend(target, legend, ax is not None, corner=True)
     return figure
 
 
@@ -130,8 +130,8 @@ def _draw(
     draw_points(ax, [(e.point, e.kind) for e in found])
     ax.set_xlim(left, right)
     ax.set_ylim(low, high)
-    ax.set_xlabel("state of unit 1")
-    ax.set_ylabel("state of unit 2")
+    ax.set_xlabel("state of unit 0")
+    ax.set_ylabel("state of unit 1")
     if 0.5 <= (right - left) / (high - low) <= 2.0:
         ax.set_aspect("equal")  # angles are seen as they are
     if is_moving(network, control, lattice(box, 3), time):

@@ -11,6 +11,7 @@ from continuum.arrays import Array, to_host
 from continuum.checks import check_count, check_type
 from continuum.doors import checked
 from solvers import Extremal, ExtremalPoints, Solution, Trajectory
+from solvers.pontryagin.extremals import entry_name
 
 from .figures import BLACK, axes_for, draw_legend, new_figure, styled
 
@@ -102,27 +103,29 @@ def _draw_states(ax: Axes, run: Trajectory, sample: int, what: str = "state") ->
     sample = check_count("sample", sample, 0)
     if sample >= states.shape[2]:
         raise ValueError(f"sample must be below {states.shape[2]}, got {sample}")
-    _draw_lines(ax, run.times, states[:, :, sample], f"{what} of the unit", "unit {}")
+    _draw_lines(ax, run.times, states[:, :, sample], f"{what} of the unit")
     many = f", sample {sample} of {states.shape[2]}" if states.shape[2] > 1 else ""
     ax.set_title(f"{what}s{many}")
 
 
-def _draw_lines(ax: Axes, times: Array, values: Array, ylabel: str, name: str) -> None:
-    """Columns (S, n) along the time: lines if they are few, else a map."""
+def _draw_lines(ax: Axes, times: Array, values: Array, ylabel: str) -> None:
+    """Units (S, n) along the time: lines if they are few, else a map; they count from 0, as
+    indices of arrays.
+    """
     ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
     if values.shape[1] <= _LINES and len(times) > 1:
         for i, column in enumerate(values.T):
-            ax.plot(times, column, label=name.format(i + 1), linewidth=_width(i))
+            ax.plot(times, column, label=f"unit {i}", linewidth=_width(i))
         ax.set_ylabel(ylabel)
         ax.grid(True)
         return
     if len(times) < 2:
-        ax.plot(np.arange(1, values.shape[1] + 1), values[-1], "o-", markersize=3)
+        ax.plot(np.arange(values.shape[1]), values[-1], "o-", markersize=3)
         ax.set_xlabel("unit")
         ax.set_ylabel(f"{ylabel} at t = {float(times[-1]):.4g}")
         ax.grid(True)
         return
-    units = np.arange(1, values.shape[1] + 1)
+    units = np.arange(values.shape[1])
     drawn = ax.pcolormesh(times, units, values.T, shading="nearest", rasterized=True)
     ax.figure.colorbar(drawn, ax=ax, label=ylabel)
     ax.set_ylabel("unit")
@@ -139,10 +142,8 @@ def _draw_entries(ax: Axes, times: Array, blocks: Mapping[str, Array], ylabel: s
     """
     entries = [(n, i) for n, x in blocks.items() for i in product(*map(range, np.shape(x)[1:]))]
     for i, (block, index) in enumerate(entries[:_LINES]):
-        place = ", ".join(str(k + 1) for k in index)
-        label = f"{block} {place}".rstrip()
         values = blocks[block][(slice(None), *index)]
-        ax.plot(times, values, label=label, linewidth=_width(i))
+        ax.plot(times, values, label=entry_name(block, index), linewidth=_width(i))
     ax.set_xlabel("time $t$ [layers $\\times \\tau$]")
     ax.set_ylabel(ylabel)
     ax.set_title(
