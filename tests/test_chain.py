@@ -274,7 +274,9 @@ def test_time_and_data_are_rows_of_the_state(rng):
         rtol=0,
         atol=1e-15,
     )
-    with pytest.raises(ValueError, match=r"6 columns, .* data of 4 samples: implicit methods"):
+    with pytest.raises(
+        ValueError, match=r"6 columns, .* data of 4 samples: a stepper that is implicit"
+    ):
         chain.velocity(np.ones((2, 6)), {"w": w}, 0.0)
 
 
@@ -320,7 +322,7 @@ def test_what_the_package_declares():
     ("make", "error", "words"),
     [
         (lambda: Chain(3, ()), ValueError, "maps must not be empty"),
-        (lambda: Chain(0, (Linear("w", 3),)), ValueError, "units must be at least 1"),
+        (lambda: Chain(0, (Linear("w", 3),)), ValueError, "space must be at least 1"),
         (lambda: Chain(3, (Linear("w", 2),)), ValueError, r"lead back to R\^3, they end in R\^2"),
         (lambda: Chain(GRID, (Linear("w", 4),)), ValueError, "functions on 4 nodes.*R\\^4"),
         (lambda: Chain(3, (tanh,)), TypeError, "must be a Map, got tanh"),

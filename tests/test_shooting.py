@@ -169,11 +169,15 @@ def test_singular_arc_and_mirror_images():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"admissible": Box(bias=(-1, 1))}, TypeError, "needs an explicit minimiser"),
+        (
+            {"admissible": Box(bias=(-1, 1))},
+            TypeError,
+            "needs a problem with an explicit minimiser",
+        ),
         (
             {"admissible": FiniteSet(bias=(-1, 1), kernel=(-1, 1))},
             TypeError,
-            "needs an explicit minimiser",
+            "needs a problem with an explicit minimiser",
         ),
         ({"penalty": L1(0.1)}, TypeError, "explicit"),
         (

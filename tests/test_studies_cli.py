@@ -90,7 +90,7 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["run", "toys/decay", "--outt", inside], "No such option"),
         (["run"], "Missing argument"),
         (["rnu"], "No such command 'rnu'"),
-        (["report", str(tmp_path)], "sweep.json cannot be read"),
+        (["report", str(tmp_path)], "there is no sweep in"),
         (["portrait", "sadle"], "unknown portrait 'sadle'. Did you mean 'saddle'?"),
         (["portrait", "saddle", "--out", inside + "/p.png"], "cannot be written to"),
         (["verify", "--paper", "paper3"], "unknown paper 'paper3'"),
@@ -98,7 +98,7 @@ def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         (["verify", "--json", str(tmp_path)], "is a folder; name a file"),
         (["portrait", "saddle", "--out", str(tmp_path)], "is a folder; name a file"),
         (["run", "toys/decay", "--max-seconds", "0", *out], "max_seconds must be finite and pos"),
-        (["clean", str(tmp_path)], "sweep.json cannot be read"),
+        (["clean", str(tmp_path)], "there is no sweep in"),
         (["bench", "no-such-benchmark"], "benchmark"),
     ):
         assert message in refused(arguments, capsys), arguments

@@ -273,7 +273,7 @@ def test_figures_that_cannot_be_drawn(tmp_path: Path):
 
 
 def test_folders_that_are_not_sweeps(tmp_path: Path):
-    with pytest.raises(StoreError, match=r"sweep.json cannot be read"):
+    with pytest.raises(StoreError, match=r"there is no sweep in"):
         write_report(tmp_path)
     (tmp_path / "sweep.json").write_text('{"format": "other"}')
     with pytest.raises(StoreError, match="has no checksum"):
