@@ -172,12 +172,12 @@ def test_singular_arc_and_mirror_images():
         (
             {"admissible": Box(bias=(-1, 1))},
             TypeError,
-            "needs a problem with an explicit minimiser",
+            "with an explicit minimiser",
         ),
         (
             {"admissible": FiniteSet(bias=(-1, 1), kernel=(-1, 1))},
             TypeError,
-            "needs a problem with an explicit minimiser",
+            "with an explicit minimiser",
         ),
         ({"penalty": L1(0.1)}, TypeError, "explicit"),
         (
