@@ -47,7 +47,7 @@ def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(cluster.importlib, "import_module", absent)
     assert cli.main(["run", "toys/slow", "--scheduler", "tcp://127.0.0.1:1"]) == 2
     said = capsys.readouterr().err
-    assert "a cluster needs the package distributed: pip install 'continuum-networks[" in said
+    assert "a cluster needs the package distributed: pip install distributed dask-jobqueue" in said
     monkeypatch.undo()
 
 

@@ -1,6 +1,6 @@
 """Sweeps on a Dask cluster: the cases are computed by its workers, the files are written here.
 
-Dask is optional (`pip install 'continuum-networks[distributed]'`) and is loaded only for this.
+Dask is optional (the extra "distributed") and is loaded only for this.
 """
 
 import asyncio
@@ -292,5 +292,5 @@ def _needed(package: str) -> ModuleType:
     except ModuleNotFoundError as error:
         raise ClusterError(
             f"a cluster needs the package {package.replace('_', '-')}: "
-            f"pip install 'continuum-networks[distributed]'"
+            f"pip install distributed dask-jobqueue (the extra 'distributed')"
         ) from error
