@@ -190,12 +190,12 @@ def run(
         raise _Interrupted(str(interrupt) or "interrupted") from None
     except SweepStopped as stop:
         raise typer.Exit(_refuse(str(stop), 1)) from None
+    parameters = bench.parameters
+    names = parameters.varying([row.parameters for row in result.rows])
     for row in result.rows:
         if row.outcome == "failed":
-            typer.echo(
-                f"continuum: a case failed: {row.sentence} (details: {result.folder / 'failed'})",
-                err=True,
-            )
+            case = parameters.label(row.parameters, names)
+            _say(f"{case} failed: {row.sentence} (details: {result.folder / 'failed'})")
     typer.echo(result.status)
     typer.echo(f"report: {studies.write_report(result.folder)}")
     raise typer.Exit(result.exit_code)

@@ -64,7 +64,7 @@ def test_run_prints_where_the_report_is(tmp_path: Path, capsys: pytest.CaptureFi
 def test_a_failing_case_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["run", "toys/faulty", "--out", str(tmp_path)]) == 1
     captured = capsys.readouterr()
-    assert "continuum: a case failed: ArithmeticError: one is not allowed" in captured.err
+    assert "continuum: index=1 failed: ArithmeticError: one is not allowed" in captured.err
     assert "report: " in captured.out
     assert (tmp_path / "toys-faulty" / "report.html").is_file()
 
