@@ -59,8 +59,8 @@ def case_table(cases: Sequence[Case]) -> str:
     below = not alike and not beside
     kind = "small" if width <= PHONE else "medium" if width <= PAGE else "large"
 
-    names = [name for name, _ in columns] + ["status"] * beside
-    head = "".join(f"<th>{_e(name)}</th>" for name in names)
+    head = "".join(f"<th>{_e(name)}</th>" for name, _ in columns)
+    head += "<th class=status>status</th>" * beside
     lines.append(f'<div class=wide><table class="cases {kind}"><thead><tr>{head}</tr></thead>')
     for k, case in enumerate(cases):
         row = "".join(_cell(name, cells[k], case.file) for name, cells in columns)
