@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib import pyplot
+from matplotlib.figure import Figure
 
 from continuum import (
     Interval,
@@ -555,3 +556,13 @@ def test_figures_leave_no_global_state(tmp_path: Path):
     assert (tmp_path / "a").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert dict(matplotlib.rcParams) == before
     assert pyplot.get_fignums() == []
+
+
+def test_labels_of_a_figure_without_a_layout_are_not_cut(tmp_path: Path):
+    widths = []
+    for pad in (0, 200):
+        figure = Figure(figsize=(3.0, 2.0))
+        figure.subplots().set_ylabel("distance from the limit", labelpad=pad)
+        save_png(figure, tmp_path / "picture.png")
+        widths.append(pyplot.imread(tmp_path / "picture.png").shape[1])
+    assert widths[1] - widths[0] == pytest.approx(200 / 72 * 150, abs=2)  # points, dots per inch
