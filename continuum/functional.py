@@ -427,12 +427,6 @@ class Functional:
         """
         return {} if self.penalty is None else self.penalty.density_gradient(self.space, values)
 
-    def penalty_density_prox(self, values: Values, step: float) -> dict[str, Array]:
-        """argmin_z |z - x|^2 / 2 + step r(z) at each point; see Penalty.density_prox."""
-        if self.penalty is None:
-            return dict(values)
-        return self.penalty.density_prox(self.space, values, step)
-
     @property
     def quadratic(self) -> dict[str, float] | None:
         """lambda_b by trained block if r(c) = sum_b lambda_b |c_b|^2 (0 without penalty), else
