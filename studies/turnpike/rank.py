@@ -133,9 +133,9 @@ def _pair(left: Axes, right: Axes, cases: Sequence[xr.Dataset]) -> None:
     right.xaxis.set_major_locator(FixedLocator(cases[0]["horizon"].values.tolist()))
     right.xaxis.set_major_formatter(ScalarFormatter())
     right.xaxis.set_minor_locator(NullLocator())
-    for ax in (left, right):
+    for ax, corner in ((left, "lower right"), (right, "lower left")):
         ax.set_ylim(LEAST, 10.0)
-        ax.legend(loc="lower right")
+        ax.legend(loc=corner)
         ax.grid(True)
 
 
