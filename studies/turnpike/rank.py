@@ -133,9 +133,10 @@ def _pair(left: Axes, right: Axes, cases: Sequence[xr.Dataset]) -> None:
     right.xaxis.set_major_locator(FixedLocator(cases[0]["horizon"].values.tolist()))
     right.xaxis.set_major_formatter(ScalarFormatter())
     right.xaxis.set_minor_locator(NullLocator())
-    for ax, corner in ((left, "lower right"), (right, "lower left")):
+    left.legend(loc="lower right")
+    right.legend(loc="lower left")
+    for ax in (left, right):
         ax.set_ylim(LEAST, 10.0)
-        ax.legend(loc=corner)
         ax.grid(True)
 
 
